@@ -1,0 +1,1 @@
+"""Container discovery and label-based routing."""

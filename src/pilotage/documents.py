@@ -1,0 +1,324 @@
+"""What people write: YAML 1.2 with line and column, durations, Go booleans, comma lists.
+
+Sources of the rules: LABELS I.6 to I.8 and I.27, II.2.1, II.2.8, II.5.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "DocumentError",
+    "Marked",
+    "bare",
+    "comma_list",
+    "go_bool",
+    "kind_name",
+    "parse_duration",
+    "parse_yaml",
+]
+
+
+class DocumentError(ValueError):
+    """A text that cannot be read.
+
+    Attributes:
+        line, column: 1-based place inside the text; 0 when the text is a single value.
+
+    """
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        self.message = message
+        self.line = line
+        self.column = column
+        super().__init__(message)
+
+
+# ---- single values -------------------------------------------------------------------------------------------------
+
+TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+def go_bool(text: str) -> bool | None:
+    """Read a boolean as Go's ``strconv.ParseBool`` spells it (decision 8); ``None`` for any other text."""
+    if text in TRUE:
+        return True
+    return False if text in FALSE else None
+
+
+_SEPARATORS = re.compile(r"[,\s]+")
+
+
+def comma_list(text: str) -> list[str]:
+    """Split on commas and on any white space, and drop empty pieces (II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
+    return [piece for piece in _SEPARATORS.split(text) if piece]
+
+
+_UNITS: Final[Mapping[str, int]] = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+    "w": 604_800_000_000_000,
+    "M": 2_592_000_000_000_000,
+}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Zµμ]+)")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_LONGEST: Final = 2**63 - 1
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration and return it in seconds.
+
+    ``"1h30m"``, ``"1.5s"``, ``"2d"``, ``"-1s"``; units ``ns us ms s m h d w M`` (II.5). A bare integer is seconds
+    (decision 7).
+
+    Raises:
+        DocumentError: not a duration, an unknown unit, or more than 2^63 ns.
+
+    """
+    if _INTEGER.fullmatch(text):
+        total = int(text) * 1_000_000_000
+        if abs(total) > _LONGEST:
+            raise DocumentError("the duration is longer than 292 years")
+        return total / 1e9
+    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
+    end, total = 0, 0
+    for part in _PART.finditer(rest):
+        if part.start() != end:
+            break
+        number, unit = part.groups()
+        if unit not in _UNITS:
+            raise DocumentError(f"unknown unit {unit!r}; the units are ms, s, m, h, d, w, M (month)")
+        whole, _, fraction = number.partition(".")
+        scale = _UNITS[unit]
+        total += int(whole or 0) * scale
+        if fraction:
+            total += int(fraction) * scale // 10 ** len(fraction)
+        end = part.end()
+    if not rest or end != len(rest):
+        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
+    if total > _LONGEST:
+        raise DocumentError("the duration is longer than 292 years")
+    return sign * total / 1e9
+
+
+# ---- YAML ----------------------------------------------------------------------------------------------------------
+
+_NAMES: Final[Mapping[type, str]] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def kind_name(value: object) -> str:
+    """Return what people call the kind of a YAML value: ``"a mapping"``, ``"text"``, ``"a number"`` ..."""
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """A YAML value that knows where it stood.
+
+    Attributes:
+        value: ``dict[str, Marked]``, ``list[Marked]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
+        line, column: 1-based place of the value's first character.
+        key_line, key_column: 1-based place of its key when it is a mapping's value, else as line and column.
+
+    """
+
+    value: Any
+    line: int = 0
+    column: int = 0
+    key_line: int = 0
+    key_column: int = 0
+
+
+def bare(marked: Marked) -> Any:
+    """Return the plain Python value without the places."""
+    value = marked.value
+    if isinstance(value, dict):
+        return {key: bare(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [bare(item) for item in value]
+    return value
+
+
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[+-]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o?[0-7_]+|0b[01_]+")
+_FLOAT = re.compile(r"[+-]?(?:[0-9][0-9_]*\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SPECIAL = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_WORD_BITS: Final = 64
+
+
+def _plain(text: str) -> Any:
+    """Resolve a plain scalar by YAML 1.2's core schema with the reference's extras (II.2.8)."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if text[0] not in "0123456789+-.":
+        return text
+    if _INT.fullmatch(text):
+        return _integer(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.replace("_", ""))
+    if _SPECIAL.fullmatch(text):
+        low = text.lower().lstrip("+")
+        return math.nan if "nan" in low else -math.inf if low[0] == "-" else math.inf
+    return text
+
+
+def _integer(text: str) -> int | str:
+    digits = text.replace("_", "")
+    body = digits.lstrip("+-")
+    if body[:2] in ("0x", "0o", "0b"):
+        base = {"x": 16, "o": 8, "b": 2}[body[1]]
+        body = body[2:]
+    else:
+        base = 8 if len(body) > 1 and body[0] == "0" else 10
+    try:
+        number = int(body, base)
+    except ValueError:
+        return text
+    if number.bit_length() > _WORD_BITS:
+        return text
+    return -number if digits[0] == "-" else number
+
+
+_LEADING_TABS = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
+_MAX_DEPTH: Final = 64
+_MAX_VALUES: Final = 20_000
+
+
+def parse_yaml(text: str) -> Marked | None:
+    """Read the first YAML document of a text.
+
+    Leading tabs are read as two spaces each (decision 6). Keys become text. Anchors, aliases and merge keys work.
+
+    Returns:
+        The document, or ``None`` when it is empty or holds only comments.
+
+    Raises:
+        DocumentError: not YAML, a duplicate key, or a document that unfolds beyond 20,000 values or 64 levels.
+
+    """
+    if "\t" in text:
+        text = _LEADING_TABS.sub(lambda match: match.group().replace("\t", "  "), text)
+    loader = yaml.CSafeLoader(text)
+    try:
+        if not loader.check_node():
+            return None
+        node = loader.get_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = error.problem or "not YAML"
+        raise DocumentError(
+            f"not valid YAML: {message}", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
+        ) from error
+    except yaml.YAMLError as error:
+        raise DocumentError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
+    except ValueError as error:  # lone surrogates, characters that YAML forbids
+        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
+    except RecursionError:
+        raise DocumentError(f"the document is nested more than {_MAX_DEPTH} levels deep", 1, 1) from None
+    finally:
+        loader.dispose()
+    if node is None:
+        return None
+    return _Reader().read(node, 0)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class _Reader:
+    """Turns PyYAML's nodes into marked values. An instance reads one document."""
+
+    def __init__(self) -> None:
+        self.left = _MAX_VALUES
+
+    def read(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Marked:
+        mark = node.start_mark
+        place = (mark.line + 1, mark.column + 1)
+        key_place = (key.start_mark.line + 1, key.start_mark.column + 1) if key is not None else place
+        self.left -= 1
+        if depth > _MAX_DEPTH:
+            raise DocumentError(f"the document is nested more than {_MAX_DEPTH} levels deep", *place)
+        if self.left < 0:
+            raise DocumentError(f"the document unfolds to more than {_MAX_VALUES:,} values", *place)
+        value: Any
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node, depth)
+        elif isinstance(node, yaml.SequenceNode):
+            value = [self.read(item, depth + 1) for item in node.value]
+        else:
+            value = self._scalar(node)
+        return Marked(value, *place, *key_place)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""
+        if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
+            return node.value
+        return _plain(node.value)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Marked]:
+        merged: dict[str, Marked] = {}
+        own: dict[str, Marked] = {}
+        for key, item in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise DocumentError(
+                    "a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1
+                )
+            name = str(key.value)
+            if name == "<<" and not key.style:
+                for name_, value in self._merge(item, depth).items():
+                    merged.setdefault(name_, value)
+                continue
+            if name in own:
+                first = own[name]
+                raise DocumentError(
+                    f"duplicate key {name!r}; it stands on line {first.key_line} already",
+                    key.start_mark.line + 1,
+                    key.start_mark.column + 1,
+                )
+            own[name] = self.read(item, depth + 1, key)
+        return {**merged, **own}
+
+    def _merge(self, node: yaml.Node, depth: int) -> dict[str, Marked]:
+        """Return what a merge key brings in: a mapping, or a list of mappings of which the first wins."""
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, depth + 1)
+        if isinstance(node, yaml.SequenceNode):
+            found: dict[str, Marked] = {}
+            for item in node.value:
+                for name, value in self._merge(item, depth).items():
+                    found.setdefault(name, value)
+            return found
+        raise DocumentError(
+            "a merge key (<<) takes a mapping, usually an alias such as *base",
+            node.start_mark.line + 1,
+            node.start_mark.column + 1,
+        )
