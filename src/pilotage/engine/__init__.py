@@ -1,0 +1,1 @@
+"""1. The engines: everything that touches a socket to one."""
