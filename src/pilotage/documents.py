@@ -272,13 +272,13 @@ class _Reader:
         value: Any
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, depth)
-        elif isinstance(node, yaml.SequenceNode):
-            value = [self.read(item, depth + 1) for item in node.value]
-        else:
+        elif isinstance(node, yaml.ScalarNode):
             value = self._scalar(node)
+        else:
+            value = [self.read(item, depth + 1) for item in node.value]
         return Marked(value, *place, *key_place)
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
         """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""
         if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
             return node.value
@@ -289,9 +289,7 @@ class _Reader:
         own: dict[str, Marked] = {}
         for key, item in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise DocumentError(
-                    "a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1
-                )
+                raise DocumentError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
             name = str(key.value)
             if name == "<<" and not key.style:
                 for name_, value in self._merge(item, depth).items():

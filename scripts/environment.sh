@@ -1,0 +1,67 @@
+# Sourced by the other scripts: finds a Python and keeps virtual environments in step with requirements/.
+# POSIX shell only. Expects `root` to be the checkout's folder.
+
+# usable COMMAND: is it a Python >= 3.11 that can make virtual environments?
+usable() {
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+# python_of VERSION: print the command of that Python (3.12, say); fail when the machine has none.
+# pyenv puts a command for every version on the PATH, most of which do not work, so its folders are looked into as well.
+python_of() {
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python3; do
+        if usable "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# find_python: print the command of the Python to use: $PYTHON, else the newest that the pinned requirements know.
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        if usable "$PYTHON"; then
+            printf '%s\n' "$PYTHON"
+            return
+        fi
+        echo "PYTHON=$PYTHON is not a Python >= 3.11 with the modules venv and ensurepip." >&2
+        return 1
+    fi
+    python_of 3.13 || python_of 3.12 || python_of 3.11 || { usable python3 && echo python3; } && return
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            echo "$candidate cannot make virtual environments: the module ensurepip is missing." >&2
+            echo "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: PYTHON=/path/to/python3" >&2
+            return 1
+        fi
+    done
+    echo "No Python >= 3.11 found. Install one, or name it: PYTHON=/path/to/python3" >&2
+    return 1
+}
+
+pip_install() {
+    in=$1
+    shift
+    "$in/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$@"
+}
+
+# prepare FOLDER REQUIREMENTS [PYTHON]: make FOLDER a virtual environment holding REQUIREMENTS and this checkout.
+# Quick when nothing changed since: a stamp in the folder holds the sum of all that went in. It is written last, so
+# an interrupted installation is taken up again.
+prepare() {
+    stamp="$1/.holds-$(basename "$2")"
+    wanted=$( (echo "$root"; cat "$root"/requirements/*.txt "$root/pyproject.toml" "$root/scripts/environment.sh") | cksum)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$1/bin/python" -c '' 2>/dev/null; then
+        return
+    fi
+    if ! usable "$1/bin/python"; then
+        python=${3:-$(find_python)} || return 1
+        rm -rf "$1"
+        "$python" -m venv "$1" || return 1
+    fi
+    echo "Installing $(basename "$2") into $1 ..." >&2
+    # hatchling comes with the pinned requirements, so the checkout is built with it and with nothing newer.
+    pip_install "$1" --requirement "$2" && pip_install "$1" --no-build-isolation --no-deps --editable "$root" || return 1
+    printf '%s\n' "$wanted" >"$stamp"
+}

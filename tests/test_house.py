@@ -1,0 +1,121 @@
+"""The house keeps its own rules: files in their places, versions fixed, nothing private in the text."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path.relative_to(ROOT / "src" / "pilotage")
+    for path in (ROOT / "src" / "pilotage").rglob("*.py")
+    if path.name not in {"__init__.py", "__main__.py"}
+)
+# Tests of the project as a whole, which belong to no single source file.
+WHOLE = {"test_conformance.py", "test_house.py", "test_main.py", "test_properties.py", "test_readme.py"}
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def tests_of(source: Path) -> Path:
+    """``engine/pool.py`` -> ``engine/test_pool.py``; a private module's leading underscore is dropped."""
+    return source.with_name(f"test_{source.stem.lstrip('_')}.py")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_every_source_file_has_its_test_file(source: Path) -> None:
+    assert (ROOT / "tests" / tests_of(source)).is_file(), f"write tests/{tests_of(source)}"
+
+
+def test_every_test_file_belongs_to_a_source_file() -> None:
+    expected = {tests_of(source) for source in SOURCES} | {Path(name) for name in WHOLE}
+    found = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    found = {path for path in found if path.parts[0] != "support"}
+    assert sorted(found - expected) == []
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every file that is ours to publish, with its text."""
+    tops = [ROOT / name for name in ("src", "tests", "docs", "scripts", "requirements", "benchmarks", ".ci")]
+    files = [path for top in tops for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files += [path for path in ROOT.iterdir() if path.suffix in {".md", ".toml"} or path.name == ".gitignore"]
+    for path in files:
+        try:
+            yield path.relative_to(ROOT), path.read_text()
+        except UnicodeDecodeError:  # compressed recordings, certificates
+            continue
+
+
+def test_no_file_names_the_folders_of_somebodys_machine() -> None:
+    # Put together here, so that this file does not find itself.
+    private = re.compile("|".join(["/" + "work/", "/" + "tmp/brief", "/" + "root/", "/" + r"home/(?!me\b|user\b)\w"]))
+    found = [f"{path}: {match.group()}" for path, text in texts() for match in private.finditer(text)]
+    assert found == []
+
+
+PINNED = re.compile(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)")
+
+
+def pins(name: str) -> dict[str, str]:
+    """The pinned versions of a requirements file and of those it includes, by normalised name."""
+    found: dict[str, str] = {}
+    for line in (ROOT / "requirements" / name).read_text().splitlines():
+        if line.startswith("-r "):
+            found |= pins(line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            match = PINNED.fullmatch(line)
+            assert match, f"requirements/{name}: {line!r} is not NAME==VERSION"
+            found[normal(match[1])] = match[2]
+    return found
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_everything_that_is_installed_has_a_fixed_version_and_no_address() -> None:
+    assert len(pins("dev.txt")) > len(pins("test.txt")) > len(pins("run.txt")) > 10
+
+
+def test_the_fixed_versions_fit_the_declared_dependencies() -> None:
+    fixed = pins("run.txt")
+    for text in PYPROJECT["project"]["dependencies"]:
+        requirement = Requirement(text)
+        version = fixed.get(normal(requirement.name))
+        assert version is not None, f"pin {requirement.name} in requirements/run.txt"
+        assert requirement.specifier.contains(version), f"{requirement.name}=={version} does not fit {text}"
+
+
+def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "pilotage/py.typed" in names
+    assert {name.split("/")[0] for name in names} == {
+        "pilotage",
+        f"pilotage-{PYPROJECT['project']['version']}.dist-info",
+    }
+
+
+def test_the_gates_skip_nothing_that_the_package_supports() -> None:
+    supported = {text.rsplit(" ", 1)[1] for text in PYPROJECT["project"]["classifiers"] if "Python :: 3." in text}
+    loop = re.search(r"for version in (.*); do", (ROOT / "scripts" / "test").read_text())
+    assert loop is not None
+    assert set(loop[1].split()) == supported
