@@ -1,0 +1,1 @@
+"""What tests lean on: real engines, and the programs they need."""

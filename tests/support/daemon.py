@@ -1,0 +1,293 @@
+"""Engine daemons as children of the test session: started, stopped, killed, frozen and cleaned away.
+
+Each lives in a directory of its own on a real file system (image layers do not stack on overlayfs), in this machine's
+network namespace with a bridge and addresses of its own, and touches neither iptables nor any other engine. Should the session die without a word, the
+kernel ends its daemons (``setpriv --pdeathsig``); what they leave behind is swept by the next session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+from tests.support.certs import make_certificates
+from tests.support.install import EngineUnavailable, dockerd_path, version_of
+
+__all__ = ["Daemon", "Dockerd", "engine_directory", "free_port", "sweep"]
+
+_PREFIX: Final = "pilotage-engine-"
+
+
+def engine_directory() -> Path:
+    """Make a fresh directory for one engine; its name tells which process owns it.
+
+    Raises:
+        EngineUnavailable: the usual places for temporary files are all on overlayfs or in memory.
+
+    """
+    candidates = [*([os.environ["ENGINE_DIR"]] if "ENGINE_DIR" in os.environ else []), "/var/tmp", "/tmp", "/var/cache"]
+    for place in candidates:
+        if _file_system(Path(place)) not in {"overlay", "tmpfs", "ramfs", "aufs"}:
+            return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
+    raise EngineUnavailable(
+        f"no container engine for tests: {', '.join(candidates)} are on overlayfs or in memory; "
+        "name a directory on a disk with ENGINE_DIR, or a running engine with PILOTAGE_TEST_ENGINE",
+    )
+
+
+def sweep() -> None:
+    """Remove what sessions that died left behind: mounts, bridges, directories."""
+    for place in {Path(os.environ.get("ENGINE_DIR", "/var/tmp")), Path("/var/tmp"), Path("/tmp"), Path("/var/cache")}:
+        for left in place.glob(f"{_PREFIX}*"):
+            owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+            if owner.isdecimal() and not Path("/proc", owner).exists() and not _users_of(left):
+                _clear_away(left)
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Daemon(ABC):
+    """One engine's process, and the directory that it lives in.
+
+    Attributes:
+        directory: everything of the engine; kept from stop to start, gone with :meth:`remove`.
+        socket: the path of its unix socket.
+
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "engine.sock"
+        self.subnet = _unused_subnet()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """The engine's address as ``DOCKER_HOST`` wants it."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        """The process id, or 0 when it does not run."""
+        return 0 if self._process is None or self._process.poll() is not None else self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that the daemon has said."""
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def bridge(self) -> str:
+        """The engine's own network bridge; interface names have at most 15 characters."""
+        return "pt" + self.directory.name[-8:].replace("_", "x")
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return the command line, preparing what it needs on disk."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the process."""
+        return {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+
+    def start(self, timeout: float = 60) -> None:
+        """Start the daemon and wait until it answers.
+
+        Raises:
+            EngineUnavailable: it ended or did not answer in time; the text carries the end of its log.
+
+        """
+        if self.pid:
+            return
+        self.socket.unlink(missing_ok=True)
+        command = ["setpriv", "--pdeathsig", "TERM", *self.command()]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is the session's to handle
+            )  # fmt: skip
+        end = time.monotonic() + timeout
+        while not _answers(self.socket):
+            if not self.pid or time.monotonic() > end:
+                why = f"{command[3]} " + ("did not answer" if self.pid else "ended at once")
+                tail = " | ".join(self.log.splitlines()[-5:])
+                self.kill()
+                raise EngineUnavailable(f"{why}: {tail}")
+            time.sleep(0.02)
+
+    def stop(self, timeout: float = 20) -> None:
+        """End the daemon in an orderly way (SIGTERM): its containers stop, its socket goes."""
+        if self.pid:
+            self.thaw()
+            os.kill(self.pid, signal.SIGTERM)
+        self._reap(timeout)
+
+    def kill(self) -> None:
+        """End the daemon as a crash would (SIGKILL): its containers go on, its socket's file stays."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+        self._reap(10)
+
+    def freeze(self) -> None:
+        """Make the daemon silent without ending it (SIGSTOP): connections are accepted, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen daemon go on."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def remove(self) -> None:
+        """Stop the daemon and remove everything it has made on this machine."""
+        self.stop()
+        _clear_away(self.directory)
+        _ip("link", "del", self.bridge)
+
+    def _reap(self, timeout: float) -> None:
+        if self._process is not None:
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(10)
+            self._process = None
+        # a daemon refuses to start over the file of a predecessor that was killed
+        (self.directory / "pid").unlink(missing_ok=True)
+
+
+class Dockerd(Daemon):
+    """A Docker Engine.
+
+    Attributes:
+        generation: ``"system"`` or one of :data:`tests.support.install.SUITES`; may be changed between stop and start.
+        tls_url: also listens here with mutual TLS; what a client needs is in ``cert_dir``; or ``None``.
+
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        generation: str = "system",
+        *,
+        tls: bool = False,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(directory)
+        self.generation = generation
+        self.options = options
+        self.tls_url = f"tcp://127.0.0.1:{free_port()}" if tls else None
+        self.cert_dir = directory / "certs" if tls else None
+        if self.cert_dir:
+            make_certificates(self.cert_dir)
+
+    def command(self) -> list[str]:
+        """Return dockerd's command line; sees to the bridge and the configuration file."""
+        program = dockerd_path(self.generation)
+        major = int(version_of(program).split(".")[0])
+        here = self.directory
+        (here / "daemon.json").write_text("{}")
+        if not Path("/sys/class/net", self.bridge).exists():
+            _ip("link", "add", self.bridge, "type", "bridge", check=True)
+            _ip("addr", "add", f"{self.subnet}.0.1/24", "dev", self.bridge, check=True)
+        _ip("link", "set", self.bridge, "up", check=True)
+        command = [str(program), "--config-file", f"{here}/daemon.json", "--pidfile", f"{here}/pid"]
+        command += ["--data-root", f"{here}/data", "--exec-root", f"{here}/exec", "-H", self.host]
+        # never --bridge=none: Docker then deletes the docker0 of another engine on this machine
+        command += ["--bridge", self.bridge, "--default-address-pool", f"base={self.subnet}.64.0/18,size=26"]
+        command += ["--iptables=false", "--ip-forward=false"]
+        command += ["--ip6tables=false"] if major >= 27 else ["--ip-masq=false"]  # noqa: PLR2004
+        if self.tls_url:
+            certificates = [f"--tls{kind}={self.cert_dir}/{name}.pem" for kind, name in _TLS_FILES]
+            command += ["-H", self.tls_url, "--tlsverify", *certificates]
+        return [*command, *self.options]
+
+    def environment(self) -> dict[str, str]:
+        """Return an environment that finds the generation's own ``docker-proxy`` first."""
+        env = super().environment()
+        beside = dockerd_path(self.generation).parent
+        return env | {"PATH": f"{beside}{os.pathsep}{env.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"}
+
+    def remove(self) -> None:
+        """Stop the daemon, and the containerd of a daemon that was killed, and remove everything they made."""
+        containerd = self.directory / "exec" / "containerd" / "containerd.pid"
+        if not self.pid and containerd.exists():  # its containers still run: only a daemon can end them well
+            with contextlib.suppress(EngineUnavailable):
+                self.start()
+        super().remove()
+
+
+_TLS_FILES: Final = (("cacert", "ca"), ("cert", "server"), ("key", "server-key"))
+
+
+def _answers(path: Path) -> bool:
+    connection = http.client.HTTPConnection("engine", timeout=2)
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(2)
+        connection.sock.connect(str(path))
+        connection.request("GET", "/_ping")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _ip(*arguments: str, check: bool = False) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=20)
+    if check and done.returncode != 0:
+        raise EngineUnavailable(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def _unused_subnet() -> str:
+    """Return the start of a /16 that no interface and no route of this machine mentions, e.g. ``"10.37"``."""
+    known = subprocess.run(
+        ["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False
+    ).stdout
+    return next(subnet for n in random.sample(range(1, 255), 254) if f"{(subnet := f'10.{n}')}." not in known)
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that holds a directory."""
+    best, kind = "", "?"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _device, mount, fstype, *_ = line.split()
+        if path.resolve().is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, fstype
+    return kind
+
+
+def _users_of(directory: Path) -> list[int]:
+    """Return the processes whose command line names the directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if str(directory).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def _clear_away(directory: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], capture_output=True, check=False, timeout=20)
+    _ip("link", "del", "pt" + directory.name[-8:].replace("_", "x"))
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,157 @@
+"""Programs that real engines need, installed where that is possible: as root, on Debian.
+
+Nothing here starts a service: test engines run as children of the test session, in directories of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+__all__ = ["EngineUnavailable", "cache_directory", "debian_packages", "dockerd_path", "version_of"]
+
+#: Engine generation -> the Debian suite whose ``docker.io`` package carries it. The one of the running system is "system".
+SUITES: Final = {"26.1": "trixie", "28.5": "forky"}
+
+#: Program -> the Debian package that brings it.
+DOCKER_PACKAGES: Final = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "setpriv": "util-linux",
+    "busybox": "busybox-static",
+}
+PODMAN_PACKAGES: Final = {
+    "podman": "podman",
+    "runc": "runc",
+    "/usr/lib/podman/netavark": "netavark",
+    "/usr/lib/podman/aardvark-dns": "aardvark-dns",
+    "docker": "docker.io",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "setpriv": "util-linux",
+    "busybox": "busybox-static",
+}
+
+
+class EngineUnavailable(Exception):
+    """This machine cannot run the engine that a test asked for; the text says why and what would help."""
+
+
+def cache_directory() -> Path:
+    """Return where unpacked engines are kept between sessions: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
+    return Path(os.environ.get("ENGINE_CACHE") or "/var/cache/pilotage-engines")
+
+
+def debian_packages(programs: dict[str, str]) -> None:
+    """Install the packages whose program is missing; does nothing when all are there.
+
+    Raises:
+        EngineUnavailable: not root, not Debian, or apt failed (its last lines are in the text).
+
+    """
+    if os.geteuid() != 0:
+        raise EngineUnavailable(
+            "no container engine for tests: starting one needs root; "
+            "name a running one with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
+        )
+    missing = sorted({package for program, package in programs.items() if not _is_installed(program)})
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise EngineUnavailable(
+            f"no container engine for tests: {', '.join(missing)} missing, and only Debian's apt-get can install them here; "
+            "name a running engine with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
+        )
+    options = ["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-unsafe-io"]
+    _apt(["apt-get", *options, "update"])
+    _apt(["apt-get", *options, "--yes", "--no-install-recommends", "install", *missing])
+
+
+def dockerd_path(generation: str) -> Path:
+    """Return the ``dockerd`` of a generation, fetching it if need be: ``"system"``, or a key of ``SUITES``.
+
+    Only ``dockerd`` and ``docker-proxy`` are taken out of a newer suite's package; they need no newer C library than
+    Debian 12 has, and run over the system's own containerd and runc. The programs lie beside each other.
+
+    Raises:
+        EngineUnavailable: the Debian mirror in use does not have it (any more), or it does not run here.
+
+    """
+    debian_packages(DOCKER_PACKAGES)
+    if generation == "system":
+        return Path(shutil.which("dockerd") or "/usr/sbin/dockerd")
+    suite = SUITES[generation]
+    kept = cache_directory() / generation
+    if not (kept / "dockerd").exists():
+        with tempfile.TemporaryDirectory(prefix="pilotage-dockerd-") as scratch:
+            unpacked = _unpack_docker(Path(scratch), suite)
+            found = version_of(unpacked / "dockerd")
+            if not found.startswith(generation):
+                raise EngineUnavailable(f"dockerd {generation} is gone: Debian's suite {suite} now has {found}")
+            kept.mkdir(parents=True, exist_ok=True)
+            for program in ("docker-proxy", "dockerd"):
+                fresh = kept / f".{program}.{os.getpid()}"
+                shutil.copy2(unpacked / program, fresh)
+                fresh.rename(kept / program)
+    return kept / "dockerd"
+
+
+def version_of(program: Path) -> str:
+    """Return the version that ``PROGRAM --version`` prints, e.g. ``"20.10.24+dfsg1"``.
+
+    Raises:
+        EngineUnavailable: the program does not run on this system.
+
+    """
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
+    said = re.search(r"version (\d[^\s,]*)", done.stdout)
+    if done.returncode != 0 or said is None:
+        raise EngineUnavailable(f"{program} does not run on this system: {(done.stderr or done.stdout).strip()[-300:]}")
+    return said[1]
+
+
+def _is_installed(program: str) -> bool:
+    if program == "busybox":  # others than Debian's static one may lack the web server
+        path = Path("/bin/busybox")
+        return path.exists() and b"httpd" in subprocess.run([path, "--list"], capture_output=True, check=False).stdout
+    return shutil.which(program) is not None
+
+
+def _apt(command: list[str], cwd: Path | None = None) -> None:
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=600
+    )
+    if done.returncode != 0:
+        raise EngineUnavailable(f"{' '.join(command[:1] + command[-2:])} failed: {done.stderr.strip()[-400:]}")
+
+
+def _unpack_docker(scratch: Path, suite: str) -> Path:
+    """Download a suite's ``docker.io`` from the mirror this machine already uses and unpack it; return its ``sbin``."""
+    targets = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False, timeout=60
+    ).stdout.split()
+    mirror = next((uri for uri in targets if uri.rstrip("/").endswith("/debian")), "")
+    if not mirror:
+        raise EngineUnavailable(f"no Debian mirror is configured here to fetch the suite {suite} from")
+    (scratch / "lists" / "partial").mkdir(parents=True)
+    sources = scratch / "sources.list"
+    sources.write_text(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {suite} main\n")
+    private = [
+        *("-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"),
+        *("-o", f"Dir::State::lists={scratch / 'lists'}", "-o", "APT::Sandbox::User=root"),
+        # the system's own package caches are left as they are
+        *("-o", f"Dir::Cache::pkgcache={scratch / 'pkg.bin'}", "-o", f"Dir::Cache::srcpkgcache={scratch / 'src.bin'}"),
+    ]
+    _apt(["apt-get", "-qq", *private, "update"])
+    _apt(["apt-get", "-qq", *private, "download", f"docker.io/{suite}"], cwd=scratch)
+    package = next(scratch.glob("docker.io_*.deb"))
+    subprocess.run(["dpkg-deb", "-x", package, scratch / "root"], check=True, timeout=120)
+    return scratch / "root" / "usr" / "sbin"
