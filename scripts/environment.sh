@@ -40,16 +40,10 @@ find_python() {
     return 1
 }
 
-pip_install() {
-    in=$1
-    shift
-    "$in/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$@"
-}
-
 # prepare FOLDER REQUIREMENTS [PYTHON]: make FOLDER a virtual environment holding REQUIREMENTS and this checkout.
 # Quick when nothing changed since: a stamp in the folder holds the sum of all that went in. It is written last, so
-# an interrupted installation is taken up again.
-prepare() {
+# an interrupted installation is taken up again. (The body is a subshell: its variables stay its own.)
+prepare() (
     stamp="$1/.holds-$(basename "$2")"
     wanted=$( (echo "$root"; cat "$root"/requirements/*.txt "$root/pyproject.toml" "$root/scripts/environment.sh") | cksum)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$1/bin/python" -c '' 2>/dev/null; then
@@ -61,7 +55,10 @@ prepare() {
         "$python" -m venv "$1" || return 1
     fi
     echo "Installing $(basename "$2") into $1 ..." >&2
+    pip="-m pip install --quiet --disable-pip-version-check --no-input"
     # hatchling comes with the pinned requirements, so the checkout is built with it and with nothing newer.
-    pip_install "$1" --requirement "$2" && pip_install "$1" --no-build-isolation --no-deps --editable "$root" || return 1
+    # shellcheck disable=SC2086 # several words on purpose
+    "$1/bin/python" $pip --requirement "$2" && "$1/bin/python" $pip --no-build-isolation --no-deps --editable "$root" ||
+        return 1
     printf '%s\n' "$wanted" >"$stamp"
-}
+)
