@@ -27,18 +27,18 @@ WHOLE = {"test_conformance.py", "test_house.py", "test_main.py", "test_propertie
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def tests_of(source: Path) -> Path:
+def where_tested(source: Path) -> Path:
     """``engine/pool.py`` -> ``engine/test_pool.py``; a private module's leading underscore is dropped."""
     return source.with_name(f"test_{source.stem.lstrip('_')}.py")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 def test_every_source_file_has_its_test_file(source: Path) -> None:
-    assert (ROOT / "tests" / tests_of(source)).is_file(), f"write tests/{tests_of(source)}"
+    assert (ROOT / "tests" / where_tested(source)).is_file(), f"write tests/{where_tested(source)}"
 
 
 def test_every_test_file_belongs_to_a_source_file() -> None:
-    expected = {tests_of(source) for source in SOURCES} | {Path(name) for name in WHOLE}
+    expected = {where_tested(source) for source in SOURCES} | {Path(name) for name in WHOLE}
     found = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     found = {path for path in found if path.parts[0] != "support"}
     assert sorted(found - expected) == []
