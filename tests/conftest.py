@@ -1,13 +1,14 @@
 """Fixtures for all tests: real engines.
 
-``docker_engine``        one Docker Engine for the whole session; the one that ``PILOTAGE_TEST_ENGINE`` or ``DOCKER_HOST`` names,
-                         else one started for the tests.
-``engine``               the same, and what the test makes on it is removed afterwards.
-``engine_factory``       other generations: ``engine_factory("26.1")``, one for the session each.
-``podman_engine``        a Podman.
+``docker_engine``    one Docker Engine for the whole session: the one that ``PILOTAGE_TEST_ENGINE`` or ``DOCKER_HOST``
+                     names, else one started for the tests.
+``engine``           the same, and what a test makes on it is removed after the test.
+``own_engine``       a Docker Engine for one test alone, which may kill, freeze or upgrade it.
+``engine_factory``   other generations, one of each for the session: ``engine_factory("26.1")``.
+``podman_engine``    one Podman for the session; what a test makes on it is removed after the test.
 
-Tests that use one of these carry the marker ``engine`` by themselves. Where an engine cannot run, they fail if the
-environment has ``CI``, and else are skipped, with one line in the summary.
+Tests that use one of these carry the marker ``engine`` by themselves. Where an engine cannot run they fail if the
+environment has ``CI``, and are skipped otherwise, with one line in the summary.
 """
 
 from __future__ import annotations
@@ -17,49 +18,62 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests.support.daemon import sweep
-from tests.support.engines import Engine, named_engine, own_docker
-from tests.support.install import DOCKER_PACKAGES, EngineUnavailable, debian_packages
+from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
+from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineUnavailable, debian_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
-_ENGINE_FIXTURES = {"docker_engine", "engine_factory", "podman_engine"}
+_FIXTURES = {"docker_engine", "own_engine", "engine_factory", "podman_engine"}
+# Debian's moving suite may have gone on to a newer version; the others are released and stay.
+_MOVING = {"28.5"}
+
+
+#: Why engines were not there.
+_reasons: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "engine: needs a real container engine; given to every test that uses such a fixture"
-    )
+    config.addinivalue_line("markers", "engine: needs a real container engine (given to tests by their fixtures)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if _FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("engine")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what engines need before any test's own time limit runs."""
-    used = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _ENGINE_FIXTURES
+    used = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
     if not used or session.config.option.collectonly:
         return
     try:
         sweep()
-        debian_packages(DOCKER_PACKAGES)
+        debian_packages(DOCKER_PACKAGES | (PODMAN_PACKAGES if "podman_engine" in used else {}))
     except EngineUnavailable:
         return  # the fixture says it, for the tests that it concerns
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report all skips for want of one engine at one place, so that the summary has one line for them."""
+    report = yield
+    if report.skipped and call.excinfo is not None and str(call.excinfo.value) in _reasons:
+        report.longrepr = (__file__, 1, f"Skipped: {call.excinfo.value}")
+    return report
 
 
 def _unavailable(why: EngineUnavailable, *, optional: bool = False) -> NoReturn:
     if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not optional:
         pytest.fail(str(why), pytrace=False)
+    _reasons.add(str(why))
     pytest.skip(str(why))
 
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
-    """A real Docker Engine with the test images: over its socket, and if it is our own over TCP and mutual TLS as well."""
+    """A Docker Engine with the test images: over its socket, and if it is our own over TCP and mutual TLS as well."""
     try:
         engine = named_engine() or own_docker(tls=True)
     except EngineUnavailable as why:
@@ -75,3 +89,62 @@ def engine(docker_engine: Engine) -> Iterator[Engine]:
     """The session's Docker Engine; containers and networks that the test makes are removed after it."""
     with docker_engine.scope():
         yield docker_engine
+
+
+@pytest.fixture
+def own_engine() -> Iterator[Engine]:
+    """A Docker Engine that is the test's alone: its ``daemon`` may be killed, frozen, stopped and started again."""
+    try:
+        engine = own_docker()
+    except EngineUnavailable as why:
+        _unavailable(why)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="session")
+def engine_factory() -> Iterator[Callable[[str], Engine]]:
+    """A function from a generation (``"system"``, ``"26.1"``, ``"28.5"``) to the session's engine of it.
+
+    A test uses it as ``with engine_factory("26.1").scope() as engine:``, and so leaves nothing behind.
+    """
+    started: dict[str, Engine | EngineUnavailable] = {}
+
+    def engine_of(generation: str) -> Engine:
+        if generation not in started:
+            try:
+                started[generation] = own_docker(generation)
+            except EngineUnavailable as why:
+                started[generation] = why
+        found = started[generation]
+        if isinstance(found, EngineUnavailable):
+            _unavailable(found, optional=generation in _MOVING)
+        return found
+
+    try:
+        yield engine_of
+    finally:
+        for engine in started.values():
+            if isinstance(engine, Engine):
+                engine.close()
+
+
+@pytest.fixture(scope="session")
+def _session_podman() -> Iterator[Engine]:
+    try:
+        engine = own_podman()
+    except EngineUnavailable as why:
+        _unavailable(why)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture
+def podman_engine(_session_podman: Engine) -> Iterator[Engine]:
+    """The session's Podman; containers and networks that the test makes are removed after it."""
+    with _session_podman.scope():
+        yield _session_podman

@@ -13,7 +13,7 @@ __all__ = ["make_certificates"]
 
 
 def make_certificates(directory: Path) -> None:
-    """Write ``ca.pem``, ``cert.pem``, ``key.pem`` (the client's) and ``server.pem``, ``server-key.pem`` for loopback."""
+    """Write ``ca.pem``, the client's ``cert.pem`` and ``key.pem``, and the same for a server on loopback."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA(organization_name="pilotage tests")
     authority.cert_pem.write_to_path(directory / "ca.pem")

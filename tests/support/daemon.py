@@ -1,8 +1,8 @@
 """Engine daemons as children of the test session: started, stopped, killed, frozen and cleaned away.
 
-Each lives in a directory of its own on a real file system (image layers do not stack on overlayfs), in this machine's
-network namespace with a bridge and addresses of its own, and touches neither iptables nor any other engine. Should the session die without a word, the
-kernel ends its daemons (``setpriv --pdeathsig``); what they leave behind is swept by the next session.
+Each lives in a directory of its own on a real file system, for image layers do not stack on overlayfs. A Docker Engine
+has a bridge and addresses of its own, and touches neither iptables nor any other engine. Should the session die without
+a word, the kernel ends its daemons (``setpriv --pdeathsig``); what they leave behind is swept by the next session.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 from tests.support.certs import make_certificates
 from tests.support.install import EngineUnavailable, dockerd_path, version_of
 
-__all__ = ["Daemon", "Dockerd", "engine_directory", "free_port", "sweep"]
+__all__ = ["Daemon", "Dockerd", "abandoned", "engine_directory", "free_port", "ip_command"]
 
 _PREFIX: Final = "pilotage-engine-"
 
@@ -36,23 +36,24 @@ def engine_directory() -> Path:
         EngineUnavailable: the usual places for temporary files are all on overlayfs or in memory.
 
     """
-    candidates = [*([os.environ["ENGINE_DIR"]] if "ENGINE_DIR" in os.environ else []), "/var/tmp", "/tmp", "/var/cache"]
-    for place in candidates:
-        if _file_system(Path(place)) not in {"overlay", "tmpfs", "ramfs", "aufs"}:
+    for place in _places():
+        if _file_system(place) not in {"overlay", "tmpfs", "ramfs", "aufs"}:
             return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
     raise EngineUnavailable(
-        f"no container engine for tests: {', '.join(candidates)} are on overlayfs or in memory; "
+        f"no container engine for tests: {', '.join(map(str, _places()))} are on overlayfs or in memory; "
         "name a directory on a disk with ENGINE_DIR, or a running engine with PILOTAGE_TEST_ENGINE",
     )
 
 
-def sweep() -> None:
-    """Remove what sessions that died left behind: mounts, bridges, directories."""
-    for place in {Path(os.environ.get("ENGINE_DIR", "/var/tmp")), Path("/var/tmp"), Path("/tmp"), Path("/var/cache")}:
+def abandoned() -> list[Path]:
+    """Return the directories of engines whose session is dead."""
+    found = []
+    for place in _places():
         for left in place.glob(f"{_PREFIX}*"):
             owner = left.name.removeprefix(_PREFIX).partition("-")[0]
-            if owner.isdecimal() and not Path("/proc", owner).exists() and not _users_of(left):
-                _clear_away(left)
+            if owner.isdecimal() and not Path("/proc", owner).exists():
+                found.append(left)
+    return found
 
 
 def free_port() -> int:
@@ -75,7 +76,7 @@ class Daemon(ABC):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.socket = directory / "engine.sock"
-        self.subnet = _unused_subnet()
+        self.subnet = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -86,7 +87,11 @@ class Daemon(ABC):
     @property
     def pid(self) -> int:
         """The process id, or 0 when it does not run."""
-        return 0 if self._process is None or self._process.poll() is not None else self._process.pid
+        return self._process.pid if self._process is not None and self.is_running() else 0
+
+    def is_running(self) -> bool:
+        """Tell whether the process is there; a frozen one is."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
@@ -114,8 +119,10 @@ class Daemon(ABC):
             EngineUnavailable: it ended or did not answer in time; the text carries the end of its log.
 
         """
-        if self.pid:
+        if self.is_running():
             return
+        if not self.subnet:
+            self.subnet = _unused_subnet()
         self.socket.unlink(missing_ok=True)
         command = ["setpriv", "--pdeathsig", "TERM", *self.command()]
         with (self.directory / "log").open("ab") as log:
@@ -125,7 +132,7 @@ class Daemon(ABC):
             )  # fmt: skip
         end = time.monotonic() + timeout
         while not _answers(self.socket):
-            if not self.pid or time.monotonic() > end:
+            if not self.is_running() or time.monotonic() > end:
                 why = f"{command[3]} " + ("did not answer" if self.pid else "ended at once")
                 tail = " | ".join(self.log.splitlines()[-5:])
                 self.kill()
@@ -134,14 +141,14 @@ class Daemon(ABC):
 
     def stop(self, timeout: float = 20) -> None:
         """End the daemon in an orderly way (SIGTERM): its containers stop, its socket goes."""
-        if self.pid:
+        if self.is_running():
             self.thaw()
             os.kill(self.pid, signal.SIGTERM)
         self._reap(timeout)
 
     def kill(self) -> None:
         """End the daemon as a crash would (SIGKILL): its containers go on, its socket's file stays."""
-        if self.pid:
+        if self.is_running():
             os.kill(self.pid, signal.SIGKILL)
         self._reap(10)
 
@@ -151,14 +158,14 @@ class Daemon(ABC):
 
     def thaw(self) -> None:
         """Let a frozen daemon go on."""
-        if self.pid:
+        if self.is_running():
             os.kill(self.pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop the daemon and remove everything it has made on this machine."""
         self.stop()
         _clear_away(self.directory)
-        _ip("link", "del", self.bridge)
+        ip_command("link", "del", self.bridge)
 
     def _reap(self, timeout: float) -> None:
         if self._process is not None:
@@ -192,6 +199,7 @@ class Dockerd(Daemon):
         super().__init__(directory)
         self.generation = generation
         self.options = options
+        self._crashed = False
         self.tls_url = f"tcp://127.0.0.1:{free_port()}" if tls else None
         self.cert_dir = directory / "certs" if tls else None
         if self.cert_dir:
@@ -204,15 +212,15 @@ class Dockerd(Daemon):
         here = self.directory
         (here / "daemon.json").write_text("{}")
         if not Path("/sys/class/net", self.bridge).exists():
-            _ip("link", "add", self.bridge, "type", "bridge", check=True)
-            _ip("addr", "add", f"{self.subnet}.0.1/24", "dev", self.bridge, check=True)
-        _ip("link", "set", self.bridge, "up", check=True)
+            ip_command("link", "add", self.bridge, "type", "bridge", check=True)
+            ip_command("addr", "add", f"{self.subnet}.0.1/24", "dev", self.bridge, check=True)
+        ip_command("link", "set", self.bridge, "up", check=True)
         command = [str(program), "--config-file", f"{here}/daemon.json", "--pidfile", f"{here}/pid"]
         command += ["--data-root", f"{here}/data", "--exec-root", f"{here}/exec", "-H", self.host]
         # never --bridge=none: Docker then deletes the docker0 of another engine on this machine
         command += ["--bridge", self.bridge, "--default-address-pool", f"base={self.subnet}.64.0/18,size=26"]
         command += ["--iptables=false", "--ip-forward=false"]
-        command += ["--ip6tables=false"] if major >= 27 else ["--ip-masq=false"]  # noqa: PLR2004
+        command += ["--ip6tables=false"] if major >= 27 else ["--ip-masq=false"]
         if self.tls_url:
             certificates = [f"--tls{kind}={self.cert_dir}/{name}.pem" for kind, name in _TLS_FILES]
             command += ["-H", self.tls_url, "--tlsverify", *certificates]
@@ -224,16 +232,32 @@ class Dockerd(Daemon):
         beside = dockerd_path(self.generation).parent
         return env | {"PATH": f"{beside}{os.pathsep}{env.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"}
 
+    def kill(self) -> None:
+        """End the daemon as a crash would; its containers go on, its containerd dies with it."""
+        super().kill()
+        self._crashed = True
+        # Until somebody reaps that containerd its pid looks alive, and the next dockerd would wait for it in vain.
+        left = self.directory / "exec" / "containerd" / "containerd.pid"
+        end = time.monotonic() + 5
+        while left.exists() and _is_alive(left.read_text().strip()) and time.monotonic() < end:
+            time.sleep(0.01)
+        left.unlink(missing_ok=True)
+
     def remove(self) -> None:
-        """Stop the daemon, and the containerd of a daemon that was killed, and remove everything they made."""
-        containerd = self.directory / "exec" / "containerd" / "containerd.pid"
-        if not self.pid and containerd.exists():  # its containers still run: only a daemon can end them well
+        """Stop the daemon and remove everything it has made; after a crash it is started once more for that."""
+        if self._crashed and not self.is_running():  # its containers still run, and only a daemon can end them well
             with contextlib.suppress(EngineUnavailable):
                 self.start()
+        self._crashed = False
         super().remove()
 
 
 _TLS_FILES: Final = (("cacert", "ca"), ("cert", "server"), ("key", "server-key"))
+
+
+def _places() -> list[Path]:
+    named = os.environ.get("ENGINE_DIR")
+    return [Path(place) for place in dict.fromkeys([*([named] if named else []), "/var/tmp", "/tmp", "/var/cache"])]
 
 
 def _answers(path: Path) -> bool:
@@ -250,7 +274,17 @@ def _answers(path: Path) -> bool:
         connection.close()
 
 
-def _ip(*arguments: str, check: bool = False) -> None:
+def _is_alive(pid: str) -> bool:
+    """Tell whether a process is there and not just waiting to be reaped."""
+    try:
+        state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def ip_command(*arguments: str, check: bool = False) -> None:
+    """Run ``ip ARGUMENTS``; with ``check``, what it refuses raises :class:`EngineUnavailable`."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=20)
     if check and done.returncode != 0:
         raise EngineUnavailable(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
@@ -274,20 +308,9 @@ def _file_system(path: Path) -> str:
     return kind
 
 
-def _users_of(directory: Path) -> list[int]:
-    """Return the processes whose command line names the directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if str(directory).encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-    return found
-
-
 def _clear_away(directory: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{directory}/")), reverse=True):
         subprocess.run(["umount", "-l", mount], capture_output=True, check=False, timeout=20)
-    _ip("link", "del", "pt" + directory.name[-8:].replace("_", "x"))
+    ip_command("link", "del", "pt" + directory.name[-8:].replace("_", "x"))
     shutil.rmtree(directory, ignore_errors=True)

@@ -10,15 +10,16 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.daemon import Daemon, Dockerd, engine_directory
+from tests.support.daemon import Daemon, Dockerd, abandoned, engine_directory
 from tests.support.images import IMAGES, WEB, build_context
 from tests.support.install import EngineUnavailable
+from tests.support.podman import Podman
 from tests.support.relay import TcpRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["CommandFailed", "Engine", "named_engine", "own_docker"]
+__all__ = ["CommandFailed", "Engine", "named_engine", "own_docker", "own_podman", "sweep"]
 
 
 class CommandFailed(Exception):
@@ -70,7 +71,8 @@ class Engine:
         )
         if done.returncode != 0:
             raise CommandFailed(f"docker {' '.join(arguments)[:200]}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout.decode().rstrip("\n")
+        printed: bytes = done.stdout
+        return printed.decode().rstrip("\n")
 
     def run(
         self,
@@ -90,7 +92,9 @@ class Engine:
             command: instead of the image's own.
 
         """
-        return self._make("run", name, image, labels, options, command)
+        arguments = _arguments(name, image, labels, options, command)
+        self._made.append(name)
+        return self.docker("run", "--detach", *arguments)
 
     def create(
         self,
@@ -101,7 +105,9 @@ class Engine:
         command: Sequence[str] = (),
     ) -> str:
         """Make a container without starting it; arguments as for :meth:`run`."""
-        return self._make("create", name, image, labels, options, command)
+        arguments = _arguments(name, image, labels, options, command)
+        self._made.append(name)
+        return self.docker("create", *arguments)
 
     def network(self, name: str, *options: str) -> str:
         """Make a network and return its id; :meth:`clean` removes it after the containers."""
@@ -150,20 +156,6 @@ class Engine:
                 self.docker("rm", "-f", "-v", *self.docker("ps", "-aq", timeout=10).split(), timeout=30)
         self.daemon.remove()
 
-    def _make(
-        self,
-        how: str,
-        name: str,
-        image: str,
-        labels: Mapping[str, str] | None,
-        options: Sequence[str],
-        command: Sequence[str],
-    ) -> str:
-        self._made.append(name)
-        flags = [flag for key, value in (labels or {}).items() for flag in ("--label", f"{key}={value}")]
-        detach = ["--detach"] if how == "run" else []
-        return self.docker(how, *detach, "--pull=never", "--name", name, *flags, *options, image, *command)
-
     def _remove(self, containers: int, networks: int) -> None:
         doomed = self._made[containers:]
         del self._made[containers:]
@@ -174,6 +166,13 @@ class Engine:
             with contextlib.suppress(CommandFailed):  # a test may have removed it
                 self.docker("network", "rm", network)
         del self._networks[networks:]
+
+
+def _arguments(
+    name: str, image: str, labels: Mapping[str, str] | None, options: Sequence[str], command: Sequence[str]
+) -> list[str]:
+    flags = [flag for key, value in (labels or {}).items() for flag in ("--label", f"{key}={value}")]
+    return ["--pull=never", "--name", name, *flags, *options, image, *command]
 
 
 def named_engine() -> Engine | None:
@@ -208,11 +207,30 @@ def own_docker(generation: str = "system", *, tls: bool = False, options: tuple[
         EngineUnavailable: it cannot run here.
 
     """
-    return _started(lambda: Dockerd(engine_directory(), generation, tls=tls, options=options))
+    return _started(Dockerd(engine_directory(), generation, tls=tls, options=options))
 
 
-def _started(make: Any) -> Engine:
-    daemon: Daemon = make()
+def own_podman() -> Engine:
+    """Start a Podman service of one's own, with the test images; the caller closes it.
+
+    Raises:
+        EngineUnavailable: it cannot run here.
+
+    """
+    return _started(Podman(engine_directory()))
+
+
+def sweep() -> None:
+    """Remove what sessions that died left behind: containers, mounts, bridges, namespaces, directories."""
+    for left in abandoned():
+        pid_file = left / "pid"
+        if pid_file.exists() and Path("/proc", pid_file.read_text().strip()).exists():
+            continue  # it is ending just now; the session after this one sweeps it
+        kind = Podman if (left / "containers.conf").exists() else Dockerd
+        kind(left).remove()
+
+
+def _started(daemon: Daemon) -> Engine:
     try:
         daemon.start()
         engine = Engine(daemon.host, daemon)

@@ -1,7 +1,7 @@
 """The images that test containers run: some hundred kilobytes each, made from busybox, without any registry.
 
-``WEB``       a web server on port 80 that says ``hello``; dies at once when stopped (STOPSIGNAL SIGKILL), for a web server
-              as process 1 ignores SIGTERM and would take ten seconds.
+``WEB``       a web server on port 80 that says ``hello``; dies at once when stopped (STOPSIGNAL SIGKILL), for as
+              process 1 it ignores SIGTERM and would take ten seconds.
 ``HEALTH``    the same, healthy once the file ``/tmp/ok`` exists; probed every second.
 ``GRACEFUL``  the same, but its process 1 handles SIGTERM and ends with status 0.
 """

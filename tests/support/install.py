@@ -15,7 +15,7 @@ from typing import Final
 
 __all__ = ["EngineUnavailable", "cache_directory", "debian_packages", "dockerd_path", "version_of"]
 
-#: Engine generation -> the Debian suite whose ``docker.io`` package carries it. The one of the running system is "system".
+#: Engine generation -> the Debian suite whose ``docker.io`` carries it. The running system's own is called "system".
 SUITES: Final = {"26.1": "trixie", "28.5": "forky"}
 
 #: Program -> the Debian package that brings it.
@@ -45,7 +45,7 @@ class EngineUnavailable(Exception):
 
 
 def cache_directory() -> Path:
-    """Return where unpacked engines are kept between sessions: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
+    """Return where fetched engines are kept: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
     return Path(os.environ.get("ENGINE_CACHE") or "/var/cache/pilotage-engines")
 
 
@@ -66,7 +66,7 @@ def debian_packages(programs: dict[str, str]) -> None:
         return
     if shutil.which("apt-get") is None:
         raise EngineUnavailable(
-            f"no container engine for tests: {', '.join(missing)} missing, and only Debian's apt-get can install them here; "
+            f"no container engine for tests: {', '.join(missing)} missing, and there is no apt-get to install it; "
             "name a running engine with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
         )
     options = ["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-unsafe-io"]

@@ -1,6 +1,6 @@
 """A plain TCP port for an engine that has a unix socket.
 
-``dockerd`` speaks TLS on all of its TCP ports or on none, and waits a second at each start to make a point about the latter.
+``dockerd`` speaks TLS on all of its TCP ports or on none, and waits a second at each start to warn of the latter.
 """
 
 from __future__ import annotations

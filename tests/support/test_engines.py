@@ -5,14 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engines import CommandFailed
+from tests.support.daemon import Dockerd
+from tests.support.engines import CommandFailed, own_docker
 from tests.support.images import GRACEFUL
+from tests.support.install import EngineUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.engines import Engine
 
 
@@ -66,3 +72,70 @@ def test_the_engine_answers_over_plain_tcp_and_over_mutual_tls(docker_engine: En
     )
     with pytest.raises(CommandFailed):
         docker_engine.docker("-H", docker_engine.tls_url, "version")
+
+
+def test_a_killed_engine_comes_back_on_its_data_with_its_containers_ended(own_engine: Engine) -> None:
+    daemon = own_engine.daemon
+    assert daemon is not None
+    own_engine.run("survivor")
+    daemon.kill()
+    with pytest.raises(CommandFailed):
+        own_engine.docker("ps")
+    daemon.start()
+    assert own_engine.inspect("survivor")["State"]["Status"] == "exited"
+
+
+def test_an_engine_is_upgraded_on_its_data_behind_the_same_socket(own_engine: Engine) -> None:
+    daemon = own_engine.daemon
+    assert isinstance(daemon, Dockerd)
+    own_engine.create("kept", "pilotage/web:1", {"proxy.kept.port": "80"})
+    daemon.stop()
+    daemon.generation = "26.1"
+    daemon.start()
+    assert own_engine.docker("version", "--format", "{{.Server.APIVersion}}") == "1.45"
+    assert own_engine.inspect("kept")["Config"]["Labels"] == {"proxy.kept.port": "80"}
+
+
+def test_a_frozen_engine_is_silent_until_it_is_thawed(own_engine: Engine) -> None:
+    daemon = own_engine.daemon
+    assert daemon is not None
+    daemon.freeze()
+    with pytest.raises(subprocess.TimeoutExpired):
+        own_engine.docker("ps", timeout=0.5)
+    daemon.thaw()
+    assert own_engine.docker("ps", "-q") == ""
+
+
+@pytest.mark.parametrize(("generation", "api"), [("26.1", "1.45"), ("28.5", "1.51")])
+def test_another_generation_runs_beside_the_system_s_own(
+    engine: Engine, engine_factory: Callable[[str], Engine], generation: str, api: str
+) -> None:
+    engine.run("here")
+    with engine_factory(generation).scope() as other:
+        other.run("there")
+        assert other.docker("version", "--format", "{{.Server.APIVersion}}") == api
+        assert other.docker("ps", "--format", "{{.Names}}") == "there"
+        assert engine.docker("ps", "--format", "{{.Names}}") == "here"
+
+
+def test_podman_runs_a_container(podman_engine: Engine) -> None:
+    ident = podman_engine.run("podded", labels={"proxy.podded.port": "80"})
+    seen = podman_engine.inspect("podded")
+    assert seen["Id"] == ident
+    assert seen["State"]["Running"] is True
+    assert seen["Config"]["Labels"]["proxy.podded.port"] == "80"
+
+
+def test_an_engine_leaves_nothing_behind_when_it_closes() -> None:
+    try:
+        engine = own_docker()
+    except EngineUnavailable as why:
+        pytest.skip(str(why))
+    assert engine.daemon is not None
+    directory, bridge, pid = engine.daemon.directory, engine.daemon.bridge, engine.daemon.pid
+    engine.run("left-running")
+    engine.close()
+    assert not directory.exists()
+    assert not Path("/sys/class/net", bridge).exists()
+    assert not Path("/proc", str(pid)).exists()
+    assert str(directory) not in Path("/proc/mounts").read_text()

@@ -1,0 +1,90 @@
+"""A Podman API service as a second kind of real engine, Debian 12's 4.3 or whatever the system installs.
+
+It needs no systemd, and runs in a network namespace of its own, because its network program writes iptables rules and
+cannot be told not to. So its containers' addresses and published ports are reached from inside that namespace only.
+Health checks do not run by themselves without systemd: ``GET /v4.0.0/libpod/containers/NAME/healthcheck`` runs one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from tests.support.daemon import Daemon, ip_command
+from tests.support.install import PODMAN_PACKAGES, debian_packages
+
+__all__ = ["Podman"]
+
+# runc, for crun refuses hybrid control groups; limits set low, for raising them takes a capability that root may lack;
+# files and cgroupfs, for there may be no journal and no systemd to ask.
+_CONTAINERS: Final = """\
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_backend = "netavark"
+network_config_dir = "{here}/net"
+"""
+_STORAGE: Final = '[storage]\ndriver = "overlay"\ngraphroot = "{here}/root"\nrunroot = "{here}/run"\n'
+_REGISTRIES: Final = 'unqualified-search-registries = ["docker.io"]\n'
+_POLICY: Final = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
+
+
+class Podman(Daemon):
+    """A Podman service; its containers outlive it, as Podman's do."""
+
+    @property
+    def namespace(self) -> str:
+        """The name of its network namespace."""
+        return self.bridge
+
+    def command(self) -> list[str]:
+        """Return podman's command line; writes its configuration and makes its network namespace."""
+        debian_packages(PODMAN_PACKAGES)
+        for folder in ("root", "run", "tmp", "net", "vol", "runtime"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        for name, text in (("containers", _CONTAINERS), ("storage", _STORAGE), ("registries", _REGISTRIES)):
+            (self.directory / f"{name}.conf").write_text(text.format(here=self.directory))
+        policy = Path("/etc/containers/policy.json")
+        if not policy.exists():  # the one file that has no option to move it for builds
+            policy.parent.mkdir(parents=True, exist_ok=True)
+            policy.write_text(_POLICY)
+        if not Path("/run/netns", self.namespace).exists():
+            ip_command("netns", "add", self.namespace, check=True)
+            ip_command("-n", self.namespace, "link", "set", "lo", "up", check=True)
+        # not `ip netns exec`, which would hide the control groups
+        inside = ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        return [*inside, *self._podman(), "system", "service", "--time=0", f"unix://{self.socket}"]
+
+    def environment(self) -> dict[str, str]:
+        """Return an environment that names its own configuration files."""
+        here = self.directory
+        return super().environment() | {
+            "CONTAINERS_CONF": f"{here}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{here}/storage.conf",
+            "CONTAINERS_REGISTRIES_CONF": f"{here}/registries.conf",
+            "XDG_RUNTIME_DIR": f"{here}/runtime",
+            "PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin",
+        }
+
+    def remove(self) -> None:
+        """Remove the containers, stop the service, and remove everything they made."""
+        self.stop()
+        if (self.directory / "containers.conf").exists():
+            subprocess.run(
+                [*self._podman(), "rm", "--all", "--force", "--time", "0"],
+                env=self.environment(), capture_output=True, check=False, timeout=60,
+            )  # fmt: skip
+        super().remove()
+        if Path("/run/netns", self.namespace).exists():
+            ip_command("netns", "del", self.namespace)
+
+    def _podman(self) -> list[str]:
+        here = self.directory
+        folders = ["--root", f"{here}/root", "--runroot", f"{here}/run", "--tmpdir", f"{here}/tmp"]
+        return ["podman", *folders, "--volumepath", f"{here}/vol"]
