@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from urllib.parse import SplitResult, unquote, urlsplit
+
 import msgspec
 
-__all__ = ["DockerProviderConfig", "TLSFiles"]
+from pilotage.errors import ConfigError
+from pilotage.problems import Problem, did_you_mean, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "LOCAL_SOCKET",
+    "Address",
+    "DockerProviderConfig",
+    "TLSFiles",
+    "environment_tls",
+    "is_local",
+    "parse_address",
+    "url_hostname",
+]
+
+LOCAL_SOCKET: Final = "unix:///var/run/docker.sock"
+"""Where Docker listens unless told otherwise."""
+
+Way = Literal["unix", "tcp", "tls", "ssh", "agent", "context"]
 
 
 class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a TLS connection. ``cert_file`` and ``key_file`` are both set or both empty."""
+    """The files of a TLS connection.
+
+    Attributes:
+        ca_file: the CAs to trust; ``""`` for those of the system.
+        cert_file, key_file: what we show to the engine; both set or both empty.
+        verify: ``False`` trusts any certificate. Only Docker contexts can ask for it (``SkipTLSVerify``).
+
+    """
 
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    verify: bool = True
 
 
 class DockerProviderConfig(msgspec.Struct, frozen=True):
@@ -30,3 +63,290 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
     url: str
     tls: TLSFiles | None = None
     name: str = ""
+
+    @property
+    def explicit_only(self) -> bool:
+        """Whether only containers that carry a label of ours count (LABELS II.1.5)."""
+        return self.name.endswith("!")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A way to an engine, checked and in one spelling. Equal addresses share a client.
+
+    Attributes:
+        way: how to get there. ``http`` is ``tcp`` and ``https`` is ``tls``; ``tcp`` with certificates is ``tls``.
+        host: name or IP address without brackets; the context's name for ``context``; ``""`` for ``unix``.
+        port: TCP port; 0 for ``unix``, ``context``, and for ``ssh`` when ssh's own configuration shall say.
+        path: the socket for ``unix`` (and, when given, the far socket for ``ssh``); a prefix of all requests for
+            ``tcp`` and ``tls``, without a slash at its end.
+        user: whom to log in as, ``ssh`` only.
+        tls: certificate files; ``None`` for ``tls`` means the system's CAs and no client certificate.
+
+    """
+
+    way: Way
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    user: str = ""
+    tls: TLSFiles | None = None
+
+    @property
+    def url(self) -> str:
+        """The address as a URL, without its certificate files."""
+        if self.way == "unix":
+            return f"unix://{self.path}"
+        user = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port else ""
+        return f"{self.way}://{user}{bracketed(self.host)}{port}{self.path}"
+
+    @property
+    def key(self) -> str:
+        """The URL, and after it the certificate files if there are any: one text for each distinct engine client."""
+        if self.tls is None:
+            return self.url
+        files = {"ca": self.tls.ca_file, "cert": self.tls.cert_file, "key": self.tls.key_file}
+        said = [f"{name}={file}" for name, file in files.items() if file]
+        if not self.tls.verify:
+            said.append("unverified")
+        return f"{self.url}#{','.join(said)}"
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands in a URL: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+# ---- reading what people write -------------------------------------------------------------------------------------
+
+_SCHEMES: Final = ("unix", "tcp", "tls", "http", "https", "ssh", "agent", "context")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOST_PORT = re.compile(r"[A-Za-z0-9_.-]+:[0-9]+|\[[0-9a-fA-F:.]+\]:[0-9]+")
+_DEFAULT_HOST: Final = ("$DOCKER_HOST", "${DOCKER_HOST}")
+_SOCKET_PATH_BYTES: Final = 107  # sun_path holds 108 with its closing NUL
+_PLAIN_PORT: Final = 2375
+_TLS_PORT: Final = 2376
+
+
+def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> Address:
+    """Check how an engine is written and return its address.
+
+    ``$DOCKER_HOST`` stands for that variable, or for the local socket when it is unset (LABELS II.7.1). Where the URL
+    is that of ``DOCKER_HOST`` and no certificates are given, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` are
+    honoured as the docker CLI does. Missing ports are Docker's: 2375, with TLS 2376.
+
+    Args:
+        config: the engine as written. Nothing is read from disk: whether its files exist shows when connecting.
+        env: the process's environment; ``None`` leaves all variables out of it.
+
+    Raises:
+        ConfigError: with one problem that says what is wrong and what to write instead.
+
+    """
+    env = env or {}
+    url, tls = config.url, config.tls
+    if url in _DEFAULT_HOST:
+        url = env.get("DOCKER_HOST") or LOCAL_SOCKET
+    if tls is None and url == env.get("DOCKER_HOST"):
+        tls = environment_tls(env)
+    return _Reader(config, url, tls).read()
+
+
+def environment_tls(env: Mapping[str, str]) -> TLSFiles | None:
+    """Return the certificates that the docker CLI would use for ``DOCKER_HOST``; ``None`` for no TLS.
+
+    Any text in ``DOCKER_TLS_VERIFY`` turns TLS on, even ``0``; ``DOCKER_CERT_PATH`` is ``~/.docker`` unless set.
+    """
+    if not env.get("DOCKER_TLS_VERIFY"):
+        return None
+    folder = env.get("DOCKER_CERT_PATH") or env.get("DOCKER_CONFIG") or f"{env.get('HOME', '')}/.docker"
+    return TLSFiles(ca_file=f"{folder}/ca.pem", cert_file=f"{folder}/cert.pem", key_file=f"{folder}/key.pem")
+
+
+class _Reader:
+    """Reads one URL. Every method either returns a part of the address or raises its one problem."""
+
+    def __init__(self, config: DockerProviderConfig, url: str, tls: TLSFiles | None) -> None:
+        self.config = config
+        self.url = url
+        self.tls = tls
+
+    def fault(self, message: str, hint: str, *, path: str = "") -> NoReturn:
+        value = shorten(re.sub(r"(://[^/@]*?):[^/@]*@", r"\1:…@", self.url))  # a password is not repeated
+        raise ConfigError([Problem(message=message, hint=hint, value=value, provider=self.config.name, path=path)])
+
+    def read(self) -> Address:
+        self.check_text()
+        match = _SCHEME.match(self.url)
+        if match is None:
+            self.no_scheme()
+        scheme, rest = match[1].lower(), self.url[match.end() :]
+        if scheme not in _SCHEMES:
+            self.unknown_scheme(scheme)
+        self.check_tls(scheme)
+        if scheme == "unix":
+            return self.unix(rest)
+        if scheme == "context":
+            if not rest or "/" in rest:
+                self.fault(f"{self.url!r} names no Docker context", "write context://NAME, see `docker context ls`")
+            return Address("context", host=rest)
+        parts = self.split()
+        if scheme == "ssh":
+            return self.ssh(parts)
+        return self.network(scheme, parts)
+
+    def check_text(self) -> None:
+        if not self.url:
+            self.fault("the engine's address is empty", f"write {LOCAL_SOCKET}, or remove the engine")
+        bad = next((c for c in self.url if c.isspace() or not c.isprintable()), None)
+        if bad is not None:
+            self.fault(f"the engine's address {shorten(self.url)!r} holds the character {shorten(bad)!r}", "remove it")
+
+    def no_scheme(self) -> NoReturn:
+        text = self.url
+        said = f"the engine's address {shorten(text)!r} does not say how to get there"
+        colon = re.match(r"([A-Za-z]+):/?", text)
+        if colon and colon[1].lower() in _SCHEMES:
+            rest = text[colon.end(1) + 1 :].lstrip("/")
+            root = "/" if colon[1].lower() == "unix" else ""
+            self.fault(said, f"write {colon[1].lower()}://{root}{rest}")
+        if _HOST_PORT.fullmatch(text):
+            self.fault(said, f"write tcp://{text}")
+        if text.startswith("/"):
+            self.fault(said, f"write unix://{text}")
+        if text.endswith(".sock"):
+            self.fault(said, "write unix:// and the socket's full path")
+        self.fault(said, f"write ssh://{text} or tcp://{text}:{_PLAIN_PORT}")
+
+    def unknown_scheme(self, scheme: str) -> NoReturn:
+        said = f"the engine's address {shorten(self.url)!r} has the scheme {scheme!r}"
+        if scheme == "npipe":
+            self.fault(f"{said}, a named pipe, which only Windows has", "use ssh://, or tls:// with certificates")
+        if scheme == "fd":
+            self.fault(f"{said}, which tells an engine where to listen, not us where to go", f"write {LOCAL_SOCKET}")
+        allowed = f"use one of {', '.join(_SCHEMES)}"
+        self.fault(f"{said}, which is none that we know", did_you_mean(scheme, _SCHEMES) or allowed)
+
+    def check_tls(self, scheme: str) -> None:
+        if self.tls is None:
+            if scheme == "tls":
+                self.fault(
+                    "tls:// needs certificate files",
+                    "add `tls:` with ca_file, cert_file and key_file, or write https:// to trust the system's CAs",
+                )
+            return
+        if bool(self.tls.cert_file) != bool(self.tls.key_file):
+            missing, given = ("key_file", "cert_file") if self.tls.cert_file else ("cert_file", "key_file")
+            self.fault(f"{given} is given without {missing}", f"add {missing}", path=f"tls.{missing}")
+        if scheme in {"unix", "ssh", "context"}:
+            self.fault(f"certificate files mean nothing for {scheme}://", "remove `tls:`", path="tls")
+        if scheme == "http":
+            self.fault("certificate files mean nothing for http://", "write https:// or tcp://", path="tls")
+
+    def unix(self, path: str) -> Address:
+        if not path.startswith("/"):
+            self.fault(f"{self.url!r} has no full path to the socket", f"write unix:///{path or 'var/run/docker.sock'}")
+        size = len(path.encode())
+        if size > _SOCKET_PATH_BYTES:
+            self.fault(
+                f"the socket's path has {size} bytes and a Unix socket's can have {_SOCKET_PATH_BYTES}",
+                "use a shorter path, for example through a symbolic link to its directory",
+            )
+        return Address("unix", path=path)
+
+    def split(self) -> SplitResult:
+        try:
+            parts = urlsplit(self.url)
+            port = parts.port
+        except ValueError:
+            hint = "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375"
+            self.fault(f"the engine's address {shorten(self.url)!r} has no valid host and port", hint)
+        if port == 0:
+            self.fault("port 0 cannot be connected to", "write a port between 1 and 65535")
+        if not parts.hostname:
+            host, colon, rest = f"{parts.scheme}://", parts.netloc.rpartition("@")[2], parts.path
+            self.fault(f"{self.url!r} names no host", f"write {host}127.0.0.1{colon}{rest}")
+        if parts.query or parts.fragment or self.url.endswith(("?", "#")):
+            what = "a query (?)" if "?" in self.url else "a fragment (#)"
+            self.fault(f"{what} means nothing in an engine's address", "remove it")
+        return parts
+
+    def ssh(self, parts: SplitResult) -> Address:
+        if parts.password is not None:
+            self.fault(
+                "an ssh address must not hold a password: pilotage never asks for one nor sends one",
+                "set up a key (ssh-copy-id) and remove the password",
+            )
+        # As written: ssh compares the host with its configuration's aliases, and these have capitals or not.
+        written = parts.netloc.rpartition("@")[2]
+        host = parts.hostname or "" if written.startswith("[") else written.partition(":")[0]
+        user = unquote(parts.username or "")
+        if host.startswith("-") or user.startswith("-"):
+            self.fault(f"{self.url!r}: neither host nor user can start with a dash", "check the address")
+        path = unquote(parts.path) if parts.path != "/" else ""
+        return Address("ssh", host=host, port=parts.port or 0, path=path, user=user)
+
+    def network(self, scheme: str, parts: SplitResult) -> Address:
+        if parts.username is not None or parts.password is not None:
+            self.fault(f"{scheme}:// takes no user name and no password", "remove everything before the @")
+        host, path = self.host(parts), parts.path.rstrip("/")
+        if scheme == "agent":
+            if parts.port is None or path:
+                self.fault(f"{self.url!r} is not an agent's address", f"write agent://{bracketed(host)}:8890")
+            return Address("agent", host=host, port=parts.port, tls=self.tls)
+        if scheme in {"tls", "https"} or self.tls is not None:
+            return Address("tls", host=host, port=parts.port or _TLS_PORT, path=path, tls=self.tls)
+        return Address("tcp", host=host, port=parts.port or _PLAIN_PORT, path=path)
+
+    def host(self, parts: SplitResult) -> str:
+        """Return the host in lower case (LABELS I.3), IP addresses in their shortest spelling."""
+        host = parts.hostname or ""
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError:
+            return host
+
+
+# ---- questions about a URL as written ------------------------------------------------------------------------------
+
+
+def is_local(url: str, env: Mapping[str, str]) -> bool:
+    """Tell whether an engine's containers are on this machine (LABELS II.3.5).
+
+    They are when the URL is a Unix socket, is that of ``DOCKER_HOST`` (both may be empty), or names the loopback or
+    the unspecified address. ``agent://`` URLs go through the same test. What cannot be read is remote.
+    """
+    if url.startswith("unix://") or url == env.get("DOCKER_HOST", ""):
+        return True
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return ip.is_loopback or ip.is_unspecified
+
+
+_OTHER_COLON = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/]*:")
+
+
+def url_hostname(url: str) -> str:
+    """Return a URL's host without user, port and brackets, in lower case; ``""`` when it names none.
+
+    What cannot be read as a URL gives ``127.0.0.1`` (LABELS II.3.6).
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "127.0.0.1"
+    if _OTHER_COLON.match(url):
+        return "127.0.0.1"
+    return parts.hostname or ""

@@ -1,0 +1,225 @@
+"""Docker contexts, and which engine is meant when nobody said: as the docker CLI decides it.
+
+Reads ``~/.docker`` (or ``$DOCKER_CONFIG``) and never writes there. A context's files lie under the SHA-256 of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, environment_tls
+from pilotage.errors import ConfigError
+from pilotage.problems import Problem, did_you_mean, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DEFAULT",
+    "Context",
+    "current_context",
+    "default_engine",
+    "list_contexts",
+    "local_sockets",
+    "resolve_context",
+]
+
+DEFAULT: Final = "default"
+"""The context that always exists: ``DOCKER_HOST``, else the local socket. It has no files."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """A Docker context.
+
+    Attributes:
+        name: as ``docker context ls`` shows it.
+        url: its engine.
+        tls: its certificate files, when it has any.
+        description: its owner's words.
+
+    """
+
+    name: str
+    url: str
+    tls: TLSFiles | None = None
+    description: str = ""
+
+
+class _Endpoint(msgspec.Struct):
+    Host: str = ""
+    SkipTLSVerify: bool = False
+
+
+class _Metadata(msgspec.Struct):
+    Description: str = ""
+
+
+class _Meta(msgspec.Struct):
+    """``meta.json`` of a context, what we need of it."""
+
+    Name: str = ""
+    Metadata: _Metadata | None = None
+    Endpoints: dict[str, _Endpoint] = {}
+
+
+class _CLIConfig(msgspec.Struct):
+    """``config.json`` of the docker CLI, what we need of it: it also holds people's passwords."""
+
+    currentContext: str = ""  # noqa: N815  # Docker's spelling
+
+
+def _folder(env: Mapping[str, str]) -> Path:
+    return Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "/") / ".docker")
+
+
+def _problem(message: str, hint: str, *, file: Path | None = None, value: str = "") -> NoReturn:
+    raise ConfigError([Problem(message=message, hint=hint, value=value, file=str(file) if file else "")])
+
+
+def list_contexts(env: Mapping[str, str] | None = None) -> list[Context]:
+    """Return all contexts by name, ``default`` first. A context that cannot be read is left out.
+
+    Args:
+        env: the environment; ``None`` for this process's.
+
+    """
+    env = os.environ if env is None else env
+    found = [_default(env)]
+    for file in sorted((_folder(env) / "contexts" / "meta").glob("*/meta.json")):
+        try:
+            found.append(_read(file))
+        except ConfigError:
+            continue
+    return [found[0], *sorted(found[1:], key=lambda context: context.name)]
+
+
+def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerProviderConfig:
+    """Return the engine of a context, its certificates included; the context's name is the engine's.
+
+    Args:
+        name: of the context.
+        env: the environment; ``None`` for this process's.
+
+    Raises:
+        ConfigError: there is no such context, or its files cannot be read.
+
+    """
+    env = os.environ if env is None else env
+    if name == DEFAULT:
+        context = _default(env)
+    else:
+        file = _folder(env) / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+        if not file.is_file():
+            names = [context.name for context in list_contexts(env)]
+            hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
+            _problem(f"there is no Docker context {shorten(name)!r} in {_folder(env)}", hint, value=shorten(name))
+        context = _read(file)
+    return DockerProviderConfig(context.url, context.tls, context.name)
+
+
+def _default(env: Mapping[str, str]) -> Context:
+    url = env.get("DOCKER_HOST")
+    return Context(DEFAULT, url or LOCAL_SOCKET, environment_tls(env) if url else None)
+
+
+def _read(file: Path) -> Context:
+    try:
+        meta = msgspec.json.decode(file.read_bytes(), type=_Meta)
+    except OSError as error:
+        _problem(f"a Docker context cannot be read ({error.strerror})", "check the file's owner and mode", file=file)
+    except msgspec.DecodeError as error:
+        _problem(f"a Docker context is damaged ({shorten(str(error), 120)})", "create it anew", file=file)
+    endpoint = meta.Endpoints.get("docker")
+    if endpoint is None or not endpoint.Host:
+        _problem(f"the Docker context {meta.Name!r} names no Docker engine", "create it anew", file=file)
+    folder = file.parents[2] / "tls" / file.parent.name / "docker"
+    return Context(meta.Name, endpoint.Host, _tls(endpoint, folder), meta.Metadata.Description if meta.Metadata else "")
+
+
+def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
+    """Return what lies in a context's TLS folder. The docker CLI speaks TLS exactly when something does."""
+    ca, cert, key = (str(path) if (path := folder / f"{name}.pem").is_file() else "" for name in ("ca", "cert", "key"))
+    if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
+        return None
+    return TLSFiles(ca_file=ca, cert_file=cert, key_file=key, verify=not endpoint.SkipTLSVerify)
+
+
+def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Return the name of the context in force, and what says so, as the docker CLI decides: ``DOCKER_HOST`` overrides.
+
+    Raises:
+        ConfigError: the CLI's configuration cannot be read.
+
+    """
+    env = os.environ if env is None else env
+    if env.get("DOCKER_HOST"):
+        return DEFAULT, "DOCKER_HOST"
+    if env.get("DOCKER_CONTEXT"):
+        return env["DOCKER_CONTEXT"], "DOCKER_CONTEXT"
+    file = _folder(env) / "config.json"
+    try:
+        config = msgspec.json.decode(file.read_bytes(), type=_CLIConfig)
+    except (FileNotFoundError, NotADirectoryError):
+        return DEFAULT, ""
+    except OSError as error:
+        _problem(f"the docker CLI's configuration cannot be read ({error.strerror})", "check its mode", file=file)
+    except msgspec.DecodeError as error:
+        hint = "repair it, or set DOCKER_HOST"
+        _problem(f"the docker CLI's configuration is damaged ({shorten(str(error), 120)})", hint, file=file)
+    return (config.currentContext, str(file)) if config.currentContext else (DEFAULT, "")
+
+
+def local_sockets(env: Mapping[str, str] | None = None) -> list[str]:
+    """Return where engines on this machine listen by default, the likeliest first, whether they are there or not."""
+    env = os.environ if env is None else env
+    runtime, home = env.get("XDG_RUNTIME_DIR", ""), env.get("HOME", "")
+    paths = [
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock" if runtime else "",
+        f"{home}/.docker/run/docker.sock" if home else "",
+        f"{runtime}/podman/podman.sock" if runtime else "",
+        "/run/podman/podman.sock",
+    ]
+    return [path for path in paths if path]
+
+
+def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProviderConfig, str]:
+    """Return the engine that is meant when nobody named one, and why it is that one, for people to read.
+
+    In this order: ``DOCKER_HOST``; the Docker context in force; the first socket that exists of Docker, rootless
+    Docker, Docker Desktop and Podman.
+
+    Args:
+        env: the environment; ``None`` for this process's.
+
+    Raises:
+        ConfigError: there is none (the message says where we looked), or the context in force is no good.
+
+    """
+    env = os.environ if env is None else env
+    name, why = current_context(env)
+    if why == "DOCKER_HOST":
+        host = env["DOCKER_HOST"]
+        return DockerProviderConfig(host, environment_tls(env), "local"), f"DOCKER_HOST is {host}"
+    if name != DEFAULT:
+        return resolve_context(name, env), f"the Docker context {name!r} is in force ({why})"
+    paths = local_sockets(env)
+    for path in paths:
+        try:
+            if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # no OSError may be swallowed
+                return DockerProviderConfig(f"unix://{path}", None, "local"), f"{path} exists"
+        except PermissionError:
+            return DockerProviderConfig(f"unix://{path}", None, "local"), f"{path} may exist"
+        except OSError:
+            continue
+    _problem(
+        "no container engine was found: DOCKER_HOST is not set, no Docker context is in force, and none of these "
+        f"sockets exists: {', '.join(paths)}",
+        "start Docker or Podman (systemctl start docker), or name the engine with --engine NAME=URL",
+    )

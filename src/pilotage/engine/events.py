@@ -1,0 +1,108 @@
+"""The event stream of one engine, line by line."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+import aiohttp
+import msgspec
+
+from pilotage.engine import wire
+from pilotage.errors import EngineUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pilotage.engine.connection import Connection, Timeouts
+
+__all__ = ["EventStream"]
+
+_PATH: Final = "/events"
+_LONGEST: Final = 64 * 2**20  # an event repeats its container's labels, and these know no limit; garbage does not end
+_DECODER: Final = msgspec.json.Decoder(wire.Event)
+
+
+class EventStream:
+    """What happens on an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
+
+    Entering returns when the engine has begun to answer: what happens from then on is in the stream, so a list asked
+    for inside misses nothing. The iteration ends only when :meth:`close` is called; a stream that is cut or ends by
+    itself raises. Silence has no limit (ping the engine).
+
+    Raises:
+        EngineError: when the stream cannot be opened.
+        EngineUnreachable: from the iteration, when it was cut, ended, or sent something else than events.
+
+    """
+
+    def __init__(self, connection: Connection, engine: str, query: Mapping[str, str], timeouts: Timeouts) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._query = query
+        self._timeouts = timeouts
+        self._response: aiohttp.ClientResponse | None = None
+        self._ready: deque[wire.Event] = deque()
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        response = await self._connection.stream(self._engine, _PATH, self._query, timeouts=self._timeouts)
+        self._response = response
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream; an iteration under way just stops. May be repeated."""
+        self._closed = True
+        if self._response is not None:
+            self._response.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> wire.Event:
+        while not self._ready:
+            if self._closed or self._response is None:
+                raise StopAsyncIteration
+            await self._receive(self._response)
+        return self._ready.popleft()
+
+    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+        """Wait for more, and sort it into events."""
+        async with self._connection.reading(self._engine, _PATH, self._timeouts):
+            try:
+                chunk = await response.content.readany()
+            except aiohttp.ClientError:
+                if self._closed:
+                    return
+                raise
+        if not chunk and not self._closed:
+            raise EngineUnreachable(self._engine, "the engine ended the event stream", "it stops or restarts")
+        self._feed(chunk)
+
+    def _feed(self, chunk: bytes) -> None:
+        first, *others = chunk.split(b"\n")
+        self._rest.append(first)
+        self._rest_size += len(first)
+        if self._rest_size > _LONGEST:
+            raise self._garbage()
+        for line in others:
+            self._line(b"".join(self._rest))
+            self._rest, self._rest_size = [line], len(line)
+
+    def _line(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            self._ready.append(_DECODER.decode(line))
+        except msgspec.DecodeError as error:
+            if not self._ready:
+                raise self._garbage() from error
+            self._rest_size = _LONGEST  # what came before it is delivered first; the next chunk then fails
+
+    def _garbage(self) -> EngineUnreachable:
+        return EngineUnreachable(self._engine, "the event stream holds something that is no event", "see what answers")
