@@ -138,16 +138,18 @@ def kind_name(value: object) -> str:
 
 
 class Marked(msgspec.Struct, frozen=True):
-    """A YAML value that knows where it stood.
+    """A value that knows where it stood.
 
     Attributes:
         value: ``dict[str, Marked]``, ``list[Marked]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
-        line, column: 1-based place of the value's first character.
+        source: name of the text it stood in: a label's key, a file.
+        line, column: 1-based place of the value's first character; 0 when the whole text is the value.
         key_line, key_column: 1-based place of its key when it is a mapping's value, else as line and column.
 
     """
 
     value: Any
+    source: str = ""
     line: int = 0
     column: int = 0
     key_line: int = 0
@@ -212,10 +214,11 @@ _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 20_000
 
 
-def parse_yaml(text: str) -> Marked | None:
+def parse_yaml(text: str, source: str = "") -> Marked | None:
     """Read the first YAML document of a text.
 
     Leading tabs are read as two spaces each (decision 6). Keys become text. Anchors, aliases and merge keys work.
+    ``source`` names the text in the values' marks.
 
     Returns:
         The document, or ``None`` when it is empty or holds only comments.
@@ -247,7 +250,7 @@ def parse_yaml(text: str) -> Marked | None:
         loader.dispose()
     if node is None:
         return None
-    return _Reader().read(node, 0)
+    return _Reader(source).read(node, 0)
 
 
 def _one_line(error: Exception) -> str:
@@ -257,7 +260,8 @@ def _one_line(error: Exception) -> str:
 class _Reader:
     """Turns PyYAML's nodes into marked values. An instance reads one document."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.left = _MAX_VALUES
 
     def read(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Marked:
@@ -276,7 +280,7 @@ class _Reader:
             value = self._scalar(node)
         else:
             value = [self.read(item, depth + 1) for item in node.value]
-        return Marked(value, *place, *key_place)
+        return Marked(value, self.source, *place, *key_place)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""

@@ -1,0 +1,59 @@
+"""Containers that should not be served unless somebody labels them: databases and backend services.
+
+The lists are the reference's (LABELS II.4.4), compared properly (decision 14).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pilotage.containers.container import Container
+    from pilotage.containers.image import ContainerImage
+
+__all__ = ["blacklist_reason", "is_blacklisted"]
+
+_NAMES: Final = frozenset(
+    "postgres mysql mariadb redis memcached mongo rabbitmq couchdb neo4j telegraf elasticsearch meilisearch kibana "
+    "solr watchtower".split()
+)
+_AUTHORS: Final = frozenset("selenium browserless zenika zabbix moby docker".split())
+_IMAGES: Final = frozenset({"zenika-hub/alpine-chrome", "getwud/wud"})
+_MOUNTS: Final = frozenset(
+    {
+        "/var/lib/postgresql/data",
+        "/var/lib/mysql",
+        "/var/lib/mongodb",
+        "/var/lib/mariadb",
+        "/var/lib/memcached",
+        "/var/lib/rabbitmq",
+    }
+)
+_PORTS: Final = frozenset({5432, 3306, 6379, 11211, 27017})
+
+
+def is_blacklisted(container: Container) -> bool:
+    """Tell whether the container looks like a database or a backend service, by image, mounts or ports.
+
+    Only containers without labels of ours are kept from being served for it (LABELS II.1.5).
+    """
+    return bool(blacklist_reason(container))
+
+
+def blacklist_reason(container: Container) -> str:
+    """Return what makes the container look like a backend service, e.g. ``"port 5432"``; ``""`` if nothing does."""
+    if _is_backend_image(container.image):
+        return f"image {container.image}"
+    for mount in container.mounts:
+        if mount.Destination in _MOUNTS:
+            return f"mount {mount.Destination}"
+    if not _PORTS.isdisjoint(container.private_port_mapping):
+        return f"port {min(_PORTS & container.private_port_mapping.keys())}"
+    return ""
+
+
+def _is_backend_image(image: ContainerImage) -> bool:
+    if image.name in _NAMES:
+        return True
+    path = image.path
+    return path in _AUTHORS or f"{path}/{image.name}" in _IMAGES

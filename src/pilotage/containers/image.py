@@ -1,0 +1,67 @@
+"""Image names, read as the OCI reference grammar has them (decision 13)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+__all__ = ["ContainerImage", "parse_image"]
+
+
+class ContainerImage(msgspec.Struct, frozen=True):
+    """An image, taken apart.
+
+    Attributes:
+        author: everything before the last part of the path, with the registry host: ``ghcr.io/acme/team``,
+            ``localhost:5000``; ``library`` where there is none.
+        name: the last part of the path: ``nginx``.
+        tag: the tag; ``latest`` when neither tag nor digest is given, ``""`` for a digest without a tag.
+        sha256: the image's id without its ``sha256:`` prefix, ``""`` when the engine does not say.
+        version: the label ``org.opencontainers.image.version``, ``""`` without one.
+
+    """
+
+    author: str = "library"
+    name: str = ""
+    tag: str = "latest"
+    sha256: str = ""
+    version: str = ""
+
+    @property
+    def path(self) -> str:
+        """Author without the registry host: ``acme/team`` of ``ghcr.io/acme/team``, ``library`` where none is left."""
+        return _without_registry(self.author)
+
+    def __str__(self) -> str:
+        author = "" if self.author == "library" else f"{self.author}/"
+        return f"{author}{self.name}:{self.tag}" if self.tag else f"{author}{self.name}"
+
+
+@lru_cache(maxsize=4096)
+def _without_registry(author: str) -> str:
+    first, slash, rest = author.partition("/")
+    is_host = "." in first or ":" in first or first == "localhost"
+    if not is_host:
+        return author
+    return rest if slash else "library"
+
+
+@lru_cache(maxsize=4096)
+def _split(reference: str) -> tuple[str, str, str]:
+    """Return author, name and tag of a reference such as ``host:5000/a/b:tag@sha256:…``."""
+    rest, at, _digest = reference.partition("@")
+    head, slash, last = rest.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if not colon:
+        tag = "" if at else "latest"
+    return (head if slash else "library", name, tag)
+
+
+def parse_image(reference: str, image_id: str = "", version: str = "") -> ContainerImage:
+    """Read the ``Image`` and ``ImageID`` of a container; any text gives a result.
+
+    A bare image id (``sha256:0123…``) reads as name ``sha256`` and the id as tag, as the grammar has it.
+    """
+    author, name, tag = _split(reference)
+    return ContainerImage(author, name, tag, image_id.partition(":")[2], version)

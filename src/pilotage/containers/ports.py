@@ -1,0 +1,94 @@
+"""A container's ports: which it listens on, and where the host publishes them (LABELS II.3.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.engine.wire import Port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pilotage.engine.wire import PortBinding
+
+__all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "map_ports", "ports_from_inspect"]
+
+_HIGHEST: Final = 65535
+
+
+class PortMapping(msgspec.Struct, gc=False, frozen=True):
+    """A container's ports in both directions, each value the engine's whole entry.
+
+    Attributes:
+        public: port on the host -> entry, published ports only.
+        private: port in the container -> entry.
+
+    """
+
+    public: dict[int, Port]
+    private: dict[int, Port]
+
+
+NO_PORTS: Final = PortMapping({}, {})
+
+
+def map_ports(entries: Iterable[Port] | None) -> PortMapping:
+    """Index an engine's list of ports by public and by private number.
+
+    Engines list in no stable order and repeat a publication for IPv6, so which of several entries for one number
+    stays is decided by what they say: TCP before UDP, IPv4 before IPv6, then the higher public port. Where one of two
+    such entries is unpublished, the later in the list stays.
+    """
+    if not entries:
+        return NO_PORTS
+    public: dict[int, Port] = {}
+    private: dict[int, Port] = {}
+    for entry in entries:
+        number = entry.PrivatePort
+        known = private.get(number)
+        if known is None or _replaces(entry, known):
+            private[number] = entry
+        number = entry.PublicPort
+        if number:
+            known = public.get(number)
+            if known is None or _replaces(entry, known):
+                public[number] = entry
+    return PortMapping(public, private)
+
+
+def _replaces(entry: Port, known: Port) -> bool:
+    if (entry.Type == "udp") is not (known.Type == "udp"):
+        return known.Type == "udp"
+    if not entry.PublicPort or not known.PublicPort:
+        return True
+    if (":" in entry.IP) is not (":" in known.IP):
+        return ":" in known.IP
+    return entry.PublicPort >= known.PublicPort
+
+
+def exposed_ports(keys: Iterable[str]) -> list[Port]:
+    """Read the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, sorted; ranges and garbage are passed over."""
+    found = []
+    for key in keys:
+        number, _, protocol = key.partition("/")
+        if number.isascii() and number.isdigit() and 0 < int(number) <= _HIGHEST:
+            found.append(Port(PrivatePort=int(number), Type=protocol or "tcp"))
+    return sorted(found, key=lambda port: (port.PrivatePort, port.Type))
+
+
+def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list[Port]:
+    """Read ``NetworkSettings.Ports`` of inspect, which has what some engines leave out of their list.
+
+    Podman lists only the first port of a published range, and of a number published for TCP and UDP only one.
+    """
+    found = []
+    for port in exposed_ports(bindings):
+        published = [
+            Port(port.PrivatePort, int(binding.HostPort), port.Type, binding.HostIp)
+            for binding in bindings.get(f"{port.PrivatePort}/{port.Type}") or ()
+            if binding.HostPort.isascii() and binding.HostPort.isdigit()
+        ]
+        found.extend(published or [port])
+    return found

@@ -1,0 +1,281 @@
+"""From a container to its routes (LABELS II.6, decisions 10 to 12, 18, 19, 22, 24).
+
+What is wrong is reported and touches only the route it is about. A route that must not be served stays visible,
+excluded, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.containers.blacklist import is_blacklisted
+from pilotage.containers.compose import PROJECT, SERVICE
+from pilotage.labels import Fault, LabelTree, read_labels
+from pilotage.problems import Problem
+from pilotage.routes.infer import infer
+from pilotage.routes.kinds import Reading
+from pilotage.routes.route import Endpoint, EndpointState, Excluded, Route
+from pilotage.routes.schema import PROTECTIVE, ROUTE, RouteSettings, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.containers.container import Container
+    from pilotage.documents import Marked
+    from pilotage.routes.infer import Target
+
+__all__ = ["RESERVED_PORTS", "Built", "build_routes"]
+
+RESERVED_PORTS: Final = frozenset({80, 443, 8888})
+"""Ports of the proxy itself, to which no route on its own host may lead (LABELS II.6.6)."""
+
+_DEFAULT: Final = RouteSettings()
+_OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1"})
+
+
+class Built(msgspec.Struct, frozen=True):
+    """What came of one container.
+
+    Attributes:
+        routes: one for each alias, excluded ones too.
+        problems: everything that is wrong with the container, its labels and its routes.
+
+    """
+
+    routes: tuple[Route, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+NOTHING: Final = Built()
+
+
+def build_routes(
+    container: Container, *, explicit_only: bool | None = None, reserved_ports: frozenset[int] = RESERVED_PORTS
+) -> Built:
+    """Build the routes of a container.
+
+    Args:
+        container: from :func:`pilotage.from_docker`.
+        explicit_only: containers without labels of ours get no routes; by default where the provider's (or the agent's)
+            name ends in ``!``.
+        reserved_ports: ports of this host that belong to the proxy.
+
+    Returns:
+        Its routes and problems. Never raises.
+
+    """
+    if not container.container_name and not container.errors:
+        return NOTHING  # it is being removed (decision 26)
+    problems = [*container.errors, *container.problems]
+    if container.errors:
+        return Built((), tuple(problems))
+    if not container.is_explicit:
+        if explicit_only is None:
+            explicit_only = (container.agent or container.provider).endswith("!")
+        if explicit_only:
+            return NOTHING
+    tree = read_labels(container.labels, container.aliases, ROUTE)
+    where = {"provider": container.provider, "container": container.container_name}
+    if tree.problems:
+        problems += [problem.at(**where) for problem in tree.problems]
+    routes = []
+    for alias, fields in tree.fields.items():
+        route = _build(container, alias, fields, tree, reserved_ports)
+        routes.append(route)
+        problems += route.problems
+    return Built(tuple(routes), tuple(_once(problems)) if problems else ())
+
+
+def read_settings(
+    fields: dict[str, Marked], faults: Iterable[Fault] = ()
+) -> tuple[RouteSettings, tuple[str, ...], Reading]:
+    """Read the fields of one route, with what was wrong before they could be read.
+
+    Returns:
+        The settings, the names of those that are set, and the reading with every problem; its ``fatal`` says that the
+        route must not be served.
+
+    """
+    reading = Reading()
+    for fault in faults:
+        reading.problems.append(fault.problem)
+        if fault.field in PROTECTIVE or (not fault.field and _may_protect(fault.text)):
+            reading.fatal = True
+    if not fields:
+        return _DEFAULT, (), reading
+    found = ROUTE.read_fields(fields, reading)
+    settings = RouteSettings(**found)
+    _check(settings, fields, reading)
+    return settings, tuple(found), reading
+
+
+def _may_protect(text: str) -> bool:
+    """Tell whether a label that cannot be read may have set a protective field: it must not mean "open to all"."""
+    words = {fold(word) for word in re.findall(r"[A-Za-z_]+", text)}
+    return not words.isdisjoint(fold(name) for name in PROTECTIVE)
+
+
+def _check(settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
+    """Check what only shows with all fields at hand; each fault takes the route out of service (LABELS II.6.6)."""
+
+    def refuse(field: str, message: str, hint: str = "") -> None:
+        to.path = field
+        to.fault(fields[field], message, hint)
+        to.fatal = True
+
+    if "inbound_mtls_profile" in fields and settings.inbound_mtls_profile:
+        refuse("inbound_mtls_profile", f"there is no inbound mTLS profile {settings.inbound_mtls_profile!r}")
+    if settings.rules and settings.rule_file:
+        refuse("rule_file", "rules and rule_file exclude each other", "keep one of them")
+    if bool(settings.ssl_certificate) is not bool(settings.ssl_certificate_key):
+        given, missing = ("ssl_certificate", "ssl_certificate_key")
+        if not settings.ssl_certificate:
+            given, missing = missing, given
+        refuse(given, f"{missing} is required when {given} is specified")
+    to.path = ""
+
+
+def _build(
+    container: Container, alias: str, fields: dict[str, Marked], tree: LabelTree, reserved_ports: frozenset[int]
+) -> Route:
+    faults = tree.faults.get(alias, ())
+    if fields or faults:
+        settings, labelled, reading = read_settings(fields, faults)
+    else:
+        settings, labelled, reading = _DEFAULT, (), None
+    target = infer(alias, container, settings)
+    found = None
+    if reading is not None:
+        found = reading.problems
+        _refuse_impossible(target, settings, fields, reading)
+    own = _reserved(target, container, reserved_ports)
+    if own:
+        found = [*(found or ()), own]
+    where = {"provider": container.provider, "container": container.container_name, "route": alias}
+    fatal = own is not None or (reading is not None and reading.fatal)
+    health = settings.healthcheck
+    if health.disable and not container.docker_health and (settings.load_balance.link or container.idles):
+        needer = "the idle watcher" if container.idles else "a load-balanced pool"
+        source = fields["healthcheck"].source
+        found = [
+            *(found or ()),
+            Problem(
+                message=f"cannot disable the health check, which {needer} needs",
+                hint="remove healthcheck.disable",
+                label=source,
+                path="healthcheck.disable",
+            ),
+        ]
+        fatal = True
+    reason = Excluded.ERROR if fatal else _excluded_reason(container, alias, target)
+    labels = container.actual_labels
+    service = labels.get(SERVICE)
+    bind = settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
+    if reason or not target.host or target.scheme == "fileserver":
+        endpoints: tuple[Endpoint, ...] = ()
+    else:
+        endpoints = (
+            Endpoint(
+                target.host,
+                target.port.proxy,
+                container.container_name,
+                container.container_id,
+                _STATES.get(container.health, "ready"),
+            ),
+        )
+    return Route(
+        alias=alias,
+        provider=container.provider,
+        container=container.container_name,
+        container_id=container.container_id,
+        created=container.created,
+        service=(container.provider, labels.get(PROJECT, ""), service) if service else (),
+        scheme=target.scheme,
+        host=target.host,
+        port=target.port,
+        bind=bind,
+        endpoints=endpoints,
+        excluded=bool(reason),
+        excluded_reason=reason,
+        health_check=not reason and _is_probed(container, settings),
+        idle_watcher=container.idles,
+        settings=settings,
+        labelled=labelled,
+        problems=tuple(problem.at(**where) for problem in found) if found else (),
+    )
+
+
+_STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
+
+
+def _refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
+    """Refuse settings that the target's scheme rules out (LABELS II.6.6)."""
+    scheme = target.scheme
+    faults: list[tuple[str, str, str]] = []
+    if scheme == "fileserver" and not settings.root.startswith("/"):
+        named = "root" if "root" in fields else "scheme"
+        faults.append((named, "a file server needs root, an absolute path", "write root: /srv/www"))
+    if scheme != "tcp":
+        only_tcp = ("relay_proxy_protocol_header", "tls_termination")
+        asked = [field for field in only_tcp if getattr(settings, field)]
+        faults += [(field, f"only for scheme tcp, not {scheme}", "set scheme to tcp, or remove it") for field in asked]
+    for field, message, hint in faults:
+        to.path = field
+        to.fault(fields[field], message, hint)
+        to.fatal = True
+
+
+def _reserved(target: Target, container: Container, reserved_ports: frozenset[int]) -> Problem | None:
+    """Refuse a route that would lead the proxy back to itself (LABELS II.6.6)."""
+    if (
+        target.host not in _OWN_HOSTS
+        or target.port.proxy not in reserved_ports
+        or container.agent
+        or container.is_excluded
+        or target.scheme in ("udp", "fileserver")
+    ):
+        return None
+    return Problem(
+        message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
+        hint="give the container's own port or host",
+    )
+
+
+def _excluded_reason(container: Container, alias: str, target: Target) -> str:
+    """Return why a valid route is not served, ``""`` if it is; the first reason wins (LABELS I)."""
+    if container.is_excluded:
+        return Excluded.MANUAL
+    if container.is_oneoff:
+        return Excluded.ONEOFF
+    if not container.running and not container.idles:
+        return Excluded.NOT_RUNNING
+    if not target.port.proxy and target.scheme != "fileserver" and (container.running or not container.idles):
+        return Excluded.NO_PORT
+    if not container.is_explicit and is_blacklisted(container):
+        return Excluded.BLACKLISTED
+    if container.container_name.startswith("buildx_"):
+        return Excluded.BUILDX
+    if alias.startswith("x-"):
+        return Excluded.ANCHOR
+    return Excluded.RENAMING if alias.endswith("-old") else ""
+
+
+def _is_probed(container: Container, settings: RouteSettings) -> bool:
+    """Tell whether a served route's target is probed (LABELS II.6.6)."""
+    if container.image.name == "godoxy-agent":
+        return False
+    return container.docker_health or not settings.healthcheck.disable
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """Drop repetitions: a fault in a wildcard label shows at every alias."""
+    if len(problems) < 2:
+        return problems
+    seen: dict[tuple[object, ...], Problem] = {}
+    for problem in problems:
+        key = (problem.label, problem.path, problem.message, problem.line, problem.column) if problem.label else problem
+        seen.setdefault(key if isinstance(key, tuple) else (key,), problem)
+    return list(seen.values())

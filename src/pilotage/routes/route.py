@@ -1,0 +1,167 @@
+"""A route: what answers for an alias, or the reason why nothing does."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from pilotage.problems import Problem
+from pilotage.routes.schema import ROUTE, RouteSettings
+from pilotage.routes.special import PortPair
+
+__all__ = ["Endpoint", "EndpointState", "Excluded", "Route", "route_json"]
+
+EndpointState = Literal["ready", "waiting", "unhealthy", "draining"]
+
+
+class Excluded:
+    """Why a route is not served; of several the first in this order is given (LABELS I)."""
+
+    ERROR: Final = "Error"
+    MANUAL: Final = "Manual exclusion"
+    ONEOFF: Final = "Compose one-off"
+    NOT_RUNNING: Final = "Container not running"
+    NO_PORT: Final = "No port exposed in container"
+    BLACKLISTED: Final = "Blacklisted (backend service or database)"
+    BUILDX: Final = "Buildx"
+    ANCHOR: Final = "YAML anchor or reference"
+    RENAMING: Final = "Container renaming intermediate state"
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """One container that answers for a route.
+
+    Attributes:
+        host, port: where it listens.
+        container: name of the container.
+        container_id: its id.
+        state: ``ready`` takes requests; ``waiting`` has not been healthy yet; ``unhealthy`` was; ``draining`` is about
+            to stop and takes no new ones.
+
+    """
+
+    host: str
+    port: int
+    container: str = ""
+    container_id: str = ""
+    state: EndpointState = "ready"
+
+    @property
+    def address(self) -> str:
+        """``host:port``, IPv6 in brackets."""
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What becomes of one alias of one container, or of its replicas.
+
+    Attributes:
+        alias: the name it answers for.
+        provider: name of the engine.
+        container: name of the container; of replicas, the oldest.
+        container_id: its id.
+        created: when that container was created, seconds since 1970.
+        service: ``(provider, project, service)`` of Docker Compose, by which replicas are known; empty without.
+        scheme: protocol spoken with the target.
+        host: the target's host; ``""`` while it is not known (a sleeping container).
+        port: where the proxy listens (tcp, udp) and where the target does.
+        bind: address the proxy listens on; ``""`` for the shared listeners.
+        endpoints: what takes its requests; empty when it is excluded or sleeping.
+        excluded: it is not served.
+        excluded_reason: one of :class:`Excluded`, ``""`` when it is served.
+        health_check: its target is probed.
+        idle_watcher: its container is put to sleep while nobody asks for it.
+        settings: everything that labels ask of it.
+        labelled: names of the fields that labels set.
+        problems: what is wrong with its labels.
+
+    """
+
+    alias: str
+    provider: str = ""
+    container: str = ""
+    container_id: str = ""
+    created: int = 0
+    service: tuple[str, str, str] | tuple[()] = ()
+    scheme: str = "http"
+    host: str = ""
+    port: PortPair = PortPair()
+    bind: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    excluded: bool = False
+    excluded_reason: str = ""
+    health_check: bool = False
+    idle_watcher: bool = False
+    settings: RouteSettings = RouteSettings()
+    labelled: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def is_stream(self) -> bool:
+        """True for tcp and udp."""
+        return self.scheme in ("tcp", "udp")
+
+    @property
+    def listen(self) -> str | None:
+        """Where the proxy listens, as a URL; ``None`` for the shared listeners and for what is not served."""
+        if self.excluded:
+            return None
+        if self.is_stream:
+            return f"{self.scheme}{_family(self.bind)}://{bracketed(self.bind)}:{self.port.listening}"
+        if self.bind or self.port.listening:
+            return f"https://{bracketed(self.bind)}:{self.port.listening}"
+        return None
+
+    @property
+    def target(self) -> str | None:
+        """Where requests go, as a URL; ``None`` while the host is not known."""
+        if self.scheme == "fileserver" and not self.excluded:
+            return f"file://{self.settings.root}"
+        if not self.host:
+            return None
+        family = _family(self.host) if self.is_stream and not self.excluded else ""
+        return f"{self.scheme}{family}://{bracketed(self.host)}:{self.port.proxy}"
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _family(host: str) -> str:
+    """Return ``4`` or ``6`` for an address, ``""`` for a name (LABELS II.6.6)."""
+    if ":" in host:
+        return "6"
+    return "4" if host.replace(".", "").isdigit() else ""
+
+
+_SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
+
+
+def route_json(route: Route) -> dict[str, Any]:
+    """Return a route as plain data for JSON: facts first, then each field that a label set; times end in ``_s``."""
+    shown: dict[str, Any] = {
+        "alias": route.alias,
+        "provider": route.provider,
+        "container": route.container,
+        "scheme": route.scheme,
+        "host": route.host,
+        "port": {"listening": route.port.listening, "proxy": route.port.proxy},
+        "listen": route.listen,
+        "target": route.target,
+        "endpoints": [
+            {"container": e.container, "host": e.host, "port": e.port, "state": e.state} for e in route.endpoints
+        ],
+        "excluded": route.excluded,
+        "excluded_reason": route.excluded_reason,
+        "health_check": route.health_check,
+        "idle_watcher": route.idle_watcher,
+    }
+    if route.bind:
+        shown["bind"] = route.bind
+    for name in route.labelled:
+        if name not in _SHOWN_ANYWAY:
+            key, value = ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
+            shown[key] = value
+    return shown
