@@ -302,8 +302,9 @@ def test_engines_are_named_on_the_command_line() -> None:
     assert providers_from_args(["a=tcp://n1:1", "b!=unix:///x=y.sock", "c=$DOCKER_HOST"], {}) == (
         DockerProviderConfig("tcp://n1:1", name="a"),
         DockerProviderConfig("unix:///x=y.sock", name="b!"),
-        DockerProviderConfig("$DOCKER_HOST", name="c"),
+        DockerProviderConfig("unix:///var/run/docker.sock", name="c"),
     )
+    assert providers_from_args(["c=${DOCKER_HOST}"], {"DOCKER_HOST": "tcp://d:1"})[0].url == "tcp://d:1"
     assert providers_from_args([], {}) == ()
 
 

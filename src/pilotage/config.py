@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pilotage.config_text import read_document
+from pilotage.config_text import DEFAULT_HOST, fill_in, read_document
 from pilotage.documents import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
 from pilotage.errors import ConfigError
@@ -355,6 +355,8 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
             hint = "give each engine a name of its own"
             problems.append(Problem(message=f"--engine names two engines {name!r}", hint=hint, value=shorten(arg)))
             continue
+        # The shell fills in variables; this one is also ours, for what it means when it is unset.
+        url = fill_in(url, env) if url in DEFAULT_HOST else url
         providers[name] = DockerProviderConfig(url, name=name)
         try:
             parse_address(providers[name], env)

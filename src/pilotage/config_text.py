@@ -19,13 +19,14 @@ from pilotage.problems import Problem, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Document", "Path", "Unset", "dotted", "fill_in", "look_up", "read_document"]
+__all__ = ["DEFAULT_HOST", "Document", "Path", "Unset", "dotted", "fill_in", "look_up", "read_document"]
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of a document to one of its values."""
 
 _PREFIXES: Final = ("", "GODOXY_", "GOPROXY_")
-_DEFAULT_HOST: Final = frozenset({"$DOCKER_HOST", "${DOCKER_HOST}"})
+DEFAULT_HOST: Final = frozenset({"$DOCKER_HOST", "${DOCKER_HOST}"})
+"""Values that stand for the engine of ``DOCKER_HOST``, or the local socket where that is unset."""
 _REFERENCE = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
@@ -66,7 +67,7 @@ def fill_in(text: str, env: Mapping[str, str]) -> str:
         Unset: a variable is not set and has no default, or something between braces is no variable's name.
 
     """
-    if text in _DEFAULT_HOST:
+    if text in DEFAULT_HOST:
         return look_up("DOCKER_HOST", env) or LOCAL_SOCKET
     return _REFERENCE.sub(lambda match: _value(match, env), text)
 
