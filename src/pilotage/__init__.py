@@ -1,1 +1,126 @@
-"""Container discovery and label-based routing."""
+"""From running containers to working routes.
+
+The names here are the library; everything else is how it is done. Names are imported when they are first used, so that
+``import pilotage`` is quick and reading labels needs no network code.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pilotage.containers import (
+        Container,
+        ContainerImage,
+        IdleConfig,
+        dependencies,
+        docker_compose_project,
+        docker_compose_service,
+        from_docker,
+        is_blacklisted,
+    )
+    from pilotage.engine.address import DockerProviderConfig, TLSFiles
+    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
+    from pilotage.errors import (
+        ConfigError,
+        EngineError,
+        EngineIncompatible,
+        EngineRefused,
+        EngineUnreachable,
+        PilotageError,
+    )
+    from pilotage.problems import Problem
+    from pilotage.roster import Roster
+    from pilotage.routes.build import Built, build_routes
+    from pilotage.routes.route import Endpoint, Route
+    from pilotage.survey import Survey, survey_all, survey_engine, update_ports
+    from pilotage.table import Table, build_table
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Built": "routes.build",
+    "ConfigError": "errors",
+    "Container": "containers",
+    "ContainerImage": "containers",
+    "DockerProviderConfig": "engine.address",
+    "Endpoint": "routes.route",
+    "EngineError": "errors",
+    "EngineIncompatible": "errors",
+    "EngineRefused": "errors",
+    "EngineUnreachable": "errors",
+    "IdleConfig": "containers",
+    "PilotageError": "errors",
+    "Pool": "engine.pool",
+    "Problem": "problems",
+    "Roster": "roster",
+    "Route": "routes.route",
+    "SharedClient": "engine.pool",
+    "Survey": "survey",
+    "TLSFiles": "engine.address",
+    "Table": "table",
+    "build_routes": "routes.build",
+    "build_table": "table",
+    "clients": "engine.pool",
+    "close_default_pool": "engine.pool",
+    "dependencies": "containers",
+    "docker_compose_project": "containers",
+    "docker_compose_service": "containers",
+    "from_docker": "containers",
+    "is_blacklisted": "containers",
+    "new_client": "engine.pool",
+    "survey_all": "survey",
+    "survey_engine": "survey",
+    "update_ports": "survey",
+}
+
+__all__ = [
+    "Built",
+    "ConfigError",
+    "Container",
+    "ContainerImage",
+    "DockerProviderConfig",
+    "Endpoint",
+    "EngineError",
+    "EngineIncompatible",
+    "EngineRefused",
+    "EngineUnreachable",
+    "IdleConfig",
+    "PilotageError",
+    "Pool",
+    "Problem",
+    "Roster",
+    "Route",
+    "SharedClient",
+    "Survey",
+    "TLSFiles",
+    "Table",
+    "__version__",
+    "build_routes",
+    "build_table",
+    "clients",
+    "close_default_pool",
+    "dependencies",
+    "docker_compose_project",
+    "docker_compose_service",
+    "from_docker",
+    "is_blacklisted",
+    "new_client",
+    "survey_all",
+    "survey_engine",
+    "update_ports",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

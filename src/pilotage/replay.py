@@ -26,14 +26,14 @@ from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.wire import Inspect, InspectConfig, Summary
 from pilotage.errors import ConfigError
 from pilotage.problems import Problem, shorten
-from pilotage.roster import Roster, assemble
+from pilotage.roster import Roster, assemble, inspection_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pilotage.containers.container import Container
 
-__all__ = ["Recording", "inspection_failed", "read_recordings", "replay"]
+__all__ = ["Recording", "read_recordings", "replay"]
 
 
 class RecordedProvider(msgspec.Struct, frozen=True):
@@ -104,14 +104,3 @@ def _read(raw: msgspec.Raw, reader: ContainerReader, recording: Recording) -> Co
             return inspection_failed(container, "no such container in the recording")
         answer = Inspect(Config=InspectConfig(ExposedPorts=dict.fromkeys(exposed)))
     return container if answer is None else with_inspection(container, answer)
-
-
-def inspection_failed(container: Container, why: str) -> Container:
-    """Return a container on the host's network whose ports cannot be known: with the error that says so."""
-    problem = Problem(
-        message=f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})",
-        hint="allow GET /containers/{id}/json, or exclude it with proxy.exclude",
-        provider=container.provider,
-        container=container.container_name,
-    )
-    return msgspec.structs.replace(container, errors=(*container.errors, problem))

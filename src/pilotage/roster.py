@@ -15,7 +15,7 @@ from pilotage.routes.build import RESERVED_PORTS, Built, build_routes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Roster", "assemble", "shared_network_id"]
+__all__ = ["Roster", "assemble", "inspection_failed", "joined", "shared_network_id"]
 
 _SHARED: Final = "container:"
 
@@ -72,3 +72,14 @@ def assemble(
         found = tuple(joined(container, others) for container in found)
     built = tuple(build_routes(container, reserved_ports=reserved_ports) for container in found)
     return Roster(config, found, built, tuple(problems))
+
+
+def inspection_failed(container: Container, why: str) -> Container:
+    """Return a container on the host's network whose ports cannot be known: with the error that says so."""
+    problem = Problem(
+        message=f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})",
+        hint="allow GET /containers/{id}/json, or exclude it with proxy.exclude",
+        provider=container.provider,
+        container=container.container_name,
+    )
+    return msgspec.structs.replace(container, errors=(*container.errors, problem))

@@ -24,7 +24,7 @@ from pilotage.problems import Problem, did_you_mean, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ContainerReader", "from_docker", "with_inspection", "with_network_of"]
+__all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "with_inspection", "with_network_of"]
 
 NAMESPACE: Final = "proxy."
 CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
@@ -209,6 +209,17 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     bound = ports_from_inspect((settings and settings.Ports) or {})
     ports = map_ports([*exposed, *bound])
     return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
+
+
+def needs_inspection(container: Container, *, podman: bool) -> bool:
+    """Tell whether an engine's list leaves out what its routes need.
+
+    Docker: the ports of a container on the host's network. Podman lists neither network modes nor exposed ports, and of
+    published ones not all.
+    """
+    if container.errors or not container.container_id:
+        return False
+    return container.is_host_network_mode or (podman and container.running and not container.network_mode)
 
 
 def with_network_of(container: Container, peer: Container) -> Container:
