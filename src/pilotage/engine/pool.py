@@ -88,12 +88,13 @@ class SharedClient(EngineClient):
             warnings.warn(f"{self!r} was never released", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:
-        if self._released:
-            return f"<SharedClient of {self.name}, released>"
-        state = "closed" if self._connection.closed else f"{self.kind} {self.version.Version}, API {self.api_version}"
-        how = "unique" if self.unique else "shared"
         where = "" if self.name == self.daemon_host else f" at {self.daemon_host}"
-        return f"<SharedClient of {self.name}{where}: {state}, {how}>"
+        if self._released or self._connection.closed:
+            state = "released" if self._released else "closed"
+        else:
+            engine = f"{self.kind} {self.version.Version}".rstrip()
+            state = f"{engine}, API {self.api_version or 'unknown'}, {'unique' if self.unique else 'shared'}"
+        return f"<SharedClient of {self.name}{where}: {state}>"
 
     def _require(self) -> Connection:
         if self._released:
@@ -215,7 +216,8 @@ class Pool:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Pool of {len(self._entries)} connections{', closed' if self._closed else ''}>"
+        engines = "1 engine" if len(self._entries) == 1 else f"{len(self._entries)} engines"
+        return f"<Pool of {engines}{', closed' if self._closed else ''}>"
 
     def _handle(self, entry: _Entry, name: str, timeouts: Timeouts) -> SharedClient:
         return SharedClient(name, entry.connection, timeouts, lambda: self._give_back(entry))
@@ -303,6 +305,11 @@ async def new_client(
     address = parse_address(config, os.environ)
     if address.way == "context":
         address = parse_address(contexts.resolve_context(address.host, os.environ), os.environ)
+    if address.way == "agent" and address.tls is None:
+        what = f'agent "{address.url}" not found'
+        raise EngineUnreachable(
+            config.name or config.url, what, "give its ca_file, cert_file and key_file under `tls:`"
+        )
     return await (pool or await default_pool()).get(
         address, config.name or config.url, unique=unique, timeouts=timeouts
     )

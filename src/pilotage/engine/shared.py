@@ -37,7 +37,7 @@ class SharedRun(Generic[T]):
             ConnectionAbortedError: :meth:`cancel` was called meanwhile.
 
         """
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
             self._task.add_done_callback(self._ended)
             self._waiters = 0
