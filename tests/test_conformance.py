@@ -1,0 +1,111 @@
+"""The label language by example: every case of ``conformance/cases.json`` (its README tells what the keys mean)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotage import Roster, build_table
+from pilotage.jsonable import document
+from pilotage.replay import read_recordings, replay
+
+Case = dict[str, Any]
+
+CASES: list[Case] = json.loads((Path(__file__).parent / "conformance" / "cases.json").read_text())["cases"]
+RECORDED = ("provider", "containers", "env", "agents", "inspect_exposed_ports")
+
+
+def recording_of(case: Case) -> bytes:
+    return json.dumps({key: case[key] for key in RECORDED if key in case}).encode()
+
+
+def outcome_of(case: Case) -> dict[str, Any]:
+    """What the library makes of a case, as a reader of the JSON output gets it."""
+    rosters: list[Roster] = [replay(recording) for recording in read_recordings(recording_of(case))]
+    plain: dict[str, Any] = json.loads(json.dumps(document(rosters, build_table(rosters))))
+    return plain
+
+
+def is_empty(value: object) -> bool:
+    return value is None or value in ("", 0, False, [], {})
+
+
+def differences(expected: object, found: object, place: str) -> list[str]:
+    """Each place where ``found`` is not as expected, in words."""
+    if isinstance(expected, dict) and (found is None or isinstance(found, dict)):
+        inner = found or {}
+        return [
+            fault for key, value in expected.items() for fault in differences(value, inner.get(key), f"{place}.{key}")
+        ]
+    same = expected == found and isinstance(expected, bool) is isinstance(found, bool)
+    if same or (is_empty(expected) and is_empty(found)):
+        return []
+    return [f"{place}: {expected!r} is expected, not {found!r}"]
+
+
+def faults_of(expect: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Each respect in which an outcome is not as expected, in words."""
+    faults: list[str] = []
+    containers, routes, problems = found["containers"], found["routes"], found["problems"]
+    wanted = expect["containers"]
+    if len(wanted) != len(containers):
+        faults.append(f"{len(wanted)} containers are expected, not {len(containers)}")
+    for number, (facts, container) in enumerate(zip(wanted, containers, strict=False)):
+        faults += differences(facts, container, f"containers[{number}]")
+    for alias, facts in expect["routes"].items():
+        faults += differences(facts, routes[alias], f"routes.{alias}") if alias in routes else [f"no route {alias}"]
+    not_served = expect.get("not_served", [])
+    served = [alias for alias in not_served if alias in routes and routes[alias]["excluded_reason"] != "Error"]
+    faults += [f"{alias} is served" for alias in served]
+    if expect["routes_exact"]:
+        surplus = routes.keys() - expect["routes"].keys() - {*not_served}
+        faults += [f"route {alias} is one too many" for alias in sorted(surplus)]
+    if start := expect.get("no_route_starts_with"):
+        faults += [f"route {alias} begins with {start}" for alias in routes if alias.startswith(start)]
+    messages = [problem["message"] for problem in problems]
+    if expect["has_errors"] is not None and expect["has_errors"] is not bool(problems):
+        faults.append(f"problems: {messages}")
+    for text in expect.get("errors_mention", []):
+        if not any(text in json.dumps(problem, ensure_ascii=False) for problem in problems):
+            faults.append(f"no problem mentions {text}: {messages}")
+    return faults
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
+def test_a_case_has_the_outcome_that_the_rules_give_it(case: Case) -> None:
+    assert faults_of(case["expect"], outcome_of(case)) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
+def test_every_problem_of_a_case_names_its_place(case: Case) -> None:
+    for problem in outcome_of(case)["problems"]:
+        assert problem["message"], problem
+        assert problem["provider"] == case["provider"]["name"], problem
+        assert problem["container"], problem
+
+
+def test_the_cases_are_all_there_and_each_has_its_own_name() -> None:
+    assert len(CASES) == len({case["id"] for case in CASES}) == 228
+
+
+def test_a_difference_is_noticed_wherever_it_is() -> None:
+    case = next(case for case in CASES if case["id"] == "alias-015")
+    found = outcome_of(case)
+    expect = case["expect"]
+    assert faults_of(expect, found) == []
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"containers": [{"running": False}]}, "containers[0].running: False is expected, not True"),
+        ({"containers": []}, "0 containers are expected, not 1"),
+        ({"routes": {"other": {}}, "routes_exact": False}, "no route other"),
+        ({"routes": {}}, "route web-old is one too many"),
+        ({"routes": {"web-old": {"port": {"proxy": 81}}}}, "routes.web-old.port.proxy: 81 is expected, not 80"),
+        ({"not_served": ["web-old"]}, "web-old is served"),
+        ({"no_route_starts_with": "web"}, "route web-old begins with web"),
+        ({"has_errors": True}, "problems: []"),
+        ({"errors_mention": ["a text"]}, "no problem mentions a text: []"),
+    ]
+    for change, fault in wrong:
+        assert faults_of({**expect, **change}, found) == [fault]
