@@ -229,7 +229,10 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
     """
     if "\t" in text:
         text = _LEADING_TABS.sub(lambda match: match.group().replace("\t", "  "), text)
-    loader = yaml.CSafeLoader(text)
+    try:
+        loader = yaml.CSafeLoader(text)
+    except ValueError as error:  # a lone surrogate
+        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     try:
         if not loader.check_node():
             return None
@@ -242,7 +245,7 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
         ) from error
     except yaml.YAMLError as error:
         raise DocumentError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
-    except ValueError as error:  # lone surrogates, characters that YAML forbids
+    except ValueError as error:
         raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     except RecursionError:
         raise DocumentError(f"the document is nested more than {_MAX_DEPTH} levels deep", 1, 1) from None
