@@ -33,10 +33,6 @@ _MOVING = {"28.5"}
 _reasons: set[str] = set()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "engine: needs a real container engine (given to tests by their fixtures)")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _FIXTURES.intersection(getattr(item, "fixturenames", ())):
@@ -44,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Install what engines need before any test's own time limit runs."""
+    """Install what engines need, once, before the first test."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
     if not used or session.config.option.collectonly:
         return

@@ -1,0 +1,190 @@
+"""The event stream of the fake engine: what it sends, what it remembers, who listens with which filter."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pilotage.testing.manner import Manner
+
+__all__ = ["DOCKER_MEMORY", "EventHub", "FakeEvent", "Listener", "matches", "moment"]
+
+#: So many events a Docker Engine remembers, of all kinds together, until it restarts.
+DOCKER_MEMORY: Final = 256
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FakeEvent:
+    """One event.
+
+    Attributes:
+        kind: ``container``, ``network`` and so on.
+        action: what happened, e.g. ``start`` or ``health_status: healthy``.
+        actor: id of what it happened to.
+        attributes: labels, name, image and more.
+        nanoseconds: when, since 1970.
+        health: Podman's ``HealthStatus``.
+
+    """
+
+    kind: str
+    action: str
+    actor: str
+    attributes: dict[str, str]
+    nanoseconds: int
+    health: str = ""
+
+    def encode(self, manner: Manner, *, old_fields: bool) -> bytes:
+        """Return the event as a line of JSON.
+
+        Args:
+            manner: whose dialect.
+            old_fields: whether to send ``status``, ``id`` and ``from``, which API 1.52 has dropped.
+
+        """
+        seconds = self.nanoseconds // 1_000_000_000
+        found: dict[str, Any] = {}
+        if old_fields and (manner.podman or self.kind == "container"):
+            found = {"status": self.action, "id": self.actor}
+            if self.kind == "container":
+                found["from"] = self.attributes.get("image", "")
+        found |= {
+            "Type": self.kind,
+            "Action": self.action,
+            "Actor": {"ID": self.actor, "Attributes": dict(sorted(self.attributes.items()))},
+            "scope": "local",
+            "time": seconds,
+            "timeNano": self.nanoseconds,
+        }
+        if self.health:
+            found["HealthStatus"] = self.health
+        return msgspec.json.encode(found) + b"\n"
+
+
+class Listener(Protocol):
+    """Somebody who reads the event stream."""
+
+    old_fields: bool
+    filters: Mapping[str, frozenset[str]]
+
+    def send(self, line: bytes) -> None:
+        """Pass on one event."""
+
+
+class EventHub:
+    """Remembers events and passes them on.
+
+    Attributes:
+        listeners: the open streams.
+        held: events wait here while the engine is frozen, or ``None``.
+
+    """
+
+    def __init__(self, manner: Manner) -> None:
+        self.manner = manner
+        self.listeners: set[Listener] = set()
+        self.held: list[FakeEvent] | None = None
+        self._memory: collections.deque[FakeEvent] = collections.deque(maxlen=None if manner.podman else DOCKER_MEMORY)
+        self._drop = self._double = self._reverse = 0
+        self._reversed: list[FakeEvent] = []
+
+    def publish(self, event: FakeEvent) -> None:
+        """Send an event to everybody it concerns, unless a fault is due."""
+        if self._drop:
+            self._drop -= 1
+            return
+        self._memory.append(event)
+        if self.held is not None:
+            self.held.append(event)
+            return
+        if self._reverse:
+            self._reverse -= 1
+            self._reversed.append(event)
+            if not self._reverse:
+                self._send(reversed(self._reversed))
+                self._reversed = []
+            return
+        times = 2 if self._double else 1
+        self._double = max(0, self._double - 1)
+        self._send([event] * times)
+
+    def replay(self, since: int | None, until: int | None) -> Iterator[FakeEvent]:
+        """Yield what is remembered between two moments in nanoseconds, ``since`` included; all with ``until`` alone."""
+        if since is None and until is None:
+            return
+        for event in list(self._memory):
+            if (since is None or event.nanoseconds >= since) and (until is None or event.nanoseconds <= until):
+                yield event
+
+    def release(self) -> None:
+        """Send what was held back."""
+        held, self.held = self.held or [], None
+        self._send(held)
+
+    def forget(self) -> None:
+        """Lose the memory, as a Docker Engine does when it restarts."""
+        self._memory.clear()
+
+    def drop(self, count: int) -> None:
+        """Neither send nor remember the next events."""
+        self._drop += count
+
+    def double(self, count: int) -> None:
+        """Send the next events twice each."""
+        self._double += count
+
+    def reverse(self, count: int) -> None:
+        """Send the next events once all of them have happened, last first."""
+        self._reverse += count
+
+    def _send(self, events: Iterable[FakeEvent]) -> None:
+        for event in events:
+            lines: dict[bool, bytes] = {}
+            for listener in tuple(self.listeners):
+                if matches(event, listener.filters):
+                    if listener.old_fields not in lines:
+                        lines[listener.old_fields] = event.encode(self.manner, old_fields=listener.old_fields)
+                    listener.send(lines[listener.old_fields])
+
+
+def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]]) -> bool:
+    """Tell whether an event passes; names of filters that are not known are ignored, as real engines do."""
+    for name, values in filters.items():
+        match name:
+            case "type":
+                passes = event.kind in values
+            case "event":  # "health_status" lets "health_status: healthy" pass
+                passes = event.action in values or event.action.partition(":")[0] in values
+            case "container":
+                owner = event.attributes.get("name", "") if event.kind == "container" else ""
+                passes = owner in values or any(event.actor.startswith(value) for value in values)
+            case "label":
+                attributes = event.attributes
+                passes = all(
+                    attributes.get(key) == value if sign else key in attributes
+                    for key, sign, value in (wanted.partition("=") for wanted in values)
+                )
+            case "image":
+                passes = event.attributes.get("image", "") in values
+            case _:
+                passes = True
+        if not passes:
+            return False
+    return True
+
+
+def moment(text: str) -> int:
+    """Read ``since`` and ``until``: seconds since 1970, with up to nine decimals; return nanoseconds.
+
+    Raises:
+        ValueError: it is not written so.
+
+    """
+    seconds, _, fraction = text.partition(".")
+    return int(seconds) * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])

@@ -1,0 +1,321 @@
+"""A container engine that is not there: speaks the Engine API on a socket, holds containers, and fails on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pilotage.testing.answers import Subscription, reply, route
+from pilotage.testing.events import matches
+from pilotage.testing.faults import Fault, due
+from pilotage.testing.manner import Answer, Flavour, manner_of
+from pilotage.testing.operations import Operations
+from pilotage.testing.server import Connection, Request, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from pilotage.testing.container import FakeContainer
+
+__all__ = ["FakeEngine"]
+
+
+class FakeEngine(Operations):
+    """A Docker or Podman engine for tests and demonstrations, on a unix socket or a TCP port of loopback.
+
+    It is an asynchronous context manager::
+
+        async with FakeEngine(api="1.45") as engine:
+            engine.add("web", labels={"proxy.web.port": "80"})
+            ...  # point a client at engine.url
+            assert engine.calls["list"] == 1
+
+    What can happen to containers (``add``, ``stop``, ``rename``, …) comes from :class:`Operations`; each changes the
+    state and sends the events that a real engine sends. Faults are asked for with :meth:`spoil` and its neighbours.
+
+    Attributes:
+        url: its address, e.g. ``unix:///…/engine.sock`` or ``tcp://127.0.0.1:2375``.
+        calls: requests so far by endpoint: ``ping``, ``version``, ``list``, ``list:id`` (with a filter on ids),
+            ``inspect``, ``events``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``unpause``, ``other``.
+        requests: method and target of each request, in order.
+
+    """
+
+    def __init__(
+        self,
+        containers: Iterable[FakeContainer | dict[str, Any]] = (),
+        *,
+        flavour: Flavour = "docker",
+        api: str = "",
+        min_api: str = "",
+        version: str = "",
+        tcp: bool = False,
+        socket: Path | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Make an engine that does not listen yet.
+
+        Args:
+            containers: what it holds from the start.
+            flavour: ``docker`` or ``podman``.
+            api: the newest API version it speaks; 1.41 by default. Other ways of the engine follow from it.
+            min_api: the oldest; what Docker has at that version by default.
+            version: the engine's own version; for Podman ``"4.3.1"`` by default.
+            tcp: listen on a free port of loopback instead of a unix socket.
+            socket: where to put the unix socket; a folder of its own by default. Paths have at most 107 bytes.
+            clock: the time of events, in nanoseconds since 1970.
+
+        """
+        super().__init__(manner_of(flavour, api, min_api, version), clock)
+        self.calls: Counter[str] = Counter()
+        self.requests: list[tuple[str, str]] = []
+        self.faults: list[Fault] = []
+        self._folder: Path | None = None
+        self._place: Path | int = 0 if tcp else socket or Path()
+        self._server = Server(self._handle, self._touch)
+        self._streams: set[_Stream] = set()
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.populate(containers)
+
+    def __repr__(self) -> str:
+        return f"<FakeEngine {self.manner.flavour} {self.manner.version} with {len(self.containers)} containers>"
+
+    @property
+    def url(self) -> str:
+        """The engine's address; known once it listens."""
+        return f"tcp://127.0.0.1:{self._place}" if isinstance(self._place, int) else f"unix://{self._place}"
+
+    @property
+    def streams(self) -> int:
+        """How many event streams are open."""
+        return len(self._streams)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, event streams included."""
+        return len(self._server.connections)
+
+    @property
+    def accepted(self) -> int:
+        """How many connections there have been."""
+        return self._server.accepted
+
+    # Its life.
+
+    async def __aenter__(self) -> Self:
+        await self.listen()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def listen(self) -> None:
+        """Take connections, at the same address as before if there was one."""
+        if self._server.listening:
+            return
+        if self._place == Path():
+            self._folder = Path(tempfile.mkdtemp(prefix="pilotage-fake-"))
+            self._place = self._folder / "engine.sock"
+        self._place = await self._server.listen(self._place) or self._place
+
+    async def close(self) -> None:
+        """Cut all connections and remove the socket."""
+        await self._server.close()
+        if isinstance(self._place, Path):
+            self._place.unlink(missing_ok=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109
+        """Wait for something to be true of the engine, e.g. ``lambda: engine.streams == 1``.
+
+        The condition is looked at after each request and each connection that comes or goes.
+
+        Raises:
+            TimeoutError: it did not come true within so many seconds.
+
+        """
+        if condition():
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((condition, future))
+        await asyncio.wait_for(future, timeout)
+
+    # Faults.
+
+    def spoil(self, endpoint: str = "*", **how: Any) -> Fault:
+        """Let requests to an endpoint go wrong; see :class:`Fault` for how. Earlier faults come first."""
+        fault = Fault(endpoint, **how)
+        self.faults.append(fault)
+        return fault
+
+    def heal(self) -> None:
+        """End all faults: spoilt endpoints, stalling, hanging up."""
+        self.faults.clear()
+        self._server.hang_up = False
+        self.resume()
+
+    def cut_events(self) -> None:
+        """Break off every event stream without its end, as a crash does."""
+        for stream in tuple(self._streams):
+            stream.connection.abort()
+
+    def end_events(self) -> None:
+        """Finish every event stream properly."""
+        for stream in tuple(self._streams):
+            stream.end()
+
+    def garble_events(self, data: bytes = b"\x00\xff not JSON\n") -> None:
+        """Send bytes that are no event into every event stream."""
+        for stream in self._streams:
+            stream.connection.chunk(data)
+
+    def drop_events(self, count: int = 1) -> None:
+        """Keep the next events from everybody, now and later."""
+        self.hub.drop(count)
+
+    def duplicate_events(self, count: int = 1) -> None:
+        """Send the next events twice."""
+        self.hub.double(count)
+
+    def reorder_events(self, count: int = 2) -> None:
+        """Send the next events together once they have all happened, last first."""
+        self.hub.reverse(count)
+
+    def stall(self) -> None:
+        """Freeze, as SIGSTOP does: connections are taken, nothing is answered, event streams are silent."""
+        self._server.stall()
+        self.hub.held = self.hub.held or []
+
+    def resume(self) -> None:
+        """Thaw: answer and send everything that has waited."""
+        self.hub.release()
+        self._server.resume()
+
+    def hang_up(self) -> None:
+        """Close every new connection at once, until :meth:`heal`."""
+        self._server.hang_up = True
+
+    def refuse(self, *, missing: bool = False) -> None:
+        """Stop listening, until :meth:`listen`: connections are refused, or the socket is gone. Open ones stay."""
+        self._server.refuse()
+        if missing and isinstance(self._place, Path):
+            self._place.unlink(missing_ok=True)
+
+    def crash(self) -> None:
+        """Go away as by SIGKILL: stop listening, cut everything. :meth:`recover` brings the engine back."""
+        self.refuse()
+        self._server.cut()
+
+    async def recover(self, *, api: str = "", min_api: str = "", version: str = "") -> None:
+        """Come back at the same address, as another version if one is named. Docker has forgotten its events."""
+        if api or min_api or version:
+            self.manner = manner_of(self.manner.flavour, api, min_api, version)
+            self.hub.manner = self.manner
+            self._encoded.clear()
+        if not self.manner.podman:
+            self.hub.forget()
+        await self.listen()
+
+    # Inside.
+
+    def _handle(self, request: Request, connection: Connection) -> None:
+        where = route(request)
+        self.calls[where.endpoint] += 1
+        self.requests.append((request.method, request.target))
+        fault = due(self.faults, where.endpoint)
+        if fault is not None and fault.delay:
+            asyncio.get_running_loop().call_later(fault.delay, self._finish, request, connection, fault)
+        else:
+            self._finish(request, connection, fault)
+        self._touch()
+
+    def _finish(self, request: Request, connection: Connection, fault: Fault | None) -> None:
+        if fault is not None and fault.hang:
+            return
+        if fault is not None and fault.reset:
+            connection.abort()
+            return
+        answer: Answer | Subscription
+        if fault is not None and fault.body is not None:
+            answer = Answer(fault.status or 200, self.manner.headers(fault.kind), fault.body)
+        elif fault is not None and fault.status:
+            answer = self.manner.error(fault.status, fault.message)
+        else:
+            answer = reply(self, request, route(request))
+        if isinstance(answer, Subscription):
+            if request.method == "HEAD":
+                connection.answer(Answer(200, self.manner.headers()))
+                return
+            _Stream(self, connection, answer).begin()
+        elif fault is not None and fault.cut_after is not None:
+            short = Answer(answer.status, answer.headers, answer.body[: fault.cut_after])
+            connection.answer(short, promise=len(answer.body))
+        else:
+            connection.answer(answer)
+
+    def _touch(self) -> None:
+        """Let those go on whose condition has come true."""
+        for condition, future in tuple(self._waiting):
+            if future.done() or condition():
+                self._waiting.remove((condition, future))
+                if not future.done():
+                    future.set_result(None)
+
+
+class _Stream:
+    """One client's event stream."""
+
+    def __init__(self, engine: FakeEngine, connection: Connection, wish: Subscription) -> None:
+        self.connection = connection
+        self.filters: Mapping[str, frozenset[str]] = wish.filters
+        self.old_fields = wish.old_fields
+        self._engine = engine
+        self._wish = wish
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Replay what is wanted, then stay for what comes, until the moment that the client named."""
+        engine, wish = self._engine, self._wish
+        self.connection.stream(engine.manner.headers())
+        now = time.time_ns()
+        past = wish.until is not None and wish.until <= now
+        if not (past and engine.manner.podman):  # Podman's reader is cancelled before it has read anything
+            for event in engine.hub.replay(wish.since, wish.until):
+                if matches(event, self.filters):
+                    self.send(event.encode(engine.manner, old_fields=self.old_fields))
+        if past:
+            self.connection.end()
+            return
+        engine.hub.listeners.add(self)
+        engine._streams.add(self)  # noqa: SLF001 (the engine's own)
+        self.connection.on_close = self._leave
+        if wish.until is not None:
+            self._timer = asyncio.get_running_loop().call_later((wish.until - now) / 1e9, self.end)
+
+    def send(self, line: bytes) -> None:
+        """Pass on one event."""
+        self.connection.chunk(line)
+
+    def end(self) -> None:
+        """Finish properly."""
+        self._leave()
+        self.connection.end()
+
+    def _leave(self) -> None:
+        self.connection.on_close = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._engine.hub.listeners.discard(self)
+        with contextlib.suppress(KeyError):
+            self._engine._streams.remove(self)  # noqa: SLF001
+        self._engine._touch()  # noqa: SLF001
