@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         is_blacklisted,
     )
     from pilotage.engine.address import DockerProviderConfig, TLSFiles
+    from pilotage.engine.contexts import default_engine
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
     from pilotage.errors import (
         ConfigError,
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
         EngineUnreachable,
         PilotageError,
     )
+    from pilotage.ledger import build_table
     from pilotage.problems import Problem
     from pilotage.roster import Roster
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.route import Endpoint, Route
     from pilotage.survey import Survey, survey_all, survey_engine, update_ports
-    from pilotage.table import Table, build_table
+    from pilotage.table import Table
 
 __version__ = "0.1.0"
 
@@ -61,9 +63,10 @@ _HOMES = {
     "TLSFiles": "engine.address",
     "Table": "table",
     "build_routes": "routes.build",
-    "build_table": "table",
+    "build_table": "ledger",
     "clients": "engine.pool",
     "close_default_pool": "engine.pool",
+    "default_engine": "engine.contexts",
     "dependencies": "containers",
     "docker_compose_project": "containers",
     "docker_compose_service": "containers",
@@ -101,6 +104,7 @@ __all__ = [
     "build_table",
     "clients",
     "close_default_pool",
+    "default_engine",
     "dependencies",
     "docker_compose_project",
     "docker_compose_service",

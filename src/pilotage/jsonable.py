@@ -26,7 +26,7 @@ def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
     """Return ``{"containers": […], "routes": {alias: …}, "problems": […]}``."""
     return {
         "containers": [container_json(container) for roster in rosters for container in roster.containers],
-        "routes": {alias: route_json(route) for alias, route in table.routes.items()},
+        "routes": {route.alias: route_json(route) for route in table.sorted_routes()},
         "problems": [problem_json(problem) for problem in table.problems],
     }
 

@@ -1,4 +1,4 @@
-"""5. The table: which route answers for each alias, of all engines together. Pure.
+"""5. The table: which route answers for each alias, of all engines together. Pure, immutable, versioned.
 
 One alias belongs to one container, or to the replicas of one compose service; who else wants it is a reported conflict
 (decision 23). Excluded routes never compete.
@@ -7,41 +7,92 @@ One alias belongs to one container, or to the replicas of one compose service; w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from immutables import Map
 
 from pilotage.problems import Problem
 from pilotage.routes.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pilotage.roster import Roster
+__all__ = ["Change", "ChangeKind", "EngineStatus", "Settled", "Table", "diff", "settle"]
 
-__all__ = ["Settled", "Table", "build_table", "settle"]
+ProblemKey = tuple[str, str]
+"""Whose problems: ``(engine, container id)``, ``(engine, "")``, or ``("", alias)`` for conflicts."""
 
 
-class Table(msgspec.Struct, frozen=True):
-    """Every alias and its route.
+class EngineStatus(msgspec.Struct, frozen=True):
+    """How true the routes of one engine are.
 
     Attributes:
-        routes: alias -> route, by name; excluded ones too.
-        problems: everything that is wrong anywhere, in the order of engines and containers, conflicts last.
+        state: ``pending`` before its first list; ``live``; ``stale`` while it is away and its last good routes stand.
+        since: since when, seconds since 1970.
+        error: what failed, for people; ``""`` while it is live.
 
     """
 
-    routes: Mapping[str, Route]
-    problems: tuple[Problem, ...] = ()
+    state: Literal["pending", "live", "stale"]
+    since: float = 0.0
+    error: str = ""
+
+
+class Table(msgspec.Struct, frozen=True, eq=False):
+    """Every alias and its route, at one moment.
+
+    A table never changes. Two tables of one discovery share what is equal in them, so a change of one container costs
+    the same however many there are.
+
+    Attributes:
+        routes: alias -> route, excluded ones too; iterate :meth:`sorted_routes` for a stable order.
+        faults: whose -> what is wrong with it.
+        engines: name -> status.
+        version: grows by one with each change; 0 is the empty table.
+
+    """
+
+    routes: Mapping[str, Route] = Map()
+    faults: Mapping[ProblemKey, tuple[Problem, ...]] = Map()
+    engines: Mapping[str, EngineStatus] = Map()
+    version: int = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong anywhere, by engine, container and label, so that it is always the same."""
+        return tuple(sorted((p for found in self.faults.values() for p in found), key=_order))
+
+    def sorted_routes(self) -> Iterator[Route]:
+        """Yield all routes, by alias."""
+        return (self.routes[alias] for alias in sorted(self.routes))
+
+    def stale_since(self, route: Route) -> float | None:
+        """Return since when the route's engine is away (seconds since 1970), ``None`` while it is there."""
+        status = self.engines.get(route.provider)
+        return status.since if status is not None and status.state == "stale" else None
 
     def pools(self) -> dict[str, tuple[str, ...]]:
         """Return each pool's name (``load_balance.link``) and the aliases of its served members."""
         found: dict[str, list[str]] = {}
-        for alias, route in self.routes.items():
+        for route in self.sorted_routes():
             link = route.settings.load_balance.link
             if link and not route.excluded:
-                found.setdefault(link, []).append(alias)
+                found.setdefault(link, []).append(route.alias)
         return {link: tuple(found[link]) for link in sorted(found)}
+
+    def __repr__(self) -> str:
+        away = [name for name, status in self.engines.items() if status.state == "stale"]
+        stale = f", stale: {', '.join(sorted(away))}" if away else ""
+        return f"<Table version {self.version}: {len(self.routes)} routes of {len(self.engines)} engines{stale}>"
+
+
+def _order(problem: Problem) -> tuple[str, str, str, str, str, int, int, str]:
+    p = problem
+    return (p.provider, p.container, p.label, p.route, p.path, p.line, p.column, p.message)
+
+
+# ---- who gets an alias ---------------------------------------------------------------------------------------------
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -94,11 +145,10 @@ def _is_replica(route: Route, of: Route) -> bool:
 
 
 def _conflict(route: Route, incumbent: Route) -> Problem:
-    where = (
-        f"{incumbent.provider}/{incumbent.container}" if incumbent.provider != route.provider else incumbent.container
-    )
+    elsewhere = incumbent.provider != route.provider
+    holder = f"{incumbent.provider}/{incumbent.container}" if elsewhere else incumbent.container
     return Problem(
-        message=f"alias {route.alias!r} belongs to container {where}, which is older; this one waits until it goes",
+        message=f"alias {route.alias!r} belongs to {holder}, which is older; this one waits until it goes",
         hint="give one of them another alias with proxy.aliases",
         provider=route.provider,
         container=route.container,
@@ -106,19 +156,98 @@ def _conflict(route: Route, incumbent: Route) -> Problem:
     )
 
 
-def build_table(rosters: Iterable[Roster]) -> Table:
-    """Bring the routes of all engines together."""
-    claims: dict[str, list[Route]] = {}
-    problems: list[Problem] = []
-    for roster in rosters:
-        problems += roster.problems
-        for built in roster.built:
-            problems += built.problems
-            for route in built.routes:
-                claims.setdefault(route.alias, []).append(route)
-    routes = {}
-    for alias in sorted(claims):
-        settled = settle(claims[alias])
-        routes[alias] = settled.route
-        problems += settled.problems
-    return Table(routes, tuple(problems))
+# ---- what changed --------------------------------------------------------------------------------------------------
+
+ChangeKind = Literal["added", "updated", "draining", "removed", "stale", "live", "conflict", "problem", "resolved"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between two tables.
+
+    Attributes:
+        kind: ``added``, ``updated``, ``removed``: a route; ``draining``: an endpoint of it is about to stop and
+            nothing else changed; ``stale``, ``live``: an engine went or came back; ``conflict``, ``problem``: something
+            is wrong now; ``resolved``: it no longer is.
+        alias: the route's alias; ``""`` for engines, and for problems that are not about one route.
+        route: the route now, or as it last was.
+        fields: what differs, for ``updated`` and ``draining``: names of :class:`~pilotage.Route` fields.
+        engine: name of the engine.
+        problem: for ``conflict``, ``problem`` and ``resolved``.
+        cause: the event behind it, such as ``start of web``; ``""`` when it is not known.
+
+    """
+
+    kind: ChangeKind
+    alias: str = ""
+    route: Route | None = None
+    fields: tuple[str, ...] = ()
+    engine: str = ""
+    problem: Problem | None = None
+    cause: str = ""
+
+
+def diff(
+    old: Table,
+    new: Table,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    keys: Iterable[ProblemKey] | None = None,
+) -> tuple[Change, ...]:
+    """Return what changed between two tables: engines first, then routes by alias, then problems.
+
+    Args:
+        old: the table before.
+        new: the table after.
+        aliases: which aliases to look at, each with the cause of its change; all by default.
+        keys: whose problems to look at; everybody's by default.
+
+    """
+    changes = [*_engine_changes(old, new)]
+    looked_at = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
+    for alias in sorted(looked_at):
+        change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), looked_at[alias])
+        if change is not None:
+            changes.append(change)
+    for key in sorted(keys if keys is not None else {*old.faults, *new.faults}):
+        changes += _problem_changes(key, old.faults.get(key, ()), new.faults.get(key, ()))
+    return tuple(changes)
+
+
+def _engine_changes(old: Table, new: Table) -> Iterator[Change]:
+    if old.engines is new.engines:
+        return
+    for name in sorted({*old.engines, *new.engines}):
+        before, now = old.engines.get(name), new.engines.get(name)
+        state = now.state if now is not None else None
+        if state == (before.state if before is not None else None):
+            continue
+        if state == "stale" and now is not None:
+            yield Change("stale", engine=name, cause=now.error)
+        elif state == "live":
+            yield Change("live", engine=name)
+
+
+def _route_change(alias: str, before: Route | None, now: Route | None, cause: str) -> Change | None:
+    if before is None:
+        return None if now is None else Change("added", alias, now, engine=now.provider, cause=cause)
+    if now is None:
+        return Change("removed", alias, before, engine=before.provider, cause=cause)
+    if now is before or now == before:
+        return None
+    fields = tuple(name for name in Route.__struct_fields__ if getattr(before, name) != getattr(now, name))
+    kind: ChangeKind = "draining" if fields == ("endpoints",) and _newly_draining(before, now) else "updated"
+    return Change(kind, alias, now, fields, engine=now.provider, cause=cause)
+
+
+def _newly_draining(before: Route, now: Route) -> bool:
+    known = {endpoint.container_id: endpoint.state for endpoint in before.endpoints}
+    return any(e.state == "draining" and known.get(e.container_id, "draining") != "draining" for e in now.endpoints)
+
+
+def _problem_changes(key: ProblemKey, before: Iterable[Problem], now: Iterable[Problem]) -> Iterator[Change]:
+    old, new = set(before), set(now)
+    for problem in sorted(new - old, key=_order):
+        kind: ChangeKind = "problem" if key[0] else "conflict"
+        yield Change(kind, problem.route, engine=problem.provider, problem=problem)
+    for problem in sorted(old - new, key=_order):
+        yield Change("resolved", problem.route, engine=problem.provider, problem=problem)
