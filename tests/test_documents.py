@@ -82,6 +82,9 @@ def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
         ("1s2", "not a duration"),
         ("300000000000", "292 years"),
         ("99999999w", "292 years"),
+        ("9" * 200, "292 years"),
+        ("9" * 5000, "not a duration"),
+        ("9" * 5000 + "s", "not a duration"),
     ],
 )
 def test_what_is_no_duration_is_told(text: str, said: str) -> None:
@@ -233,15 +236,41 @@ def test_a_document_may_not_unfold_without_end() -> None:
         parse_yaml(bomb)
 
 
-@pytest.mark.parametrize("levels", [70, 5000])
-def test_a_document_may_not_be_nested_without_end(levels: int) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 70 + "]" * 70,
+        "{a: " * 70 + "1" + "}" * 70,
+        "- " * 70 + "x",
+        "[" * 5000 + "]" * 5000,
+        # So deep that composing them would overrun the stack of C and end the process.
+        "[" * 100_000,
+        "{a: " * 100_000,
+        "- " * 100_000 + "x",
+        "? " * 100_000 + "x",
+    ],
+    ids=lambda text: f"{text[:3]}x{len(text)}",
+)
+def test_a_document_may_not_be_nested_without_end(text: str) -> None:
+    with pytest.raises(DocumentError, match="nested more than 64 levels deep") as caught:
+        parse_yaml(text)
+    assert (caught.value.line, caught.value.column) > (1, 1)
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "&a {<<: *a}", "<<: &a [*a]"])
+def test_a_document_that_contains_itself_is_told(text: str) -> None:
     with pytest.raises(DocumentError, match="nested more than 64 levels deep"):
-        parse_yaml("[" * levels + "]" * levels)
+        parse_yaml(text)
 
 
-def test_a_document_that_contains_itself_is_told() -> None:
-    with pytest.raises(DocumentError):
-        parse_yaml("&a [*a]")
+def test_merge_keys_may_not_unfold_without_end_either() -> None:
+    bomb = "a0: &a0 {}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 20))
+    with pytest.raises(DocumentError, match="more than 20,000 values"):
+        parse_yaml(bomb)
+
+
+def test_a_long_document_is_read_whole() -> None:
+    assert read("".join(f"key{n}: [{n}]\n" for n in range(3000)))["key2999"] == [2999]
 
 
 @settings(deadline=None)

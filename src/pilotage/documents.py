@@ -81,6 +81,7 @@ _UNITS: Final[Mapping[str, int]] = {
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Zµμ]+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LONGEST: Final = 2**63 - 1
+_LONGEST_TEXT: Final = 256  # Python refuses to read numbers of some thousand digits
 
 
 def parse_duration(text: str) -> float:
@@ -93,6 +94,8 @@ def parse_duration(text: str) -> float:
         DocumentError: not a duration, an unknown unit, or more than 2^63 ns.
 
     """
+    if len(text) > _LONGEST_TEXT:
+        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
     if _INTEGER.fullmatch(text):
         total = int(text) * 1_000_000_000
         if abs(total) > _LONGEST:
@@ -212,6 +215,7 @@ def _integer(text: str) -> int | str:
 _LEADING_TABS = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 20_000
+_SAFE_DEPTH: Final = 1000
 
 
 def parse_yaml(text: str, source: str = "") -> Marked | None:
@@ -234,6 +238,8 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
     except ValueError as error:  # a lone surrogate
         raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     try:
+        if len(text) > _SAFE_DEPTH and sum(map(text.count, "[{-?:")) > _SAFE_DEPTH:
+            _refuse_depth(text)
         if not loader.check_node():
             return None
         node = loader.get_node()
@@ -245,15 +251,49 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
         ) from error
     except yaml.YAMLError as error:
         raise DocumentError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
+    except DocumentError:  # a ValueError too
+        raise
     except ValueError as error:
         raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
-    except RecursionError:
-        raise DocumentError(f"the document is nested more than {_MAX_DEPTH} levels deep", 1, 1) from None
     finally:
         loader.dispose()
     if node is None:
         return None
     return _Reader(source).read(node, 0)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise if a document is nested too deeply to be composed.
+
+    PyYAML composes by recursion in C, without a limit: some ten thousand brackets overrun the stack and end the
+    process. A level takes at least one of ``[ { - ? :``, so only texts with many of these need this look.
+
+    Raises:
+        DocumentError: nested more than 64 levels deep.
+        yaml.YAMLError: not YAML.
+
+    """
+    loader = yaml.CSafeLoader(text)
+    depth = 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    raise _too_deep(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return  # what follows is not read
+    finally:
+        loader.dispose()
+
+
+def _too_deep(at: yaml.Node | yaml.Event) -> DocumentError:
+    mark = at.start_mark
+    message = f"the document is nested more than {_MAX_DEPTH} levels deep"
+    return DocumentError(message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
 
 
 def _one_line(error: Exception) -> str:
@@ -271,11 +311,7 @@ class _Reader:
         mark = node.start_mark
         place = (mark.line + 1, mark.column + 1)
         key_place = (key.start_mark.line + 1, key.start_mark.column + 1) if key is not None else place
-        self.left -= 1
-        if depth > _MAX_DEPTH:
-            raise DocumentError(f"the document is nested more than {_MAX_DEPTH} levels deep", *place)
-        if self.left < 0:
-            raise DocumentError(f"the document unfolds to more than {_MAX_VALUES:,} values", *place)
+        self._count(node, depth)
         value: Any
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, depth)
@@ -284,6 +320,16 @@ class _Reader:
         else:
             value = [self.read(item, depth + 1) for item in node.value]
         return Marked(value, self.source, *place, *key_place)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        """Count one more value, and raise when there are too many: anchors unfold without end."""
+        if depth > _MAX_DEPTH:
+            raise _too_deep(node)
+        self.left -= 1
+        if self.left < 0:
+            mark = node.start_mark
+            message = f"the document unfolds to more than {_MAX_VALUES:,} values"
+            raise DocumentError(message, mark.line + 1, mark.column + 1)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""
@@ -299,7 +345,7 @@ class _Reader:
                 raise DocumentError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
             name = str(key.value)
             if name == "<<" and not key.style:
-                for name_, value in self._merge(item, depth).items():
+                for name_, value in self._merge(item, depth + 1).items():
                     merged.setdefault(name_, value)
                 continue
             if name in own:
@@ -314,12 +360,13 @@ class _Reader:
 
     def _merge(self, node: yaml.Node, depth: int) -> dict[str, Marked]:
         """Return what a merge key brings in: a mapping, or a list of mappings of which the first wins."""
+        self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, depth + 1)
+            return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
             found: dict[str, Marked] = {}
             for item in node.value:
-                for name, value in self._merge(item, depth).items():
+                for name, value in self._merge(item, depth + 1).items():
                     found.setdefault(name, value)
             return found
         raise DocumentError(
