@@ -22,7 +22,6 @@ _PODMAN_EXTRA: Final = {
     "Config": None,
     "NetworkingConfig": None,
     "Platform": None,
-    "AdjustCPUShares": False,
 }
 
 
@@ -54,7 +53,7 @@ def summary(it: FakeContainer, manner: Manner, *, with_health: bool = False) -> 
     found["NetworkSettings"] = {"Networks": _networks(it, manner)}
     found["Mounts"] = [_mount(source, destination) for source, destination in it.mounts]
     if manner.podman:
-        found |= _PODMAN_EXTRA
+        found |= _PODMAN_EXTRA | {"DefaultReadOnlyNonRecursive" if manner.modern else "AdjustCPUShares": False}
     if with_health:
         found["Health"] = {"Status": it.health or "none", "FailingStreak": 1 if it.health == "unhealthy" else 0}
     return found
@@ -82,7 +81,8 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
         "FinishedAt": moment if it.state == "exited" else "0001-01-01T00:00:00Z",
     }
     if it.health or (manner.podman and not manner.modern):
-        state["Health"] = {"Status": it.health, "FailingStreak": 0, "Log": []}
+        state["Health"] = {"Status": it.health, "FailingStreak": 0, "Log": [] if it.health else None}
+    silent = manner.podman and not manner.modern and it.network_mode in {"host", "none"}
     exposed: dict[str, dict[str, str]] = {f"{port.private}/{port.protocol}": {} for port in it.ports}
     return {
         "Id": it.id,
@@ -95,9 +95,6 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
         "RestartCount": 0,
         "Driver": "overlay" if manner.podman else "overlay2",
         "Platform": "linux",
-        "MountLabel": "",
-        "ProcessLabel": "",
-        "AppArmorProfile": "",
         "HostConfig": {
             "NetworkMode": _inspected_mode(it, manner),
             "PortBindings": _bindings(it, manner, configured=True),
@@ -114,12 +111,12 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
             "User": "",
             "Tty": False,
             "OpenStdin": False,
-            **({"ExposedPorts": exposed} if exposed else {}),
+            **({"ExposedPorts": exposed} if exposed and not silent else {}),
             "Cmd": list(it.command),
             "Image": _image(it, manner),
             "WorkingDir": "",
             "Labels": it.labels,
-            "StopSignal": "15" if manner.podman else "SIGTERM",
+            **({"StopSignal": "15"} if manner.podman else {}),
         },
         "NetworkSettings": {
             "Bridge": "",
@@ -214,17 +211,22 @@ def _entry(port: FakePort, ip: str) -> dict[str, Any]:
 
 def _bindings(it: FakeContainer, manner: Manner, *, configured: bool) -> dict[str, Any]:
     """Return ``PortBindings`` (as configured) or ``Ports`` (as in force; Docker's are empty while it is stopped)."""
-    if it.network_mode in {"host", "none"} or (not configured and not it.alive and not manner.podman):
+    apart = it.network_mode == "host" or (it.network_mode == "none" and not (manner.podman and manner.modern))
+    if apart or (not configured and not it.alive and not manner.podman):
         return {}
     found: dict[str, Any] = {}
     for port in it.ports:
         key = f"{port.private}/{port.protocol}"
         if not port.public:
-            if not configured:
+            if not configured or (manner.podman and not manner.modern):
                 found.setdefault(key, None)
             continue
-        everywhere = ("",) if configured or manner.podman else _host_addresses(port)
-        hosts = (port.ip,) if port.ip else everywhere
+        if port.ip:
+            hosts: tuple[str, ...] = (port.ip,)
+        elif manner.podman:
+            hosts = ("0.0.0.0",) if manner.modern else ("",)  # noqa: S104 (what Podman says for "all addresses")
+        else:
+            hosts = ("",) if configured else _host_addresses(port)
         found[key] = (found.get(key) or []) + [{"HostIp": host, "HostPort": str(port.public)} for host in hosts]
     return found
 
