@@ -14,6 +14,7 @@ from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
 from pilotage.errors import ConfigError, EngineError, EngineUnreachable
 from tests.support.leaks import assert_no_leaks, descriptors
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -437,9 +438,7 @@ async def test_on_a_real_engine_ten_seconds_are_ten_seconds(docker_engine: Engin
             assert [c._connection for c in held] == [connection]
             await held[0].ping()
         released = now()
-        async with asyncio.timeout(60):
-            while not connection.closed:
-                await asyncio.sleep(0.05)
+        await until(lambda: connection.closed)
         assert now() - released >= 10
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "ClosedError",
     "DialError",
     "Finding",
+    "FoundError",
     "Request",
     "explain",
     "refusal",
@@ -60,15 +61,28 @@ class BodyTooLargeError(Exception):
         self.limit = limit
 
 
-OURS: Final = (DialError, ClosedError, BodyTooLargeError)
-"""What the engine modules raise among themselves, for :func:`explain` to turn into errors."""
-
-
 class Finding(msgspec.Struct, frozen=True):
     """What failed, and what to do about it. Both without a full stop, as :class:`~pilotage.errors.EngineError`."""
 
     what: str
     remedy: str = ""
+
+
+class FoundError(Exception):
+    """A dialer knows what is wrong before it has opened anything.
+
+    Args:
+        finding: what that is.
+
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+
+OURS: Final = (DialError, ClosedError, BodyTooLargeError)
+"""What the engine modules raise among themselves, for :func:`explain` to turn into errors."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -130,7 +144,7 @@ def explain(error: BaseException, request: Request, finding: Finding | None = No
             return _not_http(error, request)
         case aiohttp.ServerDisconnectedError():
             what = f"the connection was closed before an answer to {request.line} came"
-            return EngineUnreachable(request.engine, what, "see the engine's log")
+            return EngineUnreachable(request.engine, what, _see_log(request))
         case aiohttp.ClientPayloadError():
             what = f"the answer to {request.line} was cut short"
             return EngineUnreachable(request.engine, what, "see the log of the engine, or of the proxy before it")
@@ -139,12 +153,20 @@ def explain(error: BaseException, request: Request, finding: Finding | None = No
 
 def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
     """Explain why no stream could be opened, where the dialer did not know better."""
+    if isinstance(error, FoundError):
+        return error.finding.what, error.finding.remedy
     if isinstance(error, TimeoutError) and error.errno is None:
         what = f"no connection to {request.address} within {request.connect_timeout:g} s"
         return what, "is the machine up, and does a firewall let us through?"
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return _no_descriptor()
+    if isinstance(error, ConnectionError):
+        return f"the connection to {request.address} was closed while it was being made", _see_log(request)
     return f"cannot connect to {request.address} ({_words(error)})", ""
+
+
+def _see_log(request: Request) -> str:
+    return "see the engine's log" + ("; does the port want TLS (tls://)?" if request.address.way == "tcp" else "")
 
 
 def _system(error: BaseException, request: Request) -> tuple[str, str]:
@@ -156,7 +178,7 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
     if code == errno.ENOTCONN:
         return "the engine accepts no more connections: its queue is full", "it hangs or is stopped: see its log"
     if code in _LOST:
-        return f"the connection was reset during {request.line}", "see the engine's log"
+        return f"the connection was reset during {request.line}", _see_log(request)
     if code in {errno.EMFILE, errno.ENFILE}:
         return _no_descriptor()
     return f"{request.line} failed ({_words(error)})", ""

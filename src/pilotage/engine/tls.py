@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from pilotage.errors import EngineUnreachable
+from pilotage.engine.faults import Finding, FoundError
 from pilotage.problems import shorten
 
 if TYPE_CHECKING:
     from pilotage.engine.address import TLSFiles
 
 __all__ = ["TLSMaterial"]
-
-_STRICT: Final = ssl.VERIFY_X509_STRICT
 
 
 class _LockedKeyError(Exception):
@@ -25,13 +23,11 @@ class TLSMaterial:
     """Whom to trust and what to show, kept as an ``SSLContext`` until one of the files changes.
 
     Args:
-        engine: the engine's address, for messages.
         files: the certificate files; ``None`` for the system's CAs and no client certificate.
 
     """
 
-    def __init__(self, engine: str, files: TLSFiles | None) -> None:
-        self.engine = engine
+    def __init__(self, files: TLSFiles | None) -> None:
         self.files = files
         self._context: ssl.SSLContext | None = None
         self._state: tuple[object, ...] = ()
@@ -40,7 +36,7 @@ class TLSMaterial:
         """Return a context that fits the files as they are now.
 
         Raises:
-            EngineUnreachable: a file is missing, unreadable, no PEM, locked with a password, or does not belong to
+            FoundError: a file is missing, unreadable, no PEM, locked with a password, or does not belong to
                 the others. The message names it.
 
         """
@@ -64,25 +60,17 @@ class TLSMaterial:
             try:
                 found = os.stat(path)  # noqa: PTH116
             except FileNotFoundError:
-                self._fail(f"the {what} {path} does not exist", "check the path")
+                _fail(f"the {what} {path} does not exist", "check the path")
             except OSError as error:
-                self._fail(f"the {what} {path} cannot be read ({error.strerror})", "check its owner and mode")
+                _fail(f"the {what} {path} cannot be read ({error.strerror})", "check its owner and mode")
             state.append((found.st_ino, found.st_size, found.st_mtime_ns))
         return tuple(state)
 
     def _load(self) -> ssl.SSLContext:
         files = self.files
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
         if files is None:
-            return context
-        if files.ca_file:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.set_alpn_protocols(["http/1.1"])
-            # Python 3.13 is strict by default about extensions that CAs made by Docker's own recipe do not have. A CA
-            # that the user named is trusted as it is; all other checks stay.
-            context.verify_flags &= ~_STRICT
-            self._load_ca(context, files.ca_file)
+            return self._context_for("")
+        context = self._context_for(files.ca_file)
         if files.cert_file:
             self._load_pair(context, files.cert_file, files.key_file)
         if not files.verify:
@@ -90,13 +78,20 @@ class TLSMaterial:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _load_ca(self, context: ssl.SSLContext, path: str) -> None:
+    def _context_for(self, ca_file: str) -> ssl.SSLContext:
         try:
-            context.load_verify_locations(cafile=path)
+            context = ssl.create_default_context(cafile=ca_file or None)
         except ssl.SSLError:
-            self._fail(f"the CA file {path} holds no certificate", "give a PEM file (-----BEGIN CERTIFICATE-----)")
+            _fail(f"the CA file {ca_file} holds no certificate", "give a PEM file (-----BEGIN CERTIFICATE-----)")
         except OSError as error:
-            self._fail(f"the CA file {path} cannot be read ({error.strerror})", "check its owner and mode")
+            _fail(f"the CA file {ca_file} cannot be read ({error.strerror})", "check its owner and mode")
+        context.set_alpn_protocols(["http/1.1"])
+        if ca_file:
+            # Python 3.13 is strict by default about extensions that CAs made by Docker's own recipe do not have. A CA
+            # that the user named is trusted as it is, also when it is an intermediate one; all other checks stay.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
 
     def _load_pair(self, context: ssl.SSLContext, cert: str, key: str) -> None:
         def no_password() -> str:
@@ -104,18 +99,19 @@ class TLSMaterial:
 
         for path in (cert, key):  # load_cert_chain does not say which of the two it cannot read
             if not os.access(path, os.R_OK):
-                self._fail(f"{path} may not be read by this user", "check its owner and mode")
+                _fail(f"{path} may not be read by this user", "check its owner and mode")
         try:
             context.load_cert_chain(cert, key, password=no_password)
         except _LockedKeyError:
-            self._fail(f"the key {key} is locked with a password", "give a key without one (openssl pkey -in … -out …)")
+            _fail(f"the key {key} is locked with a password", "give a key without one (openssl pkey -in … -out …)")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                self._fail(f"the key {key} does not belong to the certificate {cert}", "give the key made with it")
-            self._fail(
+                _fail(f"the key {key} does not belong to the certificate {cert}", "give the key made with it")
+            _fail(
                 f"{cert} and {key} are not a certificate and its key in PEM form ({shorten(error.reason or '')})",
                 "check that the files were not swapped or damaged",
             )
 
-    def _fail(self, what: str, remedy: str) -> NoReturn:
-        raise EngineUnreachable(self.engine, what, remedy)
+
+def _fail(what: str, remedy: str) -> NoReturn:
+    raise FoundError(Finding(what, remedy))

@@ -7,15 +7,15 @@ above speaks plain HTTP whatever lies below: TLS, too, is the dialer's business.
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import aiohappyeyeballs
 import aiohttp
 
 from pilotage.engine.faults import DialError, tcp_finding, unix_finding
+from pilotage.engine.sockets import open_tcp
+from pilotage.engine.ssh import SSHDialer
 from pilotage.engine.tls import TLSMaterial
-from pilotage.errors import EngineError
+from pilotage.engine.tlsfaults import Peer, Shown, examine, explain_tls, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Factory = Callable[[], ResponseHandler]
 
-__all__ = ["Dialer", "EngineConnector", "TCPDialer", "TLSDialer", "UnixDialer", "open_tcp"]
+__all__ = ["Dialer", "EngineConnector", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to get connected, TLS handshake included, unless set otherwise."""
@@ -37,11 +37,12 @@ CONNECT_TIMEOUT: Final = 5.0
 _KEEP_ALIVE: Final = 300.0
 """Seconds that an unused connection is kept. Engines close none by themselves, and an ssh one is dear to open."""
 
-_SECOND_ADDRESS_AFTER: Final = 0.25
-"""Seconds after which a name's next address is tried beside the first (RFC 8305)."""
-
 _TLS_GOODBYE: Final = 1.0
 """Seconds that closing waits for the engine's end of the TLS connection."""
+
+
+_AGENT_NAME: Final = "godoxy.agent"
+"""The name in every agent's certificate, whatever its address (LABELS II.7.2)."""
 
 
 class Dialer(Protocol):
@@ -96,21 +97,6 @@ class UnixDialer(_Silent):
     async def diagnose(self, error: Exception) -> Finding | None:
         """Look at the socket's file."""
         return unix_finding(self.path, error.__cause__) if isinstance(error, DialError) else None
-
-
-async def open_tcp(host: str, port: int) -> socket.socket:
-    """Return a connected socket with keep-alive probes on; tries all addresses of a name.
-
-    Raises:
-        OSError: no address accepted; ``errno`` is set when all failed alike. ``socket.gaierror`` for an unknown name.
-
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
 
 
 class TCPDialer(_Silent):
@@ -172,8 +158,15 @@ class TLSDialer(_Silent):
         return protocol
 
     async def diagnose(self, error: Exception) -> Finding | None:
-        """Tell network faults apart."""
-        return tcp_finding(self.host, self.port, error.__cause__) if isinstance(error, DialError) else None
+        """Tell network faults apart, and examine what may be TLS's. That takes up to two seconds."""
+        if isinstance(error, DialError) and (found := tcp_finding(self.host, self.port, error.__cause__)):
+            return found
+        reason = tls_reason(error)
+        cause = error.__cause__ if isinstance(error, DialError) else error
+        if reason is None and not isinstance(cause, (ConnectionError, aiohttp.ClientConnectionError)):
+            return None
+        peer = Peer(self.host, self.port, self.server_name, self.material.files)
+        return explain_tls(reason, await examine(peer) or Shown(), peer)
 
 
 def dialer_for(address: Address) -> Dialer:
@@ -189,7 +182,11 @@ def dialer_for(address: Address) -> Dialer:
         case "tcp":
             return TCPDialer(address.host, address.port)
         case "tls":
-            return TLSDialer(address.host, address.port, TLSMaterial(address.url, address.tls))
+            return TLSDialer(address.host, address.port, TLSMaterial(address.tls))
+        case "ssh":
+            return SSHDialer(address)
+        case "agent":
+            return TLSDialer(address.host, address.port, TLSMaterial(address.tls), _AGENT_NAME)
         case _:
             raise ValueError(f"{address} cannot be dialled")
 
@@ -217,7 +214,5 @@ class EngineConnector(aiohttp.BaseConnector):
             async with asyncio.timeout(timeout.sock_connect):
                 factory: Any = self._factory
                 return await self.dialer.dial(factory)
-        except EngineError:
-            raise
         except Exception as error:
             raise DialError from error

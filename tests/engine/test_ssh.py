@@ -1,0 +1,258 @@
+"""ssh to a real server on loopback, with a real engine behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.engine.address import Address, DockerProviderConfig
+from pilotage.engine.connection import Timeouts
+from pilotage.engine.pool import Pool, new_client
+from pilotage.engine.ssh import command_line, finding
+from pilotage.errors import EngineUnreachable
+from tests.support.daemon import free_port
+from tests.support.install import EngineUnavailable
+from tests.support.leaks import assert_no_leaks, children
+from tests.support.sshd import Sshd
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.engines import Engine
+
+
+@pytest.fixture(scope="module")
+def _server(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    try:
+        server = Sshd(tmp_path_factory.mktemp("sshd"), docker_engine.host)
+    except EngineUnavailable as why:
+        pytest.skip(str(why))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sshd(_server: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
+    """The server, trusted and trusting, and ``ssh`` in the path that knows it."""
+    _server.trust("host")
+    _server.log_in_with("user")
+    for name, value in _server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return _server
+
+
+def ssh_processes() -> list[int]:
+    """Return our children that are ssh clients."""
+    found = []
+    for pid in children():
+        with contextlib.suppress(OSError):
+            found += [pid] if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh" else []
+    return found
+
+
+async def failure(url: str) -> str:
+    """Return the message of a failed connection, after seeing that nothing is left of it."""
+    async with assert_no_leaks(), Pool() as pool:
+        with pytest.raises(EngineUnreachable) as caught:
+            await new_client(DockerProviderConfig(url, name="far"), pool=pool)
+        return str(caught.value)
+
+
+# ---- what works
+
+
+async def test_everything_works_through_ssh(sshd: Sshd, engine: Engine) -> None:
+    async with assert_no_leaks(), Pool() as pool, await new_client(sshd.url, pool=pool) as client:
+        assert client.daemon_host == sshd.url
+        async with client.events(filters={"type": ["container"]}) as stream:
+            container = engine.run("over-ssh")
+            seen = [(await anext(stream)).Action for _ in range(2)]
+            assert seen == ["create", "start"]
+            assert len(await client.list_containers(ids=[container])) == 1
+        await client.ping()
+
+
+async def test_an_alias_of_the_users_configuration_works(sshd: Sshd) -> None:
+    async with Pool() as pool, await new_client("ssh://farBox", pool=pool) as client:
+        await client.list_containers()
+
+
+async def test_a_path_in_the_url_names_the_far_engines_socket(sshd: Sshd, docker_engine: Engine) -> None:
+    async with Pool() as pool, await new_client(f"{sshd.url}{docker_engine.socket}", pool=pool) as client:
+        await client.list_containers()
+    assert "no such file" in await failure(f"{sshd.url}/nowhere/it's.sock")
+
+
+async def test_at_most_two_connections_are_open(sshd: Sshd) -> None:
+    async with Pool() as pool, await new_client(sshd.url, pool=pool) as client, client.events():
+        most = 0
+        lists = asyncio.gather(*(client.list_containers() for _ in range(8)))
+        while not lists.done():
+            most = max(most, len(ssh_processes()))
+            await asyncio.sleep(0.005)
+        await lists
+        assert most == 2
+
+
+async def test_the_local_environment_stays_here(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SECRET", "hidden")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    async with Pool() as pool, await new_client(sshd.url, pool=pool):
+        sent = sshd.environment_file.read_text()
+    assert "SSH_CONNECTION=" in sent
+    assert "MY_SECRET" not in sent
+    assert "LC_ALL" not in sent
+
+
+# ---- what does not
+
+
+async def test_an_unknown_host_key_is_explained(sshd: Sshd) -> None:
+    sshd.trust(None)
+    message = await failure(sshd.url)
+    assert "Host key verification failed." in message
+    assert f"accept the machine's key: `ssh -p {sshd.port} {sshd.user}@127.0.0.1` once by hand" in message
+
+
+async def test_a_changed_host_key_is_told_apart_from_an_unknown_one(sshd: Sshd) -> None:
+    sshd.trust("stranger")
+    message = await failure(sshd.url)
+    assert "has changed" in message.lower()
+    assert "ssh-keygen -R [127.0.0.1]" in message
+    assert "@@@" not in message
+
+
+async def test_a_wrong_key_is_explained_and_no_password_is_asked_for(sshd: Sshd) -> None:
+    sshd.log_in_with("stranger")
+    message = await failure(sshd.url)
+    assert f"ssh says: {sshd.user}@127.0.0.1: Permission denied (publickey)." in message
+    assert "must work without a password: set up a key (ssh-copy-id)" in message
+
+
+async def test_a_key_locked_with_a_phrase_is_no_reason_to_ask_for_it(sshd: Sshd) -> None:
+    sshd.log_in_with("locked")
+    assert "Permission denied (publickey)" in await failure(sshd.url)
+
+
+async def test_no_docker_at_the_far_end_is_explained(sshd: Sshd) -> None:
+    sshd.log_in_with("bare")
+    message = await failure(sshd.url)
+    assert "not found" in message
+    assert "install the docker CLI there" in message
+
+
+async def test_no_engine_at_the_far_end_is_explained(sshd: Sshd) -> None:
+    message = await failure(f"{sshd.url}/nowhere/docker.sock")
+    assert "ssh says:" in message
+    assert "/nowhere/docker.sock" in message
+    assert "start the engine there" in message
+
+
+async def test_a_closed_port_is_explained(sshd: Sshd) -> None:
+    message = await failure(f"ssh://127.0.0.1:{free_port()}")
+    assert "Connection refused" in message
+    assert "start the ssh server there, or check the port" in message
+
+
+async def test_an_unknown_host_is_explained(sshd: Sshd) -> None:
+    message = await failure("ssh://nowhere.invalid")
+    assert "Could not resolve hostname nowhere.invalid" in message
+    assert "check the name, and ~/.ssh/config" in message
+
+
+async def test_no_ssh_here_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "far: there is no ssh on this machine; install it" in await failure("ssh://127.0.0.1")
+
+
+async def test_a_server_that_never_answers_runs_into_the_time_limit_and_leaves_no_ssh(sshd: Sshd) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = mute.sockets[0].getsockname()[1]
+    async with mute, assert_no_leaks(), Pool(Timeouts(request=1)) as pool:
+        with pytest.raises(EngineUnreachable, match="no answer to GET /version within 1 s"):
+            await new_client(f"ssh://127.0.0.1:{port}", pool=pool)
+
+
+# ---- ends
+
+
+async def test_a_connection_that_is_killed_mid_stream_ends_the_stream_with_sshs_words(sshd: Sshd) -> None:
+    async with Pool() as pool, await new_client(sshd.url, pool=pool) as client:
+        async with client.events() as stream:
+            await until(lambda: len(sshd.sessions()) >= 1)
+            sshd.cut()
+            with pytest.raises(EngineUnreachable, match=r"ssh says: .*closed"):
+                await anext(stream)
+        await client.list_containers()
+
+
+async def test_no_ssh_is_left_after_closing(sshd: Sshd) -> None:
+    async with assert_no_leaks():
+        pool = Pool()
+        client = await new_client(sshd.url, pool=pool)
+        async with client.events():
+            await client.ping()
+            assert len(ssh_processes()) == 2
+            await client.close()
+            await pool.close()
+            assert ssh_processes() == []
+
+
+async def test_no_ssh_is_left_after_cancellation_at_any_moment(sshd: Sshd) -> None:
+    async with assert_no_leaks(), Pool() as pool:
+        for moment in (0, 0.002, 0.01, 0.05, 0.15, 0.3):
+            task = asyncio.create_task(new_client(sshd.url, unique=True, pool=pool))
+            await asyncio.sleep(moment)
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                await task.result().close()
+            assert ssh_processes() == []
+
+
+async def test_an_ssh_that_ignores_its_end_is_killed(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn = sshd.folder / "stubborn"
+    stubborn.mkdir(exist_ok=True)
+    (stubborn / "ssh").write_text("#!/bin/sh\ntrap '' TERM\nexec 1>&-\nwhile :; do read x || :; done\n")
+    (stubborn / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stubborn}:{os.environ['PATH']}")
+    before = children()
+    async with assert_no_leaks(), Pool(Timeouts(request=1)) as pool:
+        with pytest.raises(EngineUnreachable):
+            await new_client("ssh://127.0.0.1", pool=pool)
+    assert children() == before
+
+
+# ---- pure parts
+
+
+def test_the_command_line_asks_nothing_and_keeps_options_apart_from_names() -> None:
+    line = command_line(Address("ssh", host="host", port=2222, user="me", path="/run/my docker.sock"))
+    assert line[:2] == ["ssh", "-T"]
+    assert "BatchMode=yes" in line
+    engine = "--host='unix:///run/my docker.sock'"
+    assert line[-10:] == ["-l", "me", "-p", "2222", "--", "host", "docker", engine, "system", "dial-stdio"]
+
+
+def test_a_plain_address_leaves_user_and_port_to_sshs_configuration() -> None:
+    line = command_line(Address("ssh", host="host"))
+    assert line[line.index("--") :] == ["--", "host", "docker", "system", "dial-stdio"]
+    assert "-l" not in line
+    assert "-p" not in line
+
+
+def test_long_words_are_shortened_to_their_first_and_last_line() -> None:
+    found = finding(Address("ssh", host="host"), "one\ntwo\nthree\nfour\n")
+    assert found.what == "ssh says: one … four"
+    assert found.remedy == "try `ssh host docker system dial-stdio`"
