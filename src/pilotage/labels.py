@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from pilotage.documents import DocumentError, Marked, comma_list, kind_name, parse_yaml
-from pilotage.problems import Problem, did_you_mean, edit_distance, shorten
+from pilotage.problems import Problem, edit_distance, nearest, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,6 +120,7 @@ class LabelTree(msgspec.Struct):
     overridden: list[Overridden]
 
 
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
 
 
@@ -246,29 +247,31 @@ class _Merger:
             if shortcut in self.shortcuts:
                 self._apply_shortcut(shortcut, field, entries)
         for reference in sorted(self.references):
-            mine = self.references[reference]
-            target = self._referenced(reference[1:], mine[0].key, mine[0].text)
-            if target is not None:
-                entries[target].extend(mine)
+            target = self._referenced(reference[1:])
+            for entry in sorted(self.references[reference]):
+                if target is None:
+                    self._no_such_alias(reference[1:], entry.key, entry.text)
+                else:
+                    entries[target].append(entry)
         for alias, mine in entries.items():
             mine.sort()
             fields = self.tree.fields.setdefault(alias, {})
             for entry in mine:
                 self._apply(alias, fields, entry)
 
-    def _referenced(self, number: str, key: str, text: str) -> str | None:
-        """Return the alias that ``#N`` stands for (decision 4)."""
-        index = int(number) if re.fullmatch(r"[+-]?[0-9]{1,9}", number) else None
-        if index is not None and 1 <= index <= len(self.aliases):
-            return self.aliases[index - 1]
+    def _referenced(self, number: str) -> str | None:
+        """Return the alias that ``#N`` stands for, ``None`` if there is none (decision 4)."""
+        index = int(number) if _NUMBER.fullmatch(number) else 0
+        return self.aliases[index - 1] if 1 <= index <= len(self.aliases) else None
+
+    def _no_such_alias(self, number: str, key: str, text: str) -> None:
         names = ", ".join(f"#{i} ({alias})" for i, alias in enumerate(self.aliases[:8], 1))
         message = (
-            f"{shorten(number)!r} is not a number"
-            if index is None
-            else f"there is no alias number {index}: index out of range"
+            f"there is no alias number {int(number)}: index out of range"
+            if _NUMBER.fullmatch(number)
+            else f"{shorten(number)!r} is not a number"
         )
         self.tree.problems.append(Problem(message=message, hint=f"there is {names}", label=key, value=shorten(text)))
-        return None
 
     def _names_a_route(self, alias: str, entries: list[_Entry]) -> bool:
         """Tell whether labels make a dynamic alias: not if the only one is ``proxy.alias: <no mapping>``."""
@@ -282,25 +285,17 @@ class _Merger:
             return False
         if document is None or isinstance(document.value, dict):
             return True
-        known = [*CONTAINER_LABELS, *SHORTCUTS]
-        folded = alias.replace("_", "")
         own = self.aliases[0] if self.aliases else "<alias>"
-        near = did_you_mean(alias, known)
-        if near and "'" in near:
-            name = near.split("'")[1]
+        name = alias if alias in CONTAINER_LABELS else nearest(alias, [*CONTAINER_LABELS, *SHORTCUTS])
+        if SHORTCUTS.get(name, "").replace("_", "") == alias.replace("_", ""):
+            hint = f"write proxy.{own}.{alias}, or proxy.{name} for all aliases in turn"
+        elif name:
             hint = f"did you mean 'proxy.{name}'?"
-            if SHORTCUTS.get(name, "").replace("_", "") == folded:
-                hint = f"write proxy.{own}.{alias}, or proxy.{name} for all aliases in turn"
         else:
             hint = f"a field needs an alias before it: proxy.{own}.{alias}"
-        self.tree.problems.append(
-            Problem(
-                message=f"a mapping of fields is needed here, not {kind_name(document.value)}",
-                hint=hint,
-                label=entry.key,
-                value=shorten(entry.text),
-            )
-        )
+        message = f"a mapping of fields is needed here, not {kind_name(document.value)}"
+        problem = Problem(message=message, hint=hint, label=entry.key, value=shorten(entry.text))
+        self._fault_everywhere(problem, self.spelling.child(alias)[0])
         return False
 
     # ---- shortcuts
@@ -313,12 +308,15 @@ class _Merger:
         if rivals:
             message = f"shortcut conflicts with full label: {key} -> {field} conflicts with {', '.join(rivals)}"
             text = shorten(self.labels[key])
-            self.tree.problems.append(Problem(message=message, hint="keep one of them", label=key, value=text))
+            problem = Problem(message=message, hint="keep one of them", label=key, value=text)
+            self._fault_everywhere(problem, field)
             return
         self.filled[field] = key
         for number, item in enumerate(comma_list(self.labels[key]), 1):
-            target = self._referenced(str(number), key, item)
-            if target is not None:
+            target = self._referenced(str(number))
+            if target is None:
+                self._no_such_alias(str(number), key, item)
+            else:
                 entries[target].append(_Entry(_SHORTCUT, 1, key, (field,), item))
 
     def _rivals(self, field: str) -> list[str]:
@@ -344,6 +342,11 @@ class _Merger:
 
     def _fault(self, alias: str, problem: Problem, field: str = "", text: str = "") -> None:
         self.tree.faults.setdefault(alias, []).append(Fault(problem, field, text))
+
+    def _fault_everywhere(self, problem: Problem, field: str) -> None:
+        """Report a label that could not be applied: it may have been there to protect any of the routes."""
+        for alias in dict.fromkeys(self.aliases):
+            self._fault(alias, problem, field)
 
     def _apply(self, alias: str, fields: Fields, entry: _Entry) -> None:
         """Put one label's value where it belongs in an alias's mapping."""

@@ -14,14 +14,14 @@ import msgspec
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
 from pilotage.labels import Fault, LabelTree, read_labels
-from pilotage.problems import Problem
+from pilotage.problems import Problem, nearest
 from pilotage.routes.infer import infer
 from pilotage.routes.kinds import Reading
 from pilotage.routes.route import Endpoint, EndpointState, Excluded, Route
 from pilotage.routes.schema import PROTECTIVE, ROUTE, RouteSettings, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.documents import Marked
@@ -81,12 +81,34 @@ def build_routes(
     where = {"provider": container.provider, "container": container.container_name}
     if tree.problems:
         problems += [problem.at(**where) for problem in tree.problems]
+    if tree.fields.keys() - container.aliases:
+        _find_forgotten_aliases(tree, container.aliases)
     routes = []
     for alias, fields in tree.fields.items():
         route = _build(container, alias, fields, tree, reserved_ports)
         routes.append(route)
         problems += route.problems
     return Built(tuple(routes), tuple(_once(problems)) if problems else ())
+
+
+def _find_forgotten_aliases(tree: LabelTree, listed: Sequence[str]) -> None:
+    """Take ``proxy.middlewares.cidr_whitelist`` for the field that it was meant to be, not for a route of that name.
+
+    Only for protective fields, and where nothing speaks for a route: the listed ones must not be open without them.
+    """
+    for alias in [alias for alias in tree.fields if alias not in listed and ROUTE.canonical(alias) in PROTECTIVE]:
+        own = {name: value for name, value in tree.fields[alias].items() if not value.source.startswith("proxy.*")}
+        if not own or any(map(ROUTE.canonical, own)):
+            continue
+        label = next(iter(own.values())).source
+        problem = Problem(
+            message=f"{alias} is a field, and the alias before it is missing",
+            hint=f"write proxy.{listed[0]}.{alias}, or proxy.*.{alias} for all aliases",
+            label=label,
+        )
+        del tree.fields[alias]
+        for owner in listed:
+            tree.faults.setdefault(owner, []).append(Fault(problem, ROUTE.canonical(alias) or ""))
 
 
 def read_settings(
@@ -115,7 +137,10 @@ def read_settings(
 def _may_protect(text: str) -> bool:
     """Tell whether a label that cannot be read may have set a protective field: it must not mean "open to all"."""
     words = {fold(word) for word in re.findall(r"[A-Za-z_]+", text)}
-    return not words.isdisjoint(fold(name) for name in PROTECTIVE)
+    if not words.isdisjoint(fold(name) for name in PROTECTIVE):
+        return True
+    keys = set(re.findall(r"([A-Za-z_]+)[\"']?\s*:", text))
+    return any(nearest(key, ROUTE.fields) in PROTECTIVE for key in keys if not ROUTE.canonical(key))
 
 
 def _check(settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
@@ -151,7 +176,8 @@ def _build(
     if reading is not None:
         found = reading.problems
         _refuse_impossible(target, settings, fields, reading)
-    own = _reserved(target, container, reserved_ports)
+    reason = _excluded_reason(container, alias, target)
+    own = None if reason else _reserved(target, container, reserved_ports)
     if own:
         found = [*(found or ()), own]
     where = {"provider": container.provider, "container": container.container_name, "route": alias}
@@ -170,7 +196,8 @@ def _build(
             ),
         ]
         fatal = True
-    reason = Excluded.ERROR if fatal else _excluded_reason(container, alias, target)
+    if fatal:
+        reason = Excluded.ERROR
     labels = container.actual_labels
     service = labels.get(SERVICE)
     bind = settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
@@ -234,7 +261,6 @@ def _reserved(target: Target, container: Container, reserved_ports: frozenset[in
         target.host not in _OWN_HOSTS
         or target.port.proxy not in reserved_ports
         or container.agent
-        or container.is_excluded
         or target.scheme in ("udp", "fileserver")
     ):
         return None

@@ -28,6 +28,7 @@ __all__ = [
     "Choice",
     "Duration",
     "FreeMapping",
+    "Host",
     "IPAddress",
     "Integer",
     "Kind",
@@ -103,13 +104,9 @@ def _shown(value: Marked) -> str:
 
 
 def _article(name: str) -> str:
-    if name[-1:] == "s" and name.split(maxsplit=1)[0] not in ("a", "one"):
+    if name.split(maxsplit=1)[0] in ("one", "text"):
         return name
-    return (
-        name
-        if name.split(maxsplit=1)[0] in ("a", "an", "one", "text")
-        else f"{'an' if name[0] in 'aeiouI' else 'a'} {name}"
-    )
+    return f"{'an' if name[0] in 'aeiouI' else 'a'} {name}"
 
 
 def scalar_text(value: Any) -> str | None:
@@ -126,16 +123,11 @@ class Text(Kind):
 
     name = "text"
 
-    def __init__(self, *, lower: bool = False) -> None:
-        self.lower = lower
-
     def read(self, value: Marked, to: Reading) -> Any:
         if value.value is None:
             return UNSET
         text = scalar_text(value.value)
-        if text is None:
-            return self.wrong(value, to)
-        return text.strip().lower() if self.lower else text
+        return text if text is not None else self.wrong(value, to)
 
 
 class Boolean(Kind):
@@ -211,10 +203,11 @@ class Duration(Kind):
         if isinstance(seconds, str):
             to.fault(value, f"{_shown(value)}: {seconds}")
             return UNSET
-        if self.least is not None and seconds < self.least and seconds != 0:
+        if self.least is None or seconds >= self.least:
+            return seconds
+        if seconds:
             to.fault(value, f"{_shown(value)} is too short; at least {self.least:g}s")
-            return UNSET
-        return seconds
+        return UNSET  # 0 is automatic
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
         return f"{name}_s", value
@@ -260,6 +253,32 @@ class IPAddress(Kind):
             except ValueError:
                 pass
         return self.wrong(value, to, "write one such as 127.0.0.1, or :: for every IPv6 address")
+
+
+_HOST: Final = re.compile(r"[\w.-]+")
+
+
+class Host(Kind):
+    """A host name or an IP address; lower-cased, without white space around it and without brackets."""
+
+    name = "host name or an IP address"
+
+    def read(self, value: Marked, to: Reading) -> Any:
+        if value.value is None:
+            return UNSET
+        text = scalar_text(value.value)
+        if text is None:
+            return self.wrong(value, to)
+        text = text.strip().lower()
+        if not text:
+            return UNSET
+        plain = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+        if _HOST.fullmatch(plain):
+            return plain
+        try:
+            return str(ipaddress.IPv6Address(plain))
+        except ValueError:
+            return self.wrong(value, to, "write the name or the address alone, without scheme, port or path")
 
 
 class Path(Text):
@@ -353,14 +372,14 @@ class FreeMapping(Kind):
 
 
 class Opaque(Kind):
-    """Text or a list that is kept as it is, for whoever understands it."""
+    """Text or a list that is kept as it is, for whoever understands it; nothing else."""
 
     name = "text or a list"
 
-    def read(self, value: Marked, to: Reading) -> Any:  # noqa: ARG002
+    def read(self, value: Marked, to: Reading) -> Any:
         if value.value is None or value.value == "":
             return UNSET
-        return bare(value)
+        return bare(value) if isinstance(value.value, str | list) else self.wrong(value, to)
 
 
 def as_mapping(kind: Kind, value: Marked, to: Reading) -> Any:

@@ -1,8 +1,8 @@
 """The one table of fields: name, spellings, kind, default and meaning of all that a label can set on a route.
 
 A field is an attribute of a struct below, annotated with :class:`Field`; the attribute's default is the field's.
-Parsing, suggestions, ``pilotage labels`` and the documentation all come from here and from nowhere else. The fields are the
-reference's (LABELS II.6.2); :data:`UNSUPPORTED` are those that only the reference has.
+Parsing, suggestions, ``pilotage labels`` and the documentation all come from here and from nowhere else. The fields are
+the reference's (LABELS II.6.2); :data:`UNSUPPORTED` are those that only the reference has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import msgspec
 
+from pilotage.documents import Marked
 from pilotage.problems import did_you_mean, nearest
 from pilotage.routes.kinds import (
     UNSET,
@@ -18,6 +19,7 @@ from pilotage.routes.kinds import (
     Choice,
     Duration,
     FreeMapping,
+    Host,
     Integer,
     IPAddress,
     Kind,
@@ -33,7 +35,6 @@ from pilotage.routes.kinds import (
 from pilotage.routes.special import Icon, Middlewares, Port, PortPair, Retention, StatusRange
 
 if TYPE_CHECKING:
-    from pilotage.documents import Marked
     from pilotage.labels import Spelling
 
 __all__ = [
@@ -147,11 +148,13 @@ class StructKind(Nested):
             to.fatal = to.fatal or fatal
         else:
             to.fault(value, "unknown field", did_you_mean(key, self.fields), at_key=True)
+            for label in sorted(_sources(value) - {value.source}):
+                to.fault(Marked(value.value, label), "unknown field", did_you_mean(key, self.fields))
             if self.struct is RouteSettings and nearest(key, self.fields) in PROTECTIVE:
                 to.fatal = True
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        answer = {}
+        answer: dict[str, Any] = {}
         for key, field in self.fields.items():
             item = getattr(value, key)
             if item is not None:
@@ -160,10 +163,18 @@ class StructKind(Nested):
         return name, answer
 
 
+def _sources(value: Marked) -> set[str]:
+    """Return the labels that put something below a value, each of which may have to be told of."""
+    found = {value.source}
+    if isinstance(value.value, dict):
+        found = found.union(*map(_sources, value.value.values()))
+    return found
+
+
 _BOOLEAN: Final = Boolean()
 _TEXT: Final = Text()
 _PATH: Final = Path()
-_SECONDS: Final = Duration()
+_SECONDS: Final = Duration(0)
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,7 +325,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     host: Annotated[
         str,
-        Field(Text(lower=True), "Host name or address of the target.", "10.1.2.3", default="the container's address"),
+        Field(Host(), "Host name or address of the target.", "10.1.2.3", default="the container's address"),
     ] = ""
     port: Annotated[
         PortPair,

@@ -197,7 +197,7 @@ def _check_rate(options: dict[str, Marked], _whole: Marked, to: Reading) -> None
     for key in ("average", "burst"):
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
-        if value is not None and not (text and text.isascii() and text.isdigit() and int(text) >= 1):
+        if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
             shown = shorten(bare(value))
             to.fault(value, f"{shown!r} is not a whole number of at least 1", path=f"{to.path}.{key}")
     period = options.get("period")
