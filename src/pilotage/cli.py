@@ -78,7 +78,7 @@ def _invoke(args: Sequence[str]) -> int:
 def complain(error: PilotageError) -> None:
     """Print what stopped a command, every fault of it, to standard error."""
     from pilotage.errors import ConfigError
-    from pilotage.render import Out, clean
+    from pilotage.console import Out, clean
 
     out = Out(sys.stderr)
     lines = map(str, error.problems) if isinstance(error, ConfigError) else [str(error)]
@@ -142,7 +142,7 @@ def _views(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named:
     """Look where the options say; one view for each recording, else one of all engines."""
     from pilotage import sources
     from pilotage.errors import ConfigError
-    from pilotage.render import Out
+    from pilotage.console import Out
 
     choice = sources.Choice(**named)
     if sum(map(bool, (replay, demo, choice))) > 1:
@@ -166,7 +166,7 @@ def _views(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named:
 def _look(choice: Choice) -> View:
     """Look at the engines that are meant; say which they are, and which of them failed."""
     from pilotage import sources
-    from pilotage.render import Out, clean
+    from pilotage.console import Out, clean
 
     engines = sources.choose(choice, os.environ)
     err = Out(sys.stderr)
@@ -253,8 +253,9 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
             _print_json(document(view.rosters, view.table))
         return _status(views)
     from pilotage import render
+    from pilotage.console import Out
 
-    out = render.Out()
+    out = Out()
     for index, view in enumerate(views):
         if index:
             out.line()
@@ -268,3 +269,52 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         out.line()
         out.line(render.summary(view, containers=what == "containers"))
     return _status(views)
+
+
+@cli.command()
+@click.argument("name")
+@_source_options
+@_format("text", "json")
+def explain(name: str, form: str, **where: Any) -> int:
+    r"""Tell why a container or alias is as it is.
+
+    NAME is a container, an alias, or ENGINE/CONTAINER: which label set each field and what it overrode, which default
+    applied, why something is excluded and what would change that, and who else wants the alias.
+
+    \b
+    Examples:
+      pilotage explain shop
+      pilotage explain nas/shop --format json
+    """
+    from pilotage import render
+    from pilotage.console import Out
+    from pilotage.explain import explain as explained
+
+    views = _views(**where)
+    found = [explained(name, view.rosters, view.table) for view in views]
+    if not any(explanation.containers for explanation in found):
+        if _status(views) != NOTHING:
+            _unknown_name(name, views)
+        return NOTHING
+    out = Out()
+    for explanation in found:
+        if form == "json":
+            import msgspec
+
+            _print_json(msgspec.to_builtins(explanation))
+        else:
+            render.print_explanation(out, explanation)
+    failed = any(view.errors for view in views)
+    wrong = any(problem.severity == "error" for explanation in found for problem in explanation.problems)
+    return PROBLEMS if failed or wrong else OK
+
+
+def _unknown_name(name: str, views: Iterable[View]) -> None:
+    from pilotage.console import Out, clean
+    from pilotage.explain import known_names
+    from pilotage.problems import did_you_mean, shorten
+
+    names = sorted({known for view in views for known in known_names(view.rosters)})
+    few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    hint = did_you_mean(name, names) or (f"there are {few}" if names else "there are no containers at all")
+    Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))

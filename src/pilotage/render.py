@@ -1,159 +1,26 @@
-"""Texts for people: tables that fit the terminal, problems grouped by container, one line of summary.
-
-On a terminal tables are cut to its width and problems are grouped. Into a pipe or a file goes one whole line for each
-row and each problem, fit for ``grep`` and ``awk``.
-"""
+"""What commands found, as texts for people: tables, explanations, problems grouped by container, a line of summary."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
+
+from pilotage.console import clean, count, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import TextIO
 
+    from pilotage.console import Cell, Out
     from pilotage.containers.container import Container
+    from pilotage.explain import ContainerStory, Explanation, RouteStory
     from pilotage.problems import Problem
+    from pilotage.reasons import Fact, Written
     from pilotage.routes.build import Built
     from pilotage.routes.route import Route
     from pilotage.sources import View
 
-__all__ = [
-    "Out",
-    "clean",
-    "count",
-    "fit",
-    "print_containers",
-    "print_problems",
-    "print_routes",
-    "print_table",
-    "summary",
-    "verdict",
-]
-
-Cell = tuple[str, str]
-"""A text and a style of rich's, ``""`` for none."""
-
-_GAP: Final = 2
-_LEAST: Final = 8  # narrower than this a column is of no use
-
-
-class Out:
-    """Where texts go: standard output or a file like it, coloured if it is a terminal that wants colours.
-
-    Args:
-        file: where to print; standard output unless given.
-
-    Attributes:
-        is_terminal: people read along; otherwise lines are never cut or wrapped.
-        width: columns of the terminal (``COLUMNS`` overrides them); 0 for no limit.
-
-    """
-
-    def __init__(self, file: TextIO | None = None) -> None:
-        self.file = file or sys.stdout
-        self.is_terminal = self.file.isatty()
-        self.console = Console(file=self.file, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        self.width = self.console.width if self.is_terminal else 0
-
-    def line(self, text: Text | str = "") -> None:
-        """Print one line, whatever its length."""
-        if isinstance(text, Text):
-            text.rstrip()
-        self.console.print(text)
-
-    def note(self, text: str) -> None:
-        """Print something by the way."""
-        self.line(Text(text, style="dim"))
-
-    def error(self, text: str) -> None:
-        """Print what failed."""
-        self.line(Text("error: ", style="bold red").append(text, style="not bold"))
-
-    def paragraph(self, text: Text, indent: int = 0, hanging: int = 0) -> None:
-        """Print a text; on a terminal it is wrapped between words, with ``hanging`` more columns before later lines."""
-        if not self.width:
-            self.line(Text(" " * indent) + text)
-            return
-        room = max(self.width - indent - hanging, 20)
-        first, *rest = text.wrap(self.console, room, justify="left") or [Text()]
-        self.line(Text(" " * indent) + first)
-        for line in rest:
-            self.line(Text(" " * (indent + hanging)) + line)
-
-
-def clean(text: str) -> str:
-    """Return text without control characters: what others wrote must not move the cursor of who reads it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``"1 route"``, ``"2 routes"``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-# ---- tables --------------------------------------------------------------------------------------------------------
-
-
-def fit(widths: Sequence[int], available: int, give_way: Sequence[int]) -> list[int]:
-    """Return widths of columns that fit into a width, gaps included.
-
-    Args:
-        widths: what each column would like.
-        available: the whole width; 0 for no limit.
-        give_way: indices of columns, first the one that gets narrower first. At the end all share the loss.
-
-    """
-    found = list(widths)
-    if not available:
-        return found
-    excess = sum(found) + _GAP * (len(found) - 1) - available
-    for floor in (16, _LEAST):
-        for index in give_way:
-            cut = min(excess, found[index] - floor)
-            if cut > 0:
-                found[index] -= cut
-                excess -= cut
-    return found
-
-
-def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], give_way: Sequence[int]) -> None:
-    """Print a table.
-
-    Args:
-        out: where to.
-        heads: of the columns.
-        rows: of cells.
-        give_way: see :func:`fit`.
-
-    """
-    lines = [[(clean(text), style) for text, style in row] for row in rows]
-    widths = [max(cell_len(text) for text in column) for column in zip(heads, *_texts(lines), strict=True)]
-    widths = fit(widths, out.width, give_way)
-    out.line(_row([(head, "bold") for head in heads], widths))
-    for line in lines:
-        out.line(_row(line, widths))
-
-
-def _texts(lines: Iterable[Sequence[Cell]]) -> Iterable[list[str]]:
-    return ([text for text, _ in line] for line in lines)
-
-
-def _row(cells: Sequence[Cell], widths: Sequence[int]) -> Text:
-    row = Text()
-    for index, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
-        cell = Text(text, style=style)
-        cell.truncate(width, overflow="ellipsis")
-        if index:
-            row.append(" " * _GAP)
-        row.append_text(cell)
-        row.append(" " * (width - cell.cell_len))
-    return row
+__all__ = ["print_containers", "print_explanation", "print_problems", "print_routes", "summary", "verdict"]
 
 
 # ---- routes and containers -----------------------------------------------------------------------------------------
@@ -322,3 +189,73 @@ def summary(view: View, *, containers: bool = False) -> Text:
     if not errors and not warnings:
         text.append(", no problems", style="green")
     return text
+
+
+# ---- explanations --------------------------------------------------------------------------------------------------
+
+
+def print_explanation(out: Out, explanation: Explanation) -> None:
+    """Print everything about one name."""
+    for index, story in enumerate(explanation.containers):
+        if index:
+            out.line()
+        _print_container(out, story)
+
+
+def _print_container(out: Out, story: ContainerStory) -> None:
+    head = Text("Container ").append(clean(story.name), style="bold")
+    engine = f" on {story.provider}" if story.provider else ""
+    status = f" ({story.status})" if story.status else ""
+    out.paragraph(head.append(clean(f"{engine}: {story.image}, {story.state or 'state unknown'}{status}")), hanging=2)
+    _print_facts(out, story.facts)
+    for note in story.notes:
+        out.paragraph(Text(clean(note), style="yellow"), indent=2, hanging=2)
+    _print_story_problems(out, story.problems)
+    for route in story.routes:
+        out.line()
+        _print_route(out, route)
+
+
+def _print_route(out: Out, story: RouteStory) -> None:
+    text = Text("Route ").append(clean(story.alias), style="bold")
+    if story.served:
+        text.append(" → ").append(clean(story.target or "asleep, its address shows when it wakes"), style="green")
+    else:
+        text.append(" is not served: ").append(clean(story.reason), style="yellow")
+        if story.remedy:
+            text.append(clean(f"; {story.remedy}"))
+    out.paragraph(text, hanging=2)
+    _print_facts(out, story.facts)
+    for note in story.notes:
+        out.paragraph(Text(clean(note)), indent=2, hanging=2)
+    _print_story_problems(out, story.problems)
+
+
+_WIDEST_VALUE = 28
+
+
+def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
+    names = max((len(fact.name) for fact in facts), default=0)
+    values = min(max((len(fact.value) for fact in facts), default=0), _WIDEST_VALUE)
+    for fact in facts:
+        text = Text(f"{clean(fact.name):{names}}  ", style="cyan").append(
+            f"{clean(fact.value):{values}}  ", style="not cyan"
+        )
+        out.paragraph(text.append(clean(_because(fact)), style="dim not cyan"), indent=2, hanging=names + 2)
+
+
+def _because(fact: Fact) -> str:
+    parts = [f"label {_where(fact.written)}"] if fact.written is not None else []
+    if fact.why:
+        parts.append(fact.why)
+    parts += [f"instead of {lost.value or repr('')} from {_where(lost)}" for lost in fact.instead_of]
+    return "; ".join(parts)
+
+
+def _where(written: Written) -> str:
+    return f"{written.label} (line {written.line}, column {written.column})" if written.line else written.label
+
+
+def _print_story_problems(out: Out, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print_problem(out, problem)

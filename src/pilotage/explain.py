@@ -1,0 +1,300 @@
+"""Why things are as they are: everything known about one container or alias, with the label that said it. Pure.
+
+The decisions themselves are made elsewhere and are not made again here: schemes, hosts and ports come with reasons from
+:mod:`pilotage.routes.infer`, labels with their places from :mod:`pilotage.labels`, who owns an alias from the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.documents import Marked, bare
+from pilotage.labels import read_labels
+from pilotage.problems import Problem, shorten
+from pilotage.reasons import Fact, Written, container_facts, remedy, span
+from pilotage.routes.infer import Reasons, infer
+from pilotage.routes.schema import ROUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pilotage.containers.container import Container
+    from pilotage.labels import LabelTree
+    from pilotage.roster import Roster
+    from pilotage.routes.build import Built
+    from pilotage.routes.route import Route
+    from pilotage.table import Table
+
+__all__ = ["ContainerStory", "Explanation", "RouteStory", "explain", "known_names"]
+
+
+class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
+    """One alias of one container.
+
+    Attributes:
+        alias: the route's name.
+        target: where it leads, as a URL; ``None`` while that is not known.
+        served: it counts: it is not excluded and no other container has its alias.
+        reason: why it is not served, ``""`` if it is.
+        remedy: what would change that.
+        facts: scheme, host and port first, then whatever labels set, by name.
+        notes: who else wants the alias, replicas, pools; sentences.
+        problems: what is wrong with its labels.
+
+    """
+
+    alias: str
+    target: str | None
+    served: bool
+    reason: str = ""
+    remedy: str = ""
+    facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class ContainerStory(msgspec.Struct, frozen=True, kw_only=True):
+    """One container and its routes.
+
+    Attributes:
+        name, id, provider: which one, and of which engine.
+        image, state, status: what it runs, and the engine's words for how it is.
+        facts: aliases, network, ports, idling.
+        notes: why it has no routes, when it has none.
+        routes: those that were asked for.
+        problems: what is wrong with the container as a whole.
+
+    """
+
+    name: str
+    id: str
+    provider: str
+    image: str
+    state: str
+    status: str
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...] = ()
+    routes: tuple[RouteStory, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything about one name.
+
+    Attributes:
+        name: what was asked for.
+        containers: those that have the name, with all their routes; then those that want it as an alias, with that
+            route alone. Empty when nobody has it.
+
+    """
+
+    name: str
+    containers: tuple[ContainerStory, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems of what is explained."""
+        return tuple(
+            problem
+            for story in self.containers
+            for problem in (*story.problems, *(p for route in story.routes for p in route.problems))
+        )
+
+
+def known_names(rosters: Iterable[Roster]) -> list[str]:
+    """Return all names that can be asked for: of containers and aliases."""
+    found = set()
+    for roster in rosters:
+        found |= {container.container_name for container in roster.containers}
+        found |= {route.alias for built in roster.built for route in built.routes}
+    return sorted(found - {""})
+
+
+def explain(name: str, rosters: Sequence[Roster], table: Table) -> Explanation:
+    """Explain a container or an alias.
+
+    Args:
+        name: of a container, ``engine/container``, an alias, or the beginning (12 letters or more) of a container's id.
+        rosters: all engines.
+        table: made of them.
+
+    """
+    named, wanting = [], []
+    for roster in rosters:
+        teller = _Teller(roster, rosters, table)
+        for container, built in zip(roster.containers, roster.built, strict=True):
+            if _is_called(container, name):
+                named.append(teller.container(container, built, built.routes))
+            else:
+                mine = [route for route in built.routes if route.alias == name.lower()]
+                if mine:
+                    wanting.append(teller.container(container, built, mine))
+    return Explanation(name, (*named, *wanting))
+
+
+def _is_called(container: Container, name: str) -> bool:
+    own = container.container_name
+    if own and name in (own, f"{container.provider}/{own}"):
+        return True
+    return len(name) >= 12 and container.container_id.startswith(name)
+
+
+class _Teller:
+    """Tells about the containers of one engine."""
+
+    def __init__(self, roster: Roster, rosters: Sequence[Roster], table: Table) -> None:
+        self.names = {container.container_id: container.container_name for container in roster.containers}
+        self.rosters = rosters
+        self.table = table
+
+    def container(self, container: Container, built: Built, routes: Iterable[Route]) -> ContainerStory:
+        tree = read_labels(container.labels, container.aliases, ROUTE)
+        of_routes = {problem for route in built.routes for problem in route.problems}
+        return ContainerStory(
+            name=container.container_name,
+            id=container.container_id,
+            provider=container.provider,
+            image=str(container.image),
+            state=container.state,
+            status=container.status,
+            facts=container_facts(container, self.names),
+            notes=tuple(_why_no_routes(container, built)),
+            routes=tuple(self.route(container, route, tree) for route in routes),
+            problems=tuple(problem for problem in built.problems if problem not in of_routes),
+        )
+
+    def route(self, container: Container, route: Route, tree: LabelTree) -> RouteStory:
+        why = Reasons()
+        infer(route.alias, container, route.settings, why)
+        winner = self.table.routes.get(route.alias, route)
+        has_it = route.container_id in {winner.container_id, *(e.container_id for e in winner.endpoints)}
+        reason, change = route.excluded_reason, remedy(container, route, why.port)
+        if not reason and not has_it:
+            holder = _whose(winner, route)
+            reason = f"the alias belongs to {holder}"
+            change = f"{holder} is older; when it goes this one takes over; or give one of them another alias"
+        conflicts = tuple(p for p in self.table.faults.get(("", route.alias), ()) if _is_about(p, route))
+        return RouteStory(
+            alias=route.alias,
+            target=route.target,
+            served=not reason,
+            reason=reason,
+            remedy=change,
+            facts=tuple(_facts(container, route, tree, why)),
+            notes=tuple(self._notes(route, winner)) if has_it else (),
+            problems=(*route.problems, *conflicts),
+        )
+
+    def _notes(self, route: Route, winner: Route) -> Iterator[str]:
+        """Say who shares the alias of a route, and who would like to have it."""
+        members = {endpoint.container_id for endpoint in winner.endpoints}
+        if len(members) > 1:
+            names = ", ".join(endpoint.container for endpoint in winner.endpoints)
+            yield f"replicas of one compose service share it: {names}"
+        for other in self._claims(route.alias):
+            if other.container_id in {route.container_id, winner.container_id, *members} or other.excluded:
+                continue
+            yield f"{_whose(other, route)} wants this alias too; it is newer and waits"
+        link = route.settings.load_balance.link
+        if link and not route.excluded:
+            pool = [alias for alias in self.table.pools().get(link, ()) if alias != route.alias]
+            with_whom = f" with {', '.join(pool)}" if pool else ", so far alone"
+            yield f"it shares the requests of pool {link}{with_whom}"
+
+    def _claims(self, alias: str) -> Iterator[Route]:
+        for roster in self.rosters:
+            for built in roster.built:
+                yield from (route for route in built.routes if route.alias == alias)
+
+
+def _is_about(problem: Problem, route: Route) -> bool:
+    return (problem.provider, problem.container) == (route.provider, route.container)
+
+
+def _whose(route: Route, seen_from: Route) -> str:
+    """Return what a route's container is called from another's point of view."""
+    return route.container if route.provider == seen_from.provider else f"{route.provider}/{route.container}"
+
+
+def _why_no_routes(container: Container, built: Built) -> Iterator[str]:
+    if built.routes:
+        return
+    if container.errors:
+        yield "it has no routes until the problems below are mended"
+    elif not container.container_name:
+        yield "it has no name, for it is being removed"
+    else:
+        yield (
+            f"it has no routes: {container.provider} ends in '!', so only labelled containers count there; "
+            f"any label of ours makes it count, e.g. proxy.aliases: {container.container_name}"
+        )
+
+
+# ---- the facts of a route ------------------------------------------------------------------------------------------
+
+_BY_LABEL: Final = "set by a label"
+
+
+def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
+    fields = tree.fields.get(route.alias, {})
+    spoilt = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
+    lost: dict[str, list[Written]] = {}
+    for override in tree.overridden:
+        if override.alias == route.alias:
+            lost.setdefault(override.path, []).insert(0, _written(override.loser))
+    if route.alias not in container.aliases:
+        yield Fact("alias", route.alias, "the labels below name it; it is not among the container's own aliases")
+    told = set()
+    for name, value, reason in (
+        ("scheme", route.scheme, why.scheme),
+        ("host", route.host or "-", why.host),
+        ("port", str(route.port.proxy), why.port),
+    ):
+        if route.scheme == "fileserver" and name != "scheme":
+            continue
+        leaf = fields.get(name)
+        path = name
+        if leaf is not None and isinstance(leaf.value, dict):
+            path = f"{name}.proxy"
+            leaf = leaf.value.get("proxy")
+        if reason.startswith(_BY_LABEL) and leaf is not None:
+            told.add(path)
+            rest = reason.removeprefix(_BY_LABEL).removeprefix("; ")
+            yield Fact(name, value, rest, _written(leaf), tuple(lost.get(path, ())))
+        else:
+            yield Fact(name, value, reason)
+    if route.listen:
+        yield Fact(
+            "listen", route.listen, "" if route.port.listening else "no listening port is given, so one is chosen"
+        )
+    if route.health_check:
+        yield _health(container, route)
+    for path, leaf in _leaves(fields):
+        if path not in told and (leaf.source, path) not in spoilt:
+            yield Fact(path, shorten(bare(leaf)), "", _written(leaf), tuple(lost.get(path, ())))
+
+
+def _health(container: Container, route: Route) -> Fact:
+    if container.docker_health:
+        return Fact("health", container.health, "the engine's own health check is asked")
+    check = route.settings.healthcheck
+    how = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "a connection"
+    value = f"{how} every {span(check.interval)}, down after {check.failures} failures"
+    return Fact("health", value, "" if "healthcheck" in route.labelled else "defaults")
+
+
+def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, Marked]]:
+    """Yield every value that is no mapping with its dotted path, by path."""
+    for name in sorted(fields):
+        value, path = fields[name], f"{prefix}{name}"
+        if isinstance(value.value, dict) and value.value:
+            yield from _leaves(value.value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _written(value: Marked) -> Written:
+    shown: Any = bare(value)
+    return Written(shorten(shown), value.source, value.line, value.column)
