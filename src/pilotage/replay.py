@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.reader import ContainerReader, unreadable, with_inspection
+from pilotage.containers.reader import ContainerReader, with_inspection
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.engine.wire import Inspect, InspectConfig, Summary
+from pilotage.engine.wire import Inspect, InspectConfig
 from pilotage.errors import ConfigError
 from pilotage.problems import Problem, shorten
 from pilotage.roster import Roster, assemble, inspection_failed
@@ -63,7 +63,7 @@ def read_recordings(body: bytes, file: str = "") -> list[Recording]:
     """
     try:
         return [msgspec.json.decode(part, type=Recording) for part in _documents(body)]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"not a recording of an engine: {shorten(error, 120)}"
         raise ConfigError([Problem(message=message, hint="make one with 'pilotage capture'", file=file)]) from error
 
@@ -93,10 +93,7 @@ def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None
 
 
 def _read(raw: msgspec.Raw, reader: ContainerReader, recording: Recording) -> Container:
-    try:
-        container = reader.read(msgspec.json.decode(raw, type=Summary))
-    except msgspec.MsgspecError as error:
-        return unreadable(reader.config, error)
+    container = reader.decode(raw)
     answer = recording.inspect.get(container.container_id)
     if answer is None and container.is_host_network_mode:
         exposed = recording.inspect_exposed_ports.get(container.container_id)

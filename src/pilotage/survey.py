@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.reader import ContainerReader, needs_inspection, unreadable, with_inspection
-from pilotage.engine import wire
+from pilotage.containers.reader import ContainerReader, needs_inspection, with_inspection
 from pilotage.engine.pool import new_client
 from pilotage.errors import EngineError, EngineRefused
 from pilotage.problems import Problem
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
     from pilotage.engine.client import EngineClient
     from pilotage.engine.pool import Pool
 
-__all__ = ["Survey", "decode", "inspected", "survey_all", "survey_engine", "update_ports"]
+__all__ = ["Survey", "inspected", "survey_all", "survey_engine", "update_ports"]
 
 _AT_ONCE: Final = 8  # inspections under way at one engine
-_SUMMARY: Final = msgspec.json.Decoder(wire.Summary)
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -90,17 +88,9 @@ async def survey_engine(
     """
     reader = ContainerReader(config, agents=agents, env=env)
     async with await new_client(config, pool=pool) as client:
-        containers = [decode(raw, reader) for raw in await client.list_containers()]
+        containers = [reader.decode(raw) for raw in await client.list_containers()]
         containers = await inspected(containers, client)
         return assemble(config, containers, reserved_ports=reserved_ports)
-
-
-def decode(raw: msgspec.Raw, reader: ContainerReader) -> Container:
-    """Build the container of one raw slice of a list; a slice that cannot be read becomes a container with an error."""
-    try:
-        return reader.read(_SUMMARY.decode(raw))
-    except msgspec.MsgspecError as error:
-        return unreadable(reader.config, error)
 
 
 async def inspected(containers: Iterable[Container], client: EngineClient) -> list[Container]:

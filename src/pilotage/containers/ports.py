@@ -38,8 +38,8 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
     Engines list in no stable order and repeat a publication for IPv6, so which of several entries for one number
-    stays is decided by what they say: TCP before UDP, IPv4 before IPv6, then the higher public port. Where one of two
-    such entries is unpublished, the later in the list stays.
+    stays is decided by what they say: of two protocols the published one, else TCP; IPv4 before IPv6, then the higher
+    public port. Where one protocol has a published and an unpublished entry, the later in the list stays.
     """
     if not entries:
         return NO_PORTS
@@ -59,13 +59,20 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
 
 
 def _replaces(entry: Port, known: Port) -> bool:
+    is_published = bool(entry.PublicPort)
+    differ = is_published is not bool(known.PublicPort)
     if (entry.Type == "udp") is not (known.Type == "udp"):
-        return known.Type == "udp"
-    if not entry.PublicPort or not known.PublicPort:
+        return is_published if differ else known.Type == "udp"
+    if differ or not is_published:
         return True
     if (":" in entry.IP) is not (":" in known.IP):
         return ":" in known.IP
     return entry.PublicPort >= known.PublicPort
+
+
+def is_port(text: str) -> bool:
+    """Tell whether a text is the number of a port, 1 to 65535."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= _HIGHEST
 
 
 def exposed_ports(keys: Iterable[str]) -> list[Port]:
@@ -73,7 +80,7 @@ def exposed_ports(keys: Iterable[str]) -> list[Port]:
     found = []
     for key in keys:
         number, _, protocol = key.partition("/")
-        if number.isascii() and number.isdigit() and 0 < int(number) <= _HIGHEST:
+        if is_port(number):
             found.append(Port(PrivatePort=int(number), Type=protocol or "tcp"))
     return sorted(found, key=lambda port: (port.PrivatePort, port.Type))
 
@@ -88,7 +95,7 @@ def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list
         published = [
             Port(port.PrivatePort, int(binding.HostPort), port.Type, binding.HostIp)
             for binding in bindings.get(f"{port.PrivatePort}/{port.Type}") or ()
-            if binding.HostPort.isascii() and binding.HostPort.isdigit()
+            if is_port(binding.HostPort)
         ]
         found.extend(published or [port])
     return found

@@ -6,6 +6,7 @@ of the container, which then has no routes, or a problem of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,7 +23,7 @@ from pilotage.engine.wire import Endpoint, Inspect, Port, Summary
 from pilotage.problems import Problem, did_you_mean, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "with_inspection", "with_network_of"]
 
@@ -30,6 +31,9 @@ NAMESPACE: Final = "proxy."
 CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
 _AGENT: Final = "agent://"
 _IDLE_OFF: Final = "proxy.idle_timeout"
+_SUMMARY: Final = msgspec.json.Decoder(Summary)
+# Of another shape, not JSON at all, not UTF-8, nested a thousand levels deep.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ContainerReader:
@@ -69,6 +73,17 @@ class ContainerReader:
         local = is_local(url, env or {})
         self.host = "127.0.0.1" if local else url_hostname(url)
         self.reaches_containers = bool(self.agent) or (local and not self.errors and not is_rootless(url))
+
+    def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
+        """Build the container of one undecoded list element; one that cannot be read becomes one with an error."""
+        try:
+            return self.read(_SUMMARY.decode(raw))
+        except _UNREADABLE as error:
+            try:
+                known = msgspec.json.decode(raw, type=_Identity)
+            except _UNREADABLE:
+                known = _Identity()
+            return unreadable(self.config, error, *_identity(known.Id, known.Names))
 
     def read(self, summary: Summary) -> Container:
         """Build the container of one list element."""
@@ -171,29 +186,50 @@ def from_docker(
     reader = ContainerReader(config, agents=agents, env=env)
     if isinstance(summary, Summary):
         return reader.read(summary)
+    if isinstance(summary, bytes | bytearray | memoryview | msgspec.Raw):
+        return reader.decode(summary)
+    plain: object = summary
     try:
-        if isinstance(summary, bytes | bytearray | memoryview | msgspec.Raw):
-            return reader.read(msgspec.json.decode(summary, type=Summary))
-        return reader.read(msgspec.convert(summary, Summary))
-    except msgspec.MsgspecError as error:
-        return unreadable(config, error)
+        return reader.read(msgspec.convert(plain, Summary))
+    except msgspec.ValidationError as error:
+        known = plain if isinstance(plain, Mapping) else {}
+        return unreadable(config, error, *_identity(known.get("Id"), known.get("Names")))
 
 
-def unreadable(config: DockerProviderConfig, error: Exception) -> Container:
+def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
     """Return the container that stands for a list element of a shape no engine should answer."""
     problem = Problem(
-        message=f"the engine's answer for a container cannot be read: {shorten(error, 160)}", provider=config.name
+        message=f"the engine's answer for a container cannot be read: {shorten(error, 160)}",
+        provider=config.name,
+        container=name or container_id[:12],
     )
     image = parse_image("")
-    return Container(docker_cfg=config, container_id="", container_name="", image=image, errors=(problem,))
+    return Container(docker_cfg=config, container_id=container_id, container_name=name, image=image, errors=(problem,))
+
+
+class _Identity(msgspec.Struct, gc=False):
+    """What names a container, of whatever types."""
+
+    Id: Any = None
+    Names: Any = None
+
+
+def _identity(container_id: object, names: object) -> tuple[str, str]:
+    """Return what can be made out of a container's id and name."""
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return (container_id if isinstance(container_id, str) else "", container_name(texts))
 
 
 def with_inspection(container: Container, answer: Inspect) -> Container:
     """Fill in what the engine's list cannot know.
 
     For a container on the host's network: the ports its image exposes are ports of the host (LABELS II.3.7). For any
-    other: its ports in full, where the engine's list had left some out (Podman does).
+    other: its ports in full, where the engine's list had left some out (Podman does). Podman's list does not tell the
+    health either.
     """
+    health = answer.State.Health if answer.State is not None else None
+    if not container.health and health is not None:
+        container = msgspec.structs.replace(container, health=_known_health(health.Status))
     exposed = exposed_ports((answer.Config and answer.Config.ExposedPorts) or ())
     if not container.network_mode and answer.HostConfig is not None:
         mode = answer.HostConfig.NetworkMode
@@ -232,6 +268,7 @@ def with_network_of(container: Container, peer: Container) -> Container:
     """
     return msgspec.structs.replace(
         container,
+        is_host_network_mode=peer.is_host_network_mode,
         network=peer.network,
         networks=peer.networks,
         private_hostname=peer.private_hostname if container.running else "",
@@ -261,8 +298,7 @@ def is_rootless(url: str) -> bool:
 def _health(summary: Summary) -> Health:
     """Read the health from the list: the field of API 1.52, else the end of the engine's sentence."""
     if summary.Health is not None and summary.Health.Status:
-        status = summary.Health.Status
-        return cast("Health", status) if status in ("starting", "healthy", "unhealthy") else ""
+        return _known_health(summary.Health.Status)
     status = summary.Status
     if not status.endswith(")"):
         return ""
@@ -271,6 +307,10 @@ def _health(summary: Summary) -> Health:
     if status.endswith("(unhealthy)"):
         return "unhealthy"
     return "starting" if status.endswith("(health: starting)") else ""
+
+
+def _known_health(status: str) -> Health:
+    return cast("Health", status) if status in ("starting", "healthy", "unhealthy") else ""
 
 
 def _excluded(text: str, problems: list[Problem]) -> bool:
