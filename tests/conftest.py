@@ -13,6 +13,7 @@ environment has ``CI``, and are skipped otherwise, with one line in the summary.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, NoReturn
 
@@ -31,6 +32,14 @@ _MOVING = {"28.5"}
 
 #: Why engines were not there.
 _reasons: set[str] = set()
+
+
+def pytest_configure() -> None:
+    """Let no loop be made where none is wanted.
+
+    looptime asks for the current loop before plain tests, too; told that there is none, asyncio does not make one.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

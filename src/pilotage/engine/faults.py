@@ -293,7 +293,10 @@ def _forbidden(path: str) -> Finding:
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
-        closed = next((str(p) for p in reversed(Path(path).parents) if not os.access(p, os.X_OK)), "a directory above")
+        closed = next(
+            (str(p) for p in reversed(Path(path).parents) if not os.access(p, os.X_OK, effective_ids=True)),
+            "a directory above",
+        )
         return Finding(f"{what}: {closed} is closed to the user {user}", "run as the user who owns it, or as root")
     if not found.st_mode & stat.S_IWGRP:
         return Finding(f"{what}: only its owner may use it", "run as that user, or as root")

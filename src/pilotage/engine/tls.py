@@ -98,7 +98,7 @@ class TLSMaterial:
             raise _LockedKeyError
 
         for path in (cert, key):  # load_cert_chain does not say which of the two it cannot read
-            if not os.access(path, os.R_OK):
+            if not os.access(path, os.R_OK, effective_ids=True):
                 _fail(f"{path} may not be read by this user", "check its owner and mode")
         try:
             context.load_cert_chain(cert, key, password=no_password)
