@@ -12,17 +12,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pilotage import __version__
+from pilotage.options import (
+    NOTHING,
+    OK,
+    PROBLEMS,
+    chosen_engines,
+    engine_options,
+    format_option,
+    print_json,
+    source_options,
+    status_of,
+    views_of,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pilotage.errors import PilotageError
-    from pilotage.sources import Choice, View
+    from pilotage.sources import View
 
 __all__ = ["cli", "main", "run"]
 
-OK, PROBLEMS, NOTHING, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
-
-_REPORT: Final = "https://github.com/pilotage/pilotage/issues"
+DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 
 def main() -> None:
@@ -69,24 +81,23 @@ def _invoke(args: Sequence[str]) -> int:
         if os.environ.get("PILOTAGE_DEBUG"):
             raise
         said = " ".join(str(error).split())[:200]
-        click.echo(f"pilotage: this is a defect, please report it ({type(error).__name__}: {said})", err=True)
-        click.echo(f"  to {_REPORT}, with what PILOTAGE_DEBUG=1 prints", err=True)
+        click.echo(f"error: this is a defect of pilotage ({type(error).__name__}: {said})", err=True)
+        click.echo(
+            "Please report it with what PILOTAGE_DEBUG=1 prints, and a recording by 'pilotage capture'.", err=True
+        )
         return DEFECT
     return status if isinstance(status, int) else OK
 
 
 def complain(error: PilotageError) -> None:
     """Print what stopped a command, every fault of it, to standard error."""
-    from pilotage.errors import ConfigError
     from pilotage.console import Out, clean
+    from pilotage.errors import ConfigError
 
     out = Out(sys.stderr)
     lines = map(str, error.problems) if isinstance(error, ConfigError) else [str(error)]
     for line in lines:
         out.error(clean(line))
-
-
-# ---- options -------------------------------------------------------------------------------------------------------
 
 
 class _Group(click.Group):
@@ -101,106 +112,15 @@ class _Group(click.Group):
             from pilotage.problems import did_you_mean
 
             hint = did_you_mean(args[0], self.list_commands(ctx))
-            raise click.UsageError(
-                f"There is no command {args[0]!r}. {hint[:1].upper()}{hint[1:]}".strip(), ctx
-            ) from error
+            text = f"There is no command {args[0]!r}. {hint[:1].upper()}{hint[1:]}"
+            raise click.UsageError(text.strip(), ctx) from error
 
 
 _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _engine_options(function: Callable[..., int]) -> Callable[..., int]:
-    options = [
-        click.option("--config", metavar="FILE", default="", help="Engines of this file, instead of ./pilotage.yml."),
-        click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="An engine. Repeatable."),
-        click.option("--context", "contexts", metavar="NAME", multiple=True, help="A Docker context. Repeatable."),
-    ]
-    return _with(options, function)
-
-
-def _source_options(function: Callable[..., int]) -> Callable[..., int]:
-    options = [
-        click.option("--replay", metavar="FILE", multiple=True, help="A recording instead of engines. Repeatable."),
-        click.option("--demo", is_flag=True, help="The built-in demonstration instead of engines."),
-    ]
-    return _engine_options(_with(options, function))
-
-
-def _with(options: Iterable[Callable[..., Any]], function: Callable[..., int]) -> Callable[..., int]:
-    for option in reversed(list(options)):
-        function = option(function)
-    return function
-
-
-def _format(*formats: str) -> Callable[..., Any]:
-    return click.option(
-        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help="How to print it."
-    )
-
-
-def _views(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
-    """Look where the options say; one view for each recording, else one of all engines."""
-    from pilotage import sources
-    from pilotage.errors import ConfigError
-    from pilotage.console import Out
-
-    choice = sources.Choice(**named)
-    if sum(map(bool, (replay, demo, choice))) > 1:
-        raise click.UsageError("--replay, --demo and naming engines exclude each other.")
-    if replay:
-        return [sources.recorded(file) for file in replay]
-    if demo:
-        return [sources.demonstration()]
-    try:
-        found = _look(choice)
-    except ConfigError:
-        if not or_demo or choice:
-            raise
-        found = None
-    if found is None or (or_demo and not found.rosters):
-        Out(sys.stderr).note("No container engine was found here, so this is the built-in demonstration.")
-        found = sources.demonstration()
-    return [found]
-
-
-def _look(choice: Choice) -> View:
-    """Look at the engines that are meant; say which they are, and which of them failed."""
-    from pilotage import sources
-    from pilotage.console import Out, clean
-
-    engines = sources.choose(choice, os.environ)
-    err = Out(sys.stderr)
-    if engines.why:
-        names = ", ".join(f"{config.name} ({config.url})" for config in engines.configs)
-        err.note(clean(f"engine {names}: {engines.why}"))
-    view = sources.view(engines, os.environ)
-    for error in view.errors:
-        err.error(clean(str(error)))
-    return view
-
-
-def _status(views: Iterable[View]) -> int:
-    views = list(views)
-    if any(view.errors and not view.rosters for view in views):
-        return NOTHING
-    return OK if all(view.is_sound for view in views) else PROBLEMS
-
-
-def _print_json(value: Any) -> None:
-    """Print one document: a line of its own in a pipe, spread out on a terminal."""
-    import msgspec
-
-    body = msgspec.json.encode(value)
-    if sys.stdout.isatty():
-        body = msgspec.json.format(body, indent=2)
-    click.echo(body.decode())
-
-
-# ---- commands ------------------------------------------------------------------------------------------------------
-
-
 @click.group(cls=_Group, context_settings=_CONTEXT)
-@click.version_option(package_name="pilotage", prog_name="pilotage")
+@click.version_option(__version__, prog_name="pilotage")
 def cli() -> None:
     r"""From running containers to working routes.
 
@@ -211,12 +131,16 @@ def cli() -> None:
       pilotage routes               which name leads where
       pilotage explain shop         why it leads there
       pilotage labels healthcheck   what can be written in labels
+
+    \b
+    Completion of words in bash (zsh and fish likewise):
+      eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"
     """
 
 
 @cli.command()
-@_source_options
-@_format("table", "json")
+@source_options
+@format_option("table", "json")
 def ps(form: str, **where: Any) -> int:
     r"""List containers, their aliases and routes.
 
@@ -229,9 +153,9 @@ def ps(form: str, **where: Any) -> int:
 
 
 @cli.command()
-@_source_options
+@source_options
 @click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
-@_format("table", "json")
+@format_option("table", "json")
 def routes(form: str, **where: Any) -> int:
     r"""List routes: every alias, where it leads, or why it does not.
 
@@ -245,13 +169,13 @@ def routes(form: str, **where: Any) -> int:
 
 
 def _report(what: str, form: str, where: dict[str, Any]) -> int:
-    views = _views(**where)
+    views = views_of(**where)
     if form == "json":
         from pilotage.jsonable import document
 
         for view in views:
-            _print_json(document(view.rosters, view.table))
-        return _status(views)
+            print_json(document(view.rosters, view.table))
+        return status_of(views)
     from pilotage import render
     from pilotage.console import Out
 
@@ -268,13 +192,13 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         render.print_problems(out, view.table.problems)
         out.line()
         out.line(render.summary(view, containers=what == "containers"))
-    return _status(views)
+    return status_of(views)
 
 
 @cli.command()
 @click.argument("name")
-@_source_options
-@_format("text", "json")
+@source_options
+@format_option("text", "json")
 def explain(name: str, form: str, **where: Any) -> int:
     r"""Tell why a container or alias is as it is.
 
@@ -290,10 +214,10 @@ def explain(name: str, form: str, **where: Any) -> int:
     from pilotage.console import Out
     from pilotage.explain import explain as explained
 
-    views = _views(**where)
+    views = views_of(**where)
     found = [explained(name, view.rosters, view.table) for view in views]
     if not any(explanation.containers for explanation in found):
-        if _status(views) != NOTHING:
+        if status_of(views) != NOTHING:
             _unknown_name(name, views)
         return NOTHING
     out = Out()
@@ -301,7 +225,7 @@ def explain(name: str, form: str, **where: Any) -> int:
         if form == "json":
             import msgspec
 
-            _print_json(msgspec.to_builtins(explanation))
+            print_json(msgspec.to_builtins(explanation))
         else:
             render.print_explanation(out, explanation)
     failed = any(view.errors for view in views)
@@ -318,3 +242,108 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
     few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     hint = did_you_mean(name, names) or (f"there are {few}" if names else "there are no containers at all")
     Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))
+
+
+@cli.command()
+@click.argument("word", default="")
+@format_option("table", "json", "markdown")
+def labels(word: str, form: str) -> int:
+    r"""Show the labels that can be written, with types, defaults and examples.
+
+    With WORD only those that have it in their name.
+
+    \b
+    Examples:
+      pilotage labels
+      pilotage labels healthcheck
+      pilotage labels --format markdown > labels.md
+    """
+    from pilotage import label_reference, render
+    from pilotage.console import Out
+    from pilotage.problems import shorten
+
+    if form == "markdown":
+        click.echo(label_reference.markdown(), nl=False)
+        return OK
+    found, hint = label_reference.matching(word)
+    if not found:
+        said = hint or "'pilotage labels' shows all there are"
+        Out(sys.stderr).error(f"no label has {shorten(word)!r} in its name; {said}")
+        return NOTHING
+    if form == "json":
+        import msgspec
+
+        print_json(msgspec.to_builtins(found))
+    else:
+        render.print_labels(Out(), found)
+    return OK
+
+
+@cli.command()
+@engine_options
+def capture(**where: Any) -> int:
+    r"""Record what engines answer, for a bug report: one line of JSON for each engine, on standard output.
+
+    Only what pilotage reads is recorded. Environments and commands are left out, and values of labels that look like
+    secrets. Read the file before you hand it on: names, images, mounts and addresses are in it.
+
+    \b
+    Examples:
+      pilotage capture > bug-report.json
+      pilotage routes --replay bug-report.json
+    """
+    import asyncio
+
+    from pilotage import sources
+    from pilotage.capture import capture_all, recording_json
+    from pilotage.console import Out, clean, count
+
+    err = Out(sys.stderr)
+    engines = chosen_engines(sources.Choice(**where))
+    captured = asyncio.run(capture_all(engines.configs, env=os.environ))
+    for recording in captured.recordings:
+        click.echo(recording_json(recording).decode())
+    for error in captured.errors.values():
+        err.error(clean(str(error)))
+    if not captured.recordings:
+        return NOTHING
+    containers = sum(len(recording.containers) for recording in captured.recordings)
+    said = f"{count(containers, 'container')} of {count(len(captured.recordings), 'engine')} recorded"
+    err.note(f"{said}; secrets are removed as far as their names tell, so read it before you hand it on.")
+    return PROBLEMS if captured.errors else OK
+
+
+@cli.command()
+@engine_options
+@format_option("table", "json")
+def engines(form: str, **where: Any) -> int:
+    r"""List the engines that can be found, and whether each answers.
+
+    Without options: the engine of DOCKER_HOST, Docker contexts, and the usual sockets. The one that commands use by
+    themselves is marked with a star.
+
+    \b
+    Examples:
+      pilotage engines
+      pilotage engines --context prod --engine nas=ssh://me@nas
+    """
+    import asyncio
+
+    from pilotage import probe, render, sources
+    from pilotage.console import Out
+
+    choice = sources.Choice(**where)
+    if choice or sources.config_file():
+        chosen = sources.choose(choice, os.environ)
+        found = probe.named(chosen.configs, chosen.why or "named")
+    else:
+        found = probe.discover(os.environ)
+    if not found:
+        chosen_engines(choice)  # says where we looked
+    probes = asyncio.run(probe.probe_all(found))
+    if form == "json":
+        print_json([render.probe_json(result) for result in probes])
+    else:
+        render.print_probes(Out(), probes)
+    failed = sum(bool(result.error) for result in probes)
+    return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS

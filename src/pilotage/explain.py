@@ -273,16 +273,16 @@ def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) ->
         yield _health(container, route)
     for path, leaf in _leaves(fields):
         if path not in told and (leaf.source, path) not in spoilt:
-            yield Fact(path, shorten(bare(leaf)), "", _written(leaf), tuple(lost.get(path, ())))
+            yield Fact(path, _shown(leaf), "", _written(leaf), tuple(lost.get(path, ())))
 
 
 def _health(container: Container, route: Route) -> Fact:
     if container.docker_health:
-        return Fact("health", container.health, "the engine's own health check is asked")
+        return Fact("health check", "the engine's own", f"it says {container.health}")
     check = route.settings.healthcheck
     how = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "a connection"
-    value = f"{how} every {span(check.interval)}, down after {check.failures} failures"
-    return Fact("health", value, "" if "healthcheck" in route.labelled else "defaults")
+    value = f"{how} every {span(check.interval)}"
+    return Fact("health check", value, "" if "healthcheck" in route.labelled else "defaults")
 
 
 def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, Marked]]:
@@ -296,5 +296,10 @@ def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _written(value: Marked) -> Written:
-    shown: Any = bare(value)
-    return Written(shorten(shown), value.source, value.line, value.column)
+    return Written(_shown(value), value.source, value.line, value.column)
+
+
+def _shown(value: Marked) -> str:
+    """Return a value as it would be written on one line."""
+    plain: Any = bare(value)
+    return shorten(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())

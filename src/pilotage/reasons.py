@@ -1,7 +1,7 @@
 """Facts about containers with the reasons for them, and what would change a decision. Pure.
 
-They are put together in :mod:`pilotage.explain`. Each sentence states what a rule decided, so the rules are those of the modules that decide: :mod:`pilotage.containers`
-for networks and idling, :mod:`pilotage.routes.build` for exclusion.
+They are put together in :mod:`pilotage.explain`. Each sentence states what a rule decided; the rules are those of the
+modules that decide: :mod:`pilotage.containers` for networks and idling, :mod:`pilotage.routes.build` for exclusion.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
             return _no_port(container, alias, port_why)
         case Excluded.BLACKLISTED:
             why = blacklist_reason(container)
-            return f"it looks like a backend service ({why}); any label of ours serves it, e.g. proxy.aliases: {alias}"
+            return f"known by its {why}; any label of ours serves it all the same, e.g. proxy.aliases: {alias}"
         case Excluded.BUILDX:
             return "its name begins with buildx_, so it builds images; call it something else to serve it"
         case Excluded.ANCHOR:

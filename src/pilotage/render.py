@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pilotage.console import Cell, Out
     from pilotage.containers.container import Container
     from pilotage.explain import ContainerStory, Explanation, RouteStory
+    from pilotage.label_reference import LabelEntry
+    from pilotage.probe import Probe
     from pilotage.problems import Problem
     from pilotage.reasons import Fact, Written
     from pilotage.routes.build import Built
@@ -231,12 +233,12 @@ def _print_route(out: Out, story: RouteStory) -> None:
     _print_story_problems(out, story.problems)
 
 
-_WIDEST_VALUE = 28
+_WIDEST_VALUE: Final = 28  # a longer one pushes its own reason aside, not all the others
 
 
 def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
     names = max((len(fact.name) for fact in facts), default=0)
-    values = min(max((len(fact.value) for fact in facts), default=0), _WIDEST_VALUE)
+    values = max((len(fact.value) for fact in facts if len(fact.value) <= _WIDEST_VALUE), default=0)
     for fact in facts:
         text = Text(f"{clean(fact.name):{names}}  ", style="cyan").append(
             f"{clean(fact.value):{values}}  ", style="not cyan"
@@ -259,3 +261,74 @@ def _where(written: Written) -> str:
 def _print_story_problems(out: Out, problems: Sequence[Problem]) -> None:
     for problem in problems:
         print_problem(out, problem)
+
+
+# ---- labels and engines --------------------------------------------------------------------------------------------
+
+_TITLES: Final = {"container": "Of a container", "route": "Of a route", "shortcut": "Shortcuts"}
+
+
+def print_labels(out: Out, found: Sequence[LabelEntry]) -> None:
+    """Print labels: each with its type, default, meaning and example; one line each where nobody reads along."""
+    if not out.is_terminal:
+        rows = [[(text, "") for text in (e.label, e.type, e.default or "-", e.meaning, e.example)] for e in found]
+        print_table(out, ["LABEL", "TYPE", "DEFAULT", "MEANING", "EXAMPLE"], rows, give_way=[])
+        return
+    scope = ""
+    for entry in found:
+        if entry.scope != scope:
+            out.line(("\n" if scope else "") + f"{_TITLES[entry.scope]}\n")
+            scope = entry.scope
+        default = f", default {entry.default}" if entry.default else ""
+        also = f", also {', '.join(entry.spellings)}" if entry.spellings else ""
+        out.paragraph(
+            Text(entry.label, style="bold cyan").append(f"  {entry.type}{default}{also}", style="not bold dim"),
+            hanging=4,
+        )
+        out.paragraph(Text(entry.meaning), indent=4)
+        if entry.example:
+            out.paragraph(Text(entry.example, style="green"), indent=4, hanging=2)
+
+
+def print_probes(out: Out, probes: Sequence[Probe]) -> None:
+    """Print engines and how each answered."""
+    rows: list[list[Cell]] = []
+    for probe in probes:
+        found = probe.found
+        star = "*" if found.chosen else ""
+        start: list[Cell] = [
+            (found.config.name + star, "bold"),
+            (found.config.url, ""),
+            (", ".join(found.sources), "dim"),
+        ]
+        if probe.error:
+            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (probe.error, "red")])
+        else:
+            how = f"answers in {probe.latency * 1000:.0f} ms"
+            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (how, "green")])
+    heads = ["ENGINE", "ADDRESS", "FOUND AS", "KIND", "VERSION", "API", "STATUS"]
+    print_table(out, heads, rows, give_way=[2, 1, 6, 4, 3])
+    if out.is_terminal:
+        for probe in (probe for probe in probes if probe.error):
+            out.line()
+            out.paragraph(
+                Text("✗ ", style="red").append(f"{probe.found.config.name}: {clean(probe.error)}", style="not red"),
+                hanging=2,
+            )
+
+
+def probe_json(probe: Probe) -> dict[str, Any]:
+    """Return an engine and its answer as plain data."""
+    found = probe.found
+    return {
+        "name": found.config.name,
+        "url": found.config.url,
+        "found_as": list(found.sources),
+        "chosen": found.chosen,
+        "answers": not probe.error,
+        "kind": probe.kind,
+        "version": probe.version,
+        "api": probe.api,
+        "latency_s": round(probe.latency, 6),
+        "error": probe.error,
+    }

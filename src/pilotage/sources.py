@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.address import DockerProviderConfig, parse_address
 from pilotage.errors import ConfigError, EngineError
 from pilotage.ledger import build_table
 from pilotage.problems import Problem, shorten
@@ -21,7 +21,7 @@ from pilotage.roster import Roster
 from pilotage.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from pilotage.survey import Survey
 
@@ -31,6 +31,7 @@ __all__ = [
     "Engines",
     "View",
     "choose",
+    "config_file",
     "demonstration",
     "named",
     "recorded",
@@ -95,20 +96,24 @@ class View(msgspec.Struct, frozen=True):
         return not self.errors and not any(problem.severity == "error" for problem in self.table.problems)
 
 
-def choose(choice: Choice, env: Mapping[str, str], *, files: Sequence[str] = CONFIG_FILES) -> Engines:
+def config_file() -> str:
+    """Return the name of the configuration file that holds when no engine is named, ``""`` if there is none."""
+    return next((name for name in CONFIG_FILES if Path(name).is_file()), "")
+
+
+def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
     """Decide which engines are meant.
 
     Args:
         choice: what the command line says.
         env: the environment.
-        files: configuration files to look for when it says nothing.
 
     Raises:
         ConfigError: what was named cannot be used, or nothing was named and there is no engine.
 
     """
     if not choice:
-        found = next((name for name in files if Path(name).is_file()), "")
+        found = config_file()
         if not found:
             from pilotage.engine.contexts import default_engine
 
@@ -186,20 +191,21 @@ def _host_of(url: str) -> str:
 
 
 def resolved(config: DockerProviderConfig, env: Mapping[str, str]) -> DockerProviderConfig:
-    """Return the engine behind ``context://NAME``, under its configured name; any other as it is.
+    """Return the engine with an address that is one; behind ``context://NAME`` the context's, under its own name.
 
     Where an engine is decides how its containers are reached, so a context is looked up before they are read.
 
     Raises:
-        ConfigError: there is no such context.
+        ConfigError: there is no such context, or the address is none.
 
     """
-    if not config.url.startswith("context://"):
-        return config
-    from pilotage.engine.contexts import resolve_context
+    if config.url.startswith("context://"):
+        from pilotage.engine.contexts import resolve_context
 
-    found = resolve_context(config.url.removeprefix("context://"), env)
-    return msgspec.structs.replace(found, name=config.name or found.name)
+        found = resolve_context(config.url.removeprefix("context://"), env)
+        config = msgspec.structs.replace(found, name=config.name or found.name)
+    parse_address(config, env)
+    return config
 
 
 def view(engines: Engines, env: Mapping[str, str]) -> View:

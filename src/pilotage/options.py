@@ -1,0 +1,128 @@
+"""What commands have in common: options that say where to look, the looking itself, output as JSON, exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pilotage.sources import Choice, Engines, View
+
+__all__ = [
+    "NOTHING",
+    "OK",
+    "PROBLEMS",
+    "chosen_engines",
+    "engine_options",
+    "format_option",
+    "print_json",
+    "source_options",
+    "status_of",
+    "views_of",
+]
+
+OK, PROBLEMS, NOTHING = 0, 1, 2
+"""Exit statuses: all is well; something is wrong; wrong usage, or nothing could be reached."""
+
+
+def engine_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that name engines: the fields of :class:`pilotage.sources.Choice`."""
+    options = [
+        click.option("--config", metavar="FILE", default="", help="Engines of this file, instead of ./pilotage.yml."),
+        click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="An engine. Repeatable."),
+        click.option("--context", "contexts", metavar="NAME", multiple=True, help="A Docker context. Repeatable."),
+    ]
+    return _with(options, function)
+
+
+def source_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that name engines, recordings or the demonstration; for :func:`views_of`."""
+    options = [
+        click.option("--replay", metavar="FILE", multiple=True, help="A recording instead of engines. Repeatable."),
+        click.option("--demo", is_flag=True, help="The built-in demonstration instead of engines."),
+    ]
+    return engine_options(_with(options, function))
+
+
+def _with(options: Iterable[Callable[..., Any]], function: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(list(options)):
+        function = option(function)
+    return function
+
+
+def format_option(*formats: str) -> Callable[..., Any]:
+    """Give a command the option ``--format``, passed as ``form``; the first one is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help="How to print it."
+    )
+
+
+def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
+    """Look where the options say; one view for each recording, else one of all engines."""
+    from pilotage import sources
+    from pilotage.console import Out
+    from pilotage.errors import ConfigError
+
+    choice = sources.Choice(**named)
+    if sum(map(bool, (replay, demo, choice))) > 1:
+        raise click.UsageError("--replay, --demo and naming engines exclude each other.")
+    if replay:
+        return [sources.recorded(file) for file in replay]
+    if demo:
+        return [sources.demonstration()]
+    try:
+        found = _look(choice)
+    except ConfigError:
+        if not or_demo or choice:
+            raise
+        found = None
+    if found is None or (or_demo and not found.rosters):
+        Out(sys.stderr).note("No container engine was found here, so this is the built-in demonstration.")
+        found = sources.demonstration()
+    return [found]
+
+
+def _look(choice: Choice) -> View:
+    """Look at the engines that are meant; say which they are, and which of them failed."""
+    from pilotage import sources
+    from pilotage.console import Out, clean
+
+    view = sources.view(chosen_engines(choice), os.environ)
+    for error in view.errors:
+        Out(sys.stderr).error(clean(str(error)))
+    return view
+
+
+def chosen_engines(choice: Choice) -> Engines:
+    """Decide which engines are meant, and say which they are unless they were named."""
+    from pilotage import sources
+    from pilotage.console import Out, clean
+
+    engines = sources.choose(choice, os.environ)
+    if engines.why:
+        names = ", ".join(f"{config.name} ({config.url})" for config in engines.configs)
+        Out(sys.stderr).note(clean(f"Looking at {names}: {engines.why}."))
+    return engines
+
+
+def status_of(views: Iterable[View]) -> int:
+    """Return the exit status that says how all is."""
+    views = list(views)
+    if any(view.errors and not view.rosters for view in views):
+        return NOTHING
+    return OK if all(view.is_sound for view in views) else PROBLEMS
+
+
+def print_json(value: Any) -> None:
+    """Print one document: a line of its own in a pipe, spread out on a terminal."""
+    import msgspec
+
+    body = msgspec.json.encode(value)
+    if sys.stdout.isatty():
+        body = msgspec.json.format(body, indent=2)
+    click.echo(body.decode())
