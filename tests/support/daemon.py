@@ -24,7 +24,7 @@ from typing import Final
 from tests.support.certs import make_certificates
 from tests.support.install import EngineUnavailable, dockerd_path, version_of
 
-__all__ = ["Daemon", "Dockerd", "abandoned", "engine_directory", "free_port", "ip_command"]
+__all__ = ["Daemon", "Dockerd", "abandoned", "engine_directory", "free_port", "ip_command", "speak"]
 
 _PREFIX: Final = "pilotage-engine-"
 
@@ -260,18 +260,25 @@ def _places() -> list[Path]:
     return [Path(place) for place in dict.fromkeys([*([named] if named else []), "/var/tmp", "/tmp", "/var/cache"])]
 
 
-def _answers(path: Path) -> bool:
-    connection = http.client.HTTPConnection("engine", timeout=2)
+def speak(path: Path | str, method: str, target: str, timeout: float = 30) -> tuple[int, bytes]:
+    """Send one request to a unix socket, as it is; return the status and the body of the answer."""
+    connection = http.client.HTTPConnection("engine")
     try:
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(2)
+        connection.sock.settimeout(timeout)
         connection.sock.connect(str(path))
-        connection.request("GET", "/_ping")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def _answers(path: Path) -> bool:
+    try:
+        return speak(path, "GET", "/_ping", timeout=2)[0] == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def _is_alive(pid: str) -> bool:
