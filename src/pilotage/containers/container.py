@@ -47,6 +47,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         public_hostname: the host that publishes its ports; ``""`` while it does not run.
         public_port_mapping: port on the host -> entry.
         private_port_mapping: port in the container -> entry.
+        ports_unknown: why the engine cannot tell the ports, ``""`` where it can.
         mounts: all of them.
         agent: name of the agent through which it is reached, ``""`` without one.
         idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
@@ -78,6 +79,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     public_hostname: str = ""
     public_port_mapping: dict[int, Port] = {}
     private_port_mapping: dict[int, Port] = {}
+    ports_unknown: str = ""
     mounts: tuple[Mount, ...] = ()
     agent: str = ""
     idlewatcher_config: IdleConfig | None = None

@@ -231,7 +231,8 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     if not container.health and health is not None:
         container = msgspec.structs.replace(container, health=_known_health(health.Status))
     exposed = exposed_ports((answer.Config and answer.Config.ExposedPorts) or ())
-    if not container.network_mode and answer.HostConfig is not None:
+    lists_mode = bool(container.network_mode)
+    if not lists_mode and answer.HostConfig is not None:
         mode = answer.HostConfig.NetworkMode
         container = msgspec.structs.replace(container, network_mode=mode, is_host_network_mode=mode == "host")
     if container.is_host_network_mode:
@@ -240,7 +241,11 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
             known = public.get(port.PrivatePort)
             if known is None or known.Type == "udp":
                 public[port.PrivatePort] = Port(port.PrivatePort, port.PrivatePort, port.Type)
-        return msgspec.structs.replace(container, public_port_mapping=public)
+        # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
+        unknown = (
+            "" if public or lists_mode else "the engine does not tell the ports of containers on the host's network"
+        )
+        return msgspec.structs.replace(container, public_port_mapping=public, ports_unknown=unknown)
     settings = answer.NetworkSettings
     bound = ports_from_inspect((settings and settings.Ports) or {})
     ports = map_ports([*exposed, *bound])

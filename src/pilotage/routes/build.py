@@ -198,6 +198,10 @@ def _build(
         fatal = True
     if fatal:
         reason = Excluded.ERROR
+    elif reason is Excluded.NO_PORT and container.ports_unknown:
+        message = f"no port is known for it: {container.ports_unknown}"
+        unknown = Problem(message=message, severity="warning", hint=f"set the label proxy.{alias}.port")
+        found = [*(found or ()), unknown]
     labels = container.actual_labels
     service = labels.get(SERVICE)
     bind = settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
