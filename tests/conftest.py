@@ -14,7 +14,6 @@ environment has ``CI``, and are skipped otherwise, with one line in the summary.
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import os
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,11 +39,6 @@ def pytest_configure() -> None:
 
     looptime asks for the current loop before plain tests, too; told that there is none, asyncio does not make one.
     """
-    asyncio.set_event_loop(None)
-
-
-def pytest_configure() -> None:
-    # Until this is called once, plugins that merely ask for the current loop get a new one that nobody ever closes.
     asyncio.set_event_loop(None)
 
 

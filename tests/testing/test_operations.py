@@ -25,9 +25,8 @@ ENGINES = list(captures.ENGINES)
 class Ear:
     """Hears every event of a fake engine."""
 
-    filters: dict[str, frozenset[str]] = {}  # noqa: RUF012 (a listener's attribute, never changed)
-
     def __init__(self, engine: FakeEngine) -> None:
+        self.filters: dict[str, frozenset[str]] = {}
         self.old_fields = engine.manner.podman or engine.manner.api < (1, 52)
         self.heard: list[dict[str, Any]] = []
         engine.hub.listeners.add(self)
@@ -148,7 +147,7 @@ def test_every_kind_of_event_has_the_keys_of_a_recorded_one(engine: str) -> None
     for event in captures.events(engine):
         if event["Actor"]["Attributes"].get("name") in plain:
             real.setdefault(event["Type"] + event["Action"].partition(":")[0], set()).add(keys(event))
-    compared = Counter()
+    compared: Counter[str] = Counter()
     for event in ear.heard:
         kind = event["Type"] + event["Action"].partition(":")[0]
         if kind in real:

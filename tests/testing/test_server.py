@@ -22,16 +22,17 @@ class Place:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.requests: list[Request] = []
-        self.waiting: list[Connection] = []
+        self.waiting: asyncio.Queue[Connection] = asyncio.Queue()
         self.at_once = True
-        self.server = Server(self.handle, lambda: None)
+        self.changed = asyncio.Event()
+        self.server = Server(self.handle, self.changed.set)
 
     def handle(self, request: Request, connection: Connection) -> None:
         self.requests.append(request)
         if self.at_once:
             connection.answer(ANSWER)
         else:
-            self.waiting.append(connection)
+            self.waiting.put_nowait(connection)
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -91,10 +92,9 @@ async def test_the_next_request_waits_for_the_answer_to_the_one_before(place: Pl
     place.at_once = False
     async with place.client() as (reader, writer):
         writer.write(get("/a") + get("/b"))
-        while not place.waiting:
-            await asyncio.sleep(0)
+        waiting = await place.waiting.get()
         assert [found.path for found in place.requests] == ["/a"]
-        place.waiting[0].answer(ANSWER)
+        waiting.answer(ANSWER)
         await read(reader)
         assert [found.path for found in place.requests] == ["/a", "/b"]
 
@@ -110,9 +110,7 @@ async def test_answers_without_a_body_have_no_length(place: Place, status: int) 
     place.at_once = False
     async with place.client() as (reader, writer):
         writer.write(get("/"))
-        while not place.waiting:
-            await asyncio.sleep(0)
-        place.waiting[0].answer(Answer(status, {}))
+        (await place.waiting.get()).answer(Answer(status, {}))
         assert b"Content-Length" not in await reader.readuntil(b"\r\n\r\n")
 
 
@@ -120,9 +118,7 @@ async def test_an_answer_shorter_than_promised_is_cut(place: Place) -> None:
     place.at_once = False
     async with place.client() as (reader, writer):
         writer.write(get("/"))
-        while not place.waiting:
-            await asyncio.sleep(0)
-        place.waiting[0].answer(ANSWER, promise=100)
+        (await place.waiting.get()).answer(ANSWER, promise=100)
         whole = await reader.read()
     assert b"Content-Length: 100" in whole
     assert whole.endswith(b"\r\n\r\nhello")
@@ -132,9 +128,7 @@ async def test_a_stream_is_sent_in_chunks_and_ended(place: Place) -> None:
     place.at_once = False
     async with place.client() as (reader, writer):
         writer.write(get("/"))
-        while not place.waiting:
-            await asyncio.sleep(0)
-        stream = place.waiting[0]
+        stream = await place.waiting.get()
         stream.stream({})
         stream.chunk(b"0123456789abcdef")
         stream.raw(b"1\r\n!\r\n")
@@ -149,8 +143,7 @@ async def test_a_stalled_server_takes_requests_and_answers_them_when_it_resumes(
     async with place.client() as (reader, writer):
         writer.write(get("/"))
         await writer.drain()
-        while not place.server.connections:
-            await asyncio.sleep(0)
+        await place.changed.wait()
         assert place.requests == []
         place.server.resume()
         assert await read(reader) == ("HTTP/1.1 200 OK", b"hello")

@@ -1,4 +1,4 @@
-"""The demonstration: an engine inside the process whose containers show the label language, for machines without one."""
+"""The demonstration: an engine inside the process, whose containers show the label language."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ def demo_containers() -> list[FakeContainer]:
         container(
             "forge",
             image="gitea/gitea:1.24",
-            ports=(3000, "2222:22"),
-            labels={"proxy.aliases": "git, git-ssh", "proxy.#1.port": "3000", "proxy.#2.port": "22"}
-            | {"proxy.#2.scheme": "tcp"},
+            ports=(3000, 22),
+            labels={
+                "proxy.aliases": "git, git-ssh",
+                "proxy.#1.port": "3000",
+                "proxy.#2.scheme": "tcp",
+                "proxy.#2.port": "2222:22",
+            },
         ),
         # Settings for every alias at once, and one mapping in YAML that goes into detail.
         container(
@@ -55,7 +59,7 @@ def demo_containers() -> list[FakeContainer]:
             labels={"proxy.wiki.port": "3000", "proxy.idle_timeout": "30m", "proxy.stop_method": "pause"},
         ),
         # A field that does not exist, for there to be a suggestion.
-        container("status", image="acme/status:1", ports=(8443,), labels={"proxy.status.sheme": "https"}),
+        container("status", image="acme/status:1", ports=(4000,), labels={"proxy.status.sheme": "https"}),
         *(_replica(number) for number in (1, 2)),
     ]
     for number, it in enumerate(made, 1):
@@ -72,7 +76,7 @@ def _replica(number: int) -> FakeContainer:
         f"store-api-{number}",
         image="acme/api:7",
         ports=(8000,),
-        networks=("store_default",),
+        networks={"store_default": f"172.20.0.{number + 1}"},
         labels=labels | {"proxy.aliases": "api", "proxy.api.port": "8000"},
     )
 

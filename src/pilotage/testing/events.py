@@ -70,8 +70,13 @@ class FakeEvent:
 class Listener(Protocol):
     """Somebody who reads the event stream."""
 
-    old_fields: bool
-    filters: Mapping[str, frozenset[str]]
+    @property
+    def old_fields(self) -> bool:
+        """Whether events carry what API 1.52 has dropped."""
+
+    @property
+    def filters(self) -> Mapping[str, frozenset[str]]:
+        """Names of filters, and the values that each lets pass."""
 
     def send(self, line: bytes) -> None:
         """Pass on one event."""

@@ -19,7 +19,7 @@ from pilotage.testing.operations import Operations
 from pilotage.testing.server import Connection, Request, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from pilotage.testing.container import FakeContainer
@@ -277,7 +277,7 @@ class _Stream:
 
     def __init__(self, engine: FakeEngine, connection: Connection, wish: Subscription) -> None:
         self.connection = connection
-        self.filters: Mapping[str, frozenset[str]] = wish.filters
+        self.filters = wish.filters
         self.old_fields = wish.old_fields
         self._engine = engine
         self._wish = wish

@@ -1,0 +1,47 @@
+"""The demonstration shows what it is meant to show, seen through the library itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotage import DockerProviderConfig, Pool, Table, build_table, survey_engine
+from pilotage.testing import demo_containers, demo_engine
+
+
+@pytest.fixture
+async def table() -> Table:
+    async with demo_engine() as engine, Pool() as pool:
+        return build_table([await survey_engine(DockerProviderConfig(engine.url, name="demo"), pool=pool)])
+
+
+def test_every_alias_has_its_route(table: Table) -> None:
+    assert set(table.routes) == {
+        "api", "blog", "git", "git-ssh", "postgres", "shop", "shop-admin", "status", "wiki",
+    }  # fmt: skip
+
+
+def test_the_database_alone_is_excluded(table: Table) -> None:
+    excluded = {alias: route.excluded_reason for alias, route in table.routes.items() if route.excluded}
+    assert excluded == {"postgres": "Blacklisted (backend service or database)"}
+
+
+def test_the_two_replicas_share_a_route(table: Table) -> None:
+    assert [endpoint.host for endpoint in table.routes["api"].endpoints] == ["172.20.0.2", "172.20.0.3"]
+
+
+def test_the_stopped_wiki_waits_to_be_woken(table: Table) -> None:
+    assert table.routes["wiki"].idle_watcher
+
+
+def test_the_second_alias_of_the_forge_has_a_port_of_its_own(table: Table) -> None:
+    assert (table.routes["git-ssh"].listen, table.routes["git-ssh"].port.proxy) == ("tcp4://0.0.0.0:2222", 22)
+
+
+def test_the_mistyped_label_is_the_only_problem_and_comes_with_a_suggestion(table: Table) -> None:
+    (problem,) = table.problems
+    assert (problem.container, problem.label) == ("status", "proxy.status.sheme")
+    assert "'scheme'" in problem.hint
+
+
+def test_the_demonstration_is_the_same_every_time() -> None:
+    assert demo_containers() == demo_containers()
