@@ -62,11 +62,15 @@ class Out:
         if not self.width:
             self.line(Text(" " * indent) + text)
             return
-        room = max(self.width - indent - hanging, 20)
-        first, *rest = text.wrap(self.console, room, justify="left") or [Text()]
-        self.line(Text(" " * indent) + first)
-        for line in rest:
-            self.line(Text(" " * (indent + hanging)) + line)
+        lead, hang = " " * indent, " " * (indent + hanging)
+        first = text.wrap(self.console, max(self.width - len(lead), 20))[0]
+        first.rstrip()
+        self.line(Text(lead) + first)
+        rest = text[len(first.plain) :]
+        for line in rest[len(rest.plain) - len(rest.plain.lstrip()) :].wrap(
+            self.console, max(self.width - len(hang), 20)
+        ):
+            self.line(Text(hang) + line)
 
 
 def clean(text: str) -> str:

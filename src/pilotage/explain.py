@@ -14,6 +14,7 @@ from pilotage.documents import Marked, bare
 from pilotage.labels import read_labels
 from pilotage.problems import Problem, shorten
 from pilotage.reasons import Fact, Written, container_facts, remedy, span
+from pilotage.redact import holds_secret
 from pilotage.routes.infer import Reasons, infer
 from pilotage.routes.schema import ROUTE
 
@@ -42,6 +43,7 @@ class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
         facts: scheme, host and port first, then whatever labels set, by name.
         notes: who else wants the alias, replicas, pools; sentences.
         problems: what is wrong with its labels.
+        conflicts: the problem that another container has its alias, which the reason tells already.
 
     """
 
@@ -53,6 +55,7 @@ class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    conflicts: tuple[Problem, ...] = ()
 
 
 class ContainerStory(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +102,10 @@ class Explanation(msgspec.Struct, frozen=True):
         return tuple(
             problem
             for story in self.containers
-            for problem in (*story.problems, *(p for route in story.routes for p in route.problems))
+            for problem in (
+                *story.problems,
+                *(p for route in story.routes for p in (*route.problems, *route.conflicts)),
+            )
         )
 
 
@@ -172,9 +178,8 @@ class _Teller:
         has_it = route.container_id in {winner.container_id, *(e.container_id for e in winner.endpoints)}
         reason, change = route.excluded_reason, remedy(container, route, why.port)
         if not reason and not has_it:
-            holder = _whose(winner, route)
-            reason = f"the alias belongs to {holder}"
-            change = f"{holder} is older; when it goes this one takes over; or give one of them another alias"
+            reason = f"the alias belongs to container {_whose(winner, route)}, which is older"
+            change = "when that goes, this one takes over by itself; or give one of them another alias"
         conflicts = tuple(p for p in self.table.faults.get(("", route.alias), ()) if _is_about(p, route))
         return RouteStory(
             alias=route.alias,
@@ -184,7 +189,8 @@ class _Teller:
             remedy=change,
             facts=tuple(_facts(container, route, tree, why)),
             notes=tuple(self._notes(route, winner)) if has_it else (),
-            problems=(*route.problems, *conflicts),
+            problems=route.problems,
+            conflicts=conflicts,
         )
 
     def _notes(self, route: Route, winner: Route) -> Iterator[str]:
@@ -235,11 +241,11 @@ def _why_no_routes(container: Container, built: Built) -> Iterator[str]:
 # ---- the facts of a route ------------------------------------------------------------------------------------------
 
 _BY_LABEL: Final = "set by a label"
+_HIDDEN: Final = "<hidden>"
 
 
 def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
     fields = tree.fields.get(route.alias, {})
-    spoilt = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
     lost: dict[str, list[Written]] = {}
     for override in tree.overridden:
         if override.alias == route.alias:
@@ -247,33 +253,49 @@ def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) ->
     if route.alias not in container.aliases:
         yield Fact("alias", route.alias, "the labels below name it; it is not among the container's own aliases")
     told = set()
-    for name, value, reason in (
-        ("scheme", route.scheme, why.scheme),
-        ("host", route.host or "-", why.host),
-        ("port", str(route.port.proxy), why.port),
-    ):
-        if route.scheme == "fileserver" and name != "scheme":
-            continue
-        leaf = fields.get(name)
-        path = name
-        if leaf is not None and isinstance(leaf.value, dict):
-            path = f"{name}.proxy"
-            leaf = leaf.value.get("proxy")
-        if reason.startswith(_BY_LABEL) and leaf is not None:
-            told.add(path)
-            rest = reason.removeprefix(_BY_LABEL).removeprefix("; ")
-            yield Fact(name, value, rest, _written(leaf), tuple(lost.get(path, ())))
-        else:
-            yield Fact(name, value, reason)
+    for path, fact in _target(container, route, fields, why):
+        told.add(path)
+        yield msgspec.structs.replace(fact, instead_of=tuple(lost.get(path, ()))) if fact.written else fact
     if route.listen:
-        yield Fact(
-            "listen", route.listen, "" if route.port.listening else "no listening port is given, so one is chosen"
-        )
+        unset = "" if route.port.listening else "no listening port is given, so one is chosen"
+        yield Fact("listen", route.listen, unset)
     if route.health_check:
         yield _health(container, route)
+    spoilt = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
     for path, leaf in _leaves(fields):
-        if path not in told and (leaf.source, path) not in spoilt:
-            yield Fact(path, _shown(leaf), "", _written(leaf), tuple(lost.get(path, ())))
+        if path not in told and not any((leaf.source, part) in spoilt for part in _stages(path)):
+            yield _setting(path, leaf, lost.get(path, ()))
+
+
+def _target(container: Container, route: Route, fields: dict[str, Marked], why: Reasons) -> Iterator[tuple[str, Fact]]:
+    """Yield scheme, host and port with the path of the field that sets each, ``""`` where no label does."""
+    found = [("scheme", route.scheme, why.scheme)]
+    if route.scheme != "fileserver":
+        found += [("host", route.host or "-", why.host), ("port", str(route.port.proxy), why.port)]
+    for name, value, reason in found:
+        leaf, path = fields.get(name), name
+        if leaf is not None and isinstance(leaf.value, dict):
+            leaf, path = leaf.value.get("proxy"), f"{name}.proxy"
+        if leaf is not None and reason.startswith(_BY_LABEL):
+            yield path, Fact(name, value, reason.removeprefix(_BY_LABEL).removeprefix("; "), _written(leaf))
+        elif name == "host" and container.is_host_network_mode:
+            yield "", Fact(name, value, "the engine's host, whose network the container uses")
+        else:
+            yield "", Fact(name, value, reason)
+
+
+def _setting(path: str, leaf: Marked, lost: Iterable[Written]) -> Fact:
+    written = _written(leaf)
+    if holds_secret(path.split(".")):
+        return Fact(path, _HIDDEN, "", msgspec.structs.replace(written, value=_HIDDEN))
+    return Fact(path, written.value, "", written, tuple(lost))
+
+
+def _stages(path: str) -> Iterator[str]:
+    """Yield a dotted path and every path above it."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
 
 
 def _health(container: Container, route: Route) -> Fact:

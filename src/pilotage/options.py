@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pilotage.engine.address import DockerProviderConfig
     from pilotage.sources import Choice, Engines, View
 
 __all__ = [
@@ -105,9 +106,15 @@ def chosen_engines(choice: Choice) -> Engines:
 
     engines = sources.choose(choice, os.environ)
     if engines.why:
-        names = ", ".join(f"{config.name} ({config.url})" for config in engines.configs)
+        names = ", ".join(_called(config, engines.why) for config in engines.configs)
         Out(sys.stderr).note(clean(f"Looking at {names}: {engines.why}."))
     return engines
+
+
+def _called(config: DockerProviderConfig, why: str) -> str:
+    """Return an engine's name, and its address where the reason for choosing it does not tell that already."""
+    told = config.url in why or config.url.removeprefix("unix://") in why
+    return config.name if told else f"{config.name} ({config.url})"
 
 
 def status_of(views: Iterable[View]) -> int:

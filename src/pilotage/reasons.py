@@ -13,8 +13,9 @@ import msgspec
 from pilotage.containers.blacklist import blacklist_reason
 from pilotage.containers.compose import PROJECT, SERVICE, dependencies
 from pilotage.containers.idle import IDLE_LABELS
-from pilotage.problems import shorten
+from pilotage.problems import nearest, shorten
 from pilotage.routes.route import Excluded
+from pilotage.routes.schema import PROTECTIVE, ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.containers.idle import IdleConfig
     from pilotage.engine.wire import Port
+    from pilotage.problems import Problem
     from pilotage.routes.route import Route
 
 __all__ = ["Fact", "Written", "container_facts", "label_for", "remedy", "span"]
@@ -223,7 +225,9 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
     name, alias = container.container_name, route.alias
     match route.excluded_reason:
         case Excluded.ERROR:
-            return "what is wrong could have kept somebody out, or leaves nothing to serve; mend the problems below"
+            if any(map(_may_protect, route.problems)):
+                return "a setting that may keep people out cannot be read; mend the problems below"
+            return "mend the problems below"
         case Excluded.MANUAL:
             said = shorten(container.actual_labels.get("proxy.exclude", ""))
             return f"its label proxy.exclude is {said!r}; set it to false, or remove it, to serve the container"
@@ -249,6 +253,12 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
         case Excluded.RENAMING:
             return "its alias ends in -old, as containers do while they are replaced; give it another alias"
     return ""
+
+
+def _may_protect(problem: Problem) -> bool:
+    """Tell whether a problem is about a protective field, or one that may have been meant for it (decision 10)."""
+    top = problem.path.partition(".")[0]
+    return top in PROTECTIVE or nearest(top, ROUTE.fields) in PROTECTIVE
 
 
 def _no_port(container: Container, alias: str, port_why: str) -> str:

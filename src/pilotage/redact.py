@@ -18,11 +18,11 @@ from pilotage.labels import read_labels
 from pilotage.routes.schema import ROUTE, StructKind, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.routes.kinds import Kind
 
-__all__ = ["REMOVED", "is_secret", "read_by_us", "redact_label", "redact_labels", "without_passwords"]
+__all__ = ["REMOVED", "holds_secret", "is_secret", "read_by_us", "redact_label", "redact_labels", "without_passwords"]
 
 REMOVED: Final = "<removed>"
 
@@ -40,6 +40,16 @@ _SCHEME_AND_PROOF: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", r
 def is_secret(key: str) -> bool:
     """Tell whether a key looks as if its value were a secret: ``client_secret``, ``apiKey``, ``Authorization``."""
     return _SECRET.search(fold(key).replace("-", "")) is not None
+
+
+def holds_secret(path: Iterable[str]) -> bool:
+    """Tell whether what stands at a path of a route's fields looks like a secret; fields of the schema are none."""
+    kind: Kind | None = ROUTE
+    for name in path:
+        known, kind = _below(kind, name)
+        if not known and is_secret(name):
+            return True
+    return False
 
 
 def without_passwords(url: str) -> str:
@@ -62,12 +72,9 @@ def redact_label(key: str, text: str) -> str:
     if not key.startswith("proxy."):
         return without_passwords(text)
     _, _, *path = key.split(".")
-    kind: Kind | None = ROUTE
-    for name in path:
-        known, kind = _below(kind, name)
-        if not known and is_secret(name):
-            return REMOVED if text else text
-    places = _secrets_in(text, kind)
+    if holds_secret(path):
+        return REMOVED if text else text
+    places = _secrets_in(text, _kind_at(path))
     if places is None:
         return REMOVED
     for start, end in places:
@@ -75,6 +82,13 @@ def redact_label(key: str, text: str) -> str:
     if not _SPEAKS_HTTP.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
         text = _SCHEME_AND_PROOF.sub(rf"\1{REMOVED}", text)
     return without_passwords(text)
+
+
+def _kind_at(path: Iterable[str]) -> Kind | None:
+    kind: Kind | None = ROUTE
+    for name in path:
+        _, kind = _below(kind, name)
+    return kind
 
 
 def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from pilotage.console import clean, count, print_table
+from pilotage.routes.route import Excluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +31,10 @@ __all__ = ["print_containers", "print_explanation", "print_problems", "print_rou
 
 def verdict(route: Route) -> Cell:
     """Return in few words how a route is, and the style for it."""
+    if route.excluded_reason == Excluded.ERROR:
+        return "Error, see below", "red"
     if route.excluded:
-        style = "red" if route.excluded_reason == "Error" else "yellow"
-        return f"excluded: {route.excluded_reason}", style
+        return route.excluded_reason, "yellow"
     if not route.endpoints:
         return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
     ready = sum(endpoint.state == "ready" for endpoint in route.endpoints)
@@ -111,7 +113,7 @@ def _outcome(route: Route, view: View) -> Cell:
         return verdict(route)
     winner = view.table.routes[route.alias]
     if route.container_id not in {winner.container_id, *(endpoint.container_id for endpoint in winner.endpoints)}:
-        return f"none: {route.alias} belongs to {winner.container}", "red"
+        return f"waits: container {winner.container} has this alias", "red"
     text, style = verdict(route)
     return (route.target or text, "" if text == "ready" else style)
 
@@ -160,7 +162,8 @@ def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
 def _inner_place(problem: Problem) -> str:
     """Return the place inside a container or file: label, path where the label does not say it, line and column."""
     parts = [problem.label] if problem.label else []
-    if not problem.label and problem.route and problem.route != problem.container:
+    told = f"alias {problem.route!r}" in problem.message
+    if not problem.label and problem.route and problem.route != problem.container and not told:
         parts.append(f"route {problem.route}")
     if problem.path and not problem.label.endswith(f".{problem.path}"):
         parts.append(problem.path)
@@ -234,16 +237,18 @@ def _print_route(out: Out, story: RouteStory) -> None:
 
 
 _WIDEST_VALUE: Final = 28  # a longer one pushes its own reason aside, not all the others
+_NARROW: Final = 24  # a column of text narrower than this reads badly
 
 
 def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
     names = max((len(fact.name) for fact in facts), default=0)
     values = max((len(fact.value) for fact in facts if len(fact.value) <= _WIDEST_VALUE), default=0)
+    column = names + values + 4  # where reasons begin
+    hanging = column if not out.width or out.width - column > _NARROW else names + 2
     for fact in facts:
-        text = Text(f"{clean(fact.name):{names}}  ", style="cyan").append(
-            f"{clean(fact.value):{values}}  ", style="not cyan"
-        )
-        out.paragraph(text.append(clean(_because(fact)), style="dim not cyan"), indent=2, hanging=names + 2)
+        text = Text(f"{clean(fact.name):{names}}  ", style="cyan")
+        text.append(f"{clean(fact.value):{values}}  ", style="not cyan")
+        out.paragraph(text.append(clean(_because(fact)), style="dim not cyan"), indent=2, hanging=hanging)
 
 
 def _because(fact: Fact) -> str:
