@@ -51,11 +51,11 @@ def _without_registry(author: str) -> str:
 def _split(reference: str) -> tuple[str, str, str]:
     """Return author, name and tag of a reference such as ``host:5000/a/b:tag@sha256:…``."""
     rest, at, _digest = reference.partition("@")
-    head, slash, last = rest.rpartition("/")
+    head, _slash, last = rest.rpartition("/")
     name, colon, tag = last.partition(":")
     if not colon:
         tag = "" if at else "latest"
-    return (head if slash else "library", name, tag)
+    return (head or "library", name, tag)
 
 
 def parse_image(reference: str, image_id: str = "", version: str = "") -> ContainerImage:

@@ -38,8 +38,8 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
     Engines list in no stable order and repeat a publication for IPv6, so which of several entries for one number
-    stays is decided by what they say: of two protocols the published one, else TCP; IPv4 before IPv6, then the higher
-    public port. Where one protocol has a published and an unpublished entry, the later in the list stays.
+    stays is decided by what they say: of two protocols the published one, else TCP; IPv4 before IPv6, then the
+    higher number. Where one protocol has a published and an unpublished entry, the later in the list stays.
     """
     if not entries:
         return NO_PORTS
@@ -67,7 +67,7 @@ def _replaces(entry: Port, known: Port) -> bool:
         return True
     if (":" in entry.IP) is not (":" in known.IP):
         return ":" in known.IP
-    return entry.PublicPort >= known.PublicPort
+    return (entry.PublicPort, entry.PrivatePort, entry.IP) >= (known.PublicPort, known.PrivatePort, known.IP)
 
 
 def is_port(text: str) -> bool:

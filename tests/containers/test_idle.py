@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.containers.idle import STOP_SIGNALS, IdleConfig, parse_idle
+
+
+def config(**labels: str) -> IdleConfig:
+    found, problems = parse_idle({f"proxy.{name}": text for name, text in labels.items()})
+    assert problems == []
+    assert found is not None
+    return found
+
+
+def told(**labels: str) -> list[tuple[str, str, str]]:
+    found, problems = parse_idle({f"proxy.{name}": text for name, text in labels.items()})
+    assert found is None
+    return [(problem.label, problem.message, problem.hint) for problem in problems]
+
+
+def test_without_a_timeout_a_container_never_sleeps() -> None:
+    assert parse_idle({}) == (None, [])
+    assert parse_idle({"proxy.idle_timeout": "", "proxy.stop_method": "nonsense"}) == (None, [])
+
+
+def test_what_is_not_set_has_the_defaults() -> None:
+    assert config(idle_timeout="5m") == IdleConfig(
+        idle_timeout=300, wake_timeout=180, stop_timeout=60, stop_method="stop"
+    )
+
+
+def test_zero_timeouts_have_the_defaults_too() -> None:
+    found = config(idle_timeout="5m", wake_timeout="0", stop_timeout="0s")
+    assert (found.wake_timeout, found.stop_timeout) == (180, 60)
+
+
+def test_everything_can_be_set() -> None:
+    assert config(
+        idle_timeout="1h30m",
+        wake_timeout="30",
+        stop_method="pause",
+        stop_timeout="1.5s",
+        stop_signal="SIGINT",
+        start_endpoint="/wake#part",
+        depends_on="db:service_healthy, cache,",
+        no_loading_page="t",
+    ) == IdleConfig(
+        idle_timeout=5400,
+        wake_timeout=30,
+        stop_method="pause",
+        stop_timeout=1.5,
+        stop_signal="SIGINT",
+        start_endpoint="/wake",
+        depends_on=("db:service_healthy", "cache"),
+        no_loading_page=True,
+    )
+
+
+@pytest.mark.parametrize(("text", "active"), [("5m", True), ("0", False), ("-1s", False)])
+def test_only_a_positive_timeout_puts_to_sleep(text: str, active: bool) -> None:
+    assert config(idle_timeout=text).active is active
+
+
+def test_a_timeout_of_zero_switches_off_what_else_there_is() -> None:
+    found = config(idle_timeout="0", stop_method="nonsense", start_endpoint="nonsense")
+    assert (found.stop_method, found.wake_timeout) == ("nonsense", 0)
+
+
+def test_every_fault_is_told_with_its_label() -> None:
+    assert told(
+        idle_timeout="soon",
+        wake_timeout="1x",
+        stop_method="Stop",
+        stop_signal="SIGTREM",
+        stop_timeout="1 s",
+        start_endpoint="wake",
+        no_loading_page="yes",
+    ) == [
+        ("proxy.idle_timeout", "'soon': not a duration; write a number with a unit, such as 30s, 5m or 1h30m", ""),
+        ("proxy.wake_timeout", "'1x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)", ""),
+        ("proxy.stop_timeout", "'1 s': not a duration; write a number with a unit, such as 30s, 5m or 1h30m", ""),
+        ("proxy.no_loading_page", "'yes' is not a boolean", "write true or false"),
+        ("proxy.stop_method", "'Stop' is not allowed here; one of stop, pause, kill", "did you mean 'stop'?"),
+        (
+            "proxy.stop_signal",
+            f"'SIGTREM' is not allowed here; one of {', '.join(STOP_SIGNALS)}",
+            "did you mean 'SIGTERM'?",
+        ),
+        ("proxy.start_endpoint", "'wake' is neither an absolute path nor a URL", "write /wake"),
+    ]
+
+
+def test_a_start_endpoint_may_not_be_a_fragment_alone() -> None:
+    assert [label for label, _, _ in told(idle_timeout="5m", start_endpoint="#top")] == ["proxy.start_endpoint"]
+
+
+@pytest.mark.parametrize("endpoint", ["/wake", "*", "http://example.com/wake"])
+def test_a_start_endpoint_is_a_path_a_star_or_a_url(endpoint: str) -> None:
+    assert config(idle_timeout="5m", start_endpoint=endpoint).start_endpoint == endpoint
+
+
+@pytest.mark.parametrize("endpoint", ["wake", "http:", "http://[", "a/b"])
+def test_anything_else_is_refused_as_a_start_endpoint(endpoint: str) -> None:
+    assert told(idle_timeout="5m", start_endpoint=endpoint)
+
+
+def test_dependencies_of_compose_hold_where_none_are_named() -> None:
+    labels = {"proxy.idle_timeout": "5m", "com.docker.compose.depends_on": "db:service_started:true"}
+    found, _ = parse_idle(labels)
+    assert found is not None
+    assert found.depends_on == ("db:service_started:true",)

@@ -1,0 +1,72 @@
+"""Containers as an engine lists them, for tests: everything usual unless a test says otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pilotage import Built, Container, DockerProviderConfig, Route, build_routes, from_docker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ID: Final = "4b5e57f6eb2f42b9039b3d1e13929295f231749c510cbe341cd68036d9af97e2"
+LOCAL: Final = DockerProviderConfig(url="unix:///var/run/docker.sock", name="local")
+REMOTE: Final = DockerProviderConfig(url="tcp://192.168.50.10:2375", name="remote")
+ADDRESS: Final = "172.17.0.5"
+
+
+def summary(name: str = "web", labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    """One element of an engine's list: a running container at 172.17.0.5 that exposes port 80."""
+    plain: dict[str, Any] = {
+        "Id": ID,
+        "Names": [f"/{name}"],
+        "Image": "acme/web:1.0",
+        "ImageID": "sha256:0123",
+        "Created": 1_700_000_000,
+        "State": "running",
+        "Status": "Up 3 hours",
+        "Labels": dict(labels or {}),
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+        "NetworkSettings": {"Networks": {"bridge": {"IPAddress": ADDRESS}}},
+        "HostConfig": {"NetworkMode": "bridge"},
+        "Mounts": [],
+    }
+    return plain | fields
+
+
+def container(
+    name: str = "web",
+    labels: Mapping[str, str] | None = None,
+    *,
+    config: DockerProviderConfig = LOCAL,
+    **fields: Any,
+) -> Container:
+    """The same as a container."""
+    return from_docker(summary(name, labels, **fields), config)
+
+
+def built(
+    labels: Mapping[str, str] | None = None,
+    *,
+    name: str = "web",
+    config: DockerProviderConfig = LOCAL,
+    **fields: Any,
+) -> Built:
+    """What comes of such a container."""
+    return build_routes(container(name, labels, config=config, **fields))
+
+
+def routes(labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Route]:
+    """Its routes by alias."""
+    return {route.alias: route for route in built(labels, **fields).routes}
+
+
+def route(labels: Mapping[str, str] | None = None, **fields: Any) -> Route:
+    """Its only route."""
+    (only,) = built(labels, **fields).routes
+    return only
+
+
+def told(labels: Mapping[str, str] | None = None, **fields: Any) -> list[str]:
+    """Its problems as people read them."""
+    return [str(problem) for problem in built(labels, **fields).problems]
