@@ -71,7 +71,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
 
 def _unavailable(why: EngineUnavailable, *, optional: bool = False) -> NoReturn:
     if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not optional:
-        pytest.fail(str(why), pytrace=False)
+        raise pytest.fail.Exception(str(why), pytrace=False) from None
     _reasons.add(str(why))
     pytest.skip(str(why))
 

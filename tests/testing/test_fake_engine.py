@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,3 +297,10 @@ async def test_many_engines_and_many_containers_fit_into_one_process() -> None:
         await asyncio.gather(*(client.session.close() for client in clients))
     finally:
         await asyncio.gather(*(engine.close() for engine in engines))
+
+
+def test_the_example_of_the_documentation_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "testing.md").read_text()
+    code, prints = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "docs/testing.md", "exec"), {})
+    assert capsys.readouterr().out == prints
