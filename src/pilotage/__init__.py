@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         from_docker,
         is_blacklisted,
     )
+    from pilotage.discovery import Discovery, Update, discover
     from pilotage.engine.address import DockerProviderConfig, TLSFiles
     from pilotage.engine.contexts import default_engine
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
@@ -37,15 +38,18 @@ if TYPE_CHECKING:
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.route import Endpoint, Route
     from pilotage.survey import Survey, survey_all, survey_engine, update_ports
-    from pilotage.table import Table
+    from pilotage.table import Change, Table
+    from pilotage.watch import Timing
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "routes.build",
+    "Change": "table",
     "ConfigError": "errors",
     "Container": "containers",
     "ContainerImage": "containers",
+    "Discovery": "discovery",
     "DockerProviderConfig": "engine.address",
     "Endpoint": "routes.route",
     "EngineError": "errors",
@@ -62,12 +66,15 @@ _HOMES = {
     "Survey": "survey",
     "TLSFiles": "engine.address",
     "Table": "table",
+    "Timing": "watch",
+    "Update": "discovery",
     "build_routes": "routes.build",
     "build_table": "ledger",
     "clients": "engine.pool",
     "close_default_pool": "engine.pool",
     "default_engine": "engine.contexts",
     "dependencies": "containers",
+    "discover": "discovery",
     "docker_compose_project": "containers",
     "docker_compose_service": "containers",
     "from_docker": "containers",
@@ -80,9 +87,11 @@ _HOMES = {
 
 __all__ = [
     "Built",
+    "Change",
     "ConfigError",
     "Container",
     "ContainerImage",
+    "Discovery",
     "DockerProviderConfig",
     "Endpoint",
     "EngineError",
@@ -99,6 +108,8 @@ __all__ = [
     "Survey",
     "TLSFiles",
     "Table",
+    "Timing",
+    "Update",
     "__version__",
     "build_routes",
     "build_table",
@@ -106,6 +117,7 @@ __all__ = [
     "close_default_pool",
     "default_engine",
     "dependencies",
+    "discover",
     "docker_compose_project",
     "docker_compose_service",
     "from_docker",

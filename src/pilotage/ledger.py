@@ -94,6 +94,10 @@ class Ledger:
         elif name in self._engines:
             self._engines = self._engines.delete(name)
 
+    def status(self, name: str) -> EngineStatus | None:
+        """Return how an engine is, ``None`` for an unknown one."""
+        return self._engines.get(name)
+
     def settle(self) -> Settlement:
         """Decide every alias whose claims changed, and make the table of it."""
         touched, self._touched = self._touched, {}

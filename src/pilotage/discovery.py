@@ -1,0 +1,309 @@
+"""Engines and files, one live table.
+
+``async with discover(engines) as discovery`` watches every engine in a task of its own. One that is away keeps its last
+good routes, marked stale, and touches no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from pilotage.containers.reader import ContainerReader
+from pilotage.engine.pool import Pool
+from pilotage.errors import PilotageError
+from pilotage.ledger import Ledger
+from pilotage.population import Population
+from pilotage.problems import Problem
+from pilotage.routes.build import RESERVED_PORTS
+from pilotage.table import Change, EngineStatus, Table, diff
+from pilotage.watch import EngineWatcher, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Mapping
+
+    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.errors import EngineError
+    from pilotage.roster import Roster
+    from pilotage.routes.build import Built
+    from pilotage.table import ProblemKey
+
+__all__ = ["Discovery", "Subscription", "Update", "discover"]
+
+
+class Update(msgspec.Struct, frozen=True, eq=False):
+    """What changed since the last update that a subscriber was given.
+
+    Attributes:
+        old: the table it was given then; the empty table at first.
+        new: the table now.
+        changes: the differences, at least one.
+
+    """
+
+    old: Table
+    new: Table
+    changes: tuple[Change, ...]
+
+
+class Subscription:
+    """The updates of one subscriber: ``async for update in subscription``.
+
+    A slow subscriber costs nothing: it is not sent every table, but gets the newest one when it asks, with all changes
+    since its last one merged. What comes and goes in between is not seen.
+    """
+
+    def __init__(self, discovery: Discovery) -> None:
+        self._discovery = discovery
+        self._seen = Table()
+        self._aliases: dict[str, str] = {}
+        self._keys: set[ProblemKey] = set()
+        self._wanted = asyncio.Event()
+        self.offer(dict.fromkeys(discovery.table.routes, ""), set(discovery.table.faults))
+
+    def offer(self, aliases: Mapping[str, str], keys: Iterable[ProblemKey]) -> None:
+        """Note what changed. Never waits; what is remembered is bounded by what the tables hold."""
+        self._aliases.update(aliases)
+        self._keys.update(keys)
+        if len(self._aliases) > _FORGET_AT + 2 * (len(self._seen.routes) + len(self._discovery.table.routes)):
+            old, new = self._seen.routes, self._discovery.table.routes
+            self._aliases = {a: cause for a, cause in self._aliases.items() if a in old or a in new}
+        if len(self._keys) > _FORGET_AT + 2 * (len(self._seen.faults) + len(self._discovery.table.faults)):
+            faults = (self._seen.faults, self._discovery.table.faults)
+            self._keys = {key for key in self._keys if any(key in found for found in faults)}
+        self._wanted.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            old, new = self._seen, self._discovery.table
+            changes = diff(old, new, aliases=self._aliases, keys=self._keys)
+            self._seen, self._aliases, self._keys = new, {}, set()
+            if changes:
+                return Update(old, new, changes)
+
+
+_FORGET_AT: Final = 1000
+
+
+class _Engine:
+    """One watched engine: its population, and what its watcher tells, brought into the ledger."""
+
+    def __init__(self, config: DockerProviderConfig, discovery: Discovery) -> None:
+        self.config = config
+        self.name = config.name or config.url
+        self.discovery = discovery
+        reader = ContainerReader(config, agents=discovery.agents, env=discovery.env)
+        self.population = Population(reader, reserved_ports=discovery.reserved_ports)
+        self.watcher = EngineWatcher(config, self.population, self, pool=discovery.pool, timing=discovery.timing)
+        self.task: asyncio.Task[None] | None = None
+        self.listed = asyncio.Event()
+        self.tried = asyncio.Event()
+        discovery.ledger.engine(self.name, EngineStatus("pending", time.time()))
+
+    def changed(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+        for container_id, built in changes.items():
+            self.discovery.ledger.put((self.name, container_id), built, causes.get(container_id, ""))
+        self.discovery.publish()
+
+    def live(self) -> None:
+        self.discovery.ledger.engine(self.name, EngineStatus("live", time.time()))
+        self.discovery.ledger.report((self.name, ""), ())
+        self.discovery.publish()
+        self.listed.set()
+        self.tried.set()
+
+    def away(self, error: EngineError) -> None:
+        known = self.discovery.ledger.status(self.name)
+        text = f"{error.what}; {error.remedy}" if error.remedy else error.what
+        since = known.since if known is not None and known.state == "stale" else time.time()
+        self.discovery.ledger.engine(self.name, EngineStatus("stale", since, text))
+        self.discovery.ledger.report(
+            (self.name, ""), [Problem(message=error.what, hint=error.remedy, provider=self.name)]
+        )
+        self.discovery.publish()
+        self.tried.set()
+
+    def forget(self) -> None:
+        """Take everything of the engine out of the table."""
+        for container_id in list(self.population.built):
+            self.discovery.ledger.put((self.name, container_id), None, f"engine {self.name} removed")
+        self.discovery.ledger.report((self.name, ""), ())
+        self.discovery.ledger.engine(self.name, None)
+        self.discovery.publish()
+
+
+class Discovery:
+    """A live table of routes. Made by :func:`discover`; iterate it for :class:`Update` values."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        group: asyncio.TaskGroup,
+        agents: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        reserved_ports: frozenset[int] = RESERVED_PORTS,
+        timing: Timing | None = None,
+    ) -> None:
+        self.pool = pool
+        self.agents = agents
+        self.env = env
+        self.reserved_ports = reserved_ports
+        self.timing = timing
+        self.ledger = Ledger()
+        self._group = group
+        self._engines: dict[str, _Engine] = {}
+        self._subscriptions: set[Subscription] = set()
+
+    @property
+    def table(self) -> Table:
+        """The table now."""
+        return self.ledger.table
+
+    def rosters(self) -> tuple[Roster, ...]:
+        """Return each engine's containers and what came of them, in the order in which engines were added."""
+        return tuple(engine.population.roster() for engine in self._engines.values())
+
+    def watcher(self, name: str) -> EngineWatcher:
+        """Return the watcher of an engine, for its counts.
+
+        Raises:
+            PilotageError: there is no such engine.
+
+        """
+        return self._engine(name).watcher
+
+    async def ready(self, *names: str, or_away: bool = False) -> None:
+        """Wait until engines have been listed for the first time: the table is complete as far as they go.
+
+        Args:
+            names: which engines; all by default.
+            or_away: be content with those that could not be reached.
+
+        """
+        for engine in [self._engine(name) for name in names] or list(self._engines.values()):
+            await (engine.tried if or_away else engine.listed).wait()
+
+    def add(self, config: DockerProviderConfig) -> None:
+        """Begin to watch an engine.
+
+        Raises:
+            PilotageError: one of that name is being watched.
+
+        """
+        engine = _Engine(config, self)
+        if engine.name in self._engines:
+            raise PilotageError(f"an engine called {engine.name!r} is being watched already")
+        self._engines[engine.name] = engine
+        engine.task = self._group.create_task(engine.watcher.run(), name=f"watch {engine.name}")
+
+    async def remove(self, name: str) -> None:
+        """Stop watching an engine, and take its routes out of the table.
+
+        Raises:
+            PilotageError: there is no such engine.
+
+        """
+        engine = self._engine(name)
+        del self._engines[name]
+        await self._stop(engine)
+        engine.forget()
+
+    async def close(self) -> None:
+        """Stop watching; the table stays as it was."""
+        engines, self._engines = list(self._engines.values()), {}
+        for engine in engines:
+            await self._stop(engine)
+
+    async def _stop(self, engine: _Engine) -> None:
+        if engine.task is not None:
+            engine.task.cancel()
+            await asyncio.wait([engine.task])
+
+    def _engine(self, name: str) -> _Engine:
+        try:
+            return self._engines[name]
+        except KeyError:
+            known = ", ".join(self._engines) or "none"
+            raise PilotageError(f"no engine called {name!r} is being watched; there is {known}") from None
+
+    def publish(self) -> None:
+        """Settle what the ledger was told, and let subscribers know if it changed anything."""
+        before = self.ledger.table
+        settled = self.ledger.settle()
+        if settled.table is not before:
+            for subscription in self._subscriptions:
+                subscription.offer(settled.aliases, settled.keys)
+
+    def subscribe(self) -> Subscription:
+        """Return a new subscription; its first update holds everything there is."""
+        subscription = Subscription(self)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        self._subscriptions.discard(subscription)
+
+    async def __aiter__(self) -> AsyncGenerator[Update, None]:
+        subscription = self.subscribe()
+        try:
+            async for update in subscription:
+                yield update
+        finally:
+            self.unsubscribe(subscription)
+
+
+@asynccontextmanager
+async def discover(
+    engines: Iterable[DockerProviderConfig],
+    *,
+    pool: Pool | None = None,
+    agents: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    timing: Timing | None = None,
+) -> AsyncGenerator[Discovery, None]:
+    """Watch engines, and keep one table of their routes true.
+
+    Args:
+        engines: what to watch; names must differ.
+        pool: whose connections are used; one of its own by default, closed at the end.
+        agents: address (``host:port``) -> name of every known agent.
+        env: environment variables; ``DOCKER_HOST`` alone matters (LABELS II.3.5).
+        reserved_ports: ports of this host that belong to the proxy.
+        timing: how patient the watchers are.
+
+    Raises:
+        PilotageError: two engines have one name.
+
+    """
+    own = Pool() if pool is None else None
+    try:
+        async with asyncio.TaskGroup() as group:
+            discovery = Discovery(
+                pool=pool or own or Pool(),
+                group=group,
+                agents=agents,
+                env=env,
+                reserved_ports=reserved_ports,
+                timing=timing,
+            )
+            try:
+                for config in engines:
+                    discovery.add(config)
+                yield discovery
+            finally:
+                await discovery.close()
+    finally:
+        if own is not None:
+            await own.close()
