@@ -248,6 +248,8 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
         return msgspec.structs.replace(container, public_port_mapping=public, ports_unknown=unknown)
     settings = answer.NetworkSettings
     bound = ports_from_inspect((settings and settings.Ports) or {})
+    if not exposed and not bound:
+        return container
     ports = map_ports([*exposed, *bound])
     return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
 
