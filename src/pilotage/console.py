@@ -67,10 +67,10 @@ class Out:
         first.rstrip()
         self.line(Text(lead) + first)
         rest = text[len(first.plain) :]
-        for line in rest[len(rest.plain) - len(rest.plain.lstrip()) :].wrap(
-            self.console, max(self.width - len(hang), 20)
-        ):
-            self.line(Text(hang) + line)
+        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+        if rest.plain:
+            for line in rest.wrap(self.console, max(self.width - len(hang), 20)):
+                self.line(Text(hang) + line)
 
 
 def clean(text: str) -> str:

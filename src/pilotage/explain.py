@@ -13,7 +13,7 @@ import msgspec
 from pilotage.documents import Marked, bare
 from pilotage.labels import read_labels
 from pilotage.problems import Problem, shorten
-from pilotage.reasons import Fact, Written, container_facts, remedy, span
+from pilotage.reasons import Fact, Written, container_facts, has_alias, remedy, span
 from pilotage.redact import holds_secret
 from pilotage.routes.infer import Reasons, infer
 from pilotage.routes.schema import ROUTE
@@ -175,7 +175,7 @@ class _Teller:
         why = Reasons()
         infer(route.alias, container, route.settings, why)
         winner = self.table.routes.get(route.alias, route)
-        has_it = route.container_id in {winner.container_id, *(e.container_id for e in winner.endpoints)}
+        has_it = has_alias(route, winner)
         reason, change = route.excluded_reason, remedy(container, route, why.port)
         if not reason and not has_it:
             reason = f"the alias belongs to container {_whose(winner, route)}, which is older"
@@ -200,7 +200,7 @@ class _Teller:
             names = ", ".join(endpoint.container for endpoint in winner.endpoints)
             yield f"replicas of one compose service share it: {names}"
         for other in self._claims(route.alias):
-            if other.container_id in {route.container_id, winner.container_id, *members} or other.excluded:
+            if other.excluded or has_alias(other, winner):
                 continue
             yield f"{_whose(other, route)} wants this alias too; it is newer and waits"
         link = route.settings.load_balance.link

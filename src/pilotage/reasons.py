@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pilotage.problems import Problem
     from pilotage.routes.route import Route
 
-__all__ = ["Fact", "Written", "container_facts", "label_for", "remedy", "span"]
+__all__ = ["Fact", "Written", "container_facts", "has_alias", "label_for", "remedy", "span"]
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -199,6 +199,21 @@ def _idle_values(config: IdleConfig) -> Iterator[tuple[str, str]]:
     yield "stop_signal", config.stop_signal
     yield "start_endpoint", config.start_endpoint
     yield "no_loading_page", "true" if config.no_loading_page else ""
+
+
+# ---- who has an alias ----------------------------------------------------------------------------------------------
+
+
+def has_alias(route: Route, winner: Route) -> bool:
+    """Tell whether a container's route is the one that its alias stands for, or a replica of it.
+
+    Args:
+        route: what one container wants.
+        winner: what the table has for the alias.
+
+    """
+    members = {winner.container_id, *(endpoint.container_id for endpoint in winner.endpoints)}
+    return route.provider == winner.provider and route.container_id in members
 
 
 # ---- exclusion -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from pilotage.console import clean, count, print_table
+from pilotage.reasons import has_alias
 from pilotage.routes.route import Excluded
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ def _outcome(route: Route, view: View) -> Cell:
     if route.excluded:
         return verdict(route)
     winner = view.table.routes[route.alias]
-    if route.container_id not in {winner.container_id, *(endpoint.container_id for endpoint in winner.endpoints)}:
-        return f"waits: container {winner.container} has this alias", "red"
+    if not has_alias(route, winner):
+        elsewhere = f"{winner.provider}/" if winner.provider != route.provider else ""
+        return f"waits: container {elsewhere}{winner.container} has this alias", "red"
     text, style = verdict(route)
     return (route.target or text, "" if text == "ready" else style)
 
