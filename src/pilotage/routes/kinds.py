@@ -272,13 +272,14 @@ class Host(Kind):
         text = text.strip().lower()
         if not text:
             return UNSET
-        plain = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
-        if _HOST.fullmatch(plain):
-            return plain
-        try:
-            return str(ipaddress.IPv6Address(plain))
-        except ValueError:
-            return self.wrong(value, to, "write the name or the address alone, without scheme, port or path")
+        if _HOST.fullmatch(text):
+            return text
+        if "%" not in text:
+            try:
+                return str(ipaddress.IPv6Address(text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text))
+            except ValueError:
+                pass
+        return self.wrong(value, to, "write the name or the address alone, without scheme, port or path")
 
 
 class Path(Text):
