@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pilotage import Endpoint, Route
+from pilotage.routes.route import bracketed, route_json
+from pilotage.routes.schema import RouteSettings
+from pilotage.routes.special import PortPair
+from tests.support.summaries import ADDRESS, ID, route
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({"host": "10.0.0.5", "port": PortPair(0, 80)}, "http://10.0.0.5:80"),
+        ({"host": "fd00::5", "port": PortPair(0, 80)}, "http://[fd00::5]:80"),
+        ({"scheme": "tcp", "host": "10.0.0.5", "port": PortPair(1, 2)}, "tcp4://10.0.0.5:2"),
+        ({"scheme": "udp", "host": "fd00::5", "port": PortPair(1, 2)}, "udp6://[fd00::5]:2"),
+        ({"scheme": "tcp", "host": "db.internal", "port": PortPair(1, 2)}, "tcp://db.internal:2"),
+        ({"scheme": "tcp", "host": "10.0.0.5", "port": PortPair(1, 2), "excluded": True}, "tcp://10.0.0.5:2"),
+        ({"host": ""}, None),
+        ({"scheme": "fileserver", "settings": RouteSettings(root="/srv/www")}, "file:///srv/www"),
+    ],
+)
+def test_the_target_is_a_url(fields: dict[str, Any], target: str | None) -> None:
+    assert Route(alias="a", **fields).target == target
+
+
+@pytest.mark.parametrize(
+    ("fields", "listen"),
+    [
+        ({}, None),
+        ({"bind": "10.0.0.1"}, "https://10.0.0.1:0"),
+        ({"port": PortPair(8443, 80)}, "https://:8443"),
+        ({"scheme": "tcp", "bind": "0.0.0.0", "port": PortPair(22, 22)}, "tcp4://0.0.0.0:22"),
+        ({"scheme": "udp", "bind": "::1", "port": PortPair(53, 53)}, "udp6://[::1]:53"),
+        ({"scheme": "tcp", "bind": "0.0.0.0", "port": PortPair(22, 22), "excluded": True}, None),
+    ],
+)
+def test_where_the_proxy_listens_is_a_url_or_nothing_for_the_shared_listeners(
+    fields: dict[str, Any], listen: str | None
+) -> None:
+    assert Route(alias="a", **fields).listen == listen
+
+
+def test_streams_are_tcp_and_udp() -> None:
+    assert [
+        s for s in ("http", "https", "h2c", "tcp", "udp", "fileserver") if Route(alias="a", scheme=s).is_stream
+    ] == [
+        "tcp",
+        "udp",
+    ]
+
+
+def test_an_endpoint_has_an_address() -> None:
+    assert [Endpoint(host, 80).address for host in ("10.0.0.5", "fd00::5")] == ["10.0.0.5:80", "[fd00::5]:80"]
+    assert bracketed("name") == "name"
+
+
+def test_a_route_is_plain_data_with_what_labels_set_under_canonical_names() -> None:
+    labels = {"proxy.web.NoTLSVerify": "true", "proxy.web.hold": "5s", "proxy.web.scheme": "https"}
+    found = route_json(route(labels))
+    assert found == json.loads(json.dumps(found))
+    assert found == {
+        "alias": "web",
+        "provider": "local",
+        "container": "web",
+        "scheme": "https",
+        "host": ADDRESS,
+        "port": {"listening": 0, "proxy": 80},
+        "listen": None,
+        "target": f"https://{ADDRESS}:80",
+        "endpoints": [{"container": "web", "host": ADDRESS, "port": 80, "state": "ready"}],
+        "excluded": False,
+        "excluded_reason": "",
+        "health_check": True,
+        "idle_watcher": False,
+        "hold_s": 5.0,
+        "no_tls_verify": True,
+    }
+
+
+def test_the_bind_of_a_stream_shows() -> None:
+    assert route_json(route({"proxy.web.port": "22:22"}))["bind"] == "0.0.0.0"
+
+
+def test_a_route_remembers_whose_it_is() -> None:
+    found = route()
+    assert (found.provider, found.container, found.container_id, found.created) == ("local", "web", ID, 1_700_000_000)

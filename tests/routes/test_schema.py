@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.documents import Marked, parse_yaml
+from pilotage.routes.kinds import Reading
+from pilotage.routes.schema import (
+    PROTECTIVE,
+    ROUTE,
+    UNSUPPORTED,
+    AccessLog,
+    HealthCheck,
+    Homepage,
+    LoadBalance,
+    RouteSettings,
+    StructKind,
+    fold,
+)
+from pilotage.routes.special import PortPair
+
+STRUCTS = [RouteSettings, HealthCheck, LoadBalance, Homepage, AccessLog]
+
+
+def read(text: str) -> tuple[dict[str, Any], Reading]:
+    document = parse_yaml(text, "proxy.web")
+    assert document is not None
+    to = Reading()
+    return ROUTE.read_fields(document.value, to), to
+
+
+def told(to: Reading) -> list[tuple[str, int, int, str, str]]:
+    return [(p.path, p.line, p.column, p.message, p.hint) for p in to.problems]
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
+def test_every_field_has_a_meaning_and_a_default_of_its_own_type(struct: type[msgspec.Struct]) -> None:
+    kind = StructKind(struct)
+    assert list(kind.fields) == list(struct.__struct_fields__)
+    for name, field in kind.fields.items():
+        assert field.meaning.endswith("."), name
+        assert fold(name) not in UNSUPPORTED, name
+    assert struct() == struct()
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
+def test_no_two_fields_are_spelt_alike(struct: type[msgspec.Struct]) -> None:
+    spellings = [fold(s) for name, field in StructKind(struct).fields.items() for s in (name, *field.spellings)]
+    assert len(spellings) == len(set(spellings))
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
+def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> None:
+    for name, field in StructKind(struct).fields.items():
+        if field.example:
+            to = Reading(path=name)
+            found = field.kind.read(Marked(field.example, "label"), to)
+            assert to.problems == [], name
+            assert found is not msgspec.UNSET, name
+
+
+def test_what_protects_is_known() -> None:
+    assert {"bind", "inbound_mtls_profile", "middlewares", "rule_file", "rules"} == PROTECTIVE
+
+
+def test_spellings_lead_to_one_field() -> None:
+    for key in ("no_tls_verify", "NoTLSVerify", "notlsverify", "NO_TLS_VERIFY"):
+        assert ROUTE.canonical(key) == "no_tls_verify"
+        assert ROUTE.child(key)[0] == "no_tls_verify"
+    assert StructKind(HealthCheck).canonical("disabled") == "disable"
+    assert ROUTE.canonical("no-tls-verify") is None
+    assert ROUTE.child("Bogus") == ("Bogus", None, False)
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_fields_are_read_at_any_depth() -> None:
+    found, to = read(
+        """
+        scheme: https
+        port: 2222:22
+        healthcheck: {disabled: true, interval: 10, path: /up}
+        load_balance: {link: shop, weight: '3', sticky_max_age: 2h}
+        homepage: {desc: text, widget: {A: 1}}
+        access_log:
+          stdout: true
+          keep: 7 days
+          fields: {header: {default: keep}}
+          filters: {status_codes: {values: [404, 500-599]}}
+        """
+    )
+    assert told(to) == []
+    assert found["port"] == PortPair(2222, 22)
+    assert found["healthcheck"] == HealthCheck(disable=True, interval=10.0, path="/up")
+    assert found["load_balance"] == LoadBalance(link="shop", weight=3, sticky_max_age=7200.0)
+    assert found["homepage"] == Homepage(description="text", widget_config={"A": 1})
+    log = found["access_log"]
+    assert (log.stdout, log.retention, log.fields.headers.default) == (True, {"days": 7}, "keep")
+    assert log.filters.status_codes.values == ("404", "500-599")
+
+
+def test_every_fault_is_told_with_its_path_and_place() -> None:
+    found, to = read(
+        "port: 80\nbogus: 1\nhealthcheck:\n  pth: /x\n  interval: 5x\nscheme: ftp\nmax_conns_per_host: many\n"
+    )
+    assert found["port"] == PortPair(0, 80)
+    assert found["healthcheck"] == HealthCheck()
+    assert told(to) == [
+        ("bogus", 2, 1, "unknown field", ""),
+        ("healthcheck.pth", 4, 3, "unknown field", "did you mean 'path'?"),
+        ("healthcheck.interval", 5, 13, "'5x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)", ""),
+        ("scheme", 6, 9, "'ftp' is not one of http, https, h2c, tcp, udp, fileserver", ""),
+        ("max_conns_per_host", 7, 21, "'many' is not a whole number", ""),
+    ]
+    assert not to.fatal
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("sheme: x", "did you mean 'scheme'?"), ("shceme: x", "did you mean 'scheme'?"), ("colour: x", "")],
+)
+def test_an_unknown_field_is_told_with_the_nearest_known_one(text: str, hint: str) -> None:
+    _, to = read(text)
+    assert [problem.hint for problem in to.problems] == [hint]
+
+
+def test_every_label_below_an_unknown_field_is_told() -> None:
+    value = Marked({"a": Marked("1", "proxy.web.bogus.a"), "b": Marked("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a")
+    to = Reading()
+    ROUTE.read_fields({"bogus": value}, to)
+    assert [(p.label, p.path, p.message) for p in to.problems] == [
+        ("proxy.web.bogus.a", "bogus", "unknown field"),
+        ("proxy.web.bogus.b", "bogus", "unknown field"),
+    ]
+
+
+def test_an_empty_field_name_is_told() -> None:
+    _, to = read("'': 1")
+    assert told(to) == [("", 1, 1, "empty field name", "write proxy.<alias>.<field>")]
+
+
+@pytest.mark.parametrize(
+    ("text", "fatal"),
+    [
+        ("bind: eth0", True),
+        ("middlewares: {nope: {}}", True),
+        ("middlewares: [a]", True),
+        ("rules: 5", True),
+        ("rule_file: [a]", True),
+        ("inbound_mtls_profile: {}", True),
+        ("midlewares: {cidr_whitelist: {allow: 10.0.0.1}}", True),
+        ("rule: x", True),
+        ("bnid: 127.0.0.1", True),
+        ("ssl_protocols: [SSLv3]", True),
+        ("agent: node9", True),
+        ("scheme: ftp", False),
+        ("sheme: http", False),
+        ("proxmox: {}", False),
+        ("healthcheck: {midlewares: 1}", False),
+    ],
+)
+def test_a_fault_of_what_protects_takes_the_route_out_of_service(text: str, fatal: bool) -> None:
+    _, to = read(text)
+    assert len(to.problems) == 1
+    assert to.fatal is fatal
+
+
+@pytest.mark.parametrize("key", ["idlewatcher", "path_patterns", "proxmox"])
+def test_what_only_the_reference_has_is_told_as_such(key: str) -> None:
+    _, to = read(f"{key}: {{}}")
+    ((path, _, _, message, hint),) = told(to)
+    assert (path, hint) == (key, "remove it")
+    assert "known to GoDoxy, not supported by pilotage" in message
+
+
+def test_an_access_log_needs_somewhere_to_go() -> None:
+    found, to = read("access_log: {format: json}")
+    assert "access_log" not in found
+    assert [message for *_, message, _ in told(to)] == ["path or stdout is required"]
+
+
+def test_null_leaves_a_field_as_it_is() -> None:
+    found, to = read("scheme:\nhealthcheck: ~\nmiddlewares: null\n")
+    assert (found, told(to)) == ({}, [])
+
+
+# ---- health checks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "failures"),
+    [
+        (HealthCheck(), 3),
+        (HealthCheck(interval=60), 1),
+        (HealthCheck(interval=1), 15),
+        (HealthCheck(retries=0), 3),
+        (HealthCheck(retries=-1), 1),
+        (HealthCheck(retries=7), 7),
+    ],
+)
+def test_a_target_is_down_after_what_fits_in_fifteen_seconds_unless_told(check: HealthCheck, failures: int) -> None:
+    assert check.failures == failures
+
+
+# ---- for machines ---------------------------------------------------------------------------------------------------
+
+
+def test_times_are_written_with_their_unit_and_nothing_as_nothing() -> None:
+    assert ROUTE.fields["healthcheck"].kind.dump("healthcheck", HealthCheck(interval=10)) == (
+        "healthcheck",
+        {"disable": False, "path": "/", "use_get": False, "interval_s": 10, "timeout_s": 5.0, "retries": 1},
+    )
+    _, log = ROUTE.fields["access_log"].kind.dump("access_log", AccessLog(stdout=True))
+    assert (log["retention"], "rotate_interval_s" in log) == ({"days": 30}, False)
+
+
+def test_whatever_the_settings_they_can_be_written_as_json() -> None:
+    found, _ = read("healthcheck: {interval: 0, timeout: 0, retries: 0}\naccess_log: {path: /x, rotate_interval: 0}")
+    for name, value in found.items():
+        msgspec.json.encode(ROUTE.fields[name].kind.dump(name, value))
