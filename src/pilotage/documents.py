@@ -57,12 +57,9 @@ def go_bool(text: str) -> bool | None:
     return False if text in FALSE else None
 
 
-_SEPARATORS = re.compile(r"[,\s]+")
-
-
 def comma_list(text: str) -> list[str]:
     """Split on commas and on any white space, and drop empty pieces (II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
-    return [piece for piece in _SEPARATORS.split(text) if piece]
+    return text.replace(",", " ").split()
 
 
 _UNITS: Final[Mapping[str, int]] = {

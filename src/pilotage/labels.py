@@ -22,7 +22,16 @@ from pilotage.problems import Problem, edit_distance, nearest, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "Fault", "LabelTree", "Overridden", "Spelling", "read_labels"]
+__all__ = [
+    "CONTAINER_LABELS",
+    "SHORTCUTS",
+    "Fault",
+    "LabelTree",
+    "Overridden",
+    "Spelling",
+    "label_shape",
+    "read_labels",
+]
 
 Fields = dict[str, Marked]
 
@@ -165,21 +174,47 @@ def _split_key(key: str) -> tuple[str, tuple[str, ...]]:
 
 _fine_keys: set[str] = set()
 _MOST_FINE_KEYS: Final = 50_000
+_LONG: Final = 500  # longer keys and values are not worth remembering
+_SIGNS: Final = ("*", "#", "$")
 _NAMESPACE: Final = re.compile(r"[^.\-_/:]*-?")
 
 
 def _warn_of_near_namespaces(labels: Mapping[str, str], problems: list[Problem]) -> None:
     """Report keys that look like a mistyped ``proxy.``: ``prxy.``, ``proxy-``, ``porxy.`` (decision 28)."""
-    if labels.keys() <= _fine_keys:  # one look-up for each label, in C: this runs for every container
-        return
     if len(_fine_keys) > _MOST_FINE_KEYS:
         _fine_keys.clear()
     for key in sorted(labels.keys() - _fine_keys):
-        fault = _namespace_fault(key)
+        fault = None if key.startswith("proxy.") else _namespace_fault(key)
         if fault:
             problems.append(fault)
-        else:
+        elif not key.startswith("proxy.") and len(key) < _LONG:
             _fine_keys.add(key)
+
+
+def label_shape(labels: Mapping[str, str], aliases: Sequence[str]) -> tuple[int, frozenset[tuple[str, ...]]] | None:
+    """Return what the labels of a container say, whatever its aliases are called.
+
+    Containers of one shape have the same settings, alias for alias, and in a fleet most have one of a few shapes: so
+    what was read once need not be read again. ``None`` when there may be something to say about the labels themselves,
+    or an alias that is not listed.
+    """
+    said = set()
+    for key in labels.keys() - _fine_keys:  # in C: this runs for every label of every container
+        if not key.startswith("proxy."):
+            return None
+        alias, _, _ = key[6:].partition(".")
+        path, value = key[6 + len(alias) :], labels[key]
+        if len(value) > _LONG:
+            return None
+        if alias in aliases and (path or alias not in SHORTCUTS):
+            said.add((str(aliases.index(alias)), path, value))
+        elif alias[:1] in _SIGNS or (not path and alias in SHORTCUTS):
+            said.add((alias, path, value))
+        else:
+            return None
+    if len(aliases) > 1 and len(set(aliases)) < len(aliases):
+        return None
+    return len(aliases), frozenset(said)
 
 
 def _namespace_fault(key: str) -> Problem | None:

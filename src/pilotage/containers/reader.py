@@ -30,6 +30,7 @@ __all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "
 NAMESPACE: Final = "proxy."
 CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
 _AGENT: Final = "agent://"
+_YES: Final = ("True", "true")  # Compose 1 and 2 both write True
 _IDLE_OFF: Final = "proxy.idle_timeout"
 _SUMMARY: Final = msgspec.json.Decoder(Summary)
 # Of another shape, not JSON at all, not UTF-8, nested a thousand levels deep.
@@ -101,8 +102,9 @@ class ContainerReader:
         excluded = False
         idle = None
         if own:
-            rest = {key: value for key, value in labels.items() if key not in CONSUMED}
-            aliases = tuple(alias.lower() for alias in comma_list(labels.get("proxy.aliases", "")))
+            if not CONSUMED.isdisjoint(own):
+                rest = {key: value for key, value in labels.items() if key not in CONSUMED}
+                aliases = tuple(comma_list(labels.get("proxy.aliases", "").lower()))
             network = labels.get("proxy.network", "")
             if "proxy.exclude" in labels:
                 excluded = _excluded(labels["proxy.exclude"], problems)
@@ -130,7 +132,10 @@ class ContainerReader:
         host_config = summary.HostConfig
         mode = host_config.NetworkMode if host_config is not None else ""
         ports = map_ports(summary.Ports)
-        where = {"provider": self.config.name, "container": name}
+        if errors or problems:
+            where = {"provider": self.config.name, "container": name}
+            errors = [problem.at(**where) for problem in errors]
+            problems = [problem.at(**where) for problem in problems]
         return Container(
             docker_cfg=self.config,
             container_id=summary.Id,
@@ -146,7 +151,7 @@ class ContainerReader:
             actual_labels=labels,
             is_explicit=bool(own),
             is_excluded=excluded,
-            is_oneoff=labels.get(ONEOFF, "").lower() == "true" and labels.get("proxy.exclude") not in FALSE,
+            is_oneoff=labels.get(ONEOFF) in _YES and labels.get("proxy.exclude") not in FALSE,
             network_mode=mode,
             is_host_network_mode=mode == "host" or (host_config is None and "host" in networks),
             network=network,
@@ -158,8 +163,8 @@ class ContainerReader:
             mounts=tuple(summary.Mounts or ()),
             agent=self.agent,
             idlewatcher_config=idle,
-            errors=tuple(problem.at(**where) for problem in errors) if errors else (),
-            problems=tuple(problem.at(**where) for problem in problems) if problems else (),
+            errors=tuple(errors),
+            problems=tuple(problems),
         )
 
 

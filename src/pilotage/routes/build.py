@@ -13,7 +13,8 @@ import msgspec
 
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
-from pilotage.labels import Fault, LabelTree, read_labels
+from pilotage.documents import Marked
+from pilotage.labels import Fault, LabelTree, label_shape, read_labels
 from pilotage.problems import Problem, nearest
 from pilotage.routes.infer import infer
 from pilotage.routes.kinds import Reading
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.documents import Marked
     from pilotage.routes.infer import Target
 
 __all__ = ["RESERVED_PORTS", "Built", "build_routes"]
@@ -77,18 +77,66 @@ def build_routes(
             explicit_only = (container.agent or container.provider).endswith("!")
         if explicit_only:
             return NOTHING
-    tree = read_labels(container.labels, container.aliases, ROUTE)
-    where = {"provider": container.provider, "container": container.container_name}
-    if tree.problems:
+    shape = label_shape(container.labels, container.aliases)
+    asked = _plans.get(shape) if shape is not None else None
+    aliases: Iterable[str] = container.aliases
+    if asked is None:
+        tree = read_labels(container.labels, container.aliases, ROUTE)
+        where = {"provider": container.provider, "container": container.container_name}
         problems += [problem.at(**where) for problem in tree.problems]
-    if tree.fields.keys() - container.aliases:
-        _find_forgotten_aliases(tree, container.aliases)
+        if tree.fields.keys() - container.aliases:
+            _find_forgotten_aliases(tree, container.aliases)
+        aliases = tree.fields
+        asked = [_read(tree, alias) for alias in aliases]
+        if shape is not None and not tree.problems and all(each.is_plain for each in asked):
+            _remember(shape, asked)
     routes = []
-    for alias, fields in tree.fields.items():
-        route = _build(container, alias, fields, tree, reserved_ports)
+    for alias, each in zip(aliases, asked, strict=True):
+        route = _build(container, alias, each, reserved_ports)
         routes.append(route)
         problems += route.problems
     return Built(tuple(routes), tuple(_once(problems)) if problems else ())
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What the labels ask of one alias.
+
+    Attributes:
+        reading: what was wrong with it; ``None`` if nothing.
+        fields: the values as they were written, for what can only be judged with the target at hand.
+        is_plain: nothing was wrong, and nothing is left to be judged.
+
+    """
+
+    settings: RouteSettings
+    labelled: tuple[str, ...] = ()
+    reading: Reading | None = None
+    fields: dict[str, Marked] = {}
+    is_plain: bool = False
+
+
+_UNASKED: Final = _Asked(RouteSettings(), is_plain=True)
+
+
+def _read(tree: LabelTree, alias: str) -> _Asked:
+    """Read what a tree of labels asks of one alias."""
+    fields, faults = tree.fields[alias], tree.faults.get(alias, ())
+    if not fields and not faults:
+        return _UNASKED
+    settings, labelled, reading = read_settings(fields, faults)
+    judged_later = settings.healthcheck.disable or settings.relay_proxy_protocol_header or settings.tls_termination
+    is_plain = not (reading.problems or reading.fatal or judged_later or settings.scheme == "fileserver")
+    return _Asked(settings, labelled, reading, fields, is_plain)
+
+
+_plans: dict[tuple[int, frozenset[tuple[str, ...]]], list[_Asked]] = {}
+_MOST_PLANS: Final = 4096
+
+
+def _remember(shape: tuple[int, frozenset[tuple[str, ...]]], asked: list[_Asked]) -> None:
+    if len(_plans) >= _MOST_PLANS:
+        _plans.clear()
+    _plans[shape] = [_Asked(each.settings, each.labelled, is_plain=True) for each in asked]
 
 
 def _find_forgotten_aliases(tree: LabelTree, listed: Sequence[str]) -> None:
@@ -163,14 +211,8 @@ def _check(settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> N
     to.path = ""
 
 
-def _build(
-    container: Container, alias: str, fields: dict[str, Marked], tree: LabelTree, reserved_ports: frozenset[int]
-) -> Route:
-    faults = tree.faults.get(alias, ())
-    if fields or faults:
-        settings, labelled, reading = read_settings(fields, faults)
-    else:
-        settings, labelled, reading = _DEFAULT, (), None
+def _build(container: Container, alias: str, asked: _Asked, reserved_ports: frozenset[int]) -> Route:
+    settings, reading, fields = asked.settings, asked.reading, asked.fields
     target = infer(alias, container, settings)
     found = None
     if reading is not None:
@@ -180,7 +222,6 @@ def _build(
     own = None if reason else _reserved(target, container, reserved_ports)
     if own:
         found = [*(found or ()), own]
-    where = {"provider": container.provider, "container": container.container_name, "route": alias}
     fatal = own is not None or (reading is not None and reading.fatal)
     health = settings.healthcheck
     if health.disable and not container.docker_health and (settings.load_balance.link or container.idles):
@@ -202,6 +243,9 @@ def _build(
         message = f"no port is known for it: {container.ports_unknown}"
         unknown = Problem(message=message, severity="warning", hint=f"set the label proxy.{alias}.port")
         found = [*(found or ()), unknown]
+    if found:
+        where = {"provider": container.provider, "container": container.container_name, "route": alias}
+        found = [problem.at(**where) for problem in found]
     labels = container.actual_labels
     service = labels.get(SERVICE)
     bind = settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
@@ -234,8 +278,8 @@ def _build(
         health_check=not reason and _is_probed(container, settings),
         idle_watcher=container.idles,
         settings=settings,
-        labelled=labelled,
-        problems=tuple(problem.at(**where) for problem in found) if found else (),
+        labelled=asked.labelled,
+        problems=tuple(found or ()),
     )
 
 

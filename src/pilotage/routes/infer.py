@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Reasons", "Target", "infer"]
 
 _HTTPS: Final = 443
+_PREFERRED: Final = f"first of {', '.join(map(str, PREFERRED_PORTS))} that is exposed"
 _THOUSAND: Final = 1000
 
 
@@ -61,9 +62,8 @@ def infer(alias: str, container: Container, asked: RouteSettings, why: Reasons |
     if not port:
         ports = container.public_port_mapping if container.is_host_network_mode else container.private_port_mapping
         port, port_why = preferred_port(ports)
-    if not scheme and any(
-        entry.PrivatePort == port and entry.Type == "udp" for entry in container.public_port_mapping.values()
-    ):
+    published = container.public_port_mapping
+    if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
         scheme, scheme_why = "udp", f"port {port} is published for UDP"
     translated, how = _translate(port, host, container)
     if how:
@@ -99,7 +99,7 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
         return 0, "no port is exposed"
     for port in PREFERRED_PORTS:
         if port in ports:
-            return port, "the only port" if len(ports) == 1 else f"first of {_numbers(PREFERRED_PORTS)} that is exposed"
+            return port, "the only port" if len(ports) == 1 else _PREFERRED
     chosen = min(ports, key=lambda port: ports[port].PrivatePort)
     return chosen, "the only port" if len(ports) == 1 else "the lowest that is exposed"
 
@@ -125,7 +125,3 @@ def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
         if entry is not None:
             return entry.PrivatePort, f"{port} is where the host publishes container port {entry.PrivatePort}"
     return port, ""
-
-
-def _numbers(ports: tuple[int, ...]) -> str:
-    return ", ".join(map(str, ports))
