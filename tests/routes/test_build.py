@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage import DockerProviderConfig, Problem, build_routes, from_docker
+from pilotage.containers.reader import with_inspection
+from pilotage.engine.wire import HostConfig, Inspect
+from pilotage.routes.route import Excluded
+from pilotage.routes.schema import PROTECTIVE
+from pilotage.routes.special import PortPair
+from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, route, routes, summary, told
+
+MANUAL = {"proxy.exclude": "true"}
+IDLE = {"proxy.idle_timeout": "5m"}
+ONEOFF = {"com.docker.compose.oneoff": "True"}
+
+
+def problems(labels: dict[str, str], **fields: Any) -> list[Problem]:
+    return list(built(labels, **fields).problems)
+
+
+# ---- which routes ---------------------------------------------------------------------------------------------------
+
+
+def test_every_alias_gets_a_route_whether_a_label_mentions_it_or_not() -> None:
+    found = routes({"proxy.aliases": "a, B, a", "proxy.b.port": "81", "proxy.c.port": "82"})
+    assert {alias: found[alias].port.proxy for alias in found} == {"a": 80, "b": 81, "c": 82}
+
+
+def test_a_container_without_a_name_is_passed_over() -> None:
+    assert built({"proxy.web.port": "80"}, Names=None) == built(Names=[])
+    assert built(Names=[]).routes == ()
+
+
+def test_errors_of_a_container_are_told_and_it_gets_no_routes() -> None:
+    found = built({"proxy.network": "nope", "proxy.web.bogus": "1"})
+    assert found.routes == ()
+    assert [problem.label for problem in found.problems] == ["proxy.network"]
+
+
+@pytest.mark.parametrize(
+    ("name", "explicit_only", "count"),
+    [("local", None, 1), ("local!", None, 0), ("local!", False, 1), ("local", True, 0)],
+)
+def test_explicit_only_engines_pass_over_containers_without_labels_of_ours(
+    name: str, explicit_only: bool | None, count: int
+) -> None:
+    config = DockerProviderConfig(url="unix:///var/run/docker.sock", name=name)
+    assert len(build_routes(container(config=config), explicit_only=explicit_only).routes) == count
+    explicit = container(labels={"proxy.exclude": "false"}, config=config)
+    assert len(build_routes(explicit, explicit_only=explicit_only).routes) == 1
+
+
+def test_an_agents_own_name_makes_it_explicit_only() -> None:
+    config = DockerProviderConfig(url="agent://10.0.0.9:8890", name="node")
+    for agent, count in (("node", 1), ("node!", 0)):
+        found = from_docker(summary(), config, agents={"10.0.0.9:8890": agent})
+        assert len(build_routes(found).routes) == count
+
+
+def test_a_route_has_what_labels_ask_and_an_endpoint() -> None:
+    found = route({"proxy.web.scheme": "https", "proxy.web.port": "8443", "proxy.web.hold": "5s"})
+    assert (found.scheme, found.host, found.port) == ("https", ADDRESS, PortPair(0, 8443))
+    assert (found.settings.hold, found.labelled) == (5.0, ("hold", "port", "scheme"))
+    (endpoint,) = found.endpoints
+    assert (endpoint.host, endpoint.port, endpoint.container, endpoint.container_id) == (ADDRESS, 8443, "web", ID)
+    assert (found.excluded, found.excluded_reason, found.health_check, found.problems) == (False, "", True, ())
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("Up", "ready"), ("Up (healthy)", "ready"), ("Up (unhealthy)", "unhealthy"), ("Up (health: starting)", "waiting")],
+)
+def test_an_endpoint_is_as_healthy_as_the_engine_says(status: str, state: str) -> None:
+    assert [endpoint.state for endpoint in route(Status=status).endpoints] == [state]
+
+
+def test_replicas_are_known_by_engine_project_and_service() -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+    assert route(labels).service == ("local", "shop", "web")
+    assert route().service == ()
+
+
+def test_streams_listen_on_all_addresses_unless_told() -> None:
+    assert route({"proxy.web.port": "22:22"}).bind == "0.0.0.0"
+    assert route({"proxy.web.port": "22:22", "proxy.web.bind": "::1"}).bind == "::1"
+    assert route().bind == ""
+
+
+def test_a_file_server_needs_no_endpoint() -> None:
+    found = route({"proxy.web.scheme": "fileserver", "proxy.web.root": "/srv/www"}, Ports=[])
+    assert (found.excluded, found.endpoints, found.target) == (False, (), "file:///srv/www")
+
+
+# ---- why not --------------------------------------------------------------------------------------------------------
+
+STOPPED = {"State": "exited", "Status": "Exited (0) 2 hours ago"}
+POSTGRES = {"Image": "postgres"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "reason"),
+    [
+        ({}, {}, ""),
+        (MANUAL, {}, Excluded.MANUAL),
+        ({"proxy.exclude": "yes"}, {}, Excluded.MANUAL),
+        (ONEOFF, {}, Excluded.ONEOFF),
+        (ONEOFF | {"proxy.exclude": "false"}, {}, ""),
+        ({}, STOPPED, Excluded.NOT_RUNNING),
+        ({"proxy.web.port": "80"}, STOPPED, Excluded.NOT_RUNNING),
+        ({}, {"State": "paused"}, Excluded.NOT_RUNNING),
+        ({}, {"State": "restarting"}, Excluded.NOT_RUNNING),
+        (IDLE, STOPPED, ""),
+        (IDLE, STOPPED | {"Ports": []}, ""),
+        ({}, {"Ports": []}, Excluded.NO_PORT),
+        (IDLE, {"Ports": []}, Excluded.NO_PORT),
+        ({}, {"config": REMOTE}, Excluded.NO_PORT),
+        ({"proxy.web.port": "0"}, {"Ports": []}, Excluded.NO_PORT),
+        ({}, POSTGRES, Excluded.BLACKLISTED),
+        ({"proxy.exclude": "false"}, POSTGRES, ""),
+        ({}, {"name": "buildx_buildkit_0"}, Excluded.BUILDX),
+        ({}, {"name": "x-files"}, Excluded.ANCHOR),
+        ({}, {"name": "web-old"}, Excluded.RENAMING),
+        # of several the first in this order
+        ({"proxy.web.bind": "eth0"} | MANUAL, {}, Excluded.ERROR),
+        (MANUAL | ONEOFF, STOPPED, Excluded.MANUAL),
+        (ONEOFF, STOPPED, Excluded.ONEOFF),
+        ({}, STOPPED | {"Ports": []}, Excluded.NOT_RUNNING),
+        ({}, {"Image": "acme/web", "Ports": [], "Mounts": [{"Destination": "/var/lib/mysql"}]}, Excluded.NO_PORT),
+        ({}, POSTGRES | {"name": "buildx_x-old"}, Excluded.BLACKLISTED),
+        ({}, {"name": "buildx_x-old"}, Excluded.BUILDX),
+        ({}, {"name": "x-old"}, Excluded.ANCHOR),
+    ],
+)
+def test_a_route_that_is_not_served_says_why(labels: dict[str, str], fields: dict[str, Any], reason: str) -> None:
+    found = route(labels, **fields)
+    assert (found.excluded, found.excluded_reason) == (bool(reason), reason)
+    if reason:
+        assert (found.endpoints, found.health_check, found.listen) == ((), False, None)
+
+
+def test_an_idle_container_that_sleeps_has_no_endpoint_yet() -> None:
+    found = route(IDLE, **STOPPED)
+    assert (found.idle_watcher, found.endpoints, found.target, found.health_check) == (True, (), None, True)
+
+
+def test_where_the_engine_forgets_ports_that_is_told() -> None:
+    listed = container(HostConfig=None, Ports=[], NetworkSettings={"Networks": None})
+    found = build_routes(with_inspection(listed, Inspect(HostConfig=HostConfig("host"))))
+    assert [route.excluded_reason for route in found.routes] == [Excluded.NO_PORT]
+    (problem,) = found.problems
+    assert (problem.message, problem.hint, problem.severity) == (
+        "no port is known for it: the engine does not tell the ports of containers on the host's network",
+        "set the label proxy.web.port",
+        "warning",
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "probed"),
+    [
+        ({}, {}, True),
+        ({"proxy.web.healthcheck.disable": "true"}, {}, False),
+        ({"proxy.web.healthcheck.disable": "true"}, {"Status": "Up (healthy)"}, True),
+        ({}, {"Image": "ghcr.io/yusing/godoxy-agent"}, False),
+    ],
+)
+def test_what_is_served_is_probed_unless_told(labels: dict[str, str], fields: dict[str, Any], probed: bool) -> None:
+    assert route(labels, **fields).health_check is probed
+
+
+# ---- what is wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_problem_names_its_whole_place() -> None:
+    labels = {"proxy.web": "port: 80\nhealthcheck:\n  interval: 5x\n  pth: /up\n", "proxy.web.sheme": "https"}
+    first, second, third = problems(labels)
+    assert first == Problem(
+        message="'5x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)",
+        value="5x",
+        provider="local",
+        container="web",
+        route="web",
+        label="proxy.web",
+        path="healthcheck.interval",
+        line=3,
+        column=13,
+    )
+    assert str(second) == (
+        "local/web: proxy.web: healthcheck.pth (line 4, column 3): unknown field; did you mean 'path'?"
+    )
+    assert str(third) == "local/web: proxy.web.sheme: sheme: unknown field; did you mean 'scheme'?"
+
+
+def test_a_fault_in_a_wildcard_is_told_once() -> None:
+    assert told({"proxy.aliases": "a,b", "proxy.*.bogus": "1"}) == ["local/web: proxy.*.bogus: bogus: unknown field"]
+
+
+def test_a_bad_value_does_not_stay_in_force_and_good_ones_still_apply() -> None:
+    found = route({"proxy.web.port": "65536", "proxy.web.healthcheck.interval": "500ms", "proxy.web.host": "10.1.1.1"})
+    assert (found.host, found.port.proxy, found.settings.healthcheck.interval) == ("10.1.1.1", 80, 5.0)
+    assert (found.excluded, len(found.problems)) == (False, 2)
+
+
+OPEN = {"proxy.web.port": "80"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"proxy.web.bind": "eth0"},
+        {"proxy.web.middlewares": "cidr_whitelist: {allow: [10.0.0.300]}"},
+        {"proxy.web.middlewares": "cidr_whitelist: {alow: [10.0.0.0/8]}"},
+        {"proxy.web.middlewares": "cidr_whitelist: ["},
+        {"proxy.web.middlewares": "x"},
+        {"proxy.web.middlewares.cidr_whitlist.allow": "10.0.0.0/8"},
+        {"proxy.web.midlewares.cidr_whitelist.allow": "10.0.0.0/8"},
+        {"proxy.web.middlewares.cidr_whitelist": "x", "proxy.web.middlewares.cidr_whitelist.allow": "10.0.0.0/8"},
+        {"proxy.web": "midlewares: {cidr_whitelist: {allow: 10.0.0.0/8}}"},
+        {"proxy.web": "middlewares:\n  cidr_whitelist: [\n"},
+        {"proxy.web": "midlewares:\n  cidr_whitelist: [\n"},
+        {"proxy.web": "'middlewares': {"},
+        {"proxy.*": "Middle_Wares: {"},
+        {"proxy.#1": "rules: [\n"},
+        {"proxy.middlewares.cidr_whitelist.allow": "10.0.0.0/8"},
+        {"proxy.middlewares": "cidr_whitelist: {allow: 10.0.0.0/8}"},
+        {"proxy.bind": "127.0.0.1"},
+        {"proxy.binds": "127.0.0.1", "proxy.other.bind": "127.0.0.1"},
+        {"proxy.rule_file": "embed://x"},
+        {"proxy.web.rule_file": "embed://x", "proxy.web.rules": "default { }"},
+        {"proxy.web": "rules: {a: b}"},
+        {"proxy.web.inbound_mtls_profile": "staff"},
+        {"proxy.web.agent": "node9"},
+    ],
+)
+def test_a_mistyped_protection_never_means_open_to_all(labels: dict[str, str]) -> None:
+    found = built(OPEN | labels)
+    assert found.problems
+    assert [route.excluded_reason for route in found.routes if route.alias == "web"] == [Excluded.ERROR]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"proxy.web": "healthcheck: ["},
+        {"proxy.web.sheme": "https"},
+        {"proxy.other.bind": "eth0"},
+        {"proxy.rules.port": "81"},
+        {"proxy.bind.port": "81"},
+        {"proxy.port": "80"},
+    ],
+)
+def test_other_faults_do_not_take_the_route_out_of_service(labels: dict[str, str]) -> None:
+    assert routes(OPEN | labels)["web"].excluded_reason == ""
+
+
+def test_a_route_may_be_named_like_a_field() -> None:
+    assert routes({"proxy.rules.port": "81", "proxy.middlewares.host": "x"}).keys() == {"web", "rules", "middlewares"}
+    assert {"rules", "middlewares"} <= PROTECTIVE
+    assert routes({"proxy.*.port": "81", "proxy.middlewares.cidr_whitelist.allow": "x"}).keys() == {"web"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "reserved"),
+    [
+        ({"proxy.web.host": "127.0.0.1", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "443"}, {}, True),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "22:80"}, {}, True),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "80", "proxy.web.scheme": "udp"}, {}, False),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "81"}, {}, False),
+        ({"proxy.web.host": "10.0.0.1", "proxy.web.port": "80"}, {}, False),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "80"} | MANUAL, {}, False),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "80"}, STOPPED, False),
+    ],
+)
+def test_no_route_leads_the_proxy_back_to_itself(
+    labels: dict[str, str], fields: dict[str, Any], reserved: bool
+) -> None:
+    found = built(labels, **fields)
+    assert any("is reserved for the proxy itself" in str(problem) for problem in found.problems) is reserved
+    assert (found.routes[0].excluded_reason == Excluded.ERROR) is reserved
+
+
+def test_which_ports_are_the_proxys_own_can_be_said() -> None:
+    found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": "80"})
+    assert build_routes(found, reserved_ports=frozenset({8080})).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"proxy.web.ssl_certificate": "/x"}, "ssl_certificate_key is required when ssl_certificate is specified"),
+        ({"proxy.web.ssl_certificate_key": "/x"}, "ssl_certificate is required when ssl_certificate_key is specified"),
+        ({"proxy.web.rules": "a", "proxy.web.rule_file": "b"}, "rules and rule_file exclude each other"),
+        ({"proxy.web.scheme": "fileserver"}, "a file server needs root, an absolute path"),
+        ({"proxy.web.scheme": "fileserver", "proxy.web.root": "www"}, "a file server needs root, an absolute path"),
+        ({"proxy.web.tls_termination": "true"}, "only for scheme tcp, not http"),
+        ({"proxy.web.relay_proxy_protocol_header": "true"}, "only for scheme tcp, not http"),
+        (
+            {"proxy.web.healthcheck.disable": "true", "proxy.web.load_balance.link": "shop"},
+            "cannot disable the health check, which a load-balanced pool needs",
+        ),
+        (
+            {"proxy.web.healthcheck.disable": "true"} | IDLE,
+            "cannot disable the health check, which the idle watcher needs",
+        ),
+        ({"proxy.web.port": "-1"}, "port -1 is out of range"),
+    ],
+)
+def test_what_only_shows_with_all_fields_at_hand_takes_the_route_out_of_service(
+    labels: dict[str, str], message: str
+) -> None:
+    found = built(labels)
+    assert [problem.message for problem in found.problems] == [message]
+    assert found.problems[0].label in labels
+    assert [route.excluded_reason for route in found.routes] == [Excluded.ERROR]
+
+
+def test_what_scheme_tcp_allows_is_fine_there() -> None:
+    labels = {"proxy.web.port": "22:22", "proxy.web.relay_proxy_protocol_header": "true"}
+    assert built(labels).problems == ()

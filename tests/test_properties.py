@@ -1,0 +1,149 @@
+"""What holds for any labels and any answers, from an engine's list to the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pilotage import build_routes, build_table, from_docker
+from pilotage.jsonable import document
+from pilotage.labels import CONTAINER_LABELS, SHORTCUTS
+from pilotage.roster import assemble
+from pilotage.routes.route import Excluded
+from pilotage.routes.schema import PROTECTIVE, ROUTE
+from tests.support.summaries import LOCAL, REMOTE, built, summary
+
+pytestmark = pytest.mark.filterwarnings("error")
+thorough = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+
+FIELDS = [*ROUTE.fields, "bogus", "Middle_Wares", "midlewares", "agent", "path_patterns", ""]
+INNER = [
+    "path",
+    "interval",
+    "disable",
+    "link",
+    "listening",
+    "proxy",
+    "allow",
+    "cidr_whitelist",
+    "rate_limit",
+    "period",
+    "x",
+]
+VALUES = """80|8080:80|65536|-1|https|tcp|fileserver|0|0s|5s|true|yes|/up|10.0.0.0/8|127.0.0.1|null|~|.nan|9e999|
+{path: /up, interval: 5}|interval: 0|{allow: [10.0.0.0/8]}|{cidr_whitelist: {allow: x}}|[1, 2]|- a|a: [|&a {<<: *a}|
+port: 80\\nhost: x|rules: {a: b}|{port: {listening: 1, proxy: 2}}|
+rate_limit: {average: 0, period: .inf}|x: !!binary a"""
+
+labels = st.dictionaries(
+    st.one_of(
+        st.sampled_from([f"proxy.{name}" for name in (*CONTAINER_LABELS, *SHORTCUTS, "", "*", "#1", "web", "app")]),
+        st.builds(
+            "proxy.{}.{}".format, st.sampled_from(["web", "app", "*", "#1", "$2", "Web"]), st.sampled_from(FIELDS)
+        ),
+        st.builds(
+            "proxy.{}.{}.{}".format,
+            st.sampled_from(["web", "app", "*", "#1"]),
+            st.sampled_from(FIELDS),
+            st.sampled_from(INNER),
+        ),
+        st.builds("proxy.web.{}.{}.{}".format, st.sampled_from(FIELDS), st.sampled_from(INNER), st.sampled_from(INNER)),
+        st.sampled_from(["com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.oneoff", "x"]),
+        st.text().map("proxy.{}".format),
+        st.text(),
+    ),
+    st.sampled_from([text.replace("\\n", "\n") for text in VALUES.replace("|\n", "|").split("|")]) | st.text(),
+    max_size=6,
+)
+ports = st.lists(
+    st.fixed_dictionaries(
+        {"PrivatePort": st.integers(0, 70_000)},
+        optional={
+            "PublicPort": st.integers(0, 70_000),
+            "Type": st.sampled_from(["tcp", "udp", "sctp"]),
+            "IP": st.just("::"),
+        },
+    ),
+    max_size=4,
+)
+summaries = st.builds(
+    lambda labels, ports, state, mode, address, image: summary(
+        labels=labels,
+        Ports=ports,
+        State=state,
+        HostConfig={"NetworkMode": mode},
+        NetworkSettings={"Networks": {"net": {"IPAddress": address}}},
+        Image=image,
+    ),
+    labels,
+    ports,
+    st.sampled_from(["running", "exited", "paused", ""]),
+    st.sampled_from(["bridge", "host", "none", "container:abc", ""]),
+    st.sampled_from(["10.0.0.5", "", "fd00::5"]),
+    st.sampled_from(["nginx", "postgres", ""]) | st.text(),
+)
+
+
+@thorough
+@given(st.lists(summaries, max_size=3), st.sampled_from([LOCAL, REMOTE]))
+def test_any_containers_give_a_table_that_can_be_printed(listed: list[dict[str, Any]], config: Any) -> None:
+    containers = [from_docker(plain | {"Id": str(n)}, config) for n, plain in enumerate(listed)]
+    roster = assemble(config, containers)
+    table = build_table([roster])
+    plain = msgspec.json.decode(msgspec.json.encode(document([roster], table)))
+    assert set(plain) == {"containers", "routes", "problems"}
+    assert len(plain["containers"]) == len(listed)
+    for alias, route in plain["routes"].items():
+        assert alias == route["alias"] == alias.lower()
+        assert route["excluded"] is bool(route["excluded_reason"])
+        assert not (route["excluded"] and route["endpoints"])
+        assert all(0 < endpoint["port"] <= 65535 and endpoint["host"] for endpoint in route["endpoints"])
+    for problem in plain["problems"]:
+        assert problem["message"]
+        assert problem["provider"] == config.name
+        assert problem["container"]
+        assert "\n" not in problem["message"] + problem["value"] + problem["hint"]
+
+
+@thorough
+@given(summaries, st.data())
+def test_the_order_in_which_an_engine_lists_labels_does_not_matter(plain: dict[str, Any], data: st.DataObject) -> None:
+    shuffled = plain | {"Labels": dict(data.draw(st.permutations(list(plain["Labels"].items()))))}
+    one, other = (build_routes(from_docker(each, LOCAL)) for each in (plain, shuffled))
+    assert msgspec.json.encode(one) == msgspec.json.encode(other)
+
+
+@thorough
+@given(
+    st.text(st.characters(categories=["Ll", "Lu", "Nd"], include_characters="_-"), min_size=1).filter(
+        lambda name: ROUTE.canonical(name) is None
+    ),
+    st.sampled_from(["proxy.web.{}", "proxy.*.{}", "proxy.#1.{}", "proxy.web.{}.deeper", "proxy.web.{}.a.b"]),
+    labels,
+)
+def test_a_label_that_names_an_unknown_field_is_always_told(field: str, form: str, others: dict[str, str]) -> None:
+    own = form.format(field)
+    # Others of the same field may take its place; of the container itself they may leave it without any routes.
+    rest = {
+        key: text
+        for key, text in others.items()
+        if field.lower() not in (key + text).lower() and key.removeprefix("proxy.") not in CONTAINER_LABELS
+    }
+    found = built(rest | {own: "1"})
+    assert any(problem.label == own and problem.path == field for problem in found.problems)
+
+
+@thorough
+@given(
+    st.sampled_from(sorted(PROTECTIVE)), st.sampled_from(VALUES.split("|")), st.sampled_from(["", ".x", ".x.y"]), labels
+)
+def test_a_fault_of_what_protects_is_never_served(field: str, text: str, deeper: str, others: dict[str, str]) -> None:
+    found = built(others | {f"proxy.web.{field}{deeper}": text})
+    for route in found.routes:
+        mine = [p for p in found.problems if p.route == route.alias and p.path.split(".")[0].split("[")[0] == field]
+        if any(problem.severity == "error" for problem in mine):
+            assert route.excluded_reason == Excluded.ERROR
