@@ -34,6 +34,14 @@ def test_a_pipe_has_no_width() -> None:
     assert Out(io.StringIO()).width == 0
 
 
+def test_columns_of_nothing_do_not_swallow_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    file = io.StringIO()
+    Out(file).line("text")
+    assert file.getvalue() == "text\n"
+    assert Out(Terminal()).width == 80
+
+
 def test_a_terminal_gets_colours() -> None:
     out = Out(Terminal())
     out.line(Text("red", style="red"))

@@ -89,6 +89,12 @@ def test_a_network_named_without_its_project_says_so() -> None:
     )
 
 
+def test_a_network_that_is_not_there_says_which_are() -> None:
+    network = facts(labels={"proxy.network": "front"})["network"]
+    assert told(network) == ("-", "it is attached to bridge")
+    assert network.written is not None
+
+
 def test_a_remote_engine_is_reached_by_its_published_ports() -> None:
     _, why = told(facts(url="tcp://192.0.2.7:2375")["network"])
     assert why == "its addresses cannot be reached from here, so its published ports at 192.0.2.7 are"

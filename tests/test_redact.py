@@ -51,7 +51,8 @@ def test_the_file_name_of_a_key_is_no_secret() -> None:
 
 
 def test_secrets_inside_yaml_are_removed_and_all_else_keeps_its_place() -> None:
-    text = "port: 80\nmiddlewares:\n  oidc:\n    client_secret: 's3cret'\n    issuer: https://id.example.com\n  real_ip: {}\n"
+    oidc = "  oidc:\n    client_secret: 's3cret'\n    issuer: https://id.example.com\n"
+    text = f"port: 80\nmiddlewares:\n{oidc}  real_ip: {{}}\n"
     redacted = redact_label("proxy.app", text)
     assert redacted == text.replace("'s3cret'", REMOVED)
     assert parse_yaml(redacted) is not None

@@ -77,6 +77,10 @@ def _invoke(args: Sequence[str]) -> int:
         return NOTHING
     except BrokenPipeError:
         raise
+    except SystemExit as error:  # which both click and rich make of a broken pipe, with status 1
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
     except Exception as error:
         if os.environ.get("PILOTAGE_DEBUG"):
             raise
@@ -100,7 +104,21 @@ def complain(error: PilotageError) -> None:
         out.error(clean(line))
 
 
-class _Group(click.Group):
+class _WithExamples(click.Command):
+    """A command whose help ends with examples, each on a line of its own."""
+
+    def __init__(self, *args: Any, examples: Iterable[str] = (), **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class _Group(_WithExamples, click.Group):
     """A group that answers a mistyped command with the one that was meant."""
 
     def resolve_command(
@@ -119,52 +137,51 @@ class _Group(click.Group):
 _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.group(
+    cls=_Group,
+    context_settings=_CONTEXT,
+    examples=(
+        "pilotage routes               which name leads where",
+        "pilotage explain shop         why it leads there",
+        "pilotage labels healthcheck   what can be written in labels",
+    ),
+    epilog='Completion in bash (zsh, fish likewise): eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"',
+)
 @click.version_option(__version__, prog_name="pilotage")
 def cli() -> None:
-    r"""From running containers to working routes.
+    """From running containers to working routes.
 
     Without options, pilotage looks at the engine that the docker command would use.
-
-    \b
-    Examples:
-      pilotage routes               which name leads where
-      pilotage explain shop         why it leads there
-      pilotage labels healthcheck   what can be written in labels
-
-    \b
-    Completion of words in bash (zsh and fish likewise):
-      eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"
     """
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage ps",
+        "pilotage ps --engine nas=ssh://me@nas --engine local=unix:///var/run/docker.sock",
+    ),
+)
 @source_options
 @format_option("table", "json")
 def ps(form: str, **where: Any) -> int:
-    r"""List containers, their aliases and routes.
-
-    \b
-    Examples:
-      pilotage ps
-      pilotage ps --engine nas=ssh://me@nas --engine local=unix:///var/run/docker.sock
-    """
+    """List containers, their aliases and routes."""
     return _report("containers", form, where)
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage routes",
+        "pilotage routes --format json | jq '.routes.shop.target'",
+        "pilotage routes --replay bug-report.json",
+    ),
+)
 @source_options
 @click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
 @format_option("table", "json")
 def routes(form: str, **where: Any) -> int:
-    r"""List routes: every alias, where it leads, or why it does not.
-
-    \b
-    Examples:
-      pilotage routes
-      pilotage routes --format json | jq '.routes.shop.target'
-      pilotage routes --replay bug-report.json
-    """
+    """List routes: every alias, where it leads, or why it does not."""
     return _report("routes", form, where)
 
 
@@ -195,20 +212,21 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
     return status_of(views)
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage explain shop",
+        "pilotage explain nas/shop --format json",
+    ),
+)
 @click.argument("name")
 @source_options
 @format_option("text", "json")
 def explain(name: str, form: str, **where: Any) -> int:
-    r"""Tell why a container or alias is as it is.
+    """Tell why a container or alias is as it is.
 
     NAME is a container, an alias, or ENGINE/CONTAINER: which label set each field and what it overrode, which default
     applied, why something is excluded and what would change that, and who else wants the alias.
-
-    \b
-    Examples:
-      pilotage explain shop
-      pilotage explain nas/shop --format json
     """
     from pilotage import render
     from pilotage.console import Out
@@ -244,19 +262,20 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
     Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage labels",
+        "pilotage labels healthcheck",
+        "pilotage labels --format markdown > labels.md",
+    ),
+)
 @click.argument("word", default="")
 @format_option("table", "json", "markdown")
 def labels(word: str, form: str) -> int:
-    r"""Show the labels that can be written, with types, defaults and examples.
+    """Show the labels that can be written.
 
-    With WORD only those that have it in their name.
-
-    \b
-    Examples:
-      pilotage labels
-      pilotage labels healthcheck
-      pilotage labels --format markdown > labels.md
+    Each with its type, default, meaning and an example. With WORD only those that have it in their name.
     """
     from pilotage import label_reference, render
     from pilotage.console import Out
@@ -279,18 +298,20 @@ def labels(word: str, form: str) -> int:
     return OK
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage capture > bug-report.json",
+        "pilotage routes --replay bug-report.json",
+    ),
+)
 @engine_options
 def capture(**where: Any) -> int:
-    r"""Record what engines answer, for a bug report: one line of JSON for each engine, on standard output.
+    """Record what engines answer, for a bug report.
 
-    Only what pilotage reads is recorded. Environments and commands are left out, and values of labels that look like
-    secrets. Read the file before you hand it on: names, images, mounts and addresses are in it.
-
-    \b
-    Examples:
-      pilotage capture > bug-report.json
-      pilotage routes --replay bug-report.json
+    One line of JSON for each engine goes to standard output. Only what pilotage reads is recorded; environments and
+    commands are left out, and values of labels that look like secrets. Read the file before you hand it on: names,
+    images, mounts and addresses are in it.
     """
     import asyncio
 
@@ -313,19 +334,20 @@ def capture(**where: Any) -> int:
     return PROBLEMS if captured.errors else OK
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage engines",
+        "pilotage engines --context prod --engine nas=ssh://me@nas",
+    ),
+)
 @engine_options
 @format_option("table", "json")
 def engines(form: str, **where: Any) -> int:
-    r"""List the engines that can be found, and whether each answers.
+    """List the engines that can be found.
 
-    Without options: the engine of DOCKER_HOST, Docker contexts, and the usual sockets. The one that commands use by
-    themselves is marked with a star.
-
-    \b
-    Examples:
-      pilotage engines
-      pilotage engines --context prod --engine nas=ssh://me@nas
+    Each is asked whether it answers, how fast, and which API versions it speaks. Without options these are the engine
+    of DOCKER_HOST, Docker contexts, and the usual sockets; the one that commands use by themselves has a star.
     """
     import asyncio
 

@@ -41,6 +41,8 @@ class Out:
         self.file = file or sys.stdout
         self.is_terminal = self.file.isatty()
         self.console = Console(file=self.file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        if self.console.width < 1:  # COLUMNS=0, with which rich prints nothing at all
+            self.console.width = 80
         self.width = self.console.width if self.is_terminal else 0
 
     def line(self, text: Text | str = "") -> None:

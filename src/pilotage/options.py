@@ -79,11 +79,11 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
     try:
         found = _look(choice)
     except ConfigError:
-        if not or_demo or choice:
+        if not or_demo or choice or sources.config_file():
             raise
         found = None
     if found is None or (or_demo and not found.rosters):
-        Out(sys.stderr).note("No container engine was found here, so this is the built-in demonstration.")
+        Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
         found = sources.demonstration()
     return [found]
 

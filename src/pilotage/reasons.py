@@ -140,6 +140,9 @@ def _network(container: Container, others: Mapping[str, str]) -> Fact:
     if not container.running:
         return Fact("network", name, "addresses count only while a container runs")
     asked = container.actual_labels.get("proxy.network", "")
+    if any(problem.label == "proxy.network" for problem in container.errors):
+        attached = ", ".join(container.networks) or "no network"
+        return Fact("network", "-", f"it is attached to {attached}", Written(shorten(asked), "proxy.network"))
     if not container.private_hostname:
         if not container.public_hostname:
             return Fact("network", name, "it has no address")

@@ -309,7 +309,8 @@ def print_probes(out: Out, probes: Sequence[Probe]) -> None:
             (", ".join(found.sources), "dim"),
         ]
         if probe.error:
-            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (probe.error, "red")])
+            said = "no answer, see below" if out.is_terminal else probe.error
+            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (said, "red")])
         else:
             how = f"answers in {probe.latency * 1000:.0f} ms"
             rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (how, "green")])
