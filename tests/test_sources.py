@@ -178,3 +178,4 @@ def test_the_demonstration_shows_something_of_everything() -> None:
     seen = demonstration()
     assert {route.excluded for route in seen.table.routes.values()} == {True, False}
     assert seen.table.problems
+    assert seen.is_sound  # they are there on purpose

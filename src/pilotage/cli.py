@@ -246,9 +246,11 @@ def explain(name: str, form: str, **where: Any) -> int:
             print_json(msgspec.to_builtins(explanation))
         else:
             render.print_explanation(out, explanation)
-    failed = any(view.errors for view in views)
-    wrong = any(problem.severity == "error" for explanation in found for problem in explanation.problems)
-    return PROBLEMS if failed or wrong else OK
+    sound = all(
+        view.staged or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
+        for view, explanation in zip(views, found, strict=True)
+    )
+    return OK if sound else PROBLEMS
 
 
 def _unknown_name(name: str, views: Iterable[View]) -> None:

@@ -122,10 +122,20 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
     """
     lines = [[(clean(text), style) for text, style in row] for row in rows]
     widths = [max(cell_len(text) for text in column) for column in zip(heads, *_texts(lines), strict=True)]
+    if not out.width and out.console.color_system is None:
+        _print_plainly(out, [heads, *_texts(lines)], widths)
+        return
     widths = fit(widths, out.width, give_way)
     out.line(_row([(head, "bold") for head in heads], widths))
     for line in lines:
         out.line(_row(line, widths))
+
+
+def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
+    """Print a table without styles: ten thousand rows are a matter of moments then."""
+    for row in rows:
+        cells = (text + " " * (width - cell_len(text) + _GAP) for text, width in zip(row, widths, strict=True))
+        out.file.write("".join(cells).rstrip() + "\n")
 
 
 def _texts(lines: Iterable[Sequence[Cell]]) -> Iterable[list[str]]:

@@ -66,7 +66,6 @@ def format_option(*formats: str) -> Callable[..., Any]:
 def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
     """Look where the options say; one view for each recording, else one of all engines."""
     from pilotage import sources
-    from pilotage.console import Out
     from pilotage.errors import ConfigError
 
     choice = sources.Choice(**named)
@@ -83,6 +82,8 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
             raise
         found = None
     if found is None or (or_demo and not found.rosters):
+        from pilotage.console import Out
+
         Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
         found = sources.demonstration()
     return [found]
@@ -91,11 +92,13 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
 def _look(choice: Choice) -> View:
     """Look at the engines that are meant; say which they are, and which of them failed."""
     from pilotage import sources
-    from pilotage.console import Out, clean
 
     view = sources.view(chosen_engines(choice), os.environ)
-    for error in view.errors:
-        Out(sys.stderr).error(clean(str(error)))
+    if view.errors:
+        from pilotage.console import Out, clean
+
+        for error in view.errors:
+            Out(sys.stderr).error(clean(str(error)))
     return view
 
 
