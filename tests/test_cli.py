@@ -345,10 +345,11 @@ def test_a_defect_shows_its_traceback_to_who_asks_for_it(
         run(["labels", "--format", "markdown"])
 
 
-def test_who_has_read_enough_is_not_told_of_a_broken_pipe() -> None:
+@pytest.mark.parametrize("command", [["labels"], ["explain", "shop", "--demo"], ["--help"], ["routes", "--demo"]])
+def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with a_process("labels", stdout=writing) as process:
+    with a_process(*command, stdout=writing, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
         os.close(writing)
         assert process.communicate()[1] == ""
     assert process.returncode == 141

@@ -6,6 +6,7 @@ could be reached; 130 interrupted; 70 a defect of pilotage itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from pilotage.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pilotage.errors import PilotageError
     from pilotage.sources import View
@@ -75,12 +76,8 @@ def _invoke(args: Sequence[str]) -> int:
     except PilotageError as error:
         complain(error)
         return NOTHING
-    except BrokenPipeError:
-        raise
-    except SystemExit as error:  # which both click and rich make of a broken pipe, with status 1
-        if isinstance(error.__context__, BrokenPipeError):
-            raise error.__context__ from None
-        raise
+    except _ReaderGone:
+        raise BrokenPipeError from None
     except Exception as error:
         if os.environ.get("PILOTAGE_DEBUG"):
             raise
@@ -104,6 +101,22 @@ def complain(error: PilotageError) -> None:
         out.error(clean(line))
 
 
+class _ReaderGone(Exception):
+    """Whoever read the output has gone. No ``OSError``: of those click makes an exit with status 1."""
+
+
+@contextlib.contextmanager
+def _noticing_who_is_gone() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich has met it
+            raise _ReaderGone from error
+        raise
+
+
 class _WithExamples(click.Command):
     """A command whose help ends with examples, each on a line of its own."""
 
@@ -120,6 +133,14 @@ class _WithExamples(click.Command):
 
 class _Group(_WithExamples, click.Group):
     """A group that answers a mistyped command with the one that was meant."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _noticing_who_is_gone():  # the help is printed here
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _noticing_who_is_gone():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
