@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.collector import collector_paused
 from pilotage.containers.reader import ContainerReader, needs_inspection, with_inspection
 from pilotage.engine.pool import new_client
 from pilotage.errors import EngineError, EngineRefused
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pilotage.engine.client import EngineClient
     from pilotage.engine.pool import Pool
 
-__all__ = ["Survey", "inspected", "survey_all", "survey_engine", "update_ports"]
+__all__ = ["Survey", "first_error", "inspected", "survey_all", "survey_engine", "update_ports"]
 
 _AT_ONCE: Final = 8  # inspections under way at one engine
 
@@ -88,28 +89,52 @@ async def survey_engine(
     """
     reader = ContainerReader(config, agents=agents, env=env)
     async with await new_client(config, pool=pool) as client:
-        containers = [reader.decode(raw) for raw in await client.list_containers()]
+        raws = await client.list_containers()
+        with collector_paused(len(raws)):
+            containers = [reader.decode(raw) for raw in raws]
         containers = await inspected(containers, client)
-        return assemble(config, containers, reserved_ports=reserved_ports)
+        with collector_paused(len(containers)):
+            return assemble(config, containers, reserved_ports=reserved_ports)
 
 
 async def inspected(containers: Iterable[Container], client: EngineClient) -> list[Container]:
-    """Fill in what the engine's list could not know, by inspecting the containers that need it and no others."""
+    """Fill in what the engine's list could not know, by inspecting the containers that need it and no others.
+
+    Raises:
+        EngineError: the engine is gone, or answers nonsense; a mere refusal becomes a problem of the container.
+
+    """
     slots = asyncio.Semaphore(_AT_ONCE)
     podman = client.kind == "podman"
-
-    async def one(container: Container) -> Container:
-        async with slots:
-            return await _inspected(container, client)
-
     found = list(containers)
+    failed: list[EngineError] = []
+
+    async def one(index: int) -> None:
+        async with slots:
+            if failed:
+                return
+            try:
+                found[index] = await _inspected(found[index], client)
+            except EngineError as error:  # raised below as it is: a task group would wrap it
+                failed.append(error)
+
     wanted = [index for index, container in enumerate(found) if needs_inspection(container, podman=podman)]
     if wanted:
         async with asyncio.TaskGroup() as group:
-            tasks = {index: group.create_task(one(found[index])) for index in wanted}
-        for index, task in tasks.items():
-            found[index] = task.result()
+            for index in wanted:
+                group.create_task(one(index))
+    if failed:
+        raise failed[0]
     return found
+
+
+def first_error(group: BaseExceptionGroup[EngineError]) -> EngineError:
+    """Return the first error of tasks that failed together; the others have the same cause."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, EngineError)  # noqa: S101  # by the group's type
+    return error
 
 
 async def _inspected(container: Container, client: EngineClient) -> Container:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -29,6 +30,7 @@ __all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "
 
 NAMESPACE: Final = "proxy."
 CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
+_is_ours = methodcaller("startswith", NAMESPACE)  # called for every label of every container, so from C
 _AGENT: Final = "agent://"
 _YES: Final = ("True", "true")  # Compose 1 and 2 both write True
 _IDLE_OFF: Final = "proxy.idle_timeout"
@@ -95,7 +97,7 @@ class ContainerReader:
         problems: list[Problem] = []
         errors: list[Problem] = list(self.errors)
 
-        own = [key for key in labels if key.startswith(NAMESPACE)]
+        own = list(filter(_is_ours, labels))
         rest = labels
         aliases: tuple[str, ...] = ()
         network = ""
@@ -103,7 +105,9 @@ class ContainerReader:
         idle = None
         if own:
             if not CONSUMED.isdisjoint(own):
-                rest = {key: value for key, value in labels.items() if key not in CONSUMED}
+                rest = labels.copy()
+                for key in CONSUMED.intersection(own):
+                    del rest[key]
                 aliases = tuple(comma_list(labels.get("proxy.aliases", "").lower()))
             network = labels.get("proxy.network", "")
             if "proxy.exclude" in labels:

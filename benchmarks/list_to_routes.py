@@ -1,0 +1,102 @@
+"""From an engine's list over a unix socket to routes: CPU, memory, and how that compares with reading the JSON alone.
+
+    python benchmarks/list_to_routes.py [COUNT …]
+
+Each count runs in a process of its own, the engine in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corpus import list_body
+
+from pilotage import DockerProviderConfig, Pool, build_table, survey_engine
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+_RUNS = 5
+
+
+async def _answer(body: bytes, path: str, ready: Event) -> None:
+    """Be an engine that knows one answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(2**16):
+            answer = body if b"/containers/json" in request.split(b"\r\n")[0] else b'{"ApiVersion":"1.51"}'
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
+            writer.write(head.encode() + answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, path, limit=2**20)
+    ready.set()
+    await server.serve_forever()
+
+
+def _engine(count: int, path: str, ready: Event) -> None:
+    asyncio.run(_answer(list_body(count), path, ready))
+
+
+async def _survey(path: str) -> None:
+    async with Pool() as pool:
+        config = DockerProviderConfig(f"unix://{path}", name="local")
+        roster = await survey_engine(config, pool=pool)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        spent = []
+        for _ in range(_RUNS):
+            started = time.process_time()
+            await survey_engine(config, pool=pool)
+            spent.append(time.process_time() - started)
+        survey = min(spent)
+        started = time.process_time()
+        table = build_table([roster])
+        settle = time.process_time() - started
+    count = len(roster.containers)
+    served = sum(not route.excluded for route in table.routes.values())
+    print(
+        f"{count:>7,} containers: {survey / count * 1e6:5.1f} us each, list to routes (aim: 15)"
+        f" + {settle / count * 1e6:.1f} us into the table; peak {peak:.0f} MB (aim: 90 at 10,000);"
+        f" {served:,} routes"
+    )
+
+
+def _measure(count: int, path: str) -> None:
+    asyncio.run(_survey(path))
+    body = list_body(count)
+    spent = []
+    for _ in range(_RUNS):
+        started = time.process_time()
+        json.loads(body)
+        spent.append(time.process_time() - started)
+    loads = min(spent)
+    print(f"{'':>7}  {len(body) / count:.0f} bytes each; json.loads alone: {loads / count * 1e6:.1f} us each")
+
+
+def main() -> None:
+    for count in [int(word) for word in sys.argv[1:]] or [100, 1_000, 10_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "engine.sock")
+            context = multiprocessing.get_context("spawn")
+            ready = context.Event()
+            engine = context.Process(target=_engine, args=(count, path, ready), daemon=True)
+            engine.start()
+            ready.wait(30)
+            client = context.Process(target=_measure, args=(count, path))
+            client.start()
+            client.join()
+            engine.terminate()
+            engine.join()
+
+
+if __name__ == "__main__":
+    main()

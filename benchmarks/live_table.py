@@ -1,0 +1,194 @@
+"""The live table under events: calls, CPU, latency and memory for different numbers of containers and engines.
+
+    python benchmarks/live_table.py [COUNT …]
+    python benchmarks/live_table.py --engines 200
+
+The engines run in a process of their own and are told over a pipe what to do, so that the CPU time printed is that of
+pilotage alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import resource
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from pilotage import DockerProviderConfig, discover
+from pilotage.testing import FakeEngine, container
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+_EVENTS = 400
+
+
+def _containers(count: int, prefix: str = "") -> list[Any]:
+    noise = {f"com.example.label-{n}": "some value or other" for n in range(10)}
+    return [container(f"{prefix}app{i}", labels={f"proxy.{prefix}app{i}.port": "8080", **noise}) for i in range(count)]
+
+
+async def _engines(orders: Connection, engines: int, count: int) -> None:
+    """Run fake engines; carry out ``(engine, method, container)`` and answer with the time just before."""
+    prefixes = [f"e{number}-" if engines > 1 else "" for number in range(engines)]
+    running = [FakeEngine(_containers(count, prefix)) for prefix in prefixes]
+    for engine in running:
+        await engine.__aenter__()
+    orders.send([engine.url for engine in running])
+    loop = asyncio.get_running_loop()
+    while True:
+        order = await loop.run_in_executor(None, orders.recv)
+        if order is None:
+            break
+        if order == "calls":
+            orders.send([dict(engine.calls) for engine in running])
+            continue
+        for index, method, name in order:
+            getattr(running[index], method)(name)
+    for engine in running:
+        await engine.close()
+
+
+def _run_engines(orders: Connection, engines: int, count: int) -> None:
+    asyncio.run(_engines(orders, engines, count))
+
+
+async def _until(condition: Any, limit: float = 20.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def _one_engine(orders: Connection, count: int) -> float:
+    (url,) = orders.recv()
+    started, wall = time.process_time(), time.perf_counter()
+    async with discover([DockerProviderConfig(url, name="one")]) as discovery:
+        await discovery.ready()
+        cold = time.process_time() - started
+        print(f"{count:>7,} containers: cold start {cold * 1e3:.0f} ms CPU, {time.perf_counter() - wall:.2f} s")
+        updates = discovery.subscribe()
+        await anext(updates)
+
+        latencies, started = [], time.process_time()
+        for number in range(_EVENTS):
+            stop = number % 2 == 0
+            asked = time.perf_counter()
+            orders.send([(0, "die" if stop else "start", "app0")])
+            while discovery.table.routes["app0"].excluded is not stop:
+                await anext(updates)
+            latencies.append(time.perf_counter() - asked)
+        relevant = (time.process_time() - started) / _EVENTS
+        quantiles = statistics.quantiles(latencies, n=100)
+        print(
+            f"{'':>9}relevant event: {relevant * 1e6:.0f} us CPU; order to table p50 {quantiles[49] * 1e3:.2f} ms,"
+            f" p99 {quantiles[98] * 1e3:.2f} ms"
+        )
+
+        watcher = discovery.watcher("one")
+        before, started = watcher.events, time.process_time()
+        orders.send([(0, "exec", "app0")] * _EVENTS)
+        orders.send("calls")
+        calls = await asyncio.to_thread(orders.recv)
+        await asyncio.sleep(0.2)
+        idle = time.process_time() - started
+        print(f"{'':>9}irrelevant (exec) event: {idle / _EVENTS * 1e6:.1f} us CPU, {watcher.events - before} arrived")
+        print(f"{'':>9}calls: {calls[0]}")
+
+        lists = watcher.lists
+        started = time.process_time()
+        watcher._listed_at = 0.0
+        watcher._wanted.set()
+        await _until(lambda: watcher.lists > lists)
+        await asyncio.sleep(0.3)
+        spent = (time.process_time() - started) * 1e3
+        print(f"{'':>9}reconciling {count:,} unchanged: {spent:.1f} ms CPU (aim: 50 at 10,000)")
+    print(f"{'':>9}peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    return relevant
+
+
+async def _many_engines(orders: Connection, engines: int, count: int) -> None:
+    urls = orders.recv()
+    configs = [DockerProviderConfig(url, name=f"e{i}") for i, url in enumerate(urls)]
+    async with discover(configs) as discovery:
+        await discovery.ready()
+        print(f"{engines} engines with {count} containers: {len(discovery.table.routes)} aliases")
+        updates = discovery.subscribe()
+        await anext(updates)
+        latencies, rounds = [], 500
+        started, wall = time.process_time(), time.perf_counter()
+        for number in range(rounds):
+            engine, stop = (number // 2) % engines, number % 2 == 0
+            population = discovery._engines[f"e{engine}"].population
+            wanted = next(i for i, c in population.containers.items() if c.container_name == f"e{engine}-app0")
+            asked = time.perf_counter()
+            orders.send([(engine, "die" if stop else "start", f"e{engine}-app0")])
+            while population.containers[wanted].running is stop:
+                await asyncio.sleep(0.0002)
+            latencies.append(time.perf_counter() - asked)
+            await asyncio.sleep(max(0.0, wall + (number + 1) * 0.01 - time.perf_counter()))
+        cpu, spent = time.process_time() - started, time.perf_counter() - wall
+        quantiles = statistics.quantiles(latencies, n=100)
+        print(
+            f"    {rounds / spent:.0f} events/s: order to table p50 {quantiles[49] * 1e3:.2f} ms (aim 1.5), p99"
+            f" {quantiles[98] * 1e3:.2f} ms (aim 3), {cpu / spent:.0%} of a core with polling (aim 10 %)"
+        )
+        flood = 3_000
+        started, wall = time.process_time(), time.perf_counter()
+        for start in range(0, flood, 30):
+            numbers = [(n % engines, "die" if (n // engines) % 2 == 0 else "start") for n in range(start, start + 30)]
+            orders.send([(engine, what, f"e{engine}-app1") for engine, what in numbers])
+            await asyncio.sleep(max(0.0, wall + (start + 30) / 3_000 - time.perf_counter()))
+        seen = sum(discovery.watcher(c.name).events for c in configs)
+        await asyncio.sleep(0.05)
+        cpu, spent = time.process_time() - started, time.perf_counter() - wall
+        print(f"    flood of {flood / spent:.0f} events/s: {cpu / spent:.0%} of a core, {seen} events read so far")
+    print(f"    peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (aim 80)")
+
+
+def _in_processes(engines: int, count: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run_engines, args=(theirs, engines, count), daemon=True)
+    process.start()
+    result = 0.0
+    try:
+        if engines == 1:
+            result = asyncio.run(_one_engine(ours, count))
+        else:
+            asyncio.run(_many_engines(ours, engines, count))
+    finally:
+        ours.send(None)
+        process.join(10)
+        process.kill()
+    return result
+
+
+def _child(engines: int, count: int, answer: Connection) -> None:
+    answer.send(_in_processes(engines, count))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("counts", nargs="*", type=int, default=[100, 1_000, 10_000])
+    parser.add_argument("--engines", type=int, default=0)
+    asked = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    found: dict[int, float] = {}
+    for count in [50] if asked.engines else asked.counts:
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_child, args=(asked.engines or 1, count, theirs))
+        child.start()
+        child.join(170)
+        if ours.poll():
+            found[count] = ours.recv()
+    if len(found) > 1:
+        low, high = min(found), max(found)
+        ratio = found[high] / found[low]
+        print(f"CPU for an event at {high:,} against {low:,} containers: {ratio:.2f} times (aim: 0.8 to 1.2)")
+
+
+if __name__ == "__main__":
+    main()
