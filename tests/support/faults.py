@@ -34,11 +34,17 @@ class Exchange:
 
     """
 
-    def __init__(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, *fields = head.decode().split("\r\n")
         self.method, self.path, _ = line.split(" ")
         self.headers = {key.lower(): value for key, _, value in (field.partition(": ") for field in fields if field)}
+        self.reader = reader
         self.writer = writer
+
+    async def gone(self) -> None:
+        """Say nothing until the client hangs up."""
+        await self.reader.read()
+        self.writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -76,15 +82,16 @@ class Puppet:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                exchange = Exchange((await reader.readuntil(b"\r\n\r\n"))[:-4], writer)
+        try:
+            while not writer.transport.is_closing():
+                exchange = Exchange((await reader.readuntil(b"\r\n\r\n"))[:-4], reader, writer)
                 self.requests.append(f"{exchange.method} {exchange.path}")
                 self.heads.append(exchange)
                 await self.behaviour(exchange)
-                if writer.transport.is_closing():
-                    break
-        writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client has gone
+        finally:
+            writer.transport.abort()
 
     async def close(self) -> None:
         for task in self._tasks:

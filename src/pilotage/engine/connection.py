@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -101,6 +102,7 @@ class Connection:
         self.closed = False
         self._dialer = dialer or dialer_for(address)
         self._session: aiohttp.ClientSession | None = None
+        self._responses: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
         self._signature: tuple[str, str] | None = None
         self._stale = True
         self._negotiation = SharedRun(self._negotiate)
@@ -219,6 +221,8 @@ class Connection:
         """Close all streams, which fails the requests on them, and leave nothing behind. May be repeated."""
         self.closed = True
         await self._negotiation.cancel()
+        for response in list(self._responses):
+            response.close()  # aiohttp's own closing leaves those waiting who are reading one
         if self._session is not None:
             await self._session.close()
         await self._dialer.close()
@@ -265,6 +269,7 @@ class Connection:
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
         if response.status < 300 or response.status == 304:
+            self._responses.add(response)
             return response
         try:
             body = await response.content.read(_ERROR_BODY)

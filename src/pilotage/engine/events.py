@@ -45,6 +45,7 @@ class EventStream:
         self._ready: deque[wire.Event] = deque()
         self._rest: list[bytes] = []
         self._rest_size = 0
+        self._garbage: Exception | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -68,6 +69,10 @@ class EventStream:
         while not self._ready:
             if self._closed or self._response is None:
                 raise StopAsyncIteration
+            if self._garbage is not None:
+                raise EngineUnreachable(
+                    self._engine, "the event stream holds something that is no event", "see what answers"
+                ) from self._garbage
             await self._receive(self._response)
         return self._ready.popleft()
 
@@ -89,20 +94,16 @@ class EventStream:
         self._rest.append(first)
         self._rest_size += len(first)
         if self._rest_size > _LONGEST:
-            raise self._garbage()
+            self._garbage = ValueError("a line without end")
         for line in others:
             self._line(b"".join(self._rest))
             self._rest, self._rest_size = [line], len(line)
 
     def _line(self, line: bytes) -> None:
-        if not line.strip():
+        """Decode a line. What follows garbage is not read, what came before it is delivered first."""
+        if self._garbage is not None or not line.strip():
             return
         try:
             self._ready.append(_DECODER.decode(line))
         except msgspec.DecodeError as error:
-            if not self._ready:
-                raise self._garbage() from error
-            self._rest_size = _LONGEST  # what came before it is delivered first; the next chunk then fails
-
-    def _garbage(self) -> EngineUnreachable:
-        return EngineUnreachable(self._engine, "the event stream holds something that is no event", "see what answers")
+            self._garbage = error

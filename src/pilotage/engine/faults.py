@@ -13,6 +13,7 @@ import os
 import pwd
 import resource
 import socket
+import ssl
 import stat
 from pathlib import Path
 from typing import Final
@@ -205,6 +206,9 @@ def _words(error: BaseException | None) -> str:
     """Return the system's words for an exception, never a body."""
     if isinstance(error, socket.gaierror):
         return error.strerror or "name resolution failed"
+    tls = next((e for e in (error, error and error.__cause__) if isinstance(e, ssl.SSLError)), None)
+    if tls is not None:  # its errno is OpenSSL's, not the system's
+        return f"TLS: {(getattr(tls, 'reason', None) or 'broken').replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else shorten(error.strerror or "")
     return type(error).__name__ if error is not None else "no reason given"

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.engine.address import Address, DockerProviderConfig, parse_address
+from pilotage.engine.connection import Connection, Timeouts, negotiate, parse_api
+from pilotage.engine.pool import Pool, new_client
+from pilotage.engine.wire import Version
+from pilotage.errors import EngineIncompatible, EngineRefused, EngineUnreachable
+from tests.support.daemon import Dockerd, engine_directory
+from tests.support.faults import VERSION, Exchange, answer, behave, json_answer, puppet
+from tests.support.install import EngineUnavailable
+from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.engines import Engine
+    from tests.support.faults import Puppet
+
+USUAL = Timeouts()
+
+
+def connection(engine: Puppet) -> Connection:
+    return Connection(parse_address(DockerProviderConfig(engine.url)))
+
+
+def version(api: str, oldest: str = "1.24", **fields: object) -> bytes:
+    """An engine's /version, with the headers that each of its answers has."""
+    value = VERSION | {"ApiVersion": api, "MinAPIVersion": oldest} | fields
+    return json_answer(value, f"Api-Version: {api}", "Server: Docker/28")
+
+
+# ---- which version to speak
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "spoken"),
+    [
+        ("1.40", "1.12", "1.40"),
+        ("1.41", "1.24", "1.41"),
+        ("1.51", "1.24", "1.51"),
+        ("1.52", "1.44", "1.52"),
+        ("1.99", "1.44", "1.52"),
+        ("2.3", "1.52", "1.52"),
+        ("1.41", "", "1.41"),
+    ],
+)
+def test_the_newest_version_that_both_know_is_spoken(newest: str, oldest: str, spoken: str) -> None:
+    assert negotiate(Version(ApiVersion=newest, MinAPIVersion=oldest), "far") == spoken
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "words"),
+    [
+        ("1.24", "1.12", "far: the engine is too old: it speaks the API versions 1.12 to 1.24, pilotage 1.40 to 1.52"),
+        ("1.39", "", "it speaks the API versions 1.39 to 1.39, pilotage 1.40 to 1.52; upgrade the engine"),
+        ("1.60", "1.53", "far: the engine is too new: it speaks the API versions 1.53 to 1.60, pilotage 1.40 to 1.52"),
+        ("", "", "its /version names no ApiVersion"),
+        ("one.two", "", "its /version names no ApiVersion"),
+    ],
+)
+def test_without_a_common_version_both_ranges_are_named(newest: str, oldest: str, words: str) -> None:
+    with pytest.raises(EngineIncompatible) as caught:
+        negotiate(Version(ApiVersion=newest, MinAPIVersion=oldest), "far")
+    assert words in str(caught.value)
+
+
+def test_api_versions_compare_as_numbers() -> None:
+    assert parse_api("1.9") == (1, 9)
+    assert parse_api("1.10") == (1, 10)
+    assert [parse_api(text) for text in ("", "1", "1.x", "1.-2", "v1.4")] == [None] * 5
+
+
+async def test_an_engine_of_the_stone_age_is_refused_with_both_ranges() -> None:
+    async with puppet(behave(version=version("1.24", "1.12"))) as engine, assert_no_leaks(), Pool() as pool:
+        with pytest.raises(EngineIncompatible, match=r"1\.12 to 1\.24, pilotage 1\.40 to 1\.52"):
+            await new_client(engine.url, pool=pool)
+
+
+# ---- when it is agreed
+
+
+async def test_the_version_is_asked_for_once_by_all_who_come_first() -> None:
+    async with puppet(behave()) as engine:
+        far = connection(engine)
+        await asyncio.gather(*(far.call("far", "GET", "/containers/json", timeouts=USUAL) for _ in range(20)))
+        assert engine.requests.count("GET /version") == 1
+        assert engine.requests.count("GET /v1.51/containers/json") == 20
+        await far.close()
+
+
+async def test_an_unversioned_request_needs_no_agreement() -> None:
+    async with puppet(behave()) as engine:
+        far = connection(engine)
+        await far.call("far", "GET", "/_ping", timeouts=USUAL, versioned=False)
+        assert engine.requests == ["GET /_ping"]
+        await far.close()
+
+
+async def test_after_a_lost_connection_the_version_is_agreed_anew() -> None:
+    async def lose(exchange: Exchange) -> None:
+        exchange.reset()
+
+    async with puppet(behave(json=lose)) as engine:
+        far = connection(engine)
+        with pytest.raises(EngineUnreachable):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        engine.behaviour = behave(version=version("1.45"))
+        await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert engine.requests[-2:] == ["GET /version", "GET /v1.45/containers/json"]
+        await far.close()
+
+
+async def test_an_answer_that_names_another_version_is_noticed() -> None:
+    async with puppet(behave(version=version("1.41"))) as engine:
+        far = connection(engine)
+        await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        upgraded = json_answer([], "Api-Version: 1.45", "Server: Docker/28")
+        engine.behaviour = behave(version=version("1.45"), json=upgraded)
+        await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert [line for line in engine.requests if "json" in line][-1] == "GET /v1.45/containers/json"
+        await far.close()
+
+
+async def test_a_refused_version_is_agreed_anew_and_the_request_repeated_once() -> None:
+    refused = json_answer(
+        {"message": "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade"},
+        status="400 Bad Request",
+    )
+    async with puppet(behave(version=version("1.41"))) as engine:
+        far = connection(engine)
+        await far.open("far", USUAL)
+
+        async def picky(exchange: Exchange) -> None:
+            await exchange.send(json_answer([]) if exchange.path.startswith("/v1.51/") else refused)
+
+        engine.behaviour = behave(version=version("1.51", "1.44"), json=picky)
+        await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert engine.requests[1:] == [
+            "GET /v1.41/containers/json",
+            "GET /version",
+            "GET /v1.51/containers/json",
+        ]
+        engine.behaviour = behave(version=version("1.51", "1.44"), json=refused)
+        with pytest.raises(EngineRefused, match="client version"):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        await far.close()
+
+
+async def test_a_bad_request_of_another_kind_is_not_repeated() -> None:
+    refused = json_answer({"message": "invalid filter 'x'"}, status="400 Bad Request")
+    async with puppet(behave(json=refused)) as engine:
+        far = connection(engine)
+        with pytest.raises(EngineRefused, match="invalid filter"):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert engine.requests == ["GET /version", "GET /v1.51/containers/json"]
+        await far.close()
+
+
+# ---- how it is asked
+
+
+async def test_a_path_in_the_address_stands_before_every_request() -> None:
+    async with puppet(behave()) as engine:
+        far = Connection(parse_address(DockerProviderConfig(f"{engine.url}/engines/one/")))
+        await far.call("far", "GET", "/containers/json", {"all": "1", "filters": '{"id":["a b+"]}'}, timeouts=USUAL)
+        assert engine.requests[0] == "GET /engines/one/version"
+        assert engine.requests[1].startswith("GET /engines/one/v1.51/containers/json?all=1&filters=")
+        await far.close()
+
+
+async def test_answers_are_asked_for_as_they_are_and_connections_kept(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "s"):
+        async with puppet(behave(), path=path) as engine:
+            far = connection(engine)
+            for _ in range(5):
+                await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+            assert engine.connections == 1
+            assert {exchange.headers["accept-encoding"] for exchange in engine.heads} == {"identity"}
+            assert {exchange.headers["host"] for exchange in engine.heads} == {
+                f"127.0.0.1:{engine.port}" if path is None else "engine.invalid"
+            }
+            await far.close()
+
+
+async def test_a_cookie_is_not_sent_back() -> None:
+    async with puppet(behave(json=json_answer([], "Set-Cookie: a=b"))) as engine:
+        far = connection(engine)
+        for _ in range(2):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert all("cookie" not in exchange.headers for exchange in engine.heads)
+        await far.close()
+
+
+async def test_the_latency_is_the_time_of_an_answer() -> None:
+    async with puppet(behave()) as engine:
+        far = connection(engine)
+        assert far.latency == 0
+        await far.open("far", USUAL)
+        assert 0 < far.latency < 60
+        await far.close()
+
+
+# ---- closing
+
+
+async def test_a_closed_connection_says_so_and_opens_nothing() -> None:
+    async with puppet(behave()) as engine, assert_no_leaks():
+        far = connection(engine)
+        await far.close()
+        await far.close()
+        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+            await far.call("far", "GET", "/_ping", timeouts=USUAL, versioned=False)
+        assert engine.connections == 0
+
+
+async def test_closing_fails_the_requests_under_way() -> None:
+    async with puppet(behave(json=Exchange.gone)) as engine, assert_no_leaks():
+        far = connection(engine)
+        await far.open("far", USUAL)
+        request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
+        await until(lambda: len(engine.requests) == 2)
+        await far.close()
+        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+            await request
+
+
+async def test_closing_fails_a_request_whose_answer_has_begun() -> None:
+    async def begin(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[")
+        await exchange.gone()
+
+    async with puppet(behave(json=begin)) as engine, assert_no_leaks():
+        far = connection(engine)
+        request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
+        await until(lambda: far._responses)
+        await far.close()
+        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+            await request
+
+
+async def test_a_cancelled_request_leaves_nothing_and_the_next_one_works() -> None:
+    async with puppet(behave(json=Exchange.gone)) as engine, assert_no_leaks():
+        far = connection(engine)
+        await far.open("far", USUAL)
+        for number in range(2, 7):
+            request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
+            await until(lambda number=number: len(engine.requests) == number)
+            request.cancel()
+            await asyncio.wait([request])
+        engine.behaviour = behave()
+        assert await far.call("far", "GET", "/containers/json", timeouts=USUAL) == b"[]"
+        await far.close()
+
+
+async def test_a_body_without_a_length_is_read_to_its_end() -> None:
+    async def until_closed(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[1,")
+        await exchange.send(b"2]")
+        exchange.writer.close()
+
+    async with puppet(behave(json=until_closed)) as engine:
+        far = connection(engine)
+        assert await far.call("far", "GET", "/containers/json", timeouts=USUAL) == b"[1,2]"
+        await far.close()
+
+
+async def test_nothing_to_change_is_a_success() -> None:
+    async with puppet(behave(start=answer("304 Not Modified", b""))) as engine:
+        far = connection(engine)
+        assert await far.call("far", "POST", "/containers/a/start", timeouts=USUAL) == b""
+        await far.close()
+
+
+def test_a_context_is_no_address_to_connect_to() -> None:
+    with pytest.raises(ValueError, match="cannot be dialled"):
+        Connection(Address("context", host="far"))
+
+
+# ---- real engines
+
+
+@pytest.mark.parametrize(("generation", "api"), [("system", "1.41"), ("26.1", "1.45"), ("28.5", "1.51")])
+async def test_real_engines_of_each_generation_are_spoken_to_in_their_own_version(
+    engine_factory: Callable[[str], Engine], generation: str, api: str
+) -> None:
+    with engine_factory(generation).scope() as engine:
+        async with assert_no_leaks(), Pool() as pool, await new_client(engine.host, pool=pool) as client:
+            if generation != "system":  # the system's may be any
+                assert client.api_version == api
+            assert client.kind == "docker"
+            async with client.events() as stream:
+                container = engine.create("pool-version")
+                assert (await anext(stream)).Actor is not None
+            assert (await client.inspect(container)).Id == container
+            assert len(await client.list_containers(ids=[container])) == 1
+
+
+class PickyDockerd(Dockerd):
+    """An engine that refuses what Docker 29 refuses."""
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"DOCKER_MIN_API_VERSION": "1.44"}
+
+
+async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one() -> None:
+    daemon = PickyDockerd(engine_directory(), "28.5")
+    try:
+        daemon.start()
+    except EngineUnavailable as why:
+        daemon.remove()
+        pytest.skip(str(why))
+    try:
+        async with Pool() as pool, await new_client(daemon.host, pool=pool) as client:
+            assert client.version.MinAPIVersion == "1.44"
+            assert await client.list_containers() == []
+    finally:
+        daemon.remove()
+
+
+async def test_an_engine_that_is_upgraded_under_an_open_client_is_spoken_to_anew(own_engine: Engine) -> None:
+    daemon = own_engine.daemon
+    assert isinstance(daemon, Dockerd)
+    async with Pool() as pool, await new_client(own_engine.host, pool=pool) as client:
+        before = client.api_version
+        await client.list_containers()
+        daemon.stop()
+        daemon.generation = "26.1"
+        daemon.start()
+        await client.list_containers()
+        await client.list_containers()
+        assert client.api_version == "1.45" != before
+        assert client.version.Version.startswith("26.1")
+
+
+async def test_podman_is_recognised_and_spoken_to(podman_engine: Engine) -> None:
+    async with assert_no_leaks(), Pool() as pool, await new_client(podman_engine.host, pool=pool) as client:
+        assert client.kind == "podman"
+        assert client.api_version == "1.41"
+        assert "podman 4." in repr(client)
+        async with client.events(filters={"type": ["container"]}) as stream:
+            container = podman_engine.create("pool-podman")
+            event = await anext(stream)
+            assert (event.Action, event.Actor and event.Actor.ID) == ("create", container)
+        assert len(await client.list_containers(ids=[container])) == 1

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from pilotage.engine.sockets import open_tcp
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+async def test_a_socket_is_connected_and_watches_over_its_line(host: str) -> None:
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(accept, "::1" if host == "::1" else "127.0.0.1", 0)
+    async with server:
+        with await open_tcp(host, server.sockets[0].getsockname()[1]) as sock:
+            assert sock.getpeername()
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_refusal_keeps_its_number_also_when_several_addresses_refuse() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(ConnectionRefusedError):
+            await open_tcp(host, port)
+
+
+async def test_an_unknown_name_is_told_apart() -> None:
+    with pytest.raises(socket.gaierror):
+        await open_tcp("engine.invalid", 2375)

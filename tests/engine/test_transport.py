@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from pilotage.engine.address import Address, DockerProviderConfig, TLSFiles
+from pilotage.engine.faults import DialError
+from pilotage.engine.pool import Pool, new_client
+from pilotage.engine.ssh import SSHDialer
+from pilotage.engine.transport import EngineConnector, TCPDialer, TLSDialer, UnixDialer, dialer_for
+from pilotage.errors import EngineUnreachable
+from tests.support.faults import behave, puppet
+from tests.support.leaks import assert_no_leaks
+from tests.support.tls import Authority, server_context
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        (Address("unix", path="/s"), UnixDialer),
+        (Address("tcp", host="h", port=1), TCPDialer),
+        (Address("tls", host="h", port=1), TLSDialer),
+        (Address("agent", host="h", port=1, tls=TLSFiles()), TLSDialer),
+        (Address("ssh", host="h"), SSHDialer),
+    ],
+)
+def test_each_way_has_its_dialer(address: Address, kind: type) -> None:
+    assert type(dialer_for(address)) is kind
+
+
+def test_a_context_has_none_for_it_is_resolved_before() -> None:
+    with pytest.raises(ValueError, match="context://far cannot be dialled"):
+        dialer_for(Address("context", host="far"))
+
+
+def test_ssh_is_limited_to_two_streams_and_the_others_hardly() -> None:
+    assert dialer_for(Address("ssh", host="h")).limit == 2
+    assert dialer_for(Address("tcp", host="h", port=1)).limit == 100
+
+
+async def test_what_keeps_a_stream_from_opening_is_handed_through_aiohttp_untouched() -> None:
+    async with aiohttp.ClientSession(connector=EngineConnector(UnixDialer("/nowhere/s"))) as session:
+        with pytest.raises(DialError) as caught:
+            await session.get("http://engine.invalid/")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+async def test_an_engine_on_an_ipv6_literal_is_reached() -> None:
+    async with puppet(behave(), host="::1") as engine, Pool() as pool, await new_client(engine.url, pool=pool) as far:
+        assert await far.list_containers() == []
+        assert engine.heads[0].headers["host"] == f"[::1]:{engine.port}"
+
+
+# ---- agents (LABELS II.7.2)
+
+
+async def test_an_agent_is_spoken_to_with_mutual_tls_under_its_one_name_below_its_path(tmp_path: Path) -> None:
+    ca = Authority(tmp_path, "agents")
+    server = server_context(ca.issue("agent", "godoxy.agent"), ca)
+    files = ca.files(ca.issue("client", "client@godoxy.invalid"))
+    async with puppet(behave(), tls=server) as agent, assert_no_leaks(), Pool() as pool:
+        config = DockerProviderConfig(agent.url.replace("tcp", "agent", 1), files, "far")
+        async with await new_client(config, pool=pool) as client:
+            await client.list_containers()
+            assert client.daemon_host == agent.url
+            assert client.key.startswith("agent://127.0.0.1:")
+    assert agent.requests == [
+        "GET /godoxy/agent/version",
+        "GET /godoxy/agent/v1.51/containers/json?all=1",
+    ]
+    assert agent.heads[0].headers["host"] == "godoxy.agent"
+
+
+async def test_an_agent_that_bears_another_name_is_not_trusted(tmp_path: Path) -> None:
+    ca = Authority(tmp_path, "agents")
+    files = ca.files(ca.issue("client", "client@godoxy.invalid"))
+    async with puppet(behave(), tls=server_context(ca.issue("agent", "127.0.0.1"), ca)) as agent, Pool() as pool:
+        config = DockerProviderConfig(agent.url.replace("tcp", "agent", 1), files, "far")
+        with pytest.raises(EngineUnreachable, match=r"is made out for 127\.0\.0\.1, not for godoxy\.agent"):
+            await new_client(config, pool=pool)
