@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+import weakref
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -54,7 +55,8 @@ class Subscription:
     """The updates of one subscriber: ``async for update in subscription``.
 
     A slow subscriber costs nothing: it is not sent every table, but gets the newest one when it asks, with all changes
-    since its last one merged. What comes and goes in between is not seen.
+    since its last one merged. What comes and goes in between is not seen. The iteration ends when the discovery does,
+    after a last update with what is left to tell.
     """
 
     def __init__(self, discovery: Discovery) -> None:
@@ -63,6 +65,7 @@ class Subscription:
         self._aliases: dict[str, str] = {}
         self._keys: set[ProblemKey] = set()
         self._wanted = asyncio.Event()
+        self._ended = False
         self.offer(dict.fromkeys(discovery.table.routes, ""), set(discovery.table.faults))
 
     def offer(self, aliases: Mapping[str, str], keys: Iterable[ProblemKey]) -> None:
@@ -77,18 +80,26 @@ class Subscription:
             self._keys = {key for key in self._keys if any(key in found for found in faults)}
         self._wanted.set()
 
+    def end(self) -> None:
+        """Let the iteration end once everything has been told."""
+        self._ended = True
+        self._wanted.set()
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Update:
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
+            if not self._ended:
+                self._wanted.clear()
             old, new = self._seen, self._discovery.table
             changes = diff(old, new, aliases=self._aliases, keys=self._keys)
             self._seen, self._aliases, self._keys = new, {}, set()
             if changes:
                 return Update(old, new, changes)
+            if self._ended:
+                raise StopAsyncIteration
 
 
 _FORGET_AT: Final = 1000
@@ -98,23 +109,28 @@ class _Engine:
     """One watched engine: its population, and what its watcher tells, brought into the ledger."""
 
     def __init__(self, config: DockerProviderConfig, discovery: Discovery) -> None:
-        self.config = config
         self.name = config.name or config.url
         self.discovery = discovery
+        config = msgspec.structs.replace(config, name=self.name)  # routes and the table call it the same
         reader = ContainerReader(config, agents=discovery.agents, env=discovery.env)
         self.population = Population(reader, reserved_ports=discovery.reserved_ports)
         self.watcher = EngineWatcher(config, self.population, self, pool=discovery.pool, timing=discovery.timing)
         self.task: asyncio.Task[None] | None = None
+        self.removed = False
         self.listed = asyncio.Event()
         self.tried = asyncio.Event()
         discovery.ledger.engine(self.name, EngineStatus("pending", time.time()))
 
     def changed(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+        if self.removed:
+            return
         for container_id, built in changes.items():
             self.discovery.ledger.put((self.name, container_id), built, causes.get(container_id, ""))
         self.discovery.publish()
 
     def live(self) -> None:
+        if self.removed:
+            return
         self.discovery.ledger.engine(self.name, EngineStatus("live", time.time()))
         self.discovery.ledger.report((self.name, ""), ())
         self.discovery.publish()
@@ -122,6 +138,8 @@ class _Engine:
         self.tried.set()
 
     def away(self, error: EngineError) -> None:
+        if self.removed:
+            return
         known = self.discovery.ledger.status(self.name)
         text = f"{error.what}; {error.remedy}" if error.remedy else error.what
         since = known.since if known is not None and known.state == "stale" else time.time()
@@ -133,12 +151,15 @@ class _Engine:
         self.tried.set()
 
     def forget(self) -> None:
-        """Take everything of the engine out of the table."""
+        """Take everything of the engine out of the table, for good."""
+        self.removed = True
         for container_id in list(self.population.built):
             self.discovery.ledger.put((self.name, container_id), None, f"engine {self.name} removed")
         self.discovery.ledger.report((self.name, ""), ())
         self.discovery.ledger.engine(self.name, None)
         self.discovery.publish()
+        self.listed.set()  # nobody shall wait for it any more
+        self.tried.set()
 
 
 class Discovery:
@@ -162,7 +183,7 @@ class Discovery:
         self.ledger = Ledger()
         self._group = group
         self._engines: dict[str, _Engine] = {}
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()  # whoever drops one, ends it
 
     @property
     def table(self) -> Table:
@@ -213,21 +234,15 @@ class Discovery:
             PilotageError: there is no such engine.
 
         """
-        engine = self._engine(name)
-        del self._engines[name]
-        await self._stop(engine)
+        engine = self._engines.pop(self._engine(name).name)
         engine.forget()
+        await _stopped([engine])
 
     async def close(self) -> None:
-        """Stop watching; the table stays as it was."""
-        engines, self._engines = list(self._engines.values()), {}
-        for engine in engines:
-            await self._stop(engine)
-
-    async def _stop(self, engine: _Engine) -> None:
-        if engine.task is not None:
-            engine.task.cancel()
-            await asyncio.wait([engine.task])
+        """Stop watching, and end all subscriptions; the table stays as it was."""
+        await _stopped(self._engines.values())
+        for subscription in tuple(self._subscriptions):
+            subscription.end()
 
     def _engine(self, name: str) -> _Engine:
         try:
@@ -263,6 +278,15 @@ class Discovery:
             self.unsubscribe(subscription)
 
 
+async def _stopped(engines: Iterable[_Engine]) -> None:
+    """Cancel the watchers and wait until they have ended; they are cancelled even if this is."""
+    tasks = [engine.task for engine in engines if engine.task is not None]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
 @asynccontextmanager
 async def discover(
     engines: Iterable[DockerProviderConfig],
@@ -287,23 +311,21 @@ async def discover(
         PilotageError: two engines have one name.
 
     """
-    own = Pool() if pool is None else None
-    try:
+    async with AsyncExitStack() as stack:
+        if pool is None:
+            pool = await stack.enter_async_context(Pool())
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             discovery = Discovery(
-                pool=pool or own or Pool(),
-                group=group,
-                agents=agents,
-                env=env,
-                reserved_ports=reserved_ports,
-                timing=timing,
+                pool=pool, group=group, agents=agents, env=env, reserved_ports=reserved_ports, timing=timing
             )
             try:
                 for config in engines:
                     discovery.add(config)
                 yield discovery
+            except Exception as error:  # noqa: BLE001  # the caller's own, which shall not come back in a group
+                failure = error
             finally:
                 await discovery.close()
-    finally:
-        if own is not None:
-            await own.close()
+        if failure is not None:
+            raise failure

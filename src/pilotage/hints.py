@@ -42,7 +42,8 @@ FILTERS: Final[Mapping[str, Sequence[str]]] = {
 # "reload" far more often, and a container that stops all the same is noticed when it dies.
 _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
 _GONE: Final = frozenset({"destroy", "remove"})
-_BACK: Final = frozenset({"start", "restart", "unpause"})
+# Not "unpause": a paused container that is to be stopped is thawed first, right after its stop signal.
+_BACK: Final = frozenset({"start", "restart"})
 # Of these only health and draining can come, which matter to no route that is not served.
 _SERVED_ONLY: Final = frozenset({"kill", "oom", "update", "health_status", "stop"})
 
@@ -67,6 +68,11 @@ class Hint(NamedTuple):
     name: str = ""
     served_only: bool = False
     labels: Mapping[str, str] | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """False when the event tells the container's labels and none is of ours."""
+        return self.labels is None or any(key.startswith("proxy.") for key in self.labels)
 
     @property
     def cause(self) -> str:

@@ -90,7 +90,8 @@ class Ledger:
     def engine(self, name: str, status: EngineStatus | None) -> None:
         """Record how an engine is; ``None`` forgets it."""
         if status is not None:
-            self._engines = self._engines.set(name, status)
+            if self._engines.get(name) != status:
+                self._engines = self._engines.set(name, status)
         elif name in self._engines:
             self._engines = self._engines.delete(name)
 

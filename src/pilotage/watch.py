@@ -14,20 +14,20 @@ import asyncio
 import logging
 import os
 import random
-import time
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from pilotage.engine.pool import new_client
-from pilotage.errors import EngineError, EngineUnreachable
+from pilotage.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
 from pilotage.hints import FILTERS, Hint, read_hint
-from pilotage.survey import inspected
+from pilotage.survey import first_error, inspected
 
 if TYPE_CHECKING:
+    from collections.abc import Container as Holder
     from collections.abc import Mapping
 
-    from pilotage.containers.container import Container
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient
@@ -43,13 +43,15 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How patient a watcher is. All in seconds.
 
     Attributes:
-        reconcile: time between two complete lists of a healthy engine.
+        reconcile: time between two complete lists of a healthy engine, at most; up to a tenth less by chance, for
+            many engines shall not be listed all at once.
         silence: after so long without an event the engine is pinged.
         ping: how long the answer to that may take; then the connection counts as dead.
         drain_grace: how long a container that was sent its stop signal counts as about to stop; longer than engines
             wait before they kill (10 s unless set otherwise).
         first_pause: pause after the first failed attempt to reach an engine.
-        longest_pause: pauses double up to here. Each is shortened or lengthened by chance by up to a quarter.
+        longest_pause: pauses double up to here. Each is shortened or lengthened by chance by up to a quarter. They
+            count from the beginning of an attempt: one that waited in vain for long is repeated at once.
         pause_after_session: pause after a session that had listed everything, short for the engine was well.
 
     """
@@ -76,8 +78,16 @@ class Sink(Protocol):
         """Tell that the engine cannot be reached; what was known stays as it was."""
 
 
+class _Everything:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+_EVERYTHING: Final = _Everything()
 _SOCKET_LOOK: Final = 0.1  # seconds between two looks at a socket file while its engine is away
-_MOST_IDS: Final = 500  # beyond so many at once a complete list is cheaper
+_SURVIVED: Final = "it runs on after its stop signal"
+_IDS_A_LOOK: Final = 100  # more do not fit into one request; what is left waits for the next look, not for all of them
+_TRIES: Final = 4  # Podman's list fails with status 500 when a container goes while it is being made
 
 
 class EngineWatcher:
@@ -95,6 +105,7 @@ class EngineWatcher:
         looks: how many filtered lists were asked for.
         lists: how many complete ones.
         sessions: how many times the engine was (re)connected.
+        listed_at: when everything was listed last, by the loop's clock; 0 before the first time.
 
     """
 
@@ -112,12 +123,15 @@ class EngineWatcher:
         self.sink = sink
         self.timing = timing or Timing()
         self.events = self.looks = self.lists = self.sessions = 0
+        self.listed_at = 0.0
         self._pool = pool
-        self._pending: dict[str, str] = {}  # id -> cause
-        self._gone: set[str] = set()
+        self._pending: dict[str, str] = {}  # id -> cause, oldest first
+        self._asked: Holder[str] = ()  # about whom a request is under way
+        self._gone: set[str] = set()  # which of those were destroyed meanwhile
         self._wanted = asyncio.Event()
         self._heard = 0.0
-        self._listed_at = 0.0
+        self._reconcile_at = 0.0
+        self._was_listed = False
 
     # ---- for ever
 
@@ -125,36 +139,40 @@ class EngineWatcher:
         """Watch until cancelled."""
         failures = 0
         while True:
-            self._listed_at = 0.0
+            self._was_listed = False
             marker = _socket_marker(self.config)
+            started = _now()
+            sound = True
             try:
                 await self._connected()
             except EngineError as error:
                 self.sink.away(error)
+            except ConfigError as error:  # certificate files that went, a context that was removed
+                self.sink.away(EngineUnreachable(self.config.name, "; ".join(p.message for p in error.problems)))
             except Exception as error:
-                log.exception("engine %s: watching failed", self.config.name)
+                sound = False
+                log.error("engine %s: watching failed: %r", self.config.name, error)  # noqa: TRY400  # for operators
+                log.debug("engine %s", self.config.name, exc_info=error)
                 self.sink.away(EngineUnreachable(self.config.name, f"internal error: {error!r}", "please report it"))
-            failures = 0 if self._listed_at else failures + 1
-            await self._pause(failures, marker)
+            failures = 0 if self._was_listed and sound else failures + 1
+            await self._pause(failures, started, marker)
 
-    async def _pause(self, failures: int, marker: tuple[int, int] | None) -> None:
+    async def _pause(self, failures: int, started: float, marker: tuple[int, int] | None) -> None:
         """Wait before the next attempt, but no longer than until the engine's socket file is made anew."""
         timing = self.timing
-        if not failures:
-            delay = timing.pause_after_session
+        chance = random.uniform(0.75, 1.25)  # noqa: S311  # many engines that come back together shall not be asked at once
+        if failures:
+            until = started + chance * min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
         else:
-            delay = min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
-        delay *= random.uniform(0.75, 1.25)  # noqa: S311  # many engines that come back together shall not be asked at once
-        path = _socket_path(self.config)
-        if path is None:
-            await asyncio.sleep(delay)
+            until = _now() + chance * timing.pause_after_session
+        if _socket_path(self.config) is None:
+            await asyncio.sleep(until - _now())
             return
-        until = time.monotonic() + delay
-        while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, _SOCKET_LOOK))
+        while (left := until - _now()) > 0:
             now = _socket_marker(self.config)
             if now is not None and now != marker:
                 return
+            await asyncio.sleep(min(left, _SOCKET_LOOK))
 
     # ---- one session
 
@@ -163,6 +181,7 @@ class EngineWatcher:
             if self.sessions:
                 await client.check_connection()  # another engine may have come up at the same address
             self.sessions += 1
+            self.population.podman = client.kind == "podman"
             async with client.events(filters=FILTERS) as stream:
                 await self._session(client, stream)
 
@@ -170,18 +189,18 @@ class EngineWatcher:
         """Read events in one task and act on them in another; the first to fail ends both."""
         self._pending.clear()
         self._wanted.clear()
-        self._heard = time.monotonic()
+        self._heard = _now()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(stream), name=f"events of {self.config.name}")
                 group.create_task(self._act(client), name=f"looks at {self.config.name}")
         except* EngineError as group_error:
-            raise _first(group_error) from None
+            raise first_error(group_error) from None
 
     async def _listen(self, stream: EventStream) -> None:
         async for event in stream:
             self.events += 1
-            self._heard = time.monotonic()
+            self._heard = _now()
             hint = read_hint(event)
             if hint is not None:
                 self._take(hint)
@@ -189,35 +208,42 @@ class EngineWatcher:
 
     def _take(self, hint: Hint) -> None:
         """Note what an event asks for. Draining takes effect at once: it comes just before a container stops."""
-        population = self.population
+        container_id, population = hint.container_id, self.population
+        unsure = container_id in self._asked
         if hint.kind == "gone":
-            self._gone.add(hint.container_id)
-            self._pending.pop(hint.container_id, None)
-        if not population.matters(hint):
+            self._pending.pop(container_id, None)
+            if unsure:
+                self._gone.add(container_id)
+        if not population.matters(hint, unsure=unsure):
             return
-        if hint.kind == "draining":
-            self._tell(
-                population.drain(hint.container_id, time.monotonic() + self.timing.drain_grace),
-                {hint.container_id: hint.cause},
-            )
-            self._wanted.set()  # so that its end is waited for
-        elif hint.kind == "gone":
-            self._tell(population.apply((), gone=(hint.container_id,)), {hint.container_id: hint.cause})
-        else:
-            if hint.kind == "back":
-                self._tell(population.undrain(only=hint.container_id), {hint.container_id: hint.cause})
-            self._pending[hint.container_id] = hint.cause
-            self._wanted.set()
+        cause = {container_id: hint.cause}
+        match hint.kind:
+            case "gone":
+                self._tell(population.apply((), gone=(container_id,)), cause)
+            case "draining":
+                self._tell(population.drain(container_id, _now() + self.timing.drain_grace), cause)
+                self._wanted.set()  # so that its end is waited for
+            case "back":
+                self._tell(population.undrain(only=container_id), cause)
+                self._want(container_id, hint.cause)
+            case "look":
+                self._want(container_id, hint.cause)
+
+    def _want(self, container_id: str, cause: str) -> None:
+        self._pending[container_id] = cause
+        self._wanted.set()
 
     async def _act(self, client: SharedClient) -> None:
         """List everything, then look at what events point to, until the engine fails."""
         await self._list_all(client)
+        self._was_listed = True
         self.sink.live()
         while True:
             await self._wait()
-            now = time.monotonic()
-            self._tell(self.population.undrain(now), {})
-            if len(self._pending) > _MOST_IDS or now - self._listed_at >= self.timing.reconcile:
+            now = _now()
+            undrained = self.population.undrain(now)
+            self._tell(undrained, dict.fromkeys(undrained, _SURVIVED))
+            if now >= self._reconcile_at:
                 await self._list_all(client)
             elif self._pending:
                 await self._look(client)
@@ -226,13 +252,13 @@ class EngineWatcher:
 
     async def _wait(self) -> None:
         """Wait for an event that asks for something, or for the next thing that is due by time."""
-        due = [self._heard + self.timing.silence, self._listed_at + self.timing.reconcile]
-        due += self.population.draining.values()
-        try:
-            async with asyncio.timeout(max(0.0, min(due) - time.monotonic())):
-                await self._wanted.wait()
-        except TimeoutError:
-            pass
+        if not self._pending and not self._wanted.is_set():
+            due = min(self._heard + self.timing.silence, self._reconcile_at, *self.population.draining.values())
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
         self._wanted.clear()
 
     async def _ping(self, client: SharedClient) -> None:
@@ -243,50 +269,66 @@ class EngineWatcher:
         except TimeoutError:
             what = f"no event for {self.timing.silence:g} s, and no answer to a ping within {self.timing.ping:g} s"
             raise EngineUnreachable(self.config.name, what) from None
-        self._heard = time.monotonic()
+        except EngineRefused:  # a proxy that does not let it pass is a sign of life, too
+            pass
+        self._heard = _now()
 
     # ---- one look
 
     async def _look(self, client: SharedClient) -> None:
-        """Look at the containers that events pointed to, all in one request."""
-        pending, self._pending = self._pending, {}
-        self._gone.clear()
-        self.looks += 1
-        raws = await client.list_containers(ids=pending)
-        same, changed = self.population.sort_out(raws)
-        changed = await inspected(changed, client)
-        found = same | {container.container_id for container in changed}
-        self._tell(
-            self.population.apply(self._there(changed), gone=[i for i in pending if i not in found]),
-            pending,
-        )
+        """Look at the containers that events pointed to, as many as fit into one request."""
+        ids = list(islice(self._pending, _IDS_A_LOOK))
+        causes = {container_id: self._pending.pop(container_id) for container_id in ids}
+        await self._see(client, causes, ids=causes)
 
     async def _list_all(self, client: SharedClient) -> None:
         """Look at everything; whatever the list does not hold is gone."""
-        pending, self._pending = self._pending, {}
-        self._gone.clear()
-        self.lists += 1
-        same, changed = self.population.sort_out(await client.list_containers())
-        changed = await inspected(changed, client)
-        present = same | {container.container_id for container in changed}
-        self._listed_at = time.monotonic()
-        self._tell(self.population.apply(self._there(changed), present=present), pending)
+        causes, self._pending = self._pending, {}
+        await self._see(client, causes)
+        early = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
+        self.listed_at = _now()
+        self._reconcile_at = self.listed_at + early * self.timing.reconcile
 
-    def _there(self, changed: list[Container]) -> list[Container]:
-        """Leave out containers that were destroyed while the engine was answering about them."""
-        return [container for container in changed if container.container_id not in self._gone]
+    async def _see(self, client: SharedClient, causes: dict[str, str], ids: dict[str, str] | None = None) -> None:
+        """Ask for some containers or all, and take in what the answer shows. Until then nothing is changed."""
+        self._asked = _EVERYTHING if ids is None else ids
+        try:
+            sighting = self.population.sort_out(await self._ask(client, ids))
+            changed = await inspected(sighting.changed, client)
+            changed = [container for container in changed if container.container_id not in self._gone]
+        finally:
+            self._asked = ()
+            self._gone.clear()
+        apply = self.population.apply
+        if ids is None:
+            self._tell(apply(changed, prints=sighting.prints, present=sighting.ids), causes)
+        else:
+            self._tell(apply(changed, prints=sighting.prints, gone=ids.keys() - sighting.ids), causes)
+        for container_id, user in self.population.missing_peers(changed).items():
+            self._want(container_id, f"network of {user}")
+
+    async def _ask(self, client: SharedClient, ids: dict[str, str] | None) -> list[msgspec.Raw]:
+        """List, and again after a pause when the engine has stumbled."""
+        for tries in range(1, _TRIES + 1):
+            if ids is None:
+                self.lists += 1
+            else:
+                self.looks += 1
+            try:
+                return await client.list_containers(ids=ids)
+            except EngineRefused as error:
+                if error.status != 500 or tries == _TRIES:
+                    raise
+            await asyncio.sleep(self.timing.first_pause / 8 * 2**tries)
+        raise AssertionError  # the last try returned or raised
 
     def _tell(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:
             self.sink.changed(changes, causes)
 
 
-def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, EngineError)  # noqa: S101  # by except*
-    return error
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _socket_path(config: DockerProviderConfig) -> str | None:

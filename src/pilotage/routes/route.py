@@ -52,6 +52,19 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
         """``host:port``, IPv6 in brackets."""
         return f"{bracketed(self.host)}:{self.port}"
 
+    @property
+    def remark(self) -> str:
+        """Why it is not ready, for people; ``""`` when it is."""
+        return _REMARKS[self.state]
+
+
+_REMARKS: Final[dict[EndpointState, str]] = {
+    "ready": "",
+    "waiting": "its health check has not passed yet",
+    "unhealthy": "its health check fails",
+    "draining": "it is about to stop",
+}
+
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What becomes of one alias of one container, or of its replicas.
@@ -96,6 +109,25 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     settings: RouteSettings = RouteSettings()
     labelled: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def serving(self) -> tuple[Endpoint, ...]:
+        """The endpoints that requests may go to: the ready ones; without any, the unhealthy; without these, draining.
+
+        An endpoint that has never been healthy (``waiting``) is never among them.
+        """
+        for state in ("ready", "unhealthy", "draining"):
+            if found := tuple(endpoint for endpoint in self.endpoints if endpoint.state == state):
+                return found
+        return ()
+
+    @property
+    def remark(self) -> str:
+        """Which endpoints are not ready and why, for people; ``""`` when all are."""
+        odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
+        if odd and all(endpoint.state != "ready" for endpoint in self.serving):
+            odd.append("requests go there for want of a better one" if self.serving else "no endpoint takes requests")
+        return "; ".join(odd)
 
     @property
     def is_stream(self) -> bool:
