@@ -112,3 +112,8 @@ def test_the_nearest_name_wins_and_byte_order_decides_between_equals(
 def test_a_suggestion_is_a_question_or_nothing() -> None:
     assert did_you_mean("sheme", ["scheme"]) == "did you mean 'scheme'?"
     assert did_you_mean("xyz", ["scheme"]) == ""
+
+
+def test_a_problem_shows_as_one_printable_line_whatever_labels_hold() -> None:
+    problem = Problem(message="bad", label="proxy.\x1b[31m\n", container="a\u2028b", hint="write\tx")
+    assert str(problem) == "a?b: proxy.\\x1b[31m\\n: bad; write\\tx"

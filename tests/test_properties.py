@@ -6,16 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pilotage import build_routes, build_table, from_docker
 from pilotage.jsonable import document
 from pilotage.labels import CONTAINER_LABELS, SHORTCUTS
 from pilotage.roster import assemble
+from pilotage.routes.build import _plans
 from pilotage.routes.route import Excluded
 from pilotage.routes.schema import PROTECTIVE, ROUTE
-from tests.support.summaries import LOCAL, REMOTE, built, summary
+from tests.support.summaries import LOCAL, REMOTE, built, container, summary
 
 pytestmark = pytest.mark.filterwarnings("error")
 thorough = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
@@ -87,6 +88,16 @@ summaries = st.builds(
     st.sampled_from(["nginx", "postgres", ""]) | st.text(),
 )
 
+# Few keys and few values, so that containers often have the same shape.
+label_sets_of_few = st.dictionaries(
+    st.builds(
+        "proxy.{}.{}".format, st.sampled_from(["a", "b", "*", "#1", "$2", "c"]), st.sampled_from(["port", "host"])
+    )
+    | st.sampled_from(["proxy.ports", "proxy.a", "proxy.*", "proxy.#1", "x"]),
+    st.sampled_from(["80", "port: 81", "y"]),
+    max_size=3,
+)
+
 
 @thorough
 @given(st.lists(summaries, max_size=3), st.sampled_from([LOCAL, REMOTE]))
@@ -102,11 +113,12 @@ def test_any_containers_give_a_table_that_can_be_printed(listed: list[dict[str, 
         assert route["excluded"] is bool(route["excluded_reason"])
         assert not (route["excluded"] and route["endpoints"])
         assert all(0 < endpoint["port"] <= 65535 and endpoint["host"] for endpoint in route["endpoints"])
-    for problem in plain["problems"]:
-        assert problem["message"]
-        assert problem["provider"] == config.name
-        assert problem["container"]
-        assert "\n" not in problem["message"] + problem["value"] + problem["hint"]
+    for problem in table.problems:
+        assert problem.message
+        assert problem.provider == config.name
+        assert problem.container
+        assert str(problem).isprintable()
+        assert problem.value.isprintable()
 
 
 @thorough
@@ -147,3 +159,23 @@ def test_a_fault_of_what_protects_is_never_served(field: str, text: str, deeper:
         mine = [p for p in found.problems if p.route == route.alias and p.path.split(".")[0].split("[")[0] == field]
         if any(problem.severity == "error" for problem in mine):
             assert route.excluded_reason == Excluded.ERROR
+
+
+@thorough
+@example([({"proxy.*.port": "81"}, "*,b"), ({"proxy.a.port": "81"}, "a,b")])
+@example([({"proxy.a.port": "81"}, "a,b"), ({"proxy.#1.port": "81"}, "#1,b")])
+@given(
+    st.lists(
+        st.tuples(label_sets_of_few, st.sampled_from(["a,b", "b,a", "*,b", "#1,b", "ports,a", "a,a,b"])), max_size=8
+    )
+)
+def test_what_was_read_of_one_container_never_leaks_into_another(fleet: list[tuple[dict[str, str], str]]) -> None:
+    """Labels of one shape are read once and remembered: with a memory or without, the routes are the same."""
+    containers = [container(labels=labels | {"proxy.aliases": aliases}) for labels, aliases in fleet]
+    _plans.clear()
+    remembered = [build_routes(each) for each in containers]
+    afresh = []
+    for each in containers:
+        _plans.clear()
+        afresh.append(build_routes(each))
+    assert remembered == afresh

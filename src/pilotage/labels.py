@@ -206,10 +206,10 @@ def label_shape(labels: Mapping[str, str], aliases: Sequence[str]) -> tuple[int,
         path, value = key[6 + len(alias) :], labels[key]
         if len(value) > _LONG:
             return None
-        if alias in aliases and (path or alias not in SHORTCUTS):
-            said.add((str(aliases.index(alias)), path, value))
-        elif alias[:1] in _SIGNS or (not path and alias in SHORTCUTS):
+        if alias[:1] in _SIGNS or (not path and alias in SHORTCUTS):
             said.add((alias, path, value))
+        elif alias in aliases:
+            said.add((str(aliases.index(alias)), path, value))
         else:
             return None
     if len(aliases) > 1 and len(set(aliases)) < len(aliases):

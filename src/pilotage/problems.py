@@ -13,7 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Problem", "Severity", "did_you_mean", "edit_distance", "nearest", "shorten"]
+__all__ = ["Problem", "Severity", "did_you_mean", "edit_distance", "nearest", "printable", "shorten"]
 
 Severity = Literal["error", "warning"]
 
@@ -75,7 +75,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
             parts.append(self.label)
         elif self.route and self.route != self.container:
             parts.append(f"route {self.route}")
-        inner = self.path
+        inner = "" if self.label.endswith(f".{self.path}") else self.path
         if self.line and not self.file:
             where = f"line {self.line}, column {self.column}"
             inner = f"{inner} ({where})" if inner else where
@@ -85,14 +85,24 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{text}; {self.hint}" if self.hint else text
+        return printable(f"{text}; {self.hint}" if self.hint else text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` as one line fit for terminals and logs: what cannot be printed is escaped.
+
+    Labels may hold any characters, line ends and a terminal's control sequences among them.
+    """
+    if text.isprintable():
+        return text
+    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 0x100 else "?" for c in text)
+    return clean.replace("\\x0a", "\\n").replace("\\x09", "\\t").replace("\\x0d", "\\r")
 
 
 def shorten(value: object, limit: int = 60) -> str:
     """Return ``value`` as one printable line of at most ``limit`` characters, for messages and logs."""
     text = value if isinstance(value, str) else str(value)
-    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 0x100 else "?" for c in text[: limit + 1])
-    clean = clean.replace("\\x0a", "\\n").replace("\\x09", "\\t").replace("\\x0d", "\\r")
+    clean = printable(text[: limit + 1])
     return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"
 
 

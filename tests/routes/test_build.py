@@ -191,11 +191,11 @@ def test_a_problem_names_its_whole_place() -> None:
     assert str(second) == (
         "local/web: proxy.web: healthcheck.pth (line 4, column 3): unknown field; did you mean 'path'?"
     )
-    assert str(third) == "local/web: proxy.web.sheme: sheme: unknown field; did you mean 'scheme'?"
+    assert str(third) == "local/web: proxy.web.sheme: unknown field; did you mean 'scheme'?"
 
 
 def test_a_fault_in_a_wildcard_is_told_once() -> None:
-    assert told({"proxy.aliases": "a,b", "proxy.*.bogus": "1"}) == ["local/web: proxy.*.bogus: bogus: unknown field"]
+    assert told({"proxy.aliases": "a,b", "proxy.*.bogus": "1"}) == ["local/web: proxy.*.bogus: unknown field"]
 
 
 def test_a_bad_value_does_not_stay_in_force_and_good_ones_still_apply() -> None:
