@@ -14,5 +14,5 @@ __all__ = ["until"]
 async def until(condition: Callable[[], object], *, patience: float = 60) -> None:
     """Return as soon as the condition holds; ``TimeoutError`` if it does not within ``patience`` seconds."""
     async with asyncio.timeout(patience):
-        while not condition():  # what is waited for happens in other processes, too
+        while not condition():  # noqa: ASYNC110  # what is waited for happens in other processes, too
             await asyncio.sleep(0.01)
