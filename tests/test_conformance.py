@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,19 @@ def test_every_problem_of_a_case_names_its_place(case: Case) -> None:
         assert problem["message"], problem
         assert problem["provider"] == case["provider"]["name"], problem
         assert problem["container"], problem
+
+
+def test_the_command_line_prints_the_outcome_of_every_case(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pilotage", "routes", "--format", "json"]
+    for case in CASES:
+        file = tmp_path / f"{case['id']}.json"
+        file.write_bytes(recording_of(case))
+        command += ["--replay", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")  # some cases have problems
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    faults = {case["id"]: faults_of(case["expect"], each) for case, each in zip(CASES, found, strict=True)}
+    assert {name: mine for name, mine in faults.items() if mine} == {}
 
 
 def test_the_cases_are_all_there_and_each_has_its_own_name() -> None:
