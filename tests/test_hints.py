@@ -114,7 +114,7 @@ def test_the_cause_reads_like_a_sentence() -> None:
 
 def test_labels_of_ours_are_told_from_others_and_from_events_that_tell_none() -> None:
     assert hint("start", **{"proxy.aliases": "shop", "name": "web"}).is_ours
-    assert not hint("start", **{"proxied": "no", "proxy": "", "name": "web"}).is_ours
+    assert not hint("start", proxied="no", proxy="", name="web").is_ours
     assert hint("connect", kind="network", container="c1").is_ours
 
 

@@ -286,7 +286,7 @@ class Population:
                     changes[container_id] = None
                 continue
             peer = self._peer(own)
-            container = own if peer is None else joined(own, {shared_network_id(own): peer})
+            container = joined(own, {} if peer is None else {shared_network_id(own): peer})
             self.containers[container_id] = container
             built = build_routes(container, explicit_only=self.explicit_only, reserved_ports=self.reserved_ports)
             if container_id in self.draining or (peer is not None and peer.container_id in self.draining):
