@@ -408,7 +408,7 @@ async def test_a_new_user_sees_routes_and_slips_of_a_real_engine(
     assert routes.err == f"Looking at local: DOCKER_HOST is {engine.host}.\n"
     (shop,) = [line for line in routes.out.splitlines() if line.startswith("shop ")]
     assert shop.split()[1] == f"https://{engine.inspect('cli-shop')['NetworkSettings']['IPAddress']}:80"
-    assert "local/cli-shop: proxy.shop.prot: prot: unknown field; did you mean 'port'?" in routes.out
+    assert "local/cli-shop: proxy.shop.prot: unknown field; did you mean 'port'?" in routes.out
     why = await asyncio.to_thread(pilotage, "explain", "cli-db")
     assert why.status == 0
     assert "Route cli-db is not served: Blacklisted (backend service or database); known by its port 5432" in why.out

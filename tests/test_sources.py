@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.engine.contexts import resolved
 from pilotage.errors import ConfigError
-from pilotage.sources import Choice, choose, config_file, demonstration, named, recorded, resolved, view
+from pilotage.sources import Choice, choose, config_file, demonstration, named, recorded, view
 from tests.support.harbour import harbour_file, one, recording
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ good routes, marked stale, and touches no other.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import weakref
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from pilotage.containers.reader import ContainerReader
+from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import Pool
 from pilotage.errors import PilotageError
 from pilotage.ledger import Ledger
@@ -109,6 +111,7 @@ class _Engine:
     """One watched engine: its population, and what its watcher tells, brought into the ledger."""
 
     def __init__(self, config: DockerProviderConfig, discovery: Discovery) -> None:
+        config = resolved(config, discovery.env)
         self.name = config.name or config.url
         self.discovery = discovery
         config = msgspec.structs.replace(config, name=self.name)  # routes and the table call it the same
@@ -177,7 +180,7 @@ class Discovery:
     ) -> None:
         self.pool = pool
         self.agents = agents
-        self.env = env
+        self.env = os.environ if env is None else env
         self.reserved_ports = reserved_ports
         self.timing = timing
         self.ledger = Ledger()
@@ -303,11 +306,12 @@ async def discover(
         engines: what to watch; names must differ.
         pool: whose connections are used; one of its own by default, closed at the end.
         agents: address (``host:port``) -> name of every known agent.
-        env: environment variables; ``DOCKER_HOST`` alone matters (LABELS II.3.5).
+        env: environment variables, the process's own by default; ``DOCKER_HOST`` makes an engine local (LABELS II.3.5).
         reserved_ports: ports of this host that belong to the proxy.
         timing: how patient the watchers are.
 
     Raises:
+        ConfigError: an address is none.
         PilotageError: two engines have one name.
 
     """

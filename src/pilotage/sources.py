@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.engine.address import DockerProviderConfig, parse_address
+from pilotage.engine.address import DockerProviderConfig
 from pilotage.errors import ConfigError, EngineError
 from pilotage.ledger import build_table
 from pilotage.problems import Problem, shorten
@@ -35,7 +35,6 @@ __all__ = [
     "demonstration",
     "named",
     "recorded",
-    "resolved",
     "view",
 ]
 
@@ -119,7 +118,7 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
     if not choice:
         found = config_file()
         if not found:
-            from pilotage.engine.contexts import default_engine
+            from pilotage.engine.contexts import default_engine, resolved
 
             config, why = default_engine(env)
             return Engines((resolved(config, env),), why)
@@ -135,6 +134,8 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
         from pilotage.engine.contexts import resolve_context
 
         configs += [resolve_context(name, env) for name in choice.contexts]
+    from pilotage.engine.contexts import resolved
+
     names = [config.name for config in configs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -145,6 +146,7 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
 
 def _from_file(name: str, env: Mapping[str, str], why: str = "") -> Engines:
     from pilotage.config import load_config
+    from pilotage.engine.contexts import resolved
 
     config = load_config(Path(name), env)
     if not config.providers:
@@ -192,24 +194,6 @@ def _host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def resolved(config: DockerProviderConfig, env: Mapping[str, str]) -> DockerProviderConfig:
-    """Return the engine with an address that is one; behind ``context://NAME`` the context's, under its own name.
-
-    Where an engine is decides how its containers are reached, so a context is looked up before they are read.
-
-    Raises:
-        ConfigError: there is no such context, or the address is none.
-
-    """
-    if config.url.startswith("context://"):
-        from pilotage.engine.contexts import resolve_context
-
-        found = resolve_context(config.url.removeprefix("context://"), env)
-        config = msgspec.structs.replace(found, name=config.name or found.name)
-    parse_address(config, env)
-    return config
 
 
 def view(engines: Engines, env: Mapping[str, str]) -> View:

@@ -6,6 +6,7 @@ The live table does the same for single containers as they change; see :mod:`pil
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ import msgspec
 
 from pilotage.collector import collector_paused
 from pilotage.containers.reader import ContainerReader, needs_inspection, with_inspection
+from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import new_client
 from pilotage.errors import EngineError, EngineRefused
 from pilotage.problems import Problem
@@ -53,7 +55,20 @@ async def survey_all(
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
 ) -> Survey:
-    """Look at every engine, all at once; one that fails does not hold up the others."""
+    """Look at every engine, all at once; one that fails does not hold up the others.
+
+    Args:
+        configs: the engines.
+        pool: whose connections are used; the running loop's own by default.
+        agents: address (``host:port``) -> name of every known agent.
+        env: environment variables, the process's own by default; ``DOCKER_HOST`` makes an engine local (LABELS II.3.5).
+        reserved_ports: ports of this host that belong to the proxy.
+
+    Raises:
+        ConfigError: an address is none; no engine was asked.
+
+    """
+    configs = [resolved(config, env) for config in configs]
     errors: dict[str, EngineError] = {}
 
     async def one(config: DockerProviderConfig) -> Roster | None:
@@ -84,10 +99,12 @@ async def survey_engine(
     """Look at one engine.
 
     Raises:
+        ConfigError: its address is none.
         EngineError: it could not be reached, or refused to list its containers.
 
     """
-    reader = ContainerReader(config, agents=agents, env=env)
+    config = resolved(config, env)
+    reader = ContainerReader(config, agents=agents, env=os.environ if env is None else env)
     async with await new_client(config, pool=pool) as client:
         raws = await client.list_containers()
         with collector_paused(len(raws)):

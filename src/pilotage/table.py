@@ -87,9 +87,9 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         return f"<Table version {self.version}: {len(self.routes)} routes of {len(self.engines)} engines{stale}>"
 
 
-def _order(problem: Problem) -> tuple[str, str, str, str, str, int, int, str]:
+def _order(problem: Problem) -> tuple[str, str, str, str, int, int, str, str]:
     p = problem
-    return (p.provider, p.container, p.label, p.route, p.path, p.line, p.column, p.message)
+    return (p.provider, p.container, p.label, p.route, p.line, p.column, p.path, p.message)
 
 
 # ---- who gets an alias ---------------------------------------------------------------------------------------------
@@ -120,10 +120,11 @@ def settle(claims: Sequence[Route]) -> Settled:
     """
     if len(claims) == 1:
         return Settled(claims[0])
-    served = sorted((route for route in claims if not route.excluded), key=_age)
-    if not served:
-        return Settled(min(claims, key=_age))
-    incumbent, *others = served
+    served = [route for route in claims if not route.excluded]
+    awake = sorted((route for route in served if route.endpoints), key=_age)
+    if not awake:  # a sleeping container answers for its alias only while nobody else does
+        return Settled(min(served or claims, key=_age))
+    incumbent, *others = awake
     replicas, problems = [incumbent], []
     for route in others:
         if _is_replica(route, incumbent):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, environment_tls
+from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, environment_tls, parse_address
 from pilotage.errors import ConfigError
 from pilotage.problems import Problem, did_you_mean, shorten
 
@@ -28,6 +28,7 @@ __all__ = [
     "list_contexts",
     "local_sockets",
     "resolve_context",
+    "resolved",
 ]
 
 DEFAULT: Final = "default"
@@ -121,6 +122,22 @@ def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerPr
             _problem(f"there is no Docker context {shorten(name)!r} in {_folder(env)}", hint, value=shorten(name))
         context = _read(file)
     return DockerProviderConfig(context.url, context.tls, context.name)
+
+
+def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> DockerProviderConfig:
+    """Return the engine with an address that is one; behind ``context://NAME`` the context's, under its own name.
+
+    Where an engine is decides how its containers are reached, so a context is looked up before they are read.
+
+    Raises:
+        ConfigError: there is no such context, or the address is none.
+
+    """
+    if config.url.startswith("context://"):
+        found = resolve_context(config.url.removeprefix("context://"), env)
+        config = msgspec.structs.replace(found, name=config.name or found.name)
+    parse_address(config, env)
+    return config
 
 
 def _default(env: Mapping[str, str]) -> Context:
