@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.documents import bare
-from pilotage.labels import CONTAINER_LABELS, SHORTCUTS, LabelTree, read_labels
+from pilotage.labels import CONTAINER_LABELS, SHORTCUTS, LabelTree, label_shape, read_labels
 from pilotage.routes.schema import ROUTE
 
 
@@ -271,6 +271,26 @@ def test_text_that_is_a_mapping_can_be_entered() -> None:
     assert fields(labels)["web"] == {"port": {"listening": 1, "proxy": "81"}}
 
 
+@pytest.mark.parametrize("stronger", ["port: {proxy: 2}", "port: {proxy: 2}\nhost: x"])
+def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
+    labels = {"proxy.*": "port: '{listening: 1, proxy: 1}'", "proxy.web": stronger}
+    assert fields(labels)["web"]["port"] == {"listening": 1, "proxy": 2}
+    labels = {"proxy.*": "healthcheck: {path: /a, retries: 1}", "proxy.web": "healthcheck: 'retries: 2'"}
+    assert fields(labels)["web"]["healthcheck"] == {"path": "/a", "retries": 2}
+
+
+def test_text_that_is_no_mapping_is_not_entered() -> None:
+    for text in ("'{'", "'[1]'", "80"):
+        tree = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
+        assert [fault.field for fault in tree.faults["web"]] == ["port"]
+
+
+def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
+    tree = read({"proxy.*.healthcheck.path": "/a", "proxy.web.healthcheck": "null"})
+    assert tree.fields["web"]["healthcheck"].value is None
+    assert [(o.path, o.winner.source) for o in tree.overridden] == [("healthcheck", "proxy.web.healthcheck")]
+
+
 # ---- forgotten aliases ----------------------------------------------------------------------------------------------
 
 
@@ -401,3 +421,39 @@ def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> No
     for problem in [*tree.problems, *(fault.problem for mine in tree.faults.values() for fault in mine)]:
         assert problem.label in labels
         assert problem.message
+
+
+# ---- shapes ---------------------------------------------------------------------------------------------------------
+
+
+def shape(labels: dict[str, str], *listed: str) -> object:
+    read(labels, *listed)  # keys of others are known after that
+    return label_shape(labels, listed)
+
+
+def test_labels_that_say_the_same_of_aliases_in_turn_have_one_shape() -> None:
+    one = shape({"proxy.a.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "other": "1"}, "a", "b")
+    other = shape({"proxy.x.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "another": "2"}, "x", "y")
+    assert one == other != shape({"proxy.y.port": "80", "proxy.*.host": "x", "proxy.schemes": "http"}, "x", "y")
+    assert one is not None
+
+
+def test_an_alias_that_looks_like_a_sign_is_not_taken_for_a_name() -> None:
+    assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
+    assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [
+        ({"proxy.c.port": "80"}, ("a", "b")),
+        ({"proxy.A.port": "80"}, ("a", "b")),
+        ({"proxy.": "80"}, ("a", "b")),
+        ({"proxy": "80"}, ("a", "b")),
+        ({"prxy.a.port": "80"}, ("a", "b")),
+        ({"proxy.a.port": "80"}, ("a", "a")),
+        ({"proxy.a.rules": "x" * 600}, ("a", "b")),
+    ],
+)
+def test_what_may_be_wrong_or_long_has_none(labels: dict[str, str], listed: tuple[str, ...]) -> None:
+    assert shape(labels, *listed) is None

@@ -162,6 +162,7 @@ def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
         (RequestPath(), "/a b", "'/a b' is not a request path", "write '/a b'"),
         (RequestPath(), {}, "a mapping is not a request path", ""),
         (ListOf(Text()), {}, "a mapping is not a list", ""),
+        (ListOf(Text()), "a: 1\nb: 2\n", "a mapping is not a list", ""),
         (ListOf(Text()), "[a", "not valid YAML: did not find expected ',' or ']'", ""),
         (ListOf(Choice(("keep",))), "- a: 1\n", "a mapping is not one of keep", ""),
         (FreeMapping(), "x", "'x' is not a mapping", "write lines such as 'name: value'"),
@@ -205,6 +206,14 @@ def test_a_fault_points_at_the_value_or_at_its_key() -> None:
         ("a", 1, 5, "{'b': 'c'}"),
         ("a.b", 1, 1, "{'b': 'c'}"),
     ]
+
+
+@pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
+def test_yaml_that_cannot_be_read_is_told_with_its_place_in_the_label(kind: Kind) -> None:
+    to = Reading(path="field")
+    kind.read(Marked("- a\n- [\n", "label"), to)
+    kind.read(Marked("- a\n- [\n", "label", line=7, column=3), to)
+    assert [(problem.line, problem.column) for problem in to.problems] == [(3, 1), (7, 3)]
 
 
 def test_durations_are_written_as_seconds_and_lists_by_their_elements() -> None:

@@ -340,7 +340,7 @@ class ListOf(Kind):
         try:
             document = parse_yaml(text, value.source)
         except DocumentError as error:
-            to.fault(msgspec.structs.replace(value, line=error.line, column=error.column), error.message)
+            _refuse_yaml(value, error, to)
             return None
         if document is None:
             return []
@@ -383,6 +383,12 @@ class Opaque(Kind):
         return bare(value) if isinstance(value.value, str | list) else self.wrong(value, to)
 
 
+def _refuse_yaml(value: Marked, error: DocumentError, to: Reading) -> None:
+    """Report text that is no YAML: at its place in the label, or where the label itself is the text, at the fault's."""
+    whole = not value.line
+    to.fault(msgspec.structs.replace(value, line=error.line, column=error.column) if whole else value, error.message)
+
+
 def as_mapping(kind: Kind, value: Marked, to: Reading) -> Any:
     """Return the mapping a value is, reading text as YAML; :data:`UNSET` for null, or when it is none (reported)."""
     given = value.value
@@ -394,7 +400,7 @@ def as_mapping(kind: Kind, value: Marked, to: Reading) -> Any:
         try:
             document = parse_yaml(given, value.source)
         except DocumentError as error:
-            to.fault(value, error.message)
+            _refuse_yaml(value, error, to)
             return UNSET
         if document is None:
             return {}
