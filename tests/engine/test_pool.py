@@ -329,6 +329,20 @@ async def test_a_waiter_cancelled_in_the_moment_of_success_holds_nothing(pool: P
 
 
 @pytest.mark.looptime
+async def test_a_waiter_cancelled_after_another_has_connected_and_left_lets_the_connection_rest(pool: Pool) -> None:
+    async def leave_at_once() -> None:
+        await (await pool.get(A)).close()
+        late.cancel()
+
+    quick, late = asyncio.create_task(leave_at_once()), asyncio.create_task(pool.get(A))
+    await asyncio.wait([quick, late])
+    assert late.cancelled()
+    assert not made()[0].closed
+    await asyncio.sleep(11)
+    assert made()[0].closed
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("seed", range(30))
 async def test_whatever_the_order_of_getting_cancelling_and_releasing_nothing_stays_open(pool: Pool, seed: int) -> None:
     dice = random.Random(seed)

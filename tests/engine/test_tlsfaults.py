@@ -199,6 +199,17 @@ async def test_a_ca_made_by_dockers_documented_recipe_is_good_enough(tmp_path: P
         assert await client.list_containers() == []
 
 
+async def test_an_intermediate_ca_may_be_the_one_to_trust(tmp_path: Path) -> None:
+    root = Authority(tmp_path, "root")
+    middle = Authority(tmp_path, "middle", root.ca.create_child_ca())
+    async with (
+        puppet(behave(), tls=server_context(middle.issue("engine", "127.0.0.1"))) as server,
+        Pool() as pool,
+        await new_client(DockerProviderConfig(server.url, middle.files()), pool=pool) as client,
+    ):
+        await client.ping()
+
+
 async def test_a_context_that_skips_verification_accepts_any_certificate(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "house").issue("engine", "elsewhere.invalid", expired=True)
     async with (
