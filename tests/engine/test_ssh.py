@@ -252,6 +252,17 @@ def test_a_plain_address_leaves_user_and_port_to_sshs_configuration() -> None:
     assert "-p" not in line
 
 
+async def test_what_a_greeting_says_is_no_reason(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    chatty = sshd.folder / "chatty"
+    chatty.mkdir(exist_ok=True)
+    (chatty / "ssh").write_text("#!/bin/sh\necho 'Welcome to this machine' >&2\nexec cat >/dev/null\n")
+    (chatty / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{chatty}:{os.environ['PATH']}")
+    async with Pool(Timeouts(request=1)) as pool:
+        with pytest.raises(EngineUnreachable, match="no answer to GET /version within 1 s"):
+            await new_client("ssh://127.0.0.1", pool=pool)
+
+
 def test_long_words_are_shortened_to_their_first_and_last_line() -> None:
     found = finding(Address("ssh", host="host"), "one\ntwo\nthree\nfour\n")
     assert found.what == "ssh says: one … four"

@@ -74,6 +74,7 @@ class _Tunnel:
     Attributes:
         words: what ssh wrote to its standard error, the end of it.
         lost: set when the stream has ended.
+        failed: set when ssh ended by itself and not well: then its words are the reason, else they are chatter.
         task: ends when the process is gone and its words are read.
 
     """
@@ -83,6 +84,7 @@ class _Tunnel:
         self.transport = transport
         self.words = ""
         self.lost = False
+        self.failed = False
         self.hurry = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._attend(protocol))
 
@@ -100,6 +102,7 @@ class _Tunnel:
             if not self.hurry.is_set():
                 # When the stream ends ssh does, and only it knows why, if there is a reason.
                 await asyncio.wait([gone], timeout=_DYING)
+            self.failed = gone.done() and gone.result() != 0
         finally:
             self.lost = True
             self.transport.abort()
@@ -181,7 +184,7 @@ class SSHDialer:
         if lost:
             await asyncio.wait([tunnel.task for tunnel in lost], timeout=3 * _DYING)
         for tunnel in reversed(lost):
-            if tunnel.words.strip():
+            if tunnel.failed and tunnel.words.strip():
                 return finding(self.address, tunnel.words)
         return None
 
@@ -208,7 +211,8 @@ def finding(address: Address, words: str) -> Finding:
     """
     lines = [line.strip() for line in words.splitlines()]
     said = [line for line in lines if line and not line.lower().startswith(_CHATTER)]
-    text = shorten(" ".join(said), 240) if len(said) <= 3 else shorten(f"{said[0]} … {said[-1]}", 240)
+    said = said or [line for line in lines if line][-1:]
+    text = shorten(" ".join(said) if len(said) <= 3 else f"{said[0]} … {said[-1]}", 240)
     target = f"{address.user}@{address.host}" if address.user else address.host
     login = f"ssh {f'-p {address.port} ' if address.port else ''}{target}"
     known = f"[{address.host}]:{address.port}" if address.port else address.host
