@@ -90,6 +90,11 @@ def test_at_the_engines_host_a_port_is_where_it_is_published_or_nowhere(port: in
     assert target(asks=asks | {"host": "127.0.0.1"}, config=LOCAL, Ports=ports)[1:] == ("127.0.0.1", found)
 
 
+def test_an_address_that_is_the_engines_host_too_is_the_containers_own() -> None:
+    networks = {"Networks": {"bridge": {"IPAddress": "127.0.0.1"}}}
+    assert target(Ports=[published(80, 8080)], NetworkSettings=networks)[1:] == ("127.0.0.1", 80)
+
+
 def test_at_a_host_that_is_neither_nothing_is_translated() -> None:
     for port in (80, 8080):
         asks = {"host": "10.1.1.1", "port": PortPair(0, port)}

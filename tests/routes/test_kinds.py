@@ -18,7 +18,6 @@ from pilotage.routes.kinds import (
     IPAddress,
     Kind,
     ListOf,
-    Opaque,
     Path,
     Reading,
     RequestPath,
@@ -106,10 +105,6 @@ def marked(value: Any) -> Marked:
         (FreeMapping(), "A: 1", {"A": 1}),
         (FreeMapping(), "", {}),
         (FreeMapping(), None, UNSET),
-        (Opaque(), "default {\n}", "default {\n}"),
-        (Opaque(), [{"on": "x"}], [{"on": "x"}]),
-        (Opaque(), "", UNSET),
-        (Opaque(), None, UNSET),
     ],
 )
 def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
@@ -168,8 +163,6 @@ def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
         (FreeMapping(), "x", "'x' is not a mapping", "write lines such as 'name: value'"),
         (FreeMapping(), [1], "a list is not a mapping", "write lines such as 'name: value'"),
         (FreeMapping(), "a: [", "not valid YAML: did not find expected node content", ""),
-        (Opaque(), {"a": 1}, "a mapping is not text or a list", ""),
-        (Opaque(), 5, "5 is not text or a list", ""),
     ],
 )
 def test_a_bad_value_is_told_and_left_unset(kind: Kind, value: Any, message: str, hint: str) -> None:
@@ -222,7 +215,7 @@ def test_durations_are_written_as_seconds_and_lists_by_their_elements() -> None:
 
 
 KINDS = [Text(), Boolean(), Integer(0), Duration(1), Choice(("a",)), Host(), IPAddress(), RequestPath()]
-KINDS += [ListOf(Text()), FreeMapping(), Opaque()]
+KINDS += [ListOf(Text()), FreeMapping()]
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

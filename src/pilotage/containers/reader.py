@@ -246,10 +246,8 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
         container = msgspec.structs.replace(container, network_mode=mode, is_host_network_mode=mode == "host")
     if container.is_host_network_mode:
         public = dict(container.public_port_mapping)
-        for port in exposed:
-            known = public.get(port.PrivatePort)
-            if known is None or known.Type == "udp":
-                public[port.PrivatePort] = Port(port.PrivatePort, port.PrivatePort, port.Type)
+        for port in exposed:  # TCP comes before UDP
+            public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
         # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
         unknown = (
             "" if public or lists_mode else "the engine does not tell the ports of containers on the host's network"
