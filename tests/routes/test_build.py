@@ -293,7 +293,7 @@ def test_which_ports_are_the_proxys_own_can_be_said() -> None:
     [
         ({"proxy.web.ssl_certificate": "/x"}, "ssl_certificate_key is required when ssl_certificate is specified"),
         ({"proxy.web.ssl_certificate_key": "/x"}, "ssl_certificate is required when ssl_certificate_key is specified"),
-        ({"proxy.web.rules": "a", "proxy.web.rule_file": "b"}, "rules and rule_file exclude each other"),
+        ({"proxy.web.rules": "a { b }", "proxy.web.rule_file": "b"}, "rules and rule_file exclude each other"),
         ({"proxy.web.scheme": "fileserver"}, "a file server needs root, an absolute path"),
         ({"proxy.web.scheme": "fileserver", "proxy.web.root": "www"}, "a file server needs root, an absolute path"),
         ({"proxy.web.tls_termination": "true"}, "only for scheme tcp, not http"),

@@ -49,6 +49,8 @@ def infer(alias: str, container: Container, asked: RouteSettings, why: Reasons |
         why: filled with the reasons when given.
 
     """
+    if asked.scheme == "fileserver":
+        return _file_server(asked, why)
     host, host_why = _host(container, asked)
     scheme, port = asked.scheme, asked.port.proxy
     scheme_why = port_why = "set by a label"
@@ -69,15 +71,25 @@ def infer(alias: str, container: Container, asked: RouteSettings, why: Reasons |
     if how:
         port, port_why = translated, f"{port_why}; {how}"
     if not scheme:
-        if asked.port.listening:
-            scheme, scheme_why = "tcp", "a listening port is given"
-        elif port % _THOUSAND == _HTTPS:
-            scheme, scheme_why = "https", f"port {port} ends in 443"
-        else:
-            scheme, scheme_why = "http", "nothing says otherwise"
+        scheme, scheme_why = _scheme_by_port(asked.port.listening, port)
     if why is not None:
         why.scheme, why.host, why.port = scheme_why, host_why, port_why
     return Target(scheme, host, PortPair(asked.port.listening, port))
+
+
+def _scheme_by_port(listening: int, port: int) -> tuple[str, str]:
+    if listening:
+        return "tcp", "a listening port is given"
+    if port % _THOUSAND == _HTTPS:
+        return "https", f"port {port} ends in 443"
+    return "http", "nothing says otherwise"
+
+
+def _file_server(asked: RouteSettings, why: Reasons | None) -> Target:
+    """Return the target of a route that serves a folder: none (LABELS II.6.6)."""
+    if why is not None:
+        why.scheme, why.host, why.port = "set by a label", "a file server has no target", "a file server has no target"
+    return Target("fileserver", "", PortPair(asked.port.listening, 0))
 
 
 def _host(container: Container, asked: RouteSettings) -> tuple[str, str]:

@@ -34,7 +34,6 @@ __all__ = [
     "Kind",
     "ListOf",
     "Nested",
-    "Opaque",
     "Path",
     "Reading",
     "RequestPath",
@@ -370,17 +369,6 @@ class FreeMapping(Kind):
     def read(self, value: Marked, to: Reading) -> Any:
         mapping = as_mapping(self, value, to)
         return UNSET if mapping is UNSET else {key: bare(item) for key, item in mapping.items()}
-
-
-class Opaque(Kind):
-    """Text or a list that is kept as it is, for whoever understands it; nothing else."""
-
-    name = "text or a list"
-
-    def read(self, value: Marked, to: Reading) -> Any:
-        if value.value is None or value.value == "":
-            return UNSET
-        return bare(value) if isinstance(value.value, str | list) else self.wrong(value, to)
 
 
 def _refuse_yaml(value: Marked, error: DocumentError, to: Reading) -> None:

@@ -25,14 +25,13 @@ from pilotage.routes.kinds import (
     Kind,
     ListOf,
     Nested,
-    Opaque,
     Path,
     Reading,
     RequestPath,
     Text,
     as_mapping,
 )
-from pilotage.routes.special import Icon, Middlewares, Port, PortPair, Retention, StatusRange
+from pilotage.routes.special import Icon, Middlewares, Port, PortPair, Retention, Rules, StatusRange
 
 if TYPE_CHECKING:
     from pilotage.labels import Spelling
@@ -371,7 +370,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     inbound_mtls_profile: Annotated[
         str, Field(_TEXT, "Profile of client certificates that are let in.", "staff", protective=True)
     ] = ""
-    rules: Annotated[Any, Field(Opaque(), "Rules for requests.", protective=True)] = None
+    rules: Annotated[Any, Field(Rules(), "Rules for requests.", protective=True)] = None
     rule_file: Annotated[str, Field(_PATH, "File or embed:// preset with rules.", protective=True)] = ""
     healthcheck: Annotated[
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")
