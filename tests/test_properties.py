@@ -100,6 +100,7 @@ label_sets_of_few = st.dictionaries(
 
 
 @thorough
+@example([summary(Ports=[{"PrivatePort": 1, "PublicPort": 65536}])], REMOTE)
 @given(st.lists(summaries, max_size=3), st.sampled_from([LOCAL, REMOTE]))
 def test_any_containers_give_a_table_that_can_be_printed(listed: list[dict[str, Any]], config: Any) -> None:
     containers = [from_docker(plain | {"Id": str(n)}, config) for n, plain in enumerate(listed)]

@@ -11,6 +11,12 @@ def test_no_ports_are_no_ports() -> None:
     assert map_ports(None) == map_ports([]) == NO_PORTS
 
 
+def test_numbers_that_are_no_ports_are_passed_over() -> None:
+    odd = [Port(0, 80), Port(-1, 80), Port(65536, 80), Port(80, 65536), Port(80, -1)]
+    assert map_ports(odd) == NO_PORTS
+    assert map_ports([*odd, Port(65535, 65535)]).public == {65535: Port(65535, 65535)}
+
+
 def test_ports_are_found_by_their_number_on_either_side() -> None:
     exposed, published = Port(9000), Port(80, 8080, "tcp", "0.0.0.0")
     ports = map_ports([exposed, published])

@@ -47,6 +47,8 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     private: dict[int, Port] = {}
     for entry in entries:
         number = entry.PrivatePort
+        if not 0 < number <= _HIGHEST or not 0 <= entry.PublicPort <= _HIGHEST:
+            continue  # no port at all
         known = private.get(number)
         if known is None or _replaces(entry, known):
             private[number] = entry
