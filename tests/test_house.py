@@ -23,7 +23,14 @@ SOURCES = sorted(
     if path.name not in {"__init__.py", "__main__.py"}
 )
 # Tests of the project as a whole, which belong to no single source file.
-WHOLE = {"test_conformance.py", "test_house.py", "test_main.py", "test_properties.py", "test_readme.py"}
+WHOLE = {
+    "test_conformance.py",
+    "test_house.py",
+    "test_least_privilege.py",
+    "test_main.py",
+    "test_properties.py",
+    "test_readme.py",
+}
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

@@ -1,0 +1,68 @@
+"""A socket proxy as operators run it: HAProxy that passes on only what discovery needs, and refuses all else.
+
+Its rules are the ones that ``docs/security.md`` gives; the test takes them from there.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.support.install import debian_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["PACKAGES", "documented_rules", "socket_proxy"]
+
+#: Program -> the Debian package that brings it.
+PACKAGES: Final = {"haproxy": "haproxy"}
+
+_DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
+
+
+def documented_rules() -> str:
+    """Return the configuration for HAProxy that the documentation gives."""
+    found = re.search(r"```haproxy\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+    if found is None:
+        raise AssertionError("docs/security.md gives no rules for HAProxy")
+    return found[1]
+
+
+@contextmanager
+def socket_proxy(folder: Path, engine_socket: str, *, silence: str = "10m") -> Generator[str]:
+    """Run HAProxy before an engine's socket.
+
+    Args:
+        folder: an empty folder for its files.
+        engine_socket: path of the engine's socket.
+        silence: how long an event stream may be silent before HAProxy cuts it.
+
+    Yields:
+        The URL of the socket that it listens on.
+
+    """
+    debian_packages(PACKAGES)
+    listens = folder / "engine.sock"
+    rules = documented_rules().replace("/var/run/docker.sock", engine_socket)
+    rules = rules.replace("timeout server 1h", f"timeout server {silence}")
+    rules = re.sub(r"bind .*", f"bind unix@{listens} mode 660", rules)
+    (folder / "haproxy.cfg").write_text(rules)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            until = time.monotonic() + 10
+            while not listens.exists():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise AssertionError(f"haproxy did not start: {(folder / 'log').read_text()[-2000:]}")
+                time.sleep(0.02)
+            yield f"unix://{listens}"
+        finally:
+            process.terminate()
+            process.wait(10)
