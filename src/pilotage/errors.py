@@ -20,6 +20,7 @@ __all__ = [
     "EngineIncompatible",
     "EngineRefused",
     "EngineUnreachable",
+    "GatewayError",
     "PilotageError",
 ]
 
@@ -84,3 +85,21 @@ class ConfigError(PilotageError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+
+class GatewayError(PilotageError):
+    """The proxy that pilotage starts cannot be run.
+
+    Attributes:
+        what: one sentence without a full stop: what failed.
+        remedy: what to do about it, one sentence, or ``""``.
+
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(what, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
