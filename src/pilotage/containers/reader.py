@@ -44,7 +44,7 @@ class ContainerReader:
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent.
+        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
         env: environment variables; only ``DOCKER_HOST`` matters, which makes an engine local (LABELS II.3.5).
 
     Attributes:
@@ -64,12 +64,13 @@ class ContainerReader:
         self.agent = ""
         url = config.url
         if url.startswith(_AGENT):
-            self.agent = (agents or {}).get(url.removeprefix(_AGENT), "")
+            address = url.removeprefix(_AGENT)
+            self.agent = (config.name or address) if agents is None else agents.get(address, "")
             if not self.agent:
                 self.errors = (
                     Problem(
                         message=f"agent {url!r} not found",
-                        hint="add it to providers.agents, or check its address",
+                        hint=f"known agents: {', '.join(sorted(agents or ())) or 'none'}",
                         provider=config.name,
                     ),
                 )
@@ -184,7 +185,7 @@ def from_docker(
     Args:
         summary: the element, decoded, as a plain mapping or as JSON bytes.
         config: the engine that answered.
-        agents: address (``host:port``) -> name of every known agent.
+        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
         env: environment variables; ``DOCKER_HOST`` alone matters, an engine with that very address is local.
 
     Returns:
