@@ -85,6 +85,7 @@ class _Everything:
 
 _EVERYTHING: Final = _Everything()
 _SOCKET_LOOK: Final = 0.1  # seconds between two looks at a socket file while its engine is away
+_TICK: Final = 0.001  # loops wake sleepers a little early, who then must not find that nothing is due yet
 _SURVIVED: Final = "it runs on after its stop signal"
 _IDS_A_LOOK: Final = 100  # more do not fit into one request; what is left waits for the next look, not for all of them
 _TRIES: Final = 4  # Podman's list fails with status 500 when a container goes while it is being made
@@ -149,8 +150,8 @@ class EngineWatcher:
                 self.sink.away(error)
             except ConfigError as error:  # certificate files that went, a context that was removed
                 self.sink.away(EngineUnreachable(self.config.name, "; ".join(p.message for p in error.problems)))
-            except Exception as error:
-                sound = False
+            except Exception as failed:
+                sound, error = False, _single(failed)
                 log.error("engine %s: watching failed: %r", self.config.name, error)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=error)
                 self.sink.away(EngineUnreachable(self.config.name, f"internal error: {error!r}", "please report it"))
@@ -168,7 +169,7 @@ class EngineWatcher:
         if _socket_path(self.config) is None:
             await asyncio.sleep(until - _now())
             return
-        while (left := until - _now()) > 0:
+        while (left := until - _now()) > _TICK:
             now = _socket_marker(self.config)
             if now is not None and now != marker:
                 return
@@ -240,14 +241,14 @@ class EngineWatcher:
         self.sink.live()
         while True:
             await self._wait()
-            now = _now()
+            now = _now() + _TICK
             undrained = self.population.undrain(now)
             self._tell(undrained, dict.fromkeys(undrained, _SURVIVED))
             if now >= self._reconcile_at:
                 await self._list_all(client)
             elif self._pending:
                 await self._look(client)
-            elif now - self._heard >= self.timing.silence:
+            elif now >= self._heard + self.timing.silence:
                 await self._ping(client)
 
     async def _wait(self) -> None:
@@ -325,6 +326,11 @@ class EngineWatcher:
     def _tell(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:
             self.sink.changed(changes, causes)
+
+
+def _single(error: Exception) -> Exception:
+    """Return the first of a group of errors."""
+    return _single(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _now() -> float:

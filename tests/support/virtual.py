@@ -31,6 +31,7 @@ class VirtualEngine(FakeEngine):
         down: what each request fails with, if it is not empty.
         silent: whether it answers nothing, and its streams say nothing.
         attempts: when it was connected to, by the loop's clock.
+        order: the endpoints that were asked for, and ``stream`` when one opened.
 
     """
 
@@ -40,12 +41,13 @@ class VirtualEngine(FakeEngine):
         self.down = ""
         self.silent = False
         self.attempts: list[float] = []
+        self.order: list[str] = []
         self.open: set[_Stream] = set()
 
     @property
     def url(self) -> str:
         """An address that leads nowhere else."""
-        return "tcp://virtual.invalid:2375"
+        return "unix:///nonexistent/virtual.sock"
 
     def connection(self, address: Address) -> Connection:
         """Return a connection to this engine, whatever the address."""
@@ -66,6 +68,7 @@ class _Stream:
         self.old_fields = wish.old_fields
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.content = self
+        engine.order.append("stream")
         engine.open.add(self)
         engine.hub.listeners.add(self)
 
@@ -119,6 +122,7 @@ class _Connection(Connection):
         request = Request(method, f"{path}?{urlencode(query or {})}", path, dict(query or {}), {})
         where = route(request)
         self.engine.calls[where.endpoint] += 1
+        self.engine.order.append(where.endpoint)
         fault = due(self.engine.faults, where.endpoint)
         answer = reply(self.engine, request, where)
         assert not isinstance(answer, Subscription)
