@@ -1,0 +1,202 @@
+"""Every failure in the README's table, made on purpose: what the commands print is what the table shows."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pilotage.testing import FakeEngine, container
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+ROWS: dict[str, list[str]] = {
+    cells[0]: re.findall(r"`([^`]+)`", cells[1])
+    for cells in re.findall(
+        r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", README.split("## When something fails")[1], re.MULTILINE
+    )
+    if "`" in cells[1]
+}
+
+
+async def printed(*words: str, **options: Any) -> str:
+    """Return all that a command prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "pilotage",
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys.path)},
+        **options,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    return out.decode()
+
+
+async def routes(url: str, **options: Any) -> str:
+    return await printed("routes", "--engine", f"local={url}", **options)
+
+
+async def not_started(folder: Path) -> str:
+    return (await routes(f"unix://{folder}/none.sock")).replace(f"{folder}/none.sock", "/var/run/docker.sock")
+
+
+async def no_permission(_: Path) -> str:
+    folder = Path(tempfile.mkdtemp(prefix="closed-"))  # not below pytest's, which is closed as a whole
+    try:
+        return await denied(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+async def denied(folder: Path) -> str:
+    group = grp.getgrgid(os.getgid()).gr_name
+    async with FakeEngine(socket=folder / "engine.sock"):
+        (folder / "engine.sock").chmod(0o660 if os.getuid() == 0 else 0)
+        if os.getuid() == 0:
+            folder.chmod(0o711)
+            said = await in_other_hands(f"unix://{folder}/engine.sock")
+        else:
+            said = await routes(f"unix://{folder}/engine.sock")
+    return said.replace(f"{folder}/engine.sock", "/var/run/docker.sock").replace(f"'{group}'", "'docker'")
+
+
+async def in_other_hands(url: str) -> str:
+    """Look at an engine as a user who may not, in this process: another user could not read the checkout."""
+    from pilotage import DockerProviderConfig, survey_all
+
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        survey = await survey_all([DockerProviderConfig(url, name="local")])
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+    return str(survey.errors["local"])
+
+
+async def nothing_listens(folder: Path) -> str:
+    async with FakeEngine(tcp=True) as engine:
+        url = engine.url
+    port = url.rpartition(":")[2]
+    return (await routes(url)).replace("127.0.0.1", "node1").replace(port, "2375")
+
+
+async def speaks_tls(folder: Path) -> str:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        body = b"Client sent an HTTP request to an HTTPS server.\n"
+        writer.write(b"HTTP/1.0 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        return (await routes(f"tcp://127.0.0.1:{port}")).replace(f"127.0.0.1:{port}", "node1:2376")
+
+
+async def proxy_refuses(folder: Path) -> str:
+    async with FakeEngine() as engine:
+        engine.spoil("list", status=403, message="Forbidden")
+        return await routes(engine.url)
+
+
+async def engine_hangs(folder: Path) -> str:
+    """The limit of 30 s is waited for in the tests of the client; here the same error comes after a shorter one."""
+    from pilotage import DockerProviderConfig, EngineError, Pool, survey_engine
+    from pilotage.engine.connection import Timeouts
+
+    async with FakeEngine() as engine, Pool(Timeouts(request=0.5)) as pool:
+        engine.spoil("list", hang=True)
+        with pytest.raises(EngineError) as caught:
+            await survey_engine(DockerProviderConfig(engine.url, name="local"), pool=pool)
+        return str(caught.value).replace("0.5 s", "30 s")
+
+
+async def slip_in_config(folder: Path) -> str:
+    (folder / "pilotage.yml").write_text(
+        "providers:\n  docker:\n    local:\n      sheme: tcp\n      host: node1\n      port: 2375\n"
+    )
+    return await printed("routes", "--config", "pilotage.yml", cwd=folder)
+
+
+def recorded(folder: Path, *containers: dict[str, Any]) -> str:
+    file = folder / "recording.json"
+    file.write_text(json.dumps({"provider": {"name": "local", "url": ""}, "containers": list(containers)}))
+    return str(file)
+
+
+def one(name: str, created: int = 1_700_000_000, **more: Any) -> dict[str, Any]:
+    return {
+        "Id": f"{created:064x}",
+        "Names": [f"/{name}"],
+        "Created": created,
+        "State": "running",
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+        "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.5"}}},
+        **more,
+    }
+
+
+async def slip_in_label(folder: Path) -> str:
+    return await printed("routes", "--replay", recorded(folder, one("shop", Labels={"proxy.shop.prot": "8080"})))
+
+
+async def same_name(folder: Path) -> str:
+    labels = {"proxy.aliases": "shop"}
+    return await printed("routes", "--replay", recorded(folder, one("a", 1, Labels=labels), one("b", 2, Labels=labels)))
+
+
+async def no_route(folder: Path) -> str:
+    return await printed("routes", "--replay", recorded(folder, one("shop", State="exited")))
+
+
+MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
+    "the engine is not started": not_started,
+    "no permission": no_permission,
+    "nothing listens": nothing_listens,
+    "the port speaks TLS": speaks_tls,
+    "a proxy before the engine refuses": proxy_refuses,
+    "an engine hangs": engine_hangs,
+    "a typing error in `pilotage.yml`": slip_in_config,
+    "a typing error in a label": slip_in_label,
+    "two containers want one name": same_name,
+    "a container has no route": no_route,
+}
+
+
+def test_every_row_of_the_table_is_made() -> None:
+    assert list(ROWS) == list(MADE)
+
+
+@pytest.mark.parametrize("what", MADE)
+async def test_the_table_shows_what_is_printed(what: str, tmp_path: Path) -> None:
+    said = await MADE[what](tmp_path)
+    shown = [text for text in ROWS[what] if not text.startswith("pilotage ")]
+    assert shown
+    for text in shown:
+        assert text in said
+    assert "Traceback" not in said
+
+
+async def test_the_others_are_listed_while_one_engine_fails(tmp_path: Path) -> None:
+    async with FakeEngine([container("shop")]) as engine:
+        said = await printed("routes", "--engine", f"good={engine.url}", "--engine", f"bad=unix://{tmp_path}/none.sock")
+    assert f"bad: there is no socket {tmp_path}/none.sock" in said
+    assert re.search(r"^shop +http://", said, re.MULTILINE)
