@@ -25,6 +25,7 @@ SOURCES = sorted(
 # Tests of the project as a whole, which belong to no single source file.
 WHOLE = {
     "test_conformance.py",
+    "test_failures.py",
     "test_house.py",
     "test_least_privilege.py",
     "test_main.py",
