@@ -1,0 +1,94 @@
+"""Comparing a live table with a fresh look at everything, and writing down all that it tells meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from pilotage.ledger import build_table
+from pilotage.survey import survey_all
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from pilotage.discovery import Discovery
+    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.pool import Pool
+    from pilotage.table import Change, Table
+
+__all__ = ["Chronicle", "chronicle", "facts", "settled"]
+
+
+def facts(table: Table) -> tuple[dict[str, Any], list[Any]]:
+    """Return what a table says: every route, excluded ones too, and every problem; not who is stale since when."""
+    return dict(table.routes), list(table.problems)
+
+
+async def settled(
+    discovery: Discovery, *configs: DockerProviderConfig, pool: Pool | None = None, patience: float = 20
+) -> float:
+    """Wait until every engine answers, and the live table equals a fresh look at all of them.
+
+    Returns:
+        How many seconds that took from the moment when the engines answered.
+
+    Raises:
+        AssertionError: it does not come to that; with what differs.
+
+    """
+    loop = asyncio.get_running_loop()
+    started = 0.0
+    end = loop.time() + patience
+    while True:
+        survey = await survey_all(configs, pool=pool or discovery.pool)
+        started = started or (0.0 if survey.errors else loop.time())
+        fresh, live = facts(build_table(survey.rosters)), facts(discovery.table)
+        if not survey.errors and fresh == live:
+            return loop.time() - started
+        if loop.time() > end:
+            break
+        await asyncio.sleep(0.01)
+    assert survey.errors == {}
+    assert live == fresh
+    raise AssertionError
+
+
+class Chronicle:
+    """Every change that a discovery tells, in order, without those of the first complete table."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+
+    def about(self, alias: str) -> list[str]:
+        """Return the kinds of changes of a route, in order."""
+        return [change.kind for change in self.changes if change.alias == alias]
+
+    def untouched(self, aliases: Iterable[str]) -> bool:
+        """Tell whether nothing was ever said about these routes."""
+        return not any(self.about(alias) for alias in aliases)
+
+    def kinds(self, *wanted: str) -> list[str]:
+        """Return the kinds of changes of engines and routes, those wanted, in order."""
+        return [change.kind for change in self.changes if change.kind in wanted]
+
+
+@contextlib.asynccontextmanager
+async def chronicle(discovery: Discovery) -> AsyncIterator[Chronicle]:
+    """Write down what a discovery tells from now on."""
+    written = Chronicle()
+    subscription = discovery.subscribe()
+    if discovery.table.version:
+        await anext(subscription)
+
+    async def write() -> None:
+        async for update in subscription:
+            written.changes += update.changes
+
+    task = asyncio.create_task(write())
+    try:
+        yield written
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        discovery.unsubscribe(subscription)
