@@ -196,14 +196,59 @@ def ps(form: str, **where: Any) -> int:
         "pilotage routes",
         "pilotage routes --format json | jq '.routes.shop.target'",
         "pilotage routes --replay bug-report.json",
+        "pilotage routes --watch",
     ),
 )
 @source_options
 @click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
+@click.option("--watch", is_flag=True, help="Show them as they change, until interrupted.")
 @format_option("table", "json")
-def routes(form: str, **where: Any) -> int:
+def routes(form: str, *, watch: bool, **where: Any) -> int:
     """List routes: every alias, where it leads, or why it does not."""
-    return _report("routes", form, where)
+    if not watch:
+        return _report("routes", form, where)
+    if form == "json":
+        raise click.UsageError("--watch draws tables; 'pilotage watch --format json' tells changes.")
+    unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
+    if unfit:
+        raise click.UsageError(f"--watch looks at engines, so {unfit[0]} does not go with it.")
+    import asyncio
+
+    from pilotage import sources, watching
+    from pilotage.console import Out
+
+    asyncio.run(watching.redraw(chosen_engines(sources.Choice(**where)), os.environ, Out()))
+    return OK
+
+
+@cli.command(
+    cls=_WithExamples,
+    examples=(
+        "pilotage watch",
+        "pilotage watch --engine nas=ssh://me@nas",
+        "pilotage watch --format json | jq 'select(.kind == \"problem\")'",
+    ),
+)
+@engine_options
+@format_option("text", "json")
+def watch(form: str, **where: Any) -> int:
+    """Tell what changes, as it happens, until interrupted.
+
+    Routes that come, change and go, with the event behind it; engines that go away and come back, while their routes
+    stay as they were; problems as they arise and are resolved. As JSON one object a line, at first all there is.
+    """
+    import asyncio
+
+    from pilotage import sources, watching
+    from pilotage.console import Out
+
+    engines, out = chosen_engines(sources.Choice(**where)), Out()
+    if form == "json":
+        tell = watching.json_printer(out)
+    else:
+        tell = watching.text_printer(out, [config.name for config in engines.configs], engines.problems)
+    asyncio.run(watching.follow(engines, os.environ, tell))
+    return OK
 
 
 def _report(what: str, form: str, where: dict[str, Any]) -> int:
@@ -392,3 +437,5 @@ def engines(form: str, **where: Any) -> int:
         render.print_probes(Out(), probes)
     failed = sum(bool(result.error) for result in probes)
     return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS
+
+

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pilotage.engine.wire import Port
     from pilotage.problems import Problem
     from pilotage.roster import Roster
-    from pilotage.table import Table
+    from pilotage.table import Change, Table
 
-__all__ = ["container_json", "document", "problem_json"]
+__all__ = ["change_json", "container_json", "document", "problem_json"]
 
 
 def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
@@ -75,6 +75,19 @@ def problem_json(problem: Problem) -> dict[str, Any]:
         "severity": problem.severity,
         "value": problem.value,
         "file": problem.file,
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Return a change as plain data: with the route as it is now, or was last."""
+    return {
+        "kind": change.kind,
+        "alias": change.alias,
+        "engine": change.engine,
+        "fields": list(change.fields),
+        "cause": change.cause,
+        "route": None if change.route is None else route_json(change.route),
+        "problem": None if change.problem is None else problem_json(change.problem),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -57,13 +58,17 @@ def print_routes(out: Out, view: View) -> None:
     for route in routes:
         text, style = verdict(route)
         listen = f", listens on {route.listen}" if route.listen else ""
+        since = view.table.stale_since(route)
+        if since is not None and not route.excluded:
+            listen += f", not heard of since {time.strftime('%H:%M:%S', time.localtime(since))}"
+            style = "yellow"
         more = f" +{len(route.endpoints) - 1}" if len(route.endpoints) > 1 else ""
         dim = "dim" if route.excluded else ""
         rows.append(
             [
                 (route.alias, dim or "bold"),
                 (route.target or "-", dim),
-                (route.container + more, dim),
+                ((route.container or "-") + more, dim),
                 (route.provider, dim),
                 (text + listen, style),
             ]

@@ -71,10 +71,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         alias: the name it answers for.
-        provider: name of the engine.
-        container: name of the container; of replicas, the oldest.
+        provider: name of the engine, or of the file that the route is written in.
+        container: name of the container; of replicas, the oldest; ``""`` for a route from a file.
         container_id: its id.
-        created: when that container was created, seconds since 1970.
+        created: when that container was created, seconds since 1970; 0 for a route from a file.
         service: ``(provider, project, service)`` of Docker Compose, by which replicas are known; empty without.
         scheme: protocol spoken with the target.
         host: the target's host; ``""`` while it is not known (a sleeping container).
@@ -96,7 +96,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     container: str = ""
     container_id: str = ""
     created: int = 0
-    service: tuple[str, str, str] | tuple[()] = ()
+    service: tuple[str, ...] = ()
     scheme: str = "http"
     host: str = ""
     port: PortPair = PortPair()
@@ -128,6 +128,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
             odd.append("requests go there for want of a better one" if self.serving else "no endpoint takes requests")
         return "; ".join(odd)
+
+    @property
+    def is_static(self) -> bool:
+        """True for a route from a file, whose provider is the name of the file."""
+        return not self.container
 
     @property
     def is_stream(self) -> bool:
