@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from pilotage.config_serve import FAULT, ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config_text import DEFAULT_HOST, fill_in, read_document
 from pilotage.documents import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
@@ -36,31 +37,35 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         providers: the engines, in the order of the file.
+        gateway: the proxy.
+        api: the daemon's HTTP API.
+        match_domains: the suffixes under which an alias answers, lower-cased, without leading dots; empty for any.
+        debug: error pages tell more.
         problems: warnings: things in the file that are not in force and do no harm by that.
 
     """
 
     providers: tuple[DockerProviderConfig, ...] = ()
+    gateway: GatewaySettings = GatewaySettings()
+    api: ApiSettings = ApiSettings()
+    match_domains: tuple[str, ...] = ()
+    debug: bool = False
     problems: tuple[Problem, ...] = ()
 
 
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 Scheme = Literal["http", "https", "ssh", "tcp", "tls", "unix"]
 
 
-class _TLS(_Section):
+class _TLS(Section):
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
 
 
-class _Engine(_Section):
+class _Engine(Section):
     """One engine in the mapping form: either ``url``, or ``scheme`` and ``host``."""
 
     url: str | None = None
@@ -70,19 +75,19 @@ class _Engine(_Section):
     tls: _TLS | None = None
 
 
-class _Providers(_Section):
+class _Providers(Section):
     # Each engine is checked by itself, so that one of a wrong shape does not hide what is wrong with another.
     docker: dict[str, Any] | None = None
 
 
-class _File(_Section):
+class _File(ServeSections):
     providers: _Providers | None = None
 
 
 # What GoDoxy reads at these places and pilotage does not. Those that keep people out must not be ignored: a file that
 # has them is refused. The others are told as warnings.
 _GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
-    (): frozenset({"autocert", "defaults", "homepage", "match_domains", "timeout_shutdown"}),
+    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown"}),
     ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
 }
 _GODOXY_PROTECTIVE: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
@@ -152,10 +157,20 @@ class _Reading:
             engine = self.engine(name, value, place)
             if engine is not None and len(self.problems) == before and self.has_address(engine, place):
                 providers.append(engine)
+        sections = self.sections(tree)
+        gateway = sections.gateway_settings(self.file, self.fault)
+        api = sections.api_settings(self.file)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
         if any(problem.severity == "error" for problem in self.problems):
             raise ConfigError(self.problems)
-        return Config(providers=tuple(providers), problems=tuple(self.problems))
+        return Config(
+            providers=tuple(providers),
+            gateway=gateway,
+            api=api,
+            match_domains=tuple(sections.match_domains),
+            debug=sections.debug,
+            problems=tuple(self.problems),
+        )
 
     def fault(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
         if path not in self.document.unfilled:
@@ -179,12 +194,16 @@ class _Reading:
                 kept[key] = self.without_godoxy(value, place)
         return kept
 
-    def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
-        """Yield each engine's name and what is written for it, and note what is wrong above them."""
+    def sections(self, tree: Any) -> ServeSections:
+        """Return all but the engines, and note what is wrong there and above the engines."""
         try:
-            _File.model_validate(tree)
+            return _File.model_validate(tree)
         except ValidationError as error:
             self.add(error, _File, ())
+        return ServeSections()
+
+    def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
+        """Yield each engine's name and what is written for it."""
         providers = tree.get("providers") if isinstance(tree, dict) else None
         engines = providers.get("docker") if isinstance(providers, dict) else None
         if isinstance(engines, dict):
@@ -292,10 +311,13 @@ def _is_host(text: str) -> bool:
 # ---- pydantic's findings in our words -------------------------------------------------------------------------------
 
 _EXPECTED: Final[Mapping[str, str]] = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
     "dict_type": "a mapping",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
+    "list_type": "a list",
     "model_type": "a mapping",
     "string_type": "text",
 }
@@ -309,14 +331,20 @@ def _in_our_words(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, s
         known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
         return f"unknown key {key!r}", did_you_mean(key, known) or f"known here: {', '.join(known)}"
     if kind == "literal_error":
-        known = list(get_args(Scheme))
+        known = re.findall("'([^']+)'", str(context.get("expected", "")))
         return f"{shorten(value)!r} is no {key}", did_you_mean(str(value), known) or f"use one of {', '.join(known)}"
     if kind in {"greater_than_equal", "less_than_equal"}:
-        return f"{key} {value} is out of range", "write a number between 1 and 65535"
+        field = _model_at(model, details["loc"][:-1]).model_fields[key]
+        limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
+        return f"{key} {value} is out of range", f"write a number between {limits[0]} and {limits[-1]}"
     if kind in _EXPECTED:
         said = shorten(value)
         shown = f"{said!r}" if isinstance(value, str) and said else kind_name(value)
         return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
+    if kind == "missing":
+        return f"{key} is missing", "add it"
+    if kind == FAULT:
+        return str(context["message"]), str(context["hint"])
     return f"{key}: {details['msg']}", str(context.get("hint", ""))
 
 

@@ -56,6 +56,8 @@ _LOG_FORMAT: Final = "%l\t%n\t%v"
 _NOT_NEWS: Final = (
     "There is no configured limit to the number of allowed active downstream connections",
     "caught ENVOY_SIGTERM",
+    "Using deprecated option",
+    "Usage of the deprecated runtime key",
 )
 _LEVELS: Final[Mapping[str, int]] = {
     "trace": logging.DEBUG,
@@ -364,11 +366,11 @@ class Gateway:
         name, tab, text = rest.partition("\t")
         if not tab or level not in _LEVELS:  # the further lines of a text, or said before the log is set up
             level, name, text = "info", "", line
-        if any(known in text for known in _NOT_NEWS):
-            return
         if text.strip():
             self._said.append(text.strip()[:500])
-        envoy_log.log(_LEVELS[level], "%s%s", f"{name}: " if name else "", text)
+        quiet = self._stopping.is_set() or any(known in text for known in _NOT_NEWS)
+        severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
+        envoy_log.log(severity, "%s%s", f"{name}: " if name else "", text)
 
     def _become(self, state: State, *, pid: int, restarts: int | None = None) -> None:
         known = self._status

@@ -1,0 +1,303 @@
+"""The sections of ``pilotage.yml`` that are about serving: ``gateway``, ``api``, ``match_domains`` and ``debug``. Pure.
+
+Pydantic checks what is written; what comes out are plain frozen values. Imported where a configuration is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from pilotage.documents import DocumentError, parse_duration
+from pilotage.engine.address import TLSFiles
+from pilotage.problems import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilotage.config_text import Path as DocumentPath
+
+    FileOf = Callable[[str, DocumentPath], str]
+
+__all__ = ["FAULT", "ApiSettings", "Certificate", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
+
+FAULT: Final = "pilotage"
+"""The type of pydantic's findings that are told in our words."""
+
+HTTP_PORT: Final = 8080
+API_PORT: Final = 8888
+
+
+# ---- what comes out ------------------------------------------------------------------------------------------------
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate that the gateway shows: names of PEM files."""
+
+    cert_file: str
+    key_file: str
+
+
+class XdsSettings(msgspec.Struct, frozen=True):
+    """Where Envoys elsewhere get their configuration.
+
+    Attributes:
+        host, port: where to listen; port 0 for nowhere.
+        tls: our certificate and key, and who signs the Envoys' certificates.
+
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: TLSFiles | None = None
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file says about the gateway; times in seconds.
+
+    Attributes:
+        http, https: address and port; port 0 for nowhere.
+        certificates: what HTTPS shows.
+        public_https_port: the port that clients reach HTTPS by; 0 for that of ``https``.
+        redirect_to_https: plain HTTP is sent to HTTPS.
+        hsts: for how long browsers shall use HTTPS only; 0 to say nothing.
+        trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
+        compression: compress textual answers.
+        access_log: a file, ``-`` for our log, ``""`` for none.
+        connect_timeout: to reach an endpoint.
+        retries: how often a request that reached no endpoint is tried again.
+        drain: how long requests may go on when the gateway stops.
+        envoy: the binary; ``""`` to find it.
+        workers: Envoy's threads; 0 for one on each processor.
+        log_level: Envoy's.
+        xds: for Envoys elsewhere.
+
+    """
+
+    http: tuple[str, int] = ("0.0.0.0", HTTP_PORT)  # noqa: S104  # a gateway is there to be reached
+    https: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104
+    certificates: tuple[Certificate, ...] = ()
+    public_https_port: int = 0
+    redirect_to_https: bool = False
+    hsts: float = 0.0
+    trusted_proxies: tuple[str, ...] = ()
+    compression: bool = True
+    access_log: str = ""
+    connect_timeout: float = 2.0
+    retries: int = 3
+    drain: float = 30.0
+    envoy: str = ""
+    workers: int = 0
+    log_level: str = "warning"
+    xds: XdsSettings = XdsSettings()
+
+
+class ApiSettings(msgspec.Struct, frozen=True):
+    """What the file says about the HTTP API.
+
+    Attributes:
+        listen: places as :func:`pilotage.listen.parse_listen` reads them; ``None`` for the usual ones.
+        token_file: holds what callers from elsewhere must present; ``""`` for none.
+
+    """
+
+    listen: tuple[str, ...] | None = None
+    token_file: str = ""
+
+
+# ---- what may be written -------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    """A mapping with these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _fault(message: str, hint: str) -> PydanticCustomError:
+    # Its text would be a template, and what people wrote may have braces in it: what counts is beside it.
+    return PydanticCustomError(FAULT, "see the context", {"message": message, "hint": hint})
+
+
+def _listener(value: Any) -> Any:
+    """Read a port, or ``host:port``; ``false`` and 0 for nowhere."""
+    if value is False or value == 0:
+        return ("0.0.0.0", 0)  # noqa: S104
+    text = str(value)
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "0.0.0.0"  # noqa: S104
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        address = ""
+    if value is True or not address or not port.isdecimal() or not 0 < int(port) < 65536:
+        said = "true" if value is True else shorten(text)
+        raise _fault(f"{said!r} is no place to listen", "write a port, or an IP address and a port: 127.0.0.1:8080")
+    return (address, int(port))
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _fault(f"{shorten(value)!r} is no duration", "write one such as 30s, 5m or 1h30m")
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    except DocumentError as error:
+        raise _fault(f"{shorten(value)!r}: {error.message}", "") from error
+    if seconds < 0:
+        raise _fault(f"{shorten(value)!r} is negative", "write a duration from 0 up")
+    return seconds
+
+
+def _network(value: Any) -> Any:
+    try:
+        return str(ipaddress.ip_network(str(value), strict=False))
+    except ValueError:
+        raise _fault(f"{shorten(value)!r} is no network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
+
+
+_SUFFIX: Final = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+
+
+def _domain(value: Any) -> Any:
+    text = str(value).lower().removeprefix("*").removeprefix(".").removesuffix(".")
+    if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
+        raise _fault(f"{shorten(value)!r} is no domain", "write one such as .example.com")
+    return text
+
+
+def _texts(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise _fault("must be a whole number", "")
+    return value
+
+
+Listener = Annotated[tuple[str, int], BeforeValidator(_listener)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Network = Annotated[str, BeforeValidator(_network)]
+Domain = Annotated[str, BeforeValidator(_domain)]
+Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
+
+
+class _Certificate(Section):
+    cert_file: str
+    key_file: str
+
+
+class _XdsTLS(Section):
+    ca_file: str
+    cert_file: str
+    key_file: str
+
+
+class _Xds(Section):
+    listen: Listener
+    tls: _XdsTLS | None = None
+
+
+class _Gateway(Section):
+    http: Listener = ("0.0.0.0", HTTP_PORT)  # noqa: S104
+    https: Listener | None = None
+    tls: list[_Certificate] = []
+    public_https_port: Port | None = None
+    redirect_to_https: bool = False
+    hsts: Seconds = 0.0
+    trusted_proxies: list[Network] = []
+    compression: bool = True
+    access_log: str = ""
+    connect_timeout: Seconds = 2.0
+    retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = 3
+    drain: Seconds = 30.0
+    envoy: str = ""
+    workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = 0
+    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
+    xds: _Xds | None = None
+
+
+class _Api(Section):
+    listen: Annotated[list[str], BeforeValidator(_texts)] | None = None
+    token_file: str = ""
+
+
+class ServeSections(Section):
+    """These sections; the base of the whole file."""
+
+    gateway: _Gateway | None = None
+    api: _Api | None = None
+    match_domains: list[Domain] = []
+    debug: bool = False
+
+    def gateway_settings(self, file: FileOf, fault: Callable[[DocumentPath, str, str], None]) -> GatewaySettings:
+        """Return what is said about the gateway.
+
+        Args:
+            file: returns the path of a file that is named at a place, and notes when there is none.
+            fault: notes a fault at a place: path, message, hint.
+
+        """
+        told = self.gateway or _Gateway()
+        https = told.https or (("0.0.0.0", 8443) if told.tls else ("0.0.0.0", 0))  # noqa: S104
+        at: DocumentPath = ("gateway",)
+        if told.https is not None and told.https[1] and not told.tls:
+            fault((*at, "https"), "HTTPS needs a certificate", "add gateway.tls with cert_file and key_file")
+        if told.redirect_to_https and not https[1] and not told.public_https_port:
+            fault((*at, "redirect_to_https"), "there is no HTTPS to redirect to", "add gateway.tls")
+        xds = XdsSettings()
+        if told.xds is not None:
+            xds = self._xds(told.xds, file, fault)
+        return GatewaySettings(
+            http=told.http,
+            https=https,
+            certificates=tuple(
+                Certificate(
+                    file(pair.cert_file, (*at, "tls", number, "cert_file")),
+                    file(pair.key_file, (*at, "tls", number, "key_file")),
+                )
+                for number, pair in enumerate(told.tls)
+            ),
+            public_https_port=told.public_https_port or 0,
+            redirect_to_https=told.redirect_to_https,
+            hsts=told.hsts,
+            trusted_proxies=tuple(told.trusted_proxies),
+            compression=told.compression,
+            access_log=told.access_log,
+            connect_timeout=told.connect_timeout,
+            retries=told.retries,
+            drain=told.drain,
+            envoy=told.envoy,
+            workers=told.workers,
+            log_level=told.log_level,
+            xds=xds,
+        )
+
+    @staticmethod
+    def _xds(told: _Xds, file: FileOf, fault: Callable[[DocumentPath, str, str], None]) -> XdsSettings:
+        at: DocumentPath = ("gateway", "xds", "tls")
+        host, port = told.listen
+        if told.tls is None:
+            if port and not ipaddress.ip_address(host).is_loopback:
+                hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on 127.0.0.1"
+                fault(("gateway", "xds", "listen"), f"{host}:{port} would tell everybody all routes", hint)
+            return XdsSettings(host, port)
+        tls = TLSFiles(
+            ca_file=file(told.tls.ca_file, (*at, "ca_file")),
+            cert_file=file(told.tls.cert_file, (*at, "cert_file")),
+            key_file=file(told.tls.key_file, (*at, "key_file")),
+        )
+        return XdsSettings(host, port, tls)
+
+    def api_settings(self, file: FileOf) -> ApiSettings:
+        """Return what is said about the API."""
+        told = self.api or _Api()
+        listen = None if told.listen is None else tuple(told.listen)
+        return ApiSettings(listen, file(told.token_file, ("api", "token_file")))

@@ -1,0 +1,168 @@
+"""The OpenAPI document of the HTTP API. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from pilotage import __version__
+
+__all__ = ["document"]
+
+
+class _Path(msgspec.Struct, frozen=True):
+    """One thing that can be asked for: what it is, its media type and schema, names in the path, other statuses."""
+
+    summary: str
+    kind: str = "application/json"
+    schema: Any = None
+    parameters: tuple[str, ...] = ()
+    other: Any = {}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_TEXT: Final = {"type": "string"}
+_WHOLE: Final = {"type": "integer"}
+_TRUTH: Final = {"type": "boolean"}
+_TIME: Final = {"type": "number", "description": "seconds since 1970"}
+
+
+def _list(items: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+_ENDPOINT: Final = _object(
+    container=_TEXT, host=_TEXT, port=_WHOLE, state={"enum": ["ready", "waiting", "unhealthy", "draining"]}
+)
+_ROUTE: Final = {
+    **_object(
+        alias=_TEXT,
+        provider=_TEXT,
+        container=_TEXT,
+        scheme=_TEXT,
+        host=_TEXT,
+        port=_object(listening=_WHOLE, proxy=_WHOLE),
+        listen=_or_null(_TEXT),
+        target=_or_null(_TEXT),
+        endpoints=_list(_ENDPOINT),
+        excluded=_TRUTH,
+        excluded_reason=_TEXT,
+        health_check=_TRUTH,
+        idle_watcher=_TRUTH,
+        stale_since=_or_null(_TIME),
+    ),
+    "description": "Further properties are the fields that labels set; durations end in _s and are seconds.",
+}
+_PROBLEM: Final = _object(
+    provider=_TEXT,
+    container=_TEXT,
+    route=_TEXT,
+    label=_TEXT,
+    path=_TEXT,
+    line=_WHOLE,
+    column=_WHOLE,
+    message=_TEXT,
+    hint=_TEXT,
+    severity={"enum": ["error", "warning"]},
+    value=_TEXT,
+    file=_TEXT,
+)
+_CONTAINER: Final = _object(
+    name=_TEXT,
+    id=_TEXT,
+    provider=_TEXT,
+    aliases=_list(_TEXT),
+    explicit=_TRUTH,
+    excluded=_TRUTH,
+    running=_TRUTH,
+    state=_TEXT,
+    network=_TEXT,
+    private_hostname=_TEXT,
+    public_hostname=_TEXT,
+    blacklisted=_TRUTH,
+    image={"type": "object"},
+    host_network_mode=_TRUTH,
+    docker_health=_TRUTH,
+    public_ports={"type": "object", "additionalProperties": _WHOLE},
+    private_ports={"type": "object", "additionalProperties": _WHOLE},
+    mounts=_list({"type": "object"}),
+    idlewatcher={"type": ["object", "null"]},
+    errors=_list(_TEXT),
+)
+_ENGINE: Final = _object(
+    name=_TEXT,
+    url=_TEXT,
+    state={"enum": ["pending", "live", "stale"]},
+    since=_TIME,
+    error=_TEXT,
+    containers=_WHOLE,
+    routes=_WHOLE,
+)
+_ERROR: Final = _object(error=_TEXT, hint=_TEXT)
+_PLAIN: Final = "text/plain"
+
+_PATHS: Final[dict[str, _Path]] = {
+    "/v1/routes": _Path(
+        "Every alias and its route, excluded ones too",
+        schema=_object(version=_WHOLE, routes={"type": "object", "additionalProperties": _ROUTE}),
+    ),
+    "/v1/containers": _Path("All containers of all engines", schema=_object(containers=_list(_CONTAINER))),
+    "/v1/problems": _Path("Everything that is wrong now", schema=_object(problems=_list(_PROBLEM))),
+    "/v1/engines": _Path("The engines, and how true their routes are", schema=_object(engines=_list(_ENGINE))),
+    "/v1/explain/{name}": _Path(
+        "Why a container or alias is as it is",
+        parameters=("name",),
+        schema=_object(name=_TEXT, containers=_list({"type": "object"})),
+        other={"404": "no container and no alias has this name"},
+    ),
+    "/v1/events": _Path(
+        "Server-sent events: every change, at first everything there is; `table` ends each batch",
+        kind="text/event-stream",
+        schema=_TEXT,
+    ),
+    "/healthz": _Path("200 while the process lives", kind=_PLAIN, schema=_TEXT),
+    "/readyz": _Path(
+        "200 once the first complete table is served; 503 before, and while stopping",
+        kind=_PLAIN,
+        schema=_TEXT,
+        other={"503": "not yet, or no longer; the text says why"},
+    ),
+    "/metrics": _Path("Figures for Prometheus", kind=_PLAIN, schema=_TEXT),
+    "/metrics/envoy": _Path(
+        "Envoy's own figures for Prometheus", kind=_PLAIN, schema=_TEXT, other={"503": "there is no Envoy of ours"}
+    ),
+    "/openapi.json": _Path("This document", schema={"type": "object"}),
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the document, OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "pilotage", "version": __version__, "description": "Routes of containers, as they are now."},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{}, {"token": []}],
+        "paths": {path: {"get": _operation(path, told)} for path, told in _PATHS.items()},
+    }
+
+
+def _operation(path: str, told: _Path) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": told.summary, "content": {told.kind: {"schema": told.schema}}}}
+    for status, text in told.other.items():
+        kind = told.kind if told.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
+        schema = _TEXT if kind == _PLAIN else _ERROR
+        answers[status] = {"description": text, "content": {kind: {"schema": schema}}}
+    operation: dict[str, Any] = {"summary": told.summary, "responses": answers}
+    if told.parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in told.parameters
+        ]
+    return operation
