@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from pilotage.containers.reader import CONSUMED
+from pilotage.label_keys import CONTAINER_LABELS, SHORTCUTS
 from pilotage.label_reference import CONTAINER, LabelEntry, entries, markdown, matching
-from pilotage.labels import CONTAINER_LABELS, SHORTCUTS
 from pilotage.routes.schema import ROUTE
 from tests.support.summaries import built, container
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.documents import bare
-from pilotage.labels import CONTAINER_LABELS, SHORTCUTS, LabelTree, label_shape, read_labels
+from pilotage.label_keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.labels import LabelTree, read_labels
 from pilotage.routes.schema import ROUTE
 
 
@@ -62,33 +63,6 @@ def test_a_dot_always_separates() -> None:
 @pytest.mark.parametrize("key", ["proxy.", "proxy..x", "proxy..", "proxy..x.y"])
 def test_an_empty_alias_is_told(key: str) -> None:
     assert told({key: "1"}) == [(key, "empty alias", "write proxy.<alias>.<field>")]
-
-
-def test_the_bare_namespace_is_told() -> None:
-    assert told({"proxy": "x"}) == [
-        ("proxy", "the label names neither an alias nor a field", "write proxy.<alias>.<field>")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("key", "meant"),
-    [
-        ("prxy.web.port", "proxy.web.port"),
-        ("porxy.web.port", "proxy.web.port"),
-        ("proxxy.web.port", "proxy.web.port"),
-        ("proxy-web.port", "proxy.web.port"),
-    ],
-)
-def test_a_mistyped_namespace_is_told(key: str, meant: str) -> None:
-    ((label, message, hint),) = told({key: "1"})
-    assert label == key
-    assert "is not a namespace of pilotage" in message
-    assert hint == f"did you mean {meant!r}?"
-
-
-@pytest.mark.parametrize("key", ["Proxy.x", "proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x"])
-def test_what_is_not_near_the_namespace_is_not(key: str) -> None:
-    assert told({key: "1"}) == []
 
 
 # ---- references -----------------------------------------------------------------------------------------------------
@@ -421,39 +395,3 @@ def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> No
     for problem in [*tree.problems, *(fault.problem for mine in tree.faults.values() for fault in mine)]:
         assert problem.label in labels
         assert problem.message
-
-
-# ---- shapes ---------------------------------------------------------------------------------------------------------
-
-
-def shape(labels: dict[str, str], *listed: str) -> object:
-    read(labels, *listed)  # keys of others are known after that
-    return label_shape(labels, listed)
-
-
-def test_labels_that_say_the_same_of_aliases_in_turn_have_one_shape() -> None:
-    one = shape({"proxy.a.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "other": "1"}, "a", "b")
-    other = shape({"proxy.x.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "another": "2"}, "x", "y")
-    assert one == other != shape({"proxy.y.port": "80", "proxy.*.host": "x", "proxy.schemes": "http"}, "x", "y")
-    assert one is not None
-
-
-def test_an_alias_that_looks_like_a_sign_is_not_taken_for_a_name() -> None:
-    assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
-    assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
-
-
-@pytest.mark.parametrize(
-    ("labels", "listed"),
-    [
-        ({"proxy.c.port": "80"}, ("a", "b")),
-        ({"proxy.A.port": "80"}, ("a", "b")),
-        ({"proxy.": "80"}, ("a", "b")),
-        ({"proxy": "80"}, ("a", "b")),
-        ({"prxy.a.port": "80"}, ("a", "b")),
-        ({"proxy.a.port": "80"}, ("a", "a")),
-        ({"proxy.a.rules": "x" * 600}, ("a", "b")),
-    ],
-)
-def test_what_may_be_wrong_or_long_has_none(labels: dict[str, str], listed: tuple[str, ...]) -> None:
-    assert shape(labels, *listed) is None

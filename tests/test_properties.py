@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pilotage import build_routes, build_table, from_docker
 from pilotage.jsonable import document
-from pilotage.labels import CONTAINER_LABELS, SHORTCUTS
+from pilotage.label_keys import CONTAINER_LABELS, SHORTCUTS
 from pilotage.roster import assemble
 from pilotage.routes.build import _plans
 from pilotage.routes.route import Excluded

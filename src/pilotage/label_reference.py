@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.containers.idle import STOP_METHODS, STOP_SIGNALS, STOP_TIMEOUT, WAKE_TIMEOUT
-from pilotage.labels import SHORTCUTS
+from pilotage.label_keys import SHORTCUTS
 from pilotage.problems import did_you_mean
 from pilotage.reasons import span
 from pilotage.routes.kinds import Duration

@@ -14,7 +14,8 @@ import msgspec
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
 from pilotage.documents import Marked
-from pilotage.labels import Fault, LabelTree, label_shape, read_labels
+from pilotage.label_keys import label_shape
+from pilotage.labels import Fault, LabelTree, read_labels
 from pilotage.problems import Problem, nearest
 from pilotage.routes.infer import infer
 from pilotage.routes.kinds import Reading
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.routes.infer import Target
 
-__all__ = ["RESERVED_PORTS", "Built", "build_routes"]
+__all__ = ["RESERVED_PORTS", "Built", "build_routes", "default_bind", "read_settings", "refuse_impossible", "reserved"]
 
 RESERVED_PORTS: Final = frozenset({80, 443, 8888})
 """Ports of the proxy itself, to which no route on its own host may lead (LABELS II.6.6)."""
@@ -217,9 +218,9 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
     found = None
     if reading is not None:
         found = reading.problems
-        _refuse_impossible(target, settings, fields, reading)
+        refuse_impossible(target, settings, fields, reading)
     reason = _excluded_reason(container, alias, target)
-    own = None if reason else _reserved(target, container, reserved_ports)
+    own = None if reason or container.agent else reserved(target, reserved_ports)
     if own:
         found = [*(found or ()), own]
     fatal = own is not None or (reading is not None and reading.fatal)
@@ -248,7 +249,6 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
         found = [problem.at(**where) for problem in found]
     labels = container.actual_labels
     service = labels.get(SERVICE)
-    bind = settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
     if reason or not target.host or target.scheme == "fileserver":
         endpoints: tuple[Endpoint, ...] = ()
     else:
@@ -271,7 +271,7 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
         scheme=target.scheme,
         host=target.host,
         port=target.port,
-        bind=bind,
+        bind=default_bind(target, settings),
         endpoints=endpoints,
         excluded=bool(reason),
         excluded_reason=reason,
@@ -283,10 +283,15 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
     )
 
 
+def default_bind(target: Target, settings: RouteSettings) -> str:
+    """Return the address that the proxy listens on, ``""`` for the shared listeners."""
+    return settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
+
+
 _STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
 
 
-def _refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
+def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
     """Refuse settings that the target's scheme rules out (LABELS II.6.6)."""
     scheme = target.scheme
     faults: list[tuple[str, str, str]] = []
@@ -303,18 +308,17 @@ def _refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str
         to.fatal = True
 
 
-def _reserved(target: Target, container: Container, reserved_ports: frozenset[int]) -> Problem | None:
+def reserved(target: Target, reserved_ports: frozenset[int]) -> Problem | None:
     """Refuse a route that would lead the proxy back to itself (LABELS II.6.6)."""
     if (
         target.host not in _OWN_HOSTS
         or target.port.proxy not in reserved_ports
-        or container.agent
         or target.scheme in ("udp", "fileserver")
     ):
         return None
     return Problem(
         message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
-        hint="give the container's own port or host",
+        hint="give the target's own port or host",
     )
 
 
