@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.label_keys import label_shape, near_namespaces, split_key
+from pilotage.label_keys import label_shape, near_namespaces, own_keys, split_key
 
 
 def told(labels: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -18,6 +18,13 @@ def test_the_bare_namespace_is_told() -> None:
     assert told({"proxy": "x"}) == [
         ("proxy", "the label names neither an alias nor a field", "write proxy.<alias>.<field>")
     ]
+
+
+def test_own_keys_are_found_among_those_of_others_seen_before_or_not() -> None:
+    labels = {"proxy.web.port": "80", "other.key": "1", "proxy.aliases": "web", "Proxy.x": "2", "proxy": "3"}
+    assert sorted(own_keys(labels)) == ["proxy.aliases", "proxy.web.port"]
+    near_namespaces(labels)
+    assert sorted(own_keys(labels)) == ["proxy.aliases", "proxy.web.port"]
 
 
 @pytest.mark.parametrize(

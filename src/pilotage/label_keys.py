@@ -14,7 +14,7 @@ from pilotage.problems import Problem, edit_distance, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "label_shape", "near_namespaces", "split_key"]
+__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "label_shape", "near_namespaces", "own_keys", "split_key"]
 
 CONTAINER_LABELS: Final = (
     "aliases",
@@ -71,6 +71,12 @@ _SIGNS: Final = ("*", "#", "$")
 _NAMESPACE: Final = re.compile(r"[^.\-_/:]*-?")
 
 
+def own_keys(labels: Mapping[str, str]) -> list[str]:
+    """Return the keys below ``proxy.``, in no order."""
+    # What is known to be somebody else's is sorted out in C: this runs for every label of every container.
+    return [key for key in labels.keys() - _fine_keys if key.startswith("proxy.")]
+
+
 def near_namespaces(labels: Mapping[str, str]) -> list[Problem]:
     """Report keys that look like a mistyped ``proxy.``: ``prxy.``, ``proxy-``, ``porxy.`` (decision 28)."""
     problems = []
@@ -93,7 +99,7 @@ def label_shape(labels: Mapping[str, str], aliases: Sequence[str]) -> tuple[int,
     or an alias that is not listed.
     """
     said = set()
-    for key in labels.keys() - _fine_keys:  # in C: this runs for every label of every container
+    for key in labels.keys() - _fine_keys:
         if not key.startswith("proxy."):
             return None
         alias, _, _ = key[6:].partition(".")

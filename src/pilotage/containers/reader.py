@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -21,6 +20,7 @@ from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspe
 from pilotage.documents import FALSE, TRUE, comma_list
 from pilotage.engine.address import DockerProviderConfig, is_local, url_hostname
 from pilotage.engine.wire import Endpoint, Inspect, Port, Summary
+from pilotage.label_keys import own_keys
 from pilotage.problems import Problem, did_you_mean, shorten
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "with_inspection", "with_network_of"]
 
-NAMESPACE: Final = "proxy."
 CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
-_is_ours = methodcaller("startswith", NAMESPACE)  # called for every label of every container, so from C
 _AGENT: Final = "agent://"
 _YES: Final = ("True", "true")  # Compose 1 and 2 both write True
 _IDLE_OFF: Final = "proxy.idle_timeout"
@@ -98,7 +96,7 @@ class ContainerReader:
         problems: list[Problem] = []
         errors: list[Problem] = list(self.errors)
 
-        own = list(filter(_is_ours, labels))
+        own = own_keys(labels)
         rest = labels
         aliases: tuple[str, ...] = ()
         network = ""
