@@ -35,6 +35,7 @@ class Told:
         self.discovery = discovery
         self.metrics = Metrics()
         self.why = ""
+        self.config_file = "/etc/pilotage/pilotage.yml"
 
     def problems(self) -> tuple[Problem, ...]:
         return (*self.discovery.table.problems, Problem(message="of the configuration", file="pilotage.yml"))
@@ -272,6 +273,7 @@ async def test_on_a_unix_socket_the_file_says_who_may_ask(tmp_path: Path) -> Non
             async with session.get(f"http://anything{SNAPSHOT_PATH}") as answer:
                 snapshot = unpack(await answer.read())
     assert snapshot is not None
+    assert snapshot.file == "/etc/pilotage/pilotage.yml"
     assert snapshot.rosters == caller.source.discovery.rosters()
     assert [problem.message for problem in snapshot.table.problems if problem.file] == ["of the configuration"]
     assert not path.exists()

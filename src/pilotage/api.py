@@ -49,6 +49,10 @@ class Source(Protocol):
     discovery: Discovery
     metrics: Metrics
 
+    @property
+    def config_file(self) -> str:
+        """The full name of the configuration file, ``""`` without one."""
+
     def problems(self) -> tuple[Problem, ...]:
         """Return everything that is wrong: labels, engines, configuration, what Envoy refused."""
 
@@ -274,7 +278,7 @@ class Api:
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
-        body = pack(discovery.rosters(), discovery.table, others)
+        body = pack(discovery.rosters(), discovery.table, others, file=self.source.config_file)
         return web.Response(body=body, content_type="application/msgpack")
 
     # ---- what happens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,6 +76,9 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
         return [sources.recorded(file) for file in replay]
     if demo:
         return [sources.demonstration()]
+    running = None if choice else _ask_daemon()
+    if running is not None:
+        return [running]
     try:
         found = _look(choice)
     except ConfigError:
@@ -87,6 +91,34 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
         Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
         found = sources.demonstration()
     return [found]
+
+
+def _ask_daemon() -> View | None:
+    """Return what a running daemon knows, if there is one and nothing says that other engines are meant.
+
+    ``DOCKER_HOST`` and ``DOCKER_CONTEXT`` say so, as does a configuration file here that is not the daemon's.
+    """
+    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
+        return None
+    from pilotage.remote import fetch, socket_candidates
+
+    if not any(path.exists() for path in socket_candidates(os.environ)):
+        return None
+    from pilotage import sources
+    from pilotage.console import Out, clean
+    from pilotage.errors import EngineUnreachable
+
+    snapshot = fetch(os.environ)
+    file = sources.config_file()
+    if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
+        return None
+    err = Out(sys.stderr)
+    err.note(f"As the running daemon knows it (process {snapshot.pid}).")
+    away = [(name, status) for name, status in snapshot.engines.items() if status.state == "stale"]
+    errors = tuple(EngineUnreachable(name, f"away: {status.error}") for name, status in away)
+    for error in errors:
+        err.error(clean(str(error)))
+    return sources.View(snapshot.rosters, snapshot.table, errors)
 
 
 def _look(choice: Choice) -> View:

@@ -35,6 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     Attributes:
         version: of pilotage; another version may have other fields.
         pid: the daemon's process.
+        file: the full name of its configuration file, ``""`` without one.
         rosters: engines and their containers.
         routes, faults, engines, table_version: the fields of a :class:`~pilotage.Table`.
 
@@ -42,6 +43,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     version: str
     pid: int
+    file: str
     rosters: tuple[Roster, ...]
     routes: dict[str, Route]
     faults: list[tuple[str, str, tuple[Problem, ...]]]
@@ -59,13 +61,14 @@ class _Version(msgspec.Struct):
     version: str
 
 
-def pack(rosters: Iterable[Roster], table: Table, problems: Iterable[Problem] = ()) -> bytes:
+def pack(rosters: Iterable[Roster], table: Table, problems: Iterable[Problem] = (), *, file: str = "") -> bytes:
     """Return a snapshot as bytes.
 
     Args:
         rosters: the engines.
         table: their routes.
         problems: what is wrong beside the table: the configuration, what Envoy refused.
+        file: the full name of the configuration file.
 
     """
     faults = [(provider, whose, found) for (provider, whose), found in table.faults.items()]
@@ -73,7 +76,7 @@ def pack(rosters: Iterable[Roster], table: Table, problems: Iterable[Problem] = 
     if others:
         faults.append(("", "", others))
     snapshot = Snapshot(
-        __version__, os.getpid(), tuple(rosters), dict(table.routes), faults, dict(table.engines), table.version
+        __version__, os.getpid(), file, tuple(rosters), dict(table.routes), faults, dict(table.engines), table.version
     )
     return msgspec.msgpack.encode(snapshot)
 
