@@ -9,6 +9,7 @@ from pilotage.ledger import Ledger, build_table
 from pilotage.problems import Problem
 from pilotage.routes.build import Built
 from pilotage.routes.route import Endpoint, Route
+from pilotage.routes.static import read_route_file
 from pilotage.table import EngineStatus, Table
 from tests.support.harbour import roster
 
@@ -183,3 +184,11 @@ def test_what_is_built_at_once_equals_what_grew() -> None:
             ledger.settle()
     assert content(ledger.table) == content(whole)
     assert set(whole.engines) == {"local", "far"}
+
+
+def test_files_are_brought_together_with_engines() -> None:
+    file = read_route_file("nas: {host: 10.0.0.2, prot: 1}\n'a b': {}\n", "own.yml")
+    table = build_table([], [file])
+    assert [route.target for route in table.sorted_routes()] == ["http://10.0.0.2:80"]
+    assert set(table.faults) == {("own.yml", ""), ("own.yml", "nas")}
+    assert dict(table.engines) == {}

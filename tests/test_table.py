@@ -199,6 +199,42 @@ def test_a_route_is_as_stale_as_its_engine() -> None:
     assert repr(table) == "<Table version 0: 0 routes of 2 engines, stale: local>"
 
 
+def static(file: str = "own.yml", **fields: Any) -> Route:
+    """A route for alias ``app`` of a file."""
+    return Route(alias="app", provider=file, host="10.0.0.9", endpoints=(Endpoint("10.0.0.9", 80),), **fields)
+
+
+def test_a_file_comes_before_containers_however_old() -> None:
+    for claims in ([claim("web", 1), static()], [static(), claim("web", 1)]):
+        settled = settle(claims)
+        assert settled.route == static()
+        (problem,) = settled.problems
+        assert str(problem) == (
+            "local/web: route app: alias 'app' belongs to the file own.yml, and files come before containers; this one "
+            "waits until it goes; remove one of them, or give it another alias with proxy.aliases"
+        )
+
+
+def test_of_two_files_the_first_by_name_has_the_alias() -> None:
+    settled = settle([static("b.yml"), static("a.yml")])
+    assert settled.route.provider == "a.yml"
+    assert str(settled.problems[0]) == (
+        "b.yml: route app: alias 'app' belongs to the file a.yml, which comes first by name; this one waits until it "
+        "goes; remove one of them, or give it another name"
+    )
+
+
+def test_a_refused_route_of_a_file_does_not_compete() -> None:
+    refused = msgspec.structs.replace(static(), excluded=True, excluded_reason="Error", endpoints=())
+    assert settle([refused, claim("web", 1)]).route.container == "web"
+
+
+def test_a_file_server_competes_though_it_has_no_endpoint() -> None:
+    served = msgspec.structs.replace(static(), scheme="fileserver", endpoints=())
+    settled = settle([claim("web", 1), served])
+    assert (settled.route, len(settled.problems)) == (served, 1)
+
+
 # ---- what changed ---------------------------------------------------------------------------------------------------
 
 

@@ -19,10 +19,11 @@ from pilotage.containers.reader import ContainerReader
 from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import Pool
 from pilotage.errors import PilotageError
+from pilotage.files import FileWatcher
 from pilotage.ledger import Ledger
 from pilotage.population import Population
 from pilotage.problems import Problem
-from pilotage.routes.build import RESERVED_PORTS
+from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table import Change, EngineStatus, Table, diff
 from pilotage.watch import EngineWatcher, Timing
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.errors import EngineError
     from pilotage.roster import Roster
-    from pilotage.routes.build import Built
+    from pilotage.routes.static import RouteFile
     from pilotage.table import ProblemKey
 
 __all__ = ["Discovery", "Subscription", "Update", "discover"]
@@ -186,6 +187,9 @@ class Discovery:
         self.ledger = Ledger()
         self._group = group
         self._engines: dict[str, _Engine] = {}
+        self._files = FileWatcher((), self._file_changed)
+        self._file_aliases: dict[str, tuple[str, ...]] = {}
+        self._file_task: asyncio.Task[None] | None = None
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()  # whoever drops one, ends it
 
     @property
@@ -196,6 +200,10 @@ class Discovery:
     def rosters(self) -> tuple[Roster, ...]:
         """Return each engine's containers and what came of them, in the order in which engines were added."""
         return tuple(engine.population.roster() for engine in self._engines.values())
+
+    def files(self) -> tuple[RouteFile, ...]:
+        """Return the files of routes and what each says, in the order of their names or patterns."""
+        return tuple(self._files.files.values())
 
     def watcher(self, name: str) -> EngineWatcher:
         """Return the watcher of an engine, for its counts.
@@ -239,11 +247,39 @@ class Discovery:
         """
         engine = self._engines.pop(self._engine(name).name)
         engine.forget()
-        await _stopped([engine])
+        await _ended([engine.task])
+
+    async def use_files(self, patterns: Iterable[str]) -> None:
+        """Take routes from these files too, and from no others any more; they are read at once, and watched.
+
+        Args:
+            patterns: names of files, or patterns such as ``routes.d/*.yml``.
+
+        """
+        await _ended([self._file_task])
+        known = self._files.files
+        self._files = FileWatcher(patterns, self._file_changed, reserved_ports=self.reserved_ports, known=known)
+        self._files.look()
+        if self._files.patterns:
+            self._file_task = self._group.create_task(self._files.run(), name="watch files of routes")
+
+    def _file_changed(self, name: str, file: RouteFile | None) -> None:
+        routes = file.routes if file is not None else ()
+        cause = f"{name} {'changed' if file is not None else 'removed'}"
+        aliases = tuple(route.alias for route in routes)
+        for alias in self._file_aliases.pop(name, ()):
+            if alias not in aliases:
+                self.ledger.put((name, alias), None, cause)
+        for route in routes:
+            self.ledger.put((name, route.alias), Built((route,), route.problems), cause)
+        if aliases:
+            self._file_aliases[name] = aliases
+        self.ledger.report((name, ""), file.problems if file is not None else ())
+        self.publish()
 
     async def close(self) -> None:
         """Stop watching, and end all subscriptions; the table stays as it was."""
-        await _stopped(self._engines.values())
+        await _ended([*(engine.task for engine in self._engines.values()), self._file_task])
         for subscription in tuple(self._subscriptions):
             subscription.end()
 
@@ -281,29 +317,31 @@ class Discovery:
             self.unsubscribe(subscription)
 
 
-async def _stopped(engines: Iterable[_Engine]) -> None:
-    """Cancel the watchers and wait until they have ended; they are cancelled even if this is."""
-    tasks = [engine.task for engine in engines if engine.task is not None]
-    for task in tasks:
+async def _ended(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+    """Cancel tasks and wait until they have ended; they are cancelled even if this is."""
+    found = [task for task in tasks if task is not None]
+    for task in found:
         task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+    if found:
+        await asyncio.wait(found)
 
 
 @asynccontextmanager
 async def discover(
     engines: Iterable[DockerProviderConfig],
     *,
+    files: Iterable[str] = (),
     pool: Pool | None = None,
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     timing: Timing | None = None,
 ) -> AsyncGenerator[Discovery, None]:
-    """Watch engines, and keep one table of their routes true.
+    """Watch engines and files, and keep one table of their routes true.
 
     Args:
         engines: what to watch; names must differ.
+        files: names or patterns of files of routes, which are watched too.
         pool: whose connections are used; one of its own by default, closed at the end.
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default; ``DOCKER_HOST`` makes an engine local (LABELS II.3.5).
@@ -324,6 +362,7 @@ async def discover(
                 pool=pool, group=group, agents=agents, env=env, reserved_ports=reserved_ports, timing=timing
             )
             try:
+                await discovery.use_files(files)
                 for config in engines:
                     discovery.add(config)
                 yield discovery

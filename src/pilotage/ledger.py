@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from immutables import Map
 
+from pilotage.routes.build import Built
 from pilotage.table import EngineStatus, Table, settle
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from pilotage.problems import Problem
     from pilotage.roster import Roster
-    from pilotage.routes.build import Built
     from pilotage.routes.route import Route
+    from pilotage.routes.static import RouteFile
     from pilotage.table import ProblemKey
 
 __all__ = ["Ledger", "build_table"]
@@ -121,9 +122,13 @@ class Ledger:
         return Settlement(self._table, touched, keys)
 
 
-def build_table(rosters: Iterable[Roster]) -> Table:
-    """Bring the routes of all engines together, once."""
+def build_table(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> Table:
+    """Bring the routes of all engines, and of files, together, once."""
     ledger = Ledger()
+    for file in files:
+        ledger.report((file.name, ""), file.problems)
+        for route in file.routes:
+            ledger.put((file.name, route.alias), Built((route,), route.problems))
     for roster in rosters:
         name = roster.config.name
         ledger.engine(name, EngineStatus("live"))

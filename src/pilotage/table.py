@@ -111,8 +111,9 @@ class Settled(msgspec.Struct, frozen=True):
 def settle(claims: Sequence[Route]) -> Settled:
     """Decide between the routes that claim one alias.
 
-    The oldest routable container keeps it, by creation time, then name, then engine. Replicas of its compose service
-    join it with their endpoints. When it goes, the next one takes over by itself.
+    A route from a file comes before those of containers. Of these the oldest routable one keeps it, by creation time,
+    then name, then engine. Replicas of its compose service join it with their endpoints. When it goes, the next one
+    takes over by itself.
 
     Args:
         claims: at least one route, all with the same alias, in any order.
@@ -121,7 +122,7 @@ def settle(claims: Sequence[Route]) -> Settled:
     if len(claims) == 1:
         return Settled(claims[0])
     served = [route for route in claims if not route.excluded]
-    awake = sorted((route for route in served if route.endpoints), key=_age)
+    awake = sorted((route for route in served if route.endpoints or route.scheme == "fileserver"), key=_age)
     if not awake:  # a sleeping container answers for its alias only while nobody else does
         return Settled(min(served or claims, key=_age))
     incumbent, *others = awake
@@ -146,6 +147,8 @@ def _is_replica(route: Route, of: Route) -> bool:
 
 
 def _conflict(route: Route, incumbent: Route) -> Problem:
+    if incumbent.is_static:
+        return _conflict_with_file(route, incumbent.provider)
     elsewhere = incumbent.provider != route.provider
     holder = f"{incumbent.provider}/{incumbent.container}" if elsewhere else incumbent.container
     return Problem(
@@ -154,6 +157,19 @@ def _conflict(route: Route, incumbent: Route) -> Problem:
         provider=route.provider,
         container=route.container,
         route=route.alias,
+    )
+
+
+def _conflict_with_file(route: Route, file: str) -> Problem:
+    why = "which comes first by name" if route.is_static else "and files come before containers"
+    other = "another name" if route.is_static else "another alias with proxy.aliases"
+    return Problem(
+        message=f"alias {route.alias!r} belongs to the file {file}, {why}; this one waits until it goes",
+        hint=f"remove one of them, or give it {other}",
+        provider="" if route.is_static else route.provider,
+        container=route.container,
+        route=route.alias,
+        file=route.provider if route.is_static else "",
     )
 
 

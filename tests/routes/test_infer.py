@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.engine.wire import Port
-from pilotage.routes.infer import Reasons, infer, preferred_port
+from pilotage.routes.infer import Reasons, infer, infer_static, preferred_port
 from pilotage.routes.schema import RouteSettings
 from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container
@@ -201,3 +201,24 @@ def test_every_choice_has_its_reason(asks: dict[str, Any], fields: dict[str, Any
     why = Reasons()
     infer("web", container(**fields), RouteSettings(**asks), why)
     assert why == reasons
+
+
+@pytest.mark.parametrize(
+    ("alias", "settings", "target", "why"),
+    [
+        ("app", {}, ("http", "localhost", 80), ("nothing says otherwise", "this host, for none is written")),
+        ("app", {"host": "nas", "scheme": "https"}, ("https", "nas", 443), ("set by the file", "set by the file")),
+        ("app", {"port": PortPair(22, 2222)}, ("tcp", "localhost", 2222), ("a listening port is given", "")),
+        ("app", {"port": PortPair(0, 8443)}, ("https", "localhost", 8443), ("port 8443 ends in 443", "")),
+        ("portainer", {}, ("https", "localhost", 9443), ("known for the alias portainer", "")),
+        ("portainer", {"scheme": "http", "port": PortPair(0, 81)}, ("http", "localhost", 81), ("set by the file", "")),
+    ],
+)
+def test_without_a_container_the_target_is_this_host(
+    alias: str, settings: dict[str, Any], target: tuple[str, str, int], why: tuple[str, str]
+) -> None:
+    reasons = Reasons()
+    found = infer_static(alias, RouteSettings(**settings), reasons)
+    assert (found.scheme, found.host, found.port.proxy) == target
+    assert reasons.scheme == why[0]
+    assert reasons.host == why[1] or not why[1]

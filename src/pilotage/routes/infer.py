@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pilotage.engine.wire import Port
     from pilotage.routes.schema import RouteSettings
 
-__all__ = ["Reasons", "Target", "infer"]
+__all__ = ["Reasons", "Target", "infer", "infer_static"]
 
+_HTTP: Final = 80
 _HTTPS: Final = 443
+_WRITTEN: Final = "set by the file"
 _PREFERRED: Final = f"first of {', '.join(map(str, PREFERRED_PORTS))} that is exposed"
 _THOUSAND: Final = 1000
 
@@ -90,6 +92,38 @@ def _file_server(asked: RouteSettings, why: Reasons | None) -> Target:
     if why is not None:
         why.scheme, why.host, why.port = "set by a label", "a file server has no target", "a file server has no target"
     return Target("fileserver", "", PortPair(asked.port.listening, 0))
+
+
+def infer_static(alias: str, asked: RouteSettings, why: Reasons | None = None) -> Target:
+    """Work out the target of a route without a container: this host, and its scheme's usual port (LABELS II.6.3).
+
+    Args:
+        alias: the route's alias, lower-cased.
+        asked: what is written for it.
+        why: filled with the reasons when given.
+
+    """
+    scheme, port = asked.scheme, asked.port.proxy
+    scheme_why = port_why = _WRITTEN
+    if alias in ALIASES:
+        known = ALIASES[alias]
+        if not scheme:
+            scheme, scheme_why = known[0], f"known for the alias {alias}"
+        if not port:
+            port, port_why = known[1], f"known for the alias {alias}"
+    if not scheme:
+        if asked.port.listening:
+            scheme, scheme_why = "tcp", "a listening port is given"
+        elif port % _THOUSAND == _HTTPS:
+            scheme, scheme_why = "https", f"port {port} ends in 443"
+        else:
+            scheme, scheme_why = "http", "nothing says otherwise"
+    if not port:
+        port, port_why = (_HTTPS if scheme == "https" else _HTTP), f"usual for {scheme}"
+    if why is not None:
+        why.scheme, why.port = scheme_why, port_why
+        why.host = _WRITTEN if asked.host else "this host, for none is written"
+    return Target(scheme, asked.host or "localhost", PortPair(asked.port.listening, port))
 
 
 def _host(container: Container, asked: RouteSettings) -> tuple[str, str]:
