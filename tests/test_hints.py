@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from pilotage import from_docker
+from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.wire import Actor, Event
 from pilotage.hints import FILTERS, Hint, read_hint
 
@@ -71,12 +74,46 @@ def test_health_comes_in_dockers_words_and_in_podmans() -> None:
 
 def test_dockers_network_event_names_the_container_as_an_attribute() -> None:
     assert hint("connect", kind="network", actor="n1", container="c1", name="front") == Hint(
-        "c1", "look", "network connect"
+        "c1", "look", "network connect", network="front"
     )
 
 
 def test_podmans_network_event_has_the_container_as_actor() -> None:
     assert hint("disconnect", kind="network", actor="c1", name="web").container_id == "c1"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "lags"),
+    [
+        (hint("die"), {"state": "exited"}, {"running": True}),
+        (hint("stop"), {"state": "exited"}, {"running": True}),
+        (hint("pause"), {"state": "paused"}, {"running": True}),
+        (hint("unpause"), {"running": True}, {"state": "paused"}),
+        (
+            hint("connect", kind="network", container="c1", name="front"),
+            {"running": True, "networks": ("back", "front")},
+            {"running": True, "networks": ("back",)},
+        ),
+        (
+            hint("disconnect", kind="network", container="c1", name="front"),
+            {"running": True, "networks": ("back",)},
+            {"running": True, "networks": ("back", "front")},
+        ),
+    ],
+    ids=lambda value: value.action if isinstance(value, Hint) else "",
+)
+def test_it_shows_whether_a_list_has_caught_up_with_the_event(
+    said: Hint, shown: dict[str, Any], lags: dict[str, Any]
+) -> None:
+    blank = from_docker(b'{"Id":"c1","Names":["/web"]}', DockerProviderConfig("unix:///run/e.sock"))
+    assert said.expects
+    assert said.is_shown_by(msgspec.structs.replace(blank, **shown))
+    assert not said.is_shown_by(msgspec.structs.replace(blank, **lags))
+
+
+@pytest.mark.parametrize("action", ["create", "start", "rename", "health_status: healthy", "oom", "update"])
+def test_other_events_come_after_the_list_shows_them(action: str) -> None:
+    assert not hint(action, name="web").expects
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,72 @@ async def test_a_network_owner_that_is_renamed_or_replaced_is_followed() -> None
         assert route.host == "10.1.2.9"
 
 
+# ---- events that come before the list shows what they tell
+
+
+@pytest.mark.looptime
+async def test_a_list_that_lags_behind_its_event_is_asked_again_until_it_has_caught_up() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for action, then, states in (("die", "exited", []), ("unpause", "running", ["ready"]), ("pause", "paused", [])):
+            if action == "unpause":
+                engine.become("web", "paused")
+            engine._tell(engine._the("web"), action)
+            engine.health("web", "healthy")  # says nothing against it
+            await asyncio.sleep(0.1)
+            engine.become("web", then)  # type: ignore[arg-type]
+            caught_up = now()
+            await until(lambda states=states: watch.states()["web"] == states)  # type: ignore[misc]
+            assert now() - caught_up < 0.2
+            await asyncio.sleep(5)
+            looks = watch.watcher.looks
+            await asyncio.sleep(5)
+            assert watch.watcher.looks == looks  # and then no more
+
+
+@pytest.mark.looptime
+async def test_networks_that_show_later_than_their_events_are_not_missed() -> None:
+    engine = VirtualEngine([container("web", networks={"zz": "10.1.0.2"})])
+    watch = Watch(engine)
+    web = engine.find("web")
+    assert web is not None
+    async with watch.running():
+        engine._tell_network(web, "connect", "aa")
+        await asyncio.sleep(0.05)
+        web.networks["aa"] = "10.2.0.2"
+        engine._changed(web)
+        await until(watch.is_true, patience=2)
+        engine._tell_network(web, "disconnect", "aa")
+        await asyncio.sleep(0.05)
+        del web.networks["aa"]
+        engine._changed(web)
+        await until(watch.is_true, patience=2)
+
+
+@pytest.mark.looptime
+async def test_what_never_shows_is_given_up_soon() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "die")  # which is a lie
+        await asyncio.sleep(60)
+        assert watch.watcher.looks == 9
+        assert watch.states() == {"web": ["ready"]}
+
+
+@pytest.mark.looptime
+async def test_a_start_outdates_what_was_expected_before() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "die")
+        await asyncio.sleep(0.015)
+        engine._tell(engine._the("web"), "start")
+        await asyncio.sleep(5)
+        assert watch.watcher.looks <= 4
+
+
 # ---- draining
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pilotage.containers.container import Container
     from pilotage.engine.wire import Event
 
 __all__ = ["FILTERS", "Hint", "read_hint"]
@@ -41,6 +42,7 @@ FILTERS: Final[Mapping[str, Sequence[str]]] = {
 # Apache, RTMIN+3 for systemd). The list does not tell a container's own stop signal; others, such as HUP and USR1, mean
 # "reload" far more often, and a container that stops all the same is noticed when it dies.
 _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
+_ENDS: Final = frozenset({"die", "stop"})
 _GONE: Final = frozenset({"destroy", "remove"})
 # Not "unpause": a paused container that is to be stopped is thawed first, right after its stop signal.
 _BACK: Final = frozenset({"start", "restart"})
@@ -59,6 +61,7 @@ class Hint(NamedTuple):
         name: the container's name where the event tells it, else ``""``.
         served_only: it can matter only to a container that is served.
         labels: the event's attributes, which repeat the container's labels; ``None`` where they do not.
+        network: name of the network that was joined or left, where the event tells it.
 
     """
 
@@ -68,11 +71,30 @@ class Hint(NamedTuple):
     name: str = ""
     served_only: bool = False
     labels: Mapping[str, str] | None = None
+    network: str = ""
 
     @property
     def is_ours(self) -> bool:
         """False when the event tells the container's labels and none is of ours."""
         return self.labels is None or any(key.startswith("proxy.") for key in self.labels)
+
+    @property
+    def expects(self) -> bool:
+        """True when it is known what the engine's list must show after this."""
+        return self.action in _ENDS or self.action in ("pause", "unpause") or bool(self.network)
+
+    def is_shown_by(self, container: Container) -> bool:
+        """Tell whether what the engine lists has caught up with the event.
+
+        Docker sends some events (die, pause, unpause, network connect) a moment before its list shows what they tell.
+        """
+        if self.action in _ENDS or self.action == "pause":
+            return not container.running
+        if self.action == "unpause":
+            return container.state != "paused"
+        if self.network and container.running:
+            return (self.network in container.networks) is (self.action == "network connect")
+        return True
 
     @property
     def cause(self) -> str:
@@ -92,7 +114,10 @@ def read_hint(event: Event) -> Hint | None:
             return None
         # Docker names the network as actor and the container as an attribute; Podman the container as actor.
         container_id = attributes.get("container") or actor.ID
-        return Hint(container_id, "look", f"network {action}") if container_id else None
+        if not container_id:
+            return None
+        network = attributes.get("name" if "container" in attributes else "network", "")
+        return Hint(container_id, "look", f"network {action}", network=network)
     if event.Type != "container" or not actor.ID or action not in FILTERS["event"]:
         return None
     name = attributes.get("name", "")

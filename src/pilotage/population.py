@@ -188,6 +188,11 @@ class Population:
         """False when its inspection failed, for it shall be tried again; who has errors is read again, to be safe."""
         return not container.errors and not (self.podman and container.running and not container.network_mode)
 
+    def is_behind(self, hint: Hint) -> bool:
+        """Tell whether the list has not shown yet what an event tells."""
+        own = self._own.get(hint.container_id)
+        return own is not None and not hint.is_shown_by(own)
+
     def missing_peers(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return the ids of containers whose network some of these use and that are not known -> name of the user."""
         found: dict[str, str] = {}

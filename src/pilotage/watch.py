@@ -5,7 +5,8 @@ again, with pauses between them while the engine is away. Events are only hints,
 opened first, then everything is listed, and again after every reconnect and every few minutes.
 
 There is no debounce timer. While a request to the engine is under way, ids gather; the next request takes them all. So
-a lone change is acted on at once, and a flood costs no more requests than the engine answers.
+a lone change is acted on at once, and a flood costs no more requests than the engine answers. Where the list does not
+show yet what an event tells (Docker sends some of them a moment too early) it is asked again, a few times.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pilotage.survey import first_error, inspected
 
 if TYPE_CHECKING:
     from collections.abc import Container as Holder
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.events import EventStream
@@ -88,6 +89,16 @@ _SOCKET_LOOK: Final = 0.1  # seconds between two looks at a socket file while it
 _TICK: Final = 0.001  # loops wake sleepers a little early, who then must not find that nothing is due yet
 _SURVIVED: Final = "it runs on after its stop signal"
 _IDS_A_LOOK: Final = 100  # more do not fit into one request; what is left waits for the next look, not for all of them
+_CATCH_UP: Final = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+)  # seconds between looks at who lags behind its event
 _TRIES: Final = 4  # Podman's list fails with status 500 when a container goes while it is being made
 
 
@@ -126,7 +137,8 @@ class EngineWatcher:
         self.events = self.looks = self.lists = self.sessions = 0
         self.listed_at = 0.0
         self._pool = pool
-        self._pending: dict[str, str] = {}  # id -> cause, oldest first
+        self._pending: dict[str, Hint] = {}  # id -> why it is worth a look, oldest first
+        self._behind: dict[str, tuple[float, int, Hint]] = {}  # id -> when to look again, how often that was done, why
         self._asked: Holder[str] = ()  # about whom a request is under way
         self._gone: set[str] = set()  # which of those were destroyed meanwhile
         self._wanted = asyncio.Event()
@@ -151,10 +163,11 @@ class EngineWatcher:
             except ConfigError as error:  # certificate files that went, a context that was removed
                 self.sink.away(EngineUnreachable(self.config.name, "; ".join(p.message for p in error.problems)))
             except Exception as failed:
-                sound, error = False, _single(failed)
-                log.error("engine %s: watching failed: %r", self.config.name, error)  # noqa: TRY400  # for operators
-                log.debug("engine %s", self.config.name, exc_info=error)
-                self.sink.away(EngineUnreachable(self.config.name, f"internal error: {error!r}", "please report it"))
+                sound = False
+                cause = _single(failed)
+                log.error("engine %s: watching failed: %r", self.config.name, cause)  # noqa: TRY400  # for operators
+                log.debug("engine %s", self.config.name, exc_info=cause)
+                self.sink.away(EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it"))
             failures = 0 if self._was_listed and sound else failures + 1
             await self._pause(failures, started, marker)
 
@@ -189,6 +202,7 @@ class EngineWatcher:
     async def _session(self, client: SharedClient, stream: EventStream) -> None:
         """Read events in one task and act on them in another; the first to fail ends both."""
         self._pending.clear()
+        self._behind.clear()
         self._wanted.clear()
         self._heard = _now()
         try:
@@ -213,6 +227,7 @@ class EngineWatcher:
         unsure = container_id in self._asked
         if hint.kind == "gone":
             self._pending.pop(container_id, None)
+            self._behind.pop(container_id, None)
             if unsure:
                 self._gone.add(container_id)
         if not population.matters(hint, unsure=unsure):
@@ -226,12 +241,18 @@ class EngineWatcher:
                 self._wanted.set()  # so that its end is waited for
             case "back":
                 self._tell(population.undrain(only=container_id), cause)
-                self._want(container_id, hint.cause)
+                self._want(hint)
             case "look":
-                self._want(container_id, hint.cause)
+                self._want(hint)
 
-    def _want(self, container_id: str, cause: str) -> None:
-        self._pending[container_id] = cause
+    def _want(self, hint: Hint) -> None:
+        """Have a look at a container soon. What an earlier event lets expect holds until a later one says otherwise."""
+        container_id = hint.container_id
+        if hint.expects or hint.kind == "back":
+            self._behind.pop(container_id, None)
+            self._pending[container_id] = hint
+        else:
+            self._pending.setdefault(container_id, self._behind.get(container_id, (0.0, 0, hint))[2])
         self._wanted.set()
 
     async def _act(self, client: SharedClient) -> None:
@@ -244,6 +265,8 @@ class EngineWatcher:
             now = _now() + _TICK
             undrained = self.population.undrain(now)
             self._tell(undrained, dict.fromkeys(undrained, _SURVIVED))
+            for container_id in [i for i, (due, *_) in self._behind.items() if due <= now]:
+                self._pending.setdefault(container_id, self._behind[container_id][2])
             if now >= self._reconcile_at:
                 await self._list_all(client)
             elif self._pending:
@@ -255,6 +278,7 @@ class EngineWatcher:
         """Wait for an event that asks for something, or for the next thing that is due by time."""
         if not self._pending and not self._wanted.is_set():
             due = min(self._heard + self.timing.silence, self._reconcile_at, *self.population.draining.values())
+            due = min(due, *(again for again, *_ in self._behind.values())) if self._behind else due
             try:
                 async with asyncio.timeout_at(due):
                     await self._wanted.wait()
@@ -279,36 +303,45 @@ class EngineWatcher:
     async def _look(self, client: SharedClient) -> None:
         """Look at the containers that events pointed to, as many as fit into one request."""
         ids = list(islice(self._pending, _IDS_A_LOOK))
-        causes = {container_id: self._pending.pop(container_id) for container_id in ids}
-        await self._see(client, causes, ids=causes)
+        await self._see(client, {container_id: self._pending.pop(container_id) for container_id in ids})
 
     async def _list_all(self, client: SharedClient) -> None:
         """Look at everything; whatever the list does not hold is gone."""
-        causes, self._pending = self._pending, {}
-        await self._see(client, causes)
+        hints, self._pending = self._pending, {}
+        await self._see(client, hints, everything=True)
         early = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
         self.listed_at = _now()
         self._reconcile_at = self.listed_at + early * self.timing.reconcile
 
-    async def _see(self, client: SharedClient, causes: dict[str, str], ids: dict[str, str] | None = None) -> None:
+    async def _see(self, client: SharedClient, hints: dict[str, Hint], *, everything: bool = False) -> None:
         """Ask for some containers or all, and take in what the answer shows. Until then nothing is changed."""
-        self._asked = _EVERYTHING if ids is None else ids
+        population = self.population
+        self._asked = _EVERYTHING if everything else hints
         try:
-            sighting = self.population.sort_out(await self._ask(client, ids))
+            sighting = population.sort_out(await self._ask(client, None if everything else hints))
             changed = await inspected(sighting.changed, client)
             changed = [container for container in changed if container.container_id not in self._gone]
         finally:
             self._asked = ()
             self._gone.clear()
-        apply = self.population.apply
-        if ids is None:
-            self._tell(apply(changed, prints=sighting.prints, present=sighting.ids), causes)
+        there = sighting.ids
+        if everything:
+            changes = population.apply(changed, prints=sighting.prints, present=there)
         else:
-            self._tell(apply(changed, prints=sighting.prints, gone=ids.keys() - sighting.ids), causes)
-        for container_id, user in self.population.missing_peers(changed).items():
-            self._want(container_id, f"network of {user}")
+            changes = population.apply(changed, prints=sighting.prints, gone=hints.keys() - there)
+        self._tell(changes, {container_id: hint.cause for container_id, hint in hints.items()})
+        for container_id, hint in hints.items():
+            self._catch_up(container_id, hint)
+        for container_id, user in population.missing_peers(changed).items():
+            self._want(Hint(container_id, "look", "use of its network", user))
 
-    async def _ask(self, client: SharedClient, ids: dict[str, str] | None) -> list[msgspec.Raw]:
+    def _catch_up(self, container_id: str, hint: Hint) -> None:
+        """Have another look in a moment at a container that does not show yet what its event tells."""
+        _, tries, _ = self._behind.pop(container_id, (0.0, 0, hint))
+        if hint.expects and tries < len(_CATCH_UP) and self.population.is_behind(hint):
+            self._behind[container_id] = (_now() + _CATCH_UP[tries], tries + 1, hint)
+
+    async def _ask(self, client: SharedClient, ids: Iterable[str] | None) -> list[msgspec.Raw]:
         """List, and again after a pause when the engine has stumbled."""
         for tries in range(1, _TRIES + 1):
             if ids is None:

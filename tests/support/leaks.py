@@ -33,8 +33,13 @@ def descriptors() -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def assert_no_leaks() -> AsyncIterator[None]:
-    """Fail when the block leaves a task, a descriptor or a child process behind. What is dying gets its two seconds."""
+async def assert_no_leaks(*, processes: bool = True) -> AsyncIterator[None]:
+    """Fail when the block leaves a task, a descriptor or a child process behind. What is dying gets its two seconds.
+
+    Args:
+        processes: whether child processes count; not where the test itself starts an engine.
+
+    """
     tasks, open_before, before = asyncio.all_tasks(), descriptors(), children()
     yield
     gc.collect()
@@ -44,7 +49,7 @@ async def assert_no_leaks() -> AsyncIterator[None]:
         left = {
             "tasks": asyncio.all_tasks() - tasks,
             "descriptors": {n: t for n, t in descriptors().items() if open_before.get(n) != t},
-            "children": children() - before,
+            "children": children() - before if processes else set(),
         }
         if not any(left.values()) or loop.time() > patience:
             break

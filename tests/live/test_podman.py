@@ -1,0 +1,104 @@
+"""A real Podman, which tells and lists things in its own way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pilotage import discover
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.watch import Timing
+from tests.support.daemon import speak
+from tests.support.images import HEALTH, WEB
+from tests.support.leaks import assert_no_leaks
+from tests.support.truth import chronicle, settled
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from tests.support.engines import Engine
+
+
+def config(engine: Engine) -> DockerProviderConfig:
+    return DockerProviderConfig(engine.host, name="podman")
+
+
+async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_engine: Engine) -> None:
+    engine = podman_engine
+    engine.run("bystander")
+    async with assert_no_leaks(), discover([config(engine)]) as discovery:
+        await discovery.ready()
+        async with chronicle(discovery) as told:
+            await asyncio.to_thread(engine.run, "looping", WEB, None, "--restart", "always", command=("true",))
+            watcher = discovery.watcher("podman")
+            starts = watcher.events + 60  # a dozen restarts, of several events each
+            await until(lambda: watcher.events > starts, patience=25)
+            assert watcher.looks <= watcher.events
+            assert watcher.sessions == 1
+            assert discovery.table.engines["podman"].state == "live"
+            await asyncio.to_thread(engine.rm, "looping")
+            await until(lambda: "looping" not in discovery.table.routes, patience=10)
+            await settled(discovery, config(engine))
+            assert told.untouched(["bystander"])
+            assert told.kinds("stale") == []
+
+
+async def test_what_happens_to_containers_is_followed(podman_engine: Engine) -> None:
+    engine = podman_engine
+    engine.run("bystander")
+    async with assert_no_leaks(), discover([config(engine)]) as discovery:
+        await discovery.ready()
+        async with chronicle(discovery) as told:
+            await asyncio.to_thread(engine.run, "mover")
+            await until(lambda: "mover" in discovery.table.routes and discovery.table.routes["mover"].endpoints)
+            await settled(discovery, config(engine))
+            for command in (["pause"], ["unpause"], ["stop", "-t", "0"], ["start"], ["restart", "-t", "0"]):
+                await asyncio.to_thread(engine.docker, *command, "mover")
+                await settled(discovery, config(engine))
+            await asyncio.to_thread(engine.docker, "rename", "mover", "moved")
+            await until(lambda: "moved" in discovery.table.routes)
+            await asyncio.to_thread(engine.docker, "rm", "-f", "moved")
+            await until(lambda: "moved" not in discovery.table.routes)
+            await settled(discovery, config(engine))
+            assert told.untouched(["bystander"])
+
+
+async def test_health_is_followed_although_the_list_does_not_tell_it(podman_engine: Engine) -> None:
+    engine = podman_engine
+    async with assert_no_leaks(), discover([config(engine)]) as discovery:
+        await discovery.ready()
+        await asyncio.to_thread(engine.run, "patient", HEALTH)
+
+        def state() -> list[str]:
+            route = discovery.table.routes.get("patient")
+            return [endpoint.state for endpoint in route.endpoints] if route is not None else []
+
+        await until(lambda: state() == ["waiting"])
+        await asyncio.to_thread(engine.docker, "exec", "patient", "touch", "/tmp/ok")
+
+        async def probe() -> None:
+            """Run the health check as systemd would; this version tells of each outcome with the next one."""
+            for _ in range(2):
+                await asyncio.to_thread(speak, engine.socket, "GET", "/v4.0.0/libpod/containers/patient/healthcheck")
+
+        await probe()
+        await until(lambda: state() == ["ready"])
+        await settled(discovery, config(engine))
+
+
+async def test_its_service_may_be_killed_while_containers_live_on(podman_engine: Engine) -> None:
+    engine = podman_engine
+    assert engine.daemon is not None
+    engine.run("survivor")
+    engine.run("victim")
+    async with assert_no_leaks(processes=False):
+        async with discover([config(engine)], timing=Timing(pause_after_session=0.1)) as discovery:
+            await discovery.ready()
+            async with chronicle(discovery) as told:
+                await asyncio.to_thread(engine.daemon.kill)
+                await until(lambda: discovery.table.engines["podman"].state == "stale")
+                engine.daemon.start()  # in this thread, for it ends with the one that started it
+                await asyncio.to_thread(engine.docker, "kill", "victim")
+                await until(lambda: discovery.table.engines["podman"].state == "live")
+                await until(lambda: discovery.table.routes["victim"].excluded)
+                await settled(discovery, config(engine))
+                assert told.untouched(["survivor"])

@@ -1,0 +1,117 @@
+"""A real Docker Engine that is killed, stopped and frozen: the last good routes stay, and then the truth is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage import discover
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.watch import Timing
+from tests.support.engines import own_docker
+from tests.support.install import EngineUnavailable
+from tests.support.leaks import assert_no_leaks
+from tests.support.truth import Chronicle, chronicle, settled
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pilotage.discovery import Discovery
+    from tests.support.engines import Engine
+
+
+def config(engine: Engine) -> DockerProviderConfig:
+    return DockerProviderConfig(engine.host, name="own")
+
+
+@asynccontextmanager
+async def watched(engine: Engine, timing: Timing | None = None) -> AsyncIterator[tuple[Discovery, Chronicle]]:
+    async with assert_no_leaks(processes=False), discover([config(engine)], timing=timing) as discovery:
+        await discovery.ready()
+        async with chronicle(discovery) as told:
+            yield discovery, told
+
+
+def state(discovery: Discovery) -> str:
+    return discovery.table.engines["own"].state
+
+
+async def test_an_engine_that_is_killed_comes_back_with_what_it_has_then(own_engine: Engine) -> None:
+    assert own_engine.daemon is not None
+    own_engine.run("mortal")
+    own_engine.run("phoenix", "pilotage/web:1", None, "--restart", "always")
+    own_engine.create("sleeper")
+    async with watched(own_engine) as (discovery, told):
+        await asyncio.to_thread(own_engine.daemon.kill)
+        await until(lambda: state(discovery) == "stale", patience=10)
+        assert len(discovery.table.routes["mortal"].endpoints) == 1  # the last good routes stay
+        assert told.untouched(["mortal", "phoenix", "sleeper"])
+        await asyncio.to_thread(own_engine.daemon.start)
+        await settled(discovery, config(own_engine))
+        assert state(discovery) == "live"
+        assert discovery.table.routes["mortal"].excluded
+        assert len(discovery.table.routes["phoenix"].endpoints) == 1
+        assert told.untouched(["sleeper"])
+
+
+async def test_containers_that_outlive_their_engine_are_never_told_to_change() -> None:
+    try:
+        engine = await asyncio.to_thread(own_docker, options=("--live-restore",))
+    except EngineUnavailable as why:  # the other tests here say so
+        pytest.skip(str(why)) if not os.environ.get("CI") else pytest.fail(str(why))
+    try:
+        assert engine.daemon is not None
+        engine.run("survivor")
+        engine.run("victim")
+        victim = engine.inspect("victim")["State"]["Pid"]
+        async with watched(engine) as (discovery, told):
+            await asyncio.to_thread(engine.daemon.kill)
+            await until(lambda: state(discovery) == "stale", patience=10)
+            os.kill(victim, signal.SIGKILL)  # of whose death no event will ever tell
+            await asyncio.to_thread(engine.daemon.start)
+            await until(lambda: state(discovery) == "live", patience=20)
+            await settled(discovery, config(engine))
+            assert discovery.table.routes["victim"].excluded
+            assert len(discovery.table.routes["survivor"].endpoints) == 1
+            assert told.untouched(["survivor"])
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+async def test_an_engine_that_is_stopped_and_started_comes_back(own_engine: Engine) -> None:
+    assert own_engine.daemon is not None
+    own_engine.run("web")
+    own_engine.run("always", "pilotage/web:1", None, "--restart", "always")
+    own_engine.create("sleeper")
+    async with watched(own_engine) as (discovery, told):
+        await asyncio.to_thread(own_engine.daemon.stop)
+        await until(lambda: state(discovery) == "stale", patience=20)
+        assert set(discovery.table.routes) == {"web", "always", "sleeper"}
+        await asyncio.to_thread(own_engine.daemon.start)
+        await settled(discovery, config(own_engine))
+        assert len(discovery.table.routes["always"].endpoints) == 1
+        assert told.untouched(["sleeper"])
+
+
+async def test_an_engine_that_is_frozen_is_noticed_and_welcome_when_it_thaws(own_engine: Engine) -> None:
+    assert own_engine.daemon is not None
+    own_engine.run("web")
+    own_engine.run("bystander")
+    doomed = own_engine.inspect("web")["State"]["Pid"]
+    timing = Timing(silence=1, ping=0.5, longest_pause=0.5)
+    async with watched(own_engine, timing) as (discovery, told):
+        own_engine.daemon.freeze()
+        await until(lambda: state(discovery) == "stale", patience=20)
+        assert "no answer to a ping within 0.5 s" in discovery.table.engines["own"].error
+        assert len(discovery.table.routes["web"].endpoints) == 1
+        os.kill(doomed, signal.SIGKILL)
+        own_engine.daemon.thaw()
+        await until(lambda: discovery.table.routes["web"].excluded, patience=20)
+        await settled(discovery, config(own_engine))
+        assert told.untouched(["bystander"])
