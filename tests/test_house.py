@@ -24,11 +24,18 @@ SOURCES = sorted(
 )
 # Tests of the project as a whole, which belong to no single source file.
 WHOLE = {
+    "live/test_chance.py",
+    "live/test_changes.py",
+    "live/test_neighbours.py",
+    "live/test_podman.py",
+    "live/test_restarts.py",
+    "live/test_scale.py",
     "test_conformance.py",
     "test_failures.py",
     "test_house.py",
     "test_least_privilege.py",
     "test_main.py",
+    "test_packaging.py",
     "test_properties.py",
     "test_readme.py",
 }
