@@ -19,6 +19,10 @@ async def test_a_socket_is_connected_and_watches_over_its_line(host: str) -> Non
             assert sock.getpeername()
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            if hasattr(socket, "TCP_KEEPIDLE"):  # a dead line shows within half a minute, whatever the system's default
+                names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                idle, interval, count = (sock.getsockopt(socket.IPPROTO_TCP, name) for name in names)
+                assert idle + interval * count <= 30
 
 
 async def test_a_refusal_keeps_its_number_also_when_several_addresses_refuse() -> None:

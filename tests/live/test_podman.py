@@ -9,6 +9,7 @@ from pilotage import discover
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.watch import Timing
 from tests.support.daemon import speak
+from tests.support.engines import CommandFailed
 from tests.support.images import HEALTH, WEB
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
 def config(engine: Engine) -> DockerProviderConfig:
     return DockerProviderConfig(engine.host, name="podman")
+
+
+def remove(engine: Engine, name: str) -> None:
+    """Remove a container that starts all the time, which Podman often refuses because it has just ended."""
+    for attempt in range(30):
+        try:
+            engine.rm(name)
+        except CommandFailed:
+            if attempt == 29:
+                raise
+        else:
+            return
 
 
 async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_engine: Engine) -> None:
@@ -35,7 +48,7 @@ async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_e
             assert watcher.looks <= watcher.events
             assert watcher.sessions == 1
             assert discovery.table.engines["podman"].state == "live"
-            await asyncio.to_thread(engine.rm, "looping")
+            await asyncio.to_thread(remove, engine, "looping")
             await until(lambda: "looping" not in discovery.table.routes, patience=10)
             await settled(discovery, config(engine))
             assert told.untouched(["bystander"])
