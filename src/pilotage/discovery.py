@@ -28,7 +28,7 @@ from pilotage.table import Change, EngineStatus, Table, diff
 from pilotage.watch import EngineWatcher, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.errors import EngineError
@@ -118,7 +118,9 @@ class _Engine:
         config = msgspec.structs.replace(config, name=self.name)  # routes and the table call it the same
         reader = ContainerReader(config, agents=discovery.agents, env=discovery.env)
         self.population = Population(reader, reserved_ports=discovery.reserved_ports)
-        self.watcher = EngineWatcher(config, self.population, self, pool=discovery.pool, timing=discovery.timing)
+        self.watcher = EngineWatcher(
+            config, self.population, self, pool=discovery.pool, timing=discovery.timing, on_lag=discovery.on_lag
+        )
         self.task: asyncio.Task[None] | None = None
         self.removed = False
         self.listed = asyncio.Event()
@@ -178,12 +180,14 @@ class Discovery:
         env: Mapping[str, str] | None = None,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
         timing: Timing | None = None,
+        on_lag: Callable[[float], object] | None = None,
     ) -> None:
         self.pool = pool
         self.agents = agents
         self.env = os.environ if env is None else env
         self.reserved_ports = reserved_ports
         self.timing = timing
+        self.on_lag = on_lag
         self.ledger = Ledger()
         self._group = group
         self._engines: dict[str, _Engine] = {}
@@ -336,6 +340,7 @@ async def discover(
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     timing: Timing | None = None,
+    on_lag: Callable[[float], object] | None = None,
 ) -> AsyncGenerator[Discovery, None]:
     """Watch engines and files, and keep one table of their routes true.
 
@@ -347,6 +352,7 @@ async def discover(
         env: environment variables, the process's own by default; ``DOCKER_HOST`` makes an engine local (LABELS II.3.5).
         reserved_ports: ports of this host that belong to the proxy.
         timing: how patient the watchers are.
+        on_lag: told of each change how many seconds after its event it is in the table.
 
     Raises:
         ConfigError: an address is none.
@@ -359,7 +365,13 @@ async def discover(
         failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             discovery = Discovery(
-                pool=pool, group=group, agents=agents, env=env, reserved_ports=reserved_ports, timing=timing
+                pool=pool,
+                group=group,
+                agents=agents,
+                env=env,
+                reserved_ports=reserved_ports,
+                timing=timing,
+                on_lag=on_lag,
             )
             try:
                 await discovery.use_files(files)

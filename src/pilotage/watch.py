@@ -26,8 +26,8 @@ from pilotage.hints import FILTERS, Hint, read_hint
 from pilotage.survey import first_error, inspected
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Container as Holder
-    from collections.abc import Iterable, Mapping
 
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.events import EventStream
@@ -111,6 +111,7 @@ class EngineWatcher:
         sink: who is told.
         pool: whose connections are used; the running loop's own by default.
         timing: how patient it is.
+        on_lag: told how many seconds after an event a change of its container was handed on.
 
     Attributes:
         events: how many events were read.
@@ -129,6 +130,7 @@ class EngineWatcher:
         *,
         pool: Pool | None = None,
         timing: Timing | None = None,
+        on_lag: Callable[[float], object] | None = None,
     ) -> None:
         self.config = config
         self.population = population
@@ -137,6 +139,8 @@ class EngineWatcher:
         self.events = self.looks = self.lists = self.sessions = 0
         self.listed_at = 0.0
         self._pool = pool
+        self._on_lag = on_lag
+        self._heard_of: dict[str, float] = {}  # id -> when its first event came that has not been acted on
         self._pending: dict[str, Hint] = {}  # id -> why it is worth a look, oldest first
         self._behind: dict[str, tuple[float, int, Hint]] = {}  # id -> when to look again, how often that was done, why
         self._asked: Holder[str] = ()  # about whom a request is under way
@@ -202,6 +206,7 @@ class EngineWatcher:
     async def _session(self, client: SharedClient, stream: EventStream) -> None:
         """Read events in one task and act on them in another; the first to fail ends both."""
         self._pending.clear()
+        self._heard_of.clear()
         self._behind.clear()
         self._wanted.clear()
         self._heard = _now()
@@ -248,6 +253,7 @@ class EngineWatcher:
     def _want(self, hint: Hint) -> None:
         """Have a look at a container soon. What an earlier event lets expect holds until a later one says otherwise."""
         container_id = hint.container_id
+        self._heard_of.setdefault(container_id, _now())
         if hint.expects or hint.kind == "back":
             self._behind.pop(container_id, None)
             self._pending[container_id] = hint
@@ -331,6 +337,9 @@ class EngineWatcher:
             changes = population.apply(changed, prints=sighting.prints, gone=hints.keys() - there)
         self._tell(changes, {container_id: hint.cause for container_id, hint in hints.items()})
         for container_id, hint in hints.items():
+            heard = self._heard_of.pop(container_id, None)
+            if heard is not None and container_id in changes and self._on_lag is not None:
+                self._on_lag(_now() - heard)
             self._catch_up(container_id, hint)
         for container_id, user in population.missing_peers(changed).items():
             self._want(Hint(container_id, "look", "use of its network", user))
