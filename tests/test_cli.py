@@ -260,7 +260,7 @@ def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said],
     said = pilotage("explain", "shop", "--format", "json", "--replay", harbour_file(tmp_path))
     story = json.loads(said.out)["containers"][0]
     (port,) = [fact for fact in story["routes"][0]["facts"] if fact["name"] == "port"]
-    assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0}
+    assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0, "file": ""}
 
 
 # ---- labels, capture, engines
@@ -415,3 +415,15 @@ async def test_a_new_user_sees_routes_and_slips_of_a_real_engine(
     engines = await asyncio.to_thread(pilotage, "engines")
     assert engines.status == 0
     assert engines.out.splitlines()[1].startswith("local*")
+
+
+def test_a_route_of_a_file_is_listed_and_explained(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "pilotage.yml").write_text("providers:\n  files: own.yml\n")
+    (tmp_path / "own.yml").write_text("nas: {host: 10.0.0.2, port: 5000}\n")
+    said = pilotage("routes")
+    assert (said.status, said.err) == (0, "Looking at own.yml: named in pilotage.yml.\n")
+    assert "nas    http://10.0.0.2:5000  -          own.yml  ready" in said.out
+    said = pilotage("explain", "nas")
+    assert said.status == 0
+    assert "own.yml:1:29" in said.out
+    assert "did you mean 'nas'?" in pilotage("explain", "nsa").err

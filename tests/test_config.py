@@ -318,3 +318,36 @@ def test_every_fault_of_the_command_line_is_told_at_once() -> None:
         "--engine b: the engine's address 'n1:1' does not say how to get there; write tcp://n1:1",
         "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
     ]
+
+
+# ---- files of routes
+
+
+def test_files_of_routes_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = "providers:\n  files: [routes.d/*.yml, /srv/own.yml, ~/mine.yml]\n"
+    config = read_config(text, file="pilotage.yml", folder=tmp_path, env={"HOME": "/h"})
+    assert config.files == (f"{tmp_path}/routes.d/*.yml", "/srv/own.yml", "/h/mine.yml")
+
+
+@pytest.mark.parametrize(("written", "files"), [("own.yml", ("own.yml",)), ("", ()), ("[]", ())])
+def test_one_file_of_routes_needs_no_list(written: str, files: tuple[str, ...]) -> None:
+    assert read_config(f"providers: {{files: {written}}}", file="x", folder=Path(), env={}).files == files
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{a: b}", "pilotage.yml:1:20: providers.files: files must be a list, not a mapping"),
+        ("[1]", "pilotage.yml:1:21: providers.files[0]: 0 must be text, not a number"),
+        ("['']", "pilotage.yml:1:21: providers.files[0]: an empty name names no file; write a name such as routes.yml"),
+    ],
+)
+def test_what_names_no_file_is_a_fault(written: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(f"providers: {{files: {written}}}", file="pilotage.yml", folder=Path(), env={})
+    assert said in str(caught.value)
+
+
+def test_godoxys_included_files_have_another_key() -> None:
+    config = read_config("providers: {include: [a.yml]}", file="x", folder=Path(), env={})
+    assert config.problems[0].hint == "name the files under providers.files"

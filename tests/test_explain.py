@@ -7,6 +7,8 @@ import pytest
 
 from pilotage.explain import ContainerStory, Explanation, RouteStory, explain, known_names
 from pilotage.ledger import build_table
+from pilotage.reasons import Written
+from pilotage.routes.static import read_route_file
 from tests.support.harbour import HARBOUR, at, one, roster
 
 if TYPE_CHECKING:
@@ -218,3 +220,66 @@ def test_the_host_of_a_container_on_the_hosts_network_is_the_engines() -> None:
 
 def test_all_problems_of_an_explanation_are_at_hand() -> None:
     assert [problem.label or problem.route for problem in about("shop").problems] == ["proxy.admin.pot", "shop"]
+
+
+# ---- files
+
+
+FILE = read_route_file(
+    "nas:\n  host: 10.0.0.2\n  healthcheck: {path: /up, intervall: 5s}\n  middlewares: {oidc: {client_secret: x}}\n"
+    "web: {scheme: tcp, host: h, port: 1}\nbad: x\n"
+    "files: {scheme: fileserver, root: /srv, healthcheck: {disable: true}}\n",
+    "own.yml",
+)
+
+
+def of_file(name: str) -> RouteStory:
+    rosters = [roster([one("web")])]
+    (file,) = explain(name, rosters, build_table(rosters, [FILE]), [FILE]).files
+    (story,) = file.routes
+    return story
+
+
+def test_a_route_of_a_file_is_explained_with_line_and_column() -> None:
+    story = of_file("NAS")
+    facts = {fact.name: fact for fact in story.facts}
+    assert (story.served, story.target) == (True, "http://10.0.0.2:80")
+    assert facts["host"].written == Written("10.0.0.2", "", 2, 9, "own.yml")
+    assert facts["port"].why == "usual for http"
+    assert facts["healthcheck.path"].value == "/up"
+    assert facts["health check"].value == "HEAD /up every 5s"
+    assert facts["middlewares.oidc.client_secret"].value == "<hidden>"
+    assert [problem.path for problem in story.problems] == ["healthcheck.intervall"]
+    assert "healthcheck.intervall" not in facts
+
+
+def test_a_file_says_who_waits_for_its_alias_and_who_waits_is_told_of_the_file() -> None:
+    assert of_file("web").notes == ("local/web wants this alias too; it waits",)
+    assert {fact.name: fact.value for fact in of_file("web").facts}["listen"].startswith("tcp")
+    rosters = [roster([one("web")])]
+    explanation = explain("web", rosters, build_table(rosters, [FILE]), [FILE])
+    (route,) = explanation.containers[0].routes
+    assert route.reason == "the alias belongs to the file own.yml, and files come before containers"
+    assert "belongs to the file" in str(explanation.problems[0])
+
+
+def test_a_refused_route_of_a_file_says_what_to_do() -> None:
+    story = of_file("bad")
+    assert (story.served, story.reason, story.remedy) == (False, "Error", "mend the problems below")
+
+
+def test_a_file_server_has_neither_host_nor_port() -> None:
+    assert [fact.name for fact in of_file("files").facts] == ["scheme", "healthcheck.disable", "root"]
+
+
+def test_of_two_files_the_later_waits() -> None:
+    other = read_route_file("nas: {host: x}", "z.yml")
+    explanation = explain("nas", [], build_table([], [FILE, other]), [FILE, other])
+    assert [file.name for file in explanation.files] == ["own.yml", "z.yml"]
+    assert explanation.files[0].routes[0].notes == ("the file z.yml wants this alias too; it waits",)
+    assert explanation.files[1].routes[0].reason == "the alias belongs to the file own.yml, which comes first by name"
+    assert len(explanation.files[1].routes[0].conflicts) == 1
+
+
+def test_aliases_of_files_are_known_names() -> None:
+    assert known_names([], [FILE]) == ["bad", "files", "nas", "web"]

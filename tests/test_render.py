@@ -11,6 +11,7 @@ from pilotage import DockerProviderConfig
 from pilotage.console import Out
 from pilotage.explain import explain
 from pilotage.label_reference import matching
+from pilotage.ledger import build_table
 from pilotage.probe import Found, Probe
 from pilotage.render import (
     print_containers,
@@ -24,7 +25,10 @@ from pilotage.render import (
     verdict,
 )
 from pilotage.routes.route import Endpoint
-from tests.support.harbour import one, recording, view
+from pilotage.routes.static import read_route_file
+from pilotage.sources import View
+from pilotage.table import EngineStatus
+from tests.support.harbour import one, recording, roster, view
 from tests.support.summaries import route
 
 if TYPE_CHECKING:
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from syrupy.assertion import SnapshotAssertion
-
-    from pilotage.sources import View
 
 
 class Terminal(io.StringIO):
@@ -172,3 +174,22 @@ def test_what_containers_are_called_cannot_move_the_cursor(tmp_path: Path) -> No
     print_problems(out, seen.table.problems)
     print_explanation(out, explain("\x1b[2Jweb", seen.rosters, seen.table))
     assert "\x1b" not in printed(out)
+
+
+def test_routes_of_files(out: Out, snapshot: SnapshotAssertion) -> None:
+    file = read_route_file("nas: {host: 10.0.0.2}\nshop: {host: x, port: 1, prot: 2}\n", "own.yml")
+    rosters = (roster([one("shop")]),)
+    seen = View(rosters, build_table(rosters, [file]), files=(file,))
+    print_routes(out, seen)
+    print_containers(out, seen)
+    print_explanation(out, explain("shop", rosters, seen.table, [file]))
+    print_problems(out, seen.table.problems)
+    assert printed(out) == snapshot
+
+
+def test_routes_of_an_engine_that_is_away_say_since_when(out: Out) -> None:
+    rosters = (roster([one("shop")]),)
+    table = build_table(rosters)
+    table = msgspec.structs.replace(table, engines={"local": EngineStatus("stale", 0.0, "gone")})
+    print_routes(out, View(rosters, table))
+    assert re.search(r"ready, stale since \d\d:\d\d:\d\d", printed(out))

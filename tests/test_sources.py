@@ -180,3 +180,15 @@ def test_the_demonstration_shows_something_of_everything() -> None:
     assert {route.excluded for route in seen.table.routes.values()} == {True, False}
     assert seen.table.problems
     assert seen.is_sound  # they are there on purpose
+
+
+def test_files_of_routes_need_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pilotage.yml").write_text("providers:\n  files: [own.yml]\n")
+    (tmp_path / "own.yml").write_text("nas: {host: 10.0.0.2, prot: 1}\n")
+    engines = choose(Choice(config="pilotage.yml"), {})
+    assert (engines.configs, engines.files) == ((), ("own.yml",))
+    seen = view(engines, {})
+    assert [file.name for file in seen.files] == ["own.yml"]
+    assert [route.target for route in seen.table.sorted_routes()] == ["http://10.0.0.2:80"]
+    assert not seen.is_sound

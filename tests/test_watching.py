@@ -156,7 +156,7 @@ async def test_a_terminal_is_drawn_anew_and_left_as_it_was(fake: FakeEngine, ter
         fake.add(container(f"more-{number}"))
     await until(lambda: "more lines" in written(terminal))  # than the terminal has
     fake.crash()
-    await until(lambda: "not heard of since" in written(terminal))
+    await until(lambda: "stale since" in written(terminal))
     task.cancel()
     await asyncio.wait([task])
     assert written(terminal).startswith("\x1b[?1049h")

@@ -266,7 +266,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
     for index, view in enumerate(views):
         if index:
             out.line()
-        if view.errors and not view.rosters:
+        if view.errors and not view.rosters and not view.files:
             continue
         if what == "routes":
             render.print_routes(out, view)
@@ -299,8 +299,8 @@ def explain(name: str, form: str, **where: Any) -> int:
     from pilotage.explain import explain as explained
 
     views = views_of(**where)
-    found = [explained(name, view.rosters, view.table) for view in views]
-    if not any(explanation.containers for explanation in found):
+    found = [explained(name, view.rosters, view.table, view.files) for view in views]
+    if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
             _unknown_name(name, views)
         return NOTHING
@@ -324,7 +324,7 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
     from pilotage.explain import known_names
     from pilotage.problems import did_you_mean, shorten
 
-    names = sorted({known for view in views for known in known_names(view.rosters)})
+    names = sorted({known for view in views for known in known_names(view.rosters, view.files)})
     few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     hint = did_you_mean(name, names) or (f"there are {few}" if names else "there are no containers at all")
     Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))
@@ -437,5 +437,3 @@ def engines(form: str, **where: Any) -> int:
         render.print_probes(Out(), probes)
     failed = sum(bool(result.error) for result in probes)
     return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS
-
-

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import msgspec
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config_serve import FAULT, ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config_text import DEFAULT_HOST, fill_in, read_document
@@ -37,6 +37,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         providers: the engines, in the order of the file.
+        files: names and patterns of files of routes.
         gateway: the proxy.
         api: the daemon's HTTP API.
         match_domains: the suffixes under which an alias answers, lower-cased, without leading dots; empty for any.
@@ -46,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     providers: tuple[DockerProviderConfig, ...] = ()
+    files: tuple[str, ...] = ()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     match_domains: tuple[str, ...] = ()
@@ -75,9 +77,15 @@ class _Engine(Section):
     tls: _TLS | None = None
 
 
+def _listed(value: Any) -> Any:
+    """Take a single text for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
 class _Providers(Section):
     # Each engine is checked by itself, so that one of a wrong shape does not hide what is wrong with another.
     docker: dict[str, Any] | None = None
+    files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
 
 class _File(ServeSections):
@@ -158,6 +166,7 @@ class _Reading:
             if engine is not None and len(self.problems) == before and self.has_address(engine, place):
                 providers.append(engine)
         sections = self.sections(tree)
+        files = tuple(self.route_files(sections))
         gateway = sections.gateway_settings(self.file, self.fault)
         api = sections.api_settings(self.file)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
@@ -165,6 +174,7 @@ class _Reading:
             raise ConfigError(self.problems)
         return Config(
             providers=tuple(providers),
+            files=files,
             gateway=gateway,
             api=api,
             match_domains=tuple(sections.match_domains),
@@ -188,19 +198,29 @@ class _Reading:
                 self.fault(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
             elif key in _GODOXY[path]:
                 said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
-                warning = self.document.problem(place, said, hint="remove it", at_key=True)
+                hint = "name the files under providers.files" if key == "include" else "remove it"
+                warning = self.document.problem(place, said, hint=hint, at_key=True)
                 self.problems.append(msgspec.structs.replace(warning, severity="warning"))
             else:
                 kept[key] = self.without_godoxy(value, place)
         return kept
 
-    def sections(self, tree: Any) -> ServeSections:
+    def sections(self, tree: Any) -> _File:
         """Return all but the engines, and note what is wrong there and above the engines."""
         try:
             return _File.model_validate(tree)
         except ValidationError as error:
             self.add(error, _File, ())
-        return ServeSections()
+        return _File()
+
+    def route_files(self, sections: _File) -> Iterator[str]:
+        """Yield the names of files of routes; those that are not there may come later, so they are no faults."""
+        for number, name in enumerate((sections.providers and sections.providers.files) or ()):
+            if name.strip():
+                yield str(self.path(name))
+            else:
+                hint = "write a name such as routes.yml, or a pattern such as routes.d/*.yml"
+                self.fault(("providers", "files", number), "an empty name names no file", hint)
 
     def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
         """Yield each engine's name and what is written for it."""
@@ -265,10 +285,13 @@ class _Reading:
             self.fault(place, "tls names no file", hint, at_key=True)
         return files
 
+    def path(self, name: str) -> Path:
+        return self.folder / (name.replace("~", self.env.get("HOME", "~"), 1) if name.startswith("~/") else name)
+
     def file(self, name: str, place: DocumentPath) -> str:
         if not name:
             return ""
-        path = self.folder / (name.replace("~", self.env.get("HOME", "~"), 1) if name.startswith("~/") else name)
+        path = self.path(name)
         if not path.is_file():
             self.fault(
                 place, f"there is no file {shorten(str(path), 200)}", "check the name, and that it is mounted here"

@@ -15,20 +15,21 @@ from pilotage.labels import read_labels
 from pilotage.problems import Problem, shorten
 from pilotage.reasons import Fact, Written, container_facts, has_alias, remedy, span
 from pilotage.redact import holds_secret
-from pilotage.routes.infer import Reasons, infer
+from pilotage.routes.infer import Reasons, infer, infer_static
 from pilotage.routes.schema import ROUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.labels import LabelTree
     from pilotage.roster import Roster
     from pilotage.routes.build import Built
     from pilotage.routes.route import Route
+    from pilotage.routes.static import RouteFile
     from pilotage.table import Table
 
-__all__ = ["ContainerStory", "Explanation", "RouteStory", "explain", "known_names"]
+__all__ = ["ContainerStory", "Explanation", "FileStory", "RouteStory", "explain", "known_names"]
 
 
 class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,18 +84,33 @@ class ContainerStory(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
+class FileStory(msgspec.Struct, frozen=True):
+    """One file of routes.
+
+    Attributes:
+        name: of the file.
+        routes: those that were asked for.
+
+    """
+
+    name: str
+    routes: tuple[RouteStory, ...]
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """Everything about one name.
 
     Attributes:
         name: what was asked for.
         containers: those that have the name, with all their routes; then those that want it as an alias, with that
-            route alone. Empty when nobody has it.
+            route alone. Empty when none has it.
+        files: those in which it is written.
 
     """
 
     name: str
     containers: tuple[ContainerStory, ...]
+    files: tuple[FileStory, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -106,30 +122,34 @@ class Explanation(msgspec.Struct, frozen=True):
                 *story.problems,
                 *(p for route in story.routes for p in (*route.problems, *route.conflicts)),
             )
-        )
+        ) + tuple(p for file in self.files for route in file.routes for p in (*route.problems, *route.conflicts))
 
 
-def known_names(rosters: Iterable[Roster]) -> list[str]:
+def known_names(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> list[str]:
     """Return all names that can be asked for: of containers and aliases."""
-    found = set()
+    found = {route.alias for file in files for route in file.routes}
     for roster in rosters:
         found |= {container.container_name for container in roster.containers}
         found |= {route.alias for built in roster.built for route in built.routes}
     return sorted(found - {""})
 
 
-def explain(name: str, rosters: Sequence[Roster], table: Table) -> Explanation:
+def explain(name: str, rosters: Sequence[Roster], table: Table, files: Sequence[RouteFile] = ()) -> Explanation:
     """Explain a container or an alias.
 
     Args:
         name: of a container, ``engine/container``, an alias, or the beginning (12 letters or more) of a container's id.
         rosters: all engines.
-        table: made of them.
+        table: made of them, and of the files.
+        files: the files of routes.
 
     """
     named, wanting = [], []
+    claims: dict[str, list[Route]] = {}
+    for route in _all_routes(rosters, files):
+        claims.setdefault(route.alias, []).append(route)
     for roster in rosters:
-        teller = _Teller(roster, rosters, table)
+        teller = _Teller(roster, claims, table)
         for container, built in zip(roster.containers, roster.built, strict=True):
             if _is_called(container, name):
                 named.append(teller.container(container, built, built.routes))
@@ -137,7 +157,15 @@ def explain(name: str, rosters: Sequence[Roster], table: Table) -> Explanation:
                 mine = [route for route in built.routes if route.alias == name.lower()]
                 if mine:
                     wanting.append(teller.container(container, built, mine))
-    return Explanation(name, (*named, *wanting))
+    return Explanation(name, (*named, *wanting), tuple(_told_files(name.lower(), claims, table, files)))
+
+
+def _all_routes(rosters: Iterable[Roster], files: Iterable[RouteFile]) -> Iterator[Route]:
+    for file in files:
+        yield from file.routes
+    for roster in rosters:
+        for built in roster.built:
+            yield from built.routes
 
 
 def _is_called(container: Container, name: str) -> bool:
@@ -150,9 +178,9 @@ def _is_called(container: Container, name: str) -> bool:
 class _Teller:
     """Tells about the containers of one engine."""
 
-    def __init__(self, roster: Roster, rosters: Sequence[Roster], table: Table) -> None:
+    def __init__(self, roster: Roster, claims: Mapping[str, Sequence[Route]], table: Table) -> None:
         self.names = {container.container_id: container.container_name for container in roster.containers}
-        self.rosters = rosters
+        self.claims = claims
         self.table = table
 
     def container(self, container: Container, built: Built, routes: Iterable[Route]) -> ContainerStory:
@@ -174,53 +202,100 @@ class _Teller:
     def route(self, container: Container, route: Route, tree: LabelTree) -> RouteStory:
         why = Reasons()
         infer(route.alias, container, route.settings, why)
-        winner = self.table.routes.get(route.alias, route)
-        has_it = has_alias(route, winner)
-        reason, change = route.excluded_reason, remedy(container, route, why.port)
-        if not reason and not has_it:
-            reason = f"the alias belongs to container {_whose(winner, route)}, which is older"
-            change = "when that goes, this one takes over by itself; or give one of them another alias"
-        conflicts = tuple(p for p in self.table.faults.get(("", route.alias), ()) if _is_about(p, route))
-        return RouteStory(
-            alias=route.alias,
-            target=route.target,
-            served=not reason,
-            reason=reason,
-            remedy=change,
-            facts=tuple(_facts(container, route, tree, why)),
-            notes=tuple(self._notes(route, winner)) if has_it else (),
-            problems=route.problems,
-            conflicts=conflicts,
-        )
+        facts = tuple(_facts(container, route, tree, why))
+        return _story(route, facts, remedy(container, route, why.port), self.claims, self.table)
 
-    def _notes(self, route: Route, winner: Route) -> Iterator[str]:
-        """Say who shares the alias of a route, and who would like to have it."""
-        members = {endpoint.container_id for endpoint in winner.endpoints}
-        if len(members) > 1:
-            names = ", ".join(endpoint.container for endpoint in winner.endpoints)
-            yield f"replicas of one compose service share it: {names}"
-        for other in self._claims(route.alias):
-            if other.excluded or has_alias(other, winner):
-                continue
-            yield f"{_whose(other, route)} wants this alias too; it is newer and waits"
-        link = route.settings.load_balance.link
-        if link and not route.excluded:
-            pool = [alias for alias in self.table.pools().get(link, ()) if alias != route.alias]
-            with_whom = f" with {', '.join(pool)}" if pool else ", so far alone"
-            yield f"it shares the requests of pool {link}{with_whom}"
 
-    def _claims(self, alias: str) -> Iterator[Route]:
-        for roster in self.rosters:
-            for built in roster.built:
-                yield from (route for route in built.routes if route.alias == alias)
+def _story(
+    route: Route, facts: tuple[Fact, ...], change: str, claims: Mapping[str, Sequence[Route]], table: Table
+) -> RouteStory:
+    """Tell about a route, with who else wants its alias; ``change`` is what would let an excluded one be served."""
+    winner = table.routes.get(route.alias, route)
+    has_it, reason = has_alias(route, winner), route.excluded_reason
+    if not reason and not has_it:
+        reason = f"the alias belongs to {_holder(winner, route)}"
+        change = "when that goes, this one takes over by itself; or give one of them another alias"
+    return RouteStory(
+        alias=route.alias,
+        target=route.target,
+        served=not reason,
+        reason=reason,
+        remedy=change,
+        facts=facts,
+        notes=tuple(_notes(route, winner, claims, table)) if has_it else (),
+        problems=route.problems,
+        conflicts=tuple(p for p in table.faults.get(("", route.alias), ()) if _is_about(p, route)),
+    )
+
+
+def _holder(winner: Route, seen_from: Route) -> str:
+    if not winner.is_static:
+        return f"container {_whose(winner, seen_from)}, which is older"
+    why = "which comes first by name" if seen_from.is_static else "and files come before containers"
+    return f"the file {winner.provider}, {why}"
+
+
+def _notes(route: Route, winner: Route, claims: Mapping[str, Sequence[Route]], table: Table) -> Iterator[str]:
+    """Say who shares the alias of a route, and who would like to have it."""
+    members = {endpoint.container_id for endpoint in winner.endpoints}
+    if len(members) > 1:
+        names = ", ".join(endpoint.container for endpoint in winner.endpoints)
+        yield f"replicas of one compose service share it: {names}"
+    for other in claims.get(route.alias, ()):
+        if other.excluded or has_alias(other, winner):
+            continue
+        why = "it waits" if route.is_static else "it is newer and waits"
+        yield f"{_whose(other, route)} wants this alias too; {why}"
+    link = route.settings.load_balance.link
+    if link and not route.excluded:
+        pool = [alias for alias in table.pools().get(link, ()) if alias != route.alias]
+        with_whom = f" with {', '.join(pool)}" if pool else ", so far alone"
+        yield f"it shares the requests of pool {link}{with_whom}"
+
+
+def _told_files(
+    alias: str, claims: Mapping[str, Sequence[Route]], table: Table, files: Iterable[RouteFile]
+) -> Iterator[FileStory]:
+    """Tell of an alias in the files where it is written."""
+    for file in files:
+        for route in (route for route in file.routes if route.alias == alias):
+            facts = tuple(_file_facts(route, file))
+            change = "mend the problems below" if route.excluded else ""
+            yield FileStory(file.name, (_story(route, facts, change, claims, table),))
+
+
+def _file_facts(route: Route, file: RouteFile) -> Iterator[Fact]:
+    fields, why = file.fields.get(route.alias, {}), Reasons()
+    infer_static(route.alias, route.settings, why)
+    told = set()
+    target = [("scheme", route.scheme, why.scheme)]
+    if route.scheme != "fileserver":
+        target += [("host", route.host, why.host), ("port", str(route.port.proxy), why.port)]
+    for name, value, reason in target:
+        leaf = fields.get(name)
+        if leaf is not None and reason.startswith("set by the file"):
+            told.add(name)
+            yield Fact(name, value, "", _written(leaf, file.name))
+        else:
+            yield Fact(name, value, reason)
+    if route.listen:
+        yield Fact("listen", route.listen, "" if route.port.listening else _CHOSEN)
+    if route.health_check:
+        yield _health(route)
+    spoilt = {problem.path for problem in route.problems if problem.severity == "error"}
+    for path, leaf in _leaves(fields):
+        if path.partition(".")[0] not in told and spoilt.isdisjoint(_stages(path)):
+            yield _setting(path, leaf, (), file.name)
 
 
 def _is_about(problem: Problem, route: Route) -> bool:
-    return (problem.provider, problem.container) == (route.provider, route.container)
+    return (problem.provider or problem.file, problem.container) == (route.provider, route.container)
 
 
 def _whose(route: Route, seen_from: Route) -> str:
     """Return what a route's container is called from another's point of view."""
+    if route.is_static:
+        return f"the file {route.provider}"
     return route.container if route.provider == seen_from.provider else f"{route.provider}/{route.container}"
 
 
@@ -242,6 +317,7 @@ def _why_no_routes(container: Container, built: Built) -> Iterator[str]:
 
 _BY_LABEL: Final = "set by a label"
 _HIDDEN: Final = "<hidden>"
+_CHOSEN: Final = "no listening port is given, so one is chosen"
 
 
 def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
@@ -257,10 +333,10 @@ def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) ->
         told.add(path)
         yield msgspec.structs.replace(fact, instead_of=tuple(lost.get(path, ()))) if fact.written else fact
     if route.listen:
-        unset = "" if route.port.listening else "no listening port is given, so one is chosen"
+        unset = "" if route.port.listening else _CHOSEN
         yield Fact("listen", route.listen, unset)
     if route.health_check:
-        yield _health(container, route)
+        yield _health(route, container)
     spoilt = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
     for path, leaf in _leaves(fields):
         if path not in told and not any((leaf.source, part) in spoilt for part in _stages(path)):
@@ -284,8 +360,8 @@ def _target(container: Container, route: Route, fields: dict[str, Marked], why: 
             yield "", Fact(name, value, reason)
 
 
-def _setting(path: str, leaf: Marked, lost: Iterable[Written]) -> Fact:
-    written = _written(leaf)
+def _setting(path: str, leaf: Marked, lost: Iterable[Written], file: str = "") -> Fact:
+    written = _written(leaf, file)
     if holds_secret(path.split(".")):
         return Fact(path, _HIDDEN, "", msgspec.structs.replace(written, value=_HIDDEN))
     return Fact(path, written.value, "", written, tuple(lost))
@@ -298,8 +374,8 @@ def _stages(path: str) -> Iterator[str]:
         path = path.rpartition(".")[0]
 
 
-def _health(container: Container, route: Route) -> Fact:
-    if container.docker_health:
+def _health(route: Route, container: Container | None = None) -> Fact:
+    if container is not None and container.docker_health:
         return Fact("health check", "the engine's own", f"it says {container.health}")
     check = route.settings.healthcheck
     how = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "a connection"
@@ -317,8 +393,8 @@ def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, 
             yield path, value
 
 
-def _written(value: Marked) -> Written:
-    return Written(_shown(value), value.source, value.line, value.column)
+def _written(value: Marked, file: str = "") -> Written:
+    return Written(_shown(value), value.source, value.line, value.column, file)
 
 
 def _shown(value: Marked) -> str:

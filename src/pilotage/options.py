@@ -85,7 +85,7 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
         if not or_demo or choice or sources.config_file():
             raise
         found = None
-    if found is None or (or_demo and not found.rosters):
+    if found is None or (or_demo and not found.rosters and not found.files):
         from pilotage.console import Out
 
         Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
@@ -141,7 +141,7 @@ def chosen_engines(choice: Choice) -> Engines:
 
     engines = sources.choose(choice, os.environ)
     if engines.why:
-        names = ", ".join(_called(config, engines.why) for config in engines.configs)
+        names = ", ".join([*(_called(config, engines.why) for config in engines.configs), *engines.files])
         Out(sys.stderr).note(clean(f"Looking at {names}: {engines.why}."))
     return engines
 

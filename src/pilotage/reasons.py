@@ -34,8 +34,9 @@ class Written(msgspec.Struct, frozen=True):
 
     Attributes:
         value: as written, shortened.
-        label: the label's key.
-        line, column: 1-based place inside a label in YAML; 0 when the whole label is the value.
+        label: the label's key; ``""`` for what is written in a file.
+        line, column: 1-based place inside a label in YAML, or the file; 0 when the whole label is the value.
+        file: name of the file; ``""`` for labels.
 
     """
 
@@ -43,6 +44,7 @@ class Written(msgspec.Struct, frozen=True):
     label: str
     line: int = 0
     column: int = 0
+    file: str = ""
 
 
 class Fact(msgspec.Struct, frozen=True):

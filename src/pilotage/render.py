@@ -60,7 +60,7 @@ def print_routes(out: Out, view: View) -> None:
         listen = f", listens on {route.listen}" if route.listen else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
-            listen += f", not heard of since {time.strftime('%H:%M:%S', time.localtime(since))}"
+            listen += f", stale since {time.strftime('%H:%M:%S', time.localtime(since))}"
             style = "yellow"
         more = f" +{len(route.endpoints) - 1}" if len(route.endpoints) > 1 else ""
         dim = "dim" if route.excluded else ""
@@ -119,6 +119,8 @@ def _outcome(route: Route, view: View) -> Cell:
         return verdict(route)
     winner = view.table.routes[route.alias]
     if not has_alias(route, winner):
+        if winner.is_static:
+            return f"waits: the file {winner.provider} has this alias", "red"
         elsewhere = f"{winner.provider}/" if winner.provider != route.provider else ""
         return f"waits: container {elsewhere}{winner.container} has this alias", "red"
     text, style = verdict(route)
@@ -212,6 +214,13 @@ def print_explanation(out: Out, explanation: Explanation) -> None:
         if index:
             out.line()
         _print_container(out, story)
+    for index, file in enumerate(explanation.files):
+        if index or explanation.containers:
+            out.line()
+        out.line(Text("File ").append(clean(file.name), style="bold"))
+        for route in file.routes:
+            out.line()
+            _print_route(out, route)
 
 
 def _print_container(out: Out, story: ContainerStory) -> None:
@@ -259,7 +268,8 @@ def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
 
 
 def _because(fact: Fact) -> str:
-    parts = [f"label {_where(fact.written)}"] if fact.written is not None else []
+    written = fact.written
+    parts = [_where(written) if written.file else f"label {_where(written)}"] if written is not None else []
     if fact.why:
         parts.append(fact.why)
     parts += [f"instead of {lost.value or repr('')} from {_where(lost)}" for lost in fact.instead_of]
@@ -267,6 +277,8 @@ def _because(fact: Fact) -> str:
 
 
 def _where(written: Written) -> str:
+    if written.file:
+        return f"{written.file}:{written.line}:{written.column}"
     return f"{written.label} (line {written.line}, column {written.column})" if written.line else written.label
 
 

@@ -18,6 +18,7 @@ from pilotage.errors import ConfigError, EngineError
 from pilotage.ledger import build_table
 from pilotage.problems import Problem, shorten
 from pilotage.roster import Roster
+from pilotage.routes.static import RouteFile
 from pilotage.table import Table
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ class Engines(msgspec.Struct, frozen=True):
     """The engines that are meant.
 
     Attributes:
-        configs: at least one.
+        configs: at least one, unless there are files.
         why: how they were found, for people; ``""`` when they were named.
         problems: what is odd about the configuration file and does no harm.
+        files: names and patterns of files of routes.
 
     """
 
     configs: tuple[DockerProviderConfig, ...]
     why: str = ""
     problems: tuple[Problem, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 class View(msgspec.Struct, frozen=True):
@@ -83,6 +86,7 @@ class View(msgspec.Struct, frozen=True):
         table: their routes, and every problem, those of engines that failed included.
         errors: the engines that failed.
         staged: it is the demonstration, in which things are wrong on purpose.
+        files: the files of routes.
 
     """
 
@@ -90,6 +94,7 @@ class View(msgspec.Struct, frozen=True):
     table: Table
     errors: tuple[EngineError, ...] = ()
     staged: bool = False
+    files: tuple[RouteFile, ...] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -124,11 +129,12 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
             return Engines((resolved(config, env),), why)
         return _from_file(found, env, why=f"named in {found}")
     configs: list[DockerProviderConfig] = []
+    files: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     if choice.config:
         read = _from_file(choice.config, env)
         configs += read.configs
-        problems = read.problems
+        files, problems = read.files, read.problems
     configs += named(choice.engines, env)
     if choice.contexts:
         from pilotage.engine.contexts import resolve_context
@@ -141,7 +147,7 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
     if twice:
         hint = "give each engine a name of its own: --engine NAME=URL"
         raise ConfigError([Problem(message=f"two engines are called {name!r}", hint=hint) for name in twice])
-    return Engines(tuple(resolved(config, env) for config in configs), problems=problems)
+    return Engines(tuple(resolved(config, env) for config in configs), problems=problems, files=files)
 
 
 def _from_file(name: str, env: Mapping[str, str], why: str = "") -> Engines:
@@ -149,10 +155,10 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> Engines:
     from pilotage.engine.contexts import resolved
 
     config = load_config(Path(name), env)
-    if not config.providers:
+    if not config.providers and not config.files:
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
-    return Engines(tuple(resolved(engine, env) for engine in config.providers), why, config.problems)
+    return Engines(tuple(resolved(engine, env) for engine in config.providers), why, config.problems, config.files)
 
 
 def named(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
@@ -197,12 +203,14 @@ def _host_of(url: str) -> str:
 
 
 def view(engines: Engines, env: Mapping[str, str]) -> View:
-    """Look at live engines, all at once. One that fails takes nothing from the others."""
+    """Look at live engines, all at once, and at files. One that fails takes nothing from the others."""
     import asyncio
 
+    from pilotage.files import read_files
     from pilotage.survey import survey_all
 
-    return _seen(asyncio.run(survey_all(engines.configs, env=env)), engines.problems)
+    files = read_files(engines.files)
+    return _seen(asyncio.run(survey_all(engines.configs, env=env)), engines.problems, files)
 
 
 def demonstration() -> View:
@@ -219,9 +227,9 @@ def demonstration() -> View:
     return msgspec.structs.replace(_seen(asyncio.run(look())), staged=True)
 
 
-def _seen(survey: Survey, problems: Iterable[Problem] = ()) -> View:
+def _seen(survey: Survey, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in survey.errors.items()]
-    return _view(survey.rosters, (*problems, *failures), tuple(survey.errors.values()))
+    return _view(survey.rosters, (*problems, *failures), tuple(survey.errors.values()), files)
 
 
 def recorded(file: str) -> View:
@@ -244,10 +252,15 @@ def recorded(file: str) -> View:
     return _view(tuple(replay(recording) for recording in read_recordings(body, file)))
 
 
-def _view(rosters: tuple[Roster, ...], problems: Iterable[Problem] = (), errors: tuple[EngineError, ...] = ()) -> View:
-    table = build_table(rosters)
+def _view(
+    rosters: tuple[Roster, ...],
+    problems: Iterable[Problem] = (),
+    errors: tuple[EngineError, ...] = (),
+    files: tuple[RouteFile, ...] = (),
+) -> View:
+    table = build_table(rosters, files)
     faults = dict(table.faults)
     for problem in problems:  # of an engine that is not in the table, or of no engine at all
         key = (problem.provider, "")
         faults[key] = (*faults.get(key, ()), problem)
-    return View(rosters, msgspec.structs.replace(table, faults=faults), errors)
+    return View(rosters, msgspec.structs.replace(table, faults=faults), errors, files=files)

@@ -48,7 +48,7 @@ async def follow(engines: Engines, env: Mapping[str, str], tell: Callable[[Updat
         BrokenPipeError: whoever read standard output has gone.
 
     """
-    async with _reader_there(), discover(engines.configs, env=env) as discovery:
+    async with _reader_there(), discover(engines.configs, files=engines.files, env=env) as discovery:
         async for update in discovery:
             tell(update)
             await asyncio.sleep(pause)
@@ -154,8 +154,7 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
 
     """
     columns, narrator = Columns(out, engines), Narrator()
-    for problem in problems:
-        render.print_problem(out, problem, indent=0)
+    render.print_problems(out, tuple(problems))
 
     def tell(update: Update) -> None:
         columns.print(narrator.tell(update), time.time())
