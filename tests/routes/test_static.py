@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +137,15 @@ def test_one_alias_in_two_spellings_counts_once() -> None:
 def test_one_field_in_two_spellings_is_told() -> None:
     (problem,) = said("app:\n  host: nas\n  no_tls_verify: true\n  noTlsVerify: false\n")
     assert problem.startswith("own.yml:4:3: route app: no_tls_verify: noTlsVerify is the same field as one on line 3")
+
+
+def test_the_examples_of_the_documentation_are_sound() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "static-routes.md").read_text()
+    examples = re.findall(r"```yaml\n(?!# pilotage.yml)(.*?)```", text, re.DOTALL)
+    found = [read(example) for example in examples]
+    assert [len(file.routes) for file in found] == [3, 1]
+    assert [file.all_problems for file in found] == [(), ()]
+    assert found[1].routes[0].settings.middlewares
 
 
 @given(st.text())
