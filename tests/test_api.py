@@ -116,6 +116,15 @@ async def test_explanations_are_told_and_unknown_names_corrected() -> None:
         assert error == {"error": "no container and no alias is called 'wep'", "hint": "did you mean 'web'?"}
 
 
+async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yml"
+    file.write_text("nas: {host: 10.0.0.9, port: 80}")
+    async with serving() as caller:
+        await caller.source.discovery.use_files([str(file)])
+        assert (await caller.json("/v1/routes"))["routes"]["nas"]["target"] == "http://10.0.0.9:80"
+        assert (await caller.json("/v1/explain/nas"))["files"]
+
+
 async def test_what_is_told_has_the_form_that_the_document_promises() -> None:
     async with serving() as caller:
         promised = await caller.json("/openapi.json")

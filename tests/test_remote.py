@@ -12,6 +12,7 @@ from aiohttp import web
 
 from pilotage.problems import Problem
 from pilotage.remote import SNAPSHOT_PATH, Snapshot, fetch, pack, socket_candidates, unpack
+from pilotage.routes.static import read_route_file
 from pilotage.sources import demonstration
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ def test_problems_beside_the_table_are_in_it() -> None:
     snapshot = unpack(pack(VIEW.rosters, VIEW.table, [Problem(message="of the configuration")]))
     assert snapshot is not None
     assert len(snapshot.table.problems) == len(VIEW.table.problems) + 1
+
+
+def test_files_of_routes_come_out_with_every_place_in_them() -> None:
+    text = "nas:\n  host: 10.0.0.9\n  port: 80\n  healthcheck: {path: /up}\n  middlewares: {set_headers: {x: [a]}}\n"
+    file = read_route_file(text, "routes.yml")
+    snapshot = unpack(pack((), VIEW.table, files=[file]))
+    assert snapshot is not None
+    assert snapshot.files == (file,)
+    assert snapshot.files[0].fields["nas"]
 
 
 def test_another_version_is_not_understood() -> None:

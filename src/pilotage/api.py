@@ -265,9 +265,10 @@ class Api:
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         rosters = self.source.discovery.rosters()
-        found = explain(name, rosters, self.source.discovery.table)
-        if not found.containers:
-            hint = did_you_mean(name, known_names(rosters))
+        files = self.source.discovery.files()
+        found = explain(name, rosters, self.source.discovery.table, files)
+        if not found.containers and not found.files:
+            hint = did_you_mean(name, known_names(rosters, files))
             return _error(404, f"no container and no alias is called {shorten(name)!r}", hint)
         return _json(msgspec.to_builtins(found))
 
@@ -278,7 +279,8 @@ class Api:
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
-        body = pack(discovery.rosters(), discovery.table, others, file=self.source.config_file)
+        file = self.source.config_file
+        body = pack(discovery.rosters(), discovery.table, others, files=discovery.files(), file=file)
         return web.Response(body=body, content_type="application/msgpack")
 
     # ---- what happens

@@ -120,7 +120,7 @@ _PATHS: Final[dict[str, _Path]] = {
     "/v1/explain/{name}": _Path(
         "Why a container or alias is as it is",
         parameters=("name",),
-        schema=_object(name=_TEXT, containers=_list({"type": "object"})),
+        schema=_object(name=_TEXT, containers=_list({"type": "object"}), files=_list({"type": "object"})),
         other={"404": "no container and no alias has this name"},
     ),
     "/v1/events": _Path(

@@ -118,7 +118,7 @@ def _ask_daemon() -> View | None:
     errors = tuple(EngineUnreachable(name, f"away: {status.error}") for name, status in away)
     for error in errors:
         err.error(clean(str(error)))
-    return sources.View(snapshot.rosters, snapshot.table, errors)
+    return sources.View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
 
 
 def _look(choice: Choice) -> View:

@@ -15,9 +15,11 @@ import aiohttp
 import msgspec
 
 from pilotage import __version__
+from pilotage.documents import Marked
 from pilotage.problems import Problem
 from pilotage.roster import Roster
 from pilotage.routes.route import Route
+from pilotage.routes.static import RouteFile
 from pilotage.table import EngineStatus, Table
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         pid: the daemon's process.
         file: the full name of its configuration file, ``""`` without one.
         rosters: engines and their containers.
+        files: files of routes.
         routes, faults, engines, table_version: the fields of a :class:`~pilotage.Table`.
 
     """
@@ -45,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     pid: int
     file: str
     rosters: tuple[Roster, ...]
+    files: tuple[RouteFile, ...]
     routes: dict[str, Route]
     faults: list[tuple[str, str, tuple[Problem, ...]]]
     engines: dict[str, EngineStatus]
@@ -61,13 +65,21 @@ class _Version(msgspec.Struct):
     version: str
 
 
-def pack(rosters: Iterable[Roster], table: Table, problems: Iterable[Problem] = (), *, file: str = "") -> bytes:
+def pack(
+    rosters: Iterable[Roster],
+    table: Table,
+    problems: Iterable[Problem] = (),
+    *,
+    files: Iterable[RouteFile] = (),
+    file: str = "",
+) -> bytes:
     """Return a snapshot as bytes.
 
     Args:
         rosters: the engines.
         table: their routes.
         problems: what is wrong beside the table: the configuration, what Envoy refused.
+        files: the files of routes.
         file: the full name of the configuration file.
 
     """
@@ -76,7 +88,15 @@ def pack(rosters: Iterable[Roster], table: Table, problems: Iterable[Problem] = 
     if others:
         faults.append(("", "", others))
     snapshot = Snapshot(
-        __version__, os.getpid(), file, tuple(rosters), dict(table.routes), faults, dict(table.engines), table.version
+        __version__,
+        os.getpid(),
+        file,
+        tuple(rosters),
+        tuple(files),
+        dict(table.routes),
+        faults,
+        dict(table.engines),
+        table.version,
     )
     return msgspec.msgpack.encode(snapshot)
 
@@ -90,7 +110,25 @@ def unpack(body: bytes) -> Snapshot | None:
     """
     if msgspec.msgpack.decode(body, type=_Version).version != __version__:
         return None
-    return msgspec.msgpack.decode(body, type=Snapshot)
+    snapshot = msgspec.msgpack.decode(body, type=Snapshot)
+    return msgspec.structs.replace(snapshot, files=tuple(map(_restored, snapshot.files)))
+
+
+def _restored(file: RouteFile) -> RouteFile:
+    fields = {
+        alias: {name: _marked(marked) for name, marked in written.items()} for alias, written in file.fields.items()
+    }
+    return msgspec.structs.replace(file, fields=fields)
+
+
+def _marked(marked: Marked) -> Marked:
+    """Restore what is inside a value, whose type does not tell that it is marked, too."""
+    value = marked.value
+    if isinstance(value, dict):
+        value = {key: _marked(msgspec.convert(item, Marked)) for key, item in value.items()}
+    elif isinstance(value, list):
+        value = [_marked(msgspec.convert(item, Marked)) for item in value]
+    return msgspec.structs.replace(marked, value=value)
 
 
 def socket_candidates(env: Mapping[str, str]) -> list[Path]:
