@@ -327,6 +327,39 @@ async def test_a_start_outdates_what_was_expected_before() -> None:
         assert watch.watcher.looks <= 4
 
 
+@pytest.mark.looptime
+async def test_how_long_a_change_took_is_told_once_it_shows() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    lags: list[float] = []
+    watch.watcher._on_lag = lags.append
+    async with watch.running():
+        engine.latency = 0.1
+        engine.rename("web", "shop")
+        await until(lambda: len(lags) == 1)
+        assert lags[0] == pytest.approx(0.1, abs=0.01)
+        engine._tell(engine._the("shop"), "die")
+        await asyncio.sleep(0.3)
+        engine.become("shop", "exited")
+        await until(lambda: len(lags) == 2)
+        assert 0.3 < lags[1] < 0.7
+
+
+@pytest.mark.looptime
+async def test_nothing_is_remembered_of_containers_that_went_before_they_were_looked_at() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 1.0
+        for _ in range(20):
+            engine.remove(engine.add("short", networks=()))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(5)
+        books = {name: len(value) for name, value in vars(watch.watcher).items() if isinstance(value, dict | set)}
+        assert len(books) == 4
+        assert not any(books.values()), books
+
+
 # ---- draining
 
 

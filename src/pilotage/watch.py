@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from pilotage.collector import collector_paused
 from pilotage.engine.pool import new_client
 from pilotage.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
 from pilotage.hints import FILTERS, Hint, read_hint
@@ -231,8 +232,8 @@ class EngineWatcher:
         container_id, population = hint.container_id, self.population
         unsure = container_id in self._asked
         if hint.kind == "gone":
-            self._pending.pop(container_id, None)
-            self._behind.pop(container_id, None)
+            for book in (self._pending, self._behind, self._heard_of):
+                book.pop(container_id, None)
             if unsure:
                 self._gone.add(container_id)
         if not population.matters(hint, unsure=unsure):
@@ -324,23 +325,28 @@ class EngineWatcher:
         population = self.population
         self._asked = _EVERYTHING if everything else hints
         try:
-            sighting = population.sort_out(await self._ask(client, None if everything else hints))
+            raws = await self._ask(client, None if everything else hints)
+            with collector_paused(len(raws)):
+                sighting = population.sort_out(raws)
             changed = await inspected(sighting.changed, client)
             changed = [container for container in changed if container.container_id not in self._gone]
         finally:
             self._asked = ()
             self._gone.clear()
         there = sighting.ids
-        if everything:
-            changes = population.apply(changed, prints=sighting.prints, present=there)
-        else:
-            changes = population.apply(changed, prints=sighting.prints, gone=hints.keys() - there)
+        with collector_paused(len(changed)):
+            if everything:
+                changes = population.apply(changed, prints=sighting.prints, present=there)
+            else:
+                changes = population.apply(changed, prints=sighting.prints, gone=hints.keys() - there)
         self._tell(changes, {container_id: hint.cause for container_id, hint in hints.items()})
         for container_id, hint in hints.items():
+            self._catch_up(container_id, hint)
+            if container_id in self._behind:
+                continue
             heard = self._heard_of.pop(container_id, None)
             if heard is not None and container_id in changes and self._on_lag is not None:
                 self._on_lag(_now() - heard)
-            self._catch_up(container_id, hint)
         for container_id, user in population.missing_peers(changed).items():
             self._want(Hint(container_id, "look", "use of its network", user))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from pilotage import discover
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
+from pilotage.watch import Timing
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
@@ -41,7 +42,7 @@ async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_
     chance = random.Random(7)
     fleet = [container(f"app{n}", labels={"proxy.aliases": f"app{n}", "tier": str(n % 3)}) for n in range(CONTAINERS)]
     async with FakeEngine(fleet) as engine, assert_no_leaks():
-        async with discover([config(engine)]) as discovery:
+        async with discover([config(engine)], timing=Timing(reconcile=86_400)) as discovery:
             await discovery.ready()
             assert len(discovery.table.routes) == CONTAINERS
             watcher = discovery.watcher("local")
@@ -68,13 +69,13 @@ async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_
                 await settled(discovery, config(engine), patience=30)
                 engine.requests.clear()
                 growth = resident() - memory
+                log.info("%d events: %d looks, %.0f MB, %+.1f MB", relevant, watcher.looks, memory, growth)
                 assert watcher.lists == 1
                 assert watcher.looks <= relevant
                 assert engine.calls["inspect"] == 0
                 assert watcher.events == relevant  # the others are not even sent
                 assert growth < 10, f"{growth} MB more after {EVENTS // 2} more events"
                 assert told.untouched(f"app{n}" for n in range(CONTAINERS // 2, CONTAINERS))
-                log.info("%d events: %d looks, %.0f MB, %+.1f MB", relevant, watcher.looks, memory, growth)
 
 
 async def test_containers_that_come_and_go_leave_no_memory_behind() -> None:

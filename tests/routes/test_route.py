@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
 from pilotage import Endpoint, Route
@@ -10,6 +11,9 @@ from pilotage.routes.route import bracketed, route_json
 from pilotage.routes.schema import RouteSettings
 from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, ID, route
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import EndpointState
 
 
 @pytest.mark.parametrize(
@@ -90,3 +94,33 @@ def test_the_bind_of_a_stream_shows() -> None:
 def test_a_route_remembers_whose_it_is() -> None:
     found = route()
     assert (found.provider, found.container, found.container_id, found.created) == ("local", "web", ID, 1_700_000_000)
+
+
+@pytest.mark.parametrize(
+    ("states", "serving", "remark"),
+    [
+        ("", "", ""),
+        ("ready ready", "a b", ""),
+        ("ready draining", "a", "b: it is about to stop"),
+        ("unhealthy ready", "b", "a: its health check fails"),
+        ("ready waiting", "a", "b: its health check has not passed yet"),
+        ("unhealthy", "a", "a: its health check fails; requests go there for want of a better one"),
+        (
+            "draining unhealthy",
+            "b",
+            "a: it is about to stop; b: its health check fails; requests go there for want of a better one",
+        ),
+        ("draining", "a", "a: it is about to stop; requests go there for want of a better one"),
+        ("waiting", "", "a: its health check has not passed yet; no endpoint takes requests"),
+    ],
+)
+def test_requests_go_to_the_best_endpoints_there_are_and_never_to_one_that_was_not_healthy_yet(
+    states: str, serving: str, remark: str
+) -> None:
+    endpoints = tuple(
+        Endpoint("10.0.0.5", 80, name, name, cast("EndpointState", state))
+        for name, state in zip("abc", states.split(), strict=False)
+    )
+    found = msgspec.structs.replace(route(), endpoints=endpoints)
+    assert [endpoint.container for endpoint in found.serving] == serving.split()
+    assert found.remark == remark
