@@ -130,11 +130,12 @@ def _outcome(route: Route, view: View) -> Cell:
 # ---- problems ------------------------------------------------------------------------------------------------------
 
 
-def print_problems(out: Out, problems: Sequence[Problem]) -> None:
-    """Print problems: grouped by container on a terminal, one line each elsewhere."""
+def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True) -> None:
+    """Print problems: grouped by container on a terminal, one line each elsewhere; ``apart``: below an empty line."""
     if not problems:
         return
-    out.line()
+    if apart:
+        out.line()
     if not out.is_terminal:
         for problem in problems:
             out.line(f"{problem.severity}: {clean(str(problem))}")
@@ -178,7 +179,7 @@ def _inner_place(problem: Problem) -> str:
         parts.append(problem.path)
     place = ": ".join(parts)
     if problem.line:
-        where = f"line {problem.line}, column {problem.column}"
+        where = f"line {problem.line}" + (f", column {problem.column}" if problem.column else "")
         place = f"{place} ({where})" if place else where
     return place
 

@@ -154,7 +154,7 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
 
     """
     columns, narrator = Columns(out, engines), Narrator()
-    render.print_problems(out, tuple(problems))
+    render.print_problems(out, tuple(problems), apart=False)
 
     def tell(update: Update) -> None:
         columns.print(narrator.tell(update), time.time())
