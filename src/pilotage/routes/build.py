@@ -318,7 +318,7 @@ def reserved(target: Target, reserved_ports: frozenset[int]) -> Problem | None:
         return None
     return Problem(
         message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
-        hint="give the target's own port or host",
+        hint="give the container's own port or host",
     )
 
 

@@ -139,7 +139,8 @@ def _route(
     own = None if fatal else reserved(target, reserved_ports)
     if own is not None:
         place = fields.get("port") or fields.get("host") or whole
-        problems.append(msgspec.structs.replace(own, line=place.key_line, column=place.key_column))
+        hint = "give the target's own host or port"
+        problems.append(msgspec.structs.replace(own, hint=hint, line=place.key_line, column=place.key_column))
         fatal = True
     serves = not fatal and target.scheme != "fileserver"
     return Route(
