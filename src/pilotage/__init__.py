@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         EngineUnreachable,
         PilotageError,
     )
+    from pilotage.files import read_files
     from pilotage.ledger import build_table
     from pilotage.problems import Problem
     from pilotage.roster import Roster
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.route import Endpoint, Route
+    from pilotage.routes.static import RouteFile
     from pilotage.survey import Survey, survey_all, survey_engine, update_ports
     from pilotage.table import Change, Table
     from pilotage.watch import Timing
@@ -62,6 +64,7 @@ _HOMES = {
     "Problem": "problems",
     "Roster": "roster",
     "Route": "routes.route",
+    "RouteFile": "routes.static",
     "SharedClient": "engine.pool",
     "Survey": "survey",
     "TLSFiles": "engine.address",
@@ -80,6 +83,7 @@ _HOMES = {
     "from_docker": "containers",
     "is_blacklisted": "containers",
     "new_client": "engine.pool",
+    "read_files": "files",
     "survey_all": "survey",
     "survey_engine": "survey",
     "update_ports": "survey",
@@ -104,6 +108,7 @@ __all__ = [
     "Problem",
     "Roster",
     "Route",
+    "RouteFile",
     "SharedClient",
     "Survey",
     "TLSFiles",
@@ -123,6 +128,7 @@ __all__ = [
     "from_docker",
     "is_blacklisted",
     "new_client",
+    "read_files",
     "survey_all",
     "survey_engine",
     "update_ports",
