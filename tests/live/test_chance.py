@@ -6,12 +6,14 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from pilotage.containers.reader import ContainerReader
+from pilotage.containers.reader import ContainerReader, needs_inspection, with_inspection
 from pilotage.discovery import discover
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
+from pilotage.engine.wire import Inspect
 from pilotage.ledger import build_table
 from pilotage.roster import assemble
 from pilotage.watch import Timing
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pilotage.discovery import Discovery
     from pilotage.table import Table
     from pilotage.testing import FakeContainer
+    from pilotage.testing.manner import Flavour
 
 LABELS = [
     {},
@@ -132,8 +135,12 @@ class Fate:
 def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
     """What one look at everything shows."""
     reader = ContainerReader(config)
-    raws = [engine.summary_bytes(it, with_health=False) for it in engine.in_order()]
-    return build_table([assemble(config, [reader.decode(raw) for raw in raws])])
+    found = [reader.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
+    for index, it in enumerate(found):
+        if needs_inspection(it, podman=engine.manner.podman):
+            answer = engine.inspect_bytes(engine.containers[it.container_id])
+            found[index] = with_inspection(it, msgspec.json.decode(answer, type=Inspect))
+    return build_table([assemble(config, found)])
 
 
 def is_sound(discovery: Discovery) -> None:
@@ -144,11 +151,14 @@ def is_sound(discovery: Discovery) -> None:
         assert len({endpoint.container_id for endpoint in route.endpoints}) == len(route.endpoints)
 
 
+@pytest.mark.parametrize("flavour", ["docker", "podman"])
 @pytest.mark.parametrize("name", ["local", "local!"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.looptime
-async def test_whatever_happened_the_table_is_true_once_everything_was_listed_again(seed: int, name: str) -> None:
-    engine = VirtualEngine()
+async def test_whatever_happened_the_table_is_true_once_everything_was_listed_again(
+    seed: int, name: str, flavour: Flavour
+) -> None:
+    engine = VirtualEngine(flavour=flavour)
     fate = Fate(engine, seed)
     config = DockerProviderConfig(engine.url, name=name)
     async with Pool(connect=engine.connection) as pool:
@@ -183,10 +193,11 @@ async def test_whatever_happened_the_table_is_true_once_everything_was_listed_ag
             assert watcher._behind == {}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("flavour", ["docker", "podman"])
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.looptime
-async def test_without_losses_the_table_is_true_a_moment_after_each_event(seed: int) -> None:
-    engine = VirtualEngine()
+async def test_without_losses_the_table_is_true_a_moment_after_each_event(seed: int, flavour: Flavour) -> None:
+    engine = VirtualEngine(flavour=flavour)
     fate = Fate(engine, 100 + seed, losses=False)
     config = DockerProviderConfig(engine.url, name="local")
     async with Pool(connect=engine.connection) as pool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pilotage.engine.connection import Connection, Timeouts
-from pilotage.engine.wire import Version
+from pilotage.engine.wire import Component, Version
 from pilotage.errors import EngineRefused, EngineUnreachable
 from pilotage.testing import FakeEngine
 from pilotage.testing.answers import Subscription, reply, route
@@ -96,7 +96,8 @@ class _Connection(Connection):
         self.engine.attempts.append(asyncio.get_running_loop().time())
         await self._wait("GET /version", self._timeouts)
         self.engine.calls["version"] += 1
-        self.version = Version("0", "1.45", "1.24", None)
+        components = [Component("Podman Engine" if self.engine.manner.podman else "Engine")]
+        self.version = Version("0", "1.45", "1.24", components)
         self.api_version, self._stale = "1.45", False
 
     async def _wait(self, line: str, timeouts: Timeouts) -> None:
