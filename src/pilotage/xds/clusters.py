@@ -1,0 +1,251 @@
+"""Clusters: the endpoints of one site, and how they are spoken with. Pure.
+
+Endpoints stand inside their cluster. Plain routes share two clusters that connect to whatever address the route sets in
+a header; what a client writes there is overwritten.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from pilotage.xds.messages import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.site import is_address
+
+if TYPE_CHECKING:
+    from pilotage.routes.schema import HealthCheck
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+
+__all__ = ["GRPC_SUFFIX", "ORIGINAL_DST_HEADER", "SHARED", "own_clusters", "shared_clusters"]
+
+ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
+SHARED: Final = {"http": "shared/http", "https": "shared/https"}
+GRPC_SUFFIX: Final = "/h2"
+"""https targets are spoken to in HTTP/1.1, which carries WebSockets; gRPC has a second cluster, which speaks HTTP/2."""
+
+_NO_LIMIT: Final = 1_000_000
+_IDLE: Final = 4.0  # below the 5 s after which common application servers close idle connections themselves
+_NOWHERE: Final = "/dev/null/no-endpoint"
+_TLS: Final = common_pb2.TlsParameters
+_VERSIONS: Final = {
+    "TLSv1.0": _TLS.TLSv1_0,
+    "TLSv1.1": _TLS.TLSv1_1,
+    "TLSv1.2": _TLS.TLSv1_2,
+    "TLSv1.3": _TLS.TLSv1_3,
+}
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def shared_clusters(options: GatewayOptions) -> list[Resource]:
+    """Return the clusters of all plain routes: one for http, two for https whose certificates are not checked."""
+    found = []
+    for scheme, name in SHARED.items():
+        for suffix in ("",) if scheme == "http" else ("", GRPC_SUFFIX):
+            cluster = cluster_pb2.Cluster(
+                name=name + suffix,
+                type=cluster_pb2.Cluster.ORIGINAL_DST,
+                lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
+                original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
+                    use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
+                ),
+                connect_timeout=seconds(options.connect_timeout),
+                circuit_breakers=_breakers(0),
+            )
+            _speak(cluster, _protocol(h2=bool(suffix)))
+            if scheme == "https":
+                cluster.transport_socket.CopyFrom(_tls(tls_pb2.UpstreamTlsContext(), h2=bool(suffix)))
+            found.append(resource(CLUSTER, cluster.name, cluster))
+    return found
+
+
+def own_clusters(site: Site, options: GatewayOptions) -> list[Resource]:
+    """Return the cluster of a site; of one that speaks https, the one for gRPC as well."""
+    if site.backing != "own":
+        return []
+    suffixes = ("", GRPC_SUFFIX) if site.route.scheme == "https" else ("",)
+    return [_own(site, options, suffix) for suffix in suffixes]
+
+
+def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
+    route, settings = site.route, site.route.settings
+    named = not all(is_address(member.endpoint.host) for member in site.members)
+    cluster = cluster_pb2.Cluster(
+        name=site.cluster + suffix,
+        type=cluster_pb2.Cluster.STRICT_DNS if named else cluster_pb2.Cluster.STATIC,
+        connect_timeout=seconds(options.connect_timeout),
+        lb_policy=_policy(site),
+        circuit_breakers=_breakers(settings.max_conns_per_host),
+        load_assignment=_assignment(site, suffix),
+    )
+    if named:
+        cluster.dns_lookup_family = cluster_pb2.Cluster.ALL
+        cluster.wait_for_warm_on_init.CopyFrom(OFF)
+        cluster.respect_dns_ttl = True
+    if not route.is_stream:
+        _speak(cluster, _protocol(h2=bool(suffix) or route.scheme == "h2c"))
+    if route.scheme == "https":
+        cluster.transport_socket.CopyFrom(_tls(_context(site), h2=bool(suffix)))
+    if settings.relay_proxy_protocol_header:
+        cluster.transport_socket.CopyFrom(_relaying())
+    checks = _checks(site)
+    answers = (site.name,)
+    plain = resource(CLUSTER, cluster.name, cluster, answers=answers)
+    if checks is None:
+        return plain
+    cluster.health_checks.append(checks)
+    return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
+
+
+def _assignment(site: Site, suffix: str) -> Any:
+    endpoints = [
+        endpoint_components_pb2.LbEndpoint(
+            endpoint=endpoint_components_pb2.Endpoint(
+                address=socket(member.endpoint.host, member.endpoint.port, udp=site.route.scheme == "udp")
+            ),
+            load_balancing_weight=number(max(1, member.weight)),
+        )
+        for member in site.members
+    ]
+    if site.held:
+        # Requests that were on their way when the last endpoint went are tried again until the next one comes. For
+        # that there must be something to try: a path that nothing can listen on.
+        nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
+        endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
+        endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
+    return endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=site.cluster + suffix,
+        endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
+    )
+
+
+def _policy(site: Site) -> int:
+    balance = site.route.settings.load_balance
+    mode = balance.mode.lower().replace("_", "")
+    kinds = cluster_pb2.Cluster
+    if balance.sticky or mode == "iphash":
+        return int(kinds.RING_HASH)
+    return int(kinds.LEAST_REQUEST if mode == "leastconn" else kinds.ROUND_ROBIN)
+
+
+def _breakers(most: int) -> Any:
+    """Lift the limits of 1,024, which are for services that shield each other; set the one that a label asks for."""
+    limits = circuit_breaker_pb2.CircuitBreakers
+    thresholds = limits.Thresholds(
+        max_connections=number(_NO_LIMIT),
+        max_pending_requests=number(_NO_LIMIT),
+        max_requests=number(_NO_LIMIT),
+        max_retries=number(_NO_LIMIT),
+    )
+    per_host = [limits.Thresholds(max_connections=number(most))] if most else []
+    return limits(thresholds=[thresholds], per_host_thresholds=per_host)
+
+
+def _speak(cluster: Any, protocol: bytes) -> None:
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].ParseFromString(protocol)
+
+
+@lru_cache(maxsize=2)
+def _protocol(*, h2: bool) -> bytes:
+    explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig()
+    if h2:
+        explicit.http2_protocol_options.CopyFrom(protocol_pb2.Http2ProtocolOptions(allow_connect=True))
+    else:
+        explicit.http_protocol_options.CopyFrom(protocol_pb2.Http1ProtocolOptions())
+    common = protocol_pb2.HttpProtocolOptions(
+        idle_timeout=seconds(_IDLE), max_headers_count=number(1000), max_response_headers_kb=number(256)
+    )
+    message = http_protocol_options_pb2.HttpProtocolOptions(
+        explicit_http_config=explicit, common_http_protocol_options=common
+    )
+    return bytes(packed(message).SerializeToString(deterministic=True))
+
+
+# ---- TLS with the target -------------------------------------------------------------------------------------------
+
+
+def _tls(context: Any, *, h2: bool) -> Any:
+    context.common_tls_context.alpn_protocols[:] = ["h2"] if h2 else ["http/1.1"]
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+
+
+def _context(site: Site) -> Any:
+    """Return how TLS is spoken with a target: Go's rules, by which a certificate must be valid for the name sent."""
+    settings = site.route.settings
+    common = tls_pb2.CommonTlsContext()
+    given = settings.ssl_server_name
+    hosts = sorted({member.endpoint.host for member in site.members}) or [site.route.host]
+    name = "" if given == "off" else hosts[0] if given in {None, "", "on"} else str(given)
+    if not settings.no_tls_verify:
+        checks = common.validation_context
+        checks.trusted_ca.filename = settings.ssl_trusted_certificate or _SYSTEM_CA
+        kinds = common_pb2.SubjectAltNameMatcher
+        for expected in [name] if name not in {"", *hosts} else hosts:
+            san = kinds.IP_ADDRESS if is_address(expected) else kinds.DNS
+            checks.match_typed_subject_alt_names.add(san_type=san, matcher=string_pb2.StringMatcher(exact=expected))
+    if settings.ssl_certificate:
+        own = common.tls_certificates.add()
+        own.certificate_chain.filename = settings.ssl_certificate
+        own.private_key.filename = settings.ssl_certificate_key
+    if settings.ssl_protocols:
+        spoken = sorted(_VERSIONS[version] for version in settings.ssl_protocols)
+        common.tls_params.tls_minimum_protocol_version = spoken[0]
+        common.tls_params.tls_maximum_protocol_version = spoken[-1]
+    context = tls_pb2.UpstreamTlsContext(common_tls_context=common)
+    if name and not is_address(name):  # an address is no server name (RFC 6066)
+        context.sni = name
+    return context
+
+
+def _relaying() -> Any:
+    raw = base_pb2.TransportSocket(
+        name="envoy.transport_sockets.raw_buffer", typed_config=packed(raw_buffer_pb2.RawBuffer())
+    )
+    version = proxy_protocol_pb2.ProxyProtocolConfig(version=proxy_protocol_pb2.ProxyProtocolConfig.V2)
+    message = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport(config=version, transport_socket=raw)
+    return base_pb2.TransportSocket(
+        name="envoy.transport_sockets.upstream_proxy_protocol", typed_config=packed(message)
+    )
+
+
+# ---- probes --------------------------------------------------------------------------------------------------------
+
+
+def _checks(site: Site) -> Any:
+    """Return the probe that labels ask for, ``None`` without; a container's own health needs none of ours."""
+    route = site.route
+    wanted = site.pool or "healthcheck" in route.labelled
+    if not wanted or not route.health_check or not site.members or route.scheme == "udp":
+        return None
+    health: HealthCheck = route.settings.healthcheck
+    if health.disable:
+        return None
+    probe = health_check_pb2.HealthCheck(
+        timeout=seconds(health.timeout),
+        interval=seconds(health.interval),
+        no_traffic_interval=seconds(health.interval),
+        unhealthy_threshold=number(health.failures),
+        healthy_threshold=number(1),
+        always_log_health_check_failures=False,
+    )
+    if route.scheme == "tcp":
+        probe.tcp_health_check.CopyFrom(health_check_pb2.HealthCheck.TcpHealthCheck())
+        return probe
+    http = probe.http_health_check
+    http.path = health.path
+    http.method = base_pb2.GET if health.use_get else base_pb2.HEAD
+    # Anything that a running server says is a sign of life, except that it cannot serve (LABELS II.6.6).
+    http.expected_statuses.add(start=200, end=500)
+    if route.scheme == "h2c":
+        http.codec_client_type = 1
+    return probe

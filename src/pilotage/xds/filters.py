@@ -1,0 +1,259 @@
+"""The filters that every request passes, and what a route asks of them. Pure.
+
+A filter that keeps people out is never switched on by the route: Envoy decides which filters a request gets before the
+first of them runs, and the first may still change which route it is. It is always there and asks the route each time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2, grpc_service_pb2, http_uri_pb2
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
+from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
+from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.type.matcher.v3 import string_pb2
+from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
+
+from pilotage.xds.messages import OFF, header, number, packed, seconds
+
+if TYPE_CHECKING:
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+    from pilotage.xds.treatment import ForwardAuth, Rate
+
+__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "http_filters", "scope_settings", "site_settings"]
+
+CONTROL_CLUSTER: Final = "pilotage"
+"""The control plane, as Envoy's bootstrap names it."""
+
+ANY_LABEL: Final = "__any__"
+"""Stands for the one label that a wildcard alias leaves open."""
+
+_FOLD: Final = "pilotage.fold"
+_WILDCARD: Final = "pilotage.wildcard"
+_WHITELIST: Final = "pilotage.whitelist"
+_RATE: Final = "pilotage.rate"
+_STRIP: Final = "pilotage.strip"
+_AUTH: Final = "pilotage.auth"
+_HOLD: Final = "pilotage.hold"
+_GZIP: Final = "pilotage.gzip"
+_HSTS: Final = "pilotage.hsts"
+
+_LONGEST_HOLD: Final = 3600.0
+_REMEMBERED_CLIENTS: Final = 10_000
+_TEXTUAL: Final = (
+    "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
+    "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
+).split()
+
+# Hosts are compared letter by letter, and the scope of a host without dots includes its port. What found no route is
+# looked up once more, folded. The host itself is put back: the target sees what the client wrote.
+_LOOK_UP: Final = """
+function look_up(handle, host, as)
+  if as == host then return end
+  handle:headers():replace(":authority", as)
+  handle:clearRouteCache()
+  handle:metadata()
+  handle:headers():replace(":authority", host)
+end
+"""
+_FOLD_SCRIPT: Final = (
+    _LOOK_UP
+    + """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  if host then
+    look_up(handle, host, (host:lower():gsub(":%d+$", "", 1):gsub("%.$", "", 1)))
+  end
+end
+"""
+)
+# A wildcard alias stands for exactly one label more.
+_WILDCARD_SCRIPT: Final = (
+    _LOOK_UP
+    + """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  local rest = host and host:lower():gsub(":%d+$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
+  if rest then
+    look_up(handle, host, "ANY" .. rest)
+  end
+end
+""".replace("ANY", ANY_LABEL)
+)
+
+_OFF_LUA: Final = packed(lua_pb2.LuaPerRoute(disabled=True))
+_OFF_AUTH: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
+_OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
+
+
+def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
+    """Return the filters of a listener, in the order in which requests pass them."""
+    chain = [
+        _filter(_FOLD, _lua(_FOLD_SCRIPT)),
+        _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(_WHITELIST, rbac_filter_pb2.RBAC()),
+        _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
+        _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
+        _filter(_AUTH, _authorization("auth")),
+        _filter(_HOLD, _authorization("hold")),
+    ]
+    if https and options.hsts_max_age:
+        value = f"max-age={int(options.hsts_max_age)}"
+        put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
+        mutations = header_mutation_pb2.Mutations(response_mutations=[put])
+        chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
+    if options.compression:
+        chain.append(_filter(_GZIP, _gzip()))
+    chain.append(_filter("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True)))
+    return chain
+
+
+def _filter(name: str, config: Any) -> Any:
+    return http_connection_manager_pb2.HttpFilter(name=name, typed_config=packed(config))
+
+
+def _lua(script: str) -> Any:
+    return lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=script), clear_route_cache=OFF)
+
+
+def _authorization(prefix: str) -> Any:
+    """Ask the control plane, which waits with its answer; a route may name somebody else to ask."""
+    patterns = [
+        *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
+        string_pb2.StringMatcher(prefix="x-", ignore_case=True),
+    ]
+    service = grpc_service_pb2.GrpcService(
+        envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER),
+        timeout=seconds(_LONGEST_HOLD),
+    )
+    return ext_authz_pb2.ExtAuthz(
+        grpc_service=service,
+        transport_api_version=2,
+        status_on_error=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
+        allowed_headers=string_pb2.ListStringMatcher(patterns=patterns),
+        stat_prefix=prefix,
+    )
+
+
+_SHOWN: Final = (
+    ":authority :method :path accept accept-language authorization cookie origin proxy-authorization referer user-agent"
+).split()
+
+
+def _gzip() -> Any:
+    common = compressor_pb2.Compressor.CommonDirectionConfig(
+        min_content_length=number(1024), content_type=list(_TEXTUAL)
+    )
+    return compressor_pb2.Compressor(
+        response_direction_config=compressor_pb2.Compressor.ResponseDirectionConfig(common_config=common),
+        compressor_library=extension_pb2.TypedExtensionConfig(
+            name="gzip", typed_config=packed(gzip_pb2.Gzip(compression_level=gzip_pb2.Gzip.COMPRESSION_LEVEL_5))
+        ),
+    )
+
+
+# ---- what a route asks ---------------------------------------------------------------------------------------------
+
+
+def scope_settings() -> dict[str, Any]:
+    """Return what holds for every route that was found: it needs no second look, and asks nobody."""
+    return {_FOLD: _OFF_LUA, _WILDCARD: _OFF_LUA, _AUTH: _OFF_AUTH, _HOLD: _OFF_AUTH}
+
+
+def site_settings(site: Site, options: GatewayOptions) -> dict[str, Any]:
+    """Return what a site asks of the filters beyond that."""
+    asked = site.treatment
+    found: dict[str, Any] = {}
+    if asked.allow:
+        found[_WHITELIST] = packed(_whitelist(asked.allow))
+    if asked.rate is not None:
+        found[_RATE] = packed(_rate(asked.rate))
+    if asked.auth is not None:
+        found[_STRIP] = packed(_strip(asked.auth.headers))
+        found[_AUTH] = packed(_forward(asked.auth))
+    if site.held:
+        check = ext_authz_pb2.CheckSettings(context_extensions={"site": site.cluster})
+        found[_HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
+    if options.compression and site.route.settings.disable_compression:
+        found[_GZIP] = _OFF_GZIP
+    return found
+
+
+def _whitelist(networks: tuple[str, ...]) -> Any:
+    principals = []
+    for text in networks:
+        address, _, length = text.partition("/")
+        principals.append(rbac_pb2.Principal(remote_ip={"address_prefix": address, "prefix_len": number(int(length))}))
+    policy = rbac_pb2.Policy(permissions=[rbac_pb2.Permission(any=True)], principals=principals)
+    rules = rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"allow": policy})
+    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules))
+
+
+def _rate(rate: Rate) -> Any:
+    """Limit each client address; as many as fit are remembered, the longest unseen forgotten first."""
+    bucket = token_bucket_pb2.TokenBucket(
+        max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
+    )
+    everybody = token_bucket_pb2.TokenBucket(
+        max_tokens=2**32 - 1, tokens_per_fill=number(2**32 - 1), fill_interval=seconds(rate.period)
+    )
+    always = base_pb2.RuntimeFractionalPercent(
+        default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
+    )
+    by_address = route_components_pb2.RateLimit.Action(
+        remote_address=route_components_pb2.RateLimit.Action.RemoteAddress()
+    )
+    entry = ratelimit_pb2.RateLimitDescriptor.Entry(key="remote_address")
+    return local_rate_limit_pb2.LocalRateLimit(
+        stat_prefix="rate",
+        token_bucket=everybody,
+        filter_enabled=always,
+        filter_enforced=always,
+        rate_limits=[route_components_pb2.RateLimit(actions=[by_address])],
+        descriptors=[ratelimit_pb2.LocalRateLimitDescriptor(entries=[entry], token_bucket=bucket)],
+        always_consume_default_token_bucket=OFF,
+        max_dynamic_descriptors=number(_REMEMBERED_CLIENTS),
+    )
+
+
+def _strip(names: tuple[str, ...]) -> Any:
+    """Remove what only the approving route may say, so that no client can say it."""
+    gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
+    return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
+
+
+def _forward(auth: ForwardAuth) -> Any:
+    """Ask another route. Envoy appends the path that was asked for; behind a ``?`` it does no harm."""
+    told = {
+        "X-Forwarded-Method": "%REQ(:METHOD)%",
+        "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
+        "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
+        "X-Forwarded-Uri": "%REQ(:PATH)%",
+    }
+    exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
+    service = ext_authz_pb2.HttpService(
+        server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
+        path_prefix=f"{auth.path}?path=",
+        authorization_request=ext_authz_pb2.AuthorizationRequest(
+            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in told.items()]
+        ),
+        authorization_response=ext_authz_pb2.AuthorizationResponse(
+            allowed_upstream_headers=string_pb2.ListStringMatcher(patterns=exact),
+            allowed_client_headers_on_success=string_pb2.ListStringMatcher(
+                patterns=[string_pb2.StringMatcher(exact="set-cookie", ignore_case=True)]
+            ),
+        ),
+    )
+    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(http_service=service))

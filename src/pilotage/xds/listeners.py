@@ -1,0 +1,266 @@
+"""Listeners: the two that all HTTP routes share, which no route changes, and one for each tcp or udp route. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    config_source_pb2,
+    extension_pb2,
+    protocol_pb2,
+    substitution_format_string_pb2,
+)
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2, udp_listener_config_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
+from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
+from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from xds.type.matcher.v3 import matcher_pb2
+
+from pilotage.routes.route import bracketed
+from pilotage.xds.filters import http_filters
+from pilotage.xds.messages import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.scopes import https_redirect
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import Route
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+
+__all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
+
+_HEADER_KILOBYTES: Final = 256
+_MOST_HEADERS: Final = 1000
+_BUFFERED: Final = 256 * 1024
+_IDLE_STREAM: Final = 3600.0
+_MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
+
+_UNKNOWN: Final = (
+    '<!doctype html><meta charset="utf-8"><title>Nothing here</title>'
+    "<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:15vh auto;padding:0 1rem}}</style>"
+    "<h1>Nothing answers under this name</h1>"
+    "<p>No service is known for the host that was asked for. Look at the spelling of the address; if the service has"
+    " just been started, try again in a moment.</p>{more}\n"
+)
+_MORE: Final = (
+    "<p>Whoever runs this gateway: <code>pilotage routes</code> lists the names that are answered,"
+    " <code>pilotage explain NAME</code> says why one is not.</p>"
+)
+
+
+def http_listeners(options: GatewayOptions) -> list[Resource]:
+    """Return the listeners that the options ask for: none, ``http``, ``https`` or both."""
+    found = []
+    if options.http_port:
+        chain = listener_components_pb2.FilterChain(filters=[_manager(options, https=False)])
+        found.append(_listener("http", options.http_address, options.http_port, chain))
+    if options.serves_https:
+        chain = listener_components_pb2.FilterChain(
+            filters=[_manager(options, https=True)], transport_socket=_tls(options)
+        )
+        listener = _listener("https", options.https_address, options.https_port, chain)
+        found.append(listener)
+    return found
+
+
+def _listener(name: str, host: str, port: int, chain: Any) -> Resource:
+    message = listener_pb2.Listener(
+        name=name,
+        address=socket(host, port),
+        filter_chains=[chain],
+        per_connection_buffer_limit_bytes=number(_BUFFERED),
+    )
+    if chain.HasField("transport_socket"):
+        inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
+        inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
+        message.listener_filters.append(inspect)
+    return resource(LISTENER, name, message)
+
+
+def _ads() -> Any:
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
+    )
+
+
+def _manager(options: GatewayOptions, *, https: bool) -> Any:
+    common = protocol_pb2.HttpProtocolOptions(
+        max_headers_count=number(_MOST_HEADERS), idle_timeout=seconds(_IDLE_STREAM)
+    )
+    manager = _MANAGER(
+        stat_prefix="https" if https else "http",
+        http_filters=http_filters(options, https=https),
+        common_http_protocol_options=common,
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(allow_connect=True),
+        max_request_headers_kb=number(_HEADER_KILOBYTES),
+        stream_idle_timeout=seconds(_IDLE_STREAM),
+        request_headers_timeout=seconds(30),
+        server_header_transformation=_MANAGER.PASS_THROUGH,
+        # Nobody is inside: Envoy's own headers of clients are removed, whatever network they come from. Without any
+        # network Envoy would believe all private ones, so this one stands for none: nobody sends from it.
+        internal_address_config=_MANAGER.InternalAddressConfig(
+            cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
+        ),
+        generate_request_id=OFF,
+        upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type="websocket")],
+        local_reply_config=_replies(options),
+        access_log=_access_log(options),
+    )
+    _addresses(manager, options)
+    if options.redirect_to_https and options.serves_https and not https:
+        route = route_components_pb2.Route(
+            match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
+        )
+        everything = route_components_pb2.VirtualHost(name="redirect", domains=["*"], routes=[route])
+        manager.route_config.CopyFrom(route_pb2.RouteConfiguration(name="redirect", virtual_hosts=[everything]))
+    else:
+        manager.scoped_routes.CopyFrom(_scoped())
+    return listener_components_pb2.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=packed(manager)
+    )
+
+
+def _scoped() -> Any:
+    kinds = http_connection_manager_pb2.ScopedRoutes
+    builder = kinds.ScopeKeyBuilder.FragmentBuilder
+    extractor = builder.HeaderValueExtractor(name=":authority", element_separator=".", index=0)
+    return kinds(
+        name="pilotage",
+        scope_key_builder=kinds.ScopeKeyBuilder(fragments=[builder(header_value_extractor=extractor)]),
+        rds_config_source=_ads(),
+        scoped_rds=http_connection_manager_pb2.ScopedRds(scoped_rds_config_source=_ads()),
+    )
+
+
+def _addresses(manager: Any, options: GatewayOptions) -> None:
+    """Take a client's address from the connection, or from what a trusted proxy says of it."""
+    if not options.trusted_proxies:
+        manager.use_remote_address.CopyFrom(ON)
+        return
+    trusted = xff_pb2.XffTrustedCidrs()
+    for text in options.trusted_proxies:
+        address, _, length = text.partition("/")
+        whole = 128 if ":" in address else 32
+        trusted.cidrs.add(address_prefix=address, prefix_len=number(int(length or whole)))
+    message = xff_pb2.XffConfig(xff_trusted_cidrs=trusted, skip_xff_append=OFF)
+    manager.original_ip_detection_extensions.append(
+        extension_pb2.TypedExtensionConfig(name="envoy.http.original_ip_detection.xff", typed_config=packed(message))
+    )
+
+
+def _replies(options: GatewayOptions) -> Any:
+    kinds = http_connection_manager_pb2
+    unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
+    page = substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=_UNKNOWN.format(more=_MORE if options.debug else "")),
+        content_type="text/html; charset=utf-8",
+    )
+    mapper = kinds.ResponseMapper(filter=unknown, body_format_override=page)
+    return kinds.LocalReplyConfig(mappers=[mapper])
+
+
+def _access_log(options: GatewayOptions) -> list[Any]:
+    if not options.access_log:
+        return []
+    message: Any
+    if options.access_log == "-":
+        message = stream_pb2.StdoutAccessLog()
+        name = "envoy.access_loggers.stdout"
+    else:
+        message = file_pb2.FileAccessLog(path=options.access_log)
+        name = "envoy.access_loggers.file"
+    message.log_format.CopyFrom(_LOG_FORMAT)
+    return [accesslog_pb2.AccessLog(name=name, typed_config=packed(message))]
+
+
+_LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
+    json_format={
+        "time": "%START_TIME%",
+        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "method": "%REQ(:METHOD)%",
+        "host": "%REQ(:AUTHORITY)%",
+        "path": "%REQ(:PATH)%",
+        "protocol": "%PROTOCOL%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "received": "%BYTES_RECEIVED%",
+        "sent": "%BYTES_SENT%",
+        "milliseconds": "%DURATION%",
+        "target": "%UPSTREAM_HOST%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "agent": "%REQ(USER-AGENT)%",
+    }
+)
+
+
+# ---- certificates --------------------------------------------------------------------------------------------------
+
+
+def secret_name(index: int) -> str:
+    """Return the name by which the listener asks for a certificate."""
+    return f"certificate/{index}"
+
+
+def secret(index: int, chain: bytes, key: bytes) -> Resource:
+    """Make the secret that holds a certificate; its content travels, so that remote Envoys need no files."""
+    certificate = common_pb2.TlsCertificate(
+        certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
+    )
+    name = secret_name(index)
+    return resource(SECRET, name, secret_pb2.Secret(name=name, tls_certificate=certificate))
+
+
+def _tls(options: GatewayOptions) -> Any:
+    common = tls_pb2.CommonTlsContext(alpn_protocols=["h2", "http/1.1"])
+    for index, _ in enumerate(options.certificates):
+        common.tls_certificate_sds_secret_configs.add(name=secret_name(index), sds_config=_ads())
+    context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+
+
+# ---- tcp and udp ---------------------------------------------------------------------------------------------------
+
+
+def listening_address(route: Route) -> str:
+    """Return what a stream route occupies, as ``tcp/0.0.0.0:2222``; also the name of its listener."""
+    return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
+
+
+def stream_listener(site: Site) -> Resource:
+    """Make the listener of a tcp or udp route."""
+    route = site.route
+    name = listening_address(route)
+    clusters = frozenset({site.cluster}) if site.backing == "own" else frozenset()
+    message = listener_pb2.Listener(
+        name=name,
+        address=socket(route.bind or "0.0.0.0", route.port.listening, udp=route.scheme == "udp"),  # noqa: S104
+    )
+    if route.scheme == "udp":
+        message.udp_listener_config.CopyFrom(udp_listener_config_pb2.UdpListenerConfig())
+        message.listener_filters.append(_udp(site.cluster))
+    else:
+        proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=site.cluster, max_connect_attempts=number(3))
+        message.filter_chains.add().filters.append(
+            listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
+        )
+    return resource(LISTENER, name, message, clusters=clusters, answers=(site.name,))
+
+
+def _udp(cluster: str) -> Any:
+    on_match = matcher_pb2.Matcher.OnMatch()
+    on_match.action.name = "route"
+    on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=cluster)))
+    proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)
+    )

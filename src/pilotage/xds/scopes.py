@@ -1,0 +1,246 @@
+"""Scopes: the routes of all hosts with one first label. Pure.
+
+``app`` and ``app.example.com`` live in the scope ``app``: Envoy finds a scope by the first label of the host, so a
+change costs as much with ten thousand scopes as with ten. Wildcard aliases share one scope.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
+
+from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SHARED
+from pilotage.xds.filters import ANY_LABEL, scope_settings, site_settings
+from pilotage.xds.messages import SCOPE, Resource, header, literal, number, packed, resource, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+
+__all__ = ["domains", "scope", "scope_label"]
+
+_SAFE: Final = "GET|HEAD|OPTIONS"
+_RETRIES: Final = "connect-failure,refused-stream,reset-before-request"
+_ALSO_BROKEN: Final = ",reset"
+_SLOWEST_ANSWER: Final = 60.0
+_WAITS: Final = (0.025, 0.25)
+_HELD_WAITS: Final = (0.05, 0.2)
+_FORWARDED: Final = (
+    "x-forwarded-for",
+    "x-forwarded-method",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-uri",
+)
+_NO_ENDPOINT: Final = "This service has nothing that could answer just now. Try again in a moment.\n"
+
+
+def scope_label(name: str) -> str:
+    """Return the scope of an alias: its first label; ``""`` for one that no host can have."""
+    first, _, rest = name.partition(".")
+    if first == "*" and rest and "*" not in rest:
+        return ANY_LABEL
+    return "" if "*" in name else first
+
+
+def domains(name: str, suffixes: Iterable[str]) -> list[str]:
+    """Return the hosts that an alias answers for, as Envoy matches them inside the alias's scope.
+
+    Args:
+        name: without dots: itself and every host that begins with it; with dots: that host; ``*.example.com``: every
+            host with one label more.
+        suffixes: what may follow an alias without dots; none: anything.
+
+    """
+    if "." in name:
+        return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
+    wanted = [suffix.strip().lower().lstrip(".").rstrip(".") for suffix in suffixes]
+    return [name, *(f"{name}.{suffix}" for suffix in dict.fromkeys(wanted) if suffix)] if wanted else ["*"]
+
+
+def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resource:
+    """Make the scope of a first label.
+
+    Args:
+        label: see :func:`scope_label`.
+        sites: all that live in it, at least one.
+        options: the gateway's settings.
+
+    """
+    ordered = sorted(sites, key=lambda site: site.name)
+    table = route_pb2.RouteConfiguration(
+        name=label,
+        virtual_hosts=[_virtual_host(site, options) for site in ordered],
+        ignore_port_in_host_matching=True,
+        typed_per_filter_config=_EVERYWHERE,
+    )
+    message = scoped_route_pb2.ScopedRouteConfiguration(
+        name=label,
+        route_configuration=table,
+        key=scoped_route_pb2.ScopedRouteConfiguration.Key(
+            fragments=[scoped_route_pb2.ScopedRouteConfiguration.Key.Fragment(string_key=label)]
+        ),
+    )
+    clusters = frozenset(name for site in ordered for name in _clusters(site))
+    return resource(SCOPE, label, message, clusters=clusters, answers=tuple(site.name for site in ordered))
+
+
+_EVERYWHERE: Final = scope_settings()
+
+
+def _clusters(site: Site) -> list[str]:
+    if site.backing == "none":
+        return []
+    name = SHARED[site.route.scheme] if site.backing == "shared" else site.cluster
+    return [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
+
+
+def _virtual_host(site: Site, options: GatewayOptions) -> Any:
+    asked = site.treatment
+    host = route_components_pb2.VirtualHost(
+        name=site.name,
+        domains=domains(site.name, options.match_domains),
+        routes=[*_redirect(site, options), *_routes(site, options)],
+        typed_per_filter_config=site_settings(site, options),
+        retry_policy=_retries(site, options),
+        request_headers_to_add=[
+            *(header(name, literal(value)) for name, value in asked.request.put),
+            *(header(name, literal(value), add=True) for name, value in asked.request.add),
+        ],
+        request_headers_to_remove=asked.request.hide,
+        response_headers_to_add=[
+            *(header(name, literal(value)) for name, value in asked.answer.put),
+            *(header(name, literal(value), add=True) for name, value in asked.answer.add),
+        ],
+        response_headers_to_remove=asked.answer.hide,
+    )
+    if site.backing == "shared":
+        # Last, so that no label can lead somewhere else.
+        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
+    if asked.forwarded == "set":
+        host.request_headers_to_add.extend(header(name, value) for name, value in _SEEN.items())
+    elif asked.forwarded == "hide":
+        host.request_headers_to_remove.extend(_FORWARDED)
+    return host
+
+
+_SEEN: Final = dict(
+    zip(
+        _FORWARDED,
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "%REQ(:METHOD)%",
+            "%REQ(X-FORWARDED-PROTO)%",
+            "%REQ(:AUTHORITY)%",
+            "%REQ(:PATH)%",
+        ),
+        strict=True,
+    )
+)
+
+
+def _redirect(site: Site, options: GatewayOptions) -> list[Any]:
+    if not site.treatment.redirect:
+        return []
+    plain = route_components_pb2.HeaderMatcher(
+        name="x-forwarded-proto", string_match=string_pb2.StringMatcher(exact="http")
+    )
+    match = route_components_pb2.RouteMatch(prefix="/", headers=[plain])
+    return [route_components_pb2.Route(match=match, redirect=https_redirect(options))]
+
+
+def https_redirect(options: GatewayOptions) -> Any:
+    """Return the redirection of plain HTTP to HTTPS; the port is left out where both are the usual ones."""
+    action = route_components_pb2.RedirectAction(
+        https_redirect=True, response_code=route_components_pb2.RedirectAction.PERMANENT_REDIRECT
+    )
+    port = options.redirect_port or 443
+    if (options.http_port, port) != (80, 443):
+        action.port_redirect = port
+    return action
+
+
+def _routes(site: Site, options: GatewayOptions) -> list[Any]:
+    """Return the routes of a site: what is safe to repeat is also tried again when a connection broke."""
+    kinds = route_components_pb2
+    if site.backing == "none":
+        answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
+        return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
+    name, *more = _clusters(site)
+    safe = kinds.HeaderMatcher(name=":method", string_match=string_pb2.StringMatcher(safe_regex=_regex(_SAFE)))
+    routes = [
+        kinds.Route(
+            match=kinds.RouteMatch(prefix="/", headers=[safe]),
+            route=_action(site, name, _retries(site, options, safe=True)),
+        ),
+        kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(site, name)),
+    ]
+    if more:
+        grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
+        routes.insert(0, kinds.Route(match=grpc, route=_action(site, more[0])))
+    return routes
+
+
+def _regex(text: str) -> Any:
+    return regex_pb2.RegexMatcher(regex=text)
+
+
+def _action(site: Site, cluster: str, retries: Any = None) -> Any:
+    action = route_components_pb2.RouteAction(
+        cluster=cluster,
+        timeout=seconds(0),  # streams end when they end
+        retry_policy=retries,
+        hash_policy=_hash_policy(site),
+        prefix_rewrite=site.treatment.prefix,
+    )
+    if site.treatment.host:
+        action.host_rewrite_literal = site.treatment.host
+    return action
+
+
+def _hash_policy(site: Site) -> list[Any]:
+    balance = site.route.settings.load_balance
+    policy = route_components_pb2.RouteAction.HashPolicy
+    if site.backing != "own":
+        return []
+    if balance.sticky:
+        cookie = policy.Cookie(name="pilotage_member", ttl=seconds(balance.sticky_max_age or 3600), path="/")
+        return [policy(cookie=cookie)]
+    if balance.mode.lower().replace("_", "") == "iphash":
+        return [policy(connection_properties=policy.ConnectionProperties(source_ip=True))]
+    return []
+
+
+def _retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
+    """Return when to try again: always if the request has not begun; once it has, only if it is safe to repeat.
+
+    To Envoy a target that takes too long has broken its connection, too. So whoever sets a time for it gets no second
+    try after it; the usual minute may pass once for each try.
+    """
+    settings = site.route.settings
+    kinds = route_components_pb2.RetryPolicy
+    hold = settings.hold
+    least, most = _HELD_WAITS if hold else _WAITS
+    policy = kinds(
+        retry_on=_RETRIES + (_ALSO_BROKEN if safe and not settings.response_header_timeout else ""),
+        # Waits are drawn between nothing and the longest, so half of it is what each takes.
+        num_retries=number(math.ceil(hold / (most / 2)) if hold else options.retries),
+        retry_back_off=kinds.RetryBackOff(base_interval=seconds(least), max_interval=seconds(most)),
+    )
+    slowest = settings.response_header_timeout or (0 if hold else _SLOWEST_ANSWER)
+    if slowest:
+        policy.per_try_timeout.CopyFrom(seconds(slowest))
+    if len(site.members) > 1:
+        policy.retry_host_predicate.add(
+            name="envoy.retry_host_predicates.previous_hosts",
+            typed_config=packed(previous_hosts_pb2.PreviousHostsPredicate()),
+        )
+        policy.host_selection_retry_max_attempts = 5
+    return policy

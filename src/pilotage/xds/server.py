@@ -1,0 +1,323 @@
+"""The control plane that Envoys ask: incremental ADS over gRPC, on a unix socket or with mutual TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import grpc
+import grpc.aio
+from envoy.service.auth.v3 import external_auth_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+
+from pilotage.errors import ConfigError
+from pilotage.problems import Problem, shorten
+from pilotage.table import Table
+from pilotage.xds.hold import Waiting
+from pilotage.xds.listeners import secret
+from pilotage.xds.messages import CLUSTER
+from pilotage.xds.session import Session
+from pilotage.xds.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from pilotage.discovery import Update
+    from pilotage.routes.route import Route
+    from pilotage.xds.messages import Key
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.session import Refusal
+
+__all__ = ["AdsServer"]
+
+_LIMITS: Final = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+
+
+class AdsServer:
+    """Keeps every connected Envoy in step with the table.
+
+    Nothing is said to anybody before the first :meth:`publish`: an Envoy that is running keeps what it has.
+
+    Attributes:
+        snapshot: what every Envoy should have.
+
+    Args:
+        options: the gateway's settings.
+        on_refused: told of each route that an Envoy did not accept.
+
+    """
+
+    def __init__(self, options: GatewayOptions, *, on_refused: Callable[[Problem], None] | None = None) -> None:
+        self.snapshot = Snapshot(options)
+        self._on_refused = on_refused
+        self._sessions: dict[Session, asyncio.Event] = {}
+        self._published = asyncio.Event()
+        self._moved: set[asyncio.Future[None]] = set()
+        self._waiting = Waiting(self._is_ready, self._patience)
+        self._servers: list[grpc.aio.Server] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._lingering: dict[str, Route] = {}
+        self._table = Table()
+
+    # ---- life
+
+    async def start(self, address: str, *, tls: tuple[bytes, bytes, bytes] | None = None) -> None:
+        """Listen; may be called for several addresses.
+
+        Args:
+            address: ``unix:/path`` or ``host:port``.
+            tls: certificate authority of Envoys, own certificate chain and key, each PEM; without it anybody who
+                reaches the address can read all certificates and routes.
+
+        Raises:
+            ConfigError: a certificate of the gateway cannot be read.
+            OSError: the address cannot be listened on.
+
+        """
+        self.reload_certificates()
+        server = grpc.aio.server(options=_LIMITS)
+        handlers = grpc.stream_stream_rpc_method_handler(
+            self._converse,
+            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+        )
+        check = grpc.unary_unary_rpc_method_handler(
+            self._waiting.check,
+            request_deserializer=external_auth_pb2.CheckRequest.FromString,
+            response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    "envoy.service.discovery.v3.AggregatedDiscoveryService", {"DeltaAggregatedResources": handlers}
+                ),
+                grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
+            )
+        )
+        try:
+            if tls is None:
+                server.add_insecure_port(address)
+            else:
+                authority, chain, key = tls
+                credentials = grpc.ssl_server_credentials(
+                    [(key, chain)], root_certificates=authority, require_client_auth=True
+                )
+                server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+        await server.start()
+        self._servers.append(server)
+
+    async def close(self) -> None:
+        """Stop; Envoys keep what they have."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        servers, self._servers = self._servers, []
+        for server in servers:
+            await server.stop(0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---- what is published
+
+    def publish(self, news: Update | Table) -> frozenset[Key]:
+        """Bring a table, or what changed in it, to all Envoys.
+
+        Returns:
+            Type and name of each resource that changed, for :meth:`acked`.
+
+        """
+        if isinstance(news, Table):
+            changed = self.snapshot.replace(news)
+            self._table = news
+        elif news.old is self._table:
+            changed = self.snapshot.change(news.new, {change.alias for change in news.changes if change.alias})
+            self._table = news.new
+        else:
+            changed = self.snapshot.replace(news.new)
+            self._table = news.new
+        for alias, route in self.snapshot.lingering.items():
+            self._forget_later(alias, route)
+        self._published.set()
+        self._announce(changed)
+        return changed
+
+    def configure(self, options: GatewayOptions) -> frozenset[Key]:
+        """Take over other settings; arguments and result as for :meth:`publish`.
+
+        Raises:
+            ConfigError: a certificate cannot be read; the old settings stay.
+
+        """
+        secrets = _read_certificates(options)
+        changed = self.snapshot.configure(options) | self.snapshot.certify(secrets)
+        self._announce(changed)
+        return changed
+
+    def reload_certificates(self) -> frozenset[Key]:
+        """Read the certificates again; arguments and result as for :meth:`configure`."""
+        changed = self.snapshot.certify(_read_certificates(self.snapshot.options))
+        self._announce(changed)
+        return changed
+
+    def _announce(self, changed: Iterable[Key]) -> None:
+        for session, wanted in self._sessions.items():
+            session.changed(changed)
+            wanted.set()
+
+    def _forget_later(self, alias: str, route: Route) -> None:
+        if self._lingering.get(alias) is route:
+            return
+        self._lingering[alias] = route
+
+        def forget() -> None:
+            self._timers.discard(timer)
+            if self._lingering.get(alias) is route:
+                del self._lingering[alias]
+            self._announce(self.snapshot.forget(alias, route))
+
+        timer = asyncio.get_running_loop().call_later(route.settings.hold, forget)
+        self._timers.add(timer)
+
+    # ---- what Envoys say
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The Envoys that are connected, by the names they call themselves."""
+        return tuple(sorted(session.node for session in self._sessions))
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an endpoint."""
+        return self._waiting.count
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the gateway cannot do, and what Envoys refused, of the table as it is now."""
+        found = [problem for problems in self.snapshot.problems.values() for problem in problems]
+        for session in self._sessions:
+            for refusal in session.refused.values():
+                found += self._blame(refusal, session.node)
+        return tuple(dict.fromkeys(found))
+
+    async def acked(self, keys: Iterable[Key] | None = None) -> None:
+        """Wait until an Envoy is there, and every one of them has answered to the given changes.
+
+        Args:
+            keys: from :meth:`publish`; everything there is, if not given.
+
+        """
+        chosen = None if keys is None else list(keys)
+
+        def is_done(session: Session) -> bool:
+            if chosen is None:
+                return session.settled
+            return session.node != "" and not any(map(session.awaits, chosen))
+
+        while not self._sessions or not all(map(is_done, self._sessions)):
+            moved = asyncio.get_running_loop().create_future()
+            self._moved.add(moved)
+            try:
+                await moved
+            finally:
+                self._moved.discard(moved)
+
+    async def _converse(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        """Hold the conversation with one Envoy, for as long as it lasts."""
+        await self._published.wait()
+        session, wanted = Session(self.snapshot.resources), asyncio.Event()
+        self._sessions[session] = wanted
+        listening = asyncio.create_task(self._listen(session, requests, wanted), name="ADS requests")
+        try:
+            while not listening.done():
+                await wanted.wait()
+                wanted.clear()
+                for message in session.messages():
+                    yield message
+                self._move()  # what has come and gone meanwhile needs no message, and no answer
+        finally:
+            del self._sessions[session]
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, grpc.aio.UsageError):
+                await listening
+            self._move()
+
+    async def _listen(self, session: Session, requests: AsyncIterator[Any], wanted: asyncio.Event) -> None:
+        try:
+            async for request in requests:
+                for refusal in session.receive(request):
+                    if self._on_refused is not None:
+                        for problem in self._blame(refusal, session.node):
+                            self._on_refused(problem)
+                wanted.set()
+                self._move()
+        finally:
+            wanted.set()
+
+    def _move(self) -> None:
+        for moved in self._moved:
+            if not moved.done():
+                moved.set_result(None)
+        self._waiting.look()
+
+    def _blame(self, refusal: Refusal, node: str) -> list[Problem]:
+        """Say which routes a refused resource is about, unless they have changed since."""
+        item = refusal.resource
+        now = self.snapshot.resources.get(item.key)
+        if now is None or item.version not in (now.version, now.first.version if now.first else ""):
+            return []
+        message = f"Envoy {node} did not accept it, and keeps what it had: {shorten(refusal.said, 300)}"
+        found = []
+        for name in item.answers or ("",):
+            site = self.snapshot.site(f"route/{name}") or self.snapshot.site(f"pool/{name}")
+            route = site.route if site is not None else None
+            found.append(
+                Problem(
+                    message=message,
+                    hint="correct the labels of this route" if route else "correct the gateway's settings",
+                    provider=route.provider if route else "",
+                    container=route.container if route else "",
+                    route=name,
+                )
+            )
+        return found
+
+    # ---- what requests wait for
+
+    def _is_ready(self, cluster: str) -> bool:
+        site = self.snapshot.site(cluster)
+        if site is None or not site.members:
+            return False
+        return all(session.has((CLUSTER, cluster)) for session in self._sessions)
+
+    def _patience(self, cluster: str) -> float:
+        site = self.snapshot.site(cluster)
+        return site.route.settings.hold if site is not None else 0.0
+
+
+def _read_certificates(options: GatewayOptions) -> list[Any]:
+    secrets, problems = [], []
+    for index, files in enumerate(options.certificates if options.serves_https else ()):
+        try:
+            secrets.append(secret(index, Path(files.certificate).read_bytes(), Path(files.key).read_bytes()))
+        except OSError as error:
+            path = error.filename or files.certificate
+            problems.append(
+                Problem(message=f"cannot read {path}: {error.strerror}", hint="check the path and its rights")
+            )
+    if problems:
+        raise ConfigError(problems)
+    return secrets

@@ -1,0 +1,297 @@
+"""All resources of a table, kept true while single routes change: the cost of a change does not grow. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.problems import Problem
+from pilotage.routes.route import Excluded
+from pilotage.table import Table
+from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.messages import LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.scopes import scope, scope_label
+from pilotage.xds.site import pool_site, route_site
+from pilotage.xds.support import check_support
+from pilotage.xds.treatment import treatment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pilotage.routes.route import Route
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+
+__all__ = ["Resources", "Snapshot", "build_resources"]
+
+Resources = dict[str, dict[str, Resource]]
+"""Type URL -> name -> resource."""
+
+_ROUTE: Final = "route"
+_POOL: Final = "pool"
+
+
+def build_resources(table: Table, options: GatewayOptions) -> Resources:
+    """Make all resources of a table at once."""
+    snapshot = Snapshot(options)
+    snapshot.replace(table)
+    found: Resources = {}
+    for (type_url, name), item in sorted(snapshot.resources.items()):
+        found.setdefault(type_url, {})[name] = item
+    return found
+
+
+class Snapshot:
+    """What every Envoy should have.
+
+    Attributes:
+        resources: type and name -> resource.
+        problems: whose (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``) -> what the gateway
+            cannot do for them.
+        lingering: routes that are gone, whose requests wait for a successor: alias -> the route as it last was.
+
+    """
+
+    def __init__(self, options: GatewayOptions) -> None:
+        self.options = options
+        self.resources: dict[Key, Resource] = {}
+        self.problems: dict[str, tuple[Problem, ...]] = {}
+        self.lingering: dict[str, Route] = {}
+        self._table = Table()
+        self._routes: dict[str, Route] = {}
+        self._sites: dict[str, Site] = {}
+        self._pools: dict[str, set[str]] = {}
+        self._askers: dict[str, set[str]] = {}
+        self._scopes: dict[str, set[str]] = {}
+        self._listeners: dict[str, set[str]] = {}
+        self._clusters: dict[str, set[Key]] = {}
+        self._set(_keyed([*shared_clusters(options), *http_listeners(options)]))
+
+    def replace(self, table: Table) -> frozenset[Key]:
+        """Take over a whole table; return what changed."""
+        return self.change(table, {*self._table.routes, *table.routes})
+
+    def change(self, table: Table, aliases: Iterable[str]) -> frozenset[Key]:
+        """Take over a table of which only some aliases may differ from the last one.
+
+        Args:
+            table: the table now.
+            aliases: all that may differ.
+
+        Returns:
+            Type and name of every resource that is new, different or gone.
+
+        """
+        self._table = table
+        touched: set[str] = set()
+        for alias in aliases:
+            touched |= self._take(alias, table.routes.get(alias))
+        return self._rebuild(touched)
+
+    def forget(self, alias: str, route: Route) -> frozenset[Key]:
+        """Let a route go that no successor came for; a later one of that alias stays. Return what changed."""
+        if self.lingering.get(alias) is not route:
+            return frozenset()
+        del self.lingering[alias]
+        return self._rebuild(self._note(alias, None))
+
+    def configure(self, options: GatewayOptions) -> frozenset[Key]:
+        """Take over other settings; return what changed."""
+        if options == self.options:
+            return frozenset()
+        fresh = Snapshot(options)
+        fresh.replace(self._table)
+        secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        fresh.resources |= secrets
+        kept = self.resources  # conversations look into it
+        wanted: dict[Key, Resource | None] = dict.fromkeys(kept.keys() - fresh.resources.keys())
+        wanted |= fresh.resources
+        self.__dict__ |= fresh.__dict__ | {"resources": kept}
+        return self._set(wanted)
+
+    def certify(self, secrets: Iterable[Resource]) -> frozenset[Key]:
+        """Take over certificates, which replace all former ones; return what changed."""
+        wanted: dict[Key, Resource | None] = {key: None for key in self.resources if key[0] == SECRET}
+        return self._set(wanted | _keyed(secrets))
+
+    def site(self, cluster: str) -> Site | None:
+        """Return the site whose own cluster has a name: ``route/ALIAS`` or ``pool/LINK``."""
+        return self._sites.get(cluster)
+
+    # ---- from routes to sites
+
+    def _take(self, alias: str, route: Route | None) -> set[str]:
+        """Note an alias's route; return the sites that it may concern."""
+        problems: tuple[Problem, ...] = ()
+        gone = route is None or route.excluded_reason == Excluded.NOT_RUNNING
+        if route is not None:
+            if route.excluded:
+                route = None
+            else:
+                problems, servable = check_support(route, self.options)
+                route = route if servable else None
+        self._report(f"{_ROUTE}/{alias}", problems)
+        before = self._routes.get(alias)
+        if route is None and gone and before is not None and before.settings.hold:
+            if alias not in self.lingering:
+                self.lingering[alias] = route = msgspec.structs.replace(before, endpoints=())
+            else:
+                route = before
+        else:
+            self.lingering.pop(alias, None)
+        return self._note(alias, route)
+
+    def _note(self, alias: str, route: Route | None) -> set[str]:
+        old = self._routes.get(alias)
+        touched = {f"{_ROUTE}/{alias}"}
+        for known, index in ((old, set.discard), (route, set.add)):
+            if known is None:
+                continue
+            if link := known.settings.load_balance.link:
+                index(self._pools.setdefault(link, set()), alias)
+                touched.add(f"{_POOL}/{link}")
+            asked = treatment(known.settings.middlewares).auth
+            if asked is not None:
+                index(self._askers.setdefault(asked.route, set()), alias)
+                touched.add(f"{_ROUTE}/{asked.route}")
+        if route is None:
+            self._routes.pop(alias, None)
+        else:
+            self._routes[alias] = route
+        return touched
+
+    def _site(self, key: str) -> Site | None:
+        kind, _, name = key.partition("/")
+        if kind == _ROUTE:
+            self._drop_empty(self._askers, name)
+            route = self._routes.get(name)
+            if route is None or route.settings.load_balance.link:
+                return None
+            return route_site(route, asked=name in self._askers)
+        self._drop_empty(self._pools, name)
+        members = [self._routes[alias] for alias in self._pools.get(name, ())]
+        if not members:
+            self._report(key, ())
+            return None
+        site, problems = pool_site(name, members)
+        self._report(key, problems)
+        return site
+
+    def _rebuild(self, touched: Iterable[str]) -> frozenset[Key]:
+        wanted: dict[Key, Resource | None] = {}
+        labels: set[str] = set()
+        addresses: set[str] = set()
+        for key in touched:
+            old, new = self._sites.get(key), self._site(key)
+            if old == new:
+                continue
+            for site, index in ((old, set.discard), (new, set.add)):
+                if site is None:
+                    continue
+                if site.route.is_stream:
+                    address = listening_address(site.route)
+                    index(self._listeners.setdefault(address, set()), key)
+                    addresses.add(address)
+                elif label := scope_label(site.name):
+                    index(self._scopes.setdefault(label, set()), key)
+                    labels.add(label)
+            wanted |= self._cluster_changes(key, new)
+            if new is None:
+                del self._sites[key]
+            else:
+                self._sites[key] = new
+        for label in labels:
+            wanted |= self._scope_changes(label)
+        for address in addresses:
+            wanted |= self._listener_changes(address)
+        return self._set(wanted)
+
+    # ---- from sites to resources
+
+    def _cluster_changes(self, key: str, site: Site | None) -> dict[Key, Resource | None]:
+        made = _keyed(own_clusters(site, self.options)) if site is not None else {}
+        wanted: dict[Key, Resource | None] = dict.fromkeys(self._clusters.pop(key, set()) - made.keys())
+        if made:
+            self._clusters[key] = set(made)
+        return wanted | made
+
+    def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
+        self._drop_empty(self._scopes, label)
+        chosen: dict[str, Site] = {}
+        shadowed = []
+        for key in sorted(self._scopes.get(label, ())):  # routes after pools, so that they win
+            site = self._sites[key]
+            if site.name in chosen:
+                shadowed.append(_shadowed(chosen[site.name], site))
+            chosen[site.name] = site
+        self._report(f"scope/{label}", shadowed)
+        if not chosen:
+            return {(SCOPE, label): None}
+        return _keyed([scope(label, chosen.values(), self.options)])
+
+    def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
+        """Give an address to the oldest route that wants it."""
+        self._drop_empty(self._listeners, address)
+        sites = [self._sites[key] for key in self._listeners.get(address, ())]
+        sites.sort(key=lambda site: (site.route.created, site.name))
+        self._report(f"listener/{address}", [_taken(site, sites[0], address) for site in sites[1:]])
+        if not sites:
+            return {(LISTENER, address): None}
+        return _keyed([stream_listener(sites[0])])
+
+    def _set(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
+        changed = set()
+        for key, item in wanted.items():
+            if _version(self.resources.get(key)) == _version(item):
+                continue
+            changed.add(key)
+            if item is None:
+                del self.resources[key]
+            else:
+                self.resources[key] = item
+        return frozenset(changed)
+
+    def _report(self, owner: str, problems: Iterable[Problem]) -> None:
+        found = tuple(problems)
+        if found:
+            self.problems[owner] = found
+        else:
+            self.problems.pop(owner, None)
+
+    @staticmethod
+    def _drop_empty(index: dict[str, set[str]], name: str) -> None:
+        if not index.get(name, True):
+            del index[name]
+
+
+def _keyed(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
+    return {item.key: item for item in resources}
+
+
+def _version(item: Resource | None) -> str | None:
+    return item.version if item is not None else None
+
+
+def _shadowed(pool: Site, by: Site) -> Problem:
+    return Problem(
+        message=f"the pool {pool.name!r} cannot be reached: {by.route.container or by.name} has an alias of that name",
+        hint="give the pool or the alias another name",
+        provider=pool.route.provider,
+        container=pool.route.container,
+        route=pool.route.alias,
+        path="load_balance.link",
+    )
+
+
+def _taken(site: Site, by: Site, address: str) -> Problem:
+    protocol, _, where = address.partition("/")
+    return Problem(
+        message=f"{protocol} port {where} belongs to {by.name}, which is older",
+        hint=f"choose another listening port for {site.name}",
+        provider=site.route.provider,
+        container=site.route.container,
+        route=site.name,
+        path="port",
+    )

@@ -1,0 +1,231 @@
+"""A real Envoy behind a real control plane, on loopback; and small targets that say what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from pilotage.routes.route import Endpoint, Route
+from pilotage.routes.schema import RouteSettings
+from pilotage.table import Table, diff
+from pilotage.xds.bootstrap import bootstrap, envoy_binary
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.server import AdsServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from pilotage.problems import Problem
+    from pilotage.xds.messages import Key
+
+__all__ = ["Gateway", "Target", "becomes", "free_port", "gateway", "route", "target"]
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """Return a port of loopback that nothing listens on."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def route(alias: str, *ports: int, **fields: Any) -> Route:
+    """Make a route to ports of loopback; settings are given by their names, endpoints by ``endpoints``."""
+    settings = {name: fields.pop(name) for name in list(fields) if name in _SETTINGS}
+    fields.setdefault("endpoints", tuple(Endpoint("127.0.0.1", port, alias, f"id-{port}") for port in ports))
+    return Route(
+        **{
+            "alias": alias,
+            "provider": "local",
+            "container": alias,
+            "container_id": f"id-{alias}",
+            "host": "127.0.0.1",
+            "labelled": tuple(settings),
+            "health_check": True,
+            "settings": RouteSettings(**settings),
+            **fields,
+        }
+    )
+
+
+_SETTINGS = set(RouteSettings.__struct_fields__) - {"alias", "scheme", "host", "port", "bind"}
+
+
+class Target:
+    """An HTTP server on loopback that answers with what it was asked, as JSON.
+
+    Attributes:
+        port: where it listens.
+        name: what it calls itself in answers.
+        seen: each request's method, path and headers.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = 0
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.handlers: dict[str, Any] = {}
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int = 0, **options: Any) -> None:
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, max_field_size=300_000, max_line_size=300_000
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port, **options)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.seen.append((request.method, request.path_qs, headers))
+        handler = self.handlers.get(request.path)
+        if handler is not None:
+            answer: web.StreamResponse = await handler(request)
+            return answer
+        body = await request.read()
+        return web.json_response(
+            {"by": self.name, "path": request.path_qs, "headers": headers, "received": len(body)},
+            headers={"X-From": self.name},
+        )
+
+
+@contextlib.asynccontextmanager
+async def target(name: str = "target", **options: Any) -> AsyncIterator[Target]:
+    """Run a target."""
+    made = Target(name)
+    await made.start(**options)
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def becomes(ask: Callable[[], Awaitable[Any]], expected: Any, *, patience: float = 20) -> None:
+    """Ask until the answer is the expected one."""
+    async with asyncio.timeout(patience):
+        while await ask() != expected:  # noqa: ASYNC110  the answer comes from another process
+            await asyncio.sleep(0.02)
+
+
+class Answer:
+    """What a request came back with."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def by(self) -> str:
+        """Which target answered; ``""`` if Envoy did by itself."""
+        found: str = self.headers.get("X-From", "")
+        return found
+
+
+class Gateway:
+    """An Envoy and its control plane."""
+
+    def __init__(self, options: GatewayOptions, directory: Path) -> None:
+        self.options = options
+        self.directory = directory
+        self.address = f"unix:{directory}/xds.sock"
+        self.refused: list[Problem] = []
+        self.ads = AdsServer(options, on_refused=self.refused.append)
+        self.table = Table()
+        self.process: asyncio.subprocess.Process | None = None
+        self.client: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.options.http_port}"
+
+    async def start(self) -> None:
+        configuration = bootstrap(self.address, "test", admin=str(self.directory / "admin.sock"))
+        path = self.directory / "envoy.json"
+        path.write_text(json.dumps(configuration))
+        command = [envoy_binary(), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
+        with (self.directory / "envoy.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, stdout=log, stderr=log, start_new_session=True
+            )
+
+    async def stop(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "envoy.log").read_text()
+
+    async def publish(self, *routes: Route) -> frozenset[Key]:
+        """Make these the table's routes; return when Envoy has taken note."""
+        changed = self.publish_unheard(*routes)
+        async with asyncio.timeout(20):
+            await self.ads.acked()
+        return changed
+
+    def publish_unheard(self, *routes: Route) -> frozenset[Key]:
+        """Make these the table's routes, without waiting."""
+        from pilotage.discovery import Update
+
+        old = self.table
+        self.table = Table({it.alias: it for it in routes}, version=old.version + 1)
+        return self.ads.publish(Update(old, self.table, diff(old, self.table)))
+
+    async def ask(self, host: str, path: str = "/", method: str = "GET", **options: Any) -> Answer:
+        """Ask Envoy for a host's page."""
+        headers = {"Host": host, **options.pop("headers", {})}
+        url = options.pop("url", self.url)
+        async with self.client.request(
+            method, url + path, headers=headers, allow_redirects=False, auto_decompress=False, **options
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+
+async def _listening(port: int) -> None:
+    """Wait until Envoy's workers run, which begin when the last of its first configuration is there."""
+    async with asyncio.timeout(20):
+        while port:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return
+
+
+@contextlib.asynccontextmanager
+async def gateway(directory: Path, **options: Any) -> AsyncIterator[Gateway]:
+    """Run an Envoy with its control plane, in a directory of its own."""
+    settings = GatewayOptions(**{"http_address": "127.0.0.1", "http_port": free_port(), **options})
+    made = Gateway(settings, directory)
+    client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar())
+    async with made.ads, client as made.client:
+        await made.ads.start(made.address)
+        await made.start()
+        try:
+            await made.publish()
+            await _listening(made.options.http_port)
+            yield made
+        finally:
+            await made.stop()

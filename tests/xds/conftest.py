@@ -1,0 +1,22 @@
+"""A real Envoy for a test: ``async with envoy(**options) as gw``; its directory is the test's own."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.gateway import Gateway, gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    Envoy = Callable[..., AbstractAsyncContextManager[Gateway]]
+
+
+@pytest.fixture
+def envoy(tmp_path: Path) -> Callable[..., Any]:
+    return functools.partial(gateway, tmp_path)

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+import trustme
+from aiohttp import web
+
+from pilotage.routes.route import Endpoint
+from pilotage.routes.schema import HealthCheck, LoadBalance
+from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.messages import CLUSTER
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.site import route_site
+from tests.support.gateway import becomes, free_port, route, target
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.gateway import Gateway
+    from tests.xds.conftest import Envoy
+
+
+def test_plain_routes_have_no_cluster_of_their_own() -> None:
+    assert own_clusters(route_site(route("app", 80)), GatewayOptions()) == []
+    assert [it.name for it in shared_clusters(GatewayOptions())] == ["shared/http", "shared/https", "shared/https/h2"]
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        {"hold": 1.0},
+        {"max_conns_per_host": 2},
+        {"healthcheck": HealthCheck()},
+        {"scheme": "h2c"},
+        {"scheme": "https"},
+        {"scheme": "https", "no_tls_verify": True, "ssl_server_name": "x"},
+        {"endpoints": (Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 80))},
+        {"endpoints": (Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 80, state="draining"))},
+        {"endpoints": (Endpoint("name.example.org", 80),)},
+    ],
+    ids=str,
+)
+def test_what_asks_for_it_has_one(asking: dict[str, Any]) -> None:
+    made = own_clusters(route_site(route("app", 80, **asking)), GatewayOptions())
+    assert made[0].name == "route/app"
+
+
+def test_a_cluster_with_checks_is_preceded_by_its_twin_without() -> None:
+    (checked,) = own_clusters(route_site(route("app", 80, healthcheck=HealthCheck())), GatewayOptions())
+    assert checked.first is not None
+    assert checked.first.version != checked.version
+    assert len(checked.first.body) < len(checked.body)
+
+
+async def test_replicas_share_requests_in_turn(envoy: Envoy) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        await gw.publish(route("app", one.port, two.port))
+        by = [(await gw.ask("app")).by for _ in range(10)]
+        assert sorted(by) == ["one"] * 5 + ["two"] * 5
+
+
+async def test_weights_divide_a_pool(envoy: Envoy) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        await gw.publish(
+            route("a", one.port, load_balance=LoadBalance(link="shop", weight=3)),
+            route("b", two.port, load_balance=LoadBalance(link="shop", weight=1)),
+        )
+        by = [(await gw.ask("shop.example.org")).by for _ in range(16)]
+        assert sorted(by) == ["one"] * 12 + ["two"] * 4
+
+
+async def test_the_least_busy_member_is_asked_more_often(envoy: Envoy) -> None:
+    async with target("busy") as busy, target("idle") as idle, envoy() as gw:
+        stop = asyncio.Event()
+
+        async def hang(_request: web.Request) -> web.Response:
+            await stop.wait()
+            return web.Response(headers={"X-From": "busy"})
+
+        busy.handlers["/hang"] = hang
+        balance = LoadBalance(link="shop", mode="least_conn")
+        await gw.publish(route("a", busy.port, load_balance=balance), route("b", idle.port, load_balance=balance))
+        hanging = [asyncio.create_task(gw.ask("shop", "/hang")) for _ in range(20)]
+        await until(lambda: any(path == "/hang" for _, path, _ in busy.seen))
+        by = [(await gw.ask("shop")).by for _ in range(60)]
+        assert by.count("idle") > 30  # 45 on average: of two drawn at random, the one with fewer requests
+        stop.set()
+        await asyncio.gather(*hanging)
+
+
+async def test_connections_to_a_target_are_limited(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        running = most = 0
+        go_on = asyncio.Event()
+
+        async def count(_request: web.Request) -> web.Response:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await go_on.wait()
+            running -= 1
+            return web.Response()
+
+        it.handlers["/count"] = count
+        await gw.publish(route("app", it.port, max_conns_per_host=2))
+        asking = [asyncio.create_task(gw.ask("app", "/count")) for _ in range(6)]
+        await until(lambda: running == 2)
+        assert (await gw.ask("nothing")).status == 404  # all six have reached Envoy by now
+        go_on.set()
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {200}  # they waited
+        assert most == 2
+
+
+# ---- health --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_failing_endpoint_is_left_out_and_taken_back(envoy: Envoy) -> None:
+    async with target("good") as good, target("bad") as bad, envoy() as gw:
+        status = 503
+        probes: list[str] = []
+
+        async def health(request: web.Request) -> web.Response:
+            probes.append(request.method)
+            return web.Response(status=status)
+
+        bad.handlers["/healthz"] = health
+        check = HealthCheck(path="/healthz", interval=1, timeout=1, retries=1, use_get=True)
+        await gw.publish(route("app", good.port, bad.port, healthcheck=check))
+
+        async def seen() -> set[str]:
+            return {(await gw.ask("app")).by for _ in range(6)}
+
+        await becomes(seen, {"good"})
+        status = 200
+        await becomes(seen, {"good", "bad"})
+        assert set(probes) == {"GET"}
+
+
+async def test_a_new_route_with_checks_answers_from_the_first_moment(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        wait = asyncio.Event()
+
+        async def slow(_request: web.Request) -> web.Response:
+            await wait.wait()
+            return web.Response()
+
+        it.handlers["/healthz"] = slow
+        check = HealthCheck(path="/healthz", interval=5, timeout=5)
+        gw.publish_unheard(route("app", it.port, healthcheck=check))
+        await until(lambda: any(path == "/healthz" for _, path, _ in it.seen))
+        assert (await gw.ask("app")).status == 200  # although no probe has been answered yet
+        wait.set()
+
+
+# ---- schemes -------------------------------------------------------------------------------------------------------
+
+
+async def _grpc_upper(gw: Gateway, host: str) -> bytes:
+    options = [("grpc.default_authority", host)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gw.options.http_port}", options=options) as channel:
+        call = channel.stream_stream("/test.Echo/Upper")
+
+        async def words() -> Any:
+            for word in (b"one", b"two"):
+                yield word
+
+        return b" ".join([word async for word in call(words())])
+
+
+async def _grpc_server(credentials: Any = None) -> tuple[grpc.aio.Server, int]:
+    async def upper(requests: Any, _context: Any) -> Any:
+        async for word in requests:
+            yield word.upper()
+
+    server = grpc.aio.server()
+    handlers = {"Upper": grpc.stream_stream_rpc_method_handler(upper)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    place = "127.0.0.1:0"
+    port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
+    await server.start()
+    return server, port
+
+
+async def test_grpc_passes_to_h2c_targets(envoy: Envoy) -> None:
+    server, port = await _grpc_server()
+    async with envoy() as gw:
+        await gw.publish(route("rpc", port, scheme="h2c"))
+        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
+    await server.stop(0)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared cluster", "own cluster"])
+async def test_grpc_passes_to_tls_targets(envoy: Envoy, shared: bool, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("rpc.internal")
+    key, chain = issued.private_key_pem.bytes(), b"".join(it.bytes() for it in issued.cert_chain_pems)
+    server, port = await _grpc_server(grpc.ssl_server_credentials([(key, chain)]))
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    checked = {"ssl_server_name": "rpc.internal", "ssl_trusted_certificate": str(tmp_path / "ca.pem")}
+    async with envoy() as gw:
+        await gw.publish(route("rpc", port, scheme="https", **({"no_tls_verify": True} if shared else checked)))
+        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
+    await server.stop(0)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return made
+
+
+def _server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise(
+    envoy: Envoy, authority: trustme.CA, tmp_path: Path
+) -> None:
+    ca = {"ssl_trusted_certificate": str(tmp_path / "ca.pem")}
+    async with target("address", ssl_context=_server_context(authority, "127.0.0.1")) as by_address:
+        async with target("name", ssl_context=_server_context(authority, "app.internal")) as by_name, envoy() as gw:
+            for settings, port, status in [
+                ({"no_tls_verify": True}, by_address.port, 200),
+                ({}, by_address.port, 503),  # not by an authority that the system knows
+                (ca, by_address.port, 200),
+                (ca, by_name.port, 503),  # not for this address
+                (ca | {"ssl_server_name": "app.internal"}, by_name.port, 200),
+                (ca | {"ssl_server_name": "other.internal"}, by_name.port, 503),
+                ({"no_tls_verify": True, "ssl_server_name": "off"}, by_name.port, 200),
+            ]:
+                await gw.publish(route("app", port, scheme="https", **settings))
+                assert (settings, (await gw.ask("app")).status) == (settings, status)
+
+
+async def test_the_server_name_is_sent_as_labels_say(envoy: Envoy, authority: trustme.CA) -> None:
+    names: list[str | None] = []
+    context = _server_context(authority, "127.0.0.1")
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    async with target(ssl_context=context) as it, envoy() as gw:
+        for given in (None, "off", "app.internal"):
+            await gw.publish(
+                route("app", it.port, scheme="https", no_tls_verify=True, ssl_server_name=given, max_conns_per_host=9)
+            )
+            assert (await gw.ask("app")).status == 200
+        assert names == [None, "app.internal"]  # an address is no name, so "off" changes nothing
+
+
+async def test_a_target_may_demand_a_certificate_and_a_version(
+    envoy: Envoy, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = _server_context(authority, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    own = authority.issue_cert("gateway")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    shown = {"ssl_certificate": str(tmp_path / "cert.pem"), "ssl_certificate_key": str(tmp_path / "key.pem")}
+    async with target(ssl_context=context) as it, envoy() as gw:
+        for settings, status in [
+            ({}, 503),
+            (shown, 200),
+            (shown | {"ssl_protocols": ("TLSv1.3",)}, 503),
+            (shown | {"ssl_protocols": ("TLSv1.2", "TLSv1.3")}, 200),
+        ]:
+            await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True, **settings))
+            assert (settings, (await gw.ask("app")).status) == (settings, status)
+
+
+async def test_websockets_pass_to_https_targets(envoy: Envoy, authority: trustme.CA) -> None:
+    async with target(ssl_context=_server_context(authority, "127.0.0.1")) as it, envoy() as gw:
+
+        async def echo(request: web.Request) -> web.WebSocketResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.send_str((await socket.receive_str()).upper())
+            return socket
+
+        it.handlers["/ws"] = echo
+        await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True))
+        async with gw.client.ws_connect(gw.url + "/ws", headers={"Host": "app"}) as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "HELLO"
+
+
+async def test_targets_are_found_by_name_too(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(Endpoint("localhost", it.port),)))
+
+        async def status() -> int:
+            return (await gw.ask("app")).status
+
+        await becomes(status, 200)
+
+
+async def test_a_missing_certificate_file_concerns_its_route_alone(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(
+            route("good", it.port, max_conns_per_host=3),
+            route("bad", free_port(), scheme="https", ssl_trusted_certificate="/nowhere/ca.pem"),
+            *(route(f"more{n}", it.port, max_conns_per_host=3) for n in range(5)),
+        )
+        assert {problem.route for problem in gw.refused} == {"bad"}
+        assert "/nowhere/ca.pem" in gw.refused[0].message
+        assert [(await gw.ask(host)).status for host in ("good", "more4", "bad")] == [200, 200, 404]
+        assert {problem.route for problem in gw.ads.problems} == {"bad"}
+        assert (CLUSTER, "route/bad") in gw.ads.snapshot.resources
+        await gw.publish(route("good", it.port), route("bad", it.port))
+        assert gw.ads.problems == ()
+        assert (await gw.ask("bad")).status == 200

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pilotage.xds.filters import http_filters, site_settings
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.site import route_site
+from tests.support.gateway import becomes, route, target
+
+if TYPE_CHECKING:
+    from tests.xds.conftest import Envoy
+
+
+def test_no_filter_can_be_switched_off_before_the_route_is_known() -> None:
+    for https in (False, True):
+        chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
+        assert not any(it.disabled for it in chain)
+        assert chain[-1].name == "envoy.filters.http.router"
+
+
+def test_a_plain_route_asks_nothing_of_the_filters() -> None:
+    assert site_settings(route_site(route("app", 80)), GatewayOptions()) == {}
+
+
+# ---- headers -------------------------------------------------------------------------------------------------------
+
+
+async def test_headers_of_requests_are_set_added_and_hidden(envoy: Envoy) -> None:
+    edits = {
+        "set_headers": {"X-Set": "100% %REQ(:path)%", "X-Empty": ""},
+        "add_headers": {"X-Added": "more"},
+        "hide_headers": ["X-Hidden"],
+        "add_prefix": "/base",
+    }
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, middlewares={"modify_request": edits}))
+        given = {"X-Set": "client", "X-Added": "client", "X-Hidden": "client", "X-Kept": "client"}
+        said = (await gw.ask("app", "/page?q=1", headers=given)).json
+        headers = said["headers"]
+        assert headers["x-set"] == "100% %REQ(:path)%"
+        assert headers["x-empty"] == ""
+        assert headers["x-kept"] == "client"
+        assert "x-hidden" not in headers
+        assert said["path"] == "/base/page?q=1"
+        added = it.seen[-1][2]["x-added"]
+        assert added in {"client,more", "more"}  # aiohttp shows the last of several
+
+
+async def test_the_host_that_the_target_sees_can_be_set(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        put = {"set_headers": {"Host": "inner.example.org", "X-Other": "1"}}
+        await gw.publish(route("app", it.port, middlewares={"request": put}))
+        headers = (await gw.ask("app")).json["headers"]
+        assert (headers["host"], headers["x-other"]) == ("inner.example.org", "1")
+
+
+async def test_headers_of_answers_are_set_added_and_hidden(envoy: Envoy) -> None:
+    edits = {"set_headers": {"X-From": "hidden"}, "add_headers": {"X-More": "1"}, "hide_headers": "Server, Date"}
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, middlewares={"response": edits}))
+        answer = await gw.ask("app")
+        assert (answer.headers["X-From"], answer.headers["X-More"]) == ("hidden", "1")
+        assert "Server" not in answer.headers
+
+
+async def test_what_the_target_learns_of_the_client(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        spoofed = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https"}
+        await gw.publish(
+            route("plain", it.port),
+            route("set", it.port, middlewares={"set_x_forwarded": None}),
+            route("hide", it.port, middlewares={"HideXForwarded": {}}),
+        )
+        plain = (await gw.ask("plain", headers=spoofed)).json["headers"]
+        assert plain["x-forwarded-for"].startswith("1.2.3.4,")  # Envoy names itself instead of a loopback client
+        assert plain["x-forwarded-proto"] == "http"
+        exact = (await gw.ask("set.example.org", "/p?q", headers=spoofed)).json["headers"]
+        assert {name: value for name, value in exact.items() if name.startswith("x-forwarded")} == {
+            "x-forwarded-for": "127.0.0.1",
+            "x-forwarded-host": "set.example.org",
+            "x-forwarded-method": "GET",
+            "x-forwarded-proto": "http",
+            "x-forwarded-uri": "/p?q",
+        }
+        hidden = (await gw.ask("hide", headers=spoofed)).json["headers"]
+        assert not [name for name in hidden if name.startswith("x-forwarded")]
+
+
+async def test_clients_cannot_steer_envoy_by_its_own_headers(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, max_conns_per_host=9))
+        steering = {"x-envoy-retry-on": "5xx", "x-envoy-max-retries": "9", "x-envoy-upstream-rq-timeout-ms": "1"}
+        headers = (await gw.ask("app", headers=steering)).json["headers"]
+        assert [name for name in headers if name.startswith("x-envoy")] == ["x-envoy-external-address"]
+
+
+# ---- who is let in -------------------------------------------------------------------------------------------------
+
+
+async def test_only_listed_networks_are_let_in_by_whatever_spelling_of_the_host(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        for networks, status in (["10.0.0.0/8", "::1"], 403), (["127.0.0.1"], 200), ("127.0.0.0/8, 10.0.0.1", 200):
+            asked = {"cidr_whitelist": {"allow": networks}}
+            await gw.publish(route("app", it.port, middlewares=asked), route("*.wild.org", it.port, middlewares=asked))
+            for host in ("app", "APP", "app:80", "app.x", "App.X:80", "a.wild.org", "A.WILD.org"):
+                assert (host, (await gw.ask(host, headers={"X-Forwarded-For": "10.1.1.1"})).status) == (host, status)
+
+
+async def test_a_whitelist_without_networks_lets_nobody_in(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, middlewares={"cidr_whitelist": {}}))
+        assert (await gw.ask("app")).status == 404
+        assert [problem.route for problem in gw.ads.problems] == ["app"]
+
+
+async def test_addresses_come_from_trusted_proxies_only(envoy: Envoy) -> None:
+    asked = {"cidr_whitelist": {"allow": ["192.0.2.0/24"]}}
+    forwarded = {"X-Forwarded-For": "198.51.100.1, 192.0.2.7"}
+    async with target() as it, envoy(trusted_proxies=("127.0.0.1/32",)) as gw:
+        await gw.publish(route("app", it.port, middlewares=asked))
+        assert (await gw.ask("app", headers=forwarded)).status == 200
+        assert (await gw.ask("app", headers={"X-Forwarded-For": "192.0.2.7, 198.51.100.1"})).status == 403
+        assert (await gw.ask("app")).status == 403
+    async with target() as it, envoy(trusted_proxies=("127.0.0.2/32",)) as gw:
+        await gw.publish(route("app", it.port, middlewares=asked))
+        assert (await gw.ask("app", headers=forwarded)).status == 403
+
+
+async def test_each_client_address_has_its_own_allowance(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        limit = {"rate_limit": {"average": 1, "burst": "3", "period": "1h"}}
+        await gw.publish(route("app", it.port, middlewares=limit), route("free", it.port))
+        for address in ("127.0.0.3", "127.0.0.4"):
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            async with aiohttp.ClientSession(connector=connector) as client:
+                statuses = []
+                for host in ("app", "APP", "app.x", "app", "app", "free"):
+                    async with client.get(gw.url, headers={"Host": host}) as answer:
+                        statuses.append(answer.status)
+                assert statuses == [200, 200, 200, 429, 429, 200]
+
+
+class Approver:
+    """Approves those who know the word, and says who they are."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.asked.append({name.lower(): value for name, value in request.headers.items()})
+        if "session=good" in request.headers.get("Cookie", ""):
+            return web.Response(headers={"Remote-User": "ann", "Remote-Other": "no", "Set-Cookie": "seen=1"})
+        return web.Response(status=302, headers={"Location": "https://login.example.org/"}, text="log in")
+
+
+@pytest.fixture
+def approving() -> dict[str, Any]:
+    return {"forward_auth": {"route": "auth", "auth_endpoint": "/check", "headers": ["Remote-User", "Remote-Groups"]}}
+
+
+async def test_another_route_decides_who_is_let_in(envoy: Envoy, approving: dict[str, Any]) -> None:
+    approver = Approver()
+    async with target("auth") as auth, target("app") as it, envoy() as gw:
+        auth.handlers["/check"] = approver
+        await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))
+        for host in ("app", "APP", "app.example.org"):
+            answer = await gw.ask(host, "/page?q=1", method="POST", headers={"Remote-User": "root"}, data=b"body")
+            assert (answer.status, answer.headers["Location"]) == (302, "https://login.example.org/")
+        assert it.seen == []
+        told = approver.asked[-1]
+        assert told["x-forwarded-host"] == "app.example.org"
+        assert told["x-forwarded-uri"] == "/page?q=1"
+        assert told["x-forwarded-method"] == "POST"
+        assert told["x-forwarded-proto"] == "http"
+        mine = {"Cookie": "session=good", "Remote-User": "root", "Remote-Groups": "admins"}
+        answer = await gw.ask("app", method="POST", headers=mine, data=b"body")
+        assert (answer.status, answer.json["received"]) == (200, 4)
+        assert answer.json["headers"]["remote-user"] == "ann"
+        assert "remote-groups" not in answer.json["headers"]  # nobody may say so himself
+        assert "remote-other" not in answer.json["headers"]
+        assert answer.headers["Set-Cookie"] == "seen=1"
+
+
+async def test_nobody_is_let_in_while_the_approving_route_is_away(envoy: Envoy, approving: dict[str, Any]) -> None:
+    async with target("auth") as auth, target("app") as it, envoy() as gw:
+        auth.handlers["/check"] = Approver()
+        app = route("app", it.port, middlewares=approving)
+        await gw.publish(app)
+        good = {"Cookie": "session=good"}
+        assert (await gw.ask("app", headers=good)).status == 503
+        await gw.publish(app, route("auth", auth.port))
+        assert (await gw.ask("app", headers=good)).status == 200
+        await gw.publish(app)
+
+        async def status() -> int:
+            return (await gw.ask("app", headers=good)).status
+
+        await becomes(status, 503)
+        assert [method for method, *_ in it.seen] == ["GET"]
+
+
+# ---- compression, redirection --------------------------------------------------------------------------------------
+
+
+async def test_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        text = "pilotage " * 1000
+
+        async def page(request: web.Request) -> web.Response:
+            return web.Response(text=text, content_type=request.query["type"])
+
+        it.handlers["/page"] = page
+        await gw.publish(route("app", it.port), route("raw", it.port, disable_compression=True))
+        accepting = {"Accept-Encoding": "gzip"}
+        for host, kind, headers, encoded in [
+            ("app", "text/html", accepting, True),
+            ("app", "application/json", accepting, True),
+            ("app", "image/png", accepting, False),
+            ("app", "text/html", {"Accept-Encoding": "identity"}, False),
+            ("raw", "text/html", accepting, False),
+            ("RAW", "text/html", accepting, False),
+        ]:
+            answer = await gw.ask(host, f"/page?type={kind}", headers=headers)
+            assert (host, kind, answer.headers.get("Content-Encoding")) == (host, kind, "gzip" if encoded else None)
+            assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
+
+
+async def test_compression_can_be_switched_off_for_all(envoy: Envoy) -> None:
+    async with target() as it, envoy(compression=False) as gw:
+        await gw.publish(route("app", it.port, disable_compression=True), route("web", it.port))
+        answer = await gw.ask("web", headers={"Accept-Encoding": "gzip", "X-Long": "x" * 5000})
+        assert "Content-Encoding" not in answer.headers
+
+
+async def test_a_route_can_send_plain_http_away(envoy: Envoy) -> None:
+    async with target() as it, envoy(public_https_port=8443) as gw:
+        await gw.publish(route("app", it.port, middlewares={"redirectHTTP": None}))
+        answer = await gw.ask("app.example.org:8080", "/page?q=1")
+        assert (answer.status, answer.headers["Location"]) == (308, "https://app.example.org:8443/page?q=1")
+        assert it.seen == []
+
+
+async def test_many_may_wait_for_approval_at_once(envoy: Envoy, approving: dict[str, Any]) -> None:
+    async with target("auth") as auth, target("app") as it, envoy() as gw:
+        auth.handlers["/check"] = Approver()
+        await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))
+        answers = await asyncio.gather(*(gw.ask("app", headers={"Cookie": "session=good"}) for _ in range(50)))
+        assert {answer.status for answer in answers} == {200}

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import trustme
+
+from pilotage.routes.route import Endpoint
+from pilotage.routes.special import PortPair
+from pilotage.xds.listeners import http_listeners, listening_address
+from pilotage.xds.options import CertificateFiles, GatewayOptions
+from tests.support.gateway import becomes, free_port, route, target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.gateway import Gateway
+    from tests.xds.conftest import Envoy
+
+
+def test_no_route_is_needed_for_the_shared_listeners_and_none_changes_them() -> None:
+    assert [it.name for it in http_listeners(GatewayOptions())] == ["http"]
+    assert http_listeners(GatewayOptions(http_port=0, https_port=8443)) == []  # without certificates there is no TLS
+    both = GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))
+    assert [it.name for it in http_listeners(both)] == ["http", "https"]
+
+
+def test_a_listening_address_names_protocol_host_and_port() -> None:
+    assert listening_address(route("a", 1, scheme="tcp", port=PortPair(22, 1))) == "tcp/0.0.0.0:22"
+    assert listening_address(route("a", 1, scheme="udp", bind="::1", port=PortPair(53, 1))) == "udp/[::1]:53"
+
+
+async def _lines(port: int, *, host: str = "127.0.0.1") -> str:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"hello\n")
+    try:
+        return (await reader.readline()).decode().strip()
+    except ConnectionResetError:
+        return ""
+    finally:
+        writer.close()
+
+
+async def _shouter() -> tuple[asyncio.Server, int]:
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.read(16)
+        if first.startswith(b"\r\n\r\n\0\r\nQUIT\n"):  # the PROXY protocol, version 2
+            first = b"PROXY " + (await reader.readline())[-6:]
+        writer.write(first.upper())
+        writer.close()
+
+    server = await asyncio.start_server(shout, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def test_a_tcp_route_listens_by_itself(envoy: Envoy) -> None:
+    server, port = await _shouter()
+    mine = free_port()
+    async with server, envoy() as gw:
+        tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(mine, port)}
+        await gw.publish(route("db", port, **tcp))
+
+        async def answer() -> str:
+            try:
+                return await _lines(mine)
+            except ConnectionRefusedError:
+                return "refused"
+
+        await becomes(answer, "HELLO")
+        await gw.publish(route("db", port, **tcp, relay_proxy_protocol_header=True))
+        await becomes(answer, "PROXY HELLO")
+        await gw.publish()
+        await becomes(answer, "refused")
+        assert gw.refused == []
+
+
+async def test_a_udp_route_listens_by_itself(envoy: Envoy) -> None:
+    class Shout(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+            self.transport.sendto(data.upper(), address)  # type: ignore[attr-defined]
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Shout, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    mine = free_port(socket.SOCK_DGRAM)
+    async with envoy() as gw:
+        await gw.publish(route("dns", port, scheme="udp", bind="127.0.0.1", port=PortPair(mine, port)))
+
+        async def ask() -> bytes:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setblocking(False)
+                client.connect(("127.0.0.1", mine))
+                try:
+                    await loop.sock_sendall(client, b"hello")
+                    async with asyncio.timeout(0.2):
+                        return await loop.sock_recv(client, 100)
+                except (TimeoutError, OSError):
+                    return b""
+
+        await becomes(ask, b"HELLO")
+    transport.close()
+
+
+async def test_of_two_that_want_one_port_the_older_has_it(envoy: Envoy) -> None:
+    server, port = await _shouter()
+    mine = free_port()
+    async with server, envoy() as gw:
+        tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(mine, port)}
+        old, new = route("old", port, created=1, **tcp), route("new", free_port(), created=2, **tcp)
+        await gw.publish(new, old)
+        assert [(problem.route, problem.path) for problem in gw.ads.problems] == [("new", "port")]
+
+        async def answer() -> str:
+            try:
+                return await _lines(mine)
+            except ConnectionRefusedError:
+                return "refused"
+
+        await becomes(answer, "HELLO")
+        await gw.publish(new)
+        assert gw.ads.problems == ()
+        await becomes(answer, "")
+
+
+async def test_a_port_that_something_else_holds_is_a_problem_of_its_route(envoy: Envoy) -> None:
+    server, port = await _shouter()
+    async with server, target() as it, envoy() as gw:
+        taken = route("db", port, scheme="tcp", bind="127.0.0.1", port=PortPair(port, port))
+        await gw.publish(taken, route("app", it.port))
+        assert {problem.route for problem in gw.refused} == {"db"}
+        assert (await gw.ask("app")).status == 200
+
+
+async def test_a_tcp_route_without_endpoint_closes_connections(envoy: Envoy) -> None:
+    mine = free_port()
+    async with envoy() as gw:
+        waiting = (Endpoint("127.0.0.1", 9, state="waiting"),)
+        await gw.publish(
+            route("db", endpoints=waiting, scheme="tcp", bind="127.0.0.1", port=PortPair(mine, 9)),
+        )
+
+        async def answer() -> str:
+            try:
+                return await _lines(mine)
+            except ConnectionRefusedError:
+                return "refused"
+
+        await becomes(answer, "")
+
+
+# ---- HTTPS ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def _certificate(authority: trustme.CA, directory: Path, *names: str, file: str = "") -> CertificateFiles:
+    issued, stem = authority.issue_cert(*names), file or names[0].replace("*", "any")
+    chain, key = directory / f"{stem}.pem", directory / f"{stem}.key"
+    chain.write_bytes(b"".join(it.bytes() for it in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    return CertificateFiles(str(chain), str(key))
+
+
+async def _shown(gw: Gateway, name: str) -> set[str]:
+    """Return the names of the certificate that a client is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", gw.options.https_port, ssl=context, server_hostname=name)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    from cryptography import x509
+
+    names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(names.value.get_values_for_type(x509.DNSName))
+
+
+async def test_https_shows_the_certificate_for_the_name_and_takes_over_new_ones(
+    envoy: Envoy, authority: trustme.CA, tmp_path: Path
+) -> None:
+    certificates = (
+        _certificate(authority, tmp_path, "*.example.org", "example.org", file="org"),
+        _certificate(authority, tmp_path, "*.example.com", file="com"),
+    )
+    options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": certificates}
+    async with target() as it, envoy(**options, hsts_max_age=3600) as gw:
+        await gw.publish(route("app", it.port))
+        assert await _shown(gw, "app.example.org") == {"*.example.org", "example.org"}
+        assert await _shown(gw, "app.example.com") == {"*.example.com"}
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        url = f"https://127.0.0.1:{gw.options.https_port}"
+        answer = await gw.ask("app.example.org", url=url, ssl=context, server_hostname="app.example.org")
+        assert answer.json["headers"]["x-forwarded-proto"] == "https"
+        assert answer.headers["Strict-Transport-Security"] == "max-age=3600"
+        assert "Strict-Transport-Security" not in (await gw.ask("app")).headers
+        _certificate(authority, tmp_path, "*.example.org", "new.example.org", file="org")
+        await gw.ads.acked(gw.ads.reload_certificates())
+
+        async def shown() -> set[str]:
+            return await _shown(gw, "app.example.org")
+
+        await becomes(shown, {"*.example.org", "new.example.org"})
+        assert gw.ads.reload_certificates() == frozenset()
+
+
+async def test_http_2_is_spoken_to_those_who_want_it(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
+    certificate = _certificate(authority, tmp_path, "app.example.org")
+    options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}
+    async with envoy(**options) as gw:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", gw.options.https_port, ssl=context, server_hostname="app.example.org"
+        )
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        writer.close()
+
+
+async def test_plain_http_is_sent_to_https(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
+    certificate = _certificate(authority, tmp_path, "app.example.org")
+    options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}
+    async with target() as it, envoy(**options, redirect_to_https=True) as gw:
+        await gw.publish(route("app", it.port))
+        answer = await gw.ask("app.example.org:80", "/page?q=1")
+        expected = f"https://app.example.org:{gw.options.https_port}/page?q=1"
+        assert (answer.status, answer.headers["Location"]) == (308, expected)
+        url = f"https://127.0.0.1:{gw.options.https_port}"
+        assert (await gw.ask("app", url=url, ssl=False)).status == 200
+
+
+async def test_requests_are_logged_as_lines_of_json(envoy: Envoy, tmp_path: Path) -> None:
+    import json
+
+    log = tmp_path / "access.log"
+    async with target() as it, envoy(access_log=str(log)) as gw:
+        await gw.publish(route("app", it.port))
+        await gw.ask("app", "/page")
+
+        async def logged() -> bool:
+            return log.exists() and b"/page" in log.read_bytes()
+
+        await becomes(logged, expected=True)
+        entry = json.loads(log.read_text().splitlines()[-1])
+        assert (entry["host"], entry["path"], entry["status"]) == ("app", "/page", 200)
+
+
+async def test_unreadable_certificates_are_refused_before_anything_changes(envoy: Envoy) -> None:
+    from pilotage.errors import ConfigError
+
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port))
+        options = GatewayOptions(https_port=1, certificates=(CertificateFiles("/nowhere/c.pem", "/nowhere/k.pem"),))
+        with pytest.raises(ConfigError, match=r"cannot read /nowhere/c\.pem"):
+            gw.ads.configure(options)
+        assert (await gw.ask("app")).status == 200
+
+
+async def test_other_settings_are_taken_over_while_serving(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port))
+        settings = GatewayOptions(
+            http_address="127.0.0.1", http_port=gw.options.http_port, match_domains=("example.org",)
+        )
+        await gw.ads.acked(gw.ads.configure(settings))
+        assert [(await gw.ask(host)).status for host in ("app.example.org", "app.other.org")] == [200, 404]
+        assert gw.ads.configure(settings) == frozenset()
+        async with aiohttp.ClientSession() as client, client.get(gw.url, headers={"Host": "app"}) as answer:
+            assert answer.status == 200

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+import grpc.aio
+import pytest
+import trustme
+from envoy.service.discovery.v3 import discovery_pb2
+
+from pilotage.discovery import Update
+from pilotage.table import Table, diff
+from pilotage.xds.messages import CLUSTER, SCOPE
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.server import AdsServer
+from tests.support.gateway import becomes, route, target
+from tests.support.leaks import assert_no_leaks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.xds.conftest import Envoy
+
+
+async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_all(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        routes = [route(f"app{n}", it.port, **({"max_conns_per_host": 5} if n % 2 else {})) for n in range(50)]
+        await gw.publish(*routes)
+        await gw.ads.close()
+        assert (await gw.ask("app7")).status == 200  # Envoy goes on alone
+        sent: list[int] = []
+        second = AdsServer(gw.options)
+        gw.ads = second
+        from pilotage.xds import server as module
+
+        class Counting(module.Session):
+            def messages(self) -> list[discovery_pb2.DeltaDiscoveryResponse]:
+                found = super().messages()
+                sent.extend(message.ByteSize() for message in found)
+                assert not any(message.resources or message.removed_resources for message in found)
+                return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "Session", Counting)
+            await second.start(gw.address)
+            second.publish(Table({it.alias: it for it in routes}))
+            async with asyncio.timeout(20):
+                await second.acked()
+        assert sum(sent) < 1000
+        assert (await gw.ask("app8")).status == 200
+        await second.close()
+
+
+async def test_what_changed_while_the_control_plane_was_away_is_caught_up_with(envoy: Envoy) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        await gw.publish(route("stays", one.port), route("moves", one.port), route("goes", one.port, one.port + 1))
+        await gw.ads.close()
+        gw.ads = AdsServer(gw.options)
+        await gw.ads.start(gw.address)
+        await gw.publish(route("stays", one.port), route("moves", two.port), route("comes", two.port))
+        hosts = {"stays": "one", "moves": "two", "comes": "two", "goes": ""}
+        assert {host: (await gw.ask(host)).by for host in hosts} == hosts
+        assert (CLUSTER, "route/goes") not in gw.ads.snapshot.resources
+        await gw.ads.close()
+
+
+async def test_an_envoy_that_lost_everything_gets_everything(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port), route("own", it.port, max_conns_per_host=2))
+        await gw.stop()
+        await becomes(_nodes(gw.ads), ())
+        await gw.start()
+        async with asyncio.timeout(20):
+            await gw.ads.acked()
+
+        async def statuses() -> list[int]:
+            try:
+                return [(await gw.ask(host)).status for host in ("app", "own")]
+            except OSError:
+                return []
+
+        await becomes(statuses, [200, 200])
+
+
+def _nodes(ads: AdsServer):  # noqa: ANN202
+    async def nodes() -> tuple[str, ...]:
+        return ads.nodes
+
+    return nodes
+
+
+async def test_nothing_is_said_before_the_first_table_is_there(tmp_path: Path) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await stream.write(_first(CLUSTER))
+            reading = asyncio.create_task(stream.read())
+            await asyncio.wait([reading], timeout=0.2)
+            assert not reading.done()
+            ads.publish(Table())
+            assert [it.name for it in (await reading).resources] == ["shared/http", "shared/https", "shared/https/h2"]
+            stream.cancel()
+
+
+def _stream(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall:
+    return channel.stream_stream(
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+        request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
+        response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
+    )()
+
+
+def _first(type_url: str) -> discovery_pb2.DeltaDiscoveryRequest:
+    return discovery_pb2.DeltaDiscoveryRequest(node={"id": "me"}, type_url=type_url)
+
+
+async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    own, theirs, false = authority.issue_cert("127.0.0.1"), authority.issue_cert("envoy"), stranger.issue_cert("envoy")
+    roots = authority.cert_pem.bytes()
+    async with AdsServer(GatewayOptions()) as ads:
+        from tests.support.gateway import free_port
+
+        address = f"127.0.0.1:{free_port()}"
+        await ads.start(address, tls=(roots, own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()))
+        ads.publish(Table())
+        for shown, welcome in (theirs, True), (false, False), (None, False):
+            pair = {}
+            if shown is not None:
+                pair = {
+                    "private_key": shown.private_key_pem.bytes(),
+                    "certificate_chain": shown.cert_chain_pems[0].bytes(),
+                }
+            credentials = grpc.ssl_channel_credentials(root_certificates=roots, **pair)
+            async with grpc.aio.secure_channel(address, credentials) as channel:
+                stream = _stream(channel)
+                if welcome:
+                    await stream.write(_first(CLUSTER))
+                    assert (await stream.read()).resources
+                    stream.cancel()
+                else:
+                    with pytest.raises(grpc.aio.AioRpcError):
+                        await stream.read()
+
+
+async def test_an_address_that_cannot_be_listened_on_is_an_error_that_says_so(tmp_path: Path) -> None:
+    ads = AdsServer(GatewayOptions())
+    with pytest.raises(OSError, match="cannot listen on unix:"):
+        await ads.start(f"unix:{tmp_path}/missing/xds.sock")
+
+
+async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
+    grpc.aio.init_grpc_aio()
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/warm.sock")
+    async with assert_no_leaks():
+        async with AdsServer(GatewayOptions()) as ads:
+            await ads.start(f"unix:{tmp_path}/xds.sock")
+            ads.publish(Table({"app": route("app", 80, hold=60.0)}))
+            ads.publish(Table())
+
+
+async def test_updates_in_sequence_touch_only_what_they_are_about() -> None:
+    ads = AdsServer(GatewayOptions())
+    table = Table({f"app{n}": route(f"app{n}", 80) for n in range(20)})
+    ads.publish(Update(Table(), table, diff(Table(), table)))
+    for port in itertools.islice(itertools.count(81), 3):
+        new = Table({**table.routes, "app3": route("app3", port)}, version=table.version + 1)
+        assert ads.publish(Update(table, new, diff(table, new))) == {(SCOPE, "app3")}
+        table = new
+    assert ads.publish(table) == frozenset()
+
+
+async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy) -> None:
+    from aiohttp import web
+
+    async with target() as it, envoy() as gw:
+        go_on = asyncio.Event()
+
+        async def slow(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            await answer.write(b"begin")
+            await go_on.wait()
+            await answer.write(b"end")
+            return answer
+
+        it.handlers["/slow"] = slow
+        mine = route("mine", it.port)
+        await gw.publish(mine)
+        async with gw.client.get(gw.url + "/slow", headers={"Host": "mine"}) as answer:
+            assert await answer.content.readexactly(5) == b"begin"
+            for count in range(1000):
+                ports = [it.port] if count % 2 else [it.port, it.port + 1]
+                gw.publish_unheard(mine, route(f"other{count % 10}", *ports))
+                if count % 10 == 0:
+                    await gw.ads.acked()
+            await gw.ads.acked()
+            go_on.set()
+            assert await answer.content.read() == b"end"
+        assert gw.refused == []

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.service.discovery.v3 import discovery_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.session import Session
+
+
+def item(type_url: str, name: str, version: str, *clusters: str, first: Resource | None = None) -> Resource:
+    return Resource(type_url, name, version, version.encode(), frozenset(clusters), (name,), first)
+
+
+def cluster(name: str, version: str = "1", **more: Any) -> Resource:
+    return item(CLUSTER, name, version, **more)
+
+
+def scope(name: str, version: str, *clusters: str) -> Resource:
+    return item(SCOPE, name, version, *clusters)
+
+
+class Envoy:
+    """What Envoy does with messages: it keeps, acknowledges, and complains about what is in ``bad``."""
+
+    def __init__(self, *resources: Resource, has: dict[Key, str] | None = None) -> None:
+        self.should: dict[Key, Resource] = {}
+        self.ever: dict[tuple[str, str, str], Resource] = {}
+        self.has = dict(has or {})
+        self.needs: dict[Key, frozenset[str]] = {}
+        self.bad: set[tuple[str, str]] = set()
+        self.got: list[tuple[str, list[str], list[str]]] = []
+        self.refused: list[tuple[str, str]] = []
+        self.session = Session(self.should)
+        self.change(*resources)
+
+    def connect(self) -> None:
+        for type_url in (CLUSTER, LISTENER, SCOPE):
+            versions = {name: version for (of, name), version in self.has.items() if of == type_url}
+            request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=versions)
+            request.node.id = "me"
+            self.session.receive(request)
+
+    def change(self, *resources: Resource, gone: tuple[Key, ...] = ()) -> None:
+        for it in resources:
+            self.should[it.key] = it
+            for version in (it, it.first):
+                if version is not None:
+                    self.ever[*it.key, version.version] = version
+        for key in gone:
+            self.should.pop(key, None)
+        self.session.changed([*(it.key for it in resources), *gone])
+
+    def round(self) -> bool:
+        """Take in what is on its way, and answer; tell whether anything was."""
+        messages = self.session.messages()
+        for message in messages:
+            self._answer(message)
+        return bool(messages)
+
+    def run(self) -> None:
+        for _ in range(200):
+            if not self.round():
+                return
+        raise AssertionError("it never ends")
+
+    def _answer(self, message: Any) -> None:
+        kind = message.type_url
+        names = sorted(it.name for it in message.resources)
+        self.got.append((kind, names, sorted(message.removed_resources)))
+        answer = discovery_pb2.DeltaDiscoveryRequest(type_url=kind, response_nonce=message.nonce)
+        if any((it.name, it.version) in self.bad for it in message.resources):
+            answer.error_detail.message = "bad"
+        else:
+            for it in message.resources:
+                self.has[kind, it.name] = it.version
+                self.needs[kind, it.name] = self.ever[kind, it.name, it.version].clusters
+            for name in message.removed_resources:
+                del self.has[kind, name]
+                self.needs.pop((kind, name), None)
+            self._check()
+        self.refused += [(it.resource.name, it.resource.version) for it in self.session.receive(answer)]
+
+    def _check(self) -> None:
+        for key, clusters in self.needs.items():
+            assert all((CLUSTER, name) in self.has for name in clusters), f"{key} leads to what is not there"
+
+
+def test_the_first_answer_comes_even_if_there_is_nothing() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    assert {message.type_url for message in envoy.session.messages()} == {CLUSTER, LISTENER, SCOPE}
+
+
+def test_clusters_go_first_and_are_withdrawn_last() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    envoy.run()
+    envoy.got.clear()
+    envoy.change(cluster("c"), scope("app", "1", "c"))
+    envoy.run()
+    envoy.change(gone=((CLUSTER, "c"), (SCOPE, "app")))
+    envoy.run()
+    assert envoy.got == [(CLUSTER, ["c"], []), (SCOPE, ["app"], []), (SCOPE, [], ["app"]), (CLUSTER, [], ["c"])]
+    assert envoy.session.settled
+
+
+def test_who_moves_to_another_cluster_moves_before_the_old_one_goes() -> None:
+    envoy = Envoy(cluster("old"), scope("app", "1", "old"))
+    envoy.connect()
+    envoy.run()
+    envoy.got.clear()
+    envoy.change(cluster("new"), scope("app", "2", "new"), gone=((CLUSTER, "old"),))
+    envoy.run()
+    assert envoy.got == [(CLUSTER, ["new"], []), (SCOPE, ["app"], []), (CLUSTER, [], ["old"])]
+
+
+def test_a_cluster_with_a_forerunner_is_led_to_as_soon_as_that_is_there() -> None:
+    first = cluster("c", "without checks")
+    envoy = Envoy(cluster("c", "with checks", first=first), scope("app", "1", "c"))
+    envoy.connect()
+    envoy.round()
+    assert envoy.has[CLUSTER, "c"] == "without checks"
+    envoy.round()
+    assert envoy.has[SCOPE, "app"] == "1"
+    envoy.run()
+    assert envoy.has[CLUSTER, "c"] == "with checks"
+
+
+def test_one_message_of_each_kind_is_under_way_at_a_time_and_changes_gather() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    envoy.run()
+    envoy.got.clear()
+    envoy.change(cluster("a"))
+    (under_way,) = envoy.session.messages()
+    for number in range(10):
+        envoy.change(cluster("b", str(number)))
+        assert envoy.session.messages() == []
+    envoy._answer(under_way)
+    envoy.run()
+    assert envoy.got == [(CLUSTER, ["a"], []), (CLUSTER, ["b"], [])]
+
+
+def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> None:
+    has = {(CLUSTER, "c"): "1", (SCOPE, "app"): "1", (SCOPE, "gone"): "7", (CLUSTER, "left"): "3"}
+    envoy = Envoy(cluster("c"), scope("app", "1", "c"), has=has)
+    envoy.connect()
+    envoy.run()
+    assert envoy.got == [
+        (CLUSTER, [], []),
+        (LISTENER, [], []),
+        (SCOPE, [], ["gone"]),
+        (CLUSTER, [], ["left"]),
+    ]
+    assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "1"}
+
+
+def test_the_one_bad_resource_among_many_is_found_and_the_others_go_on() -> None:
+    envoy = Envoy(*(scope(f"s{number}", "1") for number in range(20)))
+    envoy.bad = {("s13", "1")}
+    envoy.connect()
+    envoy.run()
+    assert envoy.refused == [("s13", "1")]
+    assert {name for _, name in envoy.has} == {f"s{number}" for number in range(20)} - {"s13"}
+    assert envoy.session.settled
+
+
+def test_the_last_accepted_version_stays_until_there_is_a_better_one() -> None:
+    envoy = Envoy(scope("app", "1"))
+    envoy.connect()
+    envoy.run()
+    envoy.bad = {("app", "2")}
+    envoy.change(scope("app", "2"))
+    envoy.run()
+    assert envoy.has[SCOPE, "app"] == "1"
+    envoy.got.clear()
+    envoy.change(scope("app", "2"))
+    envoy.run()
+    assert envoy.got == []  # it is not offered again
+    envoy.change(scope("app", "3"))
+    envoy.run()
+    assert envoy.has[SCOPE, "app"] == "3"
+    assert envoy.session.refused == {}
+
+
+def test_nothing_leads_to_a_cluster_that_was_refused() -> None:
+    envoy = Envoy(cluster("c"), scope("app", "1", "c"), scope("web", "1"))
+    envoy.bad = {("c", "1")}
+    envoy.connect()
+    envoy.run()
+    assert envoy.has == {(SCOPE, "web"): "1"}
+    assert envoy.session.settled
+    envoy.change(cluster("c", "2"))
+    envoy.run()
+    assert envoy.has[SCOPE, "app"] == "1"
+
+
+def test_a_cluster_whose_newer_version_was_refused_is_led_to_all_the_same() -> None:
+    envoy = Envoy(cluster("c"), scope("app", "1", "c"))
+    envoy.connect()
+    envoy.run()
+    envoy.bad = {("c", "2")}
+    envoy.change(cluster("c", "2"), scope("app", "2", "c"))
+    envoy.run()
+    assert (envoy.has[CLUSTER, "c"], envoy.has[SCOPE, "app"]) == ("1", "2")
+
+
+def test_a_cluster_stays_while_what_was_accepted_last_leads_to_it() -> None:
+    for reconnected in (False, True):
+        envoy = Envoy(cluster("c"), scope("app", "1", "c"))
+        envoy.connect()
+        envoy.run()
+        if reconnected:
+            envoy.session = type(envoy.session)(envoy.should)
+            del envoy.should[CLUSTER, "c"]
+            envoy.change(scope("app", "2"))
+            envoy.bad = {("app", "2")}
+            envoy.connect()
+        else:
+            envoy.bad = {("app", "2")}
+            envoy.change(scope("app", "2"), gone=((CLUSTER, "c"),))
+        envoy.run()
+        assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "1"}
+        assert envoy.session.settled
+        envoy.change(scope("app", "3"))
+        envoy.run()
+        assert envoy.has == {(SCOPE, "app"): "3"}
+
+
+def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
+    envoy = Envoy(item(SECRET, "one", "1"), item(SECRET, "two", "1"))
+    envoy.connect()
+    envoy.run()
+    asking = discovery_pb2.DeltaDiscoveryRequest(type_url=SECRET, resource_names_subscribe=["one"])
+    envoy.session.receive(asking)
+    envoy.run()
+    assert (SECRET, "one") in envoy.has
+    assert (SECRET, "two") not in envoy.has
+    envoy.change(item(SECRET, "one", "2"), item(SECRET, "two", "2"))
+    envoy.run()
+    assert envoy.has[SECRET, "one"] == "2"
+    envoy.session.receive(discovery_pb2.DeltaDiscoveryRequest(type_url=SECRET, resource_names_unsubscribe=["one"]))
+    envoy.change(item(SECRET, "one", "3"))
+    envoy.run()
+    assert envoy.has[SECRET, "one"] == "2"
+
+
+_steps = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from(["0", "1", "2", "bad"]), st.sets(st.sampled_from("xyz"))),
+        max_size=4,
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_steps, st.lists(st.booleans(), max_size=30))
+def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
+    steps: list[list[tuple[str, str, set[str]]]], answers: list[bool]
+) -> None:
+    envoy = Envoy()
+    envoy.bad = {(name, version) for name in "abcd" for version in ("bad",)}
+    envoy.connect()
+    pending: list[Any] = []
+    choices = iter(answers)
+    scopes: dict[str, Resource] = {}
+    for step in steps:
+        for name, version, used in step:
+            if version == "0":
+                scopes.pop(name, None)
+            else:
+                text = version if version == "bad" else version + "".join(sorted(used))
+                scopes[name] = scope(name, text, *used)
+        wanted = {name for it in scopes.values() for name in it.clusters}
+        now = {it.key: it for it in (*scopes.values(), *map(cluster, wanted))}
+        gone = tuple(key for key in envoy.should if key not in now)
+        envoy.change(*now.values(), gone=gone)
+        pending += envoy.session.messages()
+        while pending and next(choices, True):
+            envoy._answer(pending.pop(0))
+    while pending:
+        envoy._answer(pending.pop(0))
+    envoy.run()
+    assert envoy.session.settled
+    for key, it in envoy.should.items():
+        if it.version != "bad":
+            assert envoy.has[key] == it.version
+    stale = {name for (kind, name) in envoy.has if kind == SCOPE} - scopes.keys()
+    assert stale == set()

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.routes.route import Endpoint, Excluded
+from pilotage.routes.schema import HealthCheck, LoadBalance
+from pilotage.routes.special import PortPair
+from pilotage.table import Table
+from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.snapshot import Snapshot, build_resources
+from tests.support.gateway import route
+
+if TYPE_CHECKING:
+    import random
+
+    from pilotage.problems import Problem
+    from pilotage.routes.route import Route
+
+_OPTIONS = GatewayOptions()
+
+
+def table(*routes: Route) -> Table:
+    return Table({it.alias: it for it in routes})
+
+
+def test_one_change_among_many_touches_one_scope() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    routes = {f"app{n}": route(f"app{n}", 80) for n in range(300)}
+    snapshot.replace(Table(routes))
+    assert snapshot.change(Table(routes | {"app7": route("app7", 81)}), ["app7"]) == {(SCOPE, "app7")}
+    assert snapshot.change(Table(routes | {"app7": route("app7", 81)}), ["app7"]) == frozenset()
+    assert snapshot.change(Table(routes), ["app7", "app8"]) == {(SCOPE, "app7")}
+
+
+def test_a_change_of_nothing_that_envoy_sees_is_no_change() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", 80)))
+    assert snapshot.replace(table(route("app", 80, container="renamed", created=5))) == frozenset()
+
+
+def test_a_second_endpoint_brings_a_cluster_and_its_end_takes_it_away() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    both = {(SCOPE, "app"), (CLUSTER, "route/app")}
+    snapshot.replace(table(route("app", 80)))
+    assert snapshot.replace(table(route("app", 80, 81))) == both
+    assert snapshot.replace(table(route("app", 80, 81, 82))) == {(CLUSTER, "route/app")}
+    assert snapshot.replace(table(route("app", 80))) == both
+    assert (CLUSTER, "route/app") not in snapshot.resources
+
+
+def test_what_cannot_be_served_is_left_out_and_said() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", 80, middlewares={"oidc": {}}), route("web", 80)))
+    assert (SCOPE, "app") not in snapshot.resources
+    assert (SCOPE, "web") in snapshot.resources
+    assert [problem.route for (problem,) in snapshot.problems.values()] == ["app"]
+    snapshot.replace(table(route("app", 80), route("web", 80)))
+    assert (SCOPE, "app") in snapshot.resources
+    assert snapshot.problems == {}
+
+
+def test_an_alias_of_a_pools_name_keeps_the_pool_out() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    member = route("a", 80, load_balance=LoadBalance(link="shop"))
+    snapshot.replace(table(member, route("shop", 81)))
+    (problem,) = _problems(snapshot)
+    assert (problem.route, problem.path) == ("a", "load_balance.link")
+    assert "shop" in problem.message
+    snapshot.replace(table(member))
+    assert _problems(snapshot) == []
+    assert snapshot.resources[SCOPE, "shop"].clusters == {"pool/shop"}
+
+
+def test_a_member_may_have_the_pools_own_name() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    balance = LoadBalance(link="shop")
+    snapshot.replace(table(route("shop", 80, load_balance=balance), route("b", 81, load_balance=balance)))
+    assert _problems(snapshot) == []
+    assert snapshot.resources[SCOPE, "shop"].answers == ("shop",)
+
+
+def _problems(snapshot: Snapshot) -> list[Problem]:
+    return [problem for found in snapshot.problems.values() for problem in found]
+
+
+def test_a_route_that_others_ask_gets_its_cluster_before_they_do_and_loses_it_after() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}})
+    snapshot.replace(table(route("auth", 81)))
+    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http"}
+    snapshot.replace(table(route("auth", 81), asking))
+    assert snapshot.resources[SCOPE, "auth"].clusters == {"route/auth"}
+    snapshot.replace(table(route("auth", 81)))
+    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http"}
+
+
+def test_certificates_outlive_other_settings() -> None:
+    from pilotage.xds.listeners import secret
+
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", 80)))
+    resources = snapshot.resources
+    one = secret(0, b"chain", b"key")
+    assert snapshot.certify([one]) == {one.key}
+    assert snapshot.certify([one]) == frozenset()
+    changed = snapshot.configure(GatewayOptions(compression=False))
+    assert (LISTENER, "http") in changed
+    assert snapshot.resources is resources  # conversations look into it
+    assert one.key in resources
+    assert snapshot.certify([]) == {one.key}
+
+
+def test_who_waits_for_a_successor_is_let_go_once() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    held = route("app", 80, hold=5.0)
+    snapshot.replace(table(held))
+    snapshot.replace(table())
+    left = snapshot.lingering["app"]
+    snapshot.replace(table(held))
+    assert snapshot.forget("app", left) == frozenset()  # it came back
+    snapshot.replace(table())
+    assert (SCOPE, "app") in snapshot.forget("app", snapshot.lingering["app"])
+    assert (SCOPE, "app") not in snapshot.resources
+
+
+# ---- any sequence of changes gives what the last table gives at once -------------------------------------------------
+
+_aliases = st.sampled_from(["a", "b", "a.example.org", "*.example.org", "shop", "auth", "db"])
+
+
+@st.composite
+def _routes(draw: st.DrawFn) -> Route:
+    alias = draw(_aliases)
+    choice: dict[str, Any] = draw(
+        st.sampled_from(
+            [
+                {},
+                {"load_balance": LoadBalance(link="shop")},
+                {"load_balance": LoadBalance(link="b", weight=3)},
+                {"scheme": "https"},
+                {"scheme": "tcp", "port": PortPair(2222, 22)},
+                {"scheme": "tcp", "port": PortPair(2222, 23), "created": 9},
+                {"middlewares": {"forwardauth": {"route": "auth"}}},
+                {"middlewares": {"oidc": None}},
+                {"healthcheck": HealthCheck(interval=7)},
+                {"excluded": True, "excluded_reason": Excluded.MANUAL},
+            ]
+        )
+    )
+    states = draw(st.lists(st.sampled_from(["ready", "waiting", "draining", "unhealthy"]), max_size=3))
+    endpoints = tuple(Endpoint("10.0.0.1", 80 + n, state=state) for n, state in enumerate(states))
+    return route(alias, endpoints=endpoints, **choice)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(_routes(), max_size=6), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_the_way_to_a_table_leaves_no_trace(steps: list[list[Route]], order: random.Random) -> None:
+    snapshot = Snapshot(_OPTIONS)
+    before: Table = table()
+    for step in steps:
+        shuffled = list(step)
+        order.shuffle(shuffled)
+        now = table(*shuffled)
+        snapshot.change(now, {*before.routes, *now.routes})
+        before = now
+    expected = build_resources(before, _OPTIONS)
+    found = {key: item.version for key, item in snapshot.resources.items()}
+    assert found == {(kind, name): it.version for kind, all_ in expected.items() for name, it in all_.items()}
+    direct = Snapshot(_OPTIONS)
+    direct.replace(before)
+    assert snapshot.problems == direct.problems
+    for item in snapshot.resources.values():
+        assert item.clusters <= {name for kind, name in snapshot.resources if kind == CLUSTER}

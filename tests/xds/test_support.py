@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.routes.schema import AccessLog, LoadBalance
+from pilotage.routes.special import PortPair
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.support import check_support
+from tests.support.gateway import route
+
+
+def test_an_ordinary_route_is_supported() -> None:
+    assert check_support(route("app", 80)) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "servable"),
+    [
+        ({"scheme": "fileserver"}, "scheme", False),
+        ({"rules": "default { }"}, "rules", False),
+        ({"rule_file": "embed://x"}, "rule_file", False),
+        ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
+        ({"access_log": AccessLog(stdout=True)}, "access_log", True),
+        ({"scheme": "tcp", "port": PortPair(0, 5432)}, "port", False),
+        ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "middlewares", False),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "hold": 5.0}, "hold", True),
+        (
+            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x")},
+            "load_balance.link",
+            False,
+        ),
+        ({"bind": "127.0.0.1"}, "bind", False),
+        ({"port": PortPair(8443, 80)}, "port", False),
+        ({"load_balance": LoadBalance(link="x", options={"a": 1})}, "load_balance.options", True),
+        ({"middlewares": {"oidc": {}}}, "middlewares.oidc", False),
+        ({"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}}, "middlewares.real_ip", True),
+    ],
+    ids=str,
+)
+def test_what_the_gateway_cannot_do_is_said(fields: dict[str, Any], path: str, servable: bool) -> None:
+    problems, served = check_support(route("app", 80, **fields))
+    assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
+    assert problems[0].hint
+    assert served is servable
+
+
+@pytest.mark.parametrize(
+    ("header", "trusted", "servable"),
+    [
+        ("X-Forwarded-For", ("10.0.0.0/8",), True),
+        ("X-Forwarded-For", ("192.168.0.0/16",), False),
+        ("X-Real-IP", ("10.0.0.0/8",), False),
+        ("X-Forwarded-For", ("fd00::/8",), False),
+    ],
+)
+def test_a_whitelist_by_a_header_is_served_only_if_the_gateway_believes_it(
+    header: str, trusted: tuple[str, ...], servable: bool
+) -> None:
+    asked = {"real_ip": {"header": header, "from": ["10.1.0.0/16"]}, "cidr_whitelist": {"allow": ["1.1.1.1"]}}
+    assert check_support(route("app", 80, middlewares=asked), GatewayOptions(trusted_proxies=trusted))[1] is servable
