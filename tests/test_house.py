@@ -35,6 +35,7 @@ WHOLE = {
     "test_house.py",
     "test_least_privilege.py",
     "test_main.py",
+    "test_no_request_lost.py",
     "test_packaging.py",
     "test_properties.py",
     "test_readme.py",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pilotage import __version__
+from pilotage.cli_serve import envoy_bootstrap, serve
 from pilotage.options import (
     NOTHING,
     OK,
@@ -473,3 +474,7 @@ def engines(form: str, **where: Any) -> int:
         render.print_probes(Out(), probes)
     failed = sum(bool(result.error) for result in probes)
     return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS
+
+
+cli.add_command(serve)
+cli.add_command(envoy_bootstrap)

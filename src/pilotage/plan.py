@@ -1,0 +1,172 @@
+"""What ``pilotage serve`` shall do, as one value made of the command line and the configuration file.
+
+Made at the start, and again whenever the configuration is reread: what differs is what has to change.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.config import Config, load_config
+from pilotage.config_serve import API_PORT, GatewaySettings
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.errors import ConfigError
+from pilotage.listen import Listen, parse_listen
+from pilotage.problems import Problem
+from pilotage.remote import socket_candidates
+from pilotage.sources import Choice, Engines, choose, config_file
+from pilotage.xds.options import CertificateFiles, GatewayOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Flags", "Plan", "differences", "make_plan"]
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says.
+
+    Attributes:
+        choice: engines and configuration file.
+        demo: the demonstration's engine, which is served alone; ``None`` without.
+        gateway: run an Envoy of our own.
+        port: of plain HTTP, instead of the configuration's; ``None`` to leave it.
+        api: where the API listens, instead of the configuration's.
+
+    """
+
+    choice: Choice = Choice()
+    demo: DockerProviderConfig | None = None
+    gateway: bool = True
+    port: int | None = None
+    api: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do.
+
+    Attributes:
+        engines: what to watch.
+        files: names and patterns of files of routes.
+        why: how the engines were found, for people; ``""`` when they were named.
+        file: the configuration file, ``""`` without one.
+        options: what Envoys are told beside the routes.
+        gateway: how our Envoy is run, and where others get their configuration.
+        with_gateway: run an Envoy of our own.
+        listen: where the API listens.
+        listen_if_free: these are the usual places, and one that is taken is left alone.
+        token: what callers of the API from elsewhere must present.
+        problems: warnings about the configuration.
+
+    """
+
+    engines: tuple[DockerProviderConfig, ...]
+    files: tuple[str, ...] = ()
+    why: str = ""
+    file: str = ""
+    options: GatewayOptions = GatewayOptions()
+    gateway: GatewaySettings = GatewaySettings()
+    with_gateway: bool = True
+    listen: tuple[Listen, ...] = ()
+    listen_if_free: bool = False
+    token: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
+    """Decide what to do.
+
+    Raises:
+        ConfigError: with every fault of the configuration and of what was named.
+
+    """
+    file = flags.choice.config or ("" if flags.choice or flags.demo else config_file())
+    config = load_config(Path(file), env) if file else Config()
+    chosen = _engines(flags, env)
+    options = gateway_options(config)
+    if flags.port is not None:
+        options = msgspec.structs.replace(options, http_port=flags.port)
+    texts = flags.api or config.api.listen
+    listen = tuple(map(parse_listen, texts)) if texts is not None else _usual_places(env)
+    return Plan(
+        engines=chosen.configs,
+        files=chosen.files,
+        why=chosen.why,
+        file=file,
+        options=options,
+        gateway=config.gateway,
+        with_gateway=flags.gateway,
+        listen=listen,
+        listen_if_free=texts is None,
+        token=_token(config.api.token_file),
+        problems=config.problems,
+    )
+
+
+def _engines(flags: Flags, env: Mapping[str, str]) -> Engines:
+    if flags.demo is not None:
+        return Engines((flags.demo,), "the built-in demonstration")
+    return choose(flags.choice, env)
+
+
+def gateway_options(config: Config) -> GatewayOptions:
+    """Return what Envoys are told beside the routes."""
+    gateway = config.gateway
+    return GatewayOptions(
+        http_address=gateway.http[0],
+        http_port=gateway.http[1],
+        https_address=gateway.https[0],
+        https_port=gateway.https[1],
+        public_https_port=gateway.public_https_port,
+        certificates=tuple(CertificateFiles(pair.cert_file, pair.key_file) for pair in gateway.certificates),
+        redirect_to_https=gateway.redirect_to_https,
+        hsts_max_age=gateway.hsts,
+        match_domains=config.match_domains,
+        compression=gateway.compression,
+        debug=config.debug,
+        access_log=gateway.access_log,
+        trusted_proxies=gateway.trusted_proxies,
+        connect_timeout=gateway.connect_timeout,
+        retries=gateway.retries,
+    )
+
+
+def _usual_places(env: Mapping[str, str]) -> tuple[Listen, ...]:
+    """Return the first usual socket that this user can make, and loopback."""
+    loopback = Listen(host="127.0.0.1", port=API_PORT)
+    for path in socket_candidates(env):
+        folder = path.parent if path.parent.exists() else path.parent.parent
+        if os.access(folder, os.W_OK):
+            return (Listen(path=str(path)), loopback)
+    return (loopback,)
+
+
+def _token(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(message="cannot be read as text", hint=str(error), file=file)]) from error
+    if len(token) < 16:
+        hint = "write a long random text into it: openssl rand -hex 32"
+        raise ConfigError([Problem(message="the token is shorter than 16 characters", hint=hint, file=file)])
+    return token
+
+
+_AT_START: Final = ("envoy", "workers", "log_level", "xds")
+"""Of the gateway's settings those that count only when the daemon starts."""
+
+
+def differences(old: Plan, new: Plan) -> list[str]:
+    """Return which settings differ between two plans but take effect only at the next start, by name."""
+    found = [f"gateway.{name}" for name in _AT_START if getattr(old.gateway, name) != getattr(new.gateway, name)]
+    if old.listen != new.listen:
+        found.append("api.listen")
+    if old.token != new.token:
+        found.append("api.token_file")
+    return found

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from pilotage.config_serve import GatewaySettings, XdsSettings
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.errors import ConfigError
+from pilotage.listen import Listen
+from pilotage.plan import Flags, Plan, differences, make_plan
+from pilotage.sources import Choice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = Choice(engines=("one=unix:///one.sock",))
+DEMO = DockerProviderConfig("unix:///demo.sock", name="demo")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pilotage.yml lies about."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_engines_that_are_named_are_served_with_the_usual_settings() -> None:
+    plan = make_plan(Flags(choice=ONE), {})
+    assert [engine.name for engine in plan.engines] == ["one"]
+    assert (plan.options.http_address, plan.options.http_port) == ("0.0.0.0", 8080)
+    assert (plan.file, plan.with_gateway, plan.token) == ("", True, "")
+
+
+def test_the_file_of_the_folder_counts_and_the_command_line_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    file.write_text("providers: {docker: {a: unix:///a.sock}}\ngateway: {http: 81}\napi: {listen: ':1'}")
+    plan = make_plan(Flags(), {})
+    assert (plan.file, plan.options.http_port, plan.listen) == (
+        "pilotage.yml",
+        81,
+        (Listen(host="127.0.0.1", port=1),),
+    )
+    plan = make_plan(Flags(port=82, api=(":2",), gateway=False), {})
+    assert (plan.options.http_port, plan.listen[0].port, plan.with_gateway) == (82, 2, False)
+    assert make_plan(Flags(choice=ONE), {}).file == ""
+
+
+def test_all_that_is_configured_reaches_envoy(tmp_path: Path) -> None:
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "pilotage.yml").write_text(
+        """
+providers: {docker: {a: unix:///a.sock}}
+match_domains: [example.com]
+debug: true
+gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
+          tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: false,
+          access_log: "-", connect_timeout: 4s, retries: 5}
+"""
+    )
+    options = make_plan(Flags(), {}).options
+    usual = type(options)()
+    same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
+    assert same == []
+
+
+def test_the_demonstration_is_served_alone() -> None:
+    plan = make_plan(Flags(demo=DEMO), {})
+    assert (plan.engines, plan.why, plan.file) == ((DEMO,), "the built-in demonstration", "")
+
+
+def test_the_api_listens_where_its_user_may_and_on_loopback(tmp_path: Path) -> None:
+    plan = make_plan(Flags(choice=ONE), {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert list(map(str, plan.listen)) == [f"unix://{tmp_path}/pilotage.sock", "http://127.0.0.1:8888"]
+    assert plan.listen_if_free
+
+
+def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
+    (tmp_path / "pilotage.yml").write_text("providers: {docker: {a: unix:///a.sock}}\napi: {token_file: token}")
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    assert make_plan(Flags(), {}).token == "0123456789abcdef"
+    (tmp_path / "token").write_text("short\n")
+    with pytest.raises(ConfigError, match="shorter than 16 characters; write a long random text into it"):
+        make_plan(Flags(), {})
+    (tmp_path / "token").write_bytes(b"\xff" * 20)
+    with pytest.raises(ConfigError, match="token: cannot be read as text"):
+        make_plan(Flags(), {})
+
+
+def test_what_takes_effect_at_the_next_start_is_named() -> None:
+    old = Plan(engines=(DEMO,))
+    assert differences(old, old) == []
+    gateway = GatewaySettings(envoy="x", workers=1, log_level="info", xds=XdsSettings(port=1), drain=1.0, retries=1)
+    new = msgspec.structs.replace(old, engines=(), gateway=gateway, listen=(Listen(path="/x"),), token="t")
+    assert differences(old, new) == [
+        "gateway.envoy",
+        "gateway.workers",
+        "gateway.log_level",
+        "gateway.xds",
+        "api.listen",
+        "api.token_file",
+    ]
