@@ -58,6 +58,16 @@ def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
     assert sorted(one[SCOPE]) == ["app", "web"]
 
 
+def test_plain_routes_are_made_as_any_other() -> None:
+    from pilotage.xds import scopes
+    from pilotage.xds.site import route_site
+
+    for scheme in ("http", "https"):
+        site = route_site(route("app", 80, scheme=scheme, no_tls_verify=True))
+        assert site.backing == "shared"
+        assert scopes._plain_host(scheme, GatewayOptions()) == scopes._treated(site, GatewayOptions())
+
+
 async def test_hosts_find_their_routes(envoy: Envoy) -> None:
     async with target("plain") as plain, target("dotted") as dotted, target("wild") as wild, envoy() as gw:
         await gw.publish(

@@ -7,6 +7,7 @@ change costs as much with ten thousand scopes as with ten. Wildcard aliases shar
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
@@ -14,15 +15,16 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
+from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SHARED
 from pilotage.xds.filters import ANY_LABEL, scope_settings, site_settings
 from pilotage.xds.messages import SCOPE, Resource, header, literal, number, packed, resource, seconds
+from pilotage.xds.site import Member, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
 
 __all__ = ["domains", "scope", "scope_label"]
 
@@ -75,24 +77,22 @@ def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resourc
 
     """
     ordered = sorted(sites, key=lambda site: site.name)
-    table = route_pb2.RouteConfiguration(
-        name=label,
-        virtual_hosts=[_virtual_host(site, options) for site in ordered],
-        ignore_port_in_host_matching=True,
-        typed_per_filter_config=_EVERYWHERE,
-    )
     message = scoped_route_pb2.ScopedRouteConfiguration(
         name=label,
-        route_configuration=table,
+        route_configuration=_EVERYWHERE,
         key=scoped_route_pb2.ScopedRouteConfiguration.Key(
             fragments=[scoped_route_pb2.ScopedRouteConfiguration.Key.Fragment(string_key=label)]
         ),
     )
+    message.route_configuration.name = label
+    message.route_configuration.virtual_hosts.extend(_virtual_host(site, options) for site in ordered)
     clusters = frozenset(name for site in ordered for name in _clusters(site))
     return resource(SCOPE, label, message, clusters=clusters, answers=tuple(site.name for site in ordered))
 
 
-_EVERYWHERE: Final = scope_settings()
+_EVERYWHERE: Final = route_pb2.RouteConfiguration(
+    ignore_port_in_host_matching=True, typed_per_filter_config=scope_settings()
+)
 
 
 def _clusters(site: Site) -> list[str]:
@@ -103,10 +103,34 @@ def _clusters(site: Site) -> list[str]:
 
 
 def _virtual_host(site: Site, options: GatewayOptions) -> Any:
+    host = route_components_pb2.VirtualHost()
+    host.CopyFrom(_plain_host(site.route.scheme, options) if _is_plain(site) else _treated(site, options))
+    host.name = site.name
+    host.domains.extend(domains(site.name, options.match_domains))
+    if site.backing == "shared":
+        # Last, so that no label can lead somewhere else.
+        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
+    return host
+
+
+def _is_plain(site: Site) -> bool:
+    """Tell whether a site differs from most others in its name and address only."""
+    settings = site.route.settings
+    plain = not (settings.middlewares or settings.response_header_timeout or settings.disable_compression)
+    return plain and site.backing == "shared"
+
+
+@lru_cache(maxsize=8)
+def _plain_host(scheme: str, options: GatewayOptions) -> Any:
+    """Return what all plain sites have in common: making it anew for each would be most of the work."""
+    route = Route(alias="", scheme=scheme)
+    return _treated(Site(name="", route=route, members=(Member(Endpoint("", 0)),), backing="shared"), options)
+
+
+def _treated(site: Site, options: GatewayOptions) -> Any:
+    """Return a site's virtual host without its name and address."""
     asked = site.treatment
     host = route_components_pb2.VirtualHost(
-        name=site.name,
-        domains=domains(site.name, options.match_domains),
         routes=[*_redirect(site, options), *_routes(site, options)],
         typed_per_filter_config=site_settings(site, options),
         retry_policy=_retries(site, options),
@@ -121,9 +145,6 @@ def _virtual_host(site: Site, options: GatewayOptions) -> Any:
         ],
         response_headers_to_remove=asked.answer.hide,
     )
-    if site.backing == "shared":
-        # Last, so that no label can lead somewhere else.
-        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
     if asked.forwarded == "set":
         host.request_headers_to_add.extend(header(name, value) for name, value in _SEEN.items())
     elif asked.forwarded == "hide":
