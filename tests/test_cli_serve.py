@@ -107,6 +107,22 @@ def test_what_stands_in_the_way_is_told_in_one_line(started: list[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("grpc", ["serve", "--demo"]),
+        ("envoy", ["serve", "--demo"]),
+        ("google", ["serve", "--demo"]),
+        ("envoy", ["envoy-bootstrap", "a:1"]),
+    ],
+)
+def test_without_the_extra_it_says_what_to_install(missing: str, command: list[str]) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; from pilotage.cli import run; sys.exit(run({command!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: serving needs more than is installed; pip install 'pilotage[gateway]'\n"
+
+
 def test_every_fault_of_the_configuration_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {http: x}\napi: {y: 1}\n")

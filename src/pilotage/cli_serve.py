@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,25 @@ import click
 from pilotage.options import OK, engine_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pilotage.daemon import Daemon
     from pilotage.plan import Flags
 
 __all__ = ["envoy_bootstrap", "serve"]
+
+
+@contextlib.contextmanager
+def _extra() -> Iterator[None]:
+    """Say what to install where the packages that serving needs are missing."""
+    from pilotage.errors import GatewayError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"envoy", "google", "grpc"}:
+            raise
+        raise GatewayError("serving needs more than is installed", "pip install 'pilotage[gateway]'") from error
 
 
 @click.command()
@@ -53,7 +69,9 @@ def serve(
       pilotage serve --demo
     """
     from pilotage import logs, sources
-    from pilotage.plan import Flags
+
+    with _extra():
+        from pilotage.plan import Flags
 
     logs.set_up(log_format or logs.suitable_format(os.environ), log_level)  # type: ignore[arg-type]  # click checked it
     flags = Flags(choice=sources.Choice(**where), gateway=not no_gateway, port=port, api=api)
@@ -68,9 +86,11 @@ def _run(flags: Flags, *, demo: bool, or_demo: bool) -> None:
 
     import msgspec
 
-    from pilotage import daemon
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.testing.demo_site import demo_site
+
+    with _extra():
+        from pilotage import daemon
 
     async def run() -> None:
         if not demo and not (or_demo and await _is_without_engine()):
@@ -104,8 +124,6 @@ _SHOWN = 5
 
 def _tell(daemon: Daemon) -> None:
     """Print what is served, from where, and how to ask about it. Whoever has stopped reading does not stop us."""
-    import contextlib
-
     with contextlib.suppress(OSError):
         _print(daemon)
 
@@ -175,7 +193,8 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
 
     import msgspec
 
-    from pilotage.xds.bootstrap import bootstrap
+    with _extra():
+        from pilotage.xds.bootstrap import bootstrap
 
     host, _, port = place.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
