@@ -141,7 +141,8 @@ async def test_a_container_of_anothers_network_and_one_of_the_hosts_follow(engin
     async with watching(engine) as live:
         await live.run("owner")
         labels = {"proxy.guest.port": "80", "proxy.aliases": "guest"}
-        await asyncio.to_thread(live.engine.run, "guest", WEB, labels, "--network", "container:owner")
+        shared = ("--network", "container:owner")  # in which the owner has port 80 already
+        await asyncio.to_thread(live.engine.run, "guest", WEB, labels, *shared, command=("sleep", "1000"))
         await live.run("hosted", WEB, "--network", "host", command=("sleep", "1000"))
         await live.until(lambda: live.states("guest") and "hosted" in live.discovery.table.routes)
         assert live.discovery.table.routes["guest"].host == live.discovery.table.routes["owner"].host

@@ -49,9 +49,11 @@ async def settled(
         if loop.time() > end:
             break
         await asyncio.sleep(0.01)
-    assert survey.errors == {}
-    assert live == fresh
-    raise AssertionError
+    if survey.errors:
+        raise AssertionError(f"engines do not answer: {survey.errors}")
+    odd = [alias for alias in {**fresh[0], **live[0]} if fresh[0].get(alias) != live[0].get(alias)]
+    lines = [f"{alias}:\n  is {live[0].get(alias)}\n  shall be {fresh[0].get(alias)}" for alias in odd]
+    raise AssertionError("\n".join([*lines, f"problems are {live[1]}", f"shall be {fresh[1]}"]))
 
 
 class Chronicle:
