@@ -120,6 +120,20 @@ async def test_only_hosts_under_the_configured_domains_are_answered(envoy: Envoy
         assert {host: (await gw.ask(host)).status for host in expected} == expected
 
 
+async def test_who_names_a_host_in_full_has_it(envoy: Envoy) -> None:
+    async with target("plain") as plain, target("full") as full, target("wild") as wild:
+        async with envoy(match_domains=("example.org", "example.com")) as gw:
+            await gw.publish(
+                route("app", plain.port),
+                route("app.example.org", full.port),
+                route("*.wild.org", wild.port),
+                route("__any__.wild.org", full.port),
+            )
+            assert gw.refused == []
+            hosts = {"app": "plain", "app.example.com": "plain", "app.example.org": "full"}
+            assert {host: (await gw.ask(host)).by for host in hosts} == hosts
+
+
 async def test_an_unknown_host_is_told_so_without_telling_of_others(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("secretive", it.port))

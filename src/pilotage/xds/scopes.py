@@ -22,7 +22,7 @@ from pilotage.xds.messages import SCOPE, Resource, header, literal, number, pack
 from pilotage.xds.site import Member, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pilotage.xds.options import GatewayOptions
 
@@ -85,7 +85,9 @@ def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resourc
         ),
     )
     message.route_configuration.name = label
-    message.route_configuration.virtual_hosts.extend(_virtual_host(site, options) for site in ordered)
+    message.route_configuration.virtual_hosts.extend(
+        _virtual_host(site, hosts, options) for site, hosts in _share_hosts(ordered, options) if hosts
+    )
     clusters = frozenset(name for site in ordered for name in _clusters(site))
     return resource(SCOPE, label, message, clusters=clusters, answers=tuple(site.name for site in ordered))
 
@@ -102,11 +104,20 @@ def _clusters(site: Site) -> list[str]:
     return [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
 
 
-def _virtual_host(site: Site, options: GatewayOptions) -> Any:
+def _share_hosts(sites: list[Site], options: GatewayOptions) -> Iterator[tuple[Site, list[str]]]:
+    """Give each host to one site: Envoy refuses a scope in which two want the same. Who names it in full has it."""
+    taken: set[str] = set()
+    for site in sorted(sites, key=lambda site: ("." not in site.name, site.name.startswith("*"), site.name)):
+        hosts = [host for host in domains(site.name, options.match_domains) if host not in taken]
+        taken.update(hosts)
+        yield site, hosts
+
+
+def _virtual_host(site: Site, hosts: list[str], options: GatewayOptions) -> Any:
     host = route_components_pb2.VirtualHost()
     host.CopyFrom(_plain_host(site.route.scheme, options) if _is_plain(site) else _treated(site, options))
     host.name = site.name
-    host.domains.extend(domains(site.name, options.match_domains))
+    host.domains.extend(hosts)
     if site.backing == "shared":
         # Last, so that no label can lead somewhere else.
         host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
