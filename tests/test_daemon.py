@@ -8,12 +8,14 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import trustme
+from cryptography import x509
 
 from pilotage.daemon import Daemon
 from pilotage.errors import ConfigError, GatewayError
@@ -331,6 +333,44 @@ async def test_what_takes_a_restart_is_said(tmp_path: Path, caplog: pytest.LogCa
             served.daemon.reload()
             await until(lambda: served.daemon.reloads["taken"] == 1)
             await until(lambda: "in force only after a restart: gateway.workers" in caplog.text)
+
+
+def issue(folder: Path, authority: trustme.CA) -> int:
+    """Write a certificate for ``shop.example.com`` and its key; return its serial number."""
+    made = authority.issue_cert("shop.example.com")
+    made.private_key_pem.write_to_path(str(folder / "front-key.pem"))
+    (folder / "front.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
+    return x509.load_pem_x509_certificate(made.cert_chain_pems[0].bytes()).serial_number
+
+
+async def test_https_is_served_and_renewed_certificates_are_taken(tmp_path: Path) -> None:
+    file, authority, port = tmp_path / "pilotage.yml", trustme.CA(), free_port()
+    first = issue(tmp_path, authority)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async def shown() -> int:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="shop.example.com")
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return x509.load_der_x509_certificate(found).serial_number
+
+    async with web_server() as upstream, FakeEngine() as engine:
+        add(engine, "shop", upstream)
+        tls = "tls: [{cert_file: front.pem, key_file: front-key.pem}]"
+        file.write_text(configured(engine, more=f"gateway: {{https: '127.0.0.1:{port}', {tls}}}"))
+        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+            url = f"https://127.0.0.1:{port}/"
+            async with served.session.get(url, ssl=context, server_hostname="shop.example.com") as refused:
+                assert refused.status == 404  # it is asked for as 127.0.0.1
+            host = {"Host": "shop.example.com"}
+            async with served.session.get(url, ssl=context, server_hostname="shop.example.com", headers=host) as answer:
+                assert await answer.text() == "hello\n"
+            assert await shown() == first
+            second = issue(tmp_path, authority)
+            async with asyncio.timeout(30):
+                while await shown() != second:  # noqa: ASYNC110  # it happens in Envoy
+                    await asyncio.sleep(0.05)
 
 
 # ---- signals, systemd

@@ -120,6 +120,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self._reread = asyncio.Event()
+        self._replanned = asyncio.Event()
 
     # ---- what signals do
 
@@ -210,7 +211,12 @@ class Daemon:
             await self._work()
 
     async def _work(self) -> None:
-        tasks: list[Coroutine[Any, Any, None]] = [self._feed(), self._rereading(), self._watchdog()]
+        tasks: list[Coroutine[Any, Any, None]] = [
+            self._feed(),
+            self._rereading(),
+            self._watchdog(),
+            self._watch_certificates(),
+        ]
         if self.plan.file:
             tasks.append(self._watch_file(self.plan.file))
         if self.gateway is not None:
@@ -297,19 +303,29 @@ class Daemon:
             self._reread.set()
 
     async def _watch_certificates(self) -> None:
-        """Take renewed certificates. Which files they are may change with the configuration."""
+        """Take renewed certificates; which files they are may change with the configuration."""
         while True:
+            self._replanned.clear()
             pairs = self.plan.options.certificates
-            files = [name for pair in pairs for name in (pair.certificate, pair.key)]
-            async for _ in changes_of(*files):
-                try:
-                    self.ads.reload_certificates()
-                except ConfigError as error:
-                    log.error("the old certificates stay: %s", error)  # noqa: TRY400  # for operators
-                else:
-                    log.info("certificates read again")
-                if pairs != self.plan.options.certificates:
-                    break
+            following = asyncio.create_task(
+                self._follow_certificates([name for pair in pairs for name in (pair.certificate, pair.key)])
+            )
+            try:
+                while pairs == self.plan.options.certificates:
+                    await self._replanned.wait()
+                    self._replanned.clear()
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
+
+    async def _follow_certificates(self, files: list[str]) -> None:
+        async for _ in changes_of(*files):
+            try:
+                self.ads.reload_certificates()
+            except ConfigError as error:
+                log.error("the old certificates stay: %s", error)  # noqa: TRY400  # for operators
+            else:
+                log.info("certificates read again")
 
     async def _rereading(self) -> None:
         while True:
@@ -333,6 +349,7 @@ class Daemon:
     async def _change(self, new: Plan) -> None:
         """Do what a new plan asks for; what it does not change is not touched."""
         old, self.plan = self.plan, new
+        self._replanned.set()
         told: list[str] = []
         before = {engine.name or engine.url: engine for engine in old.engines}
         after = {engine.name or engine.url: engine for engine in new.engines}
