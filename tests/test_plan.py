@@ -88,6 +88,17 @@ def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
         make_plan(Flags(), {})
 
 
+def test_the_ports_of_the_gateway_are_no_routes_to_itself() -> None:
+    plan = make_plan(Flags(choice=ONE, port=8081), {})
+    assert {80, 443, 8081} <= plan.reserved_ports
+
+
+def test_envoys_elsewhere_ask_where_it_is_configured_and_on_loopback_where_there_is_no_other() -> None:
+    assert Plan(engines=()).xds_place == ""
+    assert Plan(engines=(), with_gateway=False).xds_place == "127.0.0.1:18000"
+    assert Plan(engines=(), gateway=GatewaySettings(xds=XdsSettings("::1", 1))).xds_place == "[::1]:1"
+
+
 def test_what_takes_effect_at_the_next_start_is_named() -> None:
     old = Plan(engines=(DEMO,))
     assert differences(old, old) == []

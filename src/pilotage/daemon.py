@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import tempfile
 import time
@@ -18,16 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api import Api
 from pilotage.discovery import discover
-from pilotage.engine.address import bracketed
 from pilotage.engine.pool import Pool
 from pilotage.errors import ConfigError, GatewayError, PilotageError
 from pilotage.gateway import Gateway, find_envoy
-from pilotage.listen import why_taken
 from pilotage.metrics import CountingConnection, Metrics
-from pilotage.plan import differences, make_plan
+from pilotage.plan import check_ports, differences, make_plan
 from pilotage.problems import Problem
 from pilotage.reload import changes_of
-from pilotage.routes.build import RESERVED_PORTS
 from pilotage.systemd import Systemd
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.server import AdsServer
@@ -46,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
-
-XDS_PORT: Final = 18000
-"""Where Envoys elsewhere ask on loopback when nothing else is said and there is none of our own."""
 
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither answer nor fail: theirs comes when they do."""
@@ -109,7 +102,7 @@ class Daemon:
         self.plan = plan
         self.metrics = Metrics()
         self.gateway: Gateway | None = None
-        self.xds_place = _xds_place(plan)
+        self.xds_place = plan.xds_place
         self.reloads = {"taken": 0, "refused": 0}
         self._replan = replan
         self._env = env
@@ -175,7 +168,7 @@ class Daemon:
         """
         plan = self.plan
         if plan.with_gateway:
-            _check_ports(plan)
+            check_ports(plan)
         async with AsyncExitStack() as stack:
             # What fails without anything running comes first.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilotage-")))
@@ -191,7 +184,7 @@ class Daemon:
                 files=plan.files,
                 pool=pool,
                 env=self._env,
-                reserved_ports=_reserved(plan),
+                reserved_ports=plan.reserved_ports,
                 on_lag=self.metrics.reached_table,
             )
             self.discovery = await stack.enter_async_context(found)
@@ -398,18 +391,6 @@ def _log(change: Change) -> None:
             log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "found")
 
 
-def _reserved(plan: Plan) -> frozenset[int]:
-    """Return the ports of this host that are the proxy's: a container that publishes them is no route to itself."""
-    return RESERVED_PORTS | {port for port in (plan.options.http_port, plan.options.https_port) if port}
-
-
-def _xds_place(plan: Plan) -> str:
-    """Return where Envoys elsewhere ask; without one of our own there must be such a place."""
-    xds = plan.gateway.xds
-    port = xds.port or (0 if plan.with_gateway else XDS_PORT)
-    return f"{bracketed(xds.host)}:{port}" if port else ""
-
-
 async def _start_for_others(ads: AdsServer, place: str, plan: Plan) -> None:
     files = plan.gateway.xds.tls
     try:
@@ -419,23 +400,6 @@ async def _start_for_others(ads: AdsServer, place: str, plan: Plan) -> None:
     except OSError as error:
         hint = "change gateway.xds in the configuration"
         raise ConfigError([Problem(message=f"no Envoy can be told on {place}: {error}", hint=hint)]) from error
-
-
-def _check_ports(plan: Plan) -> None:
-    options = plan.options
-    places = [("http", options.http_address, options.http_port)]
-    if options.serves_https:
-        places.append(("https", options.https_address, options.https_port))
-    faults = []
-    for key, host, port in places:
-        why = why_taken(host, port) if port else ""
-        if why:
-            hint = f"choose another port with --port or gateway.{key}" if key == "http" else f"change gateway.{key}"
-            if port < 1024 and os.geteuid():
-                hint += "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-            faults.append(Problem(message=f"the gateway cannot listen on {host}:{port}: {why}", hint=hint))
-    if faults:
-        raise ConfigError(faults)
 
 
 def _first(group: BaseExceptionGroup[PilotageError]) -> PilotageError:

@@ -13,18 +13,22 @@ import msgspec
 
 from pilotage.config import Config, load_config
 from pilotage.config_serve import API_PORT, GatewaySettings
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.address import DockerProviderConfig, bracketed
 from pilotage.errors import ConfigError
-from pilotage.listen import Listen, parse_listen
+from pilotage.listen import Listen, parse_listen, why_taken
 from pilotage.problems import Problem
 from pilotage.remote import socket_candidates
+from pilotage.routes.build import RESERVED_PORTS
 from pilotage.sources import Choice, Engines, choose, config_file
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Flags", "Plan", "differences", "make_plan"]
+__all__ = ["XDS_PORT", "Flags", "Plan", "check_ports", "differences", "make_plan"]
+
+XDS_PORT: Final = 18000
+"""Where Envoys elsewhere ask on loopback when nothing else is said and there is none of our own."""
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +79,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     listen_if_free: bool = False
     token: str = ""
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def reserved_ports(self) -> frozenset[int]:
+        """The ports of this host that are the proxy's: a container that publishes them is no route to itself."""
+        return RESERVED_PORTS | {port for port in (self.options.http_port, self.options.https_port) if port}
+
+    @property
+    def xds_place(self) -> str:
+        """Where Envoys elsewhere ask, ``host:port``; ``""`` for nowhere, which takes one of our own."""
+        xds = self.gateway.xds
+        port = xds.port or (0 if self.with_gateway else XDS_PORT)
+        return f"{bracketed(xds.host)}:{port}" if port else ""
 
 
 def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
@@ -170,3 +186,26 @@ def differences(old: Plan, new: Plan) -> list[str]:
     if old.token != new.token:
         found.append("api.token_file")
     return found
+
+
+def check_ports(plan: Plan) -> None:
+    """Make sure that nobody else listens where the gateway is to.
+
+    Raises:
+        ConfigError: somebody does, or this user may not.
+
+    """
+    options = plan.options
+    places = [("http", options.http_address, options.http_port)]
+    if options.serves_https:
+        places.append(("https", options.https_address, options.https_port))
+    faults = []
+    for key, host, port in places:
+        why = why_taken(host, port) if port else ""
+        if why:
+            hint = f"choose another port with --port or gateway.{key}" if key == "http" else f"change gateway.{key}"
+            if port < 1024 and os.geteuid():
+                hint += "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+            faults.append(Problem(message=f"the gateway cannot listen on {host}:{port}: {why}", hint=hint))
+    if faults:
+        raise ConfigError(faults)
