@@ -19,6 +19,7 @@ from pilotage.options import (
     NOTHING,
     OK,
     PROBLEMS,
+    WithExamples,
     chosen_engines,
     engine_options,
     format_option,
@@ -118,21 +119,7 @@ def _noticing_who_is_gone() -> Iterator[None]:
         raise
 
 
-class _WithExamples(click.Command):
-    """A command whose help ends with examples, each on a line of its own."""
-
-    def __init__(self, *args: Any, examples: Iterable[str] = (), **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.examples = tuple(examples)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Examples"):
-            for example in self.examples:
-                formatter.write(f"  {example}\n")
-        super().format_epilog(ctx, formatter)
-
-
-class _Group(_WithExamples, click.Group):
+class _Group(WithExamples, click.Group):
     """A group that answers a mistyped command with the one that was meant."""
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
@@ -178,7 +165,7 @@ def cli() -> None:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage ps",
         "pilotage ps --engine nas=ssh://me@nas --engine local=unix:///var/run/docker.sock",
@@ -192,7 +179,7 @@ def ps(form: str, **where: Any) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage routes",
         "pilotage routes --format json | jq '.routes.shop.target'",
@@ -223,7 +210,7 @@ def routes(form: str, *, watch: bool, **where: Any) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage watch",
         "pilotage watch --engine nas=ssh://me@nas",
@@ -280,7 +267,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage explain shop",
         "pilotage explain nas/shop --format json",
@@ -332,7 +319,7 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage labels",
         "pilotage labels healthcheck",
@@ -368,7 +355,7 @@ def labels(word: str, form: str) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage check",
         "pilotage check compose.yml routes.d/*.yml",
@@ -404,7 +391,7 @@ def check(files: tuple[str, ...], form: str) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage capture > bug-report.json",
         "pilotage routes --replay bug-report.json",
@@ -440,7 +427,7 @@ def capture(**where: Any) -> int:
 
 
 @cli.command(
-    cls=_WithExamples,
+    cls=WithExamples,
     examples=(
         "pilotage engines",
         "pilotage engines --context prod --engine nas=ssh://me@nas",

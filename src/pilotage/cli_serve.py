@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pilotage.options import OK, engine_options
+from pilotage.options import OK, WithExamples, engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,14 @@ def _extra() -> Iterator[None]:
         raise GatewayError("serving needs more than is installed", "pip install 'pilotage[gateway]'") from error
 
 
-@click.command()
+@click.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage serve",
+        "pilotage serve --config /etc/pilotage/pilotage.yml --port 80",
+        "pilotage serve --demo",
+    ),
+)
 @engine_options
 @click.option("--port", type=click.IntRange(1, 65535), help="Answer plain HTTP on this port. [default: 8080]")
 @click.option(
@@ -44,7 +51,11 @@ def _extra() -> Iterator[None]:
 @click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
 @click.option("--log-format", type=click.Choice(["text", "journal", "json"]), help="Of the log on standard error.")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="From which level on.",
 )
 def serve(
     *,
@@ -57,16 +68,10 @@ def serve(
     log_level: str,
     **where: Any,
 ) -> int:
-    r"""Serve the routes: watch engines, and keep a real proxy (Envoy) in step with them.
+    """Serve the routes: watch engines, and keep a real proxy (Envoy) in step with them.
 
     A route called shop answers for http://shop.ANYTHING:8080. SIGTERM and Ctrl-C stop in good order: requests are
     finished first; a second one stops at once. SIGHUP reads the configuration again, as does changing the file.
-
-    \b
-    Examples:
-      pilotage serve
-      pilotage serve --config /etc/pilotage/pilotage.yml --port 80
-      pilotage serve --demo
     """
     from pilotage import logs, sources
 
@@ -172,22 +177,24 @@ def _addresses(daemon: Daemon, served: list[Any]) -> list[str]:
     return lines
 
 
-@click.command("envoy-bootstrap")
+@click.command(
+    "envoy-bootstrap",
+    cls=WithExamples,
+    examples=(
+        "pilotage envoy-bootstrap 10.0.0.1:18000 --ca-file ca.pem --cert-file me.pem --key-file me-key.pem > envoy.json",
+        "envoy -c envoy.json",
+    ),
+)
 @click.argument("place", metavar="HOST:PORT")
 @click.option("--ca-file", metavar="FILE", default="", help="Who signed the daemon's certificate.")
 @click.option("--cert-file", metavar="FILE", default="", help="What this Envoy shows to the daemon.")
 @click.option("--key-file", metavar="FILE", default="", help="Its private key.")
 @click.option("--node", metavar="NAME", default="", help="What this Envoy calls itself. [default: the host's name]")
 def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, node: str) -> int:
-    r"""Print the configuration file for an Envoy elsewhere, which then gets its routes from this daemon.
+    """Print the configuration file for an Envoy elsewhere, which then gets its routes from this daemon.
 
     HOST:PORT is where that Envoy reaches the daemon: what gateway.xds says in its configuration. The files are named
     as they are on Envoy's machine. Envoy's administration is on a unix socket beside its own working folder.
-
-    \b
-    Examples:
-      pilotage envoy-bootstrap pilotage.lan:18000 --ca-file ca.pem --cert-file cert.pem --key-file key.pem > envoy.json
-      envoy -c envoy.json
     """
     import socket
 

@@ -19,6 +19,7 @@ __all__ = [
     "NOTHING",
     "OK",
     "PROBLEMS",
+    "WithExamples",
     "chosen_engines",
     "engine_options",
     "format_option",
@@ -30,6 +31,21 @@ __all__ = [
 
 OK, PROBLEMS, NOTHING = 0, 1, 2
 """Exit statuses: all is well; something is wrong; wrong usage, or nothing could be reached."""
+
+
+class WithExamples(click.Command):
+    """A command whose help ends with examples, each on a line of its own."""
+
+    def __init__(self, *args: Any, examples: Iterable[str] = (), **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples after the options."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+        super().format_epilog(ctx, formatter)
 
 
 def engine_options(function: Callable[..., int]) -> Callable[..., int]:
