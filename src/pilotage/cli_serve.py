@@ -181,7 +181,7 @@ def _addresses(daemon: Daemon, served: list[Any]) -> list[str]:
     "envoy-bootstrap",
     cls=WithExamples,
     examples=(
-        "pilotage envoy-bootstrap 10.0.0.1:18000 --ca-file ca.pem --cert-file me.pem --key-file me-key.pem > envoy.json",
+        "pilotage envoy-bootstrap hq:18000 --ca-file ca.pem --cert-file cert.pem --key-file key.pem > envoy.json",
         "envoy -c envoy.json",
     ),
 )
