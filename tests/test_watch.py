@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pilotage.errors import EngineError
     from pilotage.routes.build import Built
+    from pilotage.testing.manner import Flavour
 
 
 REMOTE = "tcp://virtual.invalid:2375"  # no socket file to look at
@@ -399,6 +400,18 @@ async def test_a_restart_goes_from_draining_over_stopped_to_ready() -> None:
         await until(lambda: watch.states()["web"] == [])
         engine.start("web")
         await until(lambda: watch.states()["web"] == ["ready"])
+
+
+# ---- by time
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("flavour", "lists"), [("docker", 13), ("podman", 62)])
+async def test_everything_is_listed_now_and_then_and_podman_more_often(flavour: Flavour, lists: int) -> None:
+    engine = VirtualEngine([container("web")], flavour=flavour)
+    async with Watch(engine).running():
+        await asyncio.sleep(3600)
+        assert engine.calls["list"] == pytest.approx(lists, abs=2)
 
 
 # ---- silence

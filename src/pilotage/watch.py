@@ -47,6 +47,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reconcile: time between two complete lists of a healthy engine, at most; up to a tenth less by chance, for
             many engines shall not be listed all at once.
+        reconcile_podman: the same for Podman, some versions of which now and then tell nothing of a container's end.
         silence: after so long without an event the engine is pinged.
         ping: how long the answer to that may take; then the connection counts as dead.
         drain_grace: how long a container that was sent its stop signal counts as about to stop; longer than engines
@@ -59,6 +60,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     reconcile: float = 300.0
+    reconcile_podman: float = 60.0
     silence: float = 15.0
     ping: float = 10.0
     drain_grace: float = 30.0
@@ -318,7 +320,9 @@ class EngineWatcher:
         await self._see(client, hints, everything=True)
         early = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
         self.listed_at = _now()
-        self._reconcile_at = self.listed_at + early * self.timing.reconcile
+        timing = self.timing
+        patience = min(timing.reconcile, timing.reconcile_podman) if self.population.podman else timing.reconcile
+        self._reconcile_at = self.listed_at + early * patience
 
     async def _see(self, client: SharedClient, hints: dict[str, Hint], *, everything: bool = False) -> None:
         """Ask for some containers or all, and take in what the answer shows. Until then nothing is changed."""

@@ -222,3 +222,11 @@ def test_without_a_container_the_target_is_this_host(
     assert (found.scheme, found.host, found.port.proxy) == target
     assert reasons.scheme == why[0]
     assert reasons.host == why[1] or not why[1]
+
+
+def test_a_port_that_nobody_publishes_for_a_shared_network_leads_nowhere() -> None:
+    lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
+    why = Reasons()
+    found = infer("web", lonely, RouteSettings(port=PortPair(0, 8080)), why)
+    assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
+    assert why.port == "set by a label; the container whose network it shares does not publish 8080"

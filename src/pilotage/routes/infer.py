@@ -150,6 +150,17 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
     return chosen, "the only port" if len(ports) == 1 else "the lowest that is exposed"
 
 
+def _unlisted(port: int, container: Container) -> tuple[int, str]:
+    """Return a port at the engine's host that is none of the container's, which somebody else may have.
+
+    One whose network is another container's has only the ports which that one publishes: were that one gone, the port
+    would lead to whatever listens there on the host.
+    """
+    if container.network_mode.startswith("container:") and port not in container.public_port_mapping:
+        return 0, f"the container whose network it shares does not publish {port}"
+    return port, ""
+
+
 def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
     """Return the port to use at a host, and how it came about where it is another (decision 17).
 
@@ -161,7 +172,9 @@ def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
     private = container.private_port_mapping
     if host == container.public_hostname and host != container.private_hostname:
         entry = private.get(port)
-        if entry is None or entry.PublicPort == port:
+        if entry is None:
+            return _unlisted(port, container)
+        if entry.PublicPort == port:
             return port, ""
         if entry.PublicPort:
             return entry.PublicPort, f"container port {port} is published as {entry.PublicPort}"
