@@ -233,7 +233,7 @@ def test_a_container_that_uses_anothers_network_follows_it() -> None:
     assert watched.routes()["user"].target == "http://10.9.0.7:9000"
     watched.engine.remove(vpn)
     assert set(watched.look()) == {vpn.id, user.id}
-    assert watched.routes()["user"].target == "http://127.0.0.1:9000"  # all that is known of it without the other
+    assert watched.routes()["user"].excluded_reason == "No port exposed in container"  # nobody publishes it any more
 
 
 def test_the_owner_of_a_network_may_be_given_by_name_and_come_later() -> None:
