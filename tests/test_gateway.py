@@ -204,6 +204,8 @@ asyncio.run(main())
 
 def test_the_binary_is_the_wheels_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_envoy().name == "envoy"
+    said = subprocess.run([find_envoy(), "--version"], capture_output=True, text=True, check=True, timeout=20)
+    assert "/1.40." in said.stdout
     own = tmp_path / "my-envoy"
     own.write_text("")
     with pytest.raises(GatewayError, match=r"my-envoy is no program that can be run; check gateway\.envoy"):

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
+from pilotage.gateway import find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
 from pilotage.table import Table, diff
-from pilotage.xds.bootstrap import bootstrap, envoy_binary
+from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 
@@ -161,7 +162,7 @@ class Gateway:
         configuration = bootstrap(self.address, "test", admin=str(self.directory / "admin.sock"))
         path = self.directory / "envoy.json"
         path.write_text(json.dumps(configuration))
-        command = [envoy_binary(), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
+        command = [str(find_envoy()), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
         with (self.directory / "envoy.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, stdout=log, stderr=log, start_new_session=True

