@@ -144,12 +144,12 @@ class Answer:
 class Gateway:
     """An Envoy and its control plane."""
 
-    def __init__(self, options: GatewayOptions, directory: Path) -> None:
+    def __init__(self, options: GatewayOptions, directory: Path, linger: float = 30.0) -> None:
         self.options = options
         self.directory = directory
         self.address = f"unix:{directory}/xds.sock"
         self.refused: list[Problem] = []
-        self.ads = AdsServer(options, on_refused=self.refused.append)
+        self.ads = AdsServer(options, on_refused=self.refused.append, linger=linger)
         self.table = Table()
         self.process: asyncio.subprocess.Process | None = None
         self.client: aiohttp.ClientSession
@@ -216,10 +216,10 @@ async def _listening(port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def gateway(directory: Path, **options: Any) -> AsyncIterator[Gateway]:
+async def gateway(directory: Path, *, linger: float = 30.0, **options: Any) -> AsyncIterator[Gateway]:
     """Run an Envoy with its control plane, in a directory of its own."""
     settings = GatewayOptions(**{"http_address": "127.0.0.1", "http_port": free_port(), **options})
-    made = Gateway(settings, directory)
+    made = Gateway(settings, directory, linger)
     client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar())
     async with made.ads, client as made.client:
         await made.ads.start(made.address)

@@ -35,6 +35,7 @@ def test_plain_routes_have_no_cluster_of_their_own() -> None:
     "asking",
     [
         {"hold": 1.0},
+        {"service": ("local", "shop", "web")},
         {"max_conns_per_host": 2},
         {"healthcheck": HealthCheck()},
         {"scheme": "h2c"},

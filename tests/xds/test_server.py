@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
@@ -18,6 +18,7 @@ from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.xds.conftest import Envoy
@@ -201,3 +202,57 @@ async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy)
             go_on.set()
             assert await answer.content.read() == b"end"
         assert gw.refused == []
+
+
+class _Hanging:
+    """A server that takes connections and never answers; it can cut them all."""
+
+    def __init__(self) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.asked = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked.set()
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["a replica", "a route that is plain by now"])
+async def test_a_request_under_way_is_tried_again_on_the_newcomer(envoy: Envoy, *, plain: bool) -> None:
+    """The old one has accepted it, and goes without an answer."""
+    hanging, service = _Hanging(), ("local", "shop", "web")
+    server = await asyncio.start_server(hanging, "127.0.0.1", 0)
+    old = server.sockets[0].getsockname()[1]
+    async with server, target("new") as new, envoy() as gw:
+        await gw.publish(route("app", old, service=service))
+        asking = asyncio.create_task(gw.ask("app"))
+        await hanging.asked.wait()
+        await gw.publish(route("app", new.port, service=service))
+        if plain:
+            await gw.publish(route("app", new.port))
+        hanging.cut()
+        assert (await asking).by == "new"
+
+
+async def test_a_cluster_stays_a_while_after_its_site_has_gone_over_to_the_shared_one(envoy: Envoy) -> None:
+    async with target() as it, envoy(linger=0.3) as gw:
+        own, plain = route("app", it.port, max_conns_per_host=9), route("app", it.port)
+        await gw.publish(own)
+        await gw.publish(plain)
+        (session,) = gw.ads._sessions
+        cluster = session._kinds[CLUSTER].has
+        assert "route/app" in cluster
+        await becomes(lambda: _in(cluster, "route/app"), expected=False)
+        await gw.publish(own)
+        await gw.publish(plain)
+        assert "route/app" in cluster
+        await gw.publish()  # it answers no more, and its address may be somebody else's: nobody is led there
+        assert "route/app" not in cluster
+
+
+async def _in(names: Iterable[str], name: str) -> bool:
+    return name in names

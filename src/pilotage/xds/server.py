@@ -15,6 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.errors import ConfigError
 from pilotage.problems import Problem, shorten
 from pilotage.table import Table
+from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.hold import Waiting
 from pilotage.xds.listeners import secret
 from pilotage.xds.messages import CLUSTER
@@ -52,12 +53,21 @@ class AdsServer:
     Args:
         options: the gateway's settings.
         on_refused: told of each route that an Envoy did not accept.
+        linger: seconds that a site's own cluster stays with Envoys after the site has gone over to a shared one. A
+            request that is under way is tried again in the cluster that it began with.
 
     """
 
-    def __init__(self, options: GatewayOptions, *, on_refused: Callable[[Problem], None] | None = None) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        *,
+        on_refused: Callable[[Problem], None] | None = None,
+        linger: float = 30.0,
+    ) -> None:
         self.snapshot = Snapshot(options)
         self._on_refused = on_refused
+        self._linger = linger
         self._sessions: dict[Session, asyncio.Event] = {}
         self._published = asyncio.Event()
         self._moved: set[asyncio.Future[None]] = set()
@@ -65,6 +75,7 @@ class AdsServer:
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
+        self._leaving: set[Key] = set()
         self._table = Table()
 
     # ---- life
@@ -173,10 +184,36 @@ class AdsServer:
         self._announce(changed)
         return changed
 
-    def _announce(self, changed: Iterable[Key]) -> None:
+    def _announce(self, changed: frozenset[Key]) -> None:
+        # What answers no more is withdrawn at once: its addresses may be somebody else's in a moment.
+        leaving = {key for key in changed if key[0] == CLUSTER and key not in self.snapshot.resources}
+        staying = {key for key in leaving if self._is_served(key[1])}
+        orphaned = {key for key in self._leaving if not self._is_served(key[1])}
+        self._leaving = (self._leaving | staying) - orphaned
+        self._tell((changed - staying) | orphaned)
+        if staying:
+            self._later(self._linger, lambda: self._let_go(staying))
+
+    def _is_served(self, cluster: str) -> bool:
+        site = self.snapshot.site(cluster.removesuffix(GRPC_SUFFIX))
+        return site is not None and bool(site.members)
+
+    def _let_go(self, clusters: set[Key]) -> None:
+        self._leaving -= clusters
+        self._tell(clusters)  # of those that are back it says nothing new
+
+    def _tell(self, changed: Iterable[Key]) -> None:
         for session, wanted in self._sessions.items():
             session.changed(changed)
             wanted.set()
+
+    def _later(self, delay: float, action: Callable[[], object]) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = asyncio.get_running_loop().call_later(delay, act)
+        self._timers.add(timer)
 
     def _forget_later(self, alias: str, route: Route) -> None:
         if self._lingering.get(alias) is route:
@@ -184,13 +221,11 @@ class AdsServer:
         self._lingering[alias] = route
 
         def forget() -> None:
-            self._timers.discard(timer)
             if self._lingering.get(alias) is route:
                 del self._lingering[alias]
             self._announce(self.snapshot.forget(alias, route))
 
-        timer = asyncio.get_running_loop().call_later(route.settings.hold, forget)
-        self._timers.add(timer)
+        self._later(route.settings.hold, forget)
 
     # ---- what Envoys say
 

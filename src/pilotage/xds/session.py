@@ -297,9 +297,11 @@ class Session:
         if clusters:
             self._leads[key] = clusters
         _count(self._used, clusters - before, 1)
+        waiting = self._kinds[CLUSTER]
         for name in _count(self._used, before - clusters, -1):
-            if (CLUSTER, name) not in self._resources:
-                self._kinds[CLUSTER].due[name] = None
+            if name in waiting.stuck:
+                waiting.stuck.discard(name)
+                waiting.due[name] = None
 
 
 def _count(used: dict[str, int], names: Iterable[str], by: int) -> list[str]:

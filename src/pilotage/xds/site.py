@@ -164,7 +164,8 @@ def _backing(route: Route, members: tuple[Member, ...], *, asked: bool) -> Backi
     if not members:
         return "own" if settings.hold else "none"
     plain = (
-        len(route.endpoints) == 1  # of several, those that are about to stop keep the cluster alive for its retries
+        len(route.endpoints) == 1
+        and not route.service  # it may get replicas at any time, and requests under way must find them by its cluster
         and not asked
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
