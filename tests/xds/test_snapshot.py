@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from pilotage.routes.route import Endpoint, Excluded
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.routes.special import PortPair
 from pilotage.table import Table
+from pilotage.xds import snapshot as module
 from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.snapshot import Snapshot, build_resources
@@ -125,6 +127,37 @@ def test_who_waits_for_a_successor_is_let_go_once() -> None:
     snapshot.replace(table())
     assert (SCOPE, "app") in snapshot.forget("app", snapshot.lingering["app"])
     assert (SCOPE, "app") not in snapshot.resources
+
+
+@pytest.mark.parametrize(
+    "function", ["check_support", "route_site", "pool_site", "own_clusters", "scope", "stream_listener"]
+)
+def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    real = getattr(module, function)
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if "bad" in repr(args):
+            raise ValueError("odd")
+        return real(*args, **options)
+
+    pooled = {"pool_site": {"load_balance": LoadBalance(link="bad.pool")}}
+    stream = {"stream_listener": {"scheme": "tcp", "port": PortPair(2222, 22)}}
+    bad = route("app.bad", 80, **{**pooled, **stream}.get(function, {}))
+    good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))
+    snapshot = Snapshot(_OPTIONS)
+    monkeypatch.setattr(module, function, failing)
+    snapshot.replace(table(bad, *good))
+    expected = Snapshot(_OPTIONS)
+    expected.replace(table(*good))
+    served = {key for key in snapshot.resources if "bad" not in key[1]}
+    assert served == expected.resources.keys()
+    (problem,) = _problems(snapshot)
+    assert problem.route == "app.bad"
+    assert "cannot be put into Envoy's terms: ValueError: odd" in problem.message
+    monkeypatch.setattr(module, function, real)
+    snapshot.replace(table(*good))
+    assert _problems(snapshot) == []
+    assert snapshot.resources == expected.resources
 
 
 # ---- any sequence of changes gives what the last table gives at once -------------------------------------------------

@@ -22,16 +22,18 @@ from pilotage.xds.messages import CLUSTER, OFF, Resource, number, packed, resour
 from pilotage.xds.site import is_address
 
 if TYPE_CHECKING:
-    from pilotage.routes.schema import HealthCheck
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.site import Site
 
-__all__ = ["GRPC_SUFFIX", "ORIGINAL_DST_HEADER", "SHARED", "own_clusters", "shared_clusters"]
+__all__ = ["GRPC_SUFFIX", "ORIGINAL_DST_HEADER", "PROBED", "SHARED", "is_probed", "own_clusters", "shared_clusters"]
 
 ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
 SHARED: Final = {"http": "shared/http", "https": "shared/https"}
 GRPC_SUFFIX: Final = "/h2"
 """https targets are spoken to in HTTP/1.1, which carries WebSockets; gRPC has a second cluster, which speaks HTTP/2."""
+
+PROBED: Final = "probed"
+"""Locality of endpoints in a cluster with health checks: tells it from its twin without, whose endpoints all look well."""
 
 _NO_LIMIT: Final = 1_000_000
 _IDLE: Final = 4.0  # below the 5 s after which common application servers close idle connections themselves
@@ -103,7 +105,7 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
     plain = resource(CLUSTER, cluster.name, cluster, answers=answers)
     if checks is None:
         return plain
-    cluster.health_checks.append(checks)
+    _probe(cluster, checks, site)
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
 
 
@@ -221,15 +223,16 @@ def _relaying() -> Any:
 # ---- probes --------------------------------------------------------------------------------------------------------
 
 
+def is_probed(site: Site) -> bool:
+    """Tell whether Envoy probes the endpoints of a site; a container's own health needs no probe of ours."""
+    return bool(site.members) and site.route.probed
+
+
 def _checks(site: Site) -> Any:
-    """Return the probe that labels ask for, ``None`` without; a container's own health needs none of ours."""
-    route = site.route
-    wanted = site.pool or "healthcheck" in route.labelled
-    if not wanted or not route.health_check or not site.members or route.scheme == "udp":
+    """Return the probe that labels ask for, ``None`` without."""
+    if not is_probed(site):
         return None
-    health: HealthCheck = route.settings.healthcheck
-    if health.disable:
-        return None
+    health = site.route.settings.healthcheck
     probe = health_check_pb2.HealthCheck(
         timeout=seconds(health.timeout),
         interval=seconds(health.interval),
@@ -238,7 +241,7 @@ def _checks(site: Site) -> Any:
         healthy_threshold=number(1),
         always_log_health_check_failures=False,
     )
-    if route.scheme == "tcp":
+    if site.route.scheme == "tcp":
         probe.tcp_health_check.CopyFrom(health_check_pb2.HealthCheck.TcpHealthCheck())
         return probe
     http = probe.http_health_check
@@ -246,6 +249,20 @@ def _checks(site: Site) -> Any:
     http.method = base_pb2.GET if health.use_get else base_pb2.HEAD
     # Anything that a running server says is a sign of life, except that it cannot serve (LABELS II.6.6).
     http.expected_statuses.add(start=200, end=500)
-    if route.scheme == "h2c":
+    if site.route.scheme == "h2c":
         http.codec_client_type = 1
+    else:  # also where requests are HTTP/2: the probe is HTTP/1.1, and must not agree on anything else
+        probe.tls_options.alpn_protocols.append("http/1.1")
     return probe
+
+
+def _probe(cluster: Any, checks: Any, site: Site) -> None:
+    """Add probes to a cluster that is complete without them."""
+    cluster.health_checks.append(checks)
+    # Without it Envoy uses all endpoints, those that fail too, as soon as half of them fail.
+    cluster.common_lb_config.healthy_panic_threshold.value = 1
+    endpoints = cluster.load_assignment.endpoints[0]
+    endpoints.locality.sub_zone = PROBED
+    for endpoint, member in zip(endpoints.lb_endpoints, site.members, strict=True):
+        # By itself Envoy asks for the cluster's name, which is no host: servers refuse it before they look at the path.
+        endpoint.endpoint.health_check_config.hostname = member.endpoint.address

@@ -48,8 +48,8 @@ class Snapshot:
 
     Attributes:
         resources: type and name -> resource.
-        problems: whose (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``) -> what the gateway
-            cannot do for them.
+        problems: whose (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``made/…`` for what
+            failed unforeseen) -> what the gateway cannot do for them.
         lingering: routes that are gone, whose requests wait for a successor: alias -> the route as it last was.
 
     """
@@ -130,7 +130,7 @@ class Snapshot:
             if route.excluded:
                 route = None
             else:
-                problems, servable = check_support(route, self.options)
+                problems, servable = self._check(route)
                 route = route if servable else None
         self._report(f"{_ROUTE}/{alias}", problems)
         before = self._routes.get(alias)
@@ -142,6 +142,12 @@ class Snapshot:
         else:
             self.lingering.pop(alias, None)
         return self._note(alias, route)
+
+    def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
+        try:
+            return check_support(route, self.options)
+        except Exception as error:  # noqa: BLE001  one route must not keep the others from being published
+            return (_broken(route, error),), False
 
     def _note(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)
@@ -184,7 +190,8 @@ class Snapshot:
         labels: set[str] = set()
         addresses: set[str] = set()
         for key in touched:
-            old, new = self._sites.get(key), self._site(key)
+            old = self._sites.get(key)
+            new, clusters = self._made(key)
             if old == new:
                 continue
             for site, index in ((old, set.discard), (new, set.add)):
@@ -197,7 +204,10 @@ class Snapshot:
                 elif label := scope_label(site.name):
                     index(self._scopes.setdefault(label, set()), key)
                     labels.add(label)
-            wanted |= self._cluster_changes(key, new)
+            wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
+            wanted |= clusters
+            if clusters:
+                self._clusters[key] = set(clusters)
             if new is None:
                 del self._sites[key]
             else:
@@ -210,12 +220,18 @@ class Snapshot:
 
     # ---- from sites to resources
 
-    def _cluster_changes(self, key: str, site: Site | None) -> dict[Key, Resource | None]:
-        made = _keyed(own_clusters(site, self.options)) if site is not None else {}
-        wanted: dict[Key, Resource | None] = dict.fromkeys(self._clusters.pop(key, set()) - made.keys())
-        if made:
-            self._clusters[key] = set(made)
-        return wanted | made
+    def _made(self, key: str) -> tuple[Site | None, dict[Key, Resource | None]]:
+        """Return the site of a route or pool, and its clusters; no site where they cannot be made."""
+        try:
+            site = self._site(key)
+            clusters = _keyed(own_clusters(site, self.options)) if site is not None else {}
+        except Exception as error:  # noqa: BLE001  as above
+            kind, _, name = key.partition("/")
+            aliases = [name] if kind == _ROUTE else self._pools.get(name, ())
+            self._report(f"made/{key}", [_broken(self._routes[alias], error) for alias in sorted(aliases)])
+            return None, {}
+        self._report(f"made/{key}", ())
+        return site, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         self._drop_empty(self._scopes, label)
@@ -227,19 +243,42 @@ class Snapshot:
                 shadowed.append(_shadowed(chosen[site.name], site))
             chosen[site.name] = site
         self._report(f"scope/{label}", shadowed)
-        if not chosen:
-            return {(SCOPE, label): None}
-        return _keyed([scope(label, chosen.values(), self.options)])
+        made = self._scope(label, list(chosen.values()))
+        return _keyed([made]) if made is not None else {(SCOPE, label): None}
+
+    def _scope(self, label: str, sites: list[Site]) -> Resource | None:
+        """Make a scope of all sites of which one can be made."""
+        self._report(f"made/{label}", ())
+        try:
+            return scope(label, sites, self.options) if sites else None
+        except Exception as error:  # noqa: BLE001  as above
+            if len(sites) == 1:
+                self._report(f"made/{label}", [_broken(sites[0].route, error)])
+                return None
+        sound: list[Site] = []
+        problems: list[Problem] = []
+        for site in sites:
+            if self._scope(label, [site]) is not None:
+                sound.append(site)
+            problems += self.problems.get(f"made/{label}", ())
+        made = self._scope(label, sound) if len(sound) < len(sites) else None
+        self._report(f"made/{label}", problems)
+        return made
 
     def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
         """Give an address to the oldest route that wants it."""
         self._drop_empty(self._listeners, address)
         sites = [self._sites[key] for key in self._listeners.get(address, ())]
         sites.sort(key=lambda site: (site.route.created, site.name))
+        self._report(f"made/{address}", ())
         self._report(f"listener/{address}", [_taken(site, sites[0], address) for site in sites[1:]])
         if not sites:
             return {(LISTENER, address): None}
-        return _keyed([stream_listener(sites[0])])
+        try:
+            return _keyed([stream_listener(sites[0])])
+        except Exception as error:  # noqa: BLE001  as above
+            self._report(f"made/{address}", [_broken(sites[0].route, error)])
+            return {(LISTENER, address): None}
 
     def _set(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
         changed = set()
@@ -272,6 +311,16 @@ def _keyed(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
 
 def _version(item: Resource | None) -> str | None:
     return item.version if item is not None else None
+
+
+def _broken(route: Route, error: Exception) -> Problem:
+    return Problem(
+        message=f"it is not served, for it cannot be put into Envoy's terms: {type(error).__name__}: {error}",
+        hint="look for an odd value in its labels, and report it: it should have been refused with a better sentence",
+        provider=route.provider,
+        container=route.container,
+        route=route.alias,
+    )
 
 
 def _shadowed(pool: Site, by: Site) -> Problem:
