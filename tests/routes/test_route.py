@@ -8,7 +8,7 @@ import pytest
 
 from pilotage import Endpoint, Route
 from pilotage.routes.route import bracketed, route_json
-from pilotage.routes.schema import RouteSettings
+from pilotage.routes.schema import HealthCheck, LoadBalance, RouteSettings
 from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, ID, route
 
@@ -57,6 +57,24 @@ def test_streams_are_tcp_and_udp() -> None:
         "tcp",
         "udp",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "probed"),
+    [
+        ({"labelled": ("healthcheck",)}, True),
+        ({"settings": RouteSettings(load_balance=LoadBalance(link="shop"))}, True),
+        ({"labelled": ("healthcheck",), "scheme": "tcp"}, True),
+        ({}, False),
+        ({"labelled": ("healthcheck",), "scheme": "udp"}, False),
+        ({"labelled": ("healthcheck",), "excluded": True}, False),
+        ({"labelled": ("healthcheck",), "health_check": False}, False),
+        ({"labelled": ("healthcheck",), "settings": RouteSettings(healthcheck=HealthCheck(disable=True))}, False),
+    ],
+    ids=str,
+)
+def test_a_route_is_probed_if_a_label_or_a_pool_asks_for_it(fields: dict[str, Any], probed: bool) -> None:
+    assert Route(**{"alias": "app", "health_check": True, **fields}).probed is probed
 
 
 def test_an_endpoint_has_an_address() -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
-from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
 from pilotage.xds.messages import CLUSTER
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.site import route_site
@@ -157,6 +157,65 @@ async def test_a_new_route_with_checks_answers_from_the_first_moment(envoy: Envo
         await until(lambda: any(path == "/healthz" for _, path, _ in it.seen))
         assert (await gw.ask("app")).status == 200  # although no probe has been answered yet
         wait.set()
+
+
+async def test_what_fails_gets_nothing_while_anything_else_is_well(envoy: Envoy) -> None:
+    async with target("good") as good, target("bad") as bad, target("worse") as worse, envoy() as gw:
+
+        async def unwell(_request: web.Request) -> web.Response:
+            return web.Response(status=503)
+
+        bad.handlers["/"] = worse.handlers["/"] = unwell
+        await gw.publish(route("app", good.port, bad.port, worse.port, healthcheck=HealthCheck(interval=1)))
+
+        async def seen() -> set[str]:
+            return {(await gw.ask("app", "/page")).by for _ in range(12)}
+
+        await becomes(seen, {"good"})
+        good.handlers["/"] = unwell  # nothing is well any more: better any than none
+        await becomes(seen, {"good", "bad", "worse"})
+
+
+async def test_a_probe_names_the_endpoint_as_its_host(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, healthcheck=HealthCheck(path="/healthz")))
+        await until(lambda: it.seen)
+        method, path, headers = it.seen[0]
+        assert (method, path, headers["host"]) == ("HEAD", "/healthz", f"127.0.0.1:{it.port}")
+
+
+async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Envoy, authority: trustme.CA) -> None:
+    context = _server_context(authority, "127.0.0.1")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    agreed: list[str | None] = []
+
+    async def health(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        agreed.append(request.transport.get_extra_info("ssl_object").selected_alpn_protocol())
+        return web.Response()
+
+    async with target(ssl_context=context) as it, envoy() as gw:
+        it.handlers["/"] = health
+        await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True, healthcheck=HealthCheck()))
+        await until(lambda: len(agreed) >= 2)  # of both clusters
+        assert set(agreed) == {"http/1.1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "probed"),
+    [
+        ({"healthcheck": HealthCheck()}, True),
+        ({"healthcheck": HealthCheck(), "scheme": "tcp"}, True),
+        ({"healthcheck": HealthCheck(), "scheme": "udp"}, False),
+        ({"healthcheck": HealthCheck(), "endpoints": ()}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_site_is_probed_if_its_route_is_and_there_is_an_endpoint(fields: dict[str, Any], probed: bool) -> None:
+    site = route_site(route("app", 80, **fields))
+    assert is_probed(site) is probed
+    assert any(cluster.first for cluster in own_clusters(site, GatewayOptions())) is probed
 
 
 # ---- schemes -------------------------------------------------------------------------------------------------------

@@ -135,6 +135,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return not self.container
 
     @property
+    def probed(self) -> bool:
+        """Whoever serves the route probes its endpoints: a label asks for it, or the route is in a pool.
+
+        Without either, and for udp, where nothing need answer, there are no probes.
+        """
+        wanted = "healthcheck" in self.labelled or bool(self.settings.load_balance.link)
+        off = self.settings.healthcheck.disable or not self.health_check
+        return wanted and not off and not self.excluded and self.scheme != "udp"
+
+    @property
     def is_stream(self) -> bool:
         """True for tcp and udp."""
         return self.scheme in ("tcp", "udp")

@@ -33,7 +33,7 @@ GRPC_SUFFIX: Final = "/h2"
 """https targets are spoken to in HTTP/1.1, which carries WebSockets; gRPC has a second cluster, which speaks HTTP/2."""
 
 PROBED: Final = "probed"
-"""Locality of endpoints in a cluster with health checks: tells it from its twin without, whose endpoints all look well."""
+"""Locality of endpoints in a cluster with health checks; without it, in the twin that has none, all look well."""
 
 _NO_LIMIT: Final = 1_000_000
 _IDLE: Final = 4.0  # below the 5 s after which common application servers close idle connections themselves
