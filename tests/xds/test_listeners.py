@@ -138,13 +138,11 @@ async def test_a_port_that_something_else_holds_is_a_problem_of_its_route(envoy:
         assert (await gw.ask("app")).status == 200
 
 
-async def test_a_tcp_route_without_endpoint_closes_connections(envoy: Envoy) -> None:
+async def test_a_tcp_route_listens_only_while_it_has_an_endpoint(envoy: Envoy) -> None:
+    server, port = await _shouter()
     mine = free_port()
-    async with envoy() as gw:
-        waiting = (Endpoint("127.0.0.1", 9, state="waiting"),)
-        await gw.publish(
-            route("db", endpoints=waiting, scheme="tcp", bind="127.0.0.1", port=PortPair(mine, 9)),
-        )
+    async with server, envoy() as gw:
+        tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(mine, port)}
 
         async def answer() -> str:
             try:
@@ -152,7 +150,12 @@ async def test_a_tcp_route_without_endpoint_closes_connections(envoy: Envoy) -> 
             except ConnectionRefusedError:
                 return "refused"
 
-        await becomes(answer, "")
+        for _ in range(3):
+            await gw.publish(route("db", endpoints=(Endpoint("127.0.0.1", port, state="waiting"),), **tcp))
+            await becomes(answer, "refused")
+            await gw.publish(route("db", port, **tcp))
+            await becomes(answer, "HELLO")
+        assert gw.refused == []
 
 
 # ---- HTTPS ---------------------------------------------------------------------------------------------------------

@@ -237,10 +237,9 @@ def listening_address(route: Route) -> str:
 
 
 def stream_listener(site: Site) -> Resource:
-    """Make the listener of a tcp or udp route."""
+    """Make the listener of a tcp or udp route that has an endpoint."""
     route = site.route
     name = listening_address(route)
-    clusters = frozenset({site.cluster}) if site.backing == "own" else frozenset()
     message = listener_pb2.Listener(
         name=name,
         address=socket(route.bind or "0.0.0.0", route.port.listening, udp=route.scheme == "udp"),  # noqa: S104
@@ -253,7 +252,7 @@ def stream_listener(site: Site) -> Resource:
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
-    return resource(LISTENER, name, message, clusters=clusters, answers=(site.name,))
+    return resource(LISTENER, name, message, clusters=frozenset({site.cluster}), answers=(site.name,))
 
 
 def _udp(cluster: str) -> Any:

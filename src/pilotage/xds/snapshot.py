@@ -266,13 +266,13 @@ class Snapshot:
         return made
 
     def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
-        """Give an address to the oldest route that wants it."""
+        """Give an address to the oldest route that wants it; while that has no endpoint, nothing listens."""
         self._drop_empty(self._listeners, address)
         sites = [self._sites[key] for key in self._listeners.get(address, ())]
         sites.sort(key=lambda site: (site.route.created, site.name))
         self._report(f"made/{address}", ())
         self._report(f"listener/{address}", [_taken(site, sites[0], address) for site in sites[1:]])
-        if not sites:
+        if not sites or sites[0].backing == "none":
             return {(LISTENER, address): None}
         try:
             return _keyed([stream_listener(sites[0])])
