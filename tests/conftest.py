@@ -7,7 +7,9 @@
 ``engine_factory``   other generations, one of each for the session: ``engine_factory("26.1")``.
 ``podman_engine``    one Podman for the session; what a test makes on it is removed after the test.
 
-Tests that use one of these carry the marker ``engine`` by themselves. Where an engine cannot run they fail if the
+``pilotage``         runs a command in this process, on a machine that seems to have no engine.
+
+Tests that use one of the engines carry the marker ``engine`` by themselves. Where an engine cannot run they fail if the
 environment has ``CI``, and are skipped otherwise, with one line in the summary.
 """
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.support.commandline import pilotage  # noqa: F401  # a fixture
 from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
 from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineUnavailable, debian_packages
 

@@ -7,10 +7,7 @@ import contextlib
 import io
 import json
 import re
-import signal
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pilotage.discovery import Update
-    from tests.support.engines import Engine
 
 LABELS = {"proxy.web.port": "80"}
 
@@ -171,43 +167,3 @@ async def test_an_engine_that_is_away_is_told_below_the_table(fake: FakeEngine) 
     await until(lambda: re.search(r"✗ local: away since \d\d:\d\d:\d\d: ", written(out)))
     task.cancel()
     await asyncio.wait([task])
-
-
-# ---- as a process
-
-
-def a_process(*args: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "pilotage", *args], stdout=subprocess.PIPE, text=True, **more)
-
-
-def test_an_interrupted_watch_ends_with_130(engine: Engine) -> None:
-    engine.run("watched", labels={"proxy.watched.port": "80"})
-    with a_process("watch", "--engine", f"own={engine.host}", "--format", "json", stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        next(said for line in lines if (said := json.loads(line))["alias"] == "watched")
-        engine.rm("watched")
-        gone = next(said for line in lines if (said := json.loads(line))["kind"] == "removed")
-        assert (gone["alias"], gone["cause"]) == ("watched", "destroy of watched")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
-    assert (process.returncode, err.strip()) == (130, "")
-
-
-@pytest.mark.parametrize("args", [["watch"], ["routes", "--watch"]])
-async def test_it_ends_with_141_when_nobody_reads_any_more_though_nothing_happens(
-    fake: FakeEngine, args: list[str]
-) -> None:
-    process = a_process(*args, "--engine", f"own={fake.url}")
-    assert process.stdout is not None
-    await asyncio.to_thread(process.stdout.readline)
-    process.stdout.close()
-    assert await asyncio.to_thread(process.wait, 30) == 141
-
-
-@pytest.mark.parametrize("unfit", [["--replay", "x"], ["--demo"], ["--or-demo"], ["--format", "json"]])
-def test_only_live_tables_can_be_watched(unfit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from pilotage.cli import run
-
-    assert run(["routes", "--watch", *unfit]) == 2
-    assert "--watch" in capsys.readouterr().err

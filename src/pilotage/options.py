@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.sources import Choice, Engines, View
@@ -23,6 +24,7 @@ __all__ = [
     "chosen_engines",
     "engine_options",
     "format_option",
+    "gateway_extra",
     "print_json",
     "source_options",
     "status_of",
@@ -184,3 +186,16 @@ def print_json(value: Any) -> None:
     if sys.stdout.isatty():
         body = msgspec.json.format(body, indent=2)
     click.echo(body.decode())
+
+
+@contextlib.contextmanager
+def gateway_extra() -> Iterator[None]:
+    """Say what to install where the packages that serving needs are missing."""
+    from pilotage.errors import GatewayError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"envoy", "google", "grpc"}:
+            raise
+        raise GatewayError("serving needs more than is installed", "pip install 'pilotage[gateway]'") from error

@@ -1,4 +1,4 @@
-"""The commands that serve: ``pilotage serve`` and ``pilotage envoy-bootstrap``. Heavy imports stand inside."""
+"""``pilotage serve``: routes become traffic."""
 
 from __future__ import annotations
 
@@ -9,28 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pilotage.options import OK, WithExamples, engine_options
+from pilotage.options import OK, WithExamples, engine_options, gateway_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pilotage.daemon import Daemon
     from pilotage.plan import Flags
 
-__all__ = ["envoy_bootstrap", "serve"]
-
-
-@contextlib.contextmanager
-def _extra() -> Iterator[None]:
-    """Say what to install where the packages that serving needs are missing."""
-    from pilotage.errors import GatewayError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"envoy", "google", "grpc"}:
-            raise
-        raise GatewayError("serving needs more than is installed", "pip install 'pilotage[gateway]'") from error
+__all__ = ["serve"]
 
 
 @click.command(
@@ -75,7 +60,7 @@ def serve(
     """
     from pilotage import logs, sources
 
-    with _extra():
+    with gateway_extra():
         from pilotage.plan import Flags
 
     logs.set_up(log_format or logs.suitable_format(os.environ), log_level)  # type: ignore[arg-type]  # click checked it
@@ -94,7 +79,7 @@ def _run(flags: Flags, *, demo: bool, or_demo: bool) -> None:
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.testing.demo_site import demo_site
 
-    with _extra():
+    with gateway_extra():
         from pilotage import daemon
 
     async def run() -> None:
@@ -175,41 +160,3 @@ def _addresses(daemon: Daemon, served: list[Any]) -> list[str]:
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"  and {len(lines) - _SHOWN} more, which 'pilotage routes' lists"]
     return lines
-
-
-@click.command(
-    "envoy-bootstrap",
-    cls=WithExamples,
-    examples=(
-        "pilotage envoy-bootstrap hq:18000 --ca-file ca.pem --cert-file cert.pem --key-file key.pem > envoy.json",
-        "envoy -c envoy.json",
-    ),
-)
-@click.argument("place", metavar="HOST:PORT")
-@click.option("--ca-file", metavar="FILE", default="", help="Who signed the daemon's certificate.")
-@click.option("--cert-file", metavar="FILE", default="", help="What this Envoy shows to the daemon.")
-@click.option("--key-file", metavar="FILE", default="", help="Its private key.")
-@click.option("--node", metavar="NAME", default="", help="What this Envoy calls itself. [default: the host's name]")
-def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, node: str) -> int:
-    """Print the configuration file for an Envoy elsewhere, which then gets its routes from this daemon.
-
-    HOST:PORT is where that Envoy reaches the daemon: what gateway.xds says in its configuration. The files are named
-    as they are on Envoy's machine. Envoy's administration is on a unix socket beside its own working folder.
-    """
-    import socket
-
-    import msgspec
-
-    with _extra():
-        from pilotage.xds.bootstrap import bootstrap
-
-    host, _, port = place.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"{place!r} is no place; write HOST:PORT, such as pilotage.lan:18000.")
-    files = {"ca": ca_file, "certificate": cert_file, "key": key_file}
-    if any(files.values()) and not all(files.values()):
-        raise click.UsageError("--ca-file, --cert-file and --key-file go together.")
-    tls = files if ca_file else None
-    body = bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock")
-    click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
-    return OK

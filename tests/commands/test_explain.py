@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.harbour import harbour_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.commandline import Said
+
+
+def test_a_name_is_explained(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    said = pilotage("explain", "whoami", "--replay", harbour_file(tmp_path))
+    assert said.status == 0
+    assert said.out.startswith("Container whoami on local")
+    assert "\nRoute whoami → http://172.17.0.5:80\n" in said.out
+
+
+def test_problems_of_what_is_explained_give_status_1(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    assert pilotage("explain", "shop", "--replay", harbour_file(tmp_path)).status == 1
+
+
+@pytest.mark.parametrize(("name", "hint"), [("shpo", "did you mean 'shop'?"), ("zzzzzz", "there are admin, api")])
+def test_an_unknown_name_is_answered_with_known_ones(
+    pilotage: Callable[..., Said], tmp_path: Path, name: str, hint: str
+) -> None:
+    said = pilotage("explain", name, "--replay", harbour_file(tmp_path))
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith(f"error: no container and no alias is called '{name}'; {hint}")
+
+
+def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    said = pilotage("explain", "shop", "--format", "json", "--replay", harbour_file(tmp_path))
+    story = json.loads(said.out)["containers"][0]
+    (port,) = [fact for fact in story["routes"][0]["facts"] if fact["name"] == "port"]
+    assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0, "file": ""}
