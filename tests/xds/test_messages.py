@@ -16,6 +16,10 @@ def test_durations_are_exact() -> None:
     assert (seconds(0).seconds, seconds(0).nanos) == (0, 0)
 
 
+def test_durations_that_do_not_fit_are_as_long_as_can_be() -> None:
+    assert seconds(292 * 365 * 86_400).seconds == 9_000_000_000
+
+
 def test_numbers_that_do_not_fit_are_as_large_as_can_be() -> None:
     assert number(2**40).value == 2**32 - 1
 

@@ -35,6 +35,10 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"bind": "127.0.0.1"}, "bind", False),
         ({"port": PortPair(8443, 80)}, "port", False),
         ({"load_balance": LoadBalance(link="x", options={"a": 1})}, "load_balance.options", True),
+        ({"load_balance": LoadBalance(link="the shop")}, "load_balance.link", False),
+        ({"host": "a" * 254}, "host", False),
+        ({"scheme": "https", "ssl_server_name": "a" * 254}, "ssl_server_name", False),
+        ({"scheme": "https", "ssl_server_name": "a\0b"}, "ssl_server_name", False),
         ({"middlewares": {"oidc": {}}}, "middlewares.oidc", False),
         ({"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}}, "middlewares.real_ip", True),
     ],
@@ -45,6 +49,36 @@ def test_what_the_gateway_cannot_do_is_said(fields: dict[str, Any], path: str, s
     assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
     assert problems[0].hint
     assert served is servable
+
+
+@pytest.mark.parametrize("alias", ["shop", "shop.example.com", "*.example.com", "my_app", "xn--bcher-kva", "x" * 63])
+def test_hosts_that_clients_can_ask_for_are_served(alias: str) -> None:
+    assert check_support(route(alias, 80)) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("alias", "hint"),
+    [
+        ("bücher", "clients ask for it as 'xn--bcher-kva': write that"),
+        ("a/b", "write an alias of letters"),
+        ("a b", "write an alias of letters"),
+        ("*", "write an alias of letters"),
+        ("f*o", "write an alias of letters"),
+        ("*.*.com", "write an alias of letters"),
+        (".shop", "write an alias of letters"),
+        ("shop.", "write an alias of letters"),
+        ("shop:80", "write an alias of letters"),
+    ],
+)
+def test_a_host_that_no_client_can_ask_for_is_told(alias: str, hint: str) -> None:
+    (problem,), served = check_support(route(alias, 80))
+    assert (problem.path, served) == ("alias", False)
+    assert problem.hint.startswith(hint)
+
+
+def test_the_alias_of_a_stream_or_of_a_member_of_a_pool_may_be_anything() -> None:
+    assert check_support(route("a b", 80, scheme="tcp", port=PortPair(1, 2))) == ((), True)
+    assert check_support(route("a b", 80, load_balance=LoadBalance(link="shop"))) == ((), True)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,20 @@ def test_everything_that_is_supported_is_read() -> None:
         ({"request": {"set_headers": "just text"}}, True),
         ({"request": {"hide_headers": "Host"}}, True),
         ({"request": {"add_prefix": "/a?b"}}, True),
+        ({"request": {"add_prefix": "/größe"}}, True),
+        ({"request": {"set_headers": {"a": "x\x7fy"}}}, True),
+        ({"request": {"set_headers": {"a": "%" * 9_000}}}, True),
+        ({"request": {"set_headers": {"a" * 17_000: "x"}}}, True),
+        ({"request": {"set_headers": {"Content-Length": 5}}}, True),
+        ({"request": {"add_headers": {"Transfer-Encoding": "chunked"}}}, True),
+        ({"request": {"set_headers": {"Host": "two words"}}}, True),
+        ({"request": {"set_headers": {"Host": None}}}, True),
+        ({"response": {"set_headers": {"Host": "x"}}}, True),
+        ({"response": {"add_headers": {"connection": "close"}}}, True),
+        ({"response": {"hide_headers": "host, server"}}, True),
+        ({"forwardauth": {"headers": ["Host"]}}, False),
+        ({"forwardauth": {"headers": ["content-length"]}}, False),
+        ({"forwardauth": {"auth_endpoint": "/prüfen"}}, False),
         ({"response": {"colour": "red"}}, True),
     ],
     ids=str,
@@ -79,6 +93,13 @@ def test_what_is_not_honoured_is_told_and_fails_closed_where_it_protects(
     assert read.servable is servable
     assert len(read.problems) == 1
     assert read.problems[0].path.startswith("middlewares.")
+
+
+def test_headers_that_cannot_be_set_leave_the_others_alone() -> None:
+    read = treatment({"response": {"set_headers": {"Host": "x", "A": "1"}, "hide_headers": "Host, Server"}})
+    assert read.answer == Edits((("A", "1"),), (), ("Server",))
+    read = treatment({"request": {"add_headers": {"Content-Length": "5", "B": "%" * 8_192}}})
+    assert read.request == Edits((), (("B", "%" * 8_192),), ())
 
 
 _options = st.recursive(

@@ -91,9 +91,12 @@ def packed(message: Any) -> any_pb2.Any:
     )
 
 
+_LONGEST: Final = 9_000_000_000  # seconds; Envoy counts nanoseconds in 64 bits and refuses what does not fit
+
+
 def seconds(length: float) -> duration_pb2.Duration:
-    """Make a duration, exact to the microsecond."""
-    whole, micros = divmod(round(length * 1_000_000), 1_000_000)
+    """Make a duration, exact to the microsecond; what is too long for Envoy is as good as 285 years."""
+    whole, micros = divmod(round(min(length, _LONGEST) * 1_000_000), 1_000_000)
     return duration_pb2.Duration(seconds=whole, nanos=micros * 1000)
 
 

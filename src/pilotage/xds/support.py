@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
-from pilotage.problems import Problem
+from pilotage.problems import Problem, shorten
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.treatment import treatment
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_support"]
 
-_ELSEWHERE = "known to GoDoxy, not supported by pilotage's gateway"
+_LONGEST_NAME: Final = 253
+"""Letters of a host name (RFC 1035)."""
+
+# Underscores are no letters of host names, yet browsers and Compose use them.
+_ASKABLE: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
+
+_ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage's gateway"
 
 
 def check_support(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -64,6 +71,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.access_log is not None:
         hint = "set gateway.access_log, which logs the requests of all routes"
         refuse("access_log", f"an access log of one route is {_ELSEWHERE}", hint, vital=False)
+    _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
     elif route.bind or route.port.listening:
@@ -73,6 +81,34 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.load_balance.options:
         refuse("load_balance.options", f"options of the mode are {_ELSEWHERE}", "remove them", vital=False)
     return found, servable
+
+
+def _check_names(route: Route, refuse: _Refuse) -> None:
+    """Refuse names that no client can ask for, and those that are too long for a connection to be made by them."""
+    settings = route.settings
+    for host in dict.fromkeys((route.host, *(endpoint.host for endpoint in route.endpoints))):
+        if len(host) > _LONGEST_NAME:
+            refuse("host", f"{shorten(host)!r} is too long for a host name", f"use at most {_LONGEST_NAME} letters")
+            break
+    server = settings.ssl_server_name
+    if server and (len(server.encode()) > _LONGEST_NAME or not server.isprintable()):
+        refuse("ssl_server_name", f"{shorten(server)!r} cannot be a server name", "write a name such as app.internal")
+    if settings.load_balance.link:
+        if not _ASKABLE.fullmatch(settings.load_balance.link):
+            hint = "name the pool with letters, digits, dashes and dots"
+            refuse("load_balance.link", f"no client can ask for the host {shorten(settings.load_balance.link)!r}", hint)
+    elif not (route.is_stream or _ASKABLE.fullmatch(route.alias)):
+        refuse("alias", f"no client can ask for the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
+
+
+def _ascii_hint(alias: str) -> str:
+    try:
+        encoded = alias.encode("idna").decode()
+    except UnicodeError:
+        encoded = ""
+    if encoded != alias and _ASKABLE.fullmatch(encoded):
+        return f"clients ask for it as {encoded!r}: write that"
+    return "write an alias of letters, digits, dashes and dots; a wildcard as *.example.com"
 
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from pilotage.documents import DocumentError, bare, comma_list, parse_duration, parse_yaml
 from pilotage.problems import Problem, did_you_mean, shorten
 from pilotage.routes.special import middleware_name
+from pilotage.xds.messages import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -159,7 +160,7 @@ class _Reader:
         found = []
         for name, content in value.items():
             text = "" if content is None else str(content)
-            if self.is_name(name, option) and self.is_value(text, option):
+            if self.is_name(name, option) and self.is_free(name, option) and self.is_value(text, option):
                 found.append((name, text))
         return tuple(found)
 
@@ -172,16 +173,26 @@ class _Reader:
         return bare(read) if read is not None else None
 
     def is_name(self, name: str, option: str) -> bool:
-        if _TOKEN.fullmatch(name):
+        if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
             return True
         self.fault(f"{shorten(name)!r} is not the name of a header", option=option)
         return False
 
-    def is_value(self, text: str, option: str) -> bool:
-        if not any(ord(c) < 0x20 and c != "\t" for c in text):
+    def is_free(self, name: str, option: str) -> bool:
+        if name.lower() not in _FRAMING:
             return True
-        self.fault(f"{shorten(text)!r} cannot be a header's value", "keep it on one line", option=option)
+        self.fault(f"{shorten(name)!r} is what the gateway itself says of each message", "remove it", option=option)
         return False
+
+    def is_value(self, text: str, option: str) -> bool:
+        if any((ord(c) < 0x20 and c != "\t") or c == "\x7f" for c in text):
+            self.fault(f"{shorten(text)!r} cannot be a header's value", "keep it on one line", option=option)
+            return False
+        if len(literal(text).encode()) > _LONGEST_TEXT:
+            message = f"a header's value of {len(text.encode())} bytes is too long for Envoy"
+            self.fault(message, "keep it below 16 kB", option=option)
+            return False
+        return True
 
     # ---- middlewares
 
@@ -192,23 +203,35 @@ class _Reader:
     def request(self, options: dict[str, Any]) -> None:
         edits = self.edits(options)
         for name, value in (*edits.put, *edits.add):
-            if name.lower() == "host":
+            if _is_host(name) and _AUTHORITY.fullmatch(value):
                 self.found["host"] = value
-        put, add = ((p for p in pairs if p[0].lower() != "host") for pairs in (edits.put, edits.add))
-        if any(name.lower() == "host" for name in edits.hide):
+            elif _is_host(name):
+                self.fault(f"{shorten(value)!r} is no host", "write a name such as app.internal", option="set_headers")
+        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
+        if any(map(_is_host, edits.hide)):
             self.fault("the host cannot be hidden", "remove it", option="hide_headers")
-        hide = tuple(name for name in edits.hide if name.lower() != "host")
-        self.found["request"] = Edits(tuple(put), tuple(add), hide)
+        hide = tuple(name for name in edits.hide if not _is_host(name))
+        self.found["request"] = Edits(put, add, hide)
         prefix = options.get("addprefix")
         if prefix and str(prefix).strip("/"):
             text = str(prefix).strip("/")
-            if any(c.isspace() or not c.isprintable() or c in "?#" for c in text):
-                self.fault(f"{shorten(text)!r} cannot begin a path", option="add_prefix")
+            if not _PATH.fullmatch(text):
+                hint = "write other letters in their encoded form, such as %20"
+                self.fault(f"{shorten(text)!r} cannot begin a path", hint, option="add_prefix")
             else:
                 self.found["prefix"] = f"/{text}/"
 
     def answer(self, options: dict[str, Any]) -> None:
-        self.found["answer"] = self.edits(options)
+        edits = self.edits(options)
+        for option, names in (
+            ("set_headers", [name for name, _ in edits.put]),
+            ("add_headers", [name for name, _ in edits.add]),
+            ("hide_headers", edits.hide),
+        ):
+            if any(map(_is_host, names)):
+                self.fault("an answer has no host", "remove it", option=option)
+        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
+        self.found["answer"] = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
 
     def set_forwarded(self, _options: dict[str, Any]) -> None:
         self.found["forwarded"] = "set"
@@ -261,10 +284,12 @@ class _Reader:
 
     def auth(self, options: dict[str, Any]) -> None:
         path = str(options.get("authendpoint") or "/api/auth/traefik")
-        if not path.startswith("/") or any(c.isspace() or not c.isprintable() or c in "?#" for c in path):
+        if not path.startswith("/") or not _PATH.fullmatch(path):
             self.fault(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
-        headers = tuple(name for name in headers if self.is_name(name, "headers"))
+        if any(map(_is_host, headers)):
+            self.fault("the host cannot come from the route that is asked", "remove it", option="headers")
+        headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
     def real_ip(self, options: dict[str, Any]) -> None:
@@ -272,7 +297,19 @@ class _Reader:
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
 
 
+def _is_host(name: str) -> bool:
+    return name.lower() == "host"
+
+
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
+_PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
+_AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
+_LONGEST_TEXT: Final = 16_384
+"""Bytes of a header that Envoy takes in its configuration."""
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+)
+"""Where a message ends and what its connection is used for: a wrong word here has requests hang, or be mistaken."""
 _EDITS: Final = ("set_headers", "add_headers", "hide_headers")
 _HANDLERS: Final[dict[str, tuple[Callable[[_Reader, dict[str, Any]], None], tuple[str, ...]]]] = {
     "request": (_Reader.request, (*_EDITS, "add_prefix")),
