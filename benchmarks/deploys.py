@@ -1,0 +1,122 @@
+"""What deployments cost those who ask: requests that fail while containers, engine, daemon and Envoy come and go.
+
+    python benchmarks/deploys.py [--times 20] [--burn] [SCENARIO …]
+
+A real engine of its own, ``pilotage serve``, its Envoy, and 200 requests each second from a process of their own,
+half over kept and half over fresh connections.
+
+Scenarios: replace, replace-deaf, scale, recreate, engine, daemon, envoy, long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.support import deployments
+from tests.support.engines import Engine, own_docker
+from tests.support.load import Answer, failures, percentiles, silences
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+_KEEP_RUNNING: Final = ("--live-restore",)
+
+
+async def _replace_deaf(engine: Engine, folder: Path, times: int) -> list[Answer]:
+    return await deployments.replaced(engine, folder, times, end=deployments.DEAF)
+
+
+async def _long(engine: Engine, folder: Path, _times: int) -> list[Answer]:
+    lasting, answers = await deployments.long_requests(engine, folder)
+    print(
+        f"  {lasting.open} WebSockets: {lasting.heard} of {lasting.said} came back; a download: {lasting.lines} of"
+        f" {lasting.expected} lines; {lasting.changes} changes of other routes"
+    )
+    return answers
+
+
+_SCENARIOS: Final[dict[str, tuple[str, Callable[[Engine, Path, int], Awaitable[list[Answer]]]]]] = {
+    "replace": ("one container is replaced, the new one first", deployments.replaced),
+    "replace-deaf": ("the same; the old one leaves its socket open", _replace_deaf),
+    "scale": ("scaling from three to one and back", deployments.scaled),
+    "recreate": ("stopped, and started 1 s later, with hold: 5s", deployments.recreated),
+    "engine": ("the engine is restarted (live-restore)", deployments.engine_restarted),
+    "daemon": ("pilotage is restarted; an Envoy of the fleet", deployments.daemon_restarted),
+    "envoy": ("Envoy is killed", deployments.envoy_killed),
+    "long": ("1,000 changes of other routes", _long),
+}
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+@contextlib.contextmanager
+def _burning(count: int) -> Iterator[None]:
+    """Keep so many processors busy."""
+    spinning = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(count)]
+    for process in spinning:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.join()
+
+
+def _row(*cells: Any) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _tell(name: str, times: int, answers: list[Answer]) -> None:
+    failed = failures(answers)
+    median, most, longest = (f"{took * 1e3:,.1f} ms" for took in percentiles(answers))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
+    told = f"{failed.total()} ({kinds})" if failed else 0
+    print(_row(_SCENARIOS[name][0], times, f"{len(answers):,}", told, median, most, longest))
+    gaps = silences(answers)
+    if gaps:
+        lengths = sorted(length for _, length in gaps)
+        print(f"  failures came {len(gaps)} times, for {lengths[0]:.2f} to {lengths[-1]:.2f} s")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", choices=[[], *_SCENARIOS])
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--burn", action="store_true", help="keep all processors busy meanwhile")
+    parser.add_argument("--keep", type=Path, help="a folder that keeps logs and answers")
+    asked = parser.parse_args()
+    print(_row("what happens", "times", "requests", "failed", "p50", "p99", "longest"))
+    print(_row(*["---"] * 7))
+    with tempfile.TemporaryDirectory(prefix="deploys-") as temporary:
+        engine = own_docker(options=_KEEP_RUNNING)
+        try:
+            for name in asked.scenarios or _SCENARIOS:
+                folder = (asked.keep or Path(temporary)) / name
+                folder.mkdir(parents=True)
+                with _burning(os.cpu_count() or 1) if asked.burn else contextlib.nullcontext(), engine.scope():
+                    answers = asyncio.run(_SCENARIOS[name][1](engine, folder, asked.times))
+                _tell(name, asked.times, answers)
+                if asked.keep:
+                    lines = (f"{a.at:.3f} {a.took * 1e3:.1f} {a.what} {a.by}\n" for a in answers)
+                    (folder / "answers").write_text("".join(lines))
+        finally:
+            engine.close()
+
+
+if __name__ == "__main__":
+    main()
