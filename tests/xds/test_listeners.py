@@ -231,6 +231,33 @@ async def test_http_2_is_spoken_to_those_who_want_it(envoy: Envoy, authority: tr
         writer.close()
 
 
+async def test_browsers_are_not_told_to_open_websockets_over_http_2(envoy: Envoy) -> None:
+    async with envoy() as gw:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gw.options.http_port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        head = await reader.readexactly(9)
+        assert head[3] == 4  # SETTINGS
+        body = await reader.readexactly(int.from_bytes(head[:3]))
+        settings = {
+            int.from_bytes(body[i : i + 2]): int.from_bytes(body[i + 2 : i + 6]) for i in range(0, len(body), 6)
+        }
+        writer.close()
+    assert settings.get(8, 0) == 0  # SETTINGS_ENABLE_CONNECT_PROTOCOL
+
+
+async def test_methods_that_no_standard_knows_yet_reach_the_target(envoy: Envoy) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).split()[0])
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    asked: list[bytes] = []
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, envoy() as gw:
+        await gw.publish(route("app", server.sockets[0].getsockname()[1]))
+        assert (await gw.ask("app.x", method="FETCH")).status == 204
+    assert asked == [b"FETCH"]
+
+
 async def test_plain_http_is_sent_to_https(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
     certificate = _certificate(authority, tmp_path, "app.example.org")
     options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}
@@ -257,6 +284,18 @@ async def test_requests_are_logged_as_lines_of_json(envoy: Envoy, tmp_path: Path
         await becomes(logged, expected=True)
         entry = json.loads(log.read_text().splitlines()[-1])
         assert (entry["host"], entry["path"], entry["status"]) == ("app", "/page", 200)
+
+
+async def test_the_log_of_requests_says_why_tls_with_a_target_failed(
+    envoy: Envoy, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    log = tmp_path / "access.log"
+    async with target(ssl_context=context) as it, envoy(access_log=str(log)) as gw:
+        await gw.publish(route("app", it.port, scheme="https"))
+        assert (await gw.ask("app.x")).status == 503
+        await becomes(lambda: asyncio.to_thread(lambda: "CERTIFICATE_VERIFY_FAILED" in log.read_text()), True)
 
 
 async def test_unreadable_certificates_are_refused_before_anything_changes(envoy: Envoy) -> None:

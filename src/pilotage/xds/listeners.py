@@ -100,8 +100,10 @@ def _manager(options: GatewayOptions, *, https: bool) -> Any:
         stat_prefix="https" if https else "http",
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
-        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
-        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(allow_connect=True),
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
+        # Without WebSockets over HTTP/2 (RFC 8441): Envoy hands them to HTTP/1.1 targets without Sec-WebSocket-Key, and
+        # these refuse them (envoyproxy/envoy#8547). Told nothing of it, browsers take an HTTP/1.1 connection for them.
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
         stream_idle_timeout=seconds(_IDLE_STREAM),
         request_headers_timeout=seconds(30),
@@ -196,7 +198,9 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
         "received": "%BYTES_RECEIVED%",
         "sent": "%BYTES_SENT%",
         "milliseconds": "%DURATION%",
+        "why": "%RESPONSE_CODE_DETAILS%",
         "target": "%UPSTREAM_HOST%",
+        "target_tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "agent": "%REQ(USER-AGENT)%",
     }
