@@ -187,3 +187,12 @@ async def test_no_request_is_lost_while_a_patient_route_is_made_anew(envoy: Envo
 async def _served(statuses: list[int], more: int) -> None:
     wanted = len(statuses) + more
     await until(lambda: len(statuses) >= wanted)
+
+
+async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
+    waiting = Waiting(lambda _site: False, lambda _site: 60.0)
+    tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
+    await until(lambda: waiting.count == 3)
+    waiting.end()
+    assert [(await task).status.code for task in tasks] == [0, 0, 0]
+    assert waiting.count == 0

@@ -16,6 +16,7 @@ from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -256,3 +257,18 @@ async def test_a_cluster_stays_a_while_after_its_site_has_gone_over_to_the_share
 
 async def _in(names: Iterable[str], name: str) -> bool:
     return name in names
+
+
+async def test_it_ends_without_a_word_while_an_envoy_listens_and_a_request_waits(
+    envoy: Envoy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=30.0))
+        asking = asyncio.create_task(gw.ask("app"))
+        await until(lambda: gw.ads.waiting)
+        await gw.ads.close()
+        assert gw.ads.nodes == ()
+        assert gw.ads.waiting == 0
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert caplog.records == []

@@ -72,3 +72,9 @@ class Waiting:
         """Let those go on whose site is ready by now."""
         for site in [site for site in self._sites if self._is_ready(site)]:
             self._sites.pop(site)[0].set()
+
+    def end(self) -> None:
+        """Let everybody go on, for nobody is there any more who could tell when."""
+        for event, _ in self._sites.values():
+            event.set()
+        self._sites.clear()

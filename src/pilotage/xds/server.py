@@ -41,6 +41,9 @@ _LIMITS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
 
+_FAREWELL: Final = 1.0
+"""Seconds in which conversations end by themselves when the server is closed."""
+
 
 class AdsServer:
     """Keeps every connected Envoy in step with the table.
@@ -70,6 +73,7 @@ class AdsServer:
         self._linger = linger
         self._sessions: dict[Session, asyncio.Event] = {}
         self._published = asyncio.Event()
+        self._closed = asyncio.Event()
         self._moved: set[asyncio.Future[None]] = set()
         self._waiting = Waiting(self._is_ready, self._patience)
         self._servers: list[grpc.aio.Server] = []
@@ -133,8 +137,14 @@ class AdsServer:
             timer.cancel()
         self._timers.clear()
         servers, self._servers = self._servers, []
+        # Calls end by themselves, for grpc logs those that are cut off as errors.
+        self._closed.set()
+        self._published.set()
+        self._waiting.end()
+        for wanted in self._sessions.values():
+            wanted.set()
         for server in servers:
-            await server.stop(0)
+            await server.stop(_FAREWELL)
 
     async def __aenter__(self) -> Self:
         return self
@@ -273,13 +283,17 @@ class AdsServer:
     async def _converse(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
         """Hold the conversation with one Envoy, for as long as it lasts."""
         await self._published.wait()
+        if self._closed.is_set():
+            return
         session, wanted = Session(self.snapshot.resources), asyncio.Event()
         self._sessions[session] = wanted
         listening = asyncio.create_task(self._listen(session, requests, wanted), name="ADS requests")
         try:
-            while not listening.done():
+            while True:
                 await wanted.wait()
                 wanted.clear()
+                if self._closed.is_set() or listening.done():
+                    break
                 for message in session.messages():
                     yield message
                 self._move()  # what has come and gone meanwhile needs no message, and no answer
