@@ -24,11 +24,13 @@ from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from envoy.type.matcher.v3 import string_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
 from pilotage.xds.messages import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.pages import failed_page, unknown_page, unknown_text
 from pilotage.xds.scopes import https_redirect
 
 if TYPE_CHECKING:
@@ -43,18 +45,8 @@ _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 256 * 1024
 _IDLE_STREAM: Final = 3600.0
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
-
-_UNKNOWN: Final = (
-    '<!doctype html><meta charset="utf-8"><title>Nothing here</title>'
-    "<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:15vh auto;padding:0 1rem}}</style>"
-    "<h1>Nothing answers under this name</h1>"
-    "<p>No service is known for the host that was asked for. Look at the spelling of the address; if the service has"
-    " just been started, try again in a moment.</p>{more}\n"
-)
-_MORE: Final = (
-    "<p>Whoever runs this gateway: <code>pilotage routes</code> lists the names that are answered,"
-    " <code>pilotage explain NAME</code> says why one is not.</p>"
-)
+_FAILED: Final = ("UH", "UF", "UT", "UC", "UR", "URX", "NC")
+"""Envoy's flags of requests that reached no service, or got no answer from it."""
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
@@ -161,14 +153,39 @@ def _addresses(manager: Any, options: GatewayOptions) -> None:
 
 
 def _replies(options: GatewayOptions) -> Any:
-    kinds = http_connection_manager_pb2
-    unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
-    page = substitution_format_string_pb2.SubstitutionFormatString(
-        text_format_source=base_pb2.DataSource(inline_string=_UNKNOWN.format(more=_MORE if options.debug else "")),
-        content_type="text/html; charset=utf-8",
+    """Say what Envoy answers by itself: pages where a browser asks, short texts elsewhere."""
+    pages, unknown, failed = "text/html; charset=utf-8", _flags("NR"), _flags(*_FAILED)
+    return http_connection_manager_pb2.LocalReplyConfig(
+        mappers=[
+            _reply(_both(unknown, _WANTS_HTML), unknown_page(debug=options.debug), pages),
+            _reply(unknown, unknown_text(debug=options.debug), "text/plain; charset=utf-8"),
+            _reply(_both(failed, _WANTS_HTML), failed_page(debug=options.debug), pages),
+        ]
     )
-    mapper = kinds.ResponseMapper(filter=unknown, body_format_override=page)
-    return kinds.LocalReplyConfig(mappers=[mapper])
+
+
+def _reply(when: Any, text: str, content_type: str) -> Any:
+    body = substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=text), content_type=content_type
+    )
+    return http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+
+
+def _flags(*flags: str) -> Any:
+    return accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags))
+
+
+def _both(*filters: Any) -> Any:
+    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
+
+
+_WANTS_HTML: Final = accesslog_pb2.AccessLogFilter(
+    header_filter=accesslog_pb2.HeaderFilter(
+        header=route_components_pb2.HeaderMatcher(
+            name="accept", string_match=string_pb2.StringMatcher(contains="text/html")
+        )
+    )
+)
 
 
 def _access_log(options: GatewayOptions) -> list[Any]:
