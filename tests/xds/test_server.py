@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import grpc.aio
 import pytest
 import trustme
@@ -11,6 +12,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.discovery import Update
 from pilotage.table import Table, diff
+from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.messages import CLUSTER, SCOPE
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
@@ -272,3 +274,27 @@ async def test_it_ends_without_a_word_while_an_envoy_listens_and_a_request_waits
         asking.cancel()
         await asyncio.wait([asking])
     assert caplog.records == []
+
+
+async def test_envoys_signs_of_life_do_not_end_the_conversation(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lively(address: str, node: str, **options: Any) -> dict[str, Any]:
+        made = bootstrap(address, node, **options)
+        (cluster,) = made["static_resources"]["clusters"]
+        (protocol,) = cluster["typed_extension_protocol_options"].values()
+        protocol["explicit_http_config"]["http2_protocol_options"]["connection_keepalive"]["interval"] = "0.01s"
+        return made
+
+    monkeypatch.setattr("tests.support.gateway.bootstrap", lively)
+    async with envoy() as gw:
+        connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
+        async with aiohttp.ClientSession("http://envoy", connector=connector) as admin:
+
+            async def figure(name: str) -> int:
+                async with admin.get("/stats", params={"filter": f"^cluster.pilotage.{name}$"}) as answer:
+                    return int((await answer.text()).rpartition(":")[2])
+
+            begun = await figure("upstream_cx_tx_bytes_total")
+            async with asyncio.timeout(20):
+                while await figure("upstream_cx_tx_bytes_total") < begun + 20 * 17:  # noqa: ASYNC110  # pings of 17 bytes
+                    await asyncio.sleep(0.01)
+            assert await figure("upstream_cx_total") == 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.special import MIDDLEWARES
@@ -112,6 +112,7 @@ _names = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(MIDDLEWARES)), st.none() | st.dictionaries(_names, _options, max_size=4), max_size=3

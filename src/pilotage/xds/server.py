@@ -38,7 +38,8 @@ _LIMITS: Final = (
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Envoy's signs of life are wanted, however often: by default the third within five minutes ends the connection.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 _FAREWELL: Final = 1.0
