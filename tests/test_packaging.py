@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import http.client
+import importlib.metadata
+import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -17,10 +23,19 @@ import yaml
 from pilotage import DockerProviderConfig, survey_engine
 from pilotage.cli import cli
 from pilotage.config_serve import API_PORT, HTTP_PORT, GatewaySettings
-from pilotage.listen import parse_listen
 from pilotage.remote import socket_candidates
 from pilotage.testing import FakeEngine
+from tests.support.daemon import free_port
+from tests.support.engines import CommandFailed
+from tests.support.images import WEB
+from tests.support.install import compose_path
 from tests.support.socketproxy import socket_proxy
+from tests.support.standins import make_standins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.engines import Engine
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -62,12 +77,14 @@ def test_systemd_waits_longer_than_requests_have_to_end_and_leaves_envoy_to_us()
 
 def test_the_image_is_made_of_files_that_exist_and_asks_where_the_api_is() -> None:
     text = (PACKAGING / "Dockerfile").read_text()
-    for line in text.splitlines():
-        if line.startswith("COPY ") and "--from" not in line:
-            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line
-    assert f"http://127.0.0.1:{API_PORT}/readyz" in text
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = [line for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    named = {name for line in copied for name in line.split()[1:-1]}
+    assert all((ROOT / name).exists() for name in named), named
+    assert named == sent
+    assert f"'127.0.0.1', {API_PORT}" in text
+    assert "'/readyz'" in text
     assert str(HTTP_PORT) in re.findall(r"^EXPOSE (.*)$", text, re.MULTILINE)[0].split()
-    assert re.search(r"pip install .*-r requirements/run\.txt", text)
 
 
 def test_compose_gives_the_engines_socket_to_the_proxy_alone() -> None:
@@ -75,14 +92,14 @@ def test_compose_gives_the_engines_socket_to_the_proxy_alone() -> None:
     holders = {
         name for name, service in services.items() if any("docker.sock" in v for v in service.get("volumes", []))
     }
-    assert holders == {"sockets"}
-    assert compose()["networks"]["sockets"]["internal"]
-    assert services["sockets"]["networks"] == ["sockets"]
+    assert holders == {"proxy"}
+    assert services["proxy"]["network_mode"] == "none"
     words = services["pilotage"]["command"]
-    assert parsed(words)["engines"] == ("local=tcp://sockets:2375",)
+    (engine,) = parsed(words)["engines"]
+    listens = re.findall(r"^    bind unix@(\S+) ", (PACKAGING / "haproxy.cfg").read_text(), re.MULTILINE)
+    assert [engine] == [f"local=unix://{path}" for path in listens]
     assert set(services["whoami"]["networks"]) <= set(services["pilotage"]["networks"])
     assert int(services["pilotage"]["stop_grace_period"].removesuffix("s")) > GatewaySettings().drain + 5
-    assert parse_listen(f":{API_PORT}").is_local
 
 
 @pytest.mark.engine
@@ -109,3 +126,120 @@ async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: 
                             assert answer.status == 403, (method, path)
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def image(engine_factory: Callable[[str], Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine with the image of ``packaging/Dockerfile``, which was built upon stand-ins for published images."""
+    folder = tmp_path_factory.mktemp("standins")
+    with engine_factory("26.1").scope() as engine:
+        make_standins(engine, folder)
+        shutil.rmtree(folder)
+        engine.docker("build", "-q", "-t", "pilotage", "-f", str(PACKAGING / "Dockerfile"), str(ROOT), timeout=300)
+        yield engine
+
+
+class Composed:
+    """The example of ``packaging/compose.yml``, running on an engine; its port is :attr:`port`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.port = free_port()
+        self._command = [str(compose_path()), "-f", str(PACKAGING / "compose.yml")]
+        self._env = os.environ | {
+            "DOCKER_HOST": engine.host,
+            "DOCKER_SOCKET": engine.socket,
+            "PILOTAGE_PORT": f"127.0.0.1:{self.port}",
+        }
+
+    def __call__(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self._command, *words], env=self._env, capture_output=True, text=True, check=False, timeout=100
+        )
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def composed(image: Engine) -> Iterator[Composed]:
+    compose = Composed(image)
+    try:
+        compose("up", "--detach", "--no-build", "--pull", "never")
+        yield compose
+    finally:
+        compose("down", "--volumes", "--timeout", "1")
+
+
+@pytest.mark.timeout(300)
+def test_the_image_runs_as_nobody_in_particular_and_says_what_it_is(image: Engine) -> None:
+    config = json.loads(image.docker("image", "inspect", "pilotage"))[0]["Config"]
+    assert config["User"] == "65532:65532"
+    assert config["Labels"]["org.opencontainers.image.version"] == importlib.metadata.version("pilotage")
+    assert (config["Entrypoint"], config["Cmd"]) == (["pilotage"], ["serve"])
+    assert set(config["ExposedPorts"]) == {"8080/tcp", "8443/tcp"}
+    # What it needs, in the versions that are tested, and nothing of what built it.
+    look = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    said = image.docker("run", "--rm", "--network=none", "--entrypoint=python", "pilotage", "-c", look)
+    found = dict(normal(word).split("==") for word in said.split())
+    lines = (ROOT / "requirements" / "run.txt").read_text().splitlines()
+    pinned = dict(normal(line).split("==") for line in lines if "==" in line)
+    assert found.pop("pilotage") == importlib.metadata.version("pilotage")
+    assert {name: version for name, version in found.items() if pinned.get(name) != version} == {}
+    assert not {"pip", "hatchling", "trove-classifiers"} & set(found)
+
+
+@pytest.mark.timeout(300)
+def test_the_example_serves_behind_its_proxy_and_ends_in_good_order(image: Engine, composed: Composed) -> None:
+    def state() -> dict[str, Any]:
+        return image.inspect("pilotage-pilotage-1")
+
+    eventually(lambda: ask(composed.port, "whoami.localhost") == (200, b"hello\n"), 30)
+    running = state()
+    assert running["HostConfig"]["ReadonlyRootfs"]
+    processes = image.docker("top", "pilotage-pilotage-1", "-eo", "pid,uid,comm").splitlines()[1:]
+    assert {line.split()[1] for line in processes} == {"65532"}
+    assert "envoy" in {line.split()[2] for line in processes}
+    # The command in the container finds the daemon.
+    (route,) = [
+        line for line in composed("exec", "-T", "pilotage", "pilotage", "routes").splitlines() if "ready" in line
+    ]
+    assert route.startswith("whoami ")
+    # Another proxy, and containers that come later.
+    composed("restart", "proxy")
+    image.run("later", WEB, {"proxy.later.port": "80"}, "--network", "pilotage_services")
+    eventually(lambda: ask(composed.port, "later.localhost") == (200, b"hello\n"), 30)
+    assert ask(composed.port, "pilotage.localhost")[0] == 404
+    eventually(lambda: state()["State"]["Health"]["Status"] == "healthy", 40)
+    composed("stop", "pilotage")
+    assert state()["State"]["ExitCode"] == 0
+    assert "Envoy has stopped; 0 requests were cut off" in composed("logs", "pilotage")
+
+
+@pytest.mark.timeout(300)
+def test_without_a_place_to_write_it_says_what_is_missing(image: Engine) -> None:
+    with pytest.raises(CommandFailed, match=r"(?s)error: no folder for temporary files .*--tmpfs /tmp"):
+        image.docker("run", "--rm", "--read-only", "pilotage", "serve", "--engine", "local=unix:///none.sock")
+
+
+def ask(port: int, host: str) -> tuple[int, bytes]:
+    """Return status and body of what a host's first page is, ``(0, b"")`` where nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/", headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def normal(requirement: str) -> str:
+    name, _, version = requirement.partition("==")
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["EngineUnavailable", "cache_directory", "debian_packages", "dockerd_path", "version_of"]
+__all__ = ["EngineUnavailable", "cache_directory", "compose_path", "debian_packages", "dockerd_path", "version_of"]
 
 #: Engine generation -> the Debian suite whose ``docker.io`` carries it. The running system's own is called "system".
 SUITES: Final = {"26.1": "trixie", "28.5": "forky"}
@@ -91,27 +91,51 @@ def dockerd_path(generation: str) -> Path:
     kept = cache_directory() / generation
     if not (kept / "dockerd").exists():
         with tempfile.TemporaryDirectory(prefix="pilotage-dockerd-") as scratch:
-            unpacked = _unpack_docker(Path(scratch), suite)
+            unpacked = _unpack(Path(scratch), suite, "docker.io") / "usr" / "sbin"
             found = version_of(unpacked / "dockerd")
             if not found.startswith(generation):
                 raise EngineUnavailable(f"dockerd {generation} is gone: Debian's suite {suite} now has {found}")
             kept.mkdir(parents=True, exist_ok=True)
             for program in ("docker-proxy", "dockerd"):
-                fresh = kept / f".{program}.{os.getpid()}"
-                shutil.copy2(unpacked / program, fresh)
-                fresh.rename(kept / program)
+                _keep(unpacked / program, kept / program)
     return kept / "dockerd"
 
 
-def version_of(program: Path) -> str:
+def compose_path() -> Path:
+    """Return the program of Docker Compose 2, fetching it if need be; it wants no ``docker`` beside it.
+
+    Raises:
+        EngineUnavailable: the Debian mirror in use does not have it, or it does not run here.
+
+    """
+    kept = cache_directory() / "compose" / "docker-compose"
+    if not kept.exists():
+        debian_packages(DOCKER_PACKAGES)
+        with tempfile.TemporaryDirectory(prefix="pilotage-compose-") as scratch:
+            program = (
+                _unpack(Path(scratch), "trixie", "docker-compose") / "usr/libexec/docker/cli-plugins/docker-compose"
+            )
+            version_of(program, "version")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _keep(program, kept)
+    return kept
+
+
+def _keep(program: Path, kept: Path) -> None:
+    fresh = kept.with_name(f".{kept.name}.{os.getpid()}")
+    shutil.copy2(program, fresh)
+    fresh.rename(kept)
+
+
+def version_of(program: Path, how: str = "--version") -> str:
     """Return the version that ``PROGRAM --version`` prints, e.g. ``"20.10.24+dfsg1"``.
 
     Raises:
         EngineUnavailable: the program does not run on this system.
 
     """
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
-    said = re.search(r"version (\d[^\s,]*)", done.stdout)
+    done = subprocess.run([program, how], capture_output=True, text=True, check=False, timeout=30)
+    said = re.search(r"version v?(\d[^\s,]*)", done.stdout)
     if done.returncode != 0 or said is None:
         raise EngineUnavailable(f"{program} does not run on this system: {(done.stderr or done.stdout).strip()[-300:]}")
     return said[1]
@@ -133,14 +157,14 @@ def _apt(command: list[str], cwd: Path | None = None) -> None:
         raise EngineUnavailable(f"{' '.join(command[:1] + command[-2:])} failed: {done.stderr.strip()[-400:]}")
 
 
-def _unpack_docker(scratch: Path, suite: str) -> Path:
-    """Download a suite's ``docker.io`` from the mirror this machine already uses and unpack it; return its ``sbin``."""
+def _unpack(scratch: Path, suite: str, name: str) -> Path:
+    """Download a package of a suite from the mirror this machine already uses, unpack it, and return the folder."""
     targets = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False, timeout=60
     ).stdout.split()
     mirror = next((uri for uri in targets if uri.rstrip("/").endswith("/debian")), "")
     if not mirror:
-        raise EngineUnavailable(f"no Debian mirror is configured here to fetch the suite {suite} from")
+        raise EngineUnavailable(f"no Debian mirror is configured here to fetch {name} of the suite {suite} from")
     (scratch / "lists" / "partial").mkdir(parents=True)
     sources = scratch / "sources.list"
     sources.write_text(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {suite} main\n")
@@ -151,7 +175,7 @@ def _unpack_docker(scratch: Path, suite: str) -> Path:
         *("-o", f"Dir::Cache::pkgcache={scratch / 'pkg.bin'}", "-o", f"Dir::Cache::srcpkgcache={scratch / 'src.bin'}"),
     ]
     _apt(["apt-get", "-qq", *private, "update"])
-    _apt(["apt-get", "-qq", *private, "download", f"docker.io/{suite}"], cwd=scratch)
-    package = next(scratch.glob("docker.io_*.deb"))
+    _apt(["apt-get", "-qq", *private, "download", f"{name}/{suite}"], cwd=scratch)
+    package = next(scratch.glob(f"{name}_*.deb"))
     subprocess.run(["dpkg-deb", "-x", package, scratch / "root"], check=True, timeout=120)
-    return scratch / "root" / "usr" / "sbin"
+    return scratch / "root"
