@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from pilotage.xds.pages import failed_page, unknown_page, unknown_text
 from tests.support.gateway import free_port, route, target
@@ -48,7 +49,20 @@ async def test_a_browser_is_told_that_a_service_does_not_answer(envoy: Envoy) ->
         assert b"<!doctype" not in (await gw.ask("app")).body
 
 
+async def test_a_browser_gets_the_same_page_where_a_service_has_no_endpoint(envoy: Envoy) -> None:
+    async with envoy() as gw:
+        await gw.publish(route("asleep", host="", endpoints=()))
+        page = await gw.ask("asleep", headers=BROWSER)
+        assert (page.status, b"This service does not answer" in page.body) == (503, True)
+        assert b"nothing that could answer" in (await gw.ask("asleep")).body
+
+
 async def test_what_a_service_answers_itself_is_left_alone(envoy: Envoy) -> None:
-    async with target("mine") as it, envoy() as gw:
+    async def down(_: web.Request) -> web.Response:
+        return web.Response(status=503, text="mine")
+
+    async with target() as it, envoy() as gw:
+        it.handlers["/down"] = down
         await gw.publish(route("app", it.port))
-        assert (await gw.ask("app", headers=BROWSER)).by == "mine"
+        answer = await gw.ask("app", "/down", headers=BROWSER)
+        assert (answer.status, answer.body) == (503, b"mine")

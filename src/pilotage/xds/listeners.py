@@ -45,8 +45,6 @@ _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 256 * 1024
 _IDLE_STREAM: Final = 3600.0
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
-_FAILED: Final = ("UH", "UF", "UT", "UC", "UR", "URX", "NC")
-"""Envoy's flags of requests that reached no service, or got no answer from it."""
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
@@ -154,12 +152,13 @@ def _addresses(manager: Any, options: GatewayOptions) -> None:
 
 def _replies(options: GatewayOptions) -> Any:
     """Say what Envoy answers by itself: pages where a browser asks, short texts elsewhere."""
-    pages, unknown, failed = "text/html; charset=utf-8", _flags("NR"), _flags(*_FAILED)
+    pages = "text/html; charset=utf-8"
+    unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
     return http_connection_manager_pb2.LocalReplyConfig(
         mappers=[
             _reply(_both(unknown, _WANTS_HTML), unknown_page(debug=options.debug), pages),
             _reply(unknown, unknown_text(debug=options.debug), "text/plain; charset=utf-8"),
-            _reply(_both(failed, _WANTS_HTML), failed_page(debug=options.debug), pages),
+            _reply(_both(_FAILED, _WANTS_HTML), failed_page(debug=options.debug), pages),
         ]
     )
 
@@ -171,14 +170,19 @@ def _reply(when: Any, text: str, content_type: str) -> Any:
     return http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
 
 
-def _flags(*flags: str) -> Any:
-    return accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags))
-
-
 def _both(*filters: Any) -> Any:
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 
+# 502 to 504: the service was not reached, or gave no answer. What it answers itself is none of Envoy's replies.
+_FAILED: Final = accesslog_pb2.AccessLogFilter(
+    status_code_filter=accesslog_pb2.StatusCodeFilter(
+        comparison=accesslog_pb2.ComparisonFilter(
+            op=accesslog_pb2.ComparisonFilter.GE,
+            value=base_pb2.RuntimeUInt32(default_value=502, runtime_key="pilotage.failed"),
+        )
+    )
+)
 _WANTS_HTML: Final = accesslog_pb2.AccessLogFilter(
     header_filter=accesslog_pb2.HeaderFilter(
         header=route_components_pb2.HeaderMatcher(

@@ -47,7 +47,7 @@ def unknown_text(*, debug: bool) -> str:
 
 def failed_page(*, debug: bool) -> str:
     """Return the page for a service that could not be reached, or did not answer in time."""
-    said = "The gateway knows it, but could not reach it, or waited in vain. Try again in a moment."
+    said = "The gateway knows it, but could not reach it, or got no answer in time. Try again in a moment."
     more = "For who runs this gateway: <code>pilotage explain NAME</code> tells how the route is; Envoy's flags: <code>"
     page = _page("STATUS", "This service does not answer", said, *([f"{more}FLAGS</code>."] if debug else []))
     return page.replace("STATUS", "%RESPONSE_CODE%").replace("FLAGS", "%RESPONSE_FLAGS%")
