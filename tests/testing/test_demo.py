@@ -34,7 +34,7 @@ def test_the_stopped_wiki_waits_to_be_woken(table: Table) -> None:
 
 
 def test_the_second_alias_of_the_forge_has_a_port_of_its_own(table: Table) -> None:
-    assert (table.routes["git-ssh"].listen, table.routes["git-ssh"].port.proxy) == ("tcp4://0.0.0.0:2222", 22)
+    assert (table.routes["git-ssh"].listen, table.routes["git-ssh"].port.proxy) == ("tcp4://0.0.0.0:2222", 2200)
 
 
 def test_the_mistyped_label_is_the_only_problem_and_comes_with_a_suggestion(table: Table) -> None:

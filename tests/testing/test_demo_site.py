@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
 from pilotage.engine.address import DockerProviderConfig
+from pilotage.errors import GatewayError
 from pilotage.ledger import build_table
 from pilotage.survey import survey_all
 from pilotage.testing.demo_site import demo_site
@@ -36,3 +38,30 @@ async def test_its_servers_talk_over_websockets() -> None:
         async with session.ws_connect(f"http://{address}/") as socket:
             await socket.send_str("ahoy")
             assert (await socket.receive()).data == "ahoy"
+
+
+async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
+    async with demo_site() as engine, aiohttp.ClientSession() as session:
+        survey = await survey_all([DockerProviderConfig(engine.url, name="demo")])
+        routes = build_table(survey.rosters).routes
+        url = f"http://{routes['shop-admin'].endpoints[0].address}/<page>"
+        async with session.get(url, headers={"Accept": "text/html,*/*"}) as answer:
+            page = await answer.text()
+        assert "container of the demonstration" in page
+        assert "proxy.shop-admin: |\n  port: 9090\n" in page
+        assert "&lt;page&gt;" in page
+        assert "<page>" not in page
+
+
+async def test_where_there_are_no_addresses_for_it_the_demonstration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.testing.demo_site._NETWORKS", range(0))
+    with pytest.raises(GatewayError, match="finds no loopback addresses of its own"):
+        async with demo_site():
+            pass
+
+
+async def test_no_port_of_it_is_in_the_way_of_the_gateway() -> None:
+    """A gateway on every address needs its port free on all of them."""
+    async with demo_site() as engine:
+        used = {port.private for each in engine.containers.values() for port in each.ports}
+    assert used.isdisjoint({80, 443, 8443, 8888, 2222, *range(8080, 8100)})

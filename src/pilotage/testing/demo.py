@@ -29,23 +29,23 @@ def demo_containers() -> list[FakeContainer]:
         container(
             "forge",
             image="gitea/gitea:1.24",
-            ports=(3000, 22),
+            ports=(3000, 2200),
             labels={
                 "proxy.aliases": "git, git-ssh",
                 "proxy.#1.port": "3000",
                 "proxy.#2.scheme": "tcp",
-                "proxy.#2.port": "2222:22",
+                "proxy.#2.port": "2222:2200",
             },
         ),
         # Settings for every alias at once, and one mapping in YAML that goes into detail.
         container(
             "shop",
             image="registry.example.com:5000/acme/shop:4.2",
-            ports=(8080, 9090),
+            ports=(5000, 9090),
             labels={
                 "proxy.aliases": "shop, shop-admin",
                 "proxy.*.healthcheck.path": "/healthz",
-                "proxy.shop.port": "8080",
+                "proxy.shop.port": "5000",
                 "proxy.shop-admin": "port: 9090\nhomepage:\n  name: Shop administration\n  show: true\n",
             },
             health="healthy",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from pilotage.errors import GatewayError
 from pilotage.testing.demo import demo_containers
 from pilotage.testing.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from pilotage.testing.container import FakeContainer
 
@@ -32,7 +33,7 @@ async def demo_site() -> AsyncIterator[FakeEngine]:
     server on each of its ports from 1024 up. Others have none, as databases have.
 
     Raises:
-        OSError: no address can be had: another system, or too many demonstrations.
+        GatewayError: no address can be had: another system, or too many demonstrations.
 
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -55,7 +56,7 @@ def _addresses(number: int) -> Iterator[str]:
             except OSError:
                 continue
         return (f"127.77.{third}.{last}" for last in range(1, number + 1))
-    raise OSError("no loopback addresses are left for the demonstration")
+    raise GatewayError("the demonstration finds no loopback addresses of its own (127.77.0.0/16)", "run it on Linux")
 
 
 @contextlib.asynccontextmanager
@@ -65,10 +66,10 @@ async def _served(container: FakeContainer, address: str, port: int) -> AsyncIte
             return web.Response(text="ok\n")
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _echo(request)
-        name = html.escape(container.name)
-        seen = html.escape(f"{request.method} {request.path} for {request.headers.get('Host', '')}")
-        page = f"<!doctype html><title>{name}</title><h1>{name}</h1><p>container of the demonstration, port {port}</p>"
-        return web.Response(text=f"{page}<p>{seen}</p>\n", content_type="text/html")
+        seen = f"{request.method} {request.path} for {request.headers.get('Host', '')}"
+        if "text/html" in request.headers.get("Accept", ""):
+            return web.Response(text=_page(container, port, seen), content_type="text/html")
+        return web.Response(text=f"{container.name}: {_WHAT}, port {port}\n{seen}\n")
 
     server = web.Server(answer)  # type: ignore[arg-type]  # its stub forgets WebSockets
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.5)
@@ -78,6 +79,40 @@ async def _served(container: FakeContainer, address: str, port: int) -> AsyncIte
         yield
     finally:
         await runner.cleanup()
+
+
+_WHAT: Final = "container of the demonstration"
+_STYLE: Final = (
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.55 system-ui,sans-serif;max-width:40rem;margin:12vh auto 4rem;padding:0 1.5rem}"
+    "h1{font-size:2rem;margin:0}p{margin:.4rem 0 1.2rem}h2{font-size:1rem;margin:2rem 0 .4rem}"
+    "pre{font:.9rem/1.5 ui-monospace,monospace;padding:.8rem 1rem;border-radius:.5rem;background:#8882;"
+    "overflow-x:auto;margin:0}"
+)
+
+
+def _page(container: FakeContainer, port: int, seen: str) -> str:
+    """Return a page that shows what was asked, and the labels that brought it here."""
+    name, image = html.escape(container.name), html.escape(container.image)
+    labels = html.escape(_as_yaml(container.labels)) or "# none: its name and the port it exposes are enough"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{name}</title><style>{_STYLE}</style><h1>{name}</h1><p>{_WHAT}, port {port}, image {image}</p>"
+        f"<h2>What was asked</h2><pre>{html.escape(seen)}</pre>"
+        f"<h2>Its labels</h2><pre>{labels}</pre></html>\n"
+    )
+
+
+def _as_yaml(labels: Mapping[str, str]) -> str:
+    """Return labels as they stand in a compose file."""
+    lines: list[str] = []
+    for key, value in labels.items():
+        if "\n" in value:
+            lines += [f"{key}: |", *(f"  {line}" for line in value.splitlines())]
+        else:
+            lines.append(f'{key}: "{value}"')
+    return "\n".join(lines)
 
 
 async def _echo(request: web.Request) -> web.StreamResponse:
