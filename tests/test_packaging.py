@@ -174,6 +174,7 @@ def test_the_image_runs_as_nobody_in_particular_and_says_what_it_is(image: Engin
     config = json.loads(image.docker("image", "inspect", "pilotage"))[0]["Config"]
     assert config["User"] == "65532:65532"
     assert config["Labels"]["org.opencontainers.image.version"] == importlib.metadata.version("pilotage")
+    assert config["Labels"]["proxy.exclude"] == "true"
     assert (config["Entrypoint"], config["Cmd"]) == (["pilotage"], ["serve"])
     assert set(config["ExposedPorts"]) == {"8080/tcp", "8443/tcp"}
     # What it needs, in the versions that are tested, and nothing of what built it.
