@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,8 +28,11 @@ def test_it_hears_of_readiness_reloads_life_and_the_end(tmp_path: Path) -> None:
         systemd = Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         systemd.ready("5 routes")
         assert manager.recv(999) == b"READY=1\nSTATUS=5 routes"
+        before = time.monotonic_ns() // 1000
         systemd.reloading()
-        assert manager.recv(999).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        reloading, _, since = manager.recv(999).decode().partition("\nMONOTONIC_USEC=")
+        assert reloading == "RELOADING=1"
+        assert before <= int(since) <= time.monotonic_ns() // 1000
         systemd.alive()
         assert manager.recv(999) == b"WATCHDOG=1"
         systemd.stopping()
