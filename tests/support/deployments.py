@@ -47,17 +47,10 @@ __all__ = [
 
 HOST: Final = "shop.example.com"
 
-CLOSES: Final = "kill $P"
-"""Told to stop, the server closes its listening socket."""
+CLOSES: Final = "closes"
+DEAF: Final = "deaf"
 
-DEAF: Final = "kill -STOP $P"
-"""Told to stop, the server takes no more connections, but leaves its listening socket open: they wait in the kernel."""
-
-# What it is asked in the meantime is answered by processes of their own, which go on.
-_APP: Final = (
-    "echo {name} > /www/index.html; trap '{end}; sleep {linger}; exit 0' TERM; "
-    "httpd -f -p 80 -h /www & P=$!; while :; do sleep 1 & wait $!; done"
-)
+_APP: Final = Path(__file__).with_name("app.py")
 
 
 # ---- the daemon ------------------------------------------------------------------------------------------------------
@@ -179,12 +172,24 @@ async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIt
 # ---- the containers --------------------------------------------------------------------------------------------------
 
 
+def run_app(
+    engine: Engine, name: str, labels: Mapping[str, str] | None = None, end: str = CLOSES, linger: float = 5
+) -> None:
+    """Start a container with :mod:`tests.support.app`, which runs on the Python of this machine."""
+    places = dict.fromkeys(path for path in (sys.base_prefix, "/usr", "/lib", "/lib64") if Path(path).exists())
+    mounts = [f"{path}:{path}:ro" for path in places] + [f"{_APP}:/app.py:ro"]
+    options = [option for mount in mounts for option in ("-v", mount)]
+    python = str(Path(sys.executable).resolve())
+    command = (python, "-I", "-S", "/app.py", name, end, f"{linger}")
+    engine.run(name, GRACEFUL, labels, *options, command=command)
+
+
 class Service:
     """The containers of one Compose service, each of which answers with its name.
 
     Args:
         engine: where they run.
-        end: what a container does when it is told to stop, see ``CLOSES`` and ``DEAF``.
+        end: what a container does when it is told to stop, ``CLOSES`` or ``DEAF``: see :mod:`tests.support.app`.
         linger: how many seconds after that it ends.
         labels: more labels.
 
@@ -208,8 +213,7 @@ class Service:
         """Start one more, and return its name once its server answers: what a deployment waits for."""
         self._number += 1
         name = f"pilotage-shop-{self._number}"
-        command = _APP.format(name=name, end=self._end, linger=self._linger)
-        await asyncio.to_thread(self.engine.run, name, GRACEFUL, self._labels, command=("sh", "-c", command))
+        await asyncio.to_thread(run_app, self.engine, name, self._labels, self._end, self._linger)
         networks = (await asyncio.to_thread(self.engine.inspect, name))["NetworkSettings"]["Networks"]
         (address,) = (network["IPAddress"] for network in networks.values())
         async with asyncio.timeout(30), aiohttp.ClientSession() as session:
@@ -335,43 +339,6 @@ async def envoy_killed(engine: Engine, folder: Path, times: int, *, settled: flo
 
 # ---- requests that last ----------------------------------------------------------------------------------------------
 
-# A WebSocket that says again what it is told. Frames of a client are masked; they come back as they were sent.
-_CHAT: Final = r"""
-cat > /chat <<'END'
-#!/bin/sh
-while IFS= read -r line; do
-    line=${line%?}
-    case $line in
-        [Ss]ec-[Ww]eb[Ss]ocket-[Kk]ey:*) key=${line#*: } ;;
-        '') break ;;
-    esac
-done
-accept=$(printf %s "${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11" | busybox sha1sum | busybox cut -c1-40 |
-    busybox xxd -r -p | busybox base64)
-printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-printf 'Sec-WebSocket-Accept: %s\r\n\r\n' "$accept"
-exec cat
-END
-busybox chmod 755 /chat
-exec nc -ll -p 80 -e /chat
-"""
-
-_DOWNLOAD: Final = r"""
-busybox mkdir -p /www/cgi-bin
-cat > /www/cgi-bin/download <<'END'
-#!/bin/sh
-printf 'Content-Type: text/plain\r\n\r\n'
-i=0
-while [ $i -lt "$QUERY_STRING" ]; do
-    echo "line $i"
-    i=$((i + 1))
-    sleep 0.1
-done
-END
-busybox chmod 755 /www/cgi-bin/download
-exec httpd -f -p 80 -h /www
-"""
-
 
 class Lasting:
     """What became of the requests that lasted.
@@ -394,9 +361,8 @@ async def long_requests(
 ) -> tuple[Lasting, list[Answer]]:
     """WebSockets are open and a download runs while routes of other containers change; others ask meanwhile."""
     lasting = Lasting(int(seconds * 10))
-    remove = ("--stop-signal", "KILL")
-    await asyncio.to_thread(engine.run, "pilotage-chat", GRACEFUL, None, *remove, command=("sh", "-c", _CHAT))
-    await asyncio.to_thread(engine.run, "pilotage-file", GRACEFUL, None, *remove, command=("sh", "-c", _DOWNLOAD))
+    await asyncio.to_thread(run_app, engine, "pilotage-chat", linger=0)
+    await asyncio.to_thread(run_app, engine, "pilotage-file", linger=0)
     service = Service(engine)
     await service.start()
     async with (
@@ -406,7 +372,8 @@ async def long_requests(
         aiohttp.ClientSession(f"http://127.0.0.1:{served.port}", timeout=aiohttp.ClientTimeout(None)) as session,
     ):
         await served.answers()
-        await served.answers("pilotage-file.example.com", 200)
+        await served.answers("pilotage-chat.example.com")
+        await served.answers("pilotage-file.example.com")
         done = asyncio.Event()
         async with load(served.port, HOST) as asked, asyncio.TaskGroup() as group:
             for number in range(sockets):
@@ -422,18 +389,19 @@ async def long_requests(
 
 
 async def _chat(session: aiohttp.ClientSession, lasting: Lasting, done: asyncio.Event, number: int) -> None:
-    async with session.ws_connect("/", headers={"Host": "pilotage-chat.example.com"}) as chat:
+    async with session.ws_connect("/chat", headers={"Host": "pilotage-chat.example.com"}) as chat:
         lasting.open += 1
         while not done.is_set():
             lasting.said += 1
             text = f"{number}: {lasting.said}"
             await chat.send_str(text)
-            lasting.heard += await chat.receive_str(timeout=30) == text
+            heard = await chat.receive_str(timeout=30)
+            lasting.heard += heard == text
             await asyncio.sleep(0.05)
 
 
 async def _download(session: aiohttp.ClientSession, lasting: Lasting) -> None:
-    url = f"/cgi-bin/download?{lasting.expected}"
+    url = f"/download?{lasting.expected}"
     async with session.get(url, headers={"Host": "pilotage-file.example.com"}) as answer:
         async for line in answer.content:
             lasting.lines += line == f"line {lasting.lines}\n".encode()

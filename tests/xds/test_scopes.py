@@ -68,6 +68,17 @@ def test_plain_routes_are_made_as_any_other() -> None:
         assert scopes._plain_host(scheme, GatewayOptions()) == scopes._treated(site, GatewayOptions())
 
 
+def test_a_request_that_began_with_one_endpoint_is_tried_on_the_one_that_came_meanwhile() -> None:
+    """The cluster has the newcomer before the route could say so: it must not matter to the route."""
+    from pilotage.xds import scopes
+    from pilotage.xds.site import route_site
+
+    service = ("local", "shop", "web")
+    one, two = (route_site(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
+    assert len(scopes._retries(one, GatewayOptions()).retry_host_predicate) == 1
+    assert scopes._treated(one, GatewayOptions()) == scopes._treated(two, GatewayOptions())
+
+
 async def test_hosts_find_their_routes(envoy: Envoy) -> None:
     async with target("plain") as plain, target("dotted") as dotted, target("wild") as wild, envoy() as gw:
         await gw.publish(

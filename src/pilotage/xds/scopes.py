@@ -269,7 +269,7 @@ def _retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
     slowest = settings.response_header_timeout or (0 if hold else _SLOWEST_ANSWER)
     if slowest:
         policy.per_try_timeout.CopyFrom(seconds(slowest))
-    if len(site.members) > 1:
+    if site.backing == "own":  # also with one endpoint: when a second one comes, the cluster has it before the route
         policy.retry_host_predicate.add(
             name="envoy.retry_host_predicates.previous_hosts",
             typed_config=packed(previous_hosts_pb2.PreviousHostsPredicate()),

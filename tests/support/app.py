@@ -1,0 +1,104 @@
+"""What the containers of deployments run: a web server that stops as a service behind a gateway should, or nearly so.
+
+    python app.py NAME closes|deaf LINGER
+
+``/`` answers with NAME, ``/download?N`` sends N lines in as many tenths of a second, ``/chat`` is a WebSocket that says
+again what it is told. Told to stop, it takes no new connections, and ends LINGER seconds later. Until then:
+
+``closes``    its port is closed, and so are connections once nothing is under way on them.
+``deaf``      connections are made by the kernel, but nobody will ever accept them; the ones that it had go on.
+
+It runs on whatever Python is mounted into the container, so it takes nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import signal
+import sys
+from typing import Final
+
+_BACKLOG: Final = 511
+"""As nginx, Node and Redis have it."""
+
+_GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+
+class App:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.closing = False
+        self.idle: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes over one connection."""
+        try:
+            while not self.closing:
+                self.idle.add(writer)
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                self.idle.discard(writer)
+                await self._answer(head, reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.idle.discard(writer)
+            writer.close()
+
+    async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = head.split(" ", 2)[1]
+        fields = dict(line.lower().partition(":")[::2] for line in head.split("\r\n")[1:] if line)
+        if target == "/chat":
+            keys = [
+                line.partition(":")[2] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:")
+            ]
+            accept = base64.b64encode(hashlib.sha1((keys[0].strip() + _GUID).encode()).digest()).decode()
+            upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            writer.write(f"{upgraded}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+            while said := await reader.read(65536):  # frames come back as they were
+                writer.write(said)
+                await writer.drain()
+            return
+        path, _, query = target.partition("?")
+        if path == "/download":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for number in range(int(query)):
+                line = f"line {number}\n".encode()
+                writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            writer.write(b"0\r\n\r\n")
+        else:
+            await reader.readexactly(int(fields.get("content-length", "0")))
+            body = f"{self.name}\n"
+            last = "Connection: close\r\n" if self.closing else ""
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{last}\r\n{body}".encode())
+        await writer.drain()
+
+    def close(self) -> None:
+        """Close what is idle now, and what is not once it has been answered."""
+        self.closing = True
+        for writer in self.idle:
+            writer.close()
+
+
+async def _main(name: str, end: str, linger: float) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    app = App(name)
+    server = await asyncio.start_server(app.serve, "0.0.0.0", 80, backlog=_BACKLOG)
+    await told.wait()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    if end == "closes":
+        server.close()
+        app.close()
+    await asyncio.sleep(linger)
+    os._exit(0)  # whatever is still under way is cut off
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
