@@ -127,6 +127,8 @@ async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> Non
 
 async def test_what_is_told_has_the_form_that_the_document_promises() -> None:
     async with serving() as caller:
+        address = caller.source.discovery.table.routes["web"].endpoints[0].address
+        caller.source.discovery.observe({"web": {address: EndpointHealth("pending", 5.0)}})
         promised = await caller.json("/openapi.json")
         assert promised == document()
         for path, methods in promised["paths"].items():
@@ -221,6 +223,26 @@ async def test_events_begin_with_all_there_is_and_go_on_with_every_change() -> N
         assert (await anext(stream))[0] == "table"
 
 
+async def test_what_probes_find_is_told_with_the_route_and_as_an_event() -> None:
+    async with serving() as caller:
+        discovery = caller.source.discovery
+        address = discovery.table.routes["web"].endpoints[0].address
+        discovery.observe({"web": {address: EndpointHealth("healthy", 5.0)}})
+        async with contextlib.aclosing(events(caller)) as stream:
+            async for kind, _ in stream:
+                if kind == "table":
+                    break
+            discovery.observe({"web": {address: EndpointHealth("unhealthy", 7.5)}})
+            kind, data = await anext(stream)
+        assert (kind, data["alias"]) == ("health", "web")
+        assert data["cause"] == f"web at {address} fails the gateway's probe"
+        assert data["route"]["endpoints"][0]["health"] == {"state": "unhealthy", "since": 7.5}
+        routes = (await caller.json("/v1/routes"))["routes"]
+        assert routes["web"]["endpoints"][0]["health"] == {"state": "unhealthy", "since": 7.5}
+        (story,) = (await caller.json("/v1/explain/web"))["containers"]
+        assert any("fails the gateway's probe" in note for note in story["routes"][0]["notes"])
+
+
 async def test_open_event_streams_do_not_hold_up_the_end() -> None:
     async with assert_no_leaks(), contextlib.AsyncExitStack() as stack:
         caller = await stack.enter_async_context(serving())
@@ -259,6 +281,15 @@ async def test_with_a_token_a_name_does_not_matter_and_on_loopback_either_will_d
         await caller.json("/v1/routes", 200, **right)
         await caller.json("/v1/routes", 200)
         await caller.json("/v1/routes", 403, Authorization="Bearer wrong", Host="pilotage.lan")
+
+
+async def test_a_token_that_is_no_text_is_a_wrong_one(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(token="a secret of some length") as caller:
+        reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
+        writer.write(b"GET /v1/routes HTTP/1.1\r\nHost: pilotage.lan\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+    assert caplog.records == []
 
 
 async def test_from_elsewhere_only_the_token_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,8 @@ class Api:
             return None
         if self._token:
             kind, _, given = request.headers.get("Authorization", "").partition(" ")
-            if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+            presented = given.strip().encode(errors="surrogateescape")  # a header's bytes may be no text
+            if kind.lower() == "bearer" and hmac.compare_digest(presented, self._token):
                 return None
             if name is None or not is_loopback(name[0]):
                 response = _error(401, "this needs the header Authorization: Bearer TOKEN", "see api.token_file")

@@ -138,6 +138,15 @@ async def test_a_port_that_something_else_holds_is_a_problem_of_its_route(envoy:
         assert (await gw.ask("app")).status == 200
 
 
+async def test_a_port_of_another_envoy_is_not_shared(envoy: Envoy) -> None:
+    server, port = await _shouter()
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        taken = other.getsockname()[1]
+        async with server, envoy() as gw:
+            await gw.publish(route("db", port, scheme="tcp", bind="127.0.0.1", port=PortPair(taken, port)))
+            assert {problem.route for problem in gw.refused} == {"db"}
+
+
 async def test_a_tcp_route_listens_only_while_it_has_an_endpoint(envoy: Envoy) -> None:
     server, port = await _shouter()
     mine = free_port()

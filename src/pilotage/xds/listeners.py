@@ -273,6 +273,7 @@ def stream_listener(site: Site) -> Resource:
         message.udp_listener_config.CopyFrom(udp_listener_config_pb2.UdpListenerConfig())
         message.listener_filters.append(_udp(site.cluster))
     else:
+        message.enable_reuse_port.CopyFrom(OFF)  # else another Envoy's port would be shared, and half its clients taken
         proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=site.cluster, max_connect_attempts=number(3))
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
