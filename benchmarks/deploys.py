@@ -29,8 +29,6 @@ from tests.support.load import Answer, failures, percentiles, silences
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-_KEEP_RUNNING: Final = ("--live-restore",)
-
 
 async def _replace_deaf(engine: Engine, folder: Path, times: int) -> list[Answer]:
     return await deployments.replaced(engine, folder, times, end=deployments.DEAF)
@@ -39,8 +37,8 @@ async def _replace_deaf(engine: Engine, folder: Path, times: int) -> list[Answer
 async def _long(engine: Engine, folder: Path, _times: int) -> list[Answer]:
     lasting, answers = await deployments.long_requests(engine, folder)
     print(
-        f"  {lasting.open} WebSockets: {lasting.heard} of {lasting.said} came back; a download: {lasting.lines} of"
-        f" {lasting.expected} lines; {lasting.changes} changes of other routes"
+        f"  {lasting.open} WebSockets: {lasting.heard} of {lasting.said} came back; a download: {lasting.lines} lines"
+        f"{', and its end' if lasting.whole else ', cut off'}; {lasting.changes} changes of other routes"
     )
     return answers
 
@@ -103,7 +101,7 @@ def main() -> None:
     print(_row("what happens", "times", "requests", "failed", "p50", "p99", "longest"))
     print(_row(*["---"] * 7))
     with tempfile.TemporaryDirectory(prefix="deploys-") as temporary:
-        engine = own_docker(options=_KEEP_RUNNING)
+        engine = own_docker(options=deployments.LIVE_RESTORE)
         try:
             for name in asked.scenarios or _SCENARIOS:
                 folder = (asked.keep or Path(temporary)) / name

@@ -1,142 +1,68 @@
-"""Deployments under load: what is replaced, scaled and killed, and that nobody who asks notices."""
+"""Deployments under load, on real engines: nobody who asks notices what is replaced, scaled, recreated and restarted.
+
+Each is a short form of a scenario of ``benchmarks/deploys.py``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+import os
+from typing import TYPE_CHECKING
 
-import aiohttp
+import pytest
 
-from tests.support.images import GRACEFUL
-from tests.test_daemon import Served, of, serving
+from tests.support import deployments
+from tests.support.engines import own_docker
+from tests.support.install import EngineUnavailable
+from tests.support.load import Answer, failures
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.engines import Engine
 
-RATE: Final = 200
-"""Requests each second."""
 
-# Told to stop, it takes no new connections, and is in no hurry to go: as servers behind a load balancer do it.
-_SERVER: Final = (
-    "trap 'kill $P; sleep 2; exit 0' TERM; httpd -f -p 80 -h /www & P=$!; while :; do sleep 1 & wait $!; done"
-)
-
-
-class Load:
-    """Asks steadily, and counts what came: ``200``, other statuses, names of errors."""
-
-    def __init__(self, served: Served, host: str) -> None:
-        self.seen: Counter[str] = Counter()
-        self._url = f"http://127.0.0.1:{served.port}/"
-        self._host = host
-        self._session = served.session
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        began, sent = loop.time(), 0
-        async with asyncio.TaskGroup() as group:
-            while True:
-                sent += 1
-                group.create_task(self._ask())
-                await asyncio.sleep(max(0.0, began + sent / RATE - loop.time()))
-
-    async def _ask(self) -> None:
-        try:
-            async with self._session.get(self._url, headers={"Host": self._host}) as answer:
-                await answer.read()
-                self.seen[str(answer.status)] += 1
-        except aiohttp.ClientError as error:
-            self.seen[type(error).__name__] += 1
-
-    async def more(self, number: int) -> None:
-        """Wait for so many more answers."""
-        wanted = self.seen.total() + number
-        async with asyncio.timeout(60):
-            while self.seen.total() < wanted:  # noqa: ASYNC110  # many tasks count
-                await asyncio.sleep(0.01)
+def assert_none_lost(answers: list[Answer], folder: Path) -> None:
+    """Fail with what Envoy says of the requests that were lost."""
+    lost = failures(answers)
+    if lost:
+        told = [line for line in (folder / "access.log").read_text().splitlines() if '"status":200' not in line]
+        pytest.fail(f"of {len(answers)} requests failed {dict(lost)}; Envoy says: {' '.join(told[:5])}")
 
 
-@contextlib.asynccontextmanager
-async def under_load(served: Served, host: str) -> AsyncIterator[Load]:
-    load = Load(served, host)
-    task = asyncio.create_task(load.run())
+@pytest.mark.parametrize("end", [deployments.CLOSES, deployments.DEAF])
+async def test_a_start_first_replacement_loses_nothing(engine: Engine, tmp_path: Path, end: str) -> None:
+    assert_none_lost(await deployments.replaced(engine, tmp_path, 2, end=end, linger=1), tmp_path)
+
+
+async def test_scaling_down_and_up_loses_nothing(engine: Engine, tmp_path: Path) -> None:
+    assert_none_lost(await deployments.scaled(engine, tmp_path, 2, linger=1), tmp_path)
+
+
+async def test_a_stop_first_recreation_of_a_patient_route_loses_nothing(engine: Engine, tmp_path: Path) -> None:
+    answers = await deployments.recreated(engine, tmp_path, 2, gap=0.5)
+    assert_none_lost(answers, tmp_path)
+    assert max(answer.took for answer in answers) > 0.5, "there was no gap"
+
+
+async def test_a_restart_of_the_engine_that_leaves_containers_alone_loses_nothing(tmp_path: Path) -> None:
     try:
-        await load.more(RATE // 2)
-        yield load
-        await load.more(RATE // 2)
+        engine = own_docker(options=deployments.LIVE_RESTORE)
+    except EngineUnavailable as why:  # the other tests here say so
+        pytest.skip(str(why)) if not os.environ.get("CI") else pytest.fail(str(why))
+    try:
+        assert_none_lost(await deployments.engine_restarted(engine, tmp_path, 2), tmp_path)
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await asyncio.to_thread(engine.close)
 
 
-class Service:
-    """Containers of one Compose service on a real engine."""
-
-    def __init__(self, engine: Engine, served: Served) -> None:
-        self.engine = engine
-        self.served = served
-        self.number = 0
-
-    async def start(self) -> str:
-        """Start one more, and return its name once the table has it and it answers: what a deployment waits for."""
-        self.number += 1
-        name = f"pilotage-shop-{self.number}"
-        labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "shop", "proxy.aliases": "shop"}
-        await asyncio.to_thread(self.engine.run, name, GRACEFUL, labels, command=("sh", "-c", _SERVER))
-        async with asyncio.timeout(30):
-            while name not in self.ready():  # noqa: ASYNC110  # the engine takes its time
-                await asyncio.sleep(0.01)
-            (it,) = (e for e in self.served.daemon.discovery.table.routes["shop"].endpoints if e.container == name)
-            while not await _answers(it.host, it.port):  # noqa: ASYNC110  # as does its server
-                await asyncio.sleep(0.01)
-        return name
-
-    async def stop(self, name: str) -> None:
-        await asyncio.to_thread(self.engine.docker, "stop", "-t", "10", name)
-        await asyncio.to_thread(self.engine.rm, name)
-
-    def ready(self) -> set[str]:
-        route = self.served.daemon.discovery.table.routes.get("shop")
-        return {e.container for e in route.endpoints if e.state == "ready"} if route is not None else set()
+async def test_an_envoy_elsewhere_loses_nothing_while_the_daemon_is_away(engine: Engine, tmp_path: Path) -> None:
+    assert_none_lost(await deployments.daemon_restarted(engine, tmp_path, 2, linger=1), tmp_path)
 
 
-async def _answers(host: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except ConnectionError:
-        return False
-    writer.close()
-    return True
-
-
-async def answering(served: Served, service: Service) -> None:
-    await service.start()
-    await served.answers("shop.example.com")
-
-
-async def test_a_start_first_replacement_loses_nothing(engine: Engine, tmp_path: Path) -> None:
-    async with serving(of(engine.host), tmp_path) as served:
-        service = Service(engine, served)
-        await answering(served, service)
-        async with under_load(served, "shop.example.com") as load:
-            for _ in range(2):
-                old = f"pilotage-shop-{service.number}"
-                await service.start()
-                await service.stop(old)
-        assert set(load.seen) == {"200"}, load.seen
-
-
-async def test_scaling_up_and_down_loses_nothing(engine: Engine, tmp_path: Path) -> None:
-    async with serving(of(engine.host), tmp_path) as served:
-        service = Service(engine, served)
-        await answering(served, service)
-        async with under_load(served, "shop.example.com") as load:
-            others = [await service.start(), await service.start()]
-            assert len(service.ready()) == 3
-            await asyncio.gather(*map(service.stop, others))
-        assert set(load.seen) == {"200"}, load.seen
+async def test_websockets_and_downloads_survive_changes_of_other_routes(engine: Engine, tmp_path: Path) -> None:
+    lasting, answers = await deployments.long_requests(engine, tmp_path, seconds=8)
+    assert_none_lost(answers, tmp_path)
+    assert (lasting.changes, lasting.open, lasting.whole) == (1_000, 5, True)
+    assert lasting.lines >= 80
+    assert lasting.heard == lasting.said > 100

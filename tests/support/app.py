@@ -2,8 +2,10 @@
 
     python app.py NAME closes|deaf LINGER
 
-``/`` answers with NAME, ``/download?N`` sends N lines in as many tenths of a second, ``/chat`` is a WebSocket that says
-again what it is told. Told to stop, it takes no new connections, and ends LINGER seconds later. Until then:
+``/`` answers with NAME; ``/download?N`` sends N lines in as many tenths of a second, more until somebody asks for
+``/enough``, and a last one; ``/chat`` is a WebSocket that says again what it is told.
+
+Told to stop, it takes no new connections, and ends LINGER seconds later. Until then:
 
 ``closes``    its port is closed, and so are connections once nothing is under way on them.
 ``deaf``      connections are made by the kernel, but nobody will ever accept them; the ones that it had go on.
@@ -31,6 +33,7 @@ class App:
     def __init__(self, name: str) -> None:
         self.name = name
         self.closing = False
+        self.enough = False
         self.idle: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,13 +67,15 @@ class App:
         path, _, query = target.partition("?")
         if path == "/download":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
-            for number in range(int(query)):
-                line = f"line {number}\n".encode()
-                writer.write(b"%x\r\n%s\r\n" % (len(line), line))
-                await writer.drain()
+            number = 0
+            while number < int(query) or not self.enough:
+                await _send_chunk(writer, f"line {number}\n".encode())
                 await asyncio.sleep(0.1)
-            writer.write(b"0\r\n\r\n")
+                number += 1
+            await _send_chunk(writer, b"the end\n")
+            await _send_chunk(writer, b"")
         else:
+            self.enough |= path == "/enough"
             await reader.readexactly(int(fields.get("content-length", "0")))
             body = f"{self.name}\n"
             last = "Connection: close\r\n" if self.closing else ""
@@ -82,6 +87,11 @@ class App:
         self.closing = True
         for writer in self.idle:
             writer.close()
+
+
+async def _send_chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+    await writer.drain()
 
 
 async def _main(name: str, end: str, linger: float) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSES",
     "DEAF",
+    "LIVE_RESTORE",
     "Served",
     "Service",
     "daemon_restarted",
@@ -49,6 +50,9 @@ HOST: Final = "shop.example.com"
 
 CLOSES: Final = "closes"
 DEAF: Final = "deaf"
+
+LIVE_RESTORE: Final = ("--live-restore",)
+"""Options for dockerd, with which containers outlive it."""
 
 _APP: Final = Path(__file__).with_name("app.py")
 
@@ -113,10 +117,10 @@ class Served:
         pids = [int(pid) for file in children for pid in file.read_text().split()]
         return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().startswith("envoy")]
 
-    async def answers(self, host: str = HOST, status: int = 200) -> None:
-        """Wait until a host is answered for."""
+    async def answers(self, host: str = HOST, path: str = "/") -> None:
+        """Wait until a page of a host is there."""
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while await _status(session, f"http://127.0.0.1:{self.port}/", host) != status:  # noqa: ASYNC110
+            while await _status(session, f"http://127.0.0.1:{self.port}{path}", host) != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
@@ -346,21 +350,22 @@ class Lasting:
     Attributes:
         said, heard: what was told to WebSockets, and how much of it came back as it was.
         open: how many of the WebSockets were open to the end.
-        lines: lines of the download, of ``expected``.
+        lines: lines of the download, each as it should be.
+        whole: the download came to its end.
         changes: route changes meanwhile.
 
     """
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self) -> None:
         self.said = self.heard = self.open = self.lines = self.changes = 0
-        self.expected = expected
+        self.whole = False
 
 
 async def long_requests(
     engine: Engine, folder: Path, *, seconds: float = 30, changes: int = 1_000, sockets: int = 5
 ) -> tuple[Lasting, list[Answer]]:
     """WebSockets are open and a download runs while routes of other containers change; others ask meanwhile."""
-    lasting = Lasting(int(seconds * 10))
+    lasting = Lasting()
     await asyncio.to_thread(run_app, engine, "pilotage-chat", linger=0)
     await asyncio.to_thread(run_app, engine, "pilotage-file", linger=0)
     service = Service(engine)
@@ -378,12 +383,12 @@ async def long_requests(
         async with load(served.port, HOST) as asked, asyncio.TaskGroup() as group:
             for number in range(sockets):
                 group.create_task(_chat(session, lasting, done, number))
-            download = group.create_task(_download(session, lasting))
+            group.create_task(_download(session, lasting, int(seconds * 10)))
             await until(lambda: lasting.open == sockets and lasting.lines)
-            await _change(others, target, lasting, changes, seconds * 0.8)
+            await _change(others, target, lasting, changes, seconds * 0.9)
             await served.answers(f"other-{changes - 1}.example.com")
-            assert not download.done(), "the download was over before the changes were"
-            await download
+            await served.answers("pilotage-file.example.com", path="/enough")
+            await until(lambda: lasting.whole)
             done.set()
     return lasting, asked.answers
 
@@ -400,11 +405,11 @@ async def _chat(session: aiohttp.ClientSession, lasting: Lasting, done: asyncio.
             await asyncio.sleep(0.05)
 
 
-async def _download(session: aiohttp.ClientSession, lasting: Lasting) -> None:
-    url = f"/download?{lasting.expected}"
-    async with session.get(url, headers={"Host": "pilotage-file.example.com"}) as answer:
+async def _download(session: aiohttp.ClientSession, lasting: Lasting, least: int) -> None:
+    async with session.get(f"/download?{least}", headers={"Host": "pilotage-file.example.com"}) as answer:
         async for line in answer.content:
             lasting.lines += line == f"line {lasting.lines}\n".encode()
+            lasting.whole = line == b"the end\n"
 
 
 async def _change(engine: FakeEngine, target: int, lasting: Lasting, changes: int, seconds: float) -> None:
