@@ -254,19 +254,6 @@ async def test_browsers_are_not_told_to_open_websockets_over_http_2(envoy: Envoy
     assert settings.get(8, 0) == 0  # SETTINGS_ENABLE_CONNECT_PROTOCOL
 
 
-async def test_methods_that_no_standard_knows_yet_reach_the_target(envoy: Envoy) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readline()).split()[0])
-        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        writer.close()
-
-    asked: list[bytes] = []
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, envoy() as gw:
-        await gw.publish(route("app", server.sockets[0].getsockname()[1]))
-        assert (await gw.ask("app.x", method="FETCH")).status == 204
-    assert asked == [b"FETCH"]
-
-
 async def test_plain_http_is_sent_to_https(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
     certificate = _certificate(authority, tmp_path, "app.example.org")
     options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}

@@ -90,7 +90,7 @@ def _manager(options: GatewayOptions, *, https: bool) -> Any:
         stat_prefix="https" if https else "http",
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
-        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
         # Without WebSockets over HTTP/2 (RFC 8441): Envoy hands them to HTTP/1.1 targets without Sec-WebSocket-Key, and
         # these refuse them (envoyproxy/envoy#8547). Told nothing of it, browsers take an HTTP/1.1 connection for them.
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
