@@ -10,7 +10,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -126,6 +128,18 @@ async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: 
                             assert answer.status == 403, (method, path)
     finally:
         shutil.rmtree(folder)
+
+
+def test_as_process_1_it_heeds_a_signal_also_before_it_serves() -> None:
+    # A process with another number would die of it, too, but by the signal and not by itself.
+    program = """
+import os, signal, sys, time
+from pilotage import cli
+itself, os.getpid = os.getpid(), lambda: 1
+cli.run = lambda args: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
+cli.main()
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 128 + signal.SIGTERM
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,8 @@ DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 def main() -> None:
     """Run the command line of this process."""
+    if os.getpid() == 1:  # in a container, where the kernel keeps signals from it that it does not ask for
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     sys.exit(run(sys.argv[1:]))
 
 
