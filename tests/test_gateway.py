@@ -180,6 +180,22 @@ async def test_what_envoy_logs_goes_through_our_log(tmp_path: Path, caplog: pyte
     assert all(record.levelno == logging.DEBUG for record in said if "no configured limit" in record.getMessage())
 
 
+async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Gateway({}, tmp_path, binary=find_envoy())
+    caplog.set_level(logging.DEBUG, "pilotage.envoy")
+    for line in (
+        "warning\tmisc\tfield 'x' is marked as work-in-progress. Beware",
+        "warning\tconfig\tdelta config for x rejected: no",
+        "",
+        "info\t\t ",
+        "warning\tmain\tsomething else",
+    ):
+        gateway._envoy_says(line)
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING"]
+
+
 async def test_nobody_outlives_a_pilotage_that_was_killed(tmp_path: Path) -> None:
     program = f"""
 import asyncio, pathlib

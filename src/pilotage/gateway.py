@@ -51,13 +51,14 @@ if os.getppid() != int(sys.argv[1]):
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
-# Envoy's log: level, logger, text. Some of it comes at every start or end, and nobody could act on it.
+# Envoy's log: level, logger, text. Of some of it nobody could make anything, and what it refuses is told as a problem.
 _LOG_FORMAT: Final = "%l\t%n\t%v"
 _NOT_NEWS: Final = (
     "There is no configured limit to the number of allowed active downstream connections",
     "caught ENVOY_SIGTERM",
     "Using deprecated option",
-    "Usage of the deprecated runtime key",
+    "is marked as work-in-progress",
+    "rejected: ",
 )
 _LEVELS: Final[Mapping[str, int]] = {
     "trace": logging.DEBUG,
@@ -366,8 +367,9 @@ class Gateway:
         name, tab, text = rest.partition("\t")
         if not tab or level not in _LEVELS:  # the further lines of a text, or said before the log is set up
             level, name, text = "info", "", line
-        if text.strip():
-            self._said.append(text.strip()[:500])
+        if not text.strip():
+            return
+        self._said.append(text.strip()[:500])
         quiet = self._stopping.is_set() or any(known in text for known in _NOT_NEWS)
         severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
         envoy_log.log(severity, "%s%s", f"{name}: " if name else "", text)

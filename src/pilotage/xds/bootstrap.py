@@ -9,6 +9,7 @@ from pilotage.xds.filters import CONTROL_CLUSTER
 __all__ = ["bootstrap"]
 
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
 
 def bootstrap(
@@ -74,8 +75,16 @@ def bootstrap(
         "stats_flush_on_admin": True,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "cluster_manager": {"enable_deferred_cluster_creation": True},
-        "layered_runtime": {
-            "layers": [{"name": "fixed", "static_layer": {"overload.global_downstream_max_connections": 1_000_000}}]
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"type.googleapis.com/{_CONNECTIONS}",
+                        "max_active_downstream_connections": 1_000_000,
+                    },
+                }
+            ]
         },
     }
     if admin:
