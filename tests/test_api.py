@@ -17,6 +17,7 @@ from pilotage.metrics import Metrics
 from pilotage.openapi import document
 from pilotage.problems import Problem
 from pilotage.remote import SNAPSHOT_PATH, unpack
+from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until

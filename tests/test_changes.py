@@ -12,7 +12,7 @@ from pilotage.discovery import Update
 from pilotage.ledger import Ledger
 from pilotage.problems import Problem
 from pilotage.routes.build import Built
-from pilotage.routes.route import Endpoint
+from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.table import EngineStatus, Table, diff
 from tests.support.summaries import ADDRESS, built, route
 
@@ -46,7 +46,8 @@ class Story:
 
     def told(self) -> list[Line]:
         settled = self.ledger.settle()
-        update = Update(self.seen, settled.table, diff(self.seen, settled.table, aliases=settled.aliases))
+        aliases = dict.fromkeys(settled.observed, "") | settled.aliases
+        update = Update(self.seen, settled.table, diff(self.seen, settled.table, aliases=aliases))
         self.seen = settled.table
         return self.narrator.tell(update)
 
@@ -127,6 +128,14 @@ def test_problems_come_and_go_with_their_place(story: Story) -> None:
     assert line == Line("problem", "local", "web", "proxy.web.prot: unknown field; did you mean 'port'?")
     (line,) = story.has("web").told()
     assert (line.kind, line.detail) == ("resolved", "proxy.web.prot: unknown field")
+
+
+def test_what_probes_find_is_told_once(story: Story) -> None:
+    for state in ("healthy", "unhealthy"):
+        story.ledger.observe("web", {f"{ADDRESS}:80": EndpointHealth(state)})
+        (line,) = story.told()
+    assert (line.kind, line.alias, line.cause) == ("health", "web", "")
+    assert line.detail == f"web at {ADDRESS}:80 fails the gateway's probe"
 
 
 def test_a_warning_is_called_so(story: Story) -> None:

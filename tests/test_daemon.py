@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
 import ssl
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import trustme
+from aiohttp import web
 from cryptography import x509
 
 from pilotage.daemon import Daemon
@@ -24,6 +27,7 @@ from pilotage.sources import Choice
 from pilotage.testing import FakeEngine
 from tests.support.daemon import free_port
 from tests.support.envoy import web_server
+from tests.support.gateway import becomes
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until
 
@@ -132,6 +136,68 @@ async def test_the_api_tells_what_the_daemon_does(tmp_path: Path) -> None:
                 assert "envoy_" in await told("/metrics/envoy")
                 served.daemon.stop()
                 assert await told("/readyz") == "not ready: stopping\n"
+
+
+async def test_what_envoys_probes_find_is_in_the_table_and_begins_anew_with_another_envoy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    status = 200
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=status)
+
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api", "proxy.aliases": "api"}
+    check = {"proxy.api.healthcheck.interval": "1s", "proxy.api.healthcheck.retries": "1"}
+    async with web_server() as well, web_server(answer) as sick, FakeEngine() as engine:
+        for name, port in (("api-1", well), ("api-2", sick)):
+            engine.add(name, ip="127.0.0.1", ports=(port,), labels={**labels, **check, "proxy.api.port": str(port)})
+        add(engine, "plain", well)
+        async with serving(of(engine), tmp_path) as served:
+            connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))
+            async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
+
+                async def found(alias: str = "api") -> dict[str, str | None]:
+                    async with session.get("/v1/routes") as told:
+                        endpoints = (await told.json())["routes"][alias]["endpoints"]
+                    return {it["container"]: (it["health"] or {}).get("state") for it in endpoints}
+
+                async def since(container: str) -> float:
+                    async with session.get("/v1/routes") as told:
+                        endpoints = (await told.json())["routes"]["api"]["endpoints"]
+                    (at,) = (it["health"]["since"] for it in endpoints if it["container"] == container)
+                    return float(at)
+
+                async def finds(**states: str) -> None:
+                    await becomes(found, {name.replace("_", "-"): state for name, state in states.items()})
+
+                await finds(api_1="healthy", api_2="healthy")
+                assert await found("plain") == {"plain": None}
+                status = 503
+                await finds(api_1="healthy", api_2="unhealthy")
+                async with session.get("/metrics") as figures:
+                    assert 'pilotage_probed_endpoints{state="unhealthy"} 1.0' in await figures.text()
+                assert f"route api: api-2 at 127.0.0.1:{sick} fails the gateway's probe" in caplog.text
+                # It changes nothing in what Envoy is told, which would stop probing what it no longer knows.
+                assert len(served.daemon.ads.snapshot.site("route/api").members) == 2  # type: ignore[union-attr]
+                assert {(await served.ask("api"))[0] for _ in range(6)} == {200}
+                assert served.daemon.gateway is not None
+                killed = time.time()
+                assert await since("api-1") < killed
+                os.kill(served.daemon.gateway.status.pid, signal.SIGKILL)
+                await until(lambda: served.daemon.gateway.status.restarts == 1)  # type: ignore[union-attr]
+                await finds(api_1="healthy", api_2="unhealthy")
+
+                async def is_found_anew() -> bool:
+                    return await since("api-1") > killed
+
+                await becomes(is_found_anew, expected=True)
+                await finds(api_1="healthy", api_2="unhealthy")
+                status = 200
+                await finds(api_1="healthy", api_2="healthy")
+                assert f"api-2 at 127.0.0.1:{sick} passes the gateway's probe again" in caplog.text
+                engine.remove("api-2")
+                await finds(api_1="healthy")
 
 
 async def test_commands_ask_the_running_daemon_unless_another_engine_is_meant(tmp_path: Path) -> None:
@@ -412,7 +478,6 @@ async def test_signals_reread_and_end_it_and_systemd_hears_of_it(tmp_path: Path)
 
 
 async def test_a_second_signal_ends_requests_at_once(tmp_path: Path) -> None:
-    from aiohttp import web
 
     asked, never = asyncio.Event(), asyncio.Event()
 

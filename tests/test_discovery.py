@@ -12,6 +12,7 @@ from pilotage import discover
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.errors import PilotageError
+from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine, container
 from pilotage.watch import Timing
 from tests.support.leaks import assert_no_leaks
@@ -433,3 +434,46 @@ async def test_podmans_health_is_followed_although_its_list_does_not_tell() -> N
             engine.health("web", "healthy")
             await until(lambda: endpoints(discovery, "web") == {"web": "ready"})
             await settled(discovery, config(engine))
+
+
+# ---- what probes found
+
+
+async def test_what_probes_find_is_told_beside_what_changes_and_keeps_its_cause() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            slow = discovery.subscribe()
+            seen = (await anext(slow)).new
+            address = seen.routes["web"].endpoints[0].address
+            discovery.observe({"web": {address: EndpointHealth("pending")}})
+            assert discovery.table.health_of("web")[address].state == "pending"
+            engine.add("new")
+            await until(lambda: "new" in discovery.table.routes)
+            new = discovery.table.routes["new"].endpoints[0].address
+            discovery.observe({"new": {new: EndpointHealth("healthy")}})
+            update = await anext(slow)
+            # That something is going to be probed is no news: the old table is still the one that was given last.
+            assert update.old is seen
+            assert [(c.kind, c.alias, c.cause) for c in update.changes] == [
+                ("added", "new", "start of new"),
+                ("health", "new", f"new at {new} passes the gateway's probe"),
+            ]
+
+
+async def test_a_table_that_differs_in_nothing_worth_telling_is_not_given_to_subscribers() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            subscription = discovery.subscribe()
+            seen = (await anext(subscription)).new
+            address = seen.routes["web"].endpoints[0].address
+            waiting = asyncio.create_task(anext(subscription))
+            discovery.observe({"web": {address: EndpointHealth("pending")}})
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            discovery.observe({"web": {address: EndpointHealth("unhealthy")}})
+            update = await waiting
+            assert update.old is seen
+            assert [change.kind for change in update.changes] == ["health"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from pilotage.explain import ContainerStory, Explanation, RouteStory, explain, known_names
 from pilotage.ledger import build_table
 from pilotage.reasons import Written
+from pilotage.routes.route import EndpointHealth
 from pilotage.routes.static import read_route_file
 from tests.support.harbour import HARBOUR, at, one, roster
 
@@ -158,9 +160,31 @@ def test_a_listening_port_is_told() -> None:
 def test_the_health_check_is_told_with_its_defaults() -> None:
     assert (facts(route("whoami"))["health check"].value, facts(route("whoami"))["health check"].why) == (
         "HEAD / every 5s",
-        "defaults",
+        "not probed: no label asks for it",
     )
     assert facts(route("shop"))["health check"].value == "the engine's own"
+
+
+def test_a_label_or_a_pool_has_the_target_probed() -> None:
+    labels = [
+        {"proxy.web.healthcheck.path": "/up"},
+        {"proxy.web.load_balance.link": "shop"},
+        {"proxy.web.healthcheck.path": "/up", "proxy.web.scheme": "udp"},
+    ]
+    why = [facts(route("web", "", roster([one("web", each)])))["health check"].why for each in labels]
+    assert why == ["", "defaults", "nobody probes udp"]
+
+
+def test_what_probes_found_is_told_with_its_time_for_this_container_alone() -> None:
+    labels = {"proxy.aliases": "api", "com.docker.compose.project": "p", "com.docker.compose.service": "api"}
+    networks = {"NetworkSettings": at("10.0.0.1")}, {"NetworkSettings": at("10.0.0.2")}
+    found = roster([one(f"api-{number}", labels, **more) for number, more in enumerate(networks, 1)])
+    health = {"10.0.0.1:80": EndpointHealth("unhealthy", 86400 * 365.0), "10.0.0.2:80": EndpointHealth("pending")}
+    table = msgspec.structs.replace(build_table([found]), health={"api": health})
+    (first, second) = explain("api", [found], table).containers
+    (said,) = (note for note in first.routes[0].notes if "probe" in note)
+    assert re.fullmatch(r"10\.0\.0\.1:80 fails the gateway's probe, since 197\d-\d\d-\d\d \d\d:\d\d:\d\d", said)
+    assert "10.0.0.2:80 has not been probed yet" in second.routes[0].notes
 
 
 def test_a_fileserver_has_neither_host_nor_port() -> None:

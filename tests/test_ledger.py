@@ -8,7 +8,7 @@ from typing import Any
 from pilotage.ledger import Ledger, build_table
 from pilotage.problems import Problem
 from pilotage.routes.build import Built
-from pilotage.routes.route import Endpoint, Route
+from pilotage.routes.route import Endpoint, EndpointHealth, Route
 from pilotage.routes.static import read_route_file
 from pilotage.table import EngineStatus, Table
 from tests.support.harbour import roster
@@ -192,3 +192,67 @@ def test_files_are_brought_together_with_engines() -> None:
     assert [route.target for route in table.sorted_routes()] == ["http://10.0.0.2:80"]
     assert set(table.faults) == {("own.yml", ""), ("own.yml", "nas")}
     assert dict(table.engines) == {}
+
+
+# ---- what probes found
+
+HEALTHY = EndpointHealth("healthy", 5)
+ADDRESS = "172.17.0.2:80"
+
+
+def observed(*routes: Route) -> Ledger:
+    """A ledger with routes, whose endpoint is healthy."""
+    ledger = Ledger()
+    put(ledger, *(routes or (route(),)))
+    ledger.settle()
+    ledger.observe("web", {ADDRESS: HEALTHY})
+    ledger.settle()
+    return ledger
+
+
+def test_what_probes_found_is_in_the_table_and_changes_no_route() -> None:
+    ledger = Ledger()
+    put(ledger, route())
+    before = ledger.settle().table
+    ledger.observe("web", {ADDRESS: HEALTHY})
+    settled = ledger.settle()
+    assert settled.table.health_of("web") == {ADDRESS: HEALTHY}
+    assert (settled.observed, settled.aliases) == ({"web"}, {})
+    assert settled.table.routes is before.routes
+    assert settled.table.version == before.version + 1
+    assert not before.health_of("web")
+
+
+def test_the_same_finding_is_none() -> None:
+    ledger = observed()
+    table = ledger.table
+    ledger.observe("web", {ADDRESS: HEALTHY})
+    assert ledger.settle().table is table
+
+
+def test_what_is_about_no_endpoint_of_the_table_is_left_out() -> None:
+    ledger = observed()
+    ledger.observe("web", {ADDRESS: HEALTHY, "10.0.0.9:80": HEALTHY})
+    ledger.observe("nobody", {ADDRESS: HEALTHY})
+    assert {alias: dict(found) for alias, found in ledger.settle().table.health.items()} == {"web": {ADDRESS: HEALTHY}}
+
+
+def test_what_was_found_goes_with_the_endpoint_or_the_route() -> None:
+    for successor in (route(endpoints=()), route(endpoints=(Endpoint("172.17.0.2", 80, "web", "another"),))):
+        ledger = observed()
+        put(ledger, successor)
+        assert dict(ledger.settle().table.health) == {}
+    ledger = observed()
+    ledger.put(("local", "web"), None)
+    assert dict(ledger.settle().table.health) == {}
+
+
+def test_what_was_found_stays_while_other_things_change() -> None:
+    ledger = observed()
+    draining = Endpoint("172.17.0.2", 80, "web", "web", "draining")
+    put(
+        ledger,
+        route(endpoints=(draining, Endpoint("172.17.0.3", 80, "two", "two")), scheme="https"),
+        route("other", "other"),
+    )
+    assert ledger.settle().table.health_of("web") == {ADDRESS: HEALTHY}

@@ -11,6 +11,7 @@ from pilotage.engine.pool import Pool
 from pilotage.gateway import GatewayStatus
 from pilotage.metrics import CountingConnection, Metrics, endpoint
 from pilotage.problems import Problem
+from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine
 from tests.support.waiting import until
 
@@ -51,6 +52,8 @@ async def test_engines_table_gateway_and_reloads_are_told_as_they_are_when_asked
             await discovery.ready()
             engine.add("new", labels={"proxy.new.port": "80"})
             await until(lambda: "new" in discovery.table.routes)
+            address = discovery.table.routes["new"].endpoints[0].address
+            discovery.observe({"new": {address: EndpointHealth("unhealthy")}})
             told = figures(metrics)
             expected = {
                 "pilotage_engine_up{local}": 1,
@@ -66,6 +69,9 @@ async def test_engines_table_gateway_and_reloads_are_told_as_they_are_when_asked
                 "pilotage_problems{warning}": 1,
                 "pilotage_gateway_up": 1,
                 "pilotage_gateway_restarts_total": 3,
+                "pilotage_probed_endpoints{healthy}": 0,
+                "pilotage_probed_endpoints{unhealthy}": 1,
+                "pilotage_probed_endpoints{pending}": 0,
                 "pilotage_config_reloads_total{taken}": 2,
                 "pilotage_config_reloads_total{refused}": 1,
                 "pilotage_nacks_total": 0,
@@ -88,7 +94,7 @@ async def test_without_a_gateway_nothing_is_said_of_one() -> None:
     metrics = Metrics()
     async with discover([]) as discovery:
         metrics.watch(discovery, problems=tuple, gateway=lambda: None, reloads={})
-        assert not any("gateway" in name for name in figures(metrics))
+        assert not any("gateway" in name or "probed" in name for name in figures(metrics))
 
 
 def test_lags_are_counted_in_seconds() -> None:

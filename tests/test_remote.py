@@ -12,6 +12,7 @@ from aiohttp import web
 
 from pilotage.problems import Problem
 from pilotage.remote import SNAPSHOT_PATH, Snapshot, fetch, pack, socket_candidates, unpack
+from pilotage.routes.route import EndpointHealth
 from pilotage.routes.static import read_route_file
 from pilotage.sources import demonstration
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VIEW = demonstration()
-PACKED = pack(VIEW.rosters, VIEW.table)
+HEALTH = {"shop": {"10.0.0.1:80": EndpointHealth("unhealthy", 12.5)}}
+PACKED = pack(VIEW.rosters, msgspec.structs.replace(VIEW.table, health=HEALTH))
 
 
 def test_what_is_packed_comes_out_the_same() -> None:
@@ -31,6 +33,7 @@ def test_what_is_packed_comes_out_the_same() -> None:
     assert table.problems == VIEW.table.problems
     assert dict(table.engines) == dict(VIEW.table.engines)
     assert table.version == VIEW.table.version
+    assert table.health == HEALTH
 
 
 def test_problems_beside_the_table_are_in_it() -> None:

@@ -24,7 +24,7 @@ from pilotage.render import (
     summary,
     verdict,
 )
-from pilotage.routes.route import Endpoint
+from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.routes.static import read_route_file
 from pilotage.sources import View
 from pilotage.table import EngineStatus
@@ -144,6 +144,35 @@ def endpoint(state: str) -> Endpoint:
 def test_how_a_route_is_depends_on_its_endpoints(states: list[str], text: str) -> None:
     it = msgspec.structs.replace(route(), endpoints=tuple(map(endpoint, states)))
     assert verdict(it)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("states", "probes", "text"),
+    [
+        (["ready"], ["healthy"], "healthy"),
+        (["ready"], ["pending"], "ready, not probed yet"),
+        (["ready"], ["unhealthy"], "probe fails since TIME"),
+        (["unhealthy"], ["healthy"], "unhealthy"),
+        (["ready", "ready"], ["healthy", "healthy"], "2 of 2 ready"),
+        (["ready", "ready", "waiting"], ["healthy", "unhealthy"], "1 of 3 ready, probes fail since TIME"),
+    ],
+    ids=str,
+)
+def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[str], text: str) -> None:
+    endpoints = tuple(
+        msgspec.structs.replace(endpoint(state), host=f"10.0.0.{number}") for number, state in enumerate(states)
+    )
+    health = {f"10.0.0.{number}:80": EndpointHealth(state) for number, state in enumerate(probes)}  # type: ignore[arg-type]
+    it = msgspec.structs.replace(route(), endpoints=endpoints)
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", verdict(it, health)[0]) == text
+
+
+def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:
+    rosters = (roster([one("shop")]),)
+    table = build_table(rosters)
+    health = {table.routes["shop"].endpoints[0].address: EndpointHealth("unhealthy")}
+    print_routes(out, View(rosters, msgspec.structs.replace(table, health={"shop": health})))
+    assert re.search(r"probe fails since \d\d:\d\d:\d\d", printed(out))
 
 
 EMPTY: list[tuple[Callable[[Out, View], None], str]] = [

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pilotage import DockerProviderConfig, Endpoint, Problem, Route, Table, build_table
 from pilotage.roster import assemble
+from pilotage.routes.route import EndpointHealth
 from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table import Change, EngineStatus, diff, settle
 from tests.support.summaries import container
@@ -287,3 +288,52 @@ def test_problems_come_and_go() -> None:
     assert [change.kind for change in diff(Table(), conflict)] == ["conflict"]
     assert [(change.kind, change.problem) for change in diff(fault, Table())] == [("resolved", problem)]
     assert diff(Table(), fault, keys=[]) == ()
+
+
+# ---- what probes found ----------------------------------------------------------------------------------------------
+
+
+def with_health(**states: str) -> Table:
+    """A table with one route, whose endpoints are called by name."""
+    found = tuple(Endpoint(f"10.0.0.{number}", 80, name, name) for number, name in enumerate("abcde", 1))
+    health = {e.address: EndpointHealth(states[e.container], 5) for e in found if e.container in states}  # type: ignore[arg-type]
+    return Table({"app": claim(alias="app", endpoints=found)}, health={"app": health})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cause"),
+    [
+        ({"a": "pending"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe"),
+        ({"a": "healthy"}, {"a": "unhealthy"}, "a at 10.0.0.1:80 fails the gateway's probe"),
+        ({"a": "unhealthy"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe again"),
+        ({"a": "healthy"}, {"a": "pending"}, "a at 10.0.0.1:80 is probed anew, for Envoy was started again"),
+        ({"b": "healthy"}, {"a": "unhealthy", "b": "healthy"}, "a at 10.0.0.1:80 fails the gateway's probe"),
+        (
+            dict.fromkeys("abcde", "healthy"),
+            dict.fromkeys("abcde", "unhealthy"),
+            (
+                "a at 10.0.0.1:80 fails the gateway's probe; b at 10.0.0.2:80 fails the gateway's probe; "
+                "c at 10.0.0.3:80 fails the gateway's probe; and 2 more"
+            ),
+        ),
+    ],
+    ids=str,
+)
+def test_a_change_of_health_is_told_in_a_sentence(before: dict[str, str], after: dict[str, str], cause: str) -> None:
+    old, new = with_health(**before), with_health(**after)
+    assert diff(old, new) == (Change("health", "app", new.routes["app"], engine="local", cause=cause),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"a": "pending"}), ({"a": "healthy"}, {}), ({"a": "healthy"}, {"a": "healthy"})],
+    ids=str,
+)
+def test_that_something_is_to_be_probed_or_no_longer_is_no_news(before: dict[str, str], after: dict[str, str]) -> None:
+    assert diff(with_health(**before), with_health(**after)) == ()
+
+
+def test_an_endpoint_without_a_container_is_named_by_its_address() -> None:
+    route = claim(alias="app", endpoints=(Endpoint("10.0.0.1", 80),))
+    new = Table({"app": route}, health={"app": {"10.0.0.1:80": EndpointHealth("unhealthy")}})
+    assert diff(Table({"app": route}), new)[0].cause == "10.0.0.1:80 fails the gateway's probe"

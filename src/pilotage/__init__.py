@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pilotage.problems import Problem
     from pilotage.roster import Roster
     from pilotage.routes.build import Built, build_routes
-    from pilotage.routes.route import Endpoint, Route
+    from pilotage.routes.route import Endpoint, EndpointHealth, Route
     from pilotage.routes.static import RouteFile
     from pilotage.survey import Survey, survey_all, survey_engine, update_ports
     from pilotage.table import Change, Table
@@ -54,6 +54,7 @@ _HOMES = {
     "Discovery": "discovery",
     "DockerProviderConfig": "engine.address",
     "Endpoint": "routes.route",
+    "EndpointHealth": "routes.route",
     "EngineError": "errors",
     "EngineIncompatible": "errors",
     "EngineRefused": "errors",
@@ -98,6 +99,7 @@ __all__ = [
     "Discovery",
     "DockerProviderConfig",
     "Endpoint",
+    "EndpointHealth",
     "EngineError",
     "EngineIncompatible",
     "EngineRefused",

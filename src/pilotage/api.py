@@ -17,7 +17,7 @@ from aiohttp import web
 from pilotage import openapi
 from pilotage.errors import ConfigError, GatewayError
 from pilotage.explain import explain, known_names
-from pilotage.jsonable import container_json, problem_json
+from pilotage.jsonable import change_json, container_json, problem_json
 from pilotage.listen import Listen, is_loopback, remove_socket, start_socket
 from pilotage.metrics import CONTENT_TYPE
 from pilotage.problems import Problem, did_you_mean, shorten
@@ -232,7 +232,7 @@ class Api:
 
         def told(alias: str) -> tuple[str, dict[str, Any]]:
             route = table.routes[alias]
-            return alias, {**route_json(route), "stale_since": table.stale_since(route)}
+            return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
 
         routes = dict([item async for item in _in_turns(sorted(table.routes), told)])
         return _json({"version": table.version, "routes": routes})
@@ -333,16 +333,7 @@ async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIter
 
 def _event_of(table: Table) -> Callable[[Change], bytes]:
     def told(change: Change) -> bytes:
-        data = {
-            "kind": change.kind,
-            "alias": change.alias,
-            "engine": change.engine,
-            "fields": change.fields,
-            "cause": change.cause,
-            "route": None if change.route is None else route_json(change.route),
-            "problem": None if change.problem is None else problem_json(change.problem),
-        }
-        return _event(change.kind, data, table.version)
+        return _event(change.kind, change_json(change, table), table.version)
 
     return told
 

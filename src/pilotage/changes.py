@@ -127,7 +127,8 @@ def _told(change: Change, old: Table) -> Line | None:
     if route is None:
         return None
     detail, calm = _told_route(change, route, old.routes.get(change.alias))
-    return Line(change.kind, change.engine, change.alias, detail, change.cause, calm) if detail else None
+    cause = change.cause if change.kind != "health" else ""  # that is the detail
+    return Line(change.kind, change.engine, change.alias, detail, cause, calm) if detail else None
 
 
 def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
@@ -139,6 +140,8 @@ def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str
         case "draining":
             leaving = [endpoint.container for endpoint in route.endpoints if endpoint.state == "draining"]
             return f"{', '.join(leaving)} {'is' if len(leaving) == 1 else 'are'} about to stop", False
+        case "health":
+            return change.cause, False
         case _ if before is not None:
             return what_changed(before, route), before.excluded and route.excluded
     return _outcome(route), route.excluded

@@ -20,6 +20,7 @@ from pilotage.discovery import discover
 from pilotage.engine.pool import Pool
 from pilotage.errors import ConfigError, GatewayError, PilotageError
 from pilotage.gateway import Gateway, find_envoy
+from pilotage.health import HealthWatch
 from pilotage.metrics import CountingConnection, Metrics
 from pilotage.plan import check_ports, differences, make_plan
 from pilotage.problems import Problem
@@ -31,17 +32,18 @@ from pilotage.xds.server import AdsServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from pilotage.discovery import Discovery
+    from pilotage.discovery import Discovery, Update
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway import GatewayStatus
     from pilotage.plan import Flags, Plan
-    from pilotage.table import Change
+    from pilotage.table import Change, Table
     from pilotage.xds.messages import Key
 
 __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
+changes_log = logging.getLogger(f"{__name__}.changes")
 
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither answer nor fail: theirs comes when they do."""
@@ -102,6 +104,7 @@ class Daemon:
         self.plan = plan
         self.metrics = Metrics()
         self.gateway: Gateway | None = None
+        self._health: HealthWatch | None = None
         self.xds_place = plan.xds_place
         self.reloads = {"taken": 0, "refused": 0}
         self._replan = replan
@@ -171,7 +174,7 @@ class Daemon:
             check_ports(plan)
         async with AsyncExitStack() as stack:
             # What fails without anything running comes first.
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilotage-")))
+            folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(plan.gateway.envoy) if plan.with_gateway else None
             self.ads = await stack.enter_async_context(AdsServer(plan.options, on_refused=self._refused))
             address = f"unix:{folder}/xds.sock"
@@ -201,6 +204,7 @@ class Daemon:
                     workers=plan.gateway.workers,
                     log_level=plan.gateway.log_level,
                 )
+                self._health = HealthWatch(self.gateway, self.ads.snapshot.site, self.discovery.observe)
             await self._work()
 
     async def _work(self) -> None:
@@ -214,6 +218,8 @@ class Daemon:
             tasks.append(self._watch_file(self.plan.file))
         if self.gateway is not None:
             tasks.append(self.gateway.run())
+        if self._health is not None:
+            tasks.append(self._health.run())
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(task) for task in tasks]
@@ -256,8 +262,10 @@ class Daemon:
             self.ads.publish(self.discovery.table)  # also when it is empty
             async for update in self.discovery:
                 for change in update.changes:
-                    _log(change)
+                    _log(change, update)
                 keys = self.ads.publish(update)
+                if self._health is not None:
+                    self._health.follow(update)
                 if keys and (
                     measuring is None or measuring.done()
                 ):  # one at a time is enough to know how long it takes
@@ -357,6 +365,8 @@ class Daemon:
             await self.discovery.use_files(new.files)
             told.append("changed files of routes")
         if old.options != new.options:
+            if self._health is not None:
+                self._health.follow(self.discovery.table)  # other routes may be served now, and so be probed
             told.append("changed settings of the gateway")
         log.info("configuration read again: %s", ", ".join(told) or "nothing to do")
         later = differences(old, new)
@@ -374,21 +384,38 @@ class Daemon:
         return self.gateway.status if self.gateway is not None else None
 
 
-def _log(change: Change) -> None:
-    """Log one change: engines and problems for everybody, routes for who wants to know it all."""
+def _log(change: Change, update: Update) -> None:
+    """Log one change: engines, problems and failing probes for everybody, routes for who wants to know it all."""
     problem = change.problem
     match change.kind:
         case "stale":
-            log.warning("engine %s is away, and its routes stay as they were: %s", change.engine, change.cause)
+            changes_log.warning("engine %s is away, and its routes stay as they were: %s", change.engine, change.cause)
         case "live":
-            log.info("engine %s is there", change.engine)
+            changes_log.info("engine %s is there", change.engine)
         case "problem" | "conflict" if problem is not None:
             if problem.container or problem.route or problem.file:  # that of an engine has been told above
-                log.warning("%s", problem)
+                changes_log.warning("%s", problem)
         case "resolved":
-            log.info("no longer: %s", problem)
+            changes_log.info("no longer: %s", problem)
+        case "health":
+            before, now = (_failing(table, change.alias) for table in (update.old, update.new))
+            level = logging.WARNING if now - before else logging.INFO if before - now else logging.DEBUG
+            changes_log.log(level, "route %s: %s", change.alias, change.cause)
         case _:
-            log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "found")
+            changes_log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "found")
+
+
+def _failing(table: Table, alias: str) -> set[str]:
+    return {address for address, health in table.health_of(alias).items() if health.state == "unhealthy"}
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make the folder that holds our sockets and Envoy's files; the context manager removes it."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="pilotage-")
+    except OSError as error:
+        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or name another folder in TMPDIR"
+        raise GatewayError(f"no folder for temporary files can be made: {error.strerror}", remedy) from error
 
 
 async def _start_for_others(ads: AdsServer, place: str, plan: Plan) -> None:

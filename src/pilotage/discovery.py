@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.errors import EngineError
     from pilotage.roster import Roster
+    from pilotage.routes.route import EndpointHealth
     from pilotage.routes.static import RouteFile
     from pilotage.table import ProblemKey
 
@@ -71,9 +72,18 @@ class Subscription:
         self._ended = False
         self.offer(dict.fromkeys(discovery.table.routes, ""), set(discovery.table.faults))
 
-    def offer(self, aliases: Mapping[str, str], keys: Iterable[ProblemKey]) -> None:
-        """Note what changed. Never waits; what is remembered is bounded by what the tables hold."""
+    def offer(self, aliases: Mapping[str, str], keys: Iterable[ProblemKey], observed: Iterable[str] = ()) -> None:
+        """Note what changed. Never waits; what is remembered is bounded by what the tables hold.
+
+        Args:
+            aliases: each with the cause of its change.
+            keys: whose problems changed.
+            observed: aliases of which only what probes found has changed.
+
+        """
         self._aliases.update(aliases)
+        for alias in observed:
+            self._aliases.setdefault(alias, "")
         self._keys.update(keys)
         if len(self._aliases) > _FORGET_AT + 2 * (len(self._seen.routes) + len(self._discovery.table.routes)):
             old, new = self._seen.routes, self._discovery.table.routes
@@ -98,8 +108,9 @@ class Subscription:
                 self._wanted.clear()
             old, new = self._seen, self._discovery.table
             changes = diff(old, new, aliases=self._aliases, keys=self._keys)
-            self._seen, self._aliases, self._keys = new, {}, set()
-            if changes:
+            self._aliases, self._keys = {}, set()
+            if changes:  # without any, the next update's old table is still the one that was given last
+                self._seen = new
                 return Update(old, new, changes)
             if self._ended:
                 raise StopAsyncIteration
@@ -300,7 +311,19 @@ class Discovery:
         settled = self.ledger.settle()
         if settled.table is not before:
             for subscription in self._subscriptions:
-                subscription.offer(settled.aliases, settled.keys)
+                subscription.offer(settled.aliases, settled.keys, settled.observed)
+
+    def observe(self, found: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
+        """Take what probes found into the table. It changes no route, and so nothing about where requests go.
+
+        Args:
+            found: alias -> address of an endpoint -> its health, of all its endpoints that are probed; replaces what
+                was known of the alias.
+
+        """
+        for alias, health in found.items():
+            self.ledger.observe(alias, health)
+        self.publish()
 
     def subscribe(self) -> Subscription:
         """Return a new subscription; its first update holds everything there is."""

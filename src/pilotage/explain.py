@@ -6,6 +6,7 @@ The decisions themselves are made elsewhere and are not made again here: schemes
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pilotage.labels import LabelTree
     from pilotage.roster import Roster
     from pilotage.routes.build import Built
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import EndpointHealth, Route
     from pilotage.routes.static import RouteFile
     from pilotage.table import Table
 
@@ -246,11 +247,21 @@ def _notes(route: Route, winner: Route, claims: Mapping[str, Sequence[Route]], t
             continue
         why = "it waits" if route.is_static else "it is newer and waits"
         yield f"{_whose(other, route)} wants this alias too; {why}"
+    for endpoint in winner.endpoints:
+        found = table.health_of(winner.alias).get(endpoint.address)
+        if found is not None and endpoint.container_id == route.container_id:
+            yield f"{endpoint.address} {found.remark}{_since(found)}"
     link = route.settings.load_balance.link
     if link and not route.excluded:
         pool = [alias for alias in table.pools().get(link, ()) if alias != route.alias]
         with_whom = f" with {', '.join(pool)}" if pool else ", so far alone"
         yield f"it shares the requests of pool {link}{with_whom}"
+
+
+def _since(found: EndpointHealth) -> str:
+    if found.state == "pending":
+        return ""
+    return f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(found.since))}"
 
 
 def _told_files(
@@ -380,7 +391,11 @@ def _health(route: Route, container: Container | None = None) -> Fact:
     check = route.settings.healthcheck
     how = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "a connection"
     value = f"{how} every {span(check.interval)}"
-    return Fact("health check", value, "" if "healthcheck" in route.labelled else "defaults")
+    if "healthcheck" in route.labelled:
+        why = "nobody probes udp" if route.scheme == "udp" else ""
+    else:
+        why = "defaults" if route.probed else "not probed: no label asks for it"
+    return Fact("health check", value, why)
 
 
 def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, Marked]]:

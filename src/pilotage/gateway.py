@@ -348,8 +348,23 @@ class Gateway:
             GatewayError: it does not answer.
 
         """
+        return await self._tells("/stats/prometheus?usedonly")
+
+    async def clusters(self, pattern: str) -> bytes:
+        """Return how Envoy's clusters and their endpoints are, as the JSON of its ``/clusters``.
+
+        Args:
+            pattern: regular expression (RE2) of their names; an Envoy older than 1.38 tells of all.
+
+        Raises:
+            GatewayError: it does not answer.
+
+        """
+        return await self._tells("/clusters", format="json", filter=pattern)
+
+    async def _tells(self, path: str, **query: str) -> bytes:
         try:
-            async with self._admin() as admin, admin.get("/stats/prometheus?usedonly") as answer:
+            async with self._admin() as admin, admin.get(path, params=query) as answer:
                 return await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise GatewayError("Envoy does not answer", "it is starting, or has just ended") from error

@@ -26,7 +26,7 @@ def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
     """Return ``{"containers": […], "routes": {alias: …}, "problems": […]}``."""
     return {
         "containers": [container_json(container) for roster in rosters for container in roster.containers],
-        "routes": {route.alias: route_json(route) for route in table.sorted_routes()},
+        "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
         "problems": [problem_json(problem) for problem in table.problems],
     }
 
@@ -78,15 +78,16 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def change_json(change: Change) -> dict[str, Any]:
-    """Return a change as plain data: with the route as it is now, or was last."""
+def change_json(change: Change, table: Table) -> dict[str, Any]:
+    """Return a change as plain data: with the route as it is in the table, or was last."""
+    route = change.route
     return {
         "kind": change.kind,
         "alias": change.alias,
         "engine": change.engine,
         "fields": list(change.fields),
         "cause": change.cause,
-        "route": None if change.route is None else route_json(change.route),
+        "route": None if route is None else route_json(route, table.health_of(change.alias)),
         "problem": None if change.problem is None else problem_json(change.problem),
     }
 

@@ -14,11 +14,11 @@ from pilotage.routes.build import Built
 from pilotage.table import EngineStatus, Table, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pilotage.problems import Problem
     from pilotage.roster import Roster
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import EndpointHealth, Route
     from pilotage.routes.static import RouteFile
     from pilotage.table import ProblemKey
 
@@ -35,12 +35,14 @@ class Settlement(NamedTuple):
         table: the table now; the very one from before if nothing changed.
         aliases: alias -> cause, for every alias that was decided anew.
         keys: whose problems changed.
+        observed: aliases about whose endpoints probes found something else.
 
     """
 
     table: Table
     aliases: dict[str, str]
     keys: set[ProblemKey]
+    observed: set[str]
 
 
 class Ledger:
@@ -54,6 +56,8 @@ class Ledger:
         self._routes: Map[str, Route] = Map()
         self._faults: Map[ProblemKey, tuple[Problem, ...]] = Map()
         self._engines: Map[str, EngineStatus] = Map()
+        self._health: Map[str, Mapping[str, EndpointHealth]] = Map()
+        self._observed: set[str] = set()
         self._table = Table()
 
     @property
@@ -100,6 +104,21 @@ class Ledger:
         """Return how an engine is, ``None`` for an unknown one."""
         return self._engines.get(name)
 
+    def observe(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
+        """Record what probes found about the endpoints of an alias, by address; nothing: they are not probed.
+
+        What is about no endpoint of its route, as it was last settled, is left out.
+        """
+        route = self._routes.get(alias)
+        known = {endpoint.address for endpoint in route.endpoints} if route is not None else set()
+        self._keep(alias, {address: found for address, found in health.items() if address in known})
+
+    def _keep(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
+        if health == self._health.get(alias, {}):
+            return
+        self._health = self._health.set(alias, health) if health else self._health.delete(alias)
+        self._observed.add(alias)
+
     def settle(self) -> Settlement:
         """Decide every alias whose claims changed, and make the table of it."""
         touched, self._touched = self._touched, {}
@@ -115,11 +134,25 @@ class Ledger:
                     changing[alias] = settled.route
                     self.report(("", alias), settled.problems)
                 self._routes = changing.finish()
+            for alias in touched:
+                if alias in self._health:
+                    self._forget_gone(alias)
         keys, self._reported = self._reported, set()
+        observed, self._observed = self._observed, set()
         old = self._table
-        if touched or keys or self._engines is not old.engines:
-            self._table = Table(self._routes, self._faults, self._engines, old.version + 1)
-        return Settlement(self._table, touched, keys)
+        if touched or keys or observed or self._engines is not old.engines:
+            self._table = Table(self._routes, self._faults, self._engines, old.version + 1, self._health)
+        return Settlement(self._table, touched, keys, observed)
+
+    def _forget_gone(self, alias: str) -> None:
+        """Forget what probes found about endpoints that are no more; another container's at the same address is new."""
+        before, now = _places(self._table.routes.get(alias)), _places(self._routes.get(alias))
+        stayed = {address for address, _ in before & now}
+        self._keep(alias, {address: found for address, found in self._health[alias].items() if address in stayed})
+
+
+def _places(route: Route | None) -> set[tuple[str, str]]:
+    return {(endpoint.address, endpoint.container_id) for endpoint in route.endpoints} if route is not None else set()
 
 
 def build_table(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> Table:

@@ -168,6 +168,11 @@ class _State(Collector):
         yield _gauge("pilotage_gateway_up", "1 while our Envoy takes requests.", [], {(): status.state == "ready"})
         text = "How often our Envoy was started again."
         yield _counter("pilotage_gateway_restarts", text, [], {(): status.restarts})
+        probed = Counter({("healthy",): 0, ("unhealthy",): 0, ("pending",): 0})
+        for health in self.discovery.table.health.values():
+            probed.update((found.state,) for found in health.values())
+        text = "Endpoints that our Envoy probes, by what it finds; those of several routes count for each."
+        yield _gauge("pilotage_probed_endpoints", text, ["state"], probed)
 
 
 def _gauge(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:

@@ -39,8 +39,16 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
+_HEALTH: Final = {
+    **_or_null(_object(state={"enum": ["healthy", "unhealthy", "pending"]}, since=_TIME)),
+    "description": "What the probes of our own Envoy found; null where it does not probe.",
+}
 _ENDPOINT: Final = _object(
-    container=_TEXT, host=_TEXT, port=_WHOLE, state={"enum": ["ready", "waiting", "unhealthy", "draining"]}
+    container=_TEXT,
+    host=_TEXT,
+    port=_WHOLE,
+    state={"enum": ["ready", "waiting", "unhealthy", "draining"]},
+    health=_HEALTH,
 )
 _ROUTE: Final = {
     **_object(

@@ -18,7 +18,7 @@ from pilotage import __version__
 from pilotage.documents import Marked
 from pilotage.problems import Problem
 from pilotage.roster import Roster
-from pilotage.routes.route import Route
+from pilotage.routes.route import EndpointHealth, Route
 from pilotage.routes.static import RouteFile
 from pilotage.table import EngineStatus, Table
 
@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         file: the full name of its configuration file, ``""`` without one.
         rosters: engines and their containers.
         files: files of routes.
-        routes, faults, engines, table_version: the fields of a :class:`~pilotage.Table`.
+        routes, faults, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
 
     """
 
@@ -53,12 +53,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     faults: list[tuple[str, str, tuple[Problem, ...]]]
     engines: dict[str, EngineStatus]
     table_version: int
+    health: dict[str, dict[str, EndpointHealth]] = {}
 
     @property
     def table(self) -> Table:
         """The table."""
         faults = {(provider, whose): problems for provider, whose, problems in self.faults}
-        return Table(self.routes, faults, self.engines, self.table_version)
+        return Table(self.routes, faults, self.engines, self.table_version, self.health)
 
 
 class _Version(msgspec.Struct):
@@ -97,6 +98,7 @@ def pack(
         faults,
         dict(table.engines),
         table.version,
+        {alias: dict(found) for alias, found in table.health.items()},
     )
     return msgspec.msgpack.encode(snapshot)
 

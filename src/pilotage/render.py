@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -12,7 +13,7 @@ from pilotage.reasons import has_alias
 from pilotage.routes.route import Excluded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pilotage.console import Cell, Out
     from pilotage.containers.container import Container
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pilotage.problems import Problem
     from pilotage.reasons import Fact, Written
     from pilotage.routes.build import Built
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import EndpointHealth, Route
     from pilotage.sources import View
 
 __all__ = ["print_containers", "print_explanation", "print_problems", "print_routes", "summary", "verdict"]
@@ -31,21 +32,37 @@ __all__ = ["print_containers", "print_explanation", "print_problems", "print_rou
 # ---- routes and containers -----------------------------------------------------------------------------------------
 
 
-def verdict(route: Route) -> Cell:
-    """Return in few words how a route is, and the style for it."""
+def verdict(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
+    """Return in few words how a route is, and the style for it.
+
+    Args:
+        route: the route.
+        health: what probes found, by the address of an endpoint.
+
+    """
     if route.excluded_reason == Excluded.ERROR:
         return "Error, see below", "red"
     if route.excluded:
         return route.excluded_reason, "yellow"
     if not route.endpoints:
         return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
-    ready = sum(endpoint.state == "ready" for endpoint in route.endpoints)
+    failing = {address: found.since for address, found in health.items() if found.state == "unhealthy"}
+    ready = sum(endpoint.state == "ready" and endpoint.address not in failing for endpoint in route.endpoints)
+    style = "green" if ready else "yellow"
+    since = f" since {_clock(min(failing.values()))}" if failing else ""
     if len(route.endpoints) > 1:
-        told = f"{ready} of {len(route.endpoints)} ready"
-        return told, "green" if ready else "yellow"
-    state = route.endpoints[0].state
-    words = {"ready": "ready", "waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "draining"}
-    return words[state], "green" if ready else "yellow"
+        return f"{ready} of {len(route.endpoints)} ready" + (f", probes fail{since}" if failing else ""), style
+    (endpoint,) = route.endpoints
+    found = health.get(endpoint.address) if endpoint.state == "ready" else None
+    return (_PROBED[found.state] + since if found is not None else _STATES[endpoint.state]), style
+
+
+_STATES: Final = {"ready": "ready", "waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "draining"}
+_PROBED: Final = {"healthy": "healthy", "unhealthy": "probe fails", "pending": "ready, not probed yet"}
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def print_routes(out: Out, view: View) -> None:
@@ -56,11 +73,11 @@ def print_routes(out: Out, view: View) -> None:
         return
     rows = []
     for route in routes:
-        text, style = verdict(route)
+        text, style = verdict(route, view.table.health_of(route.alias))
         listen = f", listens on {route.listen}" if route.listen else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
-            listen += f", stale since {time.strftime('%H:%M:%S', time.localtime(since))}"
+            listen += f", stale since {_clock(since)}"
             style = "yellow"
         more = f" +{len(route.endpoints) - 1}" if len(route.endpoints) > 1 else ""
         dim = "dim" if route.excluded else ""

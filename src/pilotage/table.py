@@ -7,13 +7,13 @@ One alias belongs to one container, or to the replicas of one compose service; w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from immutables import Map
 
 from pilotage.problems import Problem
-from pilotage.routes.route import Route
+from pilotage.routes.route import EndpointHealth, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +22,9 @@ __all__ = ["Change", "ChangeKind", "EngineStatus", "Settled", "Table", "diff", "
 
 ProblemKey = tuple[str, str]
 """Whose problems: ``(engine, container id)``, ``(engine, "")``, or ``("", alias)`` for conflicts."""
+
+
+_UNPROBED: Final[Mapping[str, EndpointHealth]] = Map()
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         routes: alias -> route, excluded ones too; iterate :meth:`sorted_routes` for a stable order.
         faults: whose -> what is wrong with it.
         engines: name -> status.
+        health: alias -> address of an endpoint -> what the gateway's probes have found; only for endpoints that it
+            probes. It says nothing about where requests go: whoever probes knows that first.
         version: grows by one with each change; 0 is the empty table.
 
     """
@@ -57,6 +62,11 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     faults: Mapping[ProblemKey, tuple[Problem, ...]] = Map()
     engines: Mapping[str, EngineStatus] = Map()
     version: int = 0
+    health: Mapping[str, Mapping[str, EndpointHealth]] = Map()
+
+    def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
+        """Return what probes have found about an alias's endpoints, by address; empty where nothing is probed."""
+        return self.health.get(alias, _UNPROBED)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -175,7 +185,9 @@ def _conflict_with_file(route: Route, file: str) -> Problem:
 
 # ---- what changed --------------------------------------------------------------------------------------------------
 
-ChangeKind = Literal["added", "updated", "draining", "removed", "stale", "live", "conflict", "problem", "resolved"]
+ChangeKind = Literal[
+    "added", "updated", "draining", "removed", "health", "stale", "live", "conflict", "problem", "resolved"
+]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -183,14 +195,15 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: ``added``, ``updated``, ``removed``: a route; ``draining``: an endpoint of it is about to stop and
-            nothing else changed; ``stale``, ``live``: an engine went or came back; ``conflict``, ``problem``: something
-            is wrong now; ``resolved``: it no longer is.
+            nothing else changed; ``health``: the gateway's probes found something else about its endpoints;
+            ``stale``, ``live``: an engine went or came back; ``conflict``, ``problem``: something is wrong now;
+            ``resolved``: it no longer is.
         alias: the route's alias; ``""`` for engines, and for problems that are not about one route.
         route: the route now, or as it last was.
         fields: what differs, for ``updated`` and ``draining``: names of :class:`~pilotage.Route` fields.
         engine: name of the engine.
         problem: for ``conflict``, ``problem`` and ``resolved``.
-        cause: the event behind it, such as ``start of web``; ``""`` when it is not known.
+        cause: the event behind it, such as ``start of web``, or what the probes found; ``""`` when it is not known.
 
     """
 
@@ -225,6 +238,9 @@ def diff(
         change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), looked_at[alias])
         if change is not None:
             changes.append(change)
+        change = _health_change(alias, old, new)
+        if change is not None:
+            changes.append(change)
     for key in sorted(keys if keys is not None else {*old.faults, *new.faults}):
         changes += _problem_changes(key, old.faults.get(key, ()), new.faults.get(key, ()))
     return tuple(changes)
@@ -254,6 +270,34 @@ def _route_change(alias: str, before: Route | None, now: Route | None, cause: st
     fields = tuple(name for name in Route.__struct_fields__ if getattr(before, name) != getattr(now, name))
     kind: ChangeKind = "draining" if fields == ("endpoints",) and _newly_draining(before, now) else "updated"
     return Change(kind, alias, now, fields, engine=now.provider, cause=cause)
+
+
+def _health_change(alias: str, old: Table, new: Table) -> Change | None:
+    """Tell what probes found out; that an endpoint is new or gone is told with its route."""
+    before, now, route = old.health_of(alias), new.health_of(alias), new.routes.get(alias)
+    if before is now or route is None:
+        return None
+    found = []
+    for endpoint in route.endpoints:
+        known, health = before.get(endpoint.address), now.get(endpoint.address)
+        if health is None or health.state == (known.state if known is not None else "pending"):
+            continue
+        name = f"{endpoint.container} at {endpoint.address}" if endpoint.container else endpoint.address
+        found.append(f"{name} {_found(known, health)}")
+    more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    return (
+        Change("health", alias, route, engine=route.provider, cause="; ".join(found[:_TOLD]) + more) if found else None
+    )
+
+
+_TOLD: Final = 3
+
+
+def _found(known: EndpointHealth | None, health: EndpointHealth) -> str:
+    if health.state == "pending":
+        return "is probed anew, for Envoy was started again"
+    again = " again" if health.state == "healthy" and known is not None and known.state == "unhealthy" else ""
+    return health.remark + again
 
 
 def _newly_draining(before: Route, now: Route) -> bool:

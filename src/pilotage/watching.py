@@ -94,6 +94,7 @@ _STYLES: Final = {
     "updated": "cyan",
     "removed": "yellow",
     "draining": "yellow",
+    "health": "cyan",
     "live": "green",
     "read": "green",
     "resolved": "green",
@@ -169,7 +170,7 @@ def json_printer(out: Out) -> Callable[[Update], None]:
     def tell(update: Update) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for change in update.changes:
-            said = {"time": now, "version": update.new.version, **change_json(change)}
+            said = {"time": now, "version": update.new.version, **change_json(change, update.new)}
             out.file.write(msgspec.json.encode(said).decode() + "\n")
         out.file.flush()
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pilotage import Endpoint, Route
-from pilotage.routes.route import bracketed, route_json
+from pilotage.routes.route import EndpointHealth, bracketed, route_json
 from pilotage.routes.schema import HealthCheck, LoadBalance, RouteSettings
 from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, ID, route
@@ -95,7 +95,7 @@ def test_a_route_is_plain_data_with_what_labels_set_under_canonical_names() -> N
         "port": {"listening": 0, "proxy": 80},
         "listen": None,
         "target": f"https://{ADDRESS}:80",
-        "endpoints": [{"container": "web", "host": ADDRESS, "port": 80, "state": "ready"}],
+        "endpoints": [{"container": "web", "host": ADDRESS, "port": 80, "state": "ready", "health": None}],
         "excluded": False,
         "excluded_reason": "",
         "health_check": True,
@@ -103,6 +103,12 @@ def test_a_route_is_plain_data_with_what_labels_set_under_canonical_names() -> N
         "hold_s": 5.0,
         "no_tls_verify": True,
     }
+
+
+def test_what_probes_found_stands_beside_the_endpoint() -> None:
+    found = route_json(route(), {f"{ADDRESS}:80": EndpointHealth("unhealthy", 12.5)})
+    assert found["endpoints"][0]["health"] == {"state": "unhealthy", "since": 12.5}
+    assert EndpointHealth("unhealthy").remark == "fails the gateway's probe"
 
 
 def test_the_bind_of_a_stream_shows() -> None:

@@ -184,6 +184,30 @@ async def test_a_probe_names_the_endpoint_as_its_host(envoy: Envoy) -> None:
         assert (method, path, headers["host"]) == ("HEAD", "/healthz", f"127.0.0.1:{it.port}")
 
 
+async def test_a_probe_may_take_as_long_as_a_label_says(envoy: Envoy) -> None:
+    async with target("slow") as slow, target("bad") as bad, envoy() as gw:
+        probes = 0
+
+        async def late(_request: web.Request) -> web.Response:
+            nonlocal probes
+            probes += 1
+            await asyncio.sleep(4.5)  # longer than connections may be idle
+            return web.Response()
+
+        async def unwell(_request: web.Request) -> web.Response:
+            return web.Response(status=503)
+
+        slow.handlers["/"], bad.handlers["/"] = late, unwell
+        check = HealthCheck(timeout=8, interval=1, retries=1)
+        await gw.publish(route("app", slow.port, bad.port, healthcheck=check))
+        await until(lambda: probes == 2)
+
+        async def seen() -> set[str]:
+            return {(await gw.ask("app", "/page")).by for _ in range(12)}
+
+        await becomes(seen, {"slow"})
+
+
 async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Envoy, authority: trustme.CA) -> None:
     context = _server_context(authority, "127.0.0.1")
     context.set_alpn_protocols(["h2", "http/1.1"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -10,9 +11,13 @@ from pilotage.problems import Problem
 from pilotage.routes.schema import ROUTE, RouteSettings
 from pilotage.routes.special import PortPair
 
-__all__ = ["Endpoint", "EndpointState", "Excluded", "Route", "route_json"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "Excluded", "HealthState", "Route", "route_json"]
 
 EndpointState = Literal["ready", "waiting", "unhealthy", "draining"]
+HealthState = Literal["healthy", "unhealthy", "pending"]
 
 
 class Excluded:
@@ -63,6 +68,31 @@ _REMARKS: Final[dict[EndpointState, str]] = {
     "waiting": "its health check has not passed yet",
     "unhealthy": "its health check fails",
     "draining": "it is about to stop",
+}
+
+
+class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
+    """What the gateway's probes found out about an endpoint. It is no part of the route, and changes nothing in it.
+
+    Attributes:
+        state: ``healthy`` or ``unhealthy``, as its last probes came out; ``pending``: it has not been probed yet.
+        since: when that was first seen, seconds since 1970; probes are looked at every few seconds.
+
+    """
+
+    state: HealthState
+    since: float = 0.0
+
+    @property
+    def remark(self) -> str:
+        """How it is, for people."""
+        return _FINDINGS[self.state]
+
+
+_FINDINGS: Final[dict[HealthState, str]] = {
+    "healthy": "passes the gateway's probe",
+    "unhealthy": "fails the gateway's probe",
+    "pending": "has not been probed yet",
 }
 
 
@@ -186,8 +216,14 @@ def _family(host: str) -> str:
 _SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
 
 
-def route_json(route: Route) -> dict[str, Any]:
-    """Return a route as plain data for JSON: facts first, then each field that a label set; times end in ``_s``."""
+def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> dict[str, Any]:
+    """Return a route as plain data for JSON: facts first, then each field that a label set; times end in ``_s``.
+
+    Args:
+        route: the route.
+        health: what probes found, by the address of an endpoint.
+
+    """
     shown: dict[str, Any] = {
         "alias": route.alias,
         "provider": route.provider,
@@ -197,9 +233,7 @@ def route_json(route: Route) -> dict[str, Any]:
         "port": {"listening": route.port.listening, "proxy": route.port.proxy},
         "listen": route.listen,
         "target": route.target,
-        "endpoints": [
-            {"container": e.container, "host": e.host, "port": e.port, "state": e.state} for e in route.endpoints
-        ],
+        "endpoints": [_endpoint_json(endpoint, health.get(endpoint.address)) for endpoint in route.endpoints],
         "excluded": route.excluded,
         "excluded_reason": route.excluded_reason,
         "health_check": route.health_check,
@@ -212,3 +246,13 @@ def route_json(route: Route) -> dict[str, Any]:
             key, value = ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
             shown[key] = value
     return shown
+
+
+def _endpoint_json(endpoint: Endpoint, health: EndpointHealth | None) -> dict[str, Any]:
+    return {
+        "container": endpoint.container,
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "state": endpoint.state,
+        "health": None if health is None else {"state": health.state, "since": health.since},
+    }

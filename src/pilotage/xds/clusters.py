@@ -94,8 +94,9 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
         cluster.dns_lookup_family = cluster_pb2.Cluster.ALL
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
         cluster.respect_dns_ttl = True
+    h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
-        _speak(cluster, _protocol(h2=bool(suffix) or route.scheme == "h2c"))
+        _speak(cluster, _protocol(h2=h2))
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(site), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
@@ -105,7 +106,7 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
     plain = resource(CLUSTER, cluster.name, cluster, answers=answers)
     if checks is None:
         return plain
-    _probe(cluster, checks, site)
+    _probe(cluster, checks, site, h2=h2)
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
 
 
@@ -157,15 +158,15 @@ def _speak(cluster: Any, protocol: bytes) -> None:
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].ParseFromString(protocol)
 
 
-@lru_cache(maxsize=2)
-def _protocol(*, h2: bool) -> bytes:
+@lru_cache(maxsize=8)
+def _protocol(*, h2: bool, idle: float = _IDLE) -> bytes:
     explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig()
     if h2:
         explicit.http2_protocol_options.CopyFrom(protocol_pb2.Http2ProtocolOptions(allow_connect=True))
     else:
         explicit.http_protocol_options.CopyFrom(protocol_pb2.Http1ProtocolOptions())
     common = protocol_pb2.HttpProtocolOptions(
-        idle_timeout=seconds(_IDLE), max_headers_count=number(1000), max_response_headers_kb=number(256)
+        idle_timeout=seconds(idle), max_headers_count=number(1000), max_response_headers_kb=number(256)
     )
     message = http_protocol_options_pb2.HttpProtocolOptions(
         explicit_http_config=explicit, common_http_protocol_options=common
@@ -256,9 +257,17 @@ def _checks(site: Site) -> Any:
     return probe
 
 
-def _probe(cluster: Any, checks: Any, site: Site) -> None:
+_LONG: Final = 5.0
+
+
+def _probe(cluster: Any, checks: Any, site: Site, *, h2: bool) -> None:
     """Add probes to a cluster that is complete without them."""
     cluster.health_checks.append(checks)
+    timeout = site.route.settings.healthcheck.timeout
+    if timeout > _LONG and not site.route.is_stream:
+        # To Envoy a connection is idle while a probe waits for its answer. Up to the usual timeout that is left so: a
+        # connection that the endpoint closes first may cost a request, a probe that takes so long costs little.
+        _speak(cluster, _protocol(h2=h2, idle=timeout + 1))
     # Without it Envoy uses all endpoints, those that fail too, as soon as half of them fail.
     cluster.common_lb_config.healthy_panic_threshold.value = 1
     endpoints = cluster.load_assignment.endpoints[0]
