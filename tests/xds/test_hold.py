@@ -189,6 +189,69 @@ async def _served(statuses: list[int], more: int) -> None:
     await until(lambda: len(statuses) >= wanted)
 
 
+async def test_a_request_waits_until_the_server_of_its_container_listens() -> None:
+    port, ready = free_port(), set[str]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", port)])
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.1)
+    late = asyncio.create_task(waiting.check(_request("route/app")))
+    async with target(port=port):
+        assert (await task).status.code == 0
+        assert (await late).status.code == 0
+    assert waiting.count == 0
+
+
+@pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
+async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str) -> None:
+    ready = set[str]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [(host, 80)])
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    assert (await task).status.code == 0
+
+
+@pytest.mark.looptime
+async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> None:
+    ready, gone = set[str](), list[int]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0)
+
+    async def ask(number: int) -> None:
+        assert (await waiting.check(_request("route/app"))).status.code == 0
+        gone.append(number)
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(1_000)]
+    await until(lambda: waiting.count == 1_000)
+    ready.add("route/app")
+    waiting.look()
+    await until(lambda: gone)
+    assert len(gone) == 20
+    before = asyncio.get_running_loop().time()
+    await asyncio.wait(tasks)
+    assert asyncio.get_running_loop().time() - before < 1
+    assert gone == list(range(1_000))
+
+
+async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens() -> None:
+    ready = {"route/app"}
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", free_port())])
+    ready.clear()
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    ready.clear()
+    await until(lambda: not waiting._opening)
+    assert not task.done()
+    waiting.end()
+    await task
+
+
 async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
     waiting = Waiting(lambda _site: False, lambda _site: 60.0)
     tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.auth.v3 import external_auth_pb2
@@ -10,7 +11,7 @@ from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["Waiting"]
 
@@ -27,54 +28,123 @@ _GIVE_UP: Final = external_auth_pb2.CheckResponse(
 )
 
 
+_LOOK_AGAIN: Final = 0.02
+"""Seconds between two tries to connect."""
+
+_ANSWER: Final = 0.5
+"""Seconds that a try may take; who takes longer is no server that has yet to begin."""
+
+_AT_ONCE: Final = 10
+_ROUNDS: Final = 50
+_PAUSE: Final = 0.01
+"""So many go on at once, or this part of all who wait; then there is a pause."""
+
+
 class Waiting:
     """Who waits for which site.
+
+    An engine calls a container running before its server listens. So once there is an endpoint, a connection is tried,
+    and as long as it is refused, requests go on waiting. Then they go on a few at a time, for whole crowds at once
+    would overflow the queue of a server that has just begun.
 
     Args:
         is_ready: tells whether every Envoy has an endpoint for a site.
         patience: returns for how many seconds requests of a site wait; 0: its requests need not wait.
+        endpoints: returns the hosts and ports of a site's endpoints.
 
     """
 
-    def __init__(self, is_ready: Callable[[str], bool], patience: Callable[[str], float]) -> None:
+    def __init__(
+        self,
+        is_ready: Callable[[str], bool],
+        patience: Callable[[str], float],
+        endpoints: Callable[[str], Iterable[tuple[str, int]]] = lambda _site: (),
+    ) -> None:
         self._is_ready = is_ready
         self._patience = patience
-        self._sites: dict[str, tuple[asyncio.Event, int]] = {}
+        self._endpoints = endpoints
+        self._sites: dict[str, deque[asyncio.Future[None]]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     @property
     def count(self) -> int:
         """How many requests wait."""
-        return sum(waiting for _, waiting in self._sites.values())
+        return sum(map(len, self._sites.values()))
 
     async def check(self, request: Any, _context: Any = None) -> Any:
         """Answer Envoy: go on, or after all of the route's patience, give up."""
         site = request.attributes.context_extensions.get("site", "")
         patience = self._patience(site)
-        if not patience or self._is_ready(site):
+        if not patience or (self._is_ready(site) and site not in self._sites):
             return _GO_ON
-        event, waiting = self._sites.get(site) or (asyncio.Event(), 0)
-        self._sites[site] = (event, waiting + 1)
+        turn = asyncio.get_running_loop().create_future()
+        self._sites.setdefault(site, deque()).append(turn)
+        self.look()
         try:
             async with asyncio.timeout(patience):
-                await event.wait()
+                await turn
         except TimeoutError:
-            return _GIVE_UP
+            return _GO_ON if self._is_ready(site) else _GIVE_UP
         finally:
-            known = self._sites.get(site)
-            if known is not None and known[0] is event:
-                if known[1] > 1:
-                    self._sites[site] = (event, known[1] - 1)
-                else:
-                    del self._sites[site]
+            self._leave(site, turn)
         return _GO_ON
 
     def look(self) -> None:
         """Let those go on whose site is ready by now."""
-        for site in [site for site in self._sites if self._is_ready(site)]:
-            self._sites.pop(site)[0].set()
+        for site in self._sites:
+            if site not in self._opening and self._is_ready(site):
+                self._opening[site] = asyncio.create_task(self._open(site), name=f"requests for {site} go on")
 
     def end(self) -> None:
         """Let everybody go on, for nobody is there any more who could tell when."""
-        for event, _ in self._sites.values():
-            event.set()
+        for task in self._opening.values():
+            task.cancel()
+        for turns in self._sites.values():
+            _let_go(turns, len(turns))
         self._sites.clear()
+
+    async def _open(self, site: str) -> None:
+        """Let those go on who wait for a site, the first ones first, for as long as it is ready."""
+        try:
+            while self._is_ready(site) and not await _listens(self._endpoints(site)):  # noqa: ASYNC110  another's socket
+                await asyncio.sleep(_LOOK_AGAIN)
+            while self._is_ready(site) and (turns := self._sites.get(site)):
+                _let_go(turns, max(_AT_ONCE, len(turns) // _ROUNDS))
+                await asyncio.sleep(_PAUSE)
+        finally:
+            del self._opening[site]
+            if not self._sites.get(site, True):
+                del self._sites[site]
+
+    def _leave(self, site: str, turn: asyncio.Future[None]) -> None:
+        turns = self._sites.get(site)
+        if turns is None:
+            return
+        if turn in turns:
+            turns.remove(turn)
+        if not turns and site not in self._opening:
+            del self._sites[site]
+
+
+def _let_go(turns: deque[asyncio.Future[None]], number: int) -> None:
+    for _ in range(min(number, len(turns))):
+        turn = turns.popleft()
+        if not turn.done():
+            turn.set_result(None)
+
+
+async def _listens(endpoints: Iterable[tuple[str, int]]) -> bool:
+    """Tell whether somebody may listen: not so if all connections are refused. Only Envoys may reach the others."""
+    refused = False
+    for host, port in endpoints:
+        try:
+            async with asyncio.timeout(_ANSWER):
+                _, writer = await asyncio.open_connection(host, port)
+        except ConnectionRefusedError:
+            refused = True
+        except (OSError, ValueError):  # also what takes too long, and what is no name
+            return True
+        else:
+            writer.close()
+            return True
+    return not refused

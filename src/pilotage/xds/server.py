@@ -76,7 +76,7 @@ class AdsServer:
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
         self._moved: set[asyncio.Future[None]] = set()
-        self._waiting = Waiting(self._is_ready, self._patience)
+        self._waiting = Waiting(self._is_ready, self._patience, self._endpoints)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
@@ -352,6 +352,10 @@ class AdsServer:
         if site is None or not site.members:
             return False
         return all(session.has((CLUSTER, cluster)) for session in self._sessions)
+
+    def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
+        site = self.snapshot.site(cluster)
+        return [(member.endpoint.host, member.endpoint.port) for member in site.members] if site is not None else []
 
     def _patience(self, cluster: str) -> float:
         site = self.snapshot.site(cluster)
