@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.config import Config, load_config
-from pilotage.config_serve import ApiSettings, Certificate, GatewaySettings, XdsSettings
+from pilotage.config_serve import ApiSettings, GatewaySettings, XdsSettings
 from pilotage.engine.address import TLSFiles
 from pilotage.errors import ConfigError
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,14 +34,9 @@ def faults(folder: Path, text: str) -> list[str]:
 
 def test_what_is_not_written_is_as_usual(folder: Path) -> None:
     config = read(folder, "")
-    assert (config.gateway, config.api, config.match_domains, config.debug) == (
-        GatewaySettings(),
-        ApiSettings(),
-        (),
-        False,
-    )
-    assert config.gateway.http == ("0.0.0.0", 8080)
-    assert config.gateway.https[1] == 0
+    assert (config.options, config.gateway, config.api) == (GatewayOptions(), GatewaySettings(), ApiSettings())
+    assert (config.options.http_address, config.options.http_port) == ("0.0.0.0", 8080)
+    assert config.options.https_port == 0
     assert read(folder, "gateway:\napi:\n") == config
 
 
@@ -76,18 +72,24 @@ debug: true
 """,
     )
     at = f"{folder}/"
-    assert config.gateway == GatewaySettings(
-        http=("127.0.0.1", 80),
-        https=("0.0.0.0", 443),
-        certificates=(Certificate(f"{at}cert.pem", f"{at}key.pem"),),
+    assert config.options == GatewayOptions(
+        http_address="127.0.0.1",
+        http_port=80,
+        https_address="0.0.0.0",
+        https_port=443,
+        certificates=(CertificateFiles(f"{at}cert.pem", f"{at}key.pem"),),
         public_https_port=8443,
         redirect_to_https=True,
-        hsts=2_592_000.0,
+        hsts_max_age=2_592_000.0,
         trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
         compression=False,
         access_log="-",
         connect_timeout=0.5,
         retries=0,
+        match_domains=("example.com", "lan", "home.arpa"),
+        debug=True,
+    )
+    assert config.gateway == GatewaySettings(
         drain=60.0,
         envoy="/usr/bin/envoy",
         workers=2,
@@ -99,16 +101,14 @@ debug: true
         ),
     )
     assert config.api == ApiSettings(("unix:///run/p.sock", ":1"), f"{at}token")
-    assert config.match_domains == ("example.com", "lan", "home.arpa")
-    assert config.debug
 
 
 def test_certificates_alone_mean_https_on_its_unprivileged_port(folder: Path) -> None:
-    assert read(folder, "gateway: {tls: [{cert_file: cert.pem, key_file: key.pem}]}").gateway.https[1] == 8443
+    assert read(folder, "gateway: {tls: [{cert_file: cert.pem, key_file: key.pem}]}").options.https_port == 8443
 
 
 def test_plain_http_can_be_left_out(folder: Path) -> None:
-    assert read(folder, "gateway: {http: false}").gateway.http[1] == 0
+    assert read(folder, "gateway: {http: false}").options.http_port == 0
 
 
 def test_one_place_needs_no_list(folder: Path) -> None:

@@ -102,7 +102,7 @@ def test_envoys_elsewhere_ask_where_it_is_configured_and_on_loopback_where_there
 def test_what_takes_effect_at_the_next_start_is_named() -> None:
     old = Plan(engines=(DEMO,))
     assert differences(old, old) == []
-    gateway = GatewaySettings(envoy="x", workers=1, log_level="info", xds=XdsSettings(port=1), drain=1.0, retries=1)
+    gateway = GatewaySettings(envoy="x", workers=1, log_level="info", xds=XdsSettings(port=1), drain=1.0)
     new = msgspec.structs.replace(old, engines=(), gateway=gateway, listen=(Listen(path="/x"),), token="t")
     assert differences(old, new) == [
         "gateway.envoy",

@@ -19,6 +19,7 @@ from pilotage.documents import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
 from pilotage.errors import ConfigError
 from pilotage.problems import Problem, did_you_mean, shorten
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,20 +39,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         providers: the engines, in the order of the file.
         files: names and patterns of files of routes.
-        gateway: the proxy.
+        options: what Envoys are told beside the routes; also the domains and ``debug``.
+        gateway: how our Envoy is run.
         api: the daemon's HTTP API.
-        match_domains: the suffixes under which an alias answers, lower-cased, without leading dots; empty for any.
-        debug: error pages tell more.
         problems: warnings: things in the file that are not in force and do no harm by that.
 
     """
 
     providers: tuple[DockerProviderConfig, ...] = ()
     files: tuple[str, ...] = ()
+    options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
-    match_domains: tuple[str, ...] = ()
-    debug: bool = False
     problems: tuple[Problem, ...] = ()
 
 
@@ -167,6 +166,7 @@ class _Reading:
                 providers.append(engine)
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
+        options = sections.gateway_options(self.file, self.fault)
         gateway = sections.gateway_settings(self.file, self.fault)
         api = sections.api_settings(self.file)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
@@ -175,10 +175,9 @@ class _Reading:
         return Config(
             providers=tuple(providers),
             files=files,
+            options=options,
             gateway=gateway,
             api=api,
-            match_domains=tuple(sections.match_domains),
-            debug=sections.debug,
             problems=tuple(self.problems),
         )
 

@@ -1,6 +1,7 @@
 """The sections of ``pilotage.yml`` that are about serving: ``gateway``, ``api``, ``match_domains`` and ``debug``. Pure.
 
-Pydantic checks what is written; what comes out are plain frozen values. Imported where a configuration is read.
+Pydantic checks what is written; what comes out are plain frozen values: what Envoys are told, in their own terms, and
+how our own one is run. Imported where a configuration is read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from pilotage.documents import DocumentError, parse_duration
 from pilotage.engine.address import TLSFiles
 from pilotage.problems import shorten
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,24 +25,19 @@ if TYPE_CHECKING:
     from pilotage.config_text import Path as DocumentPath
 
     FileOf = Callable[[str, DocumentPath], str]
+    Fault = Callable[[DocumentPath, str, str], None]
 
-__all__ = ["FAULT", "ApiSettings", "Certificate", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
+__all__ = ["FAULT", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
 
 FAULT: Final = "pilotage"
 """The type of pydantic's findings that are told in our words."""
 
-HTTP_PORT: Final = 8080
+HTTP_PORT: Final = GatewayOptions().http_port
+HTTPS_PORT: Final = 8443
 API_PORT: Final = 8888
 
 
 # ---- what comes out ------------------------------------------------------------------------------------------------
-
-
-class Certificate(msgspec.Struct, frozen=True):
-    """A certificate that the gateway shows: names of PEM files."""
-
-    cert_file: str
-    key_file: str
 
 
 class XdsSettings(msgspec.Struct, frozen=True):
@@ -58,20 +55,10 @@ class XdsSettings(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says about the gateway; times in seconds.
+    """What the file says about how our Envoy is run; what Envoys are told is :class:`GatewayOptions`.
 
     Attributes:
-        http, https: address and port; port 0 for nowhere.
-        certificates: what HTTPS shows.
-        public_https_port: the port that clients reach HTTPS by; 0 for that of ``https``.
-        redirect_to_https: plain HTTP is sent to HTTPS.
-        hsts: for how long browsers shall use HTTPS only; 0 to say nothing.
-        trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
-        compression: compress textual answers.
-        access_log: a file, ``-`` for our log, ``""`` for none.
-        connect_timeout: to reach an endpoint.
-        retries: how often a request that reached no endpoint is tried again.
-        drain: how long requests may go on when the gateway stops.
+        drain: how long requests may go on when the gateway stops, in seconds.
         envoy: the binary; ``""`` to find it.
         workers: Envoy's threads; 0 for one on each processor.
         log_level: Envoy's.
@@ -79,17 +66,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    http: tuple[str, int] = ("0.0.0.0", HTTP_PORT)  # noqa: S104  # a gateway is there to be reached
-    https: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104
-    certificates: tuple[Certificate, ...] = ()
-    public_https_port: int = 0
-    redirect_to_https: bool = False
-    hsts: float = 0.0
-    trusted_proxies: tuple[str, ...] = ()
-    compression: bool = True
-    access_log: str = ""
-    connect_timeout: float = 2.0
-    retries: int = 3
     drain: float = 30.0
     envoy: str = ""
     workers: int = 0
@@ -205,21 +181,25 @@ class _Xds(Section):
     tls: _XdsTLS | None = None
 
 
+_OPTIONS: Final = GatewayOptions()
+_SETTINGS: Final = GatewaySettings()
+
+
 class _Gateway(Section):
-    http: Listener = ("0.0.0.0", HTTP_PORT)  # noqa: S104
+    http: Listener = (_OPTIONS.http_address, _OPTIONS.http_port)
     https: Listener | None = None
     tls: list[_Certificate] = []
     public_https_port: Port | None = None
-    redirect_to_https: bool = False
-    hsts: Seconds = 0.0
+    redirect_to_https: bool = _OPTIONS.redirect_to_https
+    hsts: Seconds = _OPTIONS.hsts_max_age
     trusted_proxies: list[Network] = []
-    compression: bool = True
-    access_log: str = ""
-    connect_timeout: Seconds = 2.0
-    retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = 3
-    drain: Seconds = 30.0
-    envoy: str = ""
-    workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = 0
+    compression: bool = _OPTIONS.compression
+    access_log: str = _OPTIONS.access_log
+    connect_timeout: Seconds = _OPTIONS.connect_timeout
+    retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = _OPTIONS.retries
+    drain: Seconds = _SETTINGS.drain
+    envoy: str = _SETTINGS.envoy
+    workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
     xds: _Xds | None = None
 
@@ -237,8 +217,8 @@ class ServeSections(Section):
     match_domains: list[Domain] = []
     debug: bool = False
 
-    def gateway_settings(self, file: FileOf, fault: Callable[[DocumentPath, str, str], None]) -> GatewaySettings:
-        """Return what is said about the gateway.
+    def gateway_options(self, file: FileOf, fault: Fault) -> GatewayOptions:
+        """Return what Envoys are told beside the routes.
 
         Args:
             file: returns the path of a file that is named at a place, and notes when there is none.
@@ -246,42 +226,46 @@ class ServeSections(Section):
 
         """
         told = self.gateway or _Gateway()
-        https = told.https or (("0.0.0.0", 8443) if told.tls else ("0.0.0.0", 0))  # noqa: S104
-        at: DocumentPath = ("gateway",)
+        https = told.https or (_OPTIONS.https_address, HTTPS_PORT if told.tls else 0)
         if told.https is not None and told.https[1] and not told.tls:
-            fault((*at, "https"), "HTTPS needs a certificate", "add gateway.tls with cert_file and key_file")
+            hint = "add gateway.tls with cert_file and key_file"
+            fault(("gateway", "https"), "HTTPS needs a certificate", hint)
         if told.redirect_to_https and not https[1] and not told.public_https_port:
-            fault((*at, "redirect_to_https"), "there is no HTTPS to redirect to", "add gateway.tls")
-        xds = XdsSettings()
-        if told.xds is not None:
-            xds = self._xds(told.xds, file, fault)
-        return GatewaySettings(
-            http=told.http,
-            https=https,
+            fault(("gateway", "redirect_to_https"), "there is no HTTPS to redirect to", "add gateway.tls")
+        return GatewayOptions(
+            http_address=told.http[0],
+            http_port=told.http[1],
+            https_address=https[0],
+            https_port=https[1],
+            public_https_port=told.public_https_port or 0,
             certificates=tuple(
-                Certificate(
-                    file(pair.cert_file, (*at, "tls", number, "cert_file")),
-                    file(pair.key_file, (*at, "tls", number, "key_file")),
+                CertificateFiles(
+                    file(pair.cert_file, ("gateway", "tls", number, "cert_file")),
+                    file(pair.key_file, ("gateway", "tls", number, "key_file")),
                 )
                 for number, pair in enumerate(told.tls)
             ),
-            public_https_port=told.public_https_port or 0,
             redirect_to_https=told.redirect_to_https,
-            hsts=told.hsts,
-            trusted_proxies=tuple(told.trusted_proxies),
+            hsts_max_age=told.hsts,
+            match_domains=tuple(self.match_domains),
             compression=told.compression,
+            debug=self.debug,
             access_log=told.access_log,
+            trusted_proxies=tuple(told.trusted_proxies),
             connect_timeout=told.connect_timeout,
             retries=told.retries,
-            drain=told.drain,
-            envoy=told.envoy,
-            workers=told.workers,
-            log_level=told.log_level,
-            xds=xds,
+        )
+
+    def gateway_settings(self, file: FileOf, fault: Fault) -> GatewaySettings:
+        """Return how our Envoy is run; arguments as for :meth:`gateway_options`."""
+        told = self.gateway or _Gateway()
+        xds = self._xds(told.xds, file, fault) if told.xds is not None else XdsSettings()
+        return GatewaySettings(
+            drain=told.drain, envoy=told.envoy, workers=told.workers, log_level=told.log_level, xds=xds
         )
 
     @staticmethod
-    def _xds(told: _Xds, file: FileOf, fault: Callable[[DocumentPath, str, str], None]) -> XdsSettings:
+    def _xds(told: _Xds, file: FileOf, fault: Fault) -> XdsSettings:
         at: DocumentPath = ("gateway", "xds", "tls")
         host, port = told.listen
         if told.tls is None:

@@ -20,7 +20,7 @@ from pilotage.problems import Problem
 from pilotage.remote import socket_candidates
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.sources import Choice, Engines, choose, config_file
-from pilotage.xds.options import CertificateFiles, GatewayOptions
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +103,7 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
     file = flags.choice.config or ("" if flags.choice or flags.demo else config_file())
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
-    options = gateway_options(config)
+    options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
     texts = flags.api or config.api.listen
@@ -127,28 +127,6 @@ def _engines(flags: Flags, env: Mapping[str, str]) -> Engines:
     if flags.demo is not None:
         return Engines((flags.demo,), "the built-in demonstration")
     return choose(flags.choice, env)
-
-
-def gateway_options(config: Config) -> GatewayOptions:
-    """Return what Envoys are told beside the routes."""
-    gateway = config.gateway
-    return GatewayOptions(
-        http_address=gateway.http[0],
-        http_port=gateway.http[1],
-        https_address=gateway.https[0],
-        https_port=gateway.https[1],
-        public_https_port=gateway.public_https_port,
-        certificates=tuple(CertificateFiles(pair.cert_file, pair.key_file) for pair in gateway.certificates),
-        redirect_to_https=gateway.redirect_to_https,
-        hsts_max_age=gateway.hsts,
-        match_domains=config.match_domains,
-        compression=gateway.compression,
-        debug=config.debug,
-        access_log=gateway.access_log,
-        trusted_proxies=gateway.trusted_proxies,
-        connect_timeout=gateway.connect_timeout,
-        retries=gateway.retries,
-    )
 
 
 def _usual_places(env: Mapping[str, str]) -> tuple[Listen, ...]:
