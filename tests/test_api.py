@@ -293,6 +293,16 @@ async def test_a_token_that_is_no_text_is_a_wrong_one(caplog: pytest.LogCaptureF
     assert caplog.records == []
 
 
+async def test_a_request_that_is_none_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as caller:
+        for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000, b"GET / HTTP/1.1\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
+            writer.write(wrong + b"\r\n\r\n")
+            assert (await reader.readline()).endswith(b" 400 Bad Request\r\n")
+            writer.close()
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
 async def test_from_elsewhere_only_the_token_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever address of this machine a test used would be loopback.
     monkeypatch.setattr("pilotage.api.is_loopback", lambda host: host == "localhost")

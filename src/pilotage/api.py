@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage import openapi
 from pilotage.errors import ConfigError, GatewayError
@@ -41,6 +42,16 @@ R = TypeVar("R")
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, so that dead readers are noticed
 _SLICE: Final = 100  # containers or routes turned into JSON before others get a turn
 _OPEN: Final = frozenset({"/healthz", "/readyz"})  # for probes: they tell nothing but yes or no
+
+
+class _Callers(logging.LoggerAdapter[logging.Logger]):
+    """Keeps what callers do wrong, and are told in the answer, from the log of this side's errors."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug("%s: %s", str(msg) % args, shorten(exc_info.message))
+        else:
+            self.error(msg, *args, exc_info=exc_info)
 
 
 class Source(Protocol):
@@ -116,7 +127,9 @@ class Api:
         app.router.add_get("/v1/events", self._events)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
         app.on_shutdown.append(self._end_streams)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_Callers(log), shutdown_timeout=2, handle_signals=False
+        )
         await self._runner.setup()
         try:
             for place in self._listen:
