@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.text import Text
 
-from pilotage.console import Out, clean, count, fit, print_table
+from pilotage.console import Out, clean, command_name, count, fit, print_table
 
 
 class Terminal(io.StringIO):
@@ -128,3 +128,10 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
 @pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
 def test_numbers_go_with_their_noun(number: int, text: str) -> None:
     assert count(number, "route") == text
+
+
+def test_a_script_before_pilotage_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PILOTAGE_COMMAND", raising=False)
+    assert command_name() == "pilotage"
+    monkeypatch.setenv("PILOTAGE_COMMAND", "sh scripts/run")
+    assert command_name() == "sh scripts/run"

@@ -91,3 +91,24 @@ def test_the_level_is_of_our_log_and_libraries_tell_only_what_goes_wrong() -> No
 def test_the_format_follows_from_where_standard_error_goes() -> None:
     assert logs.suitable_format({"JOURNAL_STREAM": "8:1"}) == "journal"
     assert logs.suitable_format({}) == "text"
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_terminal_shows_the_level_only_where_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = written("terminal")
+    log.info("Envoy is ready")
+    log.warning("Envoy is slow")
+    assert re.fullmatch(r"[\d:]{8}  Envoy is ready\n[\d:]{8}  warning: Envoy is slow\n", stream.getvalue())
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_terminal_gets_colours_unless_it_cannot_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = written("terminal")
+    log.error("Envoy is gone")
+    assert re.fullmatch(r"\x1b\[2m[\d:]{8}\x1b\[0m  \x1b\[31merror: \x1b\[0mEnvoy is gone\n", stream.getvalue())
+    monkeypatch.setenv("TERM", "dumb")
+    log.error("Envoy is gone")
+    assert re.fullmatch(r"[\d:]{8}  error: Envoy is gone", stream.getvalue().splitlines()[1])

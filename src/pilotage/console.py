@@ -5,6 +5,7 @@ Into a pipe or a file nothing is cut or wrapped: one whole line for each row, fi
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
 
-__all__ = ["Cell", "Out", "clean", "count", "fit", "print_table"]
+__all__ = ["Cell", "Out", "clean", "command_name", "count", "fit", "print_table"]
 
 Cell = tuple[str, str]
 """A text and a style of rich's, ``""`` for none."""
@@ -78,6 +79,11 @@ class Out:
 def clean(text: str) -> str:
     """Return text without control characters: what others wrote must not move the cursor of who reads it."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def command_name() -> str:
+    """Return what people write to run pilotage: ``PILOTAGE_COMMAND`` where a script stands before it."""
+    return clean(os.environ.get("PILOTAGE_COMMAND", "")) or "pilotage"
 
 
 def count(number: int, noun: str) -> str:

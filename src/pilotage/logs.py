@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogFormat", "set_up", "suitable_format"]
 
-LogFormat = Literal["text", "journal", "json"]
+LogFormat = Literal["terminal", "text", "journal", "json"]
 
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _OURS: Final = "pilotage."
@@ -34,14 +35,16 @@ def set_up(form: LogFormat, level: str = "info", stream: TextIO | None = None) -
     """Send the log of this process to a stream, and return the handler that does.
 
     Args:
-        form: ``text``: time, level, who, what. ``journal``: the journal knows the time, and gets the level as a
+        form: ``terminal``: time and what, in colours, beside what a command prints there. ``text``: time, level, who,
+            what. ``journal``: the journal knows the time, and gets the level as a
             priority. ``json``: an object a line, with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         stream: standard error unless given.
 
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter({"text": _Text, "journal": _Journal, "json": _Json}[form]())
+    forms = {"terminal": _Terminal, "text": _Text, "journal": _Journal, "json": _Json}
+    handler.setFormatter(forms[form]())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # of libraries: what goes wrong
@@ -61,8 +64,28 @@ class _Text(logging.Formatter):
         return f"{when} {record.levelname.lower():7} {self.told(record)}"
 
     def told(self, record: logging.LogRecord) -> str:
-        text = f"{_who(record)}: {clean(record.getMessage())}"
+        return f"{_who(record)}: {self.what(record)}"
+
+    def what(self, record: logging.LogRecord) -> str:
+        text = clean(record.getMessage())
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _Terminal(_Text):
+    """Time and text; the level only where something is wrong. Without colours for who wants none."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level, colour = "", ""
+        if record.levelno >= logging.WARNING:
+            level, colour = f"{record.levelname.lower()}: ", _RED if record.levelno >= logging.ERROR else _YELLOW
+        text = self.what(record)
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return f"{when}  {level}{text}"
+        return f"{_DIM}{when}{_PLAIN}  {colour}{level}{_PLAIN if colour else ''}{text}"
+
+
+_DIM, _RED, _YELLOW, _PLAIN = (f"\x1b[{code}m" for code in (2, 31, 33, 0))
 
 
 class _Journal(_Text):

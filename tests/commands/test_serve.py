@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from pilotage.cli import run
-from pilotage.testing import FakeEngine
+from pilotage.testing import FakeEngine, container
 from tests.support.daemon import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,59 +35,141 @@ def started(tmp_path: Path) -> list[str]:
     return [sys.executable, "-m", "pilotage", "serve", "--port", str(free_port()), "--api", api]
 
 
-@pytest.mark.parametrize("option", ["--demo", "--or-demo"])
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine without an engine."""
+    empty = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+    return empty | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PILOTAGE_COMMAND": "sh scripts/run"}
+
+
+async def a_server(*command: str, cwd: Path, env: dict[str, str], **more: Any) -> asyncio.subprocess.Process:
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    return await asyncio.create_subprocess_exec(*command, cwd=cwd, env=env, **pipes | more)
+
+
+async def until_welcome(process: asyncio.subprocess.Process) -> list[str]:
+    """Return what it prints up to the line about the API."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        while not (lines and lines[-1].startswith("The API is at")):
+            line = await process.stdout.readline()
+            assert line, await process.communicate()
+            lines.append(line.decode().rstrip())
+    return lines
+
+
+async def ended(process: asyncio.subprocess.Process, number: int = signal.SIGINT) -> str:
+    """End it in good order, and return what it said on standard error."""
+    process.send_signal(number)
+    _, err = await process.communicate()
+    assert process.returncode == 0, err
+    assert b"Traceback" not in err
+    return err.decode()
+
+
+@pytest.mark.parametrize(
+    ("option", "introduction"),
+    [
+        ("--demo", "This is the built-in demonstration.\n"),
+        ("--or-demo", "No container engine answers here, so this is the built-in demonstration.\n"),
+    ],
+)
 async def test_the_demonstration_prints_where_it_is_and_answers_there(
-    started: list[str], option: str, tmp_path: Path
+    started: list[str], option: str, introduction: str, tmp_path: Path
 ) -> None:
-    nowhere = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
-    process = await asyncio.create_subprocess_exec(
-        *(*started, option), cwd=tmp_path, env=nowhere, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    process = await a_server(*started, option, cwd=tmp_path, env=nowhere(tmp_path))
     try:
-        assert process.stdout is not None
-        lines: list[str] = []
-        async with asyncio.timeout(60):
-            while not (lines and lines[-1].startswith("The API is at")):
-                line = await process.stdout.readline()
-                assert line, await process.communicate()
-                lines.append(line.decode().rstrip())
-        assert lines[0].startswith("Watching demo (")
-        assert lines[0].endswith("): the built-in demonstration.")
-        urls = [line.strip() for line in lines if line.startswith("  http://")]
-        assert len(urls) >= 3
+        lines = await until_welcome(process)
         port = started[started.index("--port") + 1]
+        assert lines[:2] == [f"Serving 8 routes on port {port}:", lines[1]]
+        assert lines[1].split() == ["NAME", "URL", "TARGET"]
+        rows = [line.split() for line in lines[2:10]]
+        urls = [url for _, url, target, *_ in rows if target != "asleep"]
+        assert len(urls) == 7
+        assert "Not served: postgres" in lines
+        assert "'sh scripts/run explain NAME' says why." in lines
         async with aiohttp.ClientSession() as session:
             for url in urls:
-                host = url.removeprefix("http://")
-                async with session.get(f"http://127.0.0.1:{port}/", headers={"Host": host}) as answer:
+                parts = urlsplit(url)
+                host = {"Host": parts.netloc}
+                async with session.get(f"http://127.0.0.1:{parts.port}/", headers=host) as answer:
                     assert answer.status == 200
                     assert "container of the demonstration" in await answer.text()
     finally:
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-    assert process.returncode == 0, err
-    assert b"Envoy has stopped" in err
-    assert (b"No container engine answers here, so this is the built-in demonstration." in err) == (
-        option == "--or-demo"
-    )
-    assert b"Traceback" not in err
+        err = await ended(process)
+    assert err.startswith(introduction)
+    assert "Envoy has stopped" in err
+
+
+async def test_an_engine_that_is_named_and_fails_is_told_before_the_demonstration_takes_its_place(
+    started: list[str], tmp_path: Path
+) -> None:
+    env = nowhere(tmp_path) | {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    process = await a_server(*started, "--or-demo", cwd=tmp_path, env=env)
+    try:
+        await until_welcome(process)
+    finally:
+        err = await ended(process)
+    assert err.startswith(f"error: local: there is no socket {tmp_path}/none.sock")
+    assert "this is the built-in demonstration.\n" in err
 
 
 async def test_where_an_engine_answers_no_demonstration_takes_its_place(started: list[str], tmp_path: Path) -> None:
-    async with FakeEngine() as engine:
-        process = await asyncio.create_subprocess_exec(
-            *(*started, "--or-demo"),
-            cwd=tmp_path,
-            env={**os.environ, "DOCKER_HOST": engine.url},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        line = await process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        _, err = await process.communicate()
-    assert engine.url in line.decode()
-    assert b"demonstration" not in err
+    async with FakeEngine([container("web", ports=(80,))]) as engine:
+        env = nowhere(tmp_path) | {"DOCKER_HOST": engine.url}
+        process = await a_server(*started, "--or-demo", cwd=tmp_path, env=env)
+        try:
+            lines = await until_welcome(process)
+        finally:
+            err = await ended(process, signal.SIGTERM)
+    assert lines[0] == f"Watching local ({engine.url}): DOCKER_HOST is {engine.url}."
+    assert lines[3].split()[:2] == ["web", f"http://web.localhost:{started[started.index('--port') + 1]}"]
+    assert "demonstration" not in err
+
+
+def test_who_tries_it_gets_the_next_port_where_the_usual_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pilotage.commands.serve import _with_free_port
+    from pilotage.plan import Flags
+
+    taken = {8080, 8081}
+    monkeypatch.setattr("pilotage.listen.why_taken", lambda host, port: "taken" if port in taken else "")
+    assert _with_free_port(Flags()).port == 8082
+    assert capsys.readouterr().err == "Port 8080 is taken, so this is port 8082; --port chooses another.\n"
+    assert _with_free_port(Flags(port=8080)).port == 8080
+    assert _with_free_port(Flags(gateway=False)).port is None
+    taken.update(range(8080, 8100))
+    assert _with_free_port(Flags()).port is None  # which will be told to be taken
+    taken.clear()
+    assert _with_free_port(Flags()).port is None
+    assert capsys.readouterr().err == ""
+
+
+async def test_a_terminal_is_shown_what_changes_and_ctrl_c_ends_it(started: list[str], tmp_path: Path) -> None:
+    async with FakeEngine([container("web", ports=(80,))]) as engine:
+        ours, theirs = os.openpty()
+        loop, written = asyncio.get_running_loop(), bytearray()
+        loop.add_reader(ours, lambda: written.extend(os.read(ours, 65536)))
+        env = nowhere(tmp_path) | {"DOCKER_HOST": engine.url, "COLUMNS": "120", "TERM": "dumb"}
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        process = await a_server(*started, cwd=tmp_path, env=env, **ends)
+        try:
+            await until(lambda: b"Ctrl-C stops." in written)
+            assert b"Envoy is ready" not in written  # that it is served says that
+            engine.start(engine.add(container("blog", ports=(2368,))))
+            await until(lambda: re.search(rb"\d\d  local  added +blog +http://\S+:2368", written))
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.wait(), 30) == 0
+            await until(lambda: re.search(rb"\d\d  Envoy has stopped", written))
+        finally:
+            if process.returncode is None:
+                process.kill()
+            loop.remove_reader(ours)
+            os.close(ours)
+            os.close(theirs)
+    assert b"Traceback" not in written
+    assert b"\x1b" not in written
 
 
 def test_the_demonstration_and_engines_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,13 @@ import click
 from pilotage.options import OK, WithExamples, engine_options, gateway_extra
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from pilotage.changes import Line
     from pilotage.daemon import Daemon
+    from pilotage.discovery import Update
     from pilotage.plan import Flags
+    from pilotage.table import Table
 
 __all__ = ["serve"]
 
@@ -33,14 +38,16 @@ __all__ = ["serve"]
 )
 @click.option("--no-gateway", is_flag=True, help="Run no Envoy; others ask for their configuration (gateway.xds).")
 @click.option("--demo", is_flag=True, help="The built-in demonstration, as containers that answer.")
-@click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
+@click.option(
+    "--or-demo",
+    is_flag=True,
+    help="For trying: the demonstration if no engine can be found or reached, and the next free port from 8080 on.",
+)
 @click.option("--log-format", type=click.Choice(["text", "journal", "json"]), help="Of the log on standard error.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="From which level on.",
+    help="From which level on. [default: info]",
 )
 def serve(
     *,
@@ -50,28 +57,31 @@ def serve(
     demo: bool,
     or_demo: bool,
     log_format: str | None,
-    log_level: str,
+    log_level: str | None,
     **where: Any,
 ) -> int:
-    """Serve the routes: watch engines, and keep a real proxy (Envoy) in step with them.
+    """Serve the routes through a real proxy, Envoy.
 
-    A route called shop answers for http://shop.ANYTHING:8080. SIGTERM and Ctrl-C stop in good order: requests are
-    finished first; a second one stops at once. SIGHUP reads the configuration again, as does changing the file.
+    Engines are watched, and Envoy is kept in step with the routes of their containers: one called shop answers for
+    http://shop.ANYTHING:8080. SIGTERM and Ctrl-C stop in good order: requests are finished first; a second one stops at
+    once. SIGHUP reads the configuration again, as does changing the file.
     """
     from pilotage import logs, sources
 
     with gateway_extra():
         from pilotage.plan import Flags
 
-    logs.set_up(log_format or logs.suitable_format(os.environ), log_level)  # type: ignore[arg-type]  # click checked it
     flags = Flags(choice=sources.Choice(**where), gateway=not no_gateway, port=port, api=api)
     if demo and flags.choice:
         raise click.UsageError("--demo and naming engines exclude each other.")
-    _run(flags, demo=demo, or_demo=or_demo and not flags.choice and not sources.config_file())
+    screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
+    if screen is None:
+        logs.set_up(log_format or logs.suitable_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
+    _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not sources.config_file())
     return OK
 
 
-def _run(flags: Flags, *, demo: bool, or_demo: bool) -> None:
+def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> None:
     import asyncio
 
     import msgspec
@@ -83,80 +93,142 @@ def _run(flags: Flags, *, demo: bool, or_demo: bool) -> None:
         from pilotage import daemon
 
     async def run() -> None:
-        if not demo and not (or_demo and await _is_without_engine()):
-            await daemon.serve(flags, os.environ, ready=_tell)
-            return
-        async with demo_site() as engine:
-            with_demo = msgspec.structs.replace(flags, demo=DockerProviderConfig(engine.url, name="demo"))
-            await daemon.serve(with_demo, os.environ, ready=_tell)
+        staged = demo or (or_demo and await _is_without_engine())
+        chosen = _with_free_port(flags) if staged or or_demo else flags
+        async with contextlib.AsyncExitStack() as stack:
+            if staged:
+                if demo:
+                    _note("This is the built-in demonstration.")
+                engine = await stack.enter_async_context(demo_site())
+                config = DockerProviderConfig(engine.url, name="demo")
+                chosen = msgspec.structs.replace(chosen, demo=config)
+            if screen is not None:
+                await stack.enter_async_context(screen)
+
+            def tell(daemon: Daemon) -> None:
+                _tell(daemon, staged=staged)
+                if screen is not None:
+                    screen.follow(daemon)
+
+            await daemon.serve(chosen, os.environ, ready=tell)
 
     asyncio.run(run())
 
 
-async def _is_without_engine() -> bool:
-    """Tell whether there is no engine here, and say so."""
-    from pilotage import sources
+def _note(text: str) -> None:
     from pilotage.console import Out
+
+    Out(sys.stderr).note(text)
+
+
+async def _is_without_engine() -> bool:
+    """Tell whether there is no engine here, and say so; also why not, where one is named or found."""
+    from pilotage import sources
+    from pilotage.console import Out, clean
     from pilotage.engine.pool import Pool, new_client
-    from pilotage.errors import PilotageError
+    from pilotage.errors import EngineError, PilotageError
 
     try:
         (config,) = sources.choose(sources.Choice(), os.environ).configs
         async with Pool() as pool, await new_client(config, pool=pool):
             return False
-    except PilotageError:
-        Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
+    except PilotageError as error:
+        named = os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT")
+        if named or isinstance(error, EngineError):
+            Out(sys.stderr).error(clean(str(error)))
+        _note("No container engine answers here, so this is the built-in demonstration.")
         return True
 
 
-_SHOWN = 5
+_PORTS = range(8080, 8100)
 
 
-def _tell(daemon: Daemon) -> None:
+def _with_free_port(flags: Flags) -> Flags:
+    """Take the next port where the usual one is taken and none was asked for: who tries things wants to see them."""
+    import msgspec
+
+    from pilotage.listen import why_taken
+
+    usual = _PORTS[0]
+    if flags.port is not None or not flags.gateway or not why_taken("0.0.0.0", usual):  # noqa: S104  # a gateway's place
+        return flags
+    free = next((port for port in _PORTS if not why_taken("0.0.0.0", port)), None)  # noqa: S104
+    if free is None:
+        return flags  # the error about the usual one says it all
+    _note(f"Port {usual} is taken, so this is port {free}; --port chooses another.")
+    return msgspec.structs.replace(flags, port=free)
+
+
+def _tell(daemon: Daemon, *, staged: bool) -> None:
     """Print what is served, from where, and how to ask about it. Whoever has stopped reading does not stop us."""
+    from pilotage.console import Out, command_name
+    from pilotage.welcome import Served, print_welcome
+
+    served = Served(
+        plan=daemon.plan,
+        table=daemon.discovery.table,
+        problems=daemon.problems(),
+        api=tuple(daemon.api.places),
+        xds_place=daemon.xds_place,
+        staged=staged,
+    )
     with contextlib.suppress(OSError):
-        _print(daemon)
+        print_welcome(Out(), served, command=command_name())
+        sys.stdout.flush()
 
 
-def _print(daemon: Daemon) -> None:
-    from pilotage.console import Out, clean, count
-
-    out = Out()
-    plan, table = daemon.plan, daemon.discovery.table
-    options = plan.options
-    served = [route for route in table.sorted_routes() if not route.excluded]
-    names = ", ".join(f"{engine.name} ({engine.url})" for engine in plan.engines)
-    out.line(clean(f"Watching {names}{f': {plan.why}' if plan.why else ''}."))
-    away = [name for name, status in table.engines.items() if status.state != "live"]
-    if away:
-        out.line(clean(f"Not there yet: {', '.join(away)}; 'pilotage engines' tells more."))
-    if plan.with_gateway:
-        places = [f"http://{options.http_address}:{options.http_port}"] if options.http_port else []
-        if options.serves_https:
-            places.append(f"https://{options.https_address}:{options.https_port}")
-        out.line(f"Serving {count(len(served), 'route')} on {' and '.join(places) or 'no port'}:")
-    else:
-        out.line(f"{count(len(served), 'route')} for the Envoys that ask on {daemon.xds_place or 'no port'}:")
-    for line in _addresses(daemon, served):
-        out.line(clean(line))
-    if daemon.api.places:
-        out.line(f"The API is at {' and '.join(map(str, daemon.api.places))}.")
-    sys.stdout.flush()
+def _is_news(line: Line, update: Update) -> bool:
+    """Tell whether a line is worth a look: that the first probes pass is what everybody expects."""
+    if line.kind != "health":
+        return True
+    seen = [health for table in (update.old, update.new) for health in table.health_of(line.alias).values()]
+    return any(health.state == "unhealthy" for health in seen)
 
 
-def _addresses(daemon: Daemon, served: list[Any]) -> list[str]:
-    options = daemon.plan.options
-    secure = options.serves_https and (options.redirect_to_https or not options.http_port)
-    scheme, port = ("https", options.redirect_port) if secure else ("http", options.http_port)
-    shown = "" if port == {"http": 80, "https": 443}[scheme] else f":{port}"
-    domain = options.match_domains[0] if options.match_domains else "localhost"
-    lines = []
-    for route in served:
-        if route.is_stream:
-            lines.append(f"  {route.listen}  {route.alias}")
-        else:
-            host = route.alias if "." in route.alias else f"{route.alias}.{domain}"
-            lines.append(f"  {scheme}://{host}{shown}")
-    if len(lines) > _SHOWN:
-        lines[_SHOWN:] = [f"  and {len(lines) - _SHOWN} more, which 'pilotage routes' lists"]
-    return lines
+class _Screen:
+    """A terminal that people look at while pilotage serves: after the table, one line for each change of it.
+
+    The log keeps quiet about what is told here: until all is served about all but failures, later about changes.
+    """
+
+    def __init__(self) -> None:
+        import logging
+
+        from pilotage import logs
+
+        logs.set_up("terminal", "error")
+        self._log = logging.getLogger("pilotage")
+        self._changes = logging.getLogger("pilotage.daemon.changes")
+        self._following: asyncio.Task[None] | None = None
+
+    def follow(self, daemon: Daemon) -> None:
+        """Tell what changes from now on, until the engines are no longer watched."""
+        import asyncio
+        import logging
+
+        self._log.setLevel(logging.INFO)
+        self._changes.setLevel(logging.CRITICAL)
+        self._following = asyncio.create_task(self._follow(daemon, daemon.discovery.table))
+
+    async def _follow(self, daemon: Daemon, shown: Table) -> None:
+        import time
+
+        from pilotage.changes import Narrator
+        from pilotage.console import Out
+        from pilotage.watching import Columns
+
+        columns, narrator = Columns(Out(), [engine.name for engine in daemon.plan.engines]), Narrator()
+        async for update in daemon.discovery:
+            lines = narrator.tell(update)
+            if update.new is not shown:
+                columns.print([line for line in lines if _is_news(line, update)], time.time())
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
