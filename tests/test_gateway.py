@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import os
 import signal
@@ -78,12 +79,15 @@ async def test_envoy_serves_tells_its_figures_and_leaves_nothing_behind(tmp_path
             assert (status.state, status.restarts, alive(status.pid)) == ("ready", 0, True)
             assert (await ask(port))[:2] == (200, "hello\n")
             assert b"envoy_http_downstream_rq_completed" in await gateway.statistics()
+            assert json.loads(await gateway.clusters("^web$"))["cluster_statuses"][0]["name"] == "web"
+            assert json.loads(await gateway.clusters("^(?:other|we)$")) == {}
             assert await gateway.drain(5) == 0
             await task
             assert gateway.status.state == "stopped"
             assert not alive(status.pid)
-            with pytest.raises(GatewayError, match="does not answer"):
-                await gateway.statistics()
+            for asked in (gateway.statistics(), gateway.clusters("")):
+                with pytest.raises(GatewayError, match="does not answer"):
+                    await asked
 
 
 async def test_the_administration_is_for_its_owner_alone(tmp_path: Path) -> None:
