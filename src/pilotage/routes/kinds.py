@@ -33,6 +33,7 @@ __all__ = [
     "Integer",
     "Kind",
     "ListOf",
+    "Name",
     "Nested",
     "Path",
     "Reading",
@@ -127,6 +128,14 @@ class Text(Kind):
             return UNSET
         text = scalar_text(value.value)
         return text if text is not None else self.wrong(value, to)
+
+
+class Name(Text):
+    """A name that hosts are compared with: lower-cased, like aliases (decision 3)."""
+
+    def read(self, value: Marked, to: Reading) -> Any:
+        text = super().read(value, to)
+        return text if text is UNSET else text.strip().lower()
 
 
 class Boolean(Kind):

@@ -24,6 +24,7 @@ from pilotage.routes.kinds import (
     IPAddress,
     Kind,
     ListOf,
+    Name,
     Nested,
     Path,
     Reading,
@@ -211,7 +212,7 @@ class _HealthCheckKind(StructKind):
 class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
     """Routes with one ``link`` form a pool of that name."""
 
-    link: Annotated[str, Field(_TEXT, "Name of the pool; routes with the same name share its requests.", "shop")] = ""
+    link: Annotated[str, Field(Name(), "Name of the pool; routes with the same name share its requests.", "shop")] = ""
     mode: Annotated[
         str,
         Field(_TEXT, "round_robin, least_conn or ip_hash; anything else is round_robin.", "least_conn"),
