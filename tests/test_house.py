@@ -62,7 +62,9 @@ def test_every_test_file_belongs_to_a_source_file() -> None:
 
 def texts() -> Iterator[tuple[Path, str]]:
     """Every file that is ours to publish, with its text."""
-    tops = [ROOT / name for name in ("src", "tests", "docs", "scripts", "requirements", "benchmarks", ".ci")]
+    tops = [
+        ROOT / name for name in ("src", "tests", "docs", "scripts", "requirements", "packaging", "benchmarks", ".ci")
+    ]
     files = [path for top in tops for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files += [path for path in ROOT.iterdir() if path.suffix in {".md", ".toml"} or path.name == ".gitignore"]
     for path in files:
