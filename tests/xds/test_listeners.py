@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 import trustme
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from pilotage.routes.route import Endpoint
 from pilotage.routes.special import PortPair
@@ -27,6 +29,15 @@ def test_no_route_is_needed_for_the_shared_listeners_and_none_changes_them() -> 
     assert http_listeners(GatewayOptions(http_port=0, https_port=8443)) == []  # without certificates there is no TLS
     both = GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))
     assert [it.name for it in http_listeners(both)] == ["http", "https"]
+
+
+def test_nobody_takes_for_ever_to_begin() -> None:
+    for made in http_listeners(GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))):
+        (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
+        manager = http_connection_manager_pb2.HttpConnectionManager()
+        assert chain.filters[0].typed_config.Unpack(manager)
+        assert manager.request_headers_timeout.seconds == 30
+        assert chain.transport_socket_connect_timeout.seconds == (30 if made.name == "https" else 0)
 
 
 def test_a_listening_address_names_protocol_host_and_port() -> None:

@@ -44,6 +44,7 @@ _HEADER_KILOBYTES: Final = 256
 _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 256 * 1024
 _IDLE_STREAM: Final = 3600.0
+_SLOWEST_HEADERS: Final = 30.0  # seconds for a handshake, and again for a request's headers
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
@@ -55,7 +56,9 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
         found.append(_listener("http", options.http_address, options.http_port, chain))
     if options.serves_https:
         chain = listener_components_pb2.FilterChain(
-            filters=[_manager(options, https=True)], transport_socket=_tls(options)
+            filters=[_manager(options, https=True)],
+            transport_socket=_tls(options),
+            transport_socket_connect_timeout=seconds(_SLOWEST_HEADERS),
         )
         listener = _listener("https", options.https_address, options.https_port, chain)
         found.append(listener)
@@ -96,7 +99,7 @@ def _manager(options: GatewayOptions, *, https: bool) -> Any:
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
         stream_idle_timeout=seconds(_IDLE_STREAM),
-        request_headers_timeout=seconds(30),
+        request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
         # Nobody is inside: Envoy's own headers of clients are removed, whatever network they come from. Without any
         # network Envoy would believe all private ones, so this one stands for none: nobody sends from it.
