@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import stat
-import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -24,10 +21,11 @@ from pilotage.jsonable import change_json
 from pilotage.sources import View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pilotage.changes import Line
     from pilotage.discovery import Update
+    from pilotage.outflow import Pipe
     from pilotage.problems import Problem
     from pilotage.sources import Engines
     from pilotage.table import Table
@@ -35,56 +33,37 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printer"]
 
 
-async def follow(engines: Engines, env: Mapping[str, str], tell: Callable[[Update], None], *, pause: float = 0) -> None:
+async def follow(
+    engines: Engines,
+    env: Mapping[str, str],
+    tell: Callable[[Update], None],
+    *,
+    pause: float = 0,
+    pipe: Pipe | None = None,
+) -> None:
     """Watch engines, and tell every update until cancelled.
 
     Args:
         engines: what to watch.
         env: the environment.
-        tell: is given each update.
-        pause: seconds between two updates at least; what comes meanwhile is told as one.
+        tell: is given each update; what comes while it is not asked for the next one is told as one.
+        pause: seconds between two updates at least.
+        pipe: what ``tell`` prints into, if it is one: the next update waits until its reader has taken this one.
 
     Raises:
-        BrokenPipeError: whoever read standard output has gone.
+        BrokenPipeError: whoever read the pipe has gone.
 
     """
-    async with _reader_there(), discover(engines.configs, files=engines.files, env=env) as discovery:
+    async with contextlib.AsyncExitStack() as stack:
+        if pipe is not None:
+            await stack.enter_async_context(pipe.while_read())
+            await pipe.drain()  # what was said before
+        discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, env=env))
         async for update in discovery:
             tell(update)
+            if pipe is not None:
+                await pipe.drain()
             await asyncio.sleep(pause)
-
-
-@contextlib.asynccontextmanager
-async def _reader_there() -> AsyncGenerator[None, None]:
-    """Raise ``BrokenPipeError`` as soon as nobody reads our output any more, though there be nothing to write."""
-    loop, gone = asyncio.get_running_loop(), False
-    task = asyncio.current_task()
-
-    def leave() -> None:
-        nonlocal gone
-        gone = True
-        loop.remove_reader(fd)
-        if task is not None:
-            task.cancel()
-
-    try:
-        fd = sys.stdout.fileno()
-        is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
-    except (OSError, ValueError):  # it is no file at all
-        fd, is_pipe = -1, False
-    if not is_pipe:
-        yield
-        return
-    loop.add_reader(fd, leave)  # the writing end of a pipe becomes readable only when the reading end is closed
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-    finally:
-        loop.remove_reader(fd)
-    if gone:
-        raise BrokenPipeError
 
 
 # ---- changes, line after line --------------------------------------------------------------------------------------
@@ -228,10 +207,10 @@ def _cropped(drawn: str, height: int) -> Text:
     return text
 
 
-async def redraw(engines: Engines, env: Mapping[str, str], out: Out) -> None:
-    """Show the table of routes as it changes, until cancelled."""
+async def redraw(engines: Engines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
+    """Show the table of routes as it changes, until cancelled; ``pipe`` as for :func:`follow`."""
     if not out.is_terminal:
-        await follow(engines, env, Screen(out).draw, pause=_REDRAW)
+        await follow(engines, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)
         return
     screen = Console(file=out.file, highlight=False, markup=False, emoji=False)
     with Live(console=screen, screen=True, auto_refresh=False, vertical_overflow="crop") as live:

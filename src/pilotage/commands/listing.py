@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -61,8 +62,10 @@ def routes(form: str, *, watch: bool, **where: Any) -> int:
 
     from pilotage import sources, watching
     from pilotage.console import Out
+    from pilotage.outflow import Pipe
 
-    asyncio.run(watching.redraw(chosen_engines(sources.Choice(**where)), os.environ, Out()))
+    engines, pipe = chosen_engines(sources.Choice(**where)), Pipe.of(sys.stdout)
+    asyncio.run(watching.redraw(engines, os.environ, Out(pipe), pipe))
     return OK
 
 

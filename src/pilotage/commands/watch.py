@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -32,11 +33,13 @@ def watch(form: str, **where: Any) -> int:
 
     from pilotage import sources, watching
     from pilotage.console import Out
+    from pilotage.outflow import Pipe
 
-    engines, out = chosen_engines(sources.Choice(**where)), Out()
+    engines, pipe = chosen_engines(sources.Choice(**where)), Pipe.of(sys.stdout)
+    out = Out(pipe)
     if form == "json":
         tell = watching.json_printer(out)
     else:
         tell = watching.text_printer(out, [config.name for config in engines.configs], engines.problems)
-    asyncio.run(watching.follow(engines, os.environ, tell))
+    asyncio.run(watching.follow(engines, os.environ, tell, pipe=pipe))
     return OK
