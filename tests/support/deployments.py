@@ -22,7 +22,7 @@ from pilotage.testing import FakeEngine
 from tests.support.daemon import free_port
 from tests.support.envoy import web_server
 from tests.support.images import GRACEFUL
-from tests.support.load import RATE, Answer, load
+from tests.support.load import Answer, load
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -283,7 +283,6 @@ async def recreated(engine: Engine, folder: Path, times: int, *, gap: float = 1.
                 await asyncio.sleep(gap)
                 await asked.answered_by(await service.start())
                 await asked.calm()
-                await asked.more(RATE)
     return asked.answers
 
 

@@ -104,11 +104,11 @@ class Load:
             while not any(answer.by == name for answer in self.answers[seen:]):  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
 
-    async def calm(self, *, took: float = 0.5) -> None:
-        """Wait until a request that is begun from now on is answered within so many seconds."""
-        began = time.monotonic()
+    async def calm(self, *, rest: float = 1.0) -> None:
+        """Wait until a request is answered at once that was begun after so many seconds from now."""
+        begun = time.monotonic() + rest
         async with asyncio.timeout(60):
-            while not any(answer.at > began and answer.took < took for answer in self.answers[-RATE:]):  # noqa: ASYNC110
+            while not any(answer.at > begun and answer.took < 0.5 for answer in self.answers[-RATE:]):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 
