@@ -121,7 +121,10 @@ def _noticing_who_is_gone() -> Iterator[None]:
 
 
 class _Group(WithExamples, click.Group):
-    """A group that answers a mistyped command with the one that was meant."""
+    """A group that lists commands as they were added, and answers a mistyped one with the one that was meant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's to pass
+        return list(self.commands)
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         with _noticing_who_is_gone():  # the help is printed here
@@ -151,21 +154,22 @@ _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_c
     cls=_Group,
     context_settings=_CONTEXT,
     examples=(
+        "pilotage serve                http://NAME.localhost:8080 leads to the container called NAME",
         "pilotage routes               which name leads where",
         "pilotage explain shop         why it leads there",
         "pilotage labels healthcheck   what can be written in labels",
     ),
-    epilog='Completion in bash (zsh, fish likewise): eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"',
+    epilog='\b\nCompletion in bash (zsh, fish likewise):\n  eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"',
 )
 @click.version_option(__version__, prog_name="pilotage")
 def cli() -> None:
-    """From running containers to working routes.
+    """From running containers to working routes: a label, and it answers under its name.
 
     Without options, pilotage looks at the engine that the docker command would use.
     """
 
 
 for _command in (
-    routes, ps, explain, watch, serve, check, labels, engines, capture, envoy_bootstrap,
+    serve, routes, ps, explain, watch, labels, check, engines, capture, envoy_bootstrap,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pilotage.console import Cell, Out
+    from pilotage.engine.address import DockerProviderConfig
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
 
@@ -94,11 +95,16 @@ def _gap(out: Out) -> None:
 
 def _print_engines(out: Out, served: Served) -> None:
     plan = served.plan
-    names = ", ".join([*(f"{engine.name} ({engine.url})" for engine in plan.engines), *plan.files])
+    names = ", ".join([*(_called(engine, plan.why) for engine in plan.engines), *plan.files])
     out.note(clean(f"Watching {names}{f': {plan.why}' if plan.why else ''}."))
     pending = [name for name, status in sorted(served.table.engines.items()) if status.state == "pending"]
     if pending:
         out.line(Text(clean(f"Not reached yet: {', '.join(pending)}; their routes come when they do."), style="yellow"))
+
+
+def _called(engine: DockerProviderConfig, why: str) -> str:
+    """Return an engine's name, and its address unless the reason for choosing it tells that already."""
+    return engine.name if engine.url in why else f"{engine.name} ({engine.url})"
 
 
 def _heading(served: Served, number: int) -> str:

@@ -122,7 +122,7 @@ async def test_where_an_engine_answers_no_demonstration_takes_its_place(started:
             lines = await until_welcome(process)
         finally:
             err = await ended(process, signal.SIGTERM)
-    assert lines[0] == f"Watching local ({engine.url}): DOCKER_HOST is {engine.url}."
+    assert lines[0] == f"Watching local: DOCKER_HOST is {engine.url}."
     assert lines[3].split()[:2] == ["web", f"http://web.localhost:{started[started.index('--port') + 1]}"]
     assert "demonstration" not in err
 

@@ -23,10 +23,11 @@ __all__ = ["envoy_bootstrap"]
 @click.option("--key-file", metavar="FILE", default="", help="Its private key.")
 @click.option("--node", metavar="NAME", default="", help="What this Envoy calls itself. [default: the host's name]")
 def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, node: str) -> int:
-    """Print the configuration file for an Envoy elsewhere, which then gets its routes from this daemon.
+    """Print the configuration of an Envoy elsewhere.
 
-    HOST:PORT is where that Envoy reaches the daemon: what gateway.xds says in its configuration. The files are named
-    as they are on Envoy's machine. Envoy's administration is on a unix socket beside its own working folder.
+    Started with it, that Envoy gets its routes from the daemon here. HOST:PORT is where it reaches the daemon: what
+    gateway.xds says in its configuration. The files are named as they are on Envoy's machine. Envoy's administration
+    is on a unix socket beside its own working folder.
     """
     import socket
 

@@ -50,7 +50,7 @@ def ps(form: str, **where: Any) -> int:
 @click.option("--watch", is_flag=True, help="Show them as they change, until interrupted.")
 @format_option("table", "json")
 def routes(form: str, *, watch: bool, **where: Any) -> int:
-    """List routes: every alias, where it leads, or why it does not."""
+    """List where each alias leads, or why it does not."""
     if not watch:
         return _report("routes", form, where)
     if form == "json":

@@ -32,7 +32,9 @@ __all__ = ["serve"]
     ),
 )
 @engine_options
-@click.option("--port", type=click.IntRange(1, 65535), help="Answer plain HTTP on this port. [default: 8080]")
+@click.option(
+    "--port", metavar="PORT", type=click.IntRange(1, 65535), help="Answer plain HTTP on this port. [default: 8080]"
+)
 @click.option(
     "--api", metavar="PLACE", multiple=True, help="Where the HTTP API listens: HOST:PORT or unix:///PATH. Repeatable."
 )
