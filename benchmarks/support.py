@@ -1,0 +1,321 @@
+"""What the gateway's benchmarks share: targets, routes to them, an Envoy that is led, a client, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import multiprocessing
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import aiohttp
+from immutables import Map
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pilotage.discovery import Update
+from pilotage.gateway import Gateway, find_envoy
+from pilotage.routes.route import Endpoint, Route
+from pilotage.table import Table, diff
+from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.filters import CONTROL_CLUSTER
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.server import AdsServer
+from tests.support.daemon import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+    from multiprocessing.connection import Connection
+
+__all__ = [
+    "Asker",
+    "Led",
+    "admin",
+    "busy",
+    "free_port",
+    "host_of",
+    "led",
+    "memory",
+    "ms",
+    "quantile",
+    "route",
+    "routes",
+    "row",
+    "served",
+    "targets",
+]
+
+_ADDRESSES: Final = 512
+"""So many addresses of loopback answer; routes take turns, so that a new one needs a connection of its own."""
+
+ANSWER: Final = b"hello world\n"
+
+_PAUSE: Final = 0.0002
+"""Seconds between two looks whether a route answers: what is measured needs the processor, too."""
+
+
+# ---- what is asked ---------------------------------------------------------------------------------------------------
+
+
+def _address(number: int) -> str:
+    return f"127.88.{number % _ADDRESSES >> 8}.{number & 255}"
+
+
+class _Hello(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
+        self._transport.write(answer * data.count(b"\r\n\r\n"))
+
+
+async def _serve(port: int, ready: Connection) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.create_server(_Hello, [_address(number) for number in range(_ADDRESSES)], port, backlog=1024)
+    ready.send(port)
+    await loop.run_in_executor(None, ready.recv)
+
+
+def _targets(port: int, ready: Connection) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    asyncio.run(_serve(port, ready))
+
+
+@contextlib.contextmanager
+def targets() -> Iterator[int]:
+    """Run web servers on many addresses of loopback, in a process of their own, and yield the port they share."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    port = free_port()
+    process = context.Process(target=_targets, args=(port, theirs), daemon=True)
+    process.start()
+    try:
+        if not ours.poll(30):
+            raise SystemExit("the targets did not start within 30 s")
+        ours.recv()
+        yield port
+    finally:
+        process.terminate()
+        process.join(10)
+
+
+def host_of(number: int) -> str:
+    """Return a host that a route answers for."""
+    return f"app-{number}.example.com"
+
+
+def route(number: int, port: int, *, service: bool = False) -> Route:
+    """Make a route of one container, with nothing labelled but its port.
+
+    Args:
+        number: distinguishes it; every one has an application of its own.
+        port: of :func:`targets`.
+        service: it belongs to a Compose service, which may get replicas.
+
+    """
+    name, identity, address = f"app-{number}", f"{number:064x}", _address(number)
+    return Route(
+        alias=name,
+        provider="local",
+        container=name,
+        container_id=identity,
+        service=("local", f"project-{number // 5}", name) if service else (),
+        host=address,
+        endpoints=(Endpoint(address, port, name, identity),),
+        health_check=True,
+        labelled=("port",),
+    )
+
+
+def routes(count: int, port: int, *, service: bool = False) -> dict[str, Route]:
+    """Make so many routes, numbered from 0."""
+    made = (route(number, port, service=service) for number in range(count))
+    return {each.alias: each for each in made}
+
+
+# ---- an Envoy that is led --------------------------------------------------------------------------------------------
+
+
+class Led:
+    """An Envoy with one worker, and the control plane that leads it, in this process.
+
+    Attributes:
+        port: where it answers.
+        ads: its control plane.
+        gateway: keeps it running.
+        table: what it is to serve.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.table = Table()
+        self._address = f"unix:{folder}/xds.sock"
+        self._options = GatewayOptions(http_address="127.0.0.1", http_port=self.port)
+        self.ads = AdsServer(self._options)
+        self.gateway = Gateway(bootstrap(self._address, "bench"), folder, binary=find_envoy(), workers=1)
+
+    async def start_control_plane(self) -> None:
+        """Make a control plane that knows nothing of the one before, and have it listen."""
+        self.ads = AdsServer(self._options)
+        await self.ads.start(self._address)
+
+    def publish_all(self, routes: Mapping[str, Route]) -> None:
+        """Make these the routes of the table, and bring it to Envoy."""
+        self.table = Table(Map(routes), version=self.table.version + 1)
+        self.ads.publish(self.table)
+
+    def change(self, put: Iterable[Route] = (), remove: Collection[str] = ()) -> None:
+        """Add routes, or remove some by alias, as discovery does: at a cost that does not grow with the table."""
+        old, now = self.table, self.table.routes
+        assert isinstance(now, Map)
+        aliases = dict.fromkeys(remove, "")
+        with now.mutate() as changing:
+            for each in put:
+                changing[each.alias] = each
+                aliases[each.alias] = ""
+            for alias in remove:
+                del changing[alias]
+            self.table = Table(changing.finish(), version=old.version + 1)
+        self.ads.publish(Update(old, self.table, diff(old, self.table, aliases=aliases, keys=())))
+
+    async def acked(self, patience: float = 60) -> None:
+        """Wait until Envoy has acknowledged everything."""
+        async with asyncio.timeout(patience):
+            await self.ads.acked()
+
+    async def received(self) -> int:
+        """Return how many bytes Envoy has got from its control plane, as they went over the socket."""
+        name = f"cluster.{CONTROL_CLUSTER}.upstream_cx_rx_bytes_total"
+        answer = await admin(self.gateway.admin_socket, f"/stats?format=json&filter=^{name.replace('.', '[.]')}$")
+        return sum(stat["value"] for stat in answer["stats"] if stat.get("name") == name)
+
+
+@contextlib.asynccontextmanager
+async def led(folder: Path) -> AsyncIterator[Led]:
+    """Run an Envoy that is led, without a route so far."""
+    made = Led(folder)
+    await made.start_control_plane()
+    made.publish_all({})
+    running = asyncio.create_task(made.gateway.run())
+    ready = asyncio.create_task(made.gateway.ready())
+    try:
+        await asyncio.wait({running, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running
+        await made.acked()
+        yield made
+    finally:
+        ready.cancel()
+        await made.gateway.stop()
+        await made.ads.close()
+        await running
+
+
+async def admin(path: Path, target: str) -> Any:
+    """Return what Envoy's administration answers in JSON."""
+    async with (
+        aiohttp.ClientSession("http://envoy", connector=aiohttp.UnixConnector(str(path))) as session,
+        session.get(target) as answer,
+    ):
+        return await answer.json(content_type=None)
+
+
+# ---- who asks --------------------------------------------------------------------------------------------------------
+
+
+class Asker:
+    """Asks for pages over one connection, by hand: a client library would take longer than the answer does."""
+
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        self._place = (address, port)
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(*self._place)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    async def status(self, host: str) -> int:
+        """Ask for a host's page, and return the status."""
+        self._writer.write(_request(host))
+        return await self._answer()
+
+    async def statuses(self, hosts: Sequence[str]) -> list[int]:
+        """Ask for many, two at once: Envoy takes a client for an attacker that leaves more of its answers unread."""
+        found = []
+        for start in range(0, len(hosts), 2):
+            some = hosts[start : start + 2]
+            self._writer.write(b"".join(map(_request, some)))
+            found += [await self._answer() for _ in some]
+        return found
+
+    async def until(self, host: str, status: int = 200, patience: float = 60) -> None:
+        """Ask until this is the status."""
+        async with asyncio.timeout(patience):
+            while await self.status(host) != status:
+                await asyncio.sleep(_PAUSE)
+
+    async def _answer(self) -> int:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        await self._reader.readexactly(length)
+        return int(head[9:12])
+
+
+def _request(host: str) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()
+
+
+async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float = 60) -> None:
+    """Wait until every one of the hosts answers 200; several ask for them, the last first."""
+
+    async def watch(asker: Asker, missing: list[str]) -> None:
+        while missing:
+            found = await asker.statuses(missing)
+            missing = [host for host, status in zip(missing, found, strict=True) if status != 200]
+
+    await askers[0].until(hosts[-1], patience=patience)
+    async with asyncio.timeout(patience):
+        await asyncio.gather(*(watch(asker, hosts[at :: len(askers)]) for at, asker in enumerate(askers)))
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """Return the smallest value that this share of all values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+def ms(seconds: float) -> str:
+    """Write a duration in milliseconds."""
+    return f"{seconds * 1e3:,.1f} ms"
+
+
+def row(*cells: object) -> None:
+    """Print a line of a table."""
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def busy(pid: int) -> float:
+    """Return the processor time that the threads of a process have taken, in seconds."""
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+
+
+def memory(pid: int) -> float:
+    """Return the memory that a process holds (resident set), in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
