@@ -1,4 +1,4 @@
-"""Every failure in the README's table, made on purpose: what the commands print is what the table shows."""
+"""Every failure in the table of docs/troubleshooting.md, made on purpose: what commands print is what it shows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from pilotage.testing import FakeEngine, container
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+TABLE = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text()
 ROWS: dict[str, list[str]] = {
     cells[0]: re.findall(r"`([^`]+)`", cells[1])
-    for cells in re.findall(
-        r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", README.split("## When something fails")[1], re.MULTILINE
-    )
+    for cells in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", TABLE, re.MULTILINE)
     if "`" in cells[1]
 }
 

@@ -1,4 +1,4 @@
-"""What the README shows is true: its example runs on a real engine, and every snippet prints what it says."""
+"""What README and docs/library.md show is true: the example runs on a real engine, snippets print what they say."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import yaml
 
+from pilotage import DockerProviderConfig, discover
+from pilotage.config_serve import API_PORT
+from pilotage.console import Out
+from pilotage.listen import Listen
+from pilotage.plan import Plan
+from pilotage.testing.demo_site import demo_site
+from pilotage.welcome import Served, print_welcome
+from tests.support.harbour import at, harbour_file, one, recording
 from tests.support.images import WEB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from tests.support.commandline import Said
     from tests.support.engines import Engine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+LIBRARY = (ROOT / "docs" / "library.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,7 +43,7 @@ class Snippet(NamedTuple):
 
 
 def snippets() -> list[Snippet]:
-    blocks = BLOCK.findall(README)
+    blocks = BLOCK.findall(LIBRARY)
     after = [*blocks[1:], ("", "")]
     return [
         Snippet(code, text)
@@ -77,7 +87,7 @@ def without_addresses(text: str) -> str:
 async def run(code: str) -> str:
     """Run Python with ``await`` at its top level and return what it prints."""
     printed = io.StringIO()
-    compiled = compile(code, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    compiled = compile(code, "library.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with contextlib.redirect_stdout(printed):
         coroutine = eval(compiled, {"__name__": "readme"})
         if inspect.isawaitable(coroutine):
@@ -86,16 +96,61 @@ async def run(code: str) -> str:
 
 
 @pytest.mark.parametrize("at", range(len(SNIPPETS)))
-async def test_a_snippet_prints_what_the_readme_shows(
-    at: int, example: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_snippet_prints_what_is_shown(at: int, example: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", example.host)
     snippet = SNIPPETS[at]
     assert without_addresses(await run(snippet.code)) == without_addresses(snippet.prints)
 
 
 def test_every_python_snippet_shows_what_it_prints() -> None:
-    assert len(SNIPPETS) == README.count("```python") > 3
+    assert len(SNIPPETS) == LIBRARY.count("```python") > 3
+    assert "```python" not in README
+
+
+def shown_after(sentence: str) -> str:
+    """The text block after a sentence of the README."""
+    (block,) = re.findall(re.escape(sentence) + r"\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert isinstance(block, str)
+    return block
+
+
+def test_the_example_makes_the_routes_that_are_shown(tmp_path: Path, pilotage: Callable[..., Said]) -> None:
+    exposed = {"traefik/whoami:latest": 80, "ghcr.io/acme/shop:2.1": 8080, "postgres:17": 5432}
+    containers = [
+        one(
+            str(service["container_name"]),
+            labels if isinstance(labels := service.get("labels"), dict) else None,
+            Image=service["image"],
+            Ports=[{"PrivatePort": exposed[str(service["image"])], "Type": "tcp"}],
+            NetworkSettings=at(f"172.17.0.{number}"),
+        )
+        for number, service in enumerate(services().values(), 2)
+    ]
+    said = pilotage("routes", "--replay", harbour_file(tmp_path, recording(containers)))
+    assert said.out == shown_after("What `pilotage routes` makes of it:")
+
+
+async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "100")
+    async with demo_site() as engine, discover([DockerProviderConfig(engine.url, name="demo")]) as discovery:
+        await discovery.ready()
+        table = discovery.table
+    api = Listen(host="127.0.0.1", port=API_PORT)
+    served = Served(plan=Plan(engines=()), table=table, problems=table.problems, api=(api,), staged=True)
+    printed = Terminal()
+    print_welcome(Out(printed), served, command="sh scripts/run")
+    shown = shown_after("On a machine without an engine the first one prints:")
+    introduction, _, rest = shown.partition("\n")
+    assert introduction == "No container engine answers here, so this is the built-in demonstration."
+    assert without_addresses(rest.strip()) == without_addresses(printed.getvalue().strip())
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_every_link_leads_to_a_file() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pilotage.roster import Roster
 
-__all__ = ["HARBOUR", "harbour_file", "one", "recording", "roster", "view"]
+__all__ = ["HARBOUR", "at", "harbour_file", "one", "recording", "roster", "view"]
 
 
 def one(name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
