@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pilotage import DockerProviderConfig, Endpoint, Problem, Route, Table, build_table
 from pilotage.roster import assemble
-from pilotage.routes.route import EndpointHealth
+from pilotage.routes.route import EndpointHealth, EndpointState
 from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table import Change, EngineStatus, diff, settle
 from tests.support.summaries import container
@@ -45,7 +45,7 @@ def test_a_claim_without_rivals_gets_the_alias_served_or_not() -> None:
         (claim("older", 1), "older"),
         (claim("abc", 2), "abc"),
         (claim("xyz", 2), "web"),
-        (claim("web", 2, provider="another"), "another"),
+        (claim("web", 2, provider="another", container_id="id-other"), "another"),
     ],
 )
 def test_the_oldest_keeps_the_alias_then_the_first_by_name_then_by_engine(rival: Route, winner: str) -> None:
@@ -54,7 +54,7 @@ def test_the_oldest_keeps_the_alias_then_the_first_by_name_then_by_engine(rival:
         settled = settle(claims)
         assert winner in {settled.route.container, settled.route.provider}
         (problem,) = settled.problems
-        loser = rival if settled.route is incumbent else incumbent
+        loser = rival if settled.route.container_id == incumbent.container_id else incumbent
         assert (problem.provider, problem.container, problem.route) == (loser.provider, loser.container, "app")
 
 
@@ -78,6 +78,45 @@ def test_what_is_excluded_never_competes() -> None:
 def test_of_excluded_ones_the_oldest_is_shown() -> None:
     settled = settle([excluded("new", 5), excluded("old", 1)])
     assert (settled.route.container, settled.problems) == ("old", ())
+
+
+def leaving(name: str, created: int = 1, **fields: Any) -> Route:
+    return in_state("draining", name, created, **fields)
+
+
+def in_state(state: EndpointState, name: str, created: int, **fields: Any) -> Route:
+    return claim(name, created, endpoints=(Endpoint(f"10.0.0.{created}", 80, name, f"id-{name}", state),), **fields)
+
+
+def test_who_is_ready_takes_over_from_one_that_is_about_to_stop() -> None:
+    settled = settle([leaving("old", 1), in_state("waiting", "slow", 2), claim("new", 3), claim("newest", 4)])
+    assert settled.route.container == "new"
+    assert [problem.container for problem in settled.problems] == ["slow", "newest"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(in_state("waiting", "new", 3), id="waiting"),
+        pytest.param(leaving("new", 3), id="leaving, too"),
+        pytest.param(excluded("new", 3), id="excluded"),
+    ],
+)
+def test_one_that_is_about_to_stop_keeps_the_alias_while_nobody_else_is_ready(other: Route) -> None:
+    assert settle([leaving("old", 1), other]).route.container == "old"
+
+
+def test_one_that_is_about_to_stop_keeps_the_alias_for_its_replicas() -> None:
+    settled = settle([leaving("web-1", 1, service=SHOP), claim("new", 2), claim("web-2", 3, service=SHOP)])
+    assert settled.route.container == "web-1"
+    assert [endpoint.container for endpoint in settled.route.endpoints] == ["web-1", "web-2"]
+
+
+def test_a_route_knows_that_others_want_its_alias_until_they_are_gone() -> None:
+    assert settle([claim("old", 1), claim("new", 2)]).route.contested
+    assert settle([leaving("old", 1), claim("new", 2)]).route.contested
+    assert not settle([excluded("old", 1), claim("new", 2)]).route.contested
+    assert not settle([claim("web-1", 1, service=SHOP), claim("web-2", 2, service=SHOP)]).route.contested
 
 
 def test_replicas_form_one_route_with_their_endpoints_oldest_first() -> None:

@@ -123,7 +123,7 @@ def settle(claims: Sequence[Route]) -> Settled:
 
     A route from a file comes before those of containers. Of these the oldest routable one keeps it, by creation time,
     then name, then engine. Replicas of its compose service join it with their endpoints. When it goes, the next one
-    takes over by itself.
+    takes over by itself; one that is ready does so as soon as nobody but those about to stop is left.
 
     Args:
         claims: at least one route, all with the same alias, in any order.
@@ -135,17 +135,33 @@ def settle(claims: Sequence[Route]) -> Settled:
     awake = sorted((route for route in served if route.endpoints or route.scheme == "fileserver"), key=_age)
     if not awake:  # a sleeping container answers for its alias only while nobody else does
         return Settled(min(served or claims, key=_age))
-    incumbent, *others = awake
+    incumbent = _incumbent(awake)
     replicas, problems = [incumbent], []
-    for route in others:
+    for route in awake:
+        if route is incumbent:
+            continue
         if _is_replica(route, incumbent):
             replicas.append(route)
-        else:
+        elif not _is_leaving(route):
             problems.append(_conflict(route, incumbent))
     if len(replicas) > 1:
         endpoints = tuple(endpoint for route in replicas for endpoint in route.endpoints)
         incumbent = msgspec.structs.replace(incumbent, endpoints=endpoints)
+    if len(awake) > len(replicas) and not incumbent.is_static:
+        incumbent = msgspec.structs.replace(incumbent, contested=True)
     return Settled(incumbent, tuple(problems))
+
+
+def _incumbent(awake: Sequence[Route]) -> Route:
+    """Return the oldest route, or who takes over from it and its replicas when they are about to stop."""
+    oldest = awake[0]
+    if not all(_is_leaving(route) for route in awake if route is oldest or _is_replica(route, oldest)):
+        return oldest
+    return next((route for route in awake if any(e.state == "ready" for e in route.endpoints)), oldest)
+
+
+def _is_leaving(route: Route) -> bool:
+    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
 
 
 def _age(route: Route) -> tuple[int, str, str, str]:

@@ -43,6 +43,11 @@ def test_a_route_that_others_ask_has_a_cluster_that_they_can_name() -> None:
     assert route_site(route("auth", 80), asked=True).backing == "own"
 
 
+def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_in_which_requests_under_way_find_the_next() -> None:
+    assert route_site(route("app", 80, contested=True)).backing == "own"
+    assert route_site(route("app", 80, service=("local", "shop", "web"))).backing == "own"
+
+
 def test_a_pool_is_led_by_its_first_member_whatever_the_order() -> None:
     members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("b", 1), ("a", 2))]
     site, problems = pool_site("shop", members)

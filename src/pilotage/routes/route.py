@@ -117,6 +117,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         idle_watcher: its container is put to sleep while nobody asks for it.
         settings: everything that labels ask of it.
         labelled: names of the fields that labels set.
+        contested: another container wants its alias, too; one of the two takes over from the other when that goes.
         problems: what is wrong with its labels.
 
     """
@@ -138,6 +139,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idle_watcher: bool = False
     settings: RouteSettings = RouteSettings()
     labelled: tuple[str, ...] = ()
+    contested: bool = False
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -166,6 +166,7 @@ def _backing(route: Route, members: tuple[Member, ...], *, asked: bool) -> Backi
     plain = (
         len(route.endpoints) == 1
         and not route.service  # it may get replicas at any time, and requests under way must find them by its cluster
+        and not route.contested  # so must they find a successor
         and not asked
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
