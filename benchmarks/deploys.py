@@ -5,7 +5,7 @@
 A real engine of its own, ``pilotage serve``, its Envoy, and 200 requests each second from a process of their own,
 half over kept and half over fresh connections.
 
-Scenarios: replace, replace-deaf, scale, recreate, engine, daemon, envoy, long.
+Scenarios: replace, replace-deaf, replace-plain, scale, recreate, engine, daemon, envoy, long.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ async def _replace_deaf(engine: Engine, folder: Path, times: int) -> list[Answer
     return await deployments.replaced(engine, folder, times, end=deployments.DEAF)
 
 
+async def _replace_plain(engine: Engine, folder: Path, times: int) -> list[Answer]:
+    return await deployments.replaced(engine, folder, times, compose=False)
+
+
 async def _long(engine: Engine, folder: Path, _times: int) -> list[Answer]:
     lasting, answers = await deployments.long_requests(engine, folder)
     print(
@@ -46,6 +50,7 @@ async def _long(engine: Engine, folder: Path, _times: int) -> list[Answer]:
 _SCENARIOS: Final[dict[str, tuple[str, Callable[[Engine, Path, int], Awaitable[list[Answer]]]]]] = {
     "replace": ("one container is replaced, the new one first", deployments.replaced),
     "replace-deaf": ("the same; the old one leaves its socket open", _replace_deaf),
+    "replace-plain": ("two containers that want one alias", _replace_plain),
     "scale": ("scaling from three to one and back", deployments.scaled),
     "recreate": ("stopped, and started 1 s later, with hold: 5s", deployments.recreated),
     "engine": ("the engine is restarted (live-restore)", deployments.engine_restarted),

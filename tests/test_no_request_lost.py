@@ -30,9 +30,16 @@ def assert_none_lost(answers: list[Answer], folder: Path) -> None:
         pytest.fail(f"of {len(answers)} requests failed {dict(lost)}; Envoy says: {' '.join(told[:5])}")
 
 
-@pytest.mark.parametrize("end", [deployments.CLOSES, deployments.DEAF])
-async def test_a_start_first_replacement_loses_nothing(engine: Engine, tmp_path: Path, end: str) -> None:
-    assert_none_lost(await deployments.replaced(engine, tmp_path, 2, end=end, linger=1), tmp_path)
+@pytest.mark.parametrize(
+    ("end", "compose"),
+    [
+        pytest.param(deployments.CLOSES, True, id="a service, closing"),
+        pytest.param(deployments.DEAF, True, id="a service, deaf"),
+        pytest.param(deployments.CLOSES, False, id="one alias"),
+    ],
+)
+async def test_a_start_first_replacement_loses_nothing(engine: Engine, tmp_path: Path, end: str, compose: bool) -> None:
+    assert_none_lost(await deployments.replaced(engine, tmp_path, 2, end=end, linger=1, compose=compose), tmp_path)
 
 
 async def test_scaling_down_and_up_loses_nothing(engine: Engine, tmp_path: Path) -> None:

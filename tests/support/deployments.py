@@ -189,28 +189,32 @@ def run_app(
 
 
 class Service:
-    """The containers of one Compose service, each of which answers with its name.
+    """Containers that answer for one alias, each of which answers with its name.
 
     Args:
         engine: where they run.
         end: what a container does when it is told to stop, ``CLOSES`` or ``DEAF``: see :mod:`tests.support.app`.
         linger: how many seconds after that it ends.
         labels: more labels.
+        compose: they are of Compose, which makes replicas of them; else they are containers that want the same alias.
 
     """
 
     def __init__(
-        self, engine: Engine, *, end: str = CLOSES, linger: float = 5, labels: Mapping[str, str] | None = None
+        self,
+        engine: Engine,
+        *,
+        end: str = CLOSES,
+        linger: float = 5,
+        labels: Mapping[str, str] | None = None,
+        compose: bool = True,
     ) -> None:
         self.engine = engine
         self.running: list[str] = []
         self._end, self._linger = end, linger
-        self._labels = {
-            "com.docker.compose.project": "shop",
-            "com.docker.compose.service": "shop",
-            "proxy.aliases": "shop",
-            **(labels or {}),
-        }
+        self._labels = {"proxy.aliases": "shop", **(labels or {})}
+        if compose:
+            self._labels |= {"com.docker.compose.project": "shop", "com.docker.compose.service": "shop"}
         self._number = 0
 
     async def start(self) -> str:
@@ -245,9 +249,11 @@ class Service:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-async def replaced(engine: Engine, folder: Path, times: int, *, end: str = CLOSES, linger: float = 5) -> list[Answer]:
+async def replaced(
+    engine: Engine, folder: Path, times: int, *, end: str = CLOSES, linger: float = 5, compose: bool = True
+) -> list[Answer]:
     """A container is replaced, the new one first."""
-    service = Service(engine, end=end, linger=linger)
+    service = Service(engine, end=end, linger=linger, compose=compose)
     async with serving(folder, {"local": engine.host}) as served:
         await service.start()
         await served.answers()
