@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -163,3 +164,20 @@ def test_every_link_leads_to_a_file() -> None:
 def test_the_commands_of_the_readme_are_there() -> None:
     for script in re.findall(r"^sh (\S+)", README, re.MULTILINE):
         assert (ROOT / script).is_file()
+
+
+def test_the_run_command_serves_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "run").read_text()
+    # In a checkout whose environment is there, and whose pilotage tells what it is asked for.
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "run").write_text(script)
+    (tmp_path / "scripts" / "environment.sh").write_text("prepare() { :; }\n")
+    program = tmp_path / ".venv" / "bin" / "pilotage"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$PILOTAGE_COMMAND: $*"\n')
+    program.chmod(0o755)
+    for words, asked in (([], "serve --or-demo"), (["explain", "a b"], "explain a b")):
+        done = subprocess.run(
+            ["sh", "scripts/run", *words], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+        )
+        assert done.stdout == f"sh scripts/run: {asked}\n"
