@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from aiohttp import web
 from envoy.service.discovery.v3 import discovery_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilotage.routes.schema import HealthCheck
 from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.session import Session
+from tests.support.gateway import becomes, route, target
+from tests.support.waiting import until
 
 
 def item(type_url: str, name: str, version: str, *clusters: str, first: Resource | None = None) -> Resource:
@@ -22,8 +27,16 @@ def scope(name: str, version: str, *clusters: str) -> Resource:
     return item(SCOPE, name, version, *clusters)
 
 
+def probed_cluster(name: str, version: str = "1") -> Resource:
+    """One with health checks, and before it its twin without."""
+    return cluster(name, version, first=cluster(name, f"{version} unprobed"))
+
+
 class Envoy:
-    """What Envoy does with messages: it keeps, acknowledges, and complains about what is in ``bad``."""
+    """What Envoy does with messages: it keeps, acknowledges, and complains about what is in ``bad``.
+
+    While ``probing``, what it says about clusters is withheld from the first one with health checks on.
+    """
 
     def __init__(self, *resources: Resource, has: dict[Key, str] | None = None) -> None:
         self.should: dict[Key, Resource] = {}
@@ -33,6 +46,8 @@ class Envoy:
         self.bad: set[tuple[str, str]] = set()
         self.got: list[tuple[str, list[str], list[str]]] = []
         self.refused: list[tuple[str, str]] = []
+        self.probing = False
+        self.withheld: list[Any] = []
         self.session = Session(self.should)
         self.change(*resources)
 
@@ -78,10 +93,24 @@ class Envoy:
                 self.has[kind, it.name] = it.version
                 self.needs[kind, it.name] = self.ever[kind, it.name, it.version].clusters
             for name in message.removed_resources:
-                del self.has[kind, name]
+                self.has.pop((kind, name), None)  # it may have been refused
                 self.needs.pop((kind, name), None)
             self._check()
+        probed = any(self.ever[kind, it.name, it.version].first for it in message.resources)
+        if kind == CLUSTER and (self.withheld or (self.probing and probed)):
+            self.withheld.append(answer)
+        else:
+            self._say(answer)
+
+    def _say(self, answer: Any) -> None:
         self.refused += [(it.resource.name, it.resource.version) for it in self.session.receive(answer)]
+
+    def has_probed(self) -> None:
+        """Answer what was withheld."""
+        self.probing = False
+        for answer in self.withheld:
+            self._say(answer)
+        self.withheld.clear()
 
     def _check(self) -> None:
         for key, clusters in self.needs.items():
@@ -142,6 +171,108 @@ def test_one_message_of_each_kind_is_under_way_at_a_time_and_changes_gather() ->
     envoy._answer(under_way)
     envoy.run()
     assert envoy.got == [(CLUSTER, ["a"], []), (CLUSTER, ["b"], [])]
+
+
+def probing() -> Envoy:
+    """An Envoy that probes for the cluster of ``slow``, and so says nothing about clusters."""
+    envoy = Envoy(cluster("old"), scope("old", "1", "old"))
+    envoy.connect()
+    envoy.run()
+    envoy.probing = True
+    envoy.change(probed_cluster("slow"), scope("slow", "1", "slow"))
+    envoy.run()
+    assert envoy.got[-3:] == [(CLUSTER, ["slow"], []), (CLUSTER, ["slow"], []), (SCOPE, ["slow"], [])]
+    assert len(envoy.withheld) == 1
+    envoy.got.clear()
+    return envoy
+
+
+def test_while_envoy_probes_others_need_not_wait() -> None:
+    envoy = probing()
+    envoy.change(cluster("new"), scope("new", "1", "new"))
+    envoy.run()
+    for version in ("2", "3"):
+        envoy.change(cluster("old", version))
+        envoy.run()
+    envoy.change(gone=((CLUSTER, "new"), (SCOPE, "new")))
+    envoy.run()
+    assert envoy.got == [
+        (CLUSTER, ["new"], []),
+        (SCOPE, ["new"], []),
+        (CLUSTER, ["old"], []),
+        (CLUSTER, ["old"], []),
+        (SCOPE, [], ["new"]),
+        (CLUSTER, [], ["new"]),
+    ]
+    assert not envoy.session.settled
+    envoy.got.clear()
+    envoy.has_probed()
+    envoy.run()
+    assert envoy.session.settled
+    assert envoy.got == []
+
+
+def test_clusters_with_checks_go_after_all_others_and_apart() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    envoy.run()
+    envoy.change(probed_cluster("a"), cluster("b"), probed_cluster("c"))
+    envoy.run()
+    assert envoy.got[-2:] == [(CLUSTER, ["a", "b", "c"], []), (CLUSTER, ["a", "c"], [])]
+    assert envoy.session.settled
+
+
+def test_while_envoy_probes_what_it_has_is_not_led_to_what_it_may_refuse() -> None:
+    envoy = probing()
+    envoy.bad = {("bad", "1")}
+    envoy.change(cluster("bad"), cluster("good"), scope("old", "2", "bad"))
+    envoy.run()
+    assert envoy.has[SCOPE, "old"] == "1"
+    envoy.has_probed()
+    envoy.run()
+    assert envoy.has[SCOPE, "old"] == "1"
+    assert envoy.refused == [("bad", "1")]
+    assert (CLUSTER, "good") in envoy.has
+
+
+def test_while_envoy_probes_no_more_is_said_than_it_may_remember() -> None:
+    envoy = probing()
+    for version in range(200):
+        envoy.change(cluster("old", str(version)))
+        envoy.run()
+    assert len(envoy.withheld) == 100
+    envoy.has_probed()
+    envoy.run()
+    assert envoy.has[CLUSTER, "old"] == "199"
+    assert envoy.session.settled
+
+
+async def test_a_real_envoy_takes_what_others_need_while_it_probes(envoy: Any) -> None:
+    async with target("slow") as slow, target("one") as one, target("two") as two, envoy() as gw:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def late(_request: web.Request) -> web.Response:
+            asked.set()
+            await go_on.wait()
+            return web.Response()
+
+        slow.handlers["/"] = late
+        probed = route("probed", slow.port, healthcheck=HealthCheck(timeout=30))
+        gw.publish_unheard(probed)
+        await asked.wait()
+
+        async def by() -> str:
+            return (await gw.ask("other")).by
+
+        for it in (one, two, one):
+            gw.publish_unheard(probed, route("other", it.port, max_conns_per_host=9))
+            await becomes(by, it.name)
+        gw.publish_unheard(probed)
+        await becomes(by, "")
+        (session,) = gw.ads._sessions
+        assert not session.settled  # all that went by while Envoy waited for the answer to its probe
+        go_on.set()
+        await until(lambda: session.settled)
 
 
 def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> None:
@@ -230,6 +361,17 @@ def test_a_cluster_stays_while_what_was_accepted_last_leads_to_it() -> None:
         assert envoy.has == {(SCOPE, "app"): "3"}
 
 
+def test_what_was_never_accepted_keeps_no_cluster() -> None:
+    envoy = Envoy(cluster("c"), scope("app", "1", "c"))
+    envoy.bad = {("app", "1"), ("app", "2")}
+    envoy.connect()
+    envoy.run()
+    assert envoy.has == {(CLUSTER, "c"): "1"}
+    envoy.change(scope("app", "2"), gone=((CLUSTER, "c"),))
+    envoy.run()
+    assert envoy.has == {}
+
+
 def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
     envoy = Envoy(item(SECRET, "one", "1"), item(SECRET, "two", "1"))
     envoy.connect()
@@ -250,7 +392,7 @@ def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
 
 _steps = st.lists(
     st.lists(
-        st.tuples(st.sampled_from("abcd"), st.sampled_from(["0", "1", "2", "bad"]), st.sets(st.sampled_from("xyz"))),
+        st.tuples(st.sampled_from("abcd"), st.sampled_from(["0", "1", "2", "bad"]), st.sets(st.sampled_from("wxyz"))),
         max_size=4,
     ),
     max_size=8,
@@ -258,16 +400,17 @@ _steps = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(_steps, st.lists(st.booleans(), max_size=30))
+@given(_steps, st.lists(st.booleans(), max_size=30), st.lists(st.booleans(), max_size=8))
 def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
-    steps: list[list[tuple[str, str, set[str]]]], answers: list[bool]
+    steps: list[list[tuple[str, str, set[str]]]], answers: list[bool], probes: list[bool]
 ) -> None:
     envoy = Envoy()
     envoy.bad = {(name, version) for name in "abcd" for version in ("bad",)}
     envoy.connect()
     pending: list[Any] = []
-    choices = iter(answers)
+    choices, probing = iter(answers), iter(probes)
     scopes: dict[str, Resource] = {}
+    now: dict[Key, Resource] = {}
     for step in steps:
         for name, version, used in step:
             if version == "0":
@@ -276,14 +419,20 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
                 text = version if version == "bad" else version + "".join(sorted(used))
                 scopes[name] = scope(name, text, *used)
         wanted = {name for it in scopes.values() for name in it.clusters}
-        now = {it.key: it for it in (*scopes.values(), *map(cluster, wanted))}
+        version = str(len(scopes))
+        made = [probed_cluster(name, version) if name in "wx" else cluster(name, version) for name in wanted]
+        now = {it.key: it for it in (*scopes.values(), *made)}
         gone = tuple(key for key in envoy.should if key not in now)
         envoy.change(*now.values(), gone=gone)
+        envoy.probing = next(probing, False)
+        if not envoy.probing:
+            envoy.has_probed()
         pending += envoy.session.messages()
         while pending and next(choices, True):
             envoy._answer(pending.pop(0))
     while pending:
         envoy._answer(pending.pop(0))
+    envoy.has_probed()
     envoy.run()
     assert envoy.session.settled
     for key, it in envoy.should.items():
@@ -291,3 +440,5 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
             assert envoy.has[key] == it.version
     stale = {name for (kind, name) in envoy.has if kind == SCOPE} - scopes.keys()
     assert stale == set()
+    if not envoy.refused:  # of what was refused together with others, some may be there and lead to old clusters
+        assert envoy.has.keys() == now.keys()

@@ -3,6 +3,10 @@
 Clusters go before the scopes and listeners that lead to them, and are withdrawn after them. Each kind has one message
 on its way at a time; what changes meanwhile gathers. What Envoy refuses is looked for by halves until one resource is
 left; that version of it is not offered again, and what Envoy accepted last stays in force.
+
+Envoy answers nothing about clusters until it has probed every endpoint of those with health checks, which takes as long
+as one of them takes to answer. Yet it does at once what it is told meanwhile. So clusters with health checks go alone
+and last, and while an answer about them is due, others follow without waiting for theirs.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ _ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
 _LEADING: Final = (LISTENER, SCOPE)
 _MOST_AT_ONCE: Final = 2000
 """Resources in one message: keeps each well below gRPC's 4 MB."""
+_MOST_AHEAD: Final = 100
+"""Messages without an answer, while Envoy probes."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -35,11 +41,17 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class _Sent(msgspec.Struct):
-    """A message on its way: what it carries, and what it takes back."""
+    """A message on its way: what it carries, what it takes back, and which clusters its names led to before."""
 
     nonce: str
     carried: dict[str, Resource]
     withdrawn: set[str]
+    led: dict[str, frozenset[str]]
+
+    @property
+    def probes(self) -> bool:
+        """It carries clusters with health checks, and so may be answered late."""
+        return any(item.first is not None for item in self.carried.values())
 
 
 class _Kind:
@@ -52,9 +64,28 @@ class _Kind:
         self.answered = False
         self.has: dict[str, str] = {}  # name -> version
         self.due: dict[str, None] = {}  # names whose state may differ, oldest first
-        self.sent: _Sent | None = None
+        self.sent: list[_Sent] = []  # oldest first
         self.suspects: list[list[str]] = []  # batches to be offered apart, since one of them was refused
         self.stuck: set[str] = set()  # what leads to a refused cluster; clusters that are led to though they are gone
+
+    @property
+    def late(self) -> bool:
+        """An answer is due that may come late, and the others behind it with it."""
+        return bool(self.sent) and self.sent[0].probes
+
+    @property
+    def ready(self) -> bool:
+        """A message may be sent."""
+        return not self.sent or (self.late and len(self.sent) < _MOST_AHEAD)
+
+    def version(self, name: str) -> str | None:
+        """Return the version of a resource that Envoy has, or is on its way to it; ``None`` for none."""
+        for sent in reversed(self.sent):
+            if name in sent.carried:
+                return sent.carried[name].version
+            if name in sent.withdrawn:
+                return None
+        return self.has.get(name)
 
 
 class Session:
@@ -96,8 +127,7 @@ class Session:
         kind = self._kinds[key[0]]
         if not kind.subscribed:
             return key[0] in self._expected()
-        sent = kind.sent
-        return key[1] in kind.due or (sent is not None and (key[1] in sent.carried or key[1] in sent.withdrawn))
+        return key[1] in kind.due or any(key[1] in sent.carried or key[1] in sent.withdrawn for sent in kind.sent)
 
     def has(self, key: Key) -> bool:
         """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks)."""
@@ -123,8 +153,9 @@ class Session:
         if kind is None:
             return []
         refusals: list[Refusal] = []
-        if request.response_nonce and kind.sent is not None and request.response_nonce == kind.sent.nonce:
-            sent, kind.sent = kind.sent, None
+        answered = [sent for sent in kind.sent if sent.nonce == request.response_nonce]
+        for sent in answered:
+            kind.sent.remove(sent)
             if request.HasField("error_detail"):
                 refusals = self._refuse(request.type_url, kind, sent, request.error_detail.message)
             else:
@@ -162,7 +193,7 @@ class Session:
             self.refused.pop((type_url, name), None)
             self._settle((type_url, name), item.clusters)
             now = self._resources.get((type_url, name))
-            if now is not None and now.version != item.version:
+            if now is not None and now.version != kind.version(name):
                 kind.due[name] = None  # it was the first of two, or it has changed meanwhile
         for name in sent.withdrawn:
             kind.has.pop(name, None)
@@ -177,6 +208,8 @@ class Session:
         kind.stuck.clear()
 
     def _refuse(self, type_url: str, kind: _Kind, sent: _Sent, said: str) -> list[Refusal]:
+        for name, clusters in sent.led.items():
+            self._lead((type_url, name), clusters)
         names = [*sent.carried, *sorted(sent.withdrawn)]
         if len(names) > 1:
             half = len(names) // 2
@@ -196,10 +229,10 @@ class Session:
         found = []
         for type_url in _ORDER:
             kind = self._kinds[type_url]
-            if not kind.subscribed or kind.sent is not None:
-                continue
-            carried, withdrawn = self._choose(type_url, kind)
-            if carried or withdrawn or not kind.answered:
+            while kind.subscribed and kind.ready:
+                carried, withdrawn = self._choose(type_url, kind)
+                if not carried and not withdrawn and kind.answered:
+                    break
                 found.append(self._message(type_url, kind, carried, withdrawn))
         return found
 
@@ -218,7 +251,7 @@ class Session:
             key = (type_url, name)
             item = self._resources.get(key)
             if item is None:
-                if name not in kind.has:
+                if kind.version(name) is None:
                     kind.due.pop(name, None)
                 elif type_url != CLUSTER or self._is_free(name):
                     withdrawn.add(name)
@@ -226,14 +259,18 @@ class Session:
                     kind.due.pop(name, None)
                     kind.stuck.add(name)
                 continue
-            step = self._step(key, item, kind.has.get(name))
-            missing = [cluster for cluster in item.clusters if not self._is_there(cluster)]
+            step = self._step(key, item, kind.version(name))
+            is_new = kind.has.get(name) is None
+            missing = [cluster for cluster in item.clusters if not self._is_there(cluster, soon=is_new)]
             if step is not None and not missing:
                 carried[name] = step
             elif step is None or any((CLUSTER, cluster) in self.refused for cluster in missing):
                 kind.due.pop(name, None)
                 if step is not None:
                     kind.stuck.add(name)
+        if any(step.first is None for step in carried.values()) or withdrawn:
+            for name in [name for name, step in carried.items() if step.first is not None]:
+                del carried[name]  # it stays due
         for name in (*carried, *withdrawn):
             kind.due.pop(name, None)
 
@@ -245,12 +282,19 @@ class Session:
         first = item.first
         return first if first is not None and first.version not in {has, refused} else item
 
-    def _is_there(self, cluster: str) -> bool:
-        """Tell whether a cluster can be led to: as it is now, or as it was when a newer version was refused."""
+    def _is_there(self, cluster: str, *, soon: bool) -> bool:
+        """Tell whether a cluster can be led to: as it is now, or as it was when a newer version was refused.
+
+        Args:
+            cluster: its name.
+            soon: be content with one that Envoy has been sent, while its answer has to wait for probes of others. That
+                is for what Envoy does not have yet: should it refuse the cluster, nothing is lost.
+
+        """
         kind = self._kinds[CLUSTER]
-        if kind.sent is not None and cluster in kind.sent.withdrawn:
+        has = kind.version(cluster) if soon and kind.late else kind.has.get(cluster)
+        if kind.version(cluster) is None:
             return False
-        has = kind.has.get(cluster)
         item = self._resources.get((CLUSTER, cluster))
         if has is None:
             return False
@@ -265,13 +309,14 @@ class Session:
 
     def _message(self, type_url: str, kind: _Kind, carried: dict[str, Resource], withdrawn: set[str]) -> Any:
         self._count += 1
-        kind.sent = _Sent(str(self._count), carried, withdrawn)
+        led = {name: self._leads.get((type_url, name), frozenset()) for name in carried}
+        kind.sent.append(_Sent(str(self._count), carried, withdrawn, led))
         kind.answered = True
         for name, item in carried.items():
-            self._lead((type_url, name), item.clusters | self._leads.get((type_url, name), frozenset()))
+            self._lead((type_url, name), item.clusters | led[name])
         return discovery_pb2.DeltaDiscoveryResponse(
             type_url=type_url,
-            nonce=kind.sent.nonce,
+            nonce=str(self._count),
             resources=[
                 discovery_pb2.Resource(
                     name=name, version=item.version, resource=any_pb2.Any(type_url=type_url, value=item.body)
