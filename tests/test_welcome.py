@@ -14,6 +14,7 @@ from pilotage.engine.address import DockerProviderConfig
 from pilotage.ledger import build_table
 from pilotage.listen import Listen
 from pilotage.plan import Plan
+from pilotage.problems import Problem
 from pilotage.table import EngineStatus
 from pilotage.welcome import Served, print_welcome, url_of
 from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -108,6 +109,15 @@ def test_where_nothing_is_served_it_says_what_would_be() -> None:
     assert "docker run --detach --name whoami traefik/whoami\nlook at http://whoami.localhost:8080\n" in said
     elsewhere = Plan(engines=(LOCAL,), options=GatewayOptions(match_domains=("example.org",)))
     assert "docker run" not in shown(served(plan=elsewhere))
+
+
+def test_where_the_engine_is_away_nobody_is_told_to_start_containers() -> None:
+    problem = Problem(message="there is no socket", provider="local")
+    table = msgspec.structs.replace(served().table, engines={"local": EngineStatus("stale")})
+    said = shown(msgspec.structs.replace(served(), table=table, problems=(problem,)))
+    assert "local\n  ✗ there is no socket\n" in said
+    assert "docker run" not in said
+    assert "explain" not in said
 
 
 def test_of_many_the_first_ones_are_shown_and_the_others_counted() -> None:

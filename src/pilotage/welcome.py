@@ -78,7 +78,7 @@ def print_welcome(out: Out, served: Served, *, command: str = "pilotage") -> Non
         _print_left_out(out, left_out)
         _print_problems(out, served.problems, command)
     _gap(out)
-    if left_out or served.problems:
+    if left_out or any(problem.container or problem.route or problem.file for problem in served.problems):
         out.note(f"'{command} explain NAME' says why.")
     if served.api:
         out.note(f"The API is at {' and '.join(map(str, served.api))}.")
@@ -159,7 +159,8 @@ def _print_nothing(out: Out, served: Served) -> None:
     options = served.plan.options
     where = f" on {_places(options)}" if served.plan.with_gateway else ""
     out.line(Text(f"Nothing to serve{where} yet.", style="bold"))
-    if options.http_port and not options.match_domains:
+    reached = all(status.state == "live" for status in served.table.engines.values())
+    if reached and options.http_port and not options.match_domains:
         port = f":{options.http_port}" if options.http_port != _USUAL_PORTS["http"] else ""
         out.line("Start a container, and it answers under its name: after")
         out.line("  docker run --detach --name whoami traefik/whoami")
