@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
+_SHARED = ["shared/http", "shared/http/safe", "shared/https", "shared/https/safe", "shared/https/h2"]
+
+
 def test_plain_routes_have_no_cluster_of_their_own() -> None:
     assert own_clusters(route_site(route("app", 80)), GatewayOptions()) == []
-    assert [it.name for it in shared_clusters(GatewayOptions())] == ["shared/http", "shared/https", "shared/https/h2"]
+    assert [it.name for it in shared_clusters(GatewayOptions())] == _SHARED
 
 
 @pytest.mark.parametrize(

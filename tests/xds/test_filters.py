@@ -20,12 +20,46 @@ if TYPE_CHECKING:
 def test_no_filter_can_be_switched_off_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
-        assert not any(it.disabled for it in chain)
+        assert [it.name for it in chain if it.disabled] == ["pilotage.hold"]  # which keeps nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 
 def test_a_plain_route_asks_nothing_of_the_filters() -> None:
     assert site_settings(route_site(route("app", 80)), GatewayOptions()) == {}
+
+
+ODD = ("APP.example.com", "app:80", "app.example.com.", "aPP")
+
+
+@pytest.mark.parametrize("host", ODD)
+async def test_oddly_written_hosts_of_plain_routes_need_no_control_plane(envoy: Envoy, host: str) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port), route("*.wild.org", it.port))
+        await gw.ads.close()
+        assert (await gw.ask(host)).status == 200
+        assert (await gw.ask("any.WILD.org")).status == 200
+
+
+@pytest.mark.parametrize("alias", ["app", "*.wild.org"])
+@pytest.mark.parametrize("middleware", ["forwardauth", "cidr_whitelist", "rate_limit"])
+async def test_oddly_written_hosts_pass_what_keeps_people_out(envoy: Envoy, alias: str, middleware: str) -> None:
+    options: dict[str, Any] = {
+        "forwardauth": {"route": "auth", "auth_endpoint": "/deny"},
+        "cidr_whitelist": {"allow": ["10.0.0.0/8"]},
+        "rate_limit": {"average": 1, "burst": 1, "period": "1h"},
+    }[middleware]
+
+    async def deny(_request: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    async with target() as it, target("auth") as auth, envoy() as gw:
+        auth.handlers["/deny"] = deny
+        await gw.publish(route(alias, it.port, middlewares={middleware: options}), route("auth", auth.port))
+        hosts = ODD if alias == "app" else ("any.wild.org", "ANY.wild.org", "any.wild.org:80", "any.wild.org.")
+        refused = 429 if middleware == "rate_limit" else 403
+        found = [(await gw.ask(host)).status for host in (*hosts, *hosts)]
+        assert set(found) - {200} == {refused}
+        assert found.count(200) == (middleware == "rate_limit")
 
 
 # ---- headers -------------------------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ import pytest
 from aiohttp import web
 
 from pilotage.routes.route import Endpoint
+from pilotage.xds import scopes
 from pilotage.xds.messages import SCOPE
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.retries import retries
 from pilotage.xds.scopes import domains, scope_label
+from pilotage.xds.site import route_site
 from pilotage.xds.snapshot import build_resources
 from tests.support.gateway import free_port, route, target
 from tests.support.waiting import until
@@ -59,23 +62,35 @@ def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
 
 
 def test_plain_routes_are_made_as_any_other() -> None:
-    from pilotage.xds import scopes
-    from pilotage.xds.site import route_site
-
     for scheme in ("http", "https"):
         site = route_site(route("app", 80, scheme=scheme, no_tls_verify=True))
         assert site.backing == "shared"
         assert scopes._plain_host(scheme, GatewayOptions()) == scopes._treated(site, GatewayOptions())
 
 
+@pytest.mark.parametrize("suffixes", [(), (".example.com", ".example.org")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("alias", ["app", "a" * 60])
+def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
+    monkeypatch: pytest.MonkeyPatch, alias: str, scheme: str, suffixes: tuple[str, ...]
+) -> None:
+    from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration as Message
+
+    site = route_site(route(alias, 80, scheme=scheme, no_tls_verify=True))
+    options = GatewayOptions(match_domains=suffixes)
+    quick = scopes.scope(alias, [site], options)
+    monkeypatch.setattr(scopes, "_plain_scope", lambda *_: pytest.fail("it was to be made the long way"))
+    monkeypatch.setattr(scopes, "_is_plain", lambda _: False)
+    slow = scopes.scope(alias, [site], options)
+    assert Message.FromString(quick.body) == Message.FromString(slow.body)
+    assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
+
+
 def test_a_request_that_began_with_one_endpoint_is_tried_on_the_one_that_came_meanwhile() -> None:
     """The cluster has the newcomer before the route could say so: it must not matter to the route."""
-    from pilotage.xds import scopes
-    from pilotage.xds.site import route_site
-
     service = ("local", "shop", "web")
     one, two = (route_site(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
-    assert len(scopes._retries(one, GatewayOptions()).retry_host_predicate) == 1
+    assert len(retries(one, GatewayOptions()).retry_host_predicate) == 1
     assert scopes._treated(one, GatewayOptions()) == scopes._treated(two, GatewayOptions())
 
 

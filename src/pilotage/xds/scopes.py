@@ -6,19 +6,18 @@ change costs as much with ten thousand scopes as with ten. Wildcard aliases shar
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
-from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SHARED
-from pilotage.xds.filters import ANY_LABEL, scope_settings, site_settings
-from pilotage.xds.messages import SCOPE, Resource, header, literal, number, packed, resource, seconds
+from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
+from pilotage.xds.filters import ANY_LABEL, mark, scope_settings, site_settings
+from pilotage.xds.messages import SCOPE, Frame, Resource, header, literal, resource, seconds, version_of
+from pilotage.xds.retries import repeats, retries
 from pilotage.xds.site import Member, Site
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["domains", "scope", "scope_label"]
 
 _SAFE: Final = "GET|HEAD|OPTIONS"
-_RETRIES: Final = "connect-failure,refused-stream,reset-before-request"
-_ALSO_BROKEN: Final = ",reset"
-_SLOWEST_ANSWER: Final = 60.0
-_WAITS: Final = (0.025, 0.25)
-_HELD_WAITS: Final = (0.05, 0.2)
 _FORWARDED: Final = (
     "x-forwarded-for",
     "x-forwarded-method",
@@ -77,6 +71,8 @@ def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resourc
 
     """
     ordered = sorted(sites, key=lambda site: site.name)
+    if len(ordered) == 1 and ordered[0].name == label and _is_plain(ordered[0]):
+        return _plain_scope(ordered[0], options)
     message = scoped_route_pb2.ScopedRouteConfiguration(
         name=label,
         route_configuration=_EVERYWHERE,
@@ -97,11 +93,48 @@ _EVERYWHERE: Final = route_pb2.RouteConfiguration(
 )
 
 
+# Most scopes differ in a name and an address only. Making a message for each would take four times as long.
+_KINDS: Final = (scoped_route_pb2.ScopedRouteConfiguration, route_pb2.RouteConfiguration)
+_SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_KINDS[0], it) for it in ("name", "key", "route_configuration"))
+_FRAGMENT: Final = Frame(_KINDS[0].Key, "fragments")
+_STRING_KEY: Final = Frame(_KINDS[0].Key.Fragment, "string_key")
+_ROUTES_NAME, _ROUTES_HOST = (Frame(_KINDS[1], it) for it in ("name", "virtual_hosts"))
+_HOST_NAME, _HOST_DOMAIN, _HOST_HEADER = (
+    Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains", "request_headers_to_add")
+)
+_HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
+_HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
+
+
+def _plain_scope(site: Site, options: GatewayOptions) -> Resource:
+    """Make the scope of a plain site that has it for itself; the same as :func:`scope` makes, in other order."""
+    everywhere, host, header_name, header_rest, clusters = _plain_parts(site.route.scheme, options)
+    name = site.name.encode()
+    hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(site.name, options.match_domains))
+    address = _HEADER(header_name + _HEADER_VALUE(site.members[0].endpoint.address.encode())) + header_rest
+    routes = everywhere + _ROUTES_NAME(name) + _ROUTES_HOST(host + _HOST_NAME(name) + hosts + _HOST_HEADER(address))
+    body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
+    return Resource(SCOPE, site.name, version_of(body), body, clusters, (site.name,))
+
+
+@lru_cache(maxsize=8)
+def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, bytes, bytes, frozenset[str]]:
+    """Return what plain scopes have in common, serialised: routes, host, name and rest of the header, clusters."""
+    address = header(ORIGINAL_DST_HEADER, "")
+    named = address.header.SerializeToString(deterministic=True)
+    address.ClearField("header")
+    parts = (_EVERYWHERE, _plain_host(scheme, options), address)
+    everywhere, host, rest = (it.SerializeToString(deterministic=True) for it in parts)
+    return everywhere, host, named, rest, frozenset(_clusters(_plain_site(scheme)))
+
+
 def _clusters(site: Site) -> list[str]:
+    """Return the clusters that a site leads to: of requests in general, of gRPC, of what is safe to repeat."""
     if site.backing == "none":
         return []
     name = SHARED[site.route.scheme] if site.backing == "shared" else site.cluster
-    return [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
+    found = [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
+    return [*found, name + SAFE_SUFFIX] if site.backing == "shared" and repeats(site) else found
 
 
 def _share_hosts(sites: list[Site], options: GatewayOptions) -> Iterator[tuple[Site, list[str]]]:
@@ -134,17 +167,23 @@ def _is_plain(site: Site) -> bool:
 @lru_cache(maxsize=8)
 def _plain_host(scheme: str, options: GatewayOptions) -> Any:
     """Return what all plain sites have in common: making it anew for each would be most of the work."""
-    route = Route(alias="", scheme=scheme)
-    return _treated(Site(name="", route=route, members=(Member(Endpoint("", 0)),), backing="shared"), options)
+    return _treated(_plain_site(scheme), options)
+
+
+def _plain_site(scheme: str) -> Site:
+    return Site(name="", route=Route(alias="", scheme=scheme), members=(Member(Endpoint("", 0)),), backing="shared")
 
 
 def _treated(site: Site, options: GatewayOptions) -> Any:
     """Return a site's virtual host without its name and address."""
     asked = site.treatment
+    routes = [*_redirect(site, options), *_routes(site, options)]
+    for route in routes:
+        mark(route, site)
     host = route_components_pb2.VirtualHost(
-        routes=[*_redirect(site, options), *_routes(site, options)],
+        routes=routes,
         typed_per_filter_config=site_settings(site, options),
-        retry_policy=_retries(site, options),
+        retry_policy=None if site.backing == "shared" and repeats(site) else retries(site, options),
         request_headers_to_add=[
             *(header(name, literal(value)) for name, value in asked.request.put),
             *(header(name, literal(value), add=True) for name, value in asked.request.add),
@@ -205,18 +244,18 @@ def _routes(site: Site, options: GatewayOptions) -> list[Any]:
     if site.backing == "none":
         answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
         return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
-    name, *more = _clusters(site)
-    safe = kinds.HeaderMatcher(name=":method", string_match=string_pb2.StringMatcher(safe_regex=_regex(_SAFE)))
-    routes = [
-        kinds.Route(
-            match=kinds.RouteMatch(prefix="/", headers=[safe]),
-            route=_action(site, name, _retries(site, options, safe=True)),
-        ),
-        kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(site, name)),
-    ]
-    if more:
+    name = _clusters(site)[0]
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(site, name))]
+    if repeats(site):
+        # Envoy keeps a compiled expression for each route, so of the many plain ones only GET is tried again.
+        shared = site.backing == "shared"
+        said = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
+        safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=said)])
+        action = _action(site, name + SAFE_SUFFIX) if shared else _action(site, name, retries(site, options, safe=True))
+        routes.insert(0, kinds.Route(match=safe, route=action))
+    if site.route.scheme == "https":
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
-        routes.insert(0, kinds.Route(match=grpc, route=_action(site, more[0])))
+        routes.insert(0, kinds.Route(match=grpc, route=_action(site, name + GRPC_SUFFIX)))
     return routes
 
 
@@ -224,11 +263,11 @@ def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(site: Site, cluster: str, retries: Any = None) -> Any:
+def _action(site: Site, cluster: str, policy: Any = None) -> Any:
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # streams end when they end
-        retry_policy=retries,
+        retry_policy=policy,
         hash_policy=_hash_policy(site),
         prefix_rewrite=site.treatment.prefix,
     )
@@ -248,31 +287,3 @@ def _hash_policy(site: Site) -> list[Any]:
     if balance.mode.lower().replace("_", "") == "iphash":
         return [policy(connection_properties=policy.ConnectionProperties(source_ip=True))]
     return []
-
-
-def _retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
-    """Return when to try again: always if the request has not begun; once it has, only if it is safe to repeat.
-
-    To Envoy a target that takes too long has broken its connection, too. So whoever sets a time for it gets no second
-    try after it; the usual minute may pass once for each try.
-    """
-    settings = site.route.settings
-    kinds = route_components_pb2.RetryPolicy
-    hold = settings.hold
-    least, most = _HELD_WAITS if hold else _WAITS
-    policy = kinds(
-        retry_on=_RETRIES + (_ALSO_BROKEN if safe and not settings.response_header_timeout else ""),
-        # Waits are drawn between nothing and the longest, so half of it is what each takes.
-        num_retries=number(math.ceil(hold / (most / 2)) if hold else options.retries),
-        retry_back_off=kinds.RetryBackOff(base_interval=seconds(least), max_interval=seconds(most)),
-    )
-    slowest = settings.response_header_timeout or (0 if hold else _SLOWEST_ANSWER)
-    if slowest:
-        policy.per_try_timeout.CopyFrom(seconds(slowest))
-    if site.backing == "own":  # also with one endpoint: when a second one comes, the cluster has it before the route
-        policy.retry_host_predicate.add(
-            name="envoy.retry_host_predicates.previous_hosts",
-            typed_config=packed(previous_hosts_pb2.PreviousHostsPredicate()),
-        )
-        policy.host_selection_retry_max_attempts = 5
-    return policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -180,8 +181,14 @@ def _backing(route: Route, members: tuple[Member, ...], *, asked: bool) -> Backi
     return "shared" if plain else "own"
 
 
+_BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
+
+
 def is_address(host: str) -> bool:
     """Tell an IP address from a host name."""
+    if _IPV4.fullmatch(host):  # nearly all
+        return True
     try:
         ipaddress.ip_address(host)
     except ValueError:

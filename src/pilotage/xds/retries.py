@@ -1,0 +1,82 @@
+"""When Envoy asks again, and whom: what has not begun always, what has begun only if it is safe to repeat. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+
+from pilotage.xds.messages import number, packed, seconds
+
+if TYPE_CHECKING:
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.site import Site
+
+__all__ = ["repeats", "retries", "shared_retries"]
+
+_RETRIES: Final = "connect-failure,refused-stream,reset-before-request"
+_ALSO_BROKEN: Final = ",reset"
+_SLOWEST_ANSWER: Final = 60.0
+_WAITS: Final = (0.025, 0.25)
+_HELD_WAITS: Final = (0.05, 0.2)
+
+
+def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
+    """Return the policy of all plain sites, which the clusters that they share hold for them.
+
+    To Envoy a target that takes too long has broken its connection, too. What is tried again after that has no limit of
+    time therefore, or a busy target would be asked ever more often.
+
+    Args:
+        options: the gateway's settings.
+        safe: of requests that may be repeated.
+
+    """
+    return _policy(options.retries, _WAITS, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)
+
+
+def repeats(site: Site) -> bool:
+    """Tell whether requests that are safe to repeat are tried again when a connection broke: not if time is limited."""
+    return not site.route.settings.response_header_timeout
+
+
+def retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
+    """Return the policy of one site.
+
+    Args:
+        site: which.
+        options: the gateway's settings.
+        safe: of requests that may be repeated.
+
+    """
+    settings = site.route.settings
+    hold = settings.hold
+    # Waits are drawn between nothing and the longest, so half of it is what each takes.
+    tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, _WAITS)
+    safe = safe and repeats(site)
+    slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
+    policy = _policy(tries, waits, slowest, safe=safe)
+    if site.backing == "own":  # also with one endpoint: when a second one comes, the cluster has it before the route
+        policy.retry_host_predicate.append(_ANOTHER)
+        policy.host_selection_retry_max_attempts = 5
+    return policy
+
+
+_ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
+    name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(previous_hosts_pb2.PreviousHostsPredicate())
+)
+
+
+def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: bool) -> Any:
+    kinds = route_components_pb2.RetryPolicy
+    least, most = waits
+    policy = kinds(
+        retry_on=_RETRIES + (_ALSO_BROKEN if safe else ""),
+        num_retries=number(tries),
+        retry_back_off=kinds.RetryBackOff(base_interval=seconds(least), max_interval=seconds(most)),
+    )
+    if slowest:
+        policy.per_try_timeout.CopyFrom(seconds(slowest))
+    return policy

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.retries import repeats, retries, shared_retries
+from pilotage.xds.site import route_site
+from tests.support.gateway import route, target
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from tests.xds.conftest import Envoy
+
+
+def test_what_has_begun_is_tried_again_only_if_that_is_safe() -> None:
+    site, options = route_site(route("app", 80, 81)), GatewayOptions()
+    assert "reset" not in retries(site, options).retry_on.split(",")
+    assert "reset" in retries(site, options, safe=True).retry_on.split(",")
+    assert "reset" in shared_retries(options, safe=True).retry_on.split(",")
+    assert "reset" not in shared_retries(options, safe=False).retry_on.split(",")
+
+
+def test_a_limit_of_time_ends_a_request_where_it_would_be_tried_again() -> None:
+    options = GatewayOptions()
+    site = route_site(route("app", 80, 81))
+    assert retries(site, options).per_try_timeout.ToSeconds() == 60
+    assert not retries(site, options, safe=True).HasField("per_try_timeout")
+    limited = route_site(route("app", 80, 81, response_header_timeout=5.0))
+    assert not repeats(limited)
+    for safe in (False, True):
+        policy = retries(limited, options, safe=safe)
+        assert policy.per_try_timeout.ToSeconds() == 5
+        assert "reset" not in policy.retry_on.split(",")
+
+
+def test_who_is_held_is_tried_for_as_long_as_the_route_holds() -> None:
+    policy = retries(route_site(route("app", 80, hold=5.0)), GatewayOptions(retries=1))
+    assert policy.num_retries.value * policy.retry_back_off.max_interval.ToMilliseconds() / 2 >= 5000
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("method", "tries"), [("GET", 4), ("POST", 1), ("DELETE", 1)])
+async def test_a_request_whose_connection_broke_is_tried_again_if_it_is_safe(
+    envoy: Envoy, method: str, tries: int, *, own: bool
+) -> None:
+    asked = 0
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(cut, "127.0.0.1", 0)
+    async with server, envoy(retries=3) as gw:
+        port = server.sockets[0].getsockname()[1]
+        await gw.publish(route("app", port, **({"max_conns_per_host": 9} if own else {})))
+        assert (await gw.ask("app", method=method)).status == 503
+        assert asked == tries
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_target_that_takes_too_long_is_asked_once(envoy: Envoy, method: str) -> None:
+    async def hang(_request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async with target() as it, envoy() as gw:
+        it.handlers["/hang"] = hang
+        await gw.publish(route("app", it.port, response_header_timeout=0.3))
+        assert (await gw.ask("app", "/hang", method)).status == 504
+        assert len(it.seen) == 1
