@@ -193,7 +193,9 @@ def test_while_envoy_probes_others_need_not_wait() -> None:
     envoy.run()
     for version in ("2", "3"):
         envoy.change(cluster("old", version))
+        assert not envoy.session.has((CLUSTER, "old"))
         envoy.run()
+        assert envoy.session.has((CLUSTER, "old"))
     envoy.change(gone=((CLUSTER, "new"), (SCOPE, "new")))
     envoy.run()
     assert envoy.got == [

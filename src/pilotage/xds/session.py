@@ -130,9 +130,12 @@ class Session:
         return key[1] in kind.due or any(key[1] in sent.carried or key[1] in sent.withdrawn for sent in kind.sent)
 
     def has(self, key: Key) -> bool:
-        """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks)."""
-        item = self._resources.get(key)
-        version = self._kinds[key[0]].has.get(key[1])
+        """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks).
+
+        While it probes, and so acknowledges none, it is enough that the resource has been sent.
+        """
+        item, kind = self._resources.get(key), self._kinds[key[0]]
+        version = kind.version(key[1]) if kind.late else kind.has.get(key[1])
         return item is not None and version is not None and version in _versions(item)
 
     def changed(self, keys: Iterable[Key]) -> None:
