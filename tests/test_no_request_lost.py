@@ -68,8 +68,8 @@ async def test_an_envoy_elsewhere_loses_nothing_while_the_daemon_is_away(engine:
 
 
 async def test_websockets_and_downloads_survive_changes_of_other_routes(engine: Engine, tmp_path: Path) -> None:
-    lasting, answers = await deployments.long_requests(engine, tmp_path, seconds=8)
+    lasting, answers = await deployments.long_requests(engine, tmp_path, seconds=6)
     assert_none_lost(answers, tmp_path)
     assert (lasting.changes, lasting.open, lasting.whole) == (1_000, 5, True)
-    assert lasting.lines >= 80
+    assert lasting.lines >= 60
     assert lasting.heard == lasting.said > 100
