@@ -106,6 +106,17 @@ def test_a_file_without_engines_says_how_to_add_one(tmp_path: Path) -> None:
     assert fault(error).startswith("no engine is configured; add one under providers.docker")
 
 
+def test_a_file_about_other_things_leaves_the_usual_engine(tmp_path: Path) -> None:
+    (tmp_path / "pilotage.yml").write_text("gateway: {http: 81}\n")
+    (tmp_path / "other.yml").write_text("match_domains: [.example.com]\n")
+    here = env(tmp_path, DOCKER_HOST=SOCKET)
+    for choice in (Choice(), Choice(config="other.yml")):
+        chosen = choose(choice, here)
+        assert ([engine.url for engine in chosen.configs], chosen.why) == ([SOCKET], f"DOCKER_HOST is {SOCKET}")
+    also = choose(Choice(config="other.yml", engines=("one=unix:///one.sock",)), here)
+    assert [engine.name for engine in also.configs] == ["one"]
+
+
 def test_an_address_that_is_none_is_told_before_anything_is_tried(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not say how to get there"):
         choose(Choice(), env(tmp_path, DOCKER_HOST="node1"))

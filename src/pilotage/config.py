@@ -39,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         providers: the engines, in the order of the file.
         files: names and patterns of files of routes.
+        has_providers: the file has the section ``providers``, with or without something in it.
         options: what Envoys are told beside the routes; also the domains and ``debug``.
         gateway: how our Envoy is run.
         api: the daemon's HTTP API.
@@ -48,6 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     providers: tuple[DockerProviderConfig, ...] = ()
     files: tuple[str, ...] = ()
+    has_providers: bool = False
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
@@ -175,6 +177,7 @@ class _Reading:
         return Config(
             providers=tuple(providers),
             files=files,
+            has_providers="providers" in tree,
             options=options,
             gateway=gateway,
             api=api,

@@ -2,7 +2,7 @@
 
 The choice in words: recordings alone if any are named; the demonstration alone if asked for; else every engine that
 ``--config``, ``--engine`` and ``--context`` name; else those of ``pilotage.yml``; else the one that the docker command
-would use.
+would use, also where the file is about other things alone.
 """
 
 from __future__ import annotations
@@ -122,12 +122,7 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
     """
     if not choice:
         found = config_file()
-        if not found:
-            from pilotage.engine.contexts import default_engine, resolved
-
-            config, why = default_engine(env)
-            return Engines((resolved(config, env),), why)
-        return _from_file(found, env, why=f"named in {found}")
+        return _or_usual(_from_file(found, env, why=f"named in {found}") if found else Engines(()), env)
     configs: list[DockerProviderConfig] = []
     files: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -147,7 +142,17 @@ def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
     if twice:
         hint = "give each engine a name of its own: --engine NAME=URL"
         raise ConfigError([Problem(message=f"two engines are called {name!r}", hint=hint) for name in twice])
-    return Engines(tuple(resolved(config, env) for config in configs), problems=problems, files=files)
+    return _or_usual(Engines(tuple(resolved(config, env) for config in configs), problems=problems, files=files), env)
+
+
+def _or_usual(named: Engines, env: Mapping[str, str]) -> Engines:
+    """Return what was named; where that is nothing to look at, the engine that the docker command would use."""
+    if named.configs or named.files:
+        return named
+    from pilotage.engine.contexts import default_engine, resolved
+
+    config, why = default_engine(env)
+    return Engines((resolved(config, env),), why, named.problems)
 
 
 def _from_file(name: str, env: Mapping[str, str], why: str = "") -> Engines:
@@ -155,7 +160,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> Engines:
     from pilotage.engine.contexts import resolved
 
     config = load_config(Path(name), env)
-    if not config.providers and not config.files:
+    if config.has_providers and not config.providers and not config.files:
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     return Engines(tuple(resolved(engine, env) for engine in config.providers), why, config.problems, config.files)
