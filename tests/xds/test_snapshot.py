@@ -100,6 +100,21 @@ def test_a_route_that_others_ask_gets_its_cluster_before_they_do_and_loses_it_af
     assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http", "shared/http/safe"}
 
 
+def test_who_is_to_approve_requests_and_is_not_there_is_missed() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}})
+    pooled = route("b", 80, middlewares={"forwardauth": {"route": "auth"}}, load_balance=LoadBalance(link="shop"))
+    snapshot.replace(table(asking, pooled))
+    assert sorted(problem.route for problem in _problems(snapshot)) == ["app", "b"]
+    assert "approved by the route 'auth', which is not served" in _problems(snapshot)[0].message
+    snapshot.change(table(asking, pooled, route("auth", 81)), ["auth"])
+    assert _problems(snapshot) == []
+    snapshot.change(table(asking, pooled), ["auth"])
+    assert sorted(problem.route for problem in _problems(snapshot)) == ["app", "b"]
+    snapshot.replace(table())
+    assert _problems(snapshot) == []
+
+
 def test_certificates_outlive_other_settings() -> None:
     from pilotage.xds.listeners import secret
 

@@ -6,6 +6,7 @@ excluded, with the reason.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,6 @@ RESERVED_PORTS: Final = frozenset({80, 443, 8888})
 """Ports of the proxy itself, to which no route on its own host may lead (LABELS II.6.6)."""
 
 _DEFAULT: Final = RouteSettings()
-_OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1"})
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -310,16 +310,21 @@ def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str,
 
 def reserved(target: Target, reserved_ports: frozenset[int]) -> Problem | None:
     """Refuse a route that would lead the proxy back to itself (LABELS II.6.6)."""
-    if (
-        target.host not in _OWN_HOSTS
-        or target.port.proxy not in reserved_ports
-        or target.scheme in ("udp", "fileserver")
-    ):
+    if not _is_own(target.host) or target.port.proxy not in reserved_ports or target.scheme in ("udp", "fileserver"):
         return None
     return Problem(
         message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
         hint="give the container's own port or host",
     )
+
+
+def _is_own(host: str) -> bool:
+    """Tell whether a host is this very machine, as one would write it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _excluded_reason(container: Container, alias: str, target: Target) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
@@ -12,13 +11,12 @@ import grpc.aio
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from pilotage.errors import ConfigError
-from pilotage.problems import Problem, shorten
 from pilotage.table import Table
+from pilotage.xds.certificates import read_certificates
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.hold import Waiting
-from pilotage.xds.listeners import secret
 from pilotage.xds.messages import CLUSTER
+from pilotage.xds.refusals import problems_of
 from pilotage.xds.session import Session
 from pilotage.xds.snapshot import Snapshot
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from pilotage.discovery import Update
+    from pilotage.problems import Problem
     from pilotage.routes.route import Route
     from pilotage.xds.messages import Key
     from pilotage.xds.options import GatewayOptions
@@ -184,14 +183,14 @@ class AdsServer:
             ConfigError: a certificate cannot be read; the old settings stay.
 
         """
-        secrets = _read_certificates(options)
+        secrets = read_certificates(options)
         changed = self.snapshot.configure(options) | self.snapshot.certify(secrets)
         self._announce(changed)
         return changed
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again; arguments and result as for :meth:`configure`."""
-        changed = self.snapshot.certify(_read_certificates(self.snapshot.options))
+        changed = self.snapshot.certify(read_certificates(self.snapshot.options))
         self._announce(changed)
         return changed
 
@@ -253,7 +252,7 @@ class AdsServer:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What the gateway cannot do, and what Envoys refused, of the table as it is now."""
-        found = [problem for problems in self.snapshot.problems.values() for problem in problems]
+        found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for refusal in session.refused.values():
                 found += self._blame(refusal, session.node)
@@ -329,21 +328,11 @@ class AdsServer:
         now = self.snapshot.resources.get(item.key)
         if now is None or item.version not in (now.version, now.first.version if now.first else ""):
             return []
-        message = f"Envoy {node} did not accept it, and keeps what it had: {shorten(refusal.said, 300)}"
-        found = []
-        for name in item.answers or ("",):
-            site = self.snapshot.site(f"route/{name}") or self.snapshot.site(f"pool/{name}")
-            route = site.route if site is not None else None
-            found.append(
-                Problem(
-                    message=message,
-                    hint="correct the labels of this route" if route else "correct the gateway's settings",
-                    provider=route.provider if route else "",
-                    container=route.container if route else "",
-                    route=name,
-                )
-            )
-        return found
+        return problems_of(refusal, node, self._route_of)
+
+    def _route_of(self, name: str) -> Route | None:
+        site = self.snapshot.site(f"route/{name}") or self.snapshot.site(f"pool/{name}")
+        return site.route if site is not None else None
 
     # ---- what requests wait for
 
@@ -360,18 +349,3 @@ class AdsServer:
     def _patience(self, cluster: str) -> float:
         site = self.snapshot.site(cluster)
         return site.route.settings.hold if site is not None else 0.0
-
-
-def _read_certificates(options: GatewayOptions) -> list[Any]:
-    secrets, problems = [], []
-    for index, files in enumerate(options.certificates if options.serves_https else ()):
-        try:
-            secrets.append(secret(index, Path(files.certificate).read_bytes(), Path(files.key).read_bytes()))
-        except OSError as error:
-            path = error.filename or files.certificate
-            problems.append(
-                Problem(message=f"cannot read {path}: {error.strerror}", hint="check the path and its rights")
-            )
-    if problems:
-        raise ConfigError(problems)
-    return secrets

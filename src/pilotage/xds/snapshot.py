@@ -48,8 +48,8 @@ class Snapshot:
 
     Attributes:
         resources: type and name -> resource.
-        problems: whose (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``made/…`` for what
-            failed unforeseen) -> what the gateway cannot do for them.
+        problems: whose (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for who is to
+            approve requests, ``made/…`` for what failed unforeseen) -> what the gateway cannot do for them.
         lingering: routes that are gone, whose requests wait for a successor: alias -> the route as it last was.
 
     """
@@ -162,11 +162,19 @@ class Snapshot:
             if asked is not None:
                 index(self._askers.setdefault(asked.route, set()), alias)
                 touched.add(f"{_ROUTE}/{asked.route}")
+        if (old is None) != (route is None):  # whom others ask has come or gone
+            touched |= {key for asker in self._askers.get(alias, ()) for key in self._keys(asker)}
         if route is None:
             self._routes.pop(alias, None)
         else:
             self._routes[alias] = route
         return touched
+
+    def _keys(self, alias: str) -> list[str]:
+        """Return the sites that a route is part of."""
+        route = self._routes.get(alias)
+        link = route.settings.load_balance.link if route is not None else ""
+        return [f"{_POOL}/{link}"] if link else [f"{_ROUTE}/{alias}"]
 
     def _site(self, key: str) -> Site | None:
         kind, _, name = key.partition("/")
@@ -174,15 +182,25 @@ class Snapshot:
             self._drop_empty(self._askers, name)
             route = self._routes.get(name)
             if route is None or route.settings.load_balance.link:
+                self._report(f"auth/{key}", ())
                 return None
-            return route_site(route, asked=name in self._askers)
+            return self._approved(key, route_site(route, asked=name in self._askers))
         self._drop_empty(self._pools, name)
         members = [self._routes[alias] for alias in self._pools.get(name, ())]
         if not members:
             self._report(key, ())
+            self._report(f"auth/{key}", ())
             return None
         site, problems = pool_site(name, members)
         self._report(key, problems)
+        return self._approved(key, site)
+
+    def _approved(self, key: str, site: Site) -> Site:
+        """Report it if whoever is to approve a site's requests is not there: they are all refused then."""
+        auth = site.treatment.auth
+        found = self._routes.get(auth.route) if auth is not None else None
+        absent = auth is not None and (found is None or found.is_stream or bool(found.settings.load_balance.link))
+        self._report(f"auth/{key}", [_unapproved(site.route, auth.route)] if auth is not None and absent else ())
         return site
 
     def _rebuild(self, touched: Iterable[str]) -> frozenset[Key]:
@@ -320,6 +338,17 @@ def _broken(route: Route, error: Exception) -> Problem:
         provider=route.provider,
         container=route.container,
         route=route.alias,
+    )
+
+
+def _unapproved(route: Route, asked: str) -> Problem:
+    return Problem(
+        message=f"each request is to be approved by the route {asked!r}, which is not served; so all are refused",
+        hint=f"start a container with the alias {asked!r}, or name another route",
+        provider=route.provider,
+        container=route.container,
+        route=route.alias,
+        path="middlewares.forwardauth",
     )
 
 
