@@ -21,6 +21,7 @@ from pilotage.discovery import Update
 from pilotage.gateway import Gateway, find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table import Table, diff
+from pilotage.testing import FakeEngine, container
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.options import GatewayOptions
@@ -28,7 +29,7 @@ from pilotage.xds.server import AdsServer
 from tests.support.daemon import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Led",
     "admin",
     "busy",
+    "engine",
     "free_port",
     "host_of",
     "led",
@@ -88,21 +90,26 @@ def _targets(port: int, ready: Connection) -> None:
 
 
 @contextlib.contextmanager
-def targets() -> Iterator[int]:
-    """Run web servers on many addresses of loopback, in a process of their own, and yield the port they share."""
+def _process(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    """Run work in a process of its own, and yield what it says first, over the pipe that is its last argument."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    port = free_port()
-    process = context.Process(target=_targets, args=(port, theirs), daemon=True)
+    process = context.Process(target=work, args=(*arguments, theirs), daemon=True)
     process.start()
     try:
-        if not ours.poll(30):
-            raise SystemExit("the targets did not start within 30 s")
-        ours.recv()
-        yield port
+        if not ours.poll(60):
+            raise SystemExit(f"{work.__name__} did not start within 60 s")
+        yield ours.recv()
     finally:
         process.terminate()
         process.join(10)
+
+
+@contextlib.contextmanager
+def targets() -> Iterator[int]:
+    """Run web servers on many addresses of loopback, in a process of their own, and yield the port they share."""
+    with _process(_targets, free_port()) as port:
+        yield port
 
 
 def host_of(number: int) -> str:
@@ -137,6 +144,42 @@ def routes(count: int, port: int, *, service: bool = False) -> dict[str, Route]:
     """Make so many routes, numbered from 0."""
     made = (route(number, port, service=service) for number in range(count))
     return {each.alias: each for each in made}
+
+
+async def _be_engine(count: int, port: int, composed: bool, ready: Connection) -> None:  # noqa: FBT001
+    containers = []
+    for number in range(count):
+        name = f"app-{number}"
+        labels = {f"proxy.{name}.port": str(port), "org.opencontainers.image.version": "1.2.3"}
+        if composed:
+            labels |= {
+                "com.docker.compose.project": f"project-{number // 5}",
+                "com.docker.compose.service": name,
+                "com.docker.compose.container-number": "1",
+                "com.docker.compose.oneoff": "False",
+            }
+        containers.append(container(name, labels=labels, ip=_address(number), ports=(port,)))
+    async with FakeEngine(containers) as engine:
+        ready.send(engine.url)
+        await asyncio.get_running_loop().run_in_executor(None, ready.recv)
+
+
+def _engine(count: int, port: int, composed: bool, ready: Connection) -> None:  # noqa: FBT001
+    asyncio.run(_be_engine(count, port, composed, ready))
+
+
+@contextlib.contextmanager
+def engine(count: int, port: int, *, composed: bool = False) -> Iterator[str]:
+    """Run a fake engine with so many containers in a process of its own, and yield its URL.
+
+    Args:
+        count: how many; they answer for the same hosts as :func:`routes`.
+        port: of :func:`targets`.
+        composed: they belong to services of Docker Compose.
+
+    """
+    with _process(_engine, count, port, composed) as url:
+        yield url
 
 
 # ---- an Envoy that is led --------------------------------------------------------------------------------------------
