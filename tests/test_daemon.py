@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -277,6 +278,19 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path:
             await daemon.run()
 
 
+async def test_where_temporary_files_have_a_long_path_sockets_have_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("deep" * 25)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    async with web_server() as port, FakeEngine() as engine:
+        add(engine, "web", port)
+        async with serving(of(engine), tmp_path) as served:
+            assert (await served.ask("web.example.com"))[0] == 200
+            assert list(long.iterdir()) == []
+
+
 async def test_an_envoy_that_cannot_be_found_is_told(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {envoy: /no/envoy}\nproviders: {docker: {local: unix:///nowhere}}")
@@ -463,7 +477,7 @@ async def test_signals_reread_and_end_it_and_systemd_hears_of_it(tmp_path: Path)
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-            await hears(b"READY=1\nSTATUS=1 routes of 1 engines")
+            await hears(b"READY=1\nSTATUS=1 route of 1 engine")
             await hears(b"WATCHDOG=1")
             process.send_signal(signal.SIGHUP)
             await hears(b"RELOADING=1")

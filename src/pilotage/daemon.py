@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from pilotage.api import Api
 from pilotage.discovery import discover
 from pilotage.engine.pool import Pool
 from pilotage.errors import ConfigError, GatewayError, PilotageError
+from pilotage.folders import socket_folder
 from pilotage.gateway import Gateway, find_envoy
 from pilotage.health import HealthWatch
 from pilotage.metrics import CountingConnection, Metrics
@@ -30,6 +30,7 @@ from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.server import AdsServer
 
 if TYPE_CHECKING:
+    import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.discovery import Discovery, Update
@@ -178,7 +179,10 @@ class Daemon:
             binary = find_envoy(plan.gateway.envoy) if plan.with_gateway else None
             self.ads = await stack.enter_async_context(AdsServer(plan.options, on_refused=self._refused))
             address = f"unix:{folder}/xds.sock"
-            await self.ads.start(address)
+            try:
+                await self.ads.start(address)
+            except OSError as error:
+                raise GatewayError(str(error), "name a folder in TMPDIR that can hold sockets") from error
             if self.xds_place:
                 await _start_for_others(self.ads, self.xds_place, plan)
             pool = await stack.enter_async_context(Pool(connect=self._connection))
@@ -289,7 +293,8 @@ class Daemon:
         log.error("%s", problem)
 
     def _in_short(self) -> str:
-        return f"{len(self.discovery.table.routes)} routes of {len(self.plan.engines)} engines"
+        served = sum(not route.excluded for route in self.discovery.table.routes.values())
+        return f"{_counted(served, 'route')} of {_counted(len(self.plan.engines), 'engine')}"
 
     async def _watchdog(self) -> None:
         """Give systemd its signs of life, if it wants any: this loop turns."""
@@ -409,10 +414,14 @@ def _failing(table: Table, alias: str) -> set[str]:
     return {address for address, health in table.health_of(alias).items() if health.state == "unhealthy"}
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
     """Make the folder that holds our sockets and Envoy's files; the context manager removes it."""
     try:
-        return tempfile.TemporaryDirectory(prefix="pilotage-")
+        return socket_folder("pilotage-", "admin.sock")
     except OSError as error:
         remedy = "make /tmp writable (in a container: --tmpfs /tmp), or name another folder in TMPDIR"
         raise GatewayError(f"no folder for temporary files can be made: {error.strerror}", remedy) from error

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pilotage.folders import socket_folder
 from pilotage.testing.answers import Subscription, reply, route
 from pilotage.testing.events import matches
 from pilotage.testing.faults import Fault, due
@@ -20,6 +19,7 @@ from pilotage.testing.server import Connection, Request, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from tempfile import TemporaryDirectory
     from types import TracebackType
 
     from pilotage.testing.container import FakeContainer
@@ -77,7 +77,7 @@ class FakeEngine(Operations):
         self.calls: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
-        self._folder: Path | None = None
+        self._folder: TemporaryDirectory[str] | None = None
         self._place: Path | int = 0 if tcp else socket or Path()
         self._server = Server(self._handle, self._touch)
         self._streams: set[_Stream] = set()
@@ -123,8 +123,8 @@ class FakeEngine(Operations):
         if self._server.listening:
             return
         if self._place == Path():
-            self._folder = Path(tempfile.mkdtemp(prefix="pilotage-fake-"))
-            self._place = self._folder / "engine.sock"
+            self._folder = socket_folder("pilotage-fake-", "engine.sock")
+            self._place = Path(self._folder.name) / "engine.sock"
         self._place = await self._server.listen(self._place) or self._place
 
     async def close(self) -> None:
@@ -133,7 +133,7 @@ class FakeEngine(Operations):
         if isinstance(self._place, Path):
             self._place.unlink(missing_ok=True)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
 
     async def until(self, condition: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109
         """Wait for something to be true of the engine, e.g. ``lambda: engine.streams == 1``.
