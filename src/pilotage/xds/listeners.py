@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     address_pb2,
     base_pb2,
@@ -22,6 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
@@ -141,6 +143,14 @@ def _addresses(manager: Any, options: GatewayOptions) -> None:
     """Take a client's address from the connection, or from what a trusted proxy says of it."""
     if not options.trusted_proxies:
         manager.use_remote_address.CopyFrom(ON)
+        # Nobody is believed, so no target is told what a client says of its own way here.
+        gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in _FORWARDED]
+        manager.early_header_mutation_extensions.append(
+            extension_pb2.TypedExtensionConfig(
+                name="envoy.http.early_header_mutation.header_mutation",
+                typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=gone)),
+            )
+        )
         return
     trusted = xff_pb2.XffTrustedCidrs()
     for text in options.trusted_proxies:
@@ -151,6 +161,18 @@ def _addresses(manager: Any, options: GatewayOptions) -> None:
     manager.original_ip_detection_extensions.append(
         extension_pb2.TypedExtensionConfig(name="envoy.http.original_ip_detection.xff", typed_config=packed(message))
     )
+
+
+_FORWARDED: Final = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-real-ip",
+)
 
 
 def _replies(options: GatewayOptions) -> Any:
