@@ -165,6 +165,7 @@ def _policy(site: Site) -> int:
     return int(kinds.LEAST_REQUEST if mode == "leastconn" else kinds.ROUND_ROBIN)
 
 
+@lru_cache(maxsize=256)
 def _breakers(most: int) -> Any:
     """Lift the limits of 1,024, which are for services that shield each other; set the one that a label asks for."""
     limits = circuit_breaker_pb2.CircuitBreakers

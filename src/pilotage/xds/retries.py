@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.route.v3 import route_components_pb2
@@ -57,11 +58,9 @@ def retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
     tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, _WAITS)
     safe = safe and repeats(site)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
-    policy = _policy(tries, waits, slowest, safe=safe)
-    if site.backing == "own":  # also with one endpoint: when a second one comes, the cluster has it before the route
-        policy.retry_host_predicate.append(_ANOTHER)
-        policy.host_selection_retry_max_attempts = 5
-    return policy
+    # Of an own cluster another endpoint is looked for also where there is one: when a second one comes, the cluster has
+    # it before the route.
+    return _policy(tries, waits, slowest, safe=safe, another=site.backing == "own")
 
 
 _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
@@ -69,7 +68,8 @@ _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
 )
 
 
-def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: bool) -> Any:
+@lru_cache(maxsize=256)  # one for nearly all
+def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: bool, another: bool = False) -> Any:
     kinds = route_components_pb2.RetryPolicy
     least, most = waits
     policy = kinds(
@@ -79,4 +79,7 @@ def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: boo
     )
     if slowest:
         policy.per_try_timeout.CopyFrom(seconds(slowest))
+    if another:
+        policy.retry_host_predicate.append(_ANOTHER)
+        policy.host_selection_retry_max_attempts = 5
     return policy

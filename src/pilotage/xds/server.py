@@ -17,7 +17,7 @@ from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.hold import Waiting
 from pilotage.xds.messages import CLUSTER
 from pilotage.xds.refusals import problems_of
-from pilotage.xds.session import Session
+from pilotage.xds.session import SCOPED, Session
 from pilotage.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -257,6 +257,12 @@ class AdsServer:
             for refusal in session.refused.values():
                 found += self._blame(refusal, session.node)
         return tuple(dict.fromkeys(found))
+
+    @property
+    def unheard(self) -> tuple[Problem, ...]:
+        """Why an Envoy takes no requests at all: it has refused a listener, and has none of before."""
+        lacking = [(session, key) for session in self._sessions for key in SCOPED if session.lacks(key)]
+        return tuple(found for session, key in lacking for found in self._blame(session.refused[key], session.node))
 
     async def acked(self, keys: Iterable[Key] | None = None) -> None:
         """Wait until an Envoy is there, and every one of them has answered to the given changes.

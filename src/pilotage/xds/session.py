@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["Refusal", "Session"]
+__all__ = ["SCOPED", "Refusal", "Session"]
 
 _ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
 _LEADING: Final = (LISTENER, SCOPE)
+SCOPED: Final = ((LISTENER, "http"), (LISTENER, "https"))
+"""The listeners that all HTTP routes share; who has one asks for scopes."""
 _MOST_AT_ONCE: Final = 2000
 """Resources in one message: keeps each well below gRPC's 4 MB."""
 _MOST_AHEAD: Final = 100
@@ -119,7 +121,8 @@ class Session:
 
     def _expected(self) -> tuple[str, ...]:
         """Return what Envoy is sure to ask for: scopes, once it has a listener that needs them."""
-        scoped = any((LISTENER, name) in self._resources for name in ("http", "https"))
+        needing = [key for key in SCOPED if key in self._resources]
+        scoped = any(not self.lacks(key) for key in needing)
         return (CLUSTER, LISTENER, SCOPE) if scoped else (CLUSTER, LISTENER)
 
     def awaits(self, key: Key) -> bool:
@@ -128,6 +131,10 @@ class Session:
         if not kind.subscribed:
             return key[0] in self._expected()
         return key[1] in kind.due or any(key[1] in sent.carried or key[1] in sent.withdrawn for sent in kind.sent)
+
+    def lacks(self, key: Key) -> bool:
+        """Tell whether Envoy has refused a resource that should be there, and has no earlier version of it."""
+        return key in self.refused and key in self._resources and self._kinds[key[0]].version(key[1]) is None
 
     def has(self, key: Key) -> bool:
         """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks).
