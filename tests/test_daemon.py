@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import msgspec
 import pytest
 import trustme
 from aiohttp import web
@@ -297,6 +298,31 @@ async def test_an_envoy_that_cannot_be_found_is_told(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="/no/envoy is no program"):
         async with serving(Flags(choice=Choice(config=str(file))), tmp_path):
             pass
+
+
+async def test_a_start_whose_listener_envoy_refuses_fails_and_says_why(tmp_path: Path) -> None:
+    async with FakeEngine() as engine:
+        plan = make_plan(Flags(choice=of(engine).choice, port=free_port(), api=(f"unix://{tmp_path}/api.sock",)), {})
+        options = msgspec.structs.replace(plan.options, access_log=f"{tmp_path}/none/access.log")  # it was there before
+        plan = msgspec.structs.replace(plan, options=options)
+        with pytest.raises(ConfigError, match=r"did not accept the listener http.*none/access.log"):
+            async with asyncio.timeout(30):
+                await Daemon(plan, lambda: plan, {}, lambda _: None).run()
+
+
+async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_ready_and_says_why(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "logs").mkdir()
+    file = tmp_path / "pilotage.yml"
+    async with FakeEngine() as engine:
+        file.write_text(configured(engine, more="gateway: {access_log: logs/a.log}"))
+        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+            assert served.daemon.not_ready() == ""
+            (tmp_path / "logs").rename(tmp_path / "gone")
+            assert served.daemon.gateway is not None
+            os.kill(served.daemon.gateway.status.pid, signal.SIGKILL)
+            await until(lambda: "did not accept the listener http" in served.daemon.not_ready())
 
 
 async def test_without_a_gateway_there_is_no_envoy_and_the_table_is_there_at_once(tmp_path: Path) -> None:

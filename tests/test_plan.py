@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -112,3 +113,30 @@ def test_what_takes_effect_at_the_next_start_is_named() -> None:
         "api.listen",
         "api.token_file",
     ]
+
+
+def test_an_access_log_starts_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/pilotage.yml").write_text("providers: {docker: {a: unix:///a.sock}}\ngateway: {access_log: a.log}")
+    plan = make_plan(Flags(choice=Choice(config=str(tmp_path / "etc/pilotage.yml"))), {})
+    assert plan.options.access_log == str(tmp_path / "etc/a.log")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("none/a.log", "No such file or directory"), ("folder", "Is a directory"), ("pipe", "No such device or address")],
+)
+def test_an_access_log_that_cannot_be_written_is_told_where_an_envoy_is_run(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "pilotage.yml").write_text(
+        f"providers: {{docker: {{a: unix:///a.sock}}}}\ngateway: {{access_log: {name}}}"
+    )
+    with pytest.raises(ConfigError) as caught:
+        make_plan(Flags(), {})
+    (problem,) = caught.value.problems
+    assert str(problem).startswith("pilotage.yml: gateway.access_log: ")
+    assert problem.message.endswith(f"{name} cannot be written: {why}")
+    assert make_plan(Flags(gateway=False), {}).options.access_log.endswith(name)

@@ -168,7 +168,7 @@ class _Reading:
                 providers.append(engine)
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
-        options = sections.gateway_options(self.file, self.fault)
+        options = sections.gateway_options(self.file, self.fault, self.path)
         gateway = sections.gateway_settings(self.file, self.fault)
         api = sections.api_settings(self.file)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))

@@ -21,11 +21,13 @@ from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pilotage.config_text import Path as DocumentPath
 
     FileOf = Callable[[str, DocumentPath], str]
     Fault = Callable[[DocumentPath, str, str], None]
+    PathOf = Callable[[str], Path]
 
 __all__ = ["FAULT", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
 
@@ -217,12 +219,13 @@ class ServeSections(Section):
     match_domains: list[Domain] = []
     debug: bool = False
 
-    def gateway_options(self, file: FileOf, fault: Fault) -> GatewayOptions:
+    def gateway_options(self, file: FileOf, fault: Fault, path: PathOf) -> GatewayOptions:
         """Return what Envoys are told beside the routes.
 
         Args:
             file: returns the path of a file that is named at a place, and notes when there is none.
             fault: notes a fault at a place: path, message, hint.
+            path: returns the path of a file that need not be there.
 
         """
         told = self.gateway or _Gateway()
@@ -250,7 +253,7 @@ class ServeSections(Section):
             match_domains=tuple(self.match_domains),
             compression=told.compression,
             debug=self.debug,
-            access_log=told.access_log,
+            access_log=told.access_log if told.access_log in {"", "-"} else str(path(told.access_log)),
             trusted_proxies=tuple(told.trusted_proxies),
             connect_timeout=told.connect_timeout,
             retries=told.retries,

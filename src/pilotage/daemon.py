@@ -148,7 +148,8 @@ class Daemon:
             return "stopping"
         if not self._waiting_for and self.gateway is not None and self.gateway.status.state != "ready":
             return "Envoy is being started again"
-        return self._waiting_for
+        unheard = self.ads.unheard if self.gateway is not None and not self._waiting_for else ()
+        return unheard[0].message if unheard else self._waiting_for
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's own figures for Prometheus.
@@ -279,6 +280,8 @@ class Daemon:
         if self.gateway is not None:
             await self.gateway.ready()
             await self.ads.acked()
+            if self.ads.unheard:
+                raise ConfigError(self.ads.unheard)
         self._waiting_for = ""
         self._systemd.ready(self._in_short())
         self._tell_ready(self)

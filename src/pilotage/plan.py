@@ -16,7 +16,7 @@ from pilotage.config_serve import API_PORT, GatewaySettings
 from pilotage.engine.address import DockerProviderConfig, bracketed
 from pilotage.errors import ConfigError
 from pilotage.listen import Listen, parse_listen, why_taken
-from pilotage.problems import Problem
+from pilotage.problems import Problem, shorten
 from pilotage.remote import socket_candidates
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.sources import Choice, Engines, choose, config_file
@@ -106,6 +106,8 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
+    if flags.gateway:
+        _check_log(options.access_log, file)
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _usual_places(env)
     return Plan(
@@ -150,6 +152,20 @@ def _token(file: str) -> str:
         hint = "write a long random text into it: openssl rand -hex 32"
         raise ConfigError([Problem(message="the token is shorter than 16 characters", hint=hint, file=file)])
     return token
+
+
+def _check_log(path: str, file: str) -> None:
+    """Make sure that Envoy, which runs as the same user, can write its access log: it would take no requests else."""
+    if path in {"", "-"}:
+        return
+    try:
+        # As Envoy opens it, but without waiting for somebody to read from a pipe.
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        hint = "name a file in a folder that pilotage may write to, or - for its log"
+        message = f"{shorten(path, 200)} cannot be written: {why}"
+        raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 
 
 _AT_START: Final = ("envoy", "workers", "log_level", "xds")

@@ -444,3 +444,26 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
     assert stale == set()
     if not envoy.refused:  # of what was refused together with others, some may be there and lead to old clusters
         assert envoy.has.keys() == now.keys()
+
+
+def test_who_refuses_a_listener_and_has_none_asks_for_no_scopes_and_so_has_answered_all() -> None:
+    listener = item(LISTENER, "http", "1")
+    envoy = Envoy(listener)
+    envoy.bad.add(("http", "1"))
+    for type_url in (CLUSTER, LISTENER):
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url)
+        request.node.id = "me"
+        envoy.session.receive(request)
+    assert not envoy.session.settled
+    envoy.run()
+    assert envoy.session.lacks(listener.key)
+    assert envoy.session.settled
+    envoy.change(item(LISTENER, "http", "2"))
+    envoy.run()
+    assert not envoy.session.lacks(listener.key)
+    assert not envoy.session.settled  # now it will ask for scopes
+    envoy.bad.add(("http", "3"))
+    envoy.change(item(LISTENER, "http", "3"))
+    envoy.run()
+    assert (LISTENER, "http") in envoy.session.refused
+    assert not envoy.session.lacks(listener.key)  # it has one of before
