@@ -389,6 +389,18 @@ async def test_targets_are_found_by_name_too(envoy: Envoy) -> None:
         await becomes(status, 200)
 
 
+async def test_names_and_addresses_can_be_mixed_and_envoy_warns_of_no_old_setting_of_names(envoy: Envoy) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        both = (Endpoint("127.0.0.1", one.port), Endpoint("localhost", two.port))
+        await gw.publish(route("app", endpoints=both))
+
+        async def answering() -> set[str]:
+            return {(await gw.ask("app")).by for _ in range(8)}
+
+        await becomes(answering, {"one", "two"})
+        assert "dns" not in gw.log
+
+
 async def test_a_missing_certificate_file_concerns_its_route_alone(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.extensions.clusters.common.dns.v3 import dns_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
@@ -61,6 +63,12 @@ _VERSIONS: Final = {
     "TLSv1.3": _TLS.TLSv1_3,
 }
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
+    name="envoy.cluster.dns",
+    typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
+)
+"""Of hosts that are names: every address they have is an endpoint, for as long as the name server says."""
+
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -108,16 +116,15 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
     named = not all(is_address(member.endpoint.host) for member in site.members)
     cluster = cluster_pb2.Cluster(
         name=site.cluster + suffix,
-        type=cluster_pb2.Cluster.STRICT_DNS if named else cluster_pb2.Cluster.STATIC,
+        type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.connect_timeout),
         lb_policy=_policy(site),
         circuit_breakers=_breakers(settings.max_conns_per_host),
         load_assignment=_assignment(site, suffix),
     )
     if named:
-        cluster.dns_lookup_family = cluster_pb2.Cluster.ALL
+        cluster.cluster_type.CopyFrom(_NAMED)  # takes the place of the type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
-        cluster.respect_dns_ttl = True
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
