@@ -359,6 +359,6 @@ def busy(pid: int) -> float:
 
 
 def memory(pid: int) -> float:
-    """Return the memory that a process holds (resident set), in MB."""
+    """Return the memory that a process holds (resident set), in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -267,7 +267,7 @@ def _tell(proxies: list[Proxy]) -> None:
             f"{p99 * 1e3:.1f} ms",
             f"{spent * 1e6:.1f}",
             against,
-            f"{memory(proxy.pid):.0f} MB",
+            f"{memory(proxy.pid):.0f} MiB",
         )
 
 
