@@ -203,3 +203,8 @@ def test_a_stream_has_a_port_of_its_own(place: str, url: str) -> None:
 def test_an_alias_with_dots_is_a_host() -> None:
     (route,) = build_table([roster([one("web", {"proxy.aliases": "shop.example.net"})])]).sorted_routes()
     assert url_of(route, GatewayOptions(match_domains=("example.org",))) == "http://shop.example.net:8080"
+
+
+def test_the_address_of_a_wildcard_says_what_can_be_chosen() -> None:
+    (route,) = build_table([roster([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
+    assert url_of(route, GatewayOptions()) == "http://ANYTHING.example.net:8080"

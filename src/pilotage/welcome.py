@@ -142,7 +142,7 @@ def _print_routes(out: Out, served: Served, routes: Sequence[Route], command: st
 def url_of(route: Route, options: GatewayOptions) -> str:
     """Return the address that a route answers at: below the first of the domains, or below ``localhost``.
 
-    Names below ``localhost`` lead browsers and curl to their own machine.
+    Names below ``localhost`` lead browsers and curl to their own machine. What a wildcard stands for is up to who asks.
     """
     domain = options.match_domains[0] if options.match_domains else "localhost"
     if route.is_stream:
@@ -151,7 +151,7 @@ def url_of(route: Route, options: GatewayOptions) -> str:
     secure = options.serves_https and (options.redirect_to_https or not options.http_port)
     scheme, port = ("https", options.redirect_port) if secure else ("http", options.http_port)
     host = route.alias if "." in route.alias else f"{route.alias}.{domain}"
-    return f"{scheme}://{host}" + (f":{port}" if port != _USUAL_PORTS[scheme] else "")
+    return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _USUAL_PORTS[scheme] else "")
 
 
 def _print_nothing(out: Out, served: Served) -> None:
