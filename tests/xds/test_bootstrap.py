@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.extensions.resource_monitors.downstream_connections.v3 import (
@@ -10,6 +11,7 @@ from envoy.extensions.resource_monitors.downstream_connections.v3 import (
 from google.protobuf import json_format
 
 from pilotage.xds.bootstrap import bootstrap
+from tests.support.gateway import route, target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,3 +41,17 @@ def test_envoy_can_read_it(address: str, tls: dict[str, str] | None, tmp_path: P
 async def test_envoy_finds_nothing_to_warn_of_at_its_start(envoy: Envoy) -> None:
     async with envoy(compression=False) as gw:
         assert "[warning]" not in gw.log
+
+
+async def test_envoy_counts_of_each_route_what_somebody_reads(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, service=("local", "shop", "web")))
+        assert (await gw.ask("app")).status == 200
+        connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
+        async with aiohttp.ClientSession(connector=connector) as admin, admin.get("http://envoy/stats") as answer:
+            lines = (await answer.text()).splitlines()
+        counted = {line.partition(": ")[0].removeprefix("cluster.route/app.") for line in lines if "route/app" in line}
+        assert counted >= {"upstream_rq_total", "upstream_rq_2xx", "upstream_rq_retry", "upstream_cx_connect_fail"}
+        assert counted >= {"membership_healthy", "upstream_rq_time", "upstream_cx_rx_bytes_total"}
+        assert len(counted) < 20
+        assert any(line.startswith("http.http.downstream_rq_2xx: 1") for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -131,14 +132,16 @@ def packed(message: Any) -> any_pb2.Any:
 _LONGEST: Final = 9_000_000_000  # seconds; Envoy counts nanoseconds in 64 bits and refuses what does not fit
 
 
+@lru_cache(maxsize=1024)
 def seconds(length: float) -> duration_pb2.Duration:
-    """Make a duration, exact to the microsecond; what is too long for Envoy is as good as 285 years."""
+    """Make a duration, exact to the microsecond; too long for Envoy is as good as 285 years. Not to be changed."""
     whole, micros = divmod(round(min(length, _LONGEST) * 1_000_000), 1_000_000)
     return duration_pb2.Duration(seconds=whole, nanos=micros * 1000)
 
 
+@lru_cache(maxsize=1024)
 def number(value: int) -> wrappers_pb2.UInt32Value:
-    """Wrap an optional number; what is too large for the field is as good as no limit."""
+    """Wrap an optional number; what is too large for the field is as good as no limit. Not to be changed."""
     return wrappers_pb2.UInt32Value(value=min(value, 2**32 - 1))
 
 
