@@ -172,6 +172,35 @@ async def test_addresses_come_from_trusted_proxies_only(envoy: Envoy) -> None:
         assert (await gw.ask("app", headers=forwarded)).status == 403
 
 
+async def test_who_passes_a_trusted_proxy_by_is_believed_nothing(envoy: Envoy) -> None:
+    claims = {
+        "X-Forwarded-For": "192.0.2.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "public.example.org",
+        "X-Real-IP": "192.0.2.7",
+        "X-Envoy-External-Address": "192.0.2.7",
+    }
+    networks = ("127.0.0.2", "10.0.0.0/8", "10.0.0.0/8", "10.1.0.0/16")  # one twice, and one inside another
+    async with target() as it, envoy(trusted_proxies=networks) as gw:
+        await gw.publish(route("app", it.port), route("safe", it.port, middlewares={"redirect_http": {}}))
+        assert gw.refused == []
+        told = {}
+        for address in ("127.0.0.1", "127.0.0.2"):
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            async with aiohttp.ClientSession(connector=connector) as client:
+                async with client.get(gw.url, headers={"Host": "app", **claims}) as answer:
+                    told[address] = (await answer.json())["headers"]
+                async with client.get(gw.url, headers={"Host": "safe", **claims}, allow_redirects=False) as answer:
+                    assert answer.status == (308 if address == "127.0.0.1" else 200)
+        passed_by, through = told["127.0.0.1"], told["127.0.0.2"]
+        assert passed_by["x-forwarded-proto"] == "http"
+        assert not {"x-forwarded-host", "x-real-ip"} & passed_by.keys()
+        assert "192.0.2.7" not in passed_by.values()
+        assert (through["x-forwarded-proto"], through["x-real-ip"]) == ("https", "192.0.2.7")
+        assert through["x-forwarded-for"].startswith("192.0.2.7,")
+        assert "x-envoy-external-address" not in through
+
+
 async def test_each_client_address_has_its_own_allowance(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         limit = {"rate_limit": {"average": 1, "burst": "3", "period": "1h"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -36,6 +37,8 @@ from pilotage.xds.pages import failed_page, unknown_page, unknown_text
 from pilotage.xds.scopes import https_redirect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.site import Site
@@ -54,27 +57,45 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
     """Return the listeners that the options ask for: none, ``http``, ``https`` or both."""
     found = []
     if options.http_port:
-        chain = listener_components_pb2.FilterChain(filters=[_manager(options, https=False)])
-        found.append(_listener("http", options.http_address, options.http_port, chain))
+        chains = _chains(options, https=False)
+        found.append(_listener("http", options.http_address, options.http_port, chains))
     if options.serves_https:
-        chain = listener_components_pb2.FilterChain(
-            filters=[_manager(options, https=True)],
-            transport_socket=_tls(options),
-            transport_socket_connect_timeout=seconds(_SLOWEST_HEADERS),
-        )
-        listener = _listener("https", options.https_address, options.https_port, chain)
-        found.append(listener)
+        chains = _chains(options, https=True)
+        for chain in chains:
+            chain.transport_socket.CopyFrom(_tls(options))
+            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+        found.append(_listener("https", options.https_address, options.https_port, chains))
     return found
 
 
-def _listener(name: str, host: str, port: int, chain: Any) -> Resource:
+def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
+    """Return how connections are served: those of trusted proxies apart, for only they are believed."""
+    everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
+    if not options.trusted_proxies:
+        return [everybody]
+    trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
+    trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
+    trusted.name, everybody.name = "trusted", "everybody"
+    return [trusted, everybody]
+
+
+def _networks(options: GatewayOptions) -> list[Any]:
+    """Return the trusted proxies' networks, each once: Envoy takes none twice."""
+    networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
+    return [
+        address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))
+        for it in networks
+    ]
+
+
+def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
     message = listener_pb2.Listener(
         name=name,
         address=socket(host, port),
-        filter_chains=[chain],
+        filter_chains=chains,
         per_connection_buffer_limit_bytes=number(_BUFFERED),
     )
-    if chain.HasField("transport_socket"):
+    if chains[0].HasField("transport_socket"):
         inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
         inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
         message.listener_filters.append(inspect)
@@ -87,7 +108,7 @@ def _ads() -> Any:
     )
 
 
-def _manager(options: GatewayOptions, *, https: bool) -> Any:
+def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS), idle_timeout=seconds(_IDLE_STREAM)
     )
@@ -113,7 +134,11 @@ def _manager(options: GatewayOptions, *, https: bool) -> Any:
         local_reply_config=_replies(options),
         access_log=_access_log(options),
     )
-    _addresses(manager, options)
+    if trusted:
+        _believe(manager, options)
+    else:
+        manager.use_remote_address.CopyFrom(ON)
+    _forget(manager, _ENVOYS if trusted else _FORWARDED)
     if options.redirect_to_https and options.serves_https and not https:
         route = route_components_pb2.Route(
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
@@ -139,29 +164,35 @@ def _scoped() -> Any:
     )
 
 
-def _addresses(manager: Any, options: GatewayOptions) -> None:
-    """Take a client's address from the connection, or from what a trusted proxy says of it."""
-    if not options.trusted_proxies:
-        manager.use_remote_address.CopyFrom(ON)
-        # Nobody is believed, so no target is told what a client says of its own way here.
-        gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in _FORWARDED]
-        manager.early_header_mutation_extensions.append(
-            extension_pb2.TypedExtensionConfig(
-                name="envoy.http.early_header_mutation.header_mutation",
-                typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=gone)),
-            )
-        )
-        return
-    trusted = xff_pb2.XffTrustedCidrs()
-    for text in options.trusted_proxies:
-        address, _, length = text.partition("/")
-        whole = 128 if ":" in address else 32
-        trusted.cidrs.add(address_prefix=address, prefix_len=number(int(length or whole)))
+def _believe(manager: Any, options: GatewayOptions) -> None:
+    """Take a client's address from what trusted proxies say of it."""
+    trusted = xff_pb2.XffTrustedCidrs(cidrs=_networks(options))
     message = xff_pb2.XffConfig(xff_trusted_cidrs=trusted, skip_xff_append=OFF)
     manager.original_ip_detection_extensions.append(
         extension_pb2.TypedExtensionConfig(name="envoy.http.original_ip_detection.xff", typed_config=packed(message))
     )
 
+
+def _forget(manager: Any, names: Iterable[str]) -> None:
+    """Keep from targets what clients are not believed."""
+    gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
+    manager.early_header_mutation_extensions.append(
+        extension_pb2.TypedExtensionConfig(
+            name="envoy.http.early_header_mutation.header_mutation",
+            typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=gone)),
+        )
+    )
+
+
+_ENVOYS: Final = (
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-external-address",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+)
+"""What Envoy itself removes only from requests whose sender it asks for his address."""
 
 _FORWARDED: Final = (
     "forwarded",
