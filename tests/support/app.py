@@ -104,6 +104,7 @@ async def _main(name: str, end: str, linger: float) -> None:
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())
     if end == "closes":
+        await asyncio.sleep(0.01)  # asyncio forgets connections that it has accepted, but not yet handed on
         server.close()
         app.close()
     await asyncio.sleep(linger)
