@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import trustme
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.extensions.resource_monitors.downstream_connections.v3 import (
     downstream_connections_pb2,  # noqa: F401  # a type that the bootstrap names
 )
 from google.protobuf import json_format
 
+from pilotage.gateway import Gateway, find_envoy
+from pilotage.table import Table
 from pilotage.xds.bootstrap import bootstrap
-from tests.support.gateway import route, target
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.server import AdsServer
+from tests.support.gateway import becomes, free_port, route, target
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +44,48 @@ def test_envoy_can_read_it(address: str, tls: dict[str, str] | None, tmp_path: P
     else:
         assert place.socket_address.port_value == 9000
         assert place.socket_address.address in {"127.0.0.1", "::1", "control.example.org"}
+
+
+@pytest.mark.parametrize("names", [("localhost", "127.0.0.1"), ("other.lan", "127.0.0.2")], ids=["its name", "another"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_control_plane_elsewhere_must_show_that_it_is_the_one_that_is_asked(
+    tmp_path: Path, host: str, names: tuple[str, ...]
+) -> None:
+    authority = trustme.CA()
+    ours, theirs = authority.issue_cert(*names), authority.issue_cert("edge")
+    roots, place = authority.cert_pem.bytes(), f"{host}:{free_port()}"
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    theirs.cert_chain_pems[0].write_to_path(tmp_path / "certificate")
+    theirs.private_key_pem.write_to_path(tmp_path / "key")
+    made = bootstrap(place, "edge", tls={use: str(tmp_path / use) for use in ("ca", "certificate", "key")})
+    envoy = Gateway(made, tmp_path, binary=find_envoy(), workers=1)
+    async with AdsServer(GatewayOptions(http_port=0)) as ads:
+        ads.publish(Table())
+        await ads.start(place, tls=(roots, ours.cert_chain_pems[0].bytes(), ours.private_key_pem.bytes()))
+        running = asyncio.create_task(envoy.run())
+        try:
+            await until(lambda: (tmp_path / "admin.sock").exists())
+            if "localhost" in names:
+                await until(lambda: ads.nodes == ("edge",))
+            else:
+                await becomes(partial(_has_failed, tmp_path / "admin.sock"), True)
+                assert ads.nodes == ()
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
+async def _has_failed(admin: Path) -> bool:
+    """Tell whether Envoy has found a certificate of another name."""
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(admin))) as client,
+            client.get("http://envoy/stats?filter=ssl.fail_verify_san") as answer,
+        ):
+            text = await answer.text()
+    except OSError:
+        return False
+    return text.strip() != "" and not text.strip().endswith(": 0")
 
 
 async def test_envoy_finds_nothing_to_warn_of_at_its_start(envoy: Envoy) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pilotage.xds.filters import CONTROL_CLUSTER
+from pilotage.xds.site import is_address
 
 __all__ = ["bootstrap"]
 
@@ -115,22 +116,30 @@ def _address(text: str) -> dict[str, Any]:
 
 
 def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
+    """Return how the control plane is spoken with: its certificate must be for the host that it is asked at.
+
+    That somebody trusted has signed it is not enough: so are those of the other Envoys.
+    """
     name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     host = address.rpartition(":")[0].strip("[]")
-    return {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": f"type.googleapis.com/{name}",
-            "sni": host,
-            "common_tls_context": {
-                "alpn_protocols": ["h2"],
-                "tls_certificates": [
-                    {
-                        "certificate_chain": {"filename": paths["certificate"]},
-                        "private_key": {"filename": paths["key"]},
-                    }
-                ],
-                "validation_context": {"trusted_ca": {"filename": paths["ca"]}},
+    numeric = is_address(host)
+    expected = {"san_type": "IP_ADDRESS" if numeric else "DNS", "matcher": {"exact": host}}
+    context: dict[str, Any] = {
+        "@type": f"type.googleapis.com/{name}",
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            "tls_certificates": [
+                {
+                    "certificate_chain": {"filename": paths["certificate"]},
+                    "private_key": {"filename": paths["key"]},
+                }
+            ],
+            "validation_context": {
+                "trusted_ca": {"filename": paths["ca"]},
+                "match_typed_subject_alt_names": [expected],
             },
         },
     }
+    if not numeric:  # an address is no server name (RFC 6066)
+        context["sni"] = host
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
