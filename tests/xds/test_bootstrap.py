@@ -64,7 +64,7 @@ async def test_a_control_plane_elsewhere_must_show_that_it_is_the_one_that_is_as
         await ads.start(place, tls=(roots, ours.cert_chain_pems[0].bytes(), ours.private_key_pem.bytes()))
         running = asyncio.create_task(envoy.run())
         try:
-            await until(lambda: (tmp_path / "admin.sock").exists())
+            await until((tmp_path / "admin.sock").exists)
             if "localhost" in names:
                 await until(lambda: ads.nodes == ("edge",))
             else:
