@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import socket
+from typing import TYPE_CHECKING
+
 import aiohttp
 import pytest
 
@@ -7,8 +10,12 @@ from pilotage.engine.address import DockerProviderConfig
 from pilotage.errors import GatewayError
 from pilotage.ledger import build_table
 from pilotage.survey import survey_all
+from pilotage.testing.container import container
 from pilotage.testing.demo_site import demo_site
 from tests.support.leaks import assert_no_leaks
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_every_http_route_of_the_demonstration_answers() -> None:
@@ -35,9 +42,9 @@ async def test_its_servers_talk_over_websockets() -> None:
     async with demo_site() as engine, aiohttp.ClientSession() as session:
         survey = await survey_all([DockerProviderConfig(engine.url, name="demo")])
         address = build_table(survey.rosters).routes["blog"].endpoints[0].address
-        async with session.ws_connect(f"http://{address}/") as socket:
-            await socket.send_str("ahoy")
-            assert (await socket.receive()).data == "ahoy"
+        async with session.ws_connect(f"http://{address}/") as echo:
+            await echo.send_str("ahoy")
+            assert (await echo.receive()).data == "ahoy"
 
 
 async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
@@ -56,6 +63,28 @@ async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
 async def test_where_there_are_no_addresses_for_it_the_demonstration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.testing.demo_site._NETWORKS", range(0))
     with pytest.raises(GatewayError, match="finds no loopback addresses of its own"):
+        async with demo_site():
+            pass
+
+
+async def test_a_container_whose_port_somebody_has_is_a_stopped_one() -> None:
+    told: list[str] = []
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        blog = container("blog", ports=(port,))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pilotage.testing.demo_site.demo_containers", lambda: [container("web", ports=(2368,)), blog])
+            async with assert_no_leaks(), demo_site(told.append) as engine:
+                states = {each.name: each.state for each in engine.containers.values()}
+    assert states == {"web": "running", "blog": "exited"}
+    assert told == [f"blog is stopped, for its port {port} cannot be had: Address already in use."]
+
+
+async def test_where_no_folder_can_be_made_the_demonstration_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(GatewayError, match="cannot make its socket: No such file or directory; make /tmp writable"):
         async with demo_site():
             pass
 

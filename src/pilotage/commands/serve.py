@@ -101,7 +101,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
             if staged:
                 if demo:
                     _note("This is the built-in demonstration.")
-                engine = await stack.enter_async_context(demo_site())
+                engine = await stack.enter_async_context(demo_site(_note))
                 config = DockerProviderConfig(engine.url, name="demo")
                 chosen = msgspec.structs.replace(chosen, demo=config)
             if screen is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import os
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from pilotage.testing.demo import demo_containers
 from pilotage.testing.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from pilotage.testing.container import FakeContainer
 
@@ -26,25 +27,46 @@ _NETWORKS: Final = range(64, 128)
 
 
 @contextlib.asynccontextmanager
-async def demo_site() -> AsyncIterator[FakeEngine]:
+async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIterator[FakeEngine]:
     """Run the demonstration's engine with containers that answer.
 
     Each running container has an address of its own in 127.0.0.0/8, which Linux gives to every machine, and a web
-    server on each of its ports from 1024 up. Others have none, as databases have.
+    server on each of its ports from 1024 up. Others have none, as databases have. Where another program listens on such
+    a port, on all addresses, the container is a stopped one.
+
+    Args:
+        tell: is given a sentence about each container that is stopped for that.
 
     Raises:
-        GatewayError: no address can be had: another system, or too many demonstrations.
+        GatewayError: no address can be had: another system, or too many demonstrations; or no folder for its socket.
 
     """
     async with contextlib.AsyncExitStack() as stack:
         containers = demo_containers()
         for container, address in zip(containers, _addresses(len(containers)), strict=True):
             container.networks = dict.fromkeys(container.networks, address)
-            if container.alive:
-                for port in container.ports:
-                    if port.protocol == "tcp" and port.private >= 1024:
-                        await stack.enter_async_context(_served(container, address, port.private))
-        yield await stack.enter_async_context(FakeEngine(containers, api="1.45"))
+            for port in _served_ports(container):
+                try:
+                    await stack.enter_async_context(_served(container, address, port))
+                except OSError as error:
+                    container.state = "exited"
+                    tell(f"{container.name} is stopped, for its port {port} cannot be had: {_why(error)}.")
+                    break
+        try:
+            engine = await stack.enter_async_context(FakeEngine(containers, api="1.45"))
+        except OSError as error:
+            remedy = "make /tmp writable, or name another folder in TMPDIR"
+            raise GatewayError(f"the demonstration cannot make its socket: {_why(error)}", remedy) from error
+        yield engine
+
+
+def _served_ports(container: FakeContainer) -> list[int]:
+    usual = [port.private for port in container.ports if port.protocol == "tcp" and port.private >= 1024]
+    return usual if container.alive else []
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _addresses(number: int) -> Iterator[str]:
