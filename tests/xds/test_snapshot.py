@@ -144,6 +144,19 @@ def test_who_waits_for_a_successor_is_let_go_once() -> None:
     assert (SCOPE, "app") not in snapshot.resources
 
 
+def test_who_waits_for_a_successor_waits_on_under_other_settings() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", 80, hold=5.0), route("web", 80)))
+    snapshot.replace(table(route("web", 80)))
+    left, scope = snapshot.lingering["app"], snapshot.resources[SCOPE, "app"]
+    snapshot.configure(GatewayOptions(compression=False))
+    assert snapshot.lingering == {"app": left}
+    assert snapshot.resources[SCOPE, "app"] == scope
+    assert (CLUSTER, "route/app") in snapshot.resources
+    assert (SCOPE, "app") in snapshot.forget("app", left)
+    assert (SCOPE, "app") not in snapshot.resources
+
+
 @pytest.mark.parametrize(
     "function", ["check_support", "route_site", "pool_site", "own_clusters", "scope", "stream_listener"]
 )
@@ -191,6 +204,7 @@ def _routes(draw: st.DrawFn) -> Route:
                 {"load_balance": LoadBalance(link="b", weight=3)},
                 {"scheme": "https"},
                 {"scheme": "tcp", "port": PortPair(2222, 22)},
+                {"scheme": "tcp", "port": PortPair(2222, 22), "hold": 5.0},
                 {"scheme": "tcp", "port": PortPair(2222, 23), "created": 9},
                 {"middlewares": {"forwardauth": {"route": "auth"}}},
                 {"middlewares": {"oidc": None}},

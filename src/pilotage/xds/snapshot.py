@@ -108,8 +108,12 @@ class Snapshot:
         kept = self.resources  # conversations look into it
         wanted: dict[Key, Resource | None] = dict.fromkeys(kept.keys() - fresh.resources.keys())
         wanted |= fresh.resources
-        self.__dict__ |= fresh.__dict__ | {"resources": kept}
-        return self._set(wanted)
+        lingering = self.lingering  # their requests wait on
+        self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
+        changed = self._set(wanted)
+        for alias, route in lingering.items():
+            changed |= self._rebuild(self._note(alias, route))
+        return changed
 
     def certify(self, secrets: Iterable[Resource]) -> frozenset[Key]:
         """Take over certificates, which replace all former ones; return what changed."""
@@ -131,7 +135,7 @@ class Snapshot:
                 route = None
             else:
                 problems, servable = self._check(route)
-                route = route if servable else None
+                route = _as_served(route) if servable else None
         self._report(f"{_ROUTE}/{alias}", problems)
         before = self._routes.get(alias)
         if route is None and gone and before is not None and before.settings.hold:
@@ -321,6 +325,13 @@ class Snapshot:
     def _drop_empty(index: dict[str, set[str]], name: str) -> None:
         if not index.get(name, True):
             del index[name]
+
+
+def _as_served(route: Route) -> Route:
+    """Return a route without what it asks for in vain: only requests over HTTP can wait."""
+    if not (route.is_stream and route.settings.hold):
+        return route
+    return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
 
 
 def _keyed(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
