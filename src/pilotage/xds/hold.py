@@ -120,7 +120,7 @@ class Waiting:
         turns = self._sites.get(site)
         if turns is None:
             return
-        if turn in turns:
+        if turn.cancelled() and turn in turns:  # else it has been taken out, and a search would be long in a crowd
             turns.remove(turn)
         if not turns and site not in self._opening:
             del self._sites[site]
