@@ -46,6 +46,9 @@ __all__ = ["Daemon", "serve"]
 log = logging.getLogger(__name__)
 changes_log = logging.getLogger(f"{__name__}.changes")
 
+_NODE: Final = "pilotage"
+"""What our own Envoy calls itself; those elsewhere have other names."""
+
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither answer nor fail: theirs comes when they do."""
 
@@ -148,7 +151,7 @@ class Daemon:
             return "stopping"
         if not self._waiting_for and self.gateway is not None and self.gateway.status.state != "ready":
             return "Envoy is being started again"
-        unheard = self.ads.unheard if self.gateway is not None and not self._waiting_for else ()
+        unheard = self.ads.unheard(_NODE) if self.gateway is not None and not self._waiting_for else ()
         return unheard[0].message if unheard else self._waiting_for
 
     async def gateway_statistics(self) -> bytes:
@@ -203,7 +206,7 @@ class Daemon:
             self.api = await stack.enter_async_context(api)
             if binary is not None:
                 self.gateway = Gateway(
-                    bootstrap(address),
+                    bootstrap(address, _NODE),
                     folder,
                     binary=binary,
                     workers=plan.gateway.workers,
@@ -280,8 +283,8 @@ class Daemon:
         if self.gateway is not None:
             await self.gateway.ready()
             await self.ads.acked()
-            if self.ads.unheard:
-                raise ConfigError(self.ads.unheard)
+            if unheard := self.ads.unheard(_NODE):
+                raise ConfigError(unheard)
         self._waiting_for = ""
         self._systemd.ready(self._in_short())
         self._tell_ready(self)

@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.discovery import Update
 from pilotage.table import Table, diff
 from pilotage.xds.bootstrap import bootstrap
-from pilotage.xds.messages import CLUSTER, SCOPE
+from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import becomes, route, target
@@ -120,6 +120,24 @@ def _first(type_url: str) -> discovery_pb2.DeltaDiscoveryRequest:
     return discovery_pb2.DeltaDiscoveryRequest(node={"id": "me"}, type_url=type_url)
 
 
+async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        ads.publish(Table())
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await stream.write(_first(LISTENER))
+            told = await stream.read()
+            assert [it.name for it in told.resources] == ["http"]
+            assert ads.unheard("me") == ()
+            refusal = {"type_url": LISTENER, "response_nonce": told.nonce, "error_detail": {"message": "no"}}
+            await stream.write(discovery_pb2.DeltaDiscoveryRequest(**refusal))
+            await until(lambda: bool(ads.unheard("me")))
+            assert "Envoy me did not accept the listener http" in ads.unheard("me")[0].message
+            assert ads.unheard("another") == ()
+            stream.cancel()
+
+
 async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     own, theirs, false = authority.issue_cert("127.0.0.1"), authority.issue_cert("envoy"), stranger.issue_cert("envoy")
@@ -175,6 +193,16 @@ async def test_updates_in_sequence_touch_only_what_they_are_about() -> None:
         assert ads.publish(Update(table, new, diff(table, new))) == {(SCOPE, "app3")}
         table = new
     assert ads.publish(table) == frozenset()
+
+
+@pytest.mark.parametrize("name", ["app", "h2"])
+async def test_a_cluster_lingers_whatever_its_site_is_called(name: str) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        ads.publish(Table({name: route(name, 80, max_conns_per_host=9)}))
+        ads.publish(Table({name: route(name, 80)}))
+        assert ads._leaving == {(CLUSTER, f"route/{name}")}
+        ads.publish(Table())
+        assert ads._leaving == set()
 
 
 async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy) -> None:

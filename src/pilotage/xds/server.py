@@ -205,7 +205,8 @@ class AdsServer:
             self._later(self._linger, lambda: self._let_go(staying))
 
     def _is_served(self, cluster: str) -> bool:
-        site = self.snapshot.site(cluster.removesuffix(GRPC_SUFFIX))
+        # The whole name first, for an alias may be what the suffix is.
+        site = self.snapshot.site(cluster) or self.snapshot.site(cluster.removesuffix(GRPC_SUFFIX))
         return site is not None and bool(site.members)
 
     def _let_go(self, clusters: set[Key]) -> None:
@@ -258,11 +259,16 @@ class AdsServer:
                 found += self._blame(refusal, session.node)
         return tuple(dict.fromkeys(found))
 
-    @property
-    def unheard(self) -> tuple[Problem, ...]:
-        """Why an Envoy takes no requests at all: it has refused a listener, and has none of before."""
-        lacking = [(session, key) for session in self._sessions for key in SCOPED if session.lacks(key)]
-        return tuple(found for session, key in lacking for found in self._blame(session.refused[key], session.node))
+    def unheard(self, node: str) -> tuple[Problem, ...]:
+        """Return why an Envoy takes no requests at all: it has refused a listener, and has none of before.
+
+        Args:
+            node: what it calls itself. What another one refuses is no reason for this one.
+
+        """
+        sessions = [session for session in self._sessions if session.node == node]
+        lacking = [(session, key) for session in sessions for key in SCOPED if session.lacks(key)]
+        return tuple(found for session, key in lacking for found in self._blame(session.refused[key], node))
 
     async def acked(self, keys: Iterable[Key] | None = None) -> None:
         """Wait until an Envoy is there, and every one of them has answered to the given changes.
