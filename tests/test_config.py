@@ -351,3 +351,12 @@ def test_what_names_no_file_is_a_fault(written: str, said: str) -> None:
 def test_godoxys_included_files_have_another_key() -> None:
     config = read_config("providers: {include: [a.yml]}", file="x", folder=Path(), env={})
     assert config.problems[0].hint == "name the files under providers.files"
+
+
+def test_a_file_in_a_folder_that_is_closed_is_told(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    with pytest.raises(ConfigError, match=r"token cannot be read: Permission denied; let this user into its folder"):
+        reader.config("api: {token_file: token}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from pilotage.problems import Problem
-from pilotage.remote import SNAPSHOT_PATH, Snapshot, fetch, pack, socket_candidates, unpack
+from pilotage.remote import SNAPSHOT_PATH, Snapshot, closed_socket, fetch, pack, socket_candidates, unpack
 from pilotage.routes.route import EndpointHealth
 from pilotage.routes.static import read_route_file
 from pilotage.sources import demonstration
@@ -63,6 +64,26 @@ def test_sockets_are_looked_for_where_daemons_of_this_user_and_the_system_have_t
     ]
     assert socket_candidates({}) == [Path("/run/pilotage/pilotage.sock")]
     assert socket_candidates({"PILOTAGE_SOCKET": "/x", "XDG_RUNTIME_DIR": "/run/user/7"}) == [Path("/x")]
+
+
+def test_a_socket_that_is_closed_to_this_user_is_told_from_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"PILOTAGE_SOCKET": str(tmp_path / "socket")}
+    assert closed_socket(here) is None
+    (tmp_path / "socket").touch()
+    assert closed_socket(here) is None
+    # Root may do everything, and tests run as root too: what others meet is made up.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert closed_socket(here) == tmp_path / "socket"
+
+    def closed(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", closed)
+    assert closed_socket(here) == tmp_path / "socket"
+    monkeypatch.setattr(Path, "is_socket", closed)
+    assert fetch(here) is None
 
 
 @contextlib.contextmanager

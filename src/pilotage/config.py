@@ -294,10 +294,12 @@ class _Reading:
         if not name:
             return ""
         path = self.path(name)
-        if not path.is_file():
-            self.fault(
-                place, f"there is no file {shorten(str(path), 200)}", "check the name, and that it is mounted here"
-            )
+        shown = shorten(str(path), 200)
+        try:
+            if not path.is_file():
+                self.fault(place, f"there is no file {shown}", "check the name, and that it is mounted here")
+        except OSError as error:
+            self.fault(place, f"{shown} cannot be read: {error.strerror}", "let this user into its folder")
         return str(path)
 
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:

@@ -118,15 +118,18 @@ def _ask_daemon() -> View | None:
     """
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         return None
-    from pilotage.remote import fetch, socket_candidates
+    from pilotage.remote import closed_socket, fetch, socket_candidates
 
-    if not any(path.exists() for path in socket_candidates(os.environ)):
+    closed = closed_socket(os.environ)
+    if closed is None and not any(path.exists() for path in socket_candidates(os.environ)):
         return None
     from pilotage import sources
     from pilotage.console import Out, clean
     from pilotage.errors import EngineUnreachable
 
     snapshot = fetch(os.environ)
+    if snapshot is None and closed is not None:
+        Out(sys.stderr).note(clean(f"No daemon is asked: {closed} is closed to this user."))
     file = sources.config_file()
     if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
         return None

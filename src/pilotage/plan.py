@@ -135,7 +135,7 @@ def _usual_places(env: Mapping[str, str]) -> tuple[Listen, ...]:
     """Return the first usual socket that this user can make, and loopback."""
     loopback = Listen(host="127.0.0.1", port=API_PORT)
     for path in socket_candidates(env):
-        folder = path.parent if path.parent.exists() else path.parent.parent
+        folder = path.parent if os.access(path.parent, os.F_OK) else path.parent.parent
         if os.access(folder, os.W_OK):
             return (Listen(path=str(path)), loopback)
     return (loopback,)

@@ -25,7 +25,7 @@ from pilotage.table import EngineStatus, Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["SNAPSHOT_PATH", "Snapshot", "fetch", "pack", "socket_candidates", "unpack"]
+__all__ = ["SNAPSHOT_PATH", "Snapshot", "closed_socket", "fetch", "pack", "socket_candidates", "unpack"]
 
 SNAPSHOT_PATH: Final = "/v1/snapshot"
 _TIMEOUT: Final = 5.0  # seconds; a daemon that takes longer is not well, and engines can be asked instead
@@ -142,10 +142,24 @@ def socket_candidates(env: Mapping[str, str]) -> list[Path]:
     return [*places, Path("/run/pilotage/pilotage.sock")]
 
 
+def closed_socket(env: Mapping[str, str]) -> Path | None:
+    """Return the first of :func:`socket_candidates` that is there and closed to this user; ``None`` without one."""
+    for path in socket_candidates(env):
+        try:
+            path.lstat()
+        except PermissionError:
+            return path
+        except OSError:
+            continue
+        if not os.access(path, os.R_OK | os.W_OK):
+            return path
+    return None
+
+
 def fetch(env: Mapping[str, str]) -> Snapshot | None:
     """Ask a running daemon, and return what it knows; ``None`` if there is none that we may ask and understand."""
     for path in socket_candidates(env):
-        if path.is_socket() and os.access(path, os.R_OK | os.W_OK):
+        if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
             found = asyncio.run(_fetch(path))
             if found is not None:
                 return found

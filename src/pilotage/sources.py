@@ -7,6 +7,7 @@ would use, also where the file is about other things alone.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -105,8 +106,11 @@ class View(msgspec.Struct, frozen=True):
 
 
 def config_file() -> str:
-    """Return the name of the configuration file that holds when no engine is named, ``""`` if there is none."""
-    return next((name for name in CONFIG_FILES if Path(name).is_file()), "")
+    """Return the name of the configuration file that holds when no engine is named, ``""`` if there is none.
+
+    One in a folder that is closed to this user is somebody else's.
+    """
+    return next((name for name in CONFIG_FILES if os.access(name, os.F_OK) and Path(name).is_file()), "")
 
 
 def choose(choice: Choice, env: Mapping[str, str]) -> Engines:
