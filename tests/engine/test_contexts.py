@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import socket
 import subprocess
 from hashlib import sha256
@@ -95,6 +96,20 @@ def test_an_unknown_context_suggests_a_near_one_or_names_them_all(home: Path, en
         resolve_context("stagging", env)
     with pytest.raises(ConfigError, match="there are: default, staging"):
         resolve_context("x", env)
+
+
+def test_a_context_in_a_folder_that_is_closed_is_told_as_that(
+    home: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: pathlib.Path) -> bytes:  # as it is for others than root, who may run this
+        raise PermissionError(13, "Permission denied")
+
+    write_context(home, "prod", {"Host": "tcp://192.0.2.9:2376"})
+    monkeypatch.setattr(pathlib.Path, "is_file", closed)
+    assert resolve_context("prod", env).tls is not None  # what it is given may be there; connecting tells
+    monkeypatch.setattr(pathlib.Path, "read_bytes", closed)
+    with pytest.raises(ConfigError, match=r"a Docker context cannot be read \(Permission denied\)"):
+        resolve_context("prod", env)
 
 
 def test_a_context_without_an_engine_of_dockers_says_so(home: Path, env: dict[str, str]) -> None:

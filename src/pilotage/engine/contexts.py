@@ -116,7 +116,7 @@ def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerPr
         context = _default(env)
     else:
         file = _folder(env) / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
-        if not file.is_file():
+        if not _may_be(file):
             names = [context.name for context in list_contexts(env)]
             hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
             _problem(f"there is no Docker context {shorten(name)!r} in {_folder(env)}", hint, value=shorten(name))
@@ -159,9 +159,17 @@ def _read(file: Path) -> Context:
     return Context(meta.Name, endpoint.Host, _tls(endpoint, folder), meta.Metadata.Description if meta.Metadata else "")
 
 
+def _may_be(file: Path) -> bool:
+    """Tell whether there may be a file. In a folder that is closed to this user there may: reading it says why not."""
+    try:
+        return file.is_file()
+    except PermissionError:
+        return True
+
+
 def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
     """Return what lies in a context's TLS folder. The docker CLI speaks TLS exactly when something does."""
-    ca, cert, key = (str(path) if (path := folder / f"{name}.pem").is_file() else "" for name in ("ca", "cert", "key"))
+    ca, cert, key = (str(path) if _may_be(path := folder / f"{name}.pem") else "" for name in ("ca", "cert", "key"))
     if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
         return None
     return TLSFiles(ca_file=ca, cert_file=cert, key_file=key, verify=not endpoint.SkipTLSVerify)
