@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.text import Text
 
-from pilotage.console import Out, clean, command_name, count, fit, print_table
+from pilotage.console import Out, clean, command_name, fit, print_table
 
 
 class Terminal(io.StringIO):
@@ -123,11 +123,6 @@ def test_columns_that_do_not_give_way_keep_their_width() -> None:
 
 def test_control_characters_cannot_reach_the_terminal() -> None:
     assert clean("a\x1b[31mb\nc") == "a\\x1b[31mb\\x0ac"
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
-def test_numbers_go_with_their_noun(number: int, text: str) -> None:
-    assert count(number, "route") == text
 
 
 def test_a_script_before_pilotage_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ from cryptography import x509
 
 from pilotage.daemon import Daemon
 from pilotage.errors import ConfigError, GatewayError
-from pilotage.plan import Flags, make_plan
+from pilotage.plan import Flags, Plan, make_plan
+from pilotage.problems import Problem
 from pilotage.sources import Choice
 from pilotage.testing import FakeEngine
 from tests.support.daemon import free_port
@@ -515,6 +516,23 @@ async def test_signals_reread_and_end_it_and_systemd_hears_of_it(tmp_path: Path)
     assert b"http://web.localhost:" in out
     assert b"configuration read again: nothing to do" in err
     assert b"Traceback" not in err
+
+
+async def test_systemd_hears_of_no_readiness_by_a_configuration_that_is_read_before(tmp_path: Path) -> None:
+    def refused() -> Plan:
+        raise ConfigError([Problem(message="faulty")])
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        daemon = Daemon(Plan(engines=()), refused, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, lambda _: None)
+        rereading = asyncio.create_task(daemon._rereading())
+        daemon.reload()
+        await until(lambda: daemon.reloads["refused"] == 1)
+        assert not rereading.done()
+        rereading.cancel()
+        with pytest.raises(BlockingIOError):
+            manager.recv(999)
 
 
 async def test_a_second_signal_ends_requests_at_once(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.problems import Problem, did_you_mean, edit_distance, nearest, shorten
+from pilotage.problems import Problem, count, did_you_mean, edit_distance, nearest, shorten
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,8 @@ def test_a_suggestion_is_a_question_or_nothing() -> None:
 def test_a_problem_shows_as_one_printable_line_whatever_labels_hold() -> None:
     problem = Problem(message="bad", label="proxy.\x1b[31m\n", container="a\u2028b", hint="write\tx")
     assert str(problem) == "a?b: proxy.\\x1b[31m\\n: bad; write\\tx"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
+def test_numbers_go_with_their_noun(number: int, text: str) -> None:
+    assert count(number, "route") == text

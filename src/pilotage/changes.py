@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.problems import count
 from pilotage.reasons import span
 from pilotage.routes.route import Excluded, Route
 from pilotage.routes.schema import RouteSettings
@@ -77,7 +78,7 @@ class Narrator:
             if name not in self._known:
                 return Line("away", name, detail=change.cause)
             self._since[name] = table.engines[name].since
-            stand = f"; {_count(len(routes), 'route')} {_stands(len(routes))}" if routes else ""
+            stand = f"; {count(len(routes), 'route')} {_stands(len(routes))}" if routes else ""
             return Line("stale", name, detail=f"{change.cause}{stand}")
         since = self._since.pop(name, None)
         self._known.add(name)
@@ -89,10 +90,6 @@ class Narrator:
 
 def _stands(number: int) -> str:
     return "stays as it was" if number == 1 else "stay as they were"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _files_read(table: Table) -> Iterator[Line]:
@@ -108,11 +105,11 @@ def _files_read(table: Table) -> Iterator[Line]:
 def _numbers(routes: Iterable[Route], problems: int) -> str:
     found = list(routes)
     excluded = sum(route.excluded for route in found)
-    parts = [_count(len(found), "route")]
+    parts = [count(len(found), "route")]
     if excluded:
         parts.append(f"{excluded} excluded")
     if problems:
-        parts.append(_count(problems, "problem"))
+        parts.append(count(problems, "problem"))
     return ", ".join(parts)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
 
-__all__ = ["Cell", "Out", "clean", "command_name", "count", "fit", "print_table"]
+__all__ = ["Cell", "Out", "clean", "command_name", "fit", "print_table"]
 
 Cell = tuple[str, str]
 """A text and a style of rich's, ``""`` for none."""
@@ -84,11 +84,6 @@ def clean(text: str) -> str:
 def command_name() -> str:
     """Return what people write to run pilotage: ``PILOTAGE_COMMAND`` where a script stands before it."""
     return clean(os.environ.get("PILOTAGE_COMMAND", "")) or "pilotage"
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``"1 route"``, ``"2 routes"``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------

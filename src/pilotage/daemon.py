@@ -23,7 +23,7 @@ from pilotage.gateway import Gateway, find_envoy
 from pilotage.health import HealthWatch
 from pilotage.metrics import CountingConnection, Metrics
 from pilotage.plan import check_ports, differences, make_plan
-from pilotage.problems import Problem
+from pilotage.problems import Problem, count
 from pilotage.reload import changes_of
 from pilotage.systemd import Systemd
 from pilotage.xds.bootstrap import bootstrap
@@ -300,7 +300,7 @@ class Daemon:
 
     def _in_short(self) -> str:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())
-        return f"{_counted(served, 'route')} of {_counted(len(self.plan.engines), 'engine')}"
+        return f"{count(served, 'route')} of {count(len(self.plan.engines), 'engine')}"
 
     async def _watchdog(self) -> None:
         """Give systemd its signs of life, if it wants any: this loop turns."""
@@ -343,7 +343,9 @@ class Daemon:
         while True:
             await self._reread.wait()
             self._reread.clear()
-            self._systemd.reloading()
+            started = not self._waiting_for  # before that systemd shall not hear that we are ready, if again
+            if started:
+                self._systemd.reloading()
             try:
                 plan = self._replan()
                 self.ads.configure(plan.options)
@@ -356,7 +358,8 @@ class Daemon:
                 self.reloads["taken"] += 1
                 self._config_faults = ()
                 await self._change(plan)
-            self._systemd.ready(self._in_short())
+            if started:
+                self._systemd.ready(self._in_short())
 
     async def _change(self, new: Plan) -> None:
         """Do what a new plan asks for; what it does not change is not touched."""
@@ -418,10 +421,6 @@ def _log(change: Change, update: Update) -> None:
 
 def _failing(table: Table, alias: str) -> set[str]:
     return {address for address, health in table.health_of(alias).items() if health.state == "unhealthy"}
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:

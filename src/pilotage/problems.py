@@ -13,7 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Problem", "Severity", "did_you_mean", "edit_distance", "nearest", "printable", "shorten"]
+__all__ = ["Problem", "Severity", "count", "did_you_mean", "edit_distance", "nearest", "printable", "shorten"]
 
 Severity = Literal["error", "warning"]
 
@@ -104,6 +104,11 @@ def shorten(value: object, limit: int = 60) -> str:
     text = value if isinstance(value, str) else str(value)
     clean = printable(text[: limit + 1])
     return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``"1 route"``, ``"2 routes"``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def edit_distance(a: str, b: str, most: int | None = None) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from pilotage.console import clean, count, print_table
+from pilotage.console import clean, print_table
+from pilotage.problems import count
 from pilotage.reasons import has_alias
 from pilotage.routes.route import Excluded
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from rich.text import Text
 
-from pilotage.console import clean, count, print_table
+from pilotage.console import clean, print_table
 from pilotage.engine.address import bracketed
 from pilotage.listen import Listen
 from pilotage.plan import Plan
-from pilotage.problems import Problem
+from pilotage.problems import Problem, count
 from pilotage.render import print_problems, verdict
 from pilotage.table import Table
 

@@ -32,7 +32,8 @@ def capture(**where: Any) -> int:
 
     from pilotage import sources
     from pilotage.capture import capture_all, recording_json
-    from pilotage.console import Out, clean, count
+    from pilotage.console import Out, clean
+    from pilotage.problems import count
 
     err = Out(sys.stderr)
     engines = chosen_engines(sources.Choice(**where))

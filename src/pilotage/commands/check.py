@@ -27,8 +27,9 @@ def check(files: tuple[str, ...], form: str) -> int:
     """
     from pilotage import render
     from pilotage.check import USUAL, check_files
-    from pilotage.console import Out, count
+    from pilotage.console import Out
     from pilotage.jsonable import problem_json
+    from pilotage.problems import count
 
     names = files or [name for name in USUAL if os.path.isfile(name)]  # noqa: PTH113  # pathlib takes its time to import
     if not names:
