@@ -167,6 +167,11 @@ async def test_a_bootstrap_that_envoy_refuses_is_an_error_with_its_words(tmp_pat
             pass
 
 
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"gone/envoy\.json cannot be written: No such file or directory; make room"):
+        Gateway({}, tmp_path / "gone", binary=Path("envoy"))
+
+
 async def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
     gateway = Gateway({}, tmp_path, binary=tmp_path / "none", timing=QUICK)
     with pytest.raises(GatewayError, match="before it was ready"):

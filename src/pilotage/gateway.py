@@ -158,6 +158,9 @@ class Gateway:
         log_level: of Envoy, in its own words.
         timing: how patient we are with it.
 
+    Raises:
+        GatewayError: its configuration cannot be written.
+
     """
 
     def __init__(
@@ -175,7 +178,11 @@ class Gateway:
         self.admin_socket = folder / "admin.sock"
         self._config = folder / "envoy.json"
         admin = {"address": {"pipe": {"path": str(self.admin_socket), "mode": 0o600}}}
-        self._config.write_text(json.dumps({**bootstrap, "admin": admin}, indent=1))
+        try:
+            self._config.write_text(json.dumps({**bootstrap, "admin": admin}, indent=1))
+        except OSError as error:
+            remedy = "make room in that folder, or name another one in TMPDIR"
+            raise GatewayError(f"{self._config} cannot be written: {error.strerror}", remedy) from error
         self._command = [str(binary), "-c", str(self._config), "--disable-hot-restart", "-l", log_level]
         self._command += ["--log-format", _LOG_FORMAT, "--drain-strategy", "immediate"]
         if workers:

@@ -49,9 +49,8 @@ def _read(index: int, files: CertificateFiles) -> Resource:
             message = f"the key {files.key} does not belong to the certificate {files.certificate}"
             raise _fault(message, "name the key with which the certificate was asked for") from error
         message = f"{files.certificate} and {files.key} are no certificate and key: {error.reason or error}"
-        raise _fault(
-            message, "write both as PEM, the gateway's own certificate first, the key without a password"
-        ) from (error)
+        hint = "write both as PEM, the gateway's own certificate first, the key without a password"
+        raise _fault(message, hint) from error
     except OSError as error:  # replaced in this moment
         raise _fault(f"cannot read {error.filename}: {error.strerror}", "check the path and its rights") from error
     return secret(index, chain, key)
