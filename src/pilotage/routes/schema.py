@@ -351,7 +351,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Field(
             _SECONDS,
-            "How long the target may take to begin its answer; GET, HEAD and OPTIONS wait unless it is set.",
+            "How long the target may take to begin its answer; requests such as GET wait unless it is set.",
             "2m",
             default="1m",
         ),
