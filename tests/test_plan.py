@@ -10,7 +10,7 @@ from pilotage.config_serve import GatewaySettings, XdsSettings
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.errors import ConfigError
 from pilotage.listen import Listen
-from pilotage.plan import Flags, Plan, differences, make_plan
+from pilotage.plan import Flags, Plan, differences, make_plan, replan
 from pilotage.sources import Choice
 
 if TYPE_CHECKING:
@@ -45,6 +45,18 @@ def test_the_file_of_the_folder_counts_and_the_command_line_before_it(tmp_path: 
     plan = make_plan(Flags(port=82, api=(":2",), gateway=False), {})
     assert (plan.options.http_port, plan.listen[0].port, plan.with_gateway) == (82, 2, False)
     assert make_plan(Flags(choice=ONE), {}).file == ""
+
+
+def test_a_file_that_is_gone_when_it_is_read_again_is_a_fault_and_no_wish_for_the_usual_engine(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    file.write_text("providers: {docker: {a: unix:///a.sock}}")
+    first = make_plan(Flags(), {})
+    assert msgspec.structs.replace(replan(Flags(), {}, first), why=first.why) == first
+    file.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        replan(Flags(), {}, first)
+    none = make_plan(Flags(choice=ONE), {})
+    assert replan(Flags(choice=ONE), {}, none) == none
 
 
 def test_all_that_is_configured_reaches_envoy(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pilotage.folders import socket_folder
 from pilotage.gateway import Gateway, find_envoy
 from pilotage.health import HealthWatch
 from pilotage.metrics import CountingConnection, Metrics
-from pilotage.plan import check_ports, differences, make_plan
+from pilotage.plan import check_ports, differences, make_plan, replan
 from pilotage.problems import Problem, count
 from pilotage.reload import changes_of
 from pilotage.systemd import Systemd
@@ -65,7 +65,8 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
         PilotageError: it cannot be begun, for what was written or because something is missing or taken.
 
     """
-    daemon = Daemon(make_plan(flags, env), lambda: make_plan(flags, env), env, ready)
+    plan = make_plan(flags, env)
+    daemon = Daemon(plan, lambda: replan(flags, env, plan), env, ready)
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():

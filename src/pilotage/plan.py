@@ -25,7 +25,7 @@ from pilotage.xds.options import GatewayOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["XDS_PORT", "Flags", "Plan", "check_ports", "differences", "make_plan"]
+__all__ = ["XDS_PORT", "Flags", "Plan", "check_ports", "differences", "make_plan", "replan"]
 
 XDS_PORT: Final = 18000
 """Where Envoys elsewhere ask on loopback when nothing else is said and there is none of our own."""
@@ -123,6 +123,18 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
         token=_token(config.api.token_file),
         problems=config.problems,
     )
+
+
+def replan(flags: Flags, env: Mapping[str, str], first: Plan) -> Plan:
+    """Decide anew, by the configuration file that was found first: where it is gone now, nobody wishes for another.
+
+    Raises:
+        ConfigError: as for :func:`make_plan`, and if that file is gone.
+
+    """
+    if first.file:
+        flags = msgspec.structs.replace(flags, choice=msgspec.structs.replace(flags.choice, config=first.file))
+    return make_plan(flags, env)
 
 
 def _engines(flags: Flags, env: Mapping[str, str]) -> Engines:
