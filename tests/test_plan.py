@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,8 +11,9 @@ from pilotage.config_serve import GatewaySettings, XdsSettings
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.errors import ConfigError
 from pilotage.listen import Listen
-from pilotage.plan import Flags, Plan, differences, make_plan, replan
+from pilotage.plan import Flags, Plan, check_ports, differences, make_plan, replan
 from pilotage.sources import Choice
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +106,15 @@ def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
 def test_the_ports_of_the_gateway_are_no_routes_to_itself() -> None:
     plan = make_plan(Flags(choice=ONE, port=8081), {})
     assert {80, 443, 8081} <= plan.reserved_ports
+
+
+def test_a_port_that_somebody_else_has_is_refused_unless_it_is_ours_already() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        plan = Plan(engines=(), options=GatewayOptions(http_address="127.0.0.1", http_port=port))
+        with pytest.raises(ConfigError, match=f"the gateway cannot listen on 127.0.0.1:{port}: Address already in use"):
+            check_ports(plan)
+        check_ports(plan, held=plan)
 
 
 def test_envoys_elsewhere_ask_where_it_is_configured_and_on_loopback_where_there_is_no_other() -> None:

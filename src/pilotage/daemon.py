@@ -283,7 +283,7 @@ class Daemon:
     async def _until_served(self) -> None:
         if self.gateway is not None:
             await self.gateway.ready()
-            await self.ads.acked()
+            await self.ads.acked(node=_NODE)
             if unheard := self.ads.unheard(_NODE):
                 raise ConfigError(unheard)
         self._waiting_for = ""
@@ -349,6 +349,8 @@ class Daemon:
                 self._systemd.reloading()
             try:
                 plan = self._replan()
+                if plan.with_gateway:
+                    check_ports(plan, held=self.plan)
                 self.ads.configure(plan.options)
             except ConfigError as error:
                 self.reloads["refused"] += 1

@@ -194,20 +194,25 @@ def differences(old: Plan, new: Plan) -> list[str]:
     return found
 
 
-def check_ports(plan: Plan) -> None:
+def check_ports(plan: Plan, *, held: Plan | None = None) -> None:
     """Make sure that nobody else listens where the gateway is to.
+
+    Args:
+        plan: what is to be done.
+        held: what is being done; the ports of that are our own.
 
     Raises:
         ConfigError: somebody does, or this user may not.
 
     """
     options = plan.options
+    ours = {held.options.http_port, held.options.https_port} if held is not None else set()
     places = [("http", options.http_address, options.http_port)]
     if options.serves_https:
         places.append(("https", options.https_address, options.https_port))
     faults = []
     for key, host, port in places:
-        why = why_taken(host, port) if port else ""
+        why = why_taken(host, port) if port and port not in ours else ""
         if why:
             hint = f"choose another port with --port or gateway.{key}" if key == "http" else f"change gateway.{key}"
             if port < 1024 and os.geteuid():

@@ -9,6 +9,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 
 from pilotage.routes.route import Endpoint, Excluded, Route
 from pilotage.xds.hold import Waiting
+from pilotage.xds.server import AdsServer
 from tests.support.gateway import Gateway, free_port, route, target
 from tests.support.waiting import until
 
@@ -259,3 +260,15 @@ async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
     waiting.end()
     assert [(await task).status.code for task in tasks] == [0, 0, 0]
     assert waiting.count == 0
+
+
+async def test_requests_wait_on_when_the_control_plane_is_away(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        await gw.ads.close()
+        asking = asyncio.create_task(gw.ask("app"))
+        gw.ads = AdsServer(gw.options)
+        await gw.ads.start(gw.address)
+        await gw.publish(route("app", it.port, hold=20.0))
+        assert (await asking).status == 200
+        await gw.ads.close()

@@ -167,6 +167,25 @@ async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
                         await stream.read()
 
 
+async def test_who_waits_for_one_envoy_does_not_wait_for_the_others() -> None:
+    class Listener:
+        def __init__(self, node: str) -> None:
+            self.node, self.settled = node, False
+
+    ads = AdsServer(GatewayOptions())
+    mine, other = Listener("mine"), Listener("other")
+    ads._sessions[other] = asyncio.Event()  # type: ignore[index]
+    waiting = asyncio.create_task(ads.acked(node="mine"))
+    other.settled = True
+    ads._move()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ads._sessions[mine] = asyncio.Event()  # type: ignore[index]
+    mine.settled, other.settled = True, False
+    ads._move()
+    await waiting
+
+
 async def test_an_address_that_cannot_be_listened_on_is_an_error_that_says_so(tmp_path: Path) -> None:
     ads = AdsServer(GatewayOptions())
     with pytest.raises(OSError, match="cannot listen on unix:"):

@@ -291,6 +291,42 @@ def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> Non
     assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "1"}
 
 
+def test_the_one_that_differs_is_found_behind_thousands_that_do_not() -> None:
+    many = [scope(f"{number:05}", "1") for number in range(10_000)]
+    envoy = Envoy(*many, scope("late", "2"), has={**{it.key: it.version for it in many}, (SCOPE, "late"): "1"})
+    envoy.connect()
+    envoy.run()
+    assert [names for kind, names, _ in envoy.got if kind == SCOPE] == [["late"]]
+    assert envoy.session.settled
+
+
+def test_thousands_that_envoy_has_all_need_no_more_than_one_empty_message() -> None:
+    many = [scope(f"{number:05}", "1") for number in range(10_000)]
+    envoy = Envoy(*many, has={it.key: it.version for it in many})
+    envoy.connect()
+    envoy.run()
+    assert [names for kind, names, _ in envoy.got if kind == SCOPE] == [[]]
+    assert envoy.session.settled
+
+
+def test_thousands_that_wait_for_their_cluster_hold_up_nobody_behind_them() -> None:
+    many = [scope(f"{number:05}", "1", "old") for number in range(3_000)]
+    envoy = Envoy(cluster("old"), *many)
+    envoy.connect()
+    envoy.run()
+    envoy.probing = True
+    envoy.change(probed_cluster("slow"))
+    envoy.run()
+    envoy.change(cluster("new"), *(scope(it.name, "2", "new") for it in many), scope("behind them", "1", "old"))
+    envoy.run()
+    assert envoy.has[SCOPE, "00000"] == "1"
+    assert envoy.has[SCOPE, "behind them"] == "1"
+    envoy.has_probed()
+    envoy.run()
+    assert envoy.has[SCOPE, "00000"] == "2"
+    assert envoy.session.settled
+
+
 def test_the_one_bad_resource_among_many_is_found_and_the_others_go_on() -> None:
     envoy = Envoy(*(scope(f"s{number}", "1") for number in range(20)))
     envoy.bad = {("s13", "1")}
@@ -361,6 +397,32 @@ def test_a_cluster_stays_while_what_was_accepted_last_leads_to_it() -> None:
         envoy.change(scope("app", "3"))
         envoy.run()
         assert envoy.has == {(SCOPE, "app"): "3"}
+
+
+def test_a_cluster_is_withdrawn_only_when_envoy_has_said_all_that_it_has() -> None:
+    """It says so one kind after another, and what leads to a cluster may come last."""
+    envoy = Envoy(item(LISTENER, "http", "1"), cluster("c"), scope("app", "1", "c"))
+    envoy.connect()
+    envoy.run()
+    del envoy.should[CLUSTER, "c"]
+    envoy.should[SCOPE, "app"] = envoy.ever[SCOPE, "app", "2"] = scope("app", "2")
+    envoy.session = type(envoy.session)(envoy.should)
+    for type_url in (CLUSTER, LISTENER, SCOPE):
+        versions = {name: version for (of, name), version in envoy.has.items() if of == type_url}
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=versions)
+        envoy.session.receive(request)
+        envoy.run()
+    assert envoy.has == {(LISTENER, "http"): "1", (SCOPE, "app"): "2"}
+
+
+def test_a_refused_scope_of_unknown_origin_keeps_only_clusters_that_it_may_lead_to() -> None:
+    envoy = Envoy(cluster("old"), cluster("new"), scope("app", "2"), has={(SCOPE, "app"): "1", (CLUSTER, "old"): "1"})
+    envoy.bad = {("app", "2")}
+    envoy.connect()
+    envoy.run()
+    envoy.change(gone=((CLUSTER, "old"), (CLUSTER, "new")))
+    envoy.run()
+    assert envoy.has == {(SCOPE, "app"): "1", (CLUSTER, "old"): "1"}
 
 
 def test_what_was_never_accepted_keeps_no_cluster() -> None:

@@ -120,7 +120,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
-        _filter(_HOLD, _authorization("hold"), disabled=True),  # keeps nobody out; an odd spelling waits by retries
+        # It keeps nobody out: a request that passes it by, or that nobody answers for, waits by retries.
+        _filter(_HOLD, _authorization("hold", may_fail=True), disabled=True),
     ]
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
@@ -141,7 +142,7 @@ def _lua(script: str) -> Any:
     return lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=script), clear_route_cache=OFF)
 
 
-def _authorization(prefix: str) -> Any:
+def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
     """Ask the control plane, which waits with its answer; a route may name somebody else to ask."""
     patterns = [
         *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
@@ -155,6 +156,7 @@ def _authorization(prefix: str) -> Any:
         grpc_service=service,
         transport_api_version=2,
         status_on_error=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
+        failure_mode_allow=may_fail,
         allowed_headers=string_pb2.ListStringMatcher(patterns=patterns),
         stat_prefix=prefix,
     )

@@ -270,11 +270,12 @@ class AdsServer:
         lacking = [(session, key) for session in sessions for key in SCOPED if session.lacks(key)]
         return tuple(found for session, key in lacking for found in self._blame(session.refused[key], node))
 
-    async def acked(self, keys: Iterable[Key] | None = None) -> None:
+    async def acked(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:
         """Wait until an Envoy is there, and every one of them has answered to the given changes.
 
         Args:
             keys: from :meth:`publish`; everything there is, if not given.
+            node: wait for the Envoy of that name alone.
 
         """
         chosen = None if keys is None else list(keys)
@@ -284,7 +285,10 @@ class AdsServer:
                 return session.settled
             return session.node != "" and not any(map(session.awaits, chosen))
 
-        while not self._sessions or not all(map(is_done, self._sessions)):
+        def asked() -> list[Session]:
+            return [session for session in self._sessions if node in ("", session.node)]
+
+        while not (sessions := asked()) or not all(map(is_done, sessions)):
             moved = asyncio.get_running_loop().create_future()
             self._moved.add(moved)
             try:

@@ -110,6 +110,7 @@ class Session:
         self._leads: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> the clusters it leads to
         self._used: dict[str, int] = {}  # cluster -> how many of these
         self._unknown: set[Key] = set()  # had before this conversation, in a version that we do not know
+        self._inherited: set[str] = set()  # clusters it had before this conversation, to which these may lead
         self._count = 0
 
     @property
@@ -181,6 +182,8 @@ class Session:
             kind.everything = not wanted or "*" in wanted
             for name, version in request.initial_resource_versions.items():
                 kind.has[name] = version
+                if type_url == CLUSTER:
+                    self._inherited.add(name)
                 item = self._resources.get((type_url, name))
                 if item is not None and version in _versions(item):
                     self._lead((type_url, name), item.clusters)
@@ -189,6 +192,8 @@ class Session:
             if kind.everything:
                 names = [name for (of, name) in self._resources if of == type_url]
                 kind.due |= dict.fromkeys(sorted({*names, *kind.has}))
+            if type_url in _LEADING:
+                self._unstick(CLUSTER)
         kind.names.update(wanted)
         kind.due |= dict.fromkeys(name for name in wanted if name != "*")
         for name in unwanted:
@@ -251,13 +256,17 @@ class Session:
         withdrawn: set[str] = set()
         while kind.suspects and not carried and not withdrawn:
             self._pick(type_url, kind.suspects.pop(0), carried, withdrawn)
-        if not carried and not withdrawn:
-            self._pick(type_url, list(kind.due), carried, withdrawn)
+        names = list(kind.due)
+        # On to the next ones where there was nothing to say: Envoy has them already, or they wait for their clusters.
+        for start in range(0, len(names), _MOST_AT_ONCE):
+            if carried or withdrawn:
+                break
+            self._pick(type_url, names[start : start + _MOST_AT_ONCE], carried, withdrawn)
         return carried, withdrawn
 
     def _pick(self, type_url: str, names: list[str], carried: dict[str, Resource], withdrawn: set[str]) -> None:
         kind = self._kinds[type_url]
-        for name in names[:_MOST_AT_ONCE]:
+        for name in names:
             key = (type_url, name)
             item = self._resources.get(key)
             if item is None:
@@ -315,7 +324,10 @@ class Session:
         return refusal.resource.version if refusal is not None else ""
 
     def _is_free(self, cluster: str) -> bool:
-        return not self._unknown and not self._used.get(cluster)
+        if self._used.get(cluster):
+            return False
+        told = all(self._kinds[type_url].subscribed for type_url in self._expected())
+        return cluster not in self._inherited or (told and not self._unknown)
 
     def _message(self, type_url: str, kind: _Kind, carried: dict[str, Resource], withdrawn: set[str]) -> Any:
         self._count += 1
