@@ -21,6 +21,7 @@ from pilotage.errors import ConfigError, GatewayError, PilotageError
 from pilotage.folders import socket_folder
 from pilotage.gateway import Gateway, find_envoy
 from pilotage.health import HealthWatch
+from pilotage.journal import log_change
 from pilotage.metrics import CountingConnection, Metrics
 from pilotage.plan import check_ports, differences, make_plan, replan
 from pilotage.problems import Problem, count
@@ -33,18 +34,16 @@ if TYPE_CHECKING:
     import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
-    from pilotage.discovery import Discovery, Update
+    from pilotage.discovery import Discovery
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway import GatewayStatus
     from pilotage.plan import Flags, Plan
-    from pilotage.table import Change, Table
     from pilotage.xds.messages import Key
 
 __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
-changes_log = logging.getLogger(f"{__name__}.changes")
 
 _NODE: Final = "pilotage"
 """What our own Envoy calls itself; those elsewhere have other names."""
@@ -271,7 +270,7 @@ class Daemon:
             self.ads.publish(self.discovery.table)  # also when it is empty
             async for update in self.discovery:
                 for change in update.changes:
-                    _log(change, update)
+                    log_change(change, update)
                 keys = self.ads.publish(update)
                 if self._health is not None:
                     self._health.follow(update)
@@ -320,9 +319,8 @@ class Daemon:
         while True:
             self._replanned.clear()
             pairs = self.plan.options.certificates
-            following = asyncio.create_task(
-                self._follow_certificates([name for pair in pairs for name in (pair.certificate, pair.key)])
-            )
+            names = [name for pair in pairs for name in (pair.certificate, pair.key)]
+            following = asyncio.create_task(self._follow_certificates(names))
             try:
                 while pairs == self.plan.options.certificates:
                     await self._replanned.wait()
@@ -399,31 +397,6 @@ class Daemon:
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None
-
-
-def _log(change: Change, update: Update) -> None:
-    """Log one change: engines, problems and failing probes for everybody, routes for who wants to know it all."""
-    problem = change.problem
-    match change.kind:
-        case "stale":
-            changes_log.warning("engine %s is away, and its routes stay as they were: %s", change.engine, change.cause)
-        case "live":
-            changes_log.info("engine %s is there", change.engine)
-        case "problem" | "conflict" if problem is not None:
-            if problem.container or problem.route or problem.file:  # that of an engine has been told above
-                changes_log.warning("%s", problem)
-        case "resolved":
-            changes_log.info("no longer: %s", problem)
-        case "health":
-            before, now = (_failing(table, change.alias) for table in (update.old, update.new))
-            level = logging.WARNING if now - before else logging.INFO if before - now else logging.DEBUG
-            changes_log.log(level, "route %s: %s", change.alias, change.cause)
-        case _:
-            changes_log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "found")
-
-
-def _failing(table: Table, alias: str) -> set[str]:
-    return {address for address, health in table.health_of(alias).items() if health.state == "unhealthy"}
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:

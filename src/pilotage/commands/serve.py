@@ -200,7 +200,7 @@ class _Screen:
 
         logs.set_up("terminal", "error")
         self._log = logging.getLogger("pilotage")
-        self._changes = logging.getLogger("pilotage.daemon.changes")
+        self._changes = logging.getLogger("pilotage.journal")
         self._following: asyncio.Task[None] | None = None
 
     def follow(self, daemon: Daemon) -> None:
