@@ -18,7 +18,8 @@ from immutables import Map
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pilotage.discovery import Update
-from pilotage.gateway import Gateway, find_envoy
+from pilotage.gateway import Gateway
+from pilotage.launch import find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table import Table, diff
 from pilotage.testing import FakeEngine, container

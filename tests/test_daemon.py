@@ -338,7 +338,8 @@ async def test_without_a_gateway_there_is_no_envoy_and_the_table_is_there_at_onc
 
 
 async def test_an_envoy_elsewhere_gets_its_routes_over_mutual_tls(tmp_path: Path) -> None:
-    from pilotage.gateway import Gateway, find_envoy
+    from pilotage.gateway import Gateway
+    from pilotage.launch import find_envoy
     from pilotage.xds.bootstrap import bootstrap
 
     authority = trustme.CA()

@@ -18,11 +18,12 @@ import pytest
 from aiohttp import web
 
 from pilotage.errors import GatewayError
-from pilotage.gateway import Gateway, GatewayTiming, find_envoy
+from pilotage.gateway import Gateway, GatewayTiming
+from pilotage.launch import find_envoy
 from tests.support.daemon import free_port
 from tests.support.envoy import static_bootstrap, web_server
 from tests.support.leaks import assert_no_leaks
-from tests.support.waiting import until
+from tests.support.waiting import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,14 +61,6 @@ def refused(port: int) -> bool:
     """Whether nobody listens on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process that is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_envoy_serves_tells_its_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -208,7 +201,8 @@ async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
 async def test_nobody_outlives_a_pilotage_that_was_killed(tmp_path: Path) -> None:
     program = f"""
 import asyncio, pathlib
-from pilotage.gateway import Gateway, find_envoy
+from pilotage.gateway import Gateway
+from pilotage.launch import find_envoy
 from tests.support.envoy import static_bootstrap
 async def main():
     gateway = Gateway(static_bootstrap({free_port()}, 1), pathlib.Path({str(tmp_path)!r}), binary=find_envoy())
@@ -225,27 +219,3 @@ asyncio.run(main())
     parent.kill()
     await parent.wait()
     await until(lambda: not alive(envoy))
-
-
-def test_the_binary_is_the_wheels_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_envoy().name == "envoy"
-    said = subprocess.run([find_envoy(), "--version"], capture_output=True, text=True, check=True, timeout=20)
-    assert "/1.40." in said.stdout
-    own = tmp_path / "my-envoy"
-    own.write_text("")
-    with pytest.raises(GatewayError, match=r"my-envoy is no program that can be run; check gateway\.envoy"):
-        find_envoy(str(own))
-    own.chmod(0o755)
-    assert find_envoy(str(own)) == own
-    monkeypatch.setattr("importlib.metadata.distribution", _missing)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GatewayError, match=r"no Envoy is installed; .*pilotage\[gateway\]"):
-        find_envoy()
-    own.rename(tmp_path / "envoy")
-    assert find_envoy() == tmp_path / "envoy"
-
-
-def _missing(name: str) -> None:
-    import importlib.metadata
-
-    raise importlib.metadata.PackageNotFoundError(name)

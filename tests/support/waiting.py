@@ -1,14 +1,15 @@
-"""Waiting for a condition instead of for a time."""
+"""Waiting for a condition instead of for a time, and a condition that is often waited for."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["until"]
+__all__ = ["alive", "until"]
 
 
 async def until(condition: Callable[[], object], *, patience: float = 60) -> None:
@@ -16,3 +17,11 @@ async def until(condition: Callable[[], object], *, patience: float = 60) -> Non
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110  # what is waited for happens in other processes, too
             await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
