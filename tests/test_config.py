@@ -338,7 +338,7 @@ def test_one_file_of_routes_needs_no_list(written: str, files: tuple[str, ...]) 
     ("written", "said"),
     [
         ("{a: b}", "pilotage.yml:1:20: providers.files: files must be a list, not a mapping"),
-        ("[1]", "pilotage.yml:1:21: providers.files[0]: 0 must be text, not a number"),
+        ("[1]", "pilotage.yml:1:21: providers.files[0]: each of files must be text, not a number"),
         ("['']", "pilotage.yml:1:21: providers.files[0]: an empty name names no file; write a name such as routes.yml"),
     ],
 )

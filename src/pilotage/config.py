@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from pilotage.config_serve import FAULT, ApiSettings, GatewaySettings, Section, ServeSections
+from pilotage.config_faults import in_our_words
+from pilotage.config_serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config_text import DEFAULT_HOST, fill_in, read_document
 from pilotage.documents import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
 from pilotage.errors import ConfigError
-from pilotage.problems import Problem, did_you_mean, shorten
+from pilotage.problems import Problem, shorten
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from pydantic_core import ErrorDetails
 
     from pilotage.config_text import Document
     from pilotage.config_text import Path as DocumentPath
@@ -322,7 +321,7 @@ class _Reading:
 
     def add(self, error: ValidationError, model: type[BaseModel], base: DocumentPath) -> None:
         for details in error.errors(include_url=False, include_context=True):
-            message, hint = _in_our_words(details, model)
+            message, hint = in_our_words(details, model)
             unknown = details["type"] == "extra_forbidden"
             self.fault((*base, *details["loc"]), message, hint, at_key=unknown)
 
@@ -333,55 +332,6 @@ def _is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
-
-
-# ---- pydantic's findings in our words -------------------------------------------------------------------------------
-
-_EXPECTED: Final[Mapping[str, str]] = {
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "dict_type": "a mapping",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "list_type": "a list",
-    "model_type": "a mapping",
-    "string_type": "text",
-}
-
-
-def _in_our_words(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    """Return a sentence and a hint for one finding of pydantic about a value that ``model`` describes."""
-    kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    key = str(details["loc"][-1]) if details["loc"] else "the file"
-    if kind == "extra_forbidden":
-        known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
-        return f"unknown key {key!r}", did_you_mean(key, known) or f"known here: {', '.join(known)}"
-    if kind == "literal_error":
-        known = re.findall("'([^']+)'", str(context.get("expected", "")))
-        return f"{shorten(value)!r} is no {key}", did_you_mean(str(value), known) or f"use one of {', '.join(known)}"
-    if kind in {"greater_than_equal", "less_than_equal"}:
-        field = _model_at(model, details["loc"][:-1]).model_fields[key]
-        limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
-        return f"{key} {value} is out of range", f"write a number between {limits[0]} and {limits[-1]}"
-    if kind in _EXPECTED:
-        said = shorten(value)
-        shown = f"{said!r}" if isinstance(value, str) and said else kind_name(value)
-        return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
-    if kind == "missing":
-        return f"{key} is missing", "add it"
-    if kind == FAULT:
-        return str(context["message"]), str(context["hint"])
-    return f"{key}: {details['msg']}", str(context.get("hint", ""))
-
-
-def _model_at(model: type[BaseModel], path: DocumentPath) -> type[BaseModel]:
-    """Return the model that describes what stands at ``path`` below what ``model`` describes."""
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        choices = (annotation, *get_args(annotation))
-        model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
-    return model
 
 
 # ---- the command line -----------------------------------------------------------------------------------------------
