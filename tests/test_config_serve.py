@@ -132,7 +132,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {drain: {}}", "gateway.drain: '{}' is no duration"),
         ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "there is no file "),
-        ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'; known"),
+        ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'"),
         ("gateway: {tls: [7]}", "gateway.tls[0]: each of tls must be a mapping, not a number"),
         ("gateway: {tls: yes}", "gateway.tls: tls must be a list, not 'yes'"),
         ("gateway: {https: 443}", "gateway.https: HTTPS needs a certificate; add gateway.tls with cert_file and"),

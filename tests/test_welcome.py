@@ -149,9 +149,30 @@ def test_an_engine_that_is_not_reached_yet_is_told() -> None:
     )
 
 
-def test_without_a_gateway_it_says_where_others_ask() -> None:
-    said = shown(served(one("web"), plan=Plan(engines=(LOCAL,), with_gateway=False), xds_place="127.0.0.1:18000"))
-    assert "1 route for the Envoys that ask on 127.0.0.1:18000:" in said
+ELSEWHERE = Plan(engines=(LOCAL,), with_gateway=False)
+
+
+def test_without_a_gateway_it_says_where_others_ask_and_promises_no_addresses_of_ours() -> None:
+    web, ssh = one("web", {"proxy.web.port": "80"}), one("ssh", {"proxy.ssh": "scheme: tcp\nport: 2222:22"})
+    said = shown(served(web, ssh, plan=ELSEWHERE, xds_place="127.0.0.1:18000"))
+    assert said.endswith(
+        """\
+2 routes for the Envoys that ask on 127.0.0.1:18000:
+
+NAME  TARGET
+ssh   tcp4://172.17.0.5:22
+web   http://172.17.0.5:80
+
+Ctrl-C stops.
+
+"""
+    )
+
+
+def test_without_a_gateway_nobody_is_told_to_look_at_an_address_of_ours() -> None:
+    said = shown(served(plan=ELSEWHERE, xds_place="127.0.0.1:18000"))
+    assert "\nNo routes yet for the Envoys that ask on 127.0.0.1:18000.\n" in said
+    assert "http://" not in said
 
 
 def test_places_are_ports_or_addresses_of_their_own() -> None:

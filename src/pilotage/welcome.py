@@ -1,4 +1,7 @@
-"""What ``pilotage serve`` prints once it serves: which name answers where, what does not, and how to go on."""
+"""What ``pilotage serve`` prints once it serves: which name answers where, what does not, and how to go on.
+
+Without a gateway nothing here answers, and where Envoys elsewhere do is theirs to say: no URLs are shown then.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
         table: the routes.
         problems: everything that is wrong.
         api: where the HTTP API listens.
-        xds_place: where Envoys elsewhere get their configuration, ``""`` for nowhere.
+        xds_place: where Envoys elsewhere get their configuration; ``""`` for nowhere.
         staged: it is the demonstration, which has been told before.
 
     """
@@ -110,7 +113,11 @@ def _called(engine: DockerProviderConfig, why: str) -> str:
 def _heading(served: Served, number: int) -> str:
     if served.plan.with_gateway:
         return f"Serving {count(number, 'route')} on {_places(served.plan.options)}"
-    return f"{count(number, 'route')} for the Envoys that ask on {served.xds_place or 'no port'}"
+    return f"{count(number, 'route')} for {_others(served)}"
+
+
+def _others(served: Served) -> str:
+    return f"the Envoys that ask on {served.xds_place or 'no port'}"
 
 
 def _places(options: GatewayOptions) -> str:
@@ -125,7 +132,7 @@ def _place(host: str, port: int) -> str:
 
 
 def _print_routes(out: Out, served: Served, routes: Sequence[Route], command: str) -> None:
-    options = served.plan.options
+    options, with_urls = served.plan.options, served.plan.with_gateway
     rows: list[list[Cell]] = []
     for route in routes[:_ROUTES]:
         told, style = verdict(route, served.table.health_of(route.alias))
@@ -133,8 +140,10 @@ def _print_routes(out: Out, served: Served, routes: Sequence[Route], command: st
         more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
         parts = [f"{route.target}{more}"] if route.target else []
         target = ", ".join([*parts, *([] if parts and all_well else [told])])
-        rows.append([(route.alias, "bold"), (url_of(route, options), "cyan"), (target, "" if all_well else style)])
-    print_table(out, ["NAME", "URL", "TARGET"], rows, give_way=[2, 0])
+        urls: list[Cell] = [(url_of(route, options), "cyan")] if with_urls else []
+        rows.append([(route.alias, "bold"), *urls, (target, "" if all_well else style)])
+    heads = ["NAME", *(["URL"] if with_urls else []), "TARGET"]
+    print_table(out, heads, rows, give_way=[len(heads) - 1, 0])
     if len(routes) > _ROUTES:
         out.line(f"and {len(routes) - _ROUTES} more, which '{command} routes' lists.")
 
@@ -157,8 +166,10 @@ def url_of(route: Route, options: GatewayOptions) -> str:
 def _print_nothing(out: Out, served: Served) -> None:
     """Say that nothing is served yet, and what would be."""
     options = served.plan.options
-    where = f" on {_places(options)}" if served.plan.with_gateway else ""
-    out.line(Text(f"Nothing to serve{where} yet.", style="bold"))
+    if not served.plan.with_gateway:
+        out.line(Text(f"No routes yet for {_others(served)}.", style="bold"))
+        return
+    out.line(Text(f"Nothing to serve on {_places(options)} yet.", style="bold"))
     reached = all(status.state == "live" for status in served.table.engines.values())
     if reached and options.http_port and not options.match_domains:
         port = f":{options.http_port}" if options.http_port != _USUAL_PORTS["http"] else ""
