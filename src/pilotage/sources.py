@@ -223,7 +223,12 @@ def view(engines: Engines, env: Mapping[str, str]) -> View:
 
 
 def demonstration() -> View:
-    """Look at the engine that is built in, for trying pilotage on a machine without one."""
+    """Look at the engine that is built in, for trying pilotage on a machine without one.
+
+    Raises:
+        EngineUnreachable: there is no folder in which it could make its socket.
+
+    """
     import asyncio
 
     from pilotage.survey import survey_all

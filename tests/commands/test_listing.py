@@ -47,6 +47,19 @@ def test_what_cannot_be_used_is_told_in_our_words(
     assert said in found.err
 
 
+@pytest.mark.parametrize("how", ["--demo", "--or-demo"])
+def test_a_demonstration_without_room_for_its_socket_says_so(
+    pilotage: Callable[..., Said], how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    said = pilotage("routes", how)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.splitlines()[-1] == (
+        "error: demo: the demonstration cannot make its socket: No such file or directory; "
+        "make /tmp writable, or name another folder in TMPDIR"
+    )
+
+
 def test_every_fault_of_a_configuration_is_told_with_its_place(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     text = "providers:\n  docker:\n    a: {sheme: tcp, host: x}\n    b: tpc://x:1\n"
     (tmp_path / "pilotage.yml").write_text(text)

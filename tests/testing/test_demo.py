@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pilotage import DockerProviderConfig, Pool, Table, build_table, survey_engine
-from pilotage.testing import demo_containers, demo_engine
+from pilotage.errors import EngineUnreachable
+from pilotage.testing import container, demo_containers, demo_engine
+from pilotage.testing.demo_site import demo_site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from pilotage.testing import FakeEngine
 
 
 @pytest.fixture
@@ -45,3 +56,21 @@ def test_the_mistyped_label_is_the_only_problem_and_comes_with_a_suggestion(tabl
 
 def test_the_demonstration_is_the_same_every_time() -> None:
     assert demo_containers() == demo_containers()
+
+
+async def test_its_containers_may_be_others() -> None:
+    async with demo_engine([container("web")]) as engine:
+        assert [each.name for each in engine.containers.values()] == ["web"]
+
+
+@pytest.mark.parametrize("demonstration", [demo_engine, demo_site])
+async def test_where_no_folder_can_be_made_the_demonstration_says_so(
+    demonstration: Callable[[], AbstractAsyncContextManager[FakeEngine]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    said = "demo: the demonstration cannot make its socket: No such file or directory; make /tmp writable"
+    with pytest.raises(EngineUnreachable, match=said):
+        async with demonstration():
+            pass

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -13,9 +12,6 @@ from pilotage.survey import survey_all
 from pilotage.testing.container import container
 from pilotage.testing.demo_site import demo_site
 from tests.support.leaks import assert_no_leaks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_every_http_route_of_the_demonstration_answers() -> None:
@@ -78,15 +74,6 @@ async def test_a_container_whose_port_somebody_has_is_a_stopped_one() -> None:
                 states = {each.name: each.state for each in engine.containers.values()}
     assert states == {"web": "running", "blog": "exited"}
     assert told == [f"blog is stopped, for its port {port} cannot be had: Address already in use."]
-
-
-async def test_where_no_folder_can_be_made_the_demonstration_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(GatewayError, match="cannot make its socket: No such file or directory; make /tmp writable"):
-        async with demo_site():
-            pass
 
 
 async def test_no_port_of_it_is_in_the_way_of_the_gateway() -> None:

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from pilotage.errors import EngineUnreachable
 from pilotage.testing.container import FakeContainer, container
 from pilotage.testing.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 __all__ = ["demo_containers", "demo_engine"]
 
@@ -82,7 +83,21 @@ def _replica(number: int) -> FakeContainer:
 
 
 @contextlib.asynccontextmanager
-async def demo_engine() -> AsyncIterator[FakeEngine]:
-    """Run the demonstration's engine; ``engine.url`` is its address."""
-    async with FakeEngine(demo_containers(), api="1.45") as engine:
+async def demo_engine(containers: Iterable[FakeContainer] | None = None) -> AsyncIterator[FakeEngine]:
+    """Run the demonstration's engine; ``engine.url`` is its address.
+
+    Args:
+        containers: others than the demonstration's own.
+
+    Raises:
+        EngineUnreachable: there is no folder in which it could make its socket.
+
+    """
+    engine = FakeEngine(demo_containers() if containers is None else containers, api="1.45")
+    try:
+        await engine.listen()
+    except OSError as error:
+        what = f"the demonstration cannot make its socket: {error.strerror or error}"
+        raise EngineUnreachable("demo", what, "make /tmp writable, or name another folder in TMPDIR") from error
+    async with engine:
         yield engine

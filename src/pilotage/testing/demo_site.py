@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from pilotage.errors import GatewayError
-from pilotage.testing.demo import demo_containers
-from pilotage.testing.fake_engine import FakeEngine
+from pilotage.testing.demo import demo_containers, demo_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from pilotage.testing.container import FakeContainer
+    from pilotage.testing.fake_engine import FakeEngine
 
 __all__ = ["demo_site"]
 
@@ -38,7 +38,8 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
         tell: is given a sentence about each container that is stopped for that.
 
     Raises:
-        GatewayError: no address can be had: another system, or too many demonstrations; or no folder for its socket.
+        GatewayError: no address can be had: another system, or too many demonstrations.
+        EngineUnreachable: there is no folder in which it could make its socket.
 
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -52,12 +53,7 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
                     container.state = "exited"
                     tell(f"{container.name} is stopped, for its port {port} cannot be had: {_why(error)}.")
                     break
-        try:
-            engine = await stack.enter_async_context(FakeEngine(containers, api="1.45"))
-        except OSError as error:
-            remedy = "make /tmp writable, or name another folder in TMPDIR"
-            raise GatewayError(f"the demonstration cannot make its socket: {_why(error)}", remedy) from error
-        yield engine
+        yield await stack.enter_async_context(demo_engine(containers))
 
 
 def _served_ports(container: FakeContainer) -> list[int]:
