@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import io
+import logging
 import os
 import re
 import signal
@@ -8,17 +12,26 @@ import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from pilotage.cli import run
+from pilotage.commands.serve import _Screen
+from pilotage.discovery import Update
+from pilotage.errors import GatewayError
+from pilotage.ledger import build_table
+from pilotage.plan import Plan
+from pilotage.table import Table, diff
 from pilotage.testing import FakeEngine, container
 from tests.support.daemon import free_port
+from tests.support.harbour import one, roster
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -170,6 +183,78 @@ async def test_a_terminal_is_shown_what_changes_and_ctrl_c_ends_it(started: list
             os.close(theirs)
     assert b"Traceback" not in written
     assert b"\x1b" not in written
+
+
+class Followed:
+    """What a screen looks at of a daemon: it tells of one route that has come."""
+
+    def __init__(self) -> None:
+        self.plan, self.discovery, self.table = Plan(engines=()), self, Table()
+        self.told = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[Update]:
+        new = build_table([roster([one("web")])])
+        yield Update(self.table, new, diff(self.table, new))
+        self.told.set()
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Screen]:
+    monkeypatch.setattr("pilotage.logs.set_up", lambda *_: None)
+    loggers = [logging.getLogger(name) for name in ("pilotage", "pilotage.journal")]
+    levels = [logger.level for logger in loggers]
+    yield _Screen()
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+async def test_a_terminal_that_goes_away_ends_nothing_and_leaves_nothing_to_complain_of(
+    screen: _Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    gone = io.StringIO()
+    monkeypatch.setattr(gone, "write", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+    monkeypatch.setattr("sys.stdout", gone)
+    async with screen:
+        screen.follow(Followed())  # type: ignore[arg-type]
+        following = screen._following
+        assert following is not None
+        await until(following.done)
+    gone.write.assert_called()  # type: ignore[attr-defined]
+    screen._following = following = None
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_defect_while_changes_are_told_is_told_unless_something_else_ended_it(
+    screen: _Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilotage.changes.Narrator.tell", Mock(side_effect=KeyError("defect")))
+
+    async def fail(error: Exception | None) -> None:
+        async with screen:
+            screen.follow(Followed())  # type: ignore[arg-type]
+            assert screen._following is not None
+            await until(screen._following.done)
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyError, match="defect"):
+        await fail(None)
+    with pytest.raises(GatewayError, match="Envoy"):
+        await fail(GatewayError("Envoy has ended"))
+
+
+async def test_a_screen_follows_until_it_is_left(screen: _Screen, capsys: pytest.CaptureFixture[str]) -> None:
+    followed = Followed()
+    async with screen:
+        screen.follow(followed)  # type: ignore[arg-type]
+        await asyncio.wait_for(followed.told.wait(), 10)
+    assert screen._following is not None
+    assert screen._following.cancelled()
+    assert re.search(r"local +live +1 route", capsys.readouterr().out)
 
 
 def test_the_demonstration_and_engines_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

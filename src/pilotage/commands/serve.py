@@ -220,17 +220,22 @@ class _Screen:
         from pilotage.watching import Columns
 
         columns, narrator = Columns(Out(), [engine.name for engine in daemon.plan.engines]), Narrator()
-        async for update in daemon.discovery:
-            lines = narrator.tell(update)
-            if update.new is not shown:
-                columns.print([line for line in lines if _is_news(line, update)], time.time())
+        with contextlib.suppress(OSError):  # the terminal has gone away; what is served goes on
+            async for update in daemon.discovery:
+                lines = narrator.tell(update)
+                if update.new is not shown:
+                    columns.print([line for line in lines if _is_news(line, update)], time.time())
 
     async def __aenter__(self) -> None:
         return
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         import asyncio
 
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
+        if self._following is None:
+            return
+        self._following.cancel()
+        await asyncio.wait([self._following])
+        failed = None if self._following.cancelled() else self._following.exception()
+        if failed is not None and kind is None:  # what ended the daemon comes first
+            raise failed
