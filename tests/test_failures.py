@@ -1,4 +1,4 @@
-"""Every failure in the table of docs/troubleshooting.md, made on purpose: what commands print is what it shows."""
+"""Every failure in the tables of docs/troubleshooting.md, made on purpose: what is printed is what they show."""
 
 from __future__ import annotations
 
@@ -8,17 +8,31 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
+import trustme
 
+from pilotage.errors import GatewayError
+from pilotage.launch import find_envoy
+from pilotage.routes.special import PortPair
 from pilotage.testing import FakeEngine, container
+from tests.support.daemon import free_port
+from tests.support.gateway import gateway, route
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from pilotage.routes.route import Route
+    from tests.support.gateway import Gateway
 
 TABLE = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text()
 ROWS: dict[str, list[str]] = {
@@ -26,22 +40,24 @@ ROWS: dict[str, list[str]] = {
     for cells in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", TABLE, re.MULTILINE)
     if "`" in cells[1]
 }
+ENVIRONMENT = {"PATH": os.environ["PATH"], "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 async def printed(*words: str, **options: Any) -> str:
     """Return all that a command prints."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "pilotage",
-        *words,
+        *(sys.executable, "-m", "pilotage", *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=ENVIRONMENT,
         **options,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
     return out.decode()
 
 
@@ -134,9 +150,9 @@ async def slip_in_config(folder: Path) -> str:
     return await printed("routes", "--config", "pilotage.yml", cwd=folder)
 
 
-def recorded(folder: Path, *containers: dict[str, Any]) -> str:
+def recorded(folder: Path, *containers: dict[str, Any], url: str = "") -> str:
     file = folder / "recording.json"
-    file.write_text(json.dumps({"provider": {"name": "local", "url": ""}, "containers": list(containers)}))
+    file.write_text(json.dumps({"provider": {"name": "local", "url": url}, "containers": list(containers)}))
     return str(file)
 
 
@@ -165,6 +181,127 @@ async def no_route(folder: Path) -> str:
     return await printed("routes", "--replay", recorded(folder, one("shop", State="exited")))
 
 
+# ---- while serving
+
+
+async def lacks_packages(folder: Path) -> str:
+    program = "import sys; sys.modules['grpc'] = None; from pilotage.cli import run; run(['serve', '--demo'])"
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stderr=asyncio.subprocess.PIPE, env=ENVIRONMENT
+    )
+    return (await asyncio.wait_for(done.communicate(), 60))[1].decode()
+
+
+async def no_envoy(folder: Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.metadata.distribution", Mock(side_effect=PackageNotFoundError))
+        patch.setenv("PATH", str(folder))
+        with pytest.raises(GatewayError) as caught:
+            find_envoy()
+    return str(caught.value)
+
+
+async def served(folder: Path, *words: str, config: str = "") -> str:
+    """Return what ``pilotage serve`` says before it gives up."""
+    (folder / "pilotage.yml").write_text(f"providers: {{docker: {{local: 'unix://{folder}/none.sock'}}}}\n{config}")
+    places = ["--port", str(free_port()), "--api", f"unix://{folder}/api.sock"]
+    return await printed("serve", "--config", "pilotage.yml", *places, *words, cwd=folder)
+
+
+async def port_taken(folder: Path) -> str:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = str(other.getsockname()[1])
+        return (await served(folder, "--port", port)).replace(f":{port}:", ":8080:")
+
+
+async def api_taken(folder: Path) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        return (await served(folder, "--api", f"127.0.0.1:{port}")).replace(f":{port}:", ":8888:")
+
+
+async def api_open(folder: Path) -> str:
+    port = str(free_port())
+    return (await served(folder, "--api", f"0.0.0.0:{port}")).replace(f":{port};", ":8888;")
+
+
+async def told_to_everybody(folder: Path) -> str:
+    return await served(folder, config="gateway: {xds: {listen: 0.0.0.0:18000}}")
+
+
+async def key_of_another(folder: Path) -> str:
+    authority = trustme.CA()
+    authority.issue_cert("shop.example.com").cert_chain_pems[0].write_to_path(str(folder / "shop.pem"))
+    authority.issue_cert("shop.example.com").private_key_pem.write_to_path(str(folder / "shop-key.pem"))
+    tls = "tls: [{cert_file: shop.pem, key_file: shop-key.pem}]"
+    return await served(folder, config=f"gateway: {{https: {free_port()}, {tls}}}")
+
+
+async def faulty_change(folder: Path) -> str:
+    file, pipe = folder / "pilotage.yml", asyncio.subprocess.PIPE
+    async with FakeEngine() as engine:
+        engines = f"providers: {{docker: {{local: '{engine.url}'}}}}\n"
+        file.write_text(f"{engines}gateway: {{xds: {{listen: 127.0.0.1:{free_port()}}}}}\n")
+        words = ["serve", "--no-gateway", "--config", "pilotage.yml", "--api", f"unix://{folder}/api.sock"]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pilotage", *words), stdout=pipe, stderr=pipe, env=ENVIRONMENT, cwd=folder
+        )
+        try:
+            async with asyncio.timeout(60):
+                assert process.stdout is not None
+                assert process.stderr is not None
+                await process.stdout.readuntil(b"The API is at")
+                file.write_text(f"{engines}gateway: {{htps: 443}}\n")
+                process.send_signal(signal.SIGHUP)
+                said = await process.stderr.readuntil(b"not taken") + await process.stderr.readline()
+                process.send_signal(signal.SIGTERM)
+                rest = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+    return b"".join([said, *rest]).decode()
+
+
+async def refusal(folder: Path, refused: Route) -> str:
+    """Return what Envoy's refusal of a route becomes."""
+    async with gateway(folder) as gw:
+        await gw.publish(refused)
+        await until(lambda: gw.refused)
+        return str(gw.refused[0]).replace("Envoy test", "Envoy pilotage")
+
+
+async def tcp_port_taken(folder: Path) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        db = route("db", 22, scheme="tcp", bind="127.0.0.1", port=PortPair(port, 22))
+        return (await refusal(folder, db)).replace(str(port), "2222")
+
+
+async def envoy_refuses(folder: Path) -> str:
+    return await refusal(folder, route("shop", 443, scheme="https", ssl_trusted_certificate=f"{folder}/none.pem"))
+
+
+async def page_of(gw: Gateway, host: str) -> str:
+    answer = await gw.ask(host, headers={"Accept": "text/html"})
+    return f"{answer.status} {answer.body.decode()}"
+
+
+async def no_such_name(folder: Path) -> str:
+    async with gateway(folder) as gw:
+        return await page_of(gw, "shop.example.com")
+
+
+async def no_answer(folder: Path) -> str:
+    async with gateway(folder) as gw:
+        await gw.publish(route("shop", free_port()))
+        return await page_of(gw, "shop.example.com")
+
+
+async def unpublished(folder: Path) -> str:
+    file = recorded(folder, one("shop"), url="tcp://node1:2375")
+    return await printed("explain", "shop", "--replay", file)
+
+
 MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "the engine is not started": not_started,
     "no permission": no_permission,
@@ -176,15 +313,28 @@ MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "a typing error in a label": slip_in_label,
     "two containers want one name": same_name,
     "a container has no route": no_route,
+    "serving lacks its packages": lacks_packages,
+    "there is no Envoy": no_envoy,
+    "the port is taken": port_taken,
+    "the API's place is taken": api_taken,
+    "the API would be open to other machines": api_open,
+    "Envoys elsewhere would be told without being known": told_to_everybody,
+    "a key of another certificate": key_of_another,
+    "a typing error in a changed `pilotage.yml`": faulty_change,
+    "something else has the port of a tcp route": tcp_port_taken,
+    "Envoy refuses a route": envoy_refuses,
+    "a name that no route has": no_such_name,
+    "a container does not answer": no_answer,
+    "a container elsewhere publishes no port": unpublished,
 }
 
 
-def test_every_row_of_the_table_is_made() -> None:
+def test_every_row_of_the_tables_is_made() -> None:
     assert list(ROWS) == list(MADE)
 
 
 @pytest.mark.parametrize("what", MADE)
-async def test_the_table_shows_what_is_printed(what: str, tmp_path: Path) -> None:
+async def test_the_tables_show_what_is_printed(what: str, tmp_path: Path) -> None:
     said = await MADE[what](tmp_path)
     shown = [text for text in ROWS[what] if not text.startswith("pilotage ")]
     assert shown
