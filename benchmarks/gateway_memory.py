@@ -19,7 +19,7 @@ from tests.support.deployments import serving
 
 
 async def _measure(folder: Path, port: int, count: int, *, composed: bool) -> None:
-    aims = {} if composed or count != 10_000 else {"daemon": "120 MiB", "Envoy": "200 MiB"}
+    aims = {} if composed or count != 10_000 else {"daemon": "120 MB (114 MiB)", "Envoy": "200 MB (191 MiB)"}
     with engine(count, port, composed=composed) as url:
         began = time.perf_counter()
         async with serving(folder, {"local": url}) as daemon:
