@@ -10,8 +10,6 @@ import os
 import resource
 import socket
 import ssl
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -23,11 +21,25 @@ from pilotage.engine.connection import Timeouts
 from pilotage.engine.faults import DialError, Finding, Request, explain, renamed, tcp_finding, unix_finding
 from pilotage.engine.pool import Pool, new_client
 from pilotage.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
-from tests.support.faults import VERSION, Exchange, answer, behave, json_answer, puppet
+from tests.support.faults import (
+    VERSION,
+    Exchange,
+    answer,
+    behave,
+    end_mid_body,
+    end_mid_chunk,
+    endless,
+    json_answer,
+    puppet,
+    reset,
+    reset_mid_body,
+)
 from tests.support.leaks import assert_no_leaks
+from tests.support.rights import as_nobody, public_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from tests.support.engines import Engine
 
@@ -42,27 +54,6 @@ async def failure(url: str, timeouts: Timeouts = SHORT) -> EngineError:
         with pytest.raises(EngineError) as caught:
             await new_client(DockerProviderConfig(url, name="far"), pool=pool)
     return caught.value
-
-
-@contextlib.contextmanager
-def public_folder() -> Iterator[Path]:
-    """A short folder that everybody may enter: test folders are closed to others."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Give up all rights, if we have any to give up."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # ---- there is nobody
@@ -234,39 +225,14 @@ async def test_other_engines_are_not_affected_by_one_that_hangs() -> None:
 # ---- nonsense
 
 
-async def _reset(exchange: Exchange) -> None:
-    exchange.reset()
-
-
-async def _reset_mid_body(exchange: Exchange) -> None:
-    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{")
-    exchange.reset()
-
-
-async def _end_mid_body(exchange: Exchange) -> None:
-    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{")
-    exchange.writer.close()
-
-
-async def _end_mid_chunk(exchange: Exchange) -> None:
-    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[")
-    exchange.writer.close()
-
-
-async def _endless(exchange: Exchange, status: bytes = b"200 OK") -> None:
-    await exchange.send(b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while not exchange.writer.transport.is_closing():
-        await exchange.send(b"100000\r\n" + b"x" * 2**20 + b"\r\n")
-
-
 HTML = b"<html><body><h1>403 Forbidden</h1>Request forbidden by administrative rules.</body></html>"
 HTML_TYPE = "Content-Type: text/html"
 
 FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
-    "reset": (_reset, EngineUnreachable, "far: the connection was "),
-    "reset in the middle": (_reset_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
-    "end in the middle": (_end_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
-    "end in a chunk": (_end_mid_chunk, EngineUnreachable, "the answer to GET /version was cut short"),
+    "reset": (reset, EngineUnreachable, "far: the connection was "),
+    "reset in the middle": (reset_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
+    "end in the middle": (end_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
+    "end in a chunk": (end_mid_chunk, EngineUnreachable, "the answer to GET /version was cut short"),
     "truncated JSON": (answer("200 OK", b'{"ApiVersion": "1.4'), EngineIncompatible, "is no container engine"),
     "no JSON": (answer("200 OK", b"it works!"), EngineIncompatible, "no container engine: its /version is not that"),
     "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version names no ApiVersion"),
@@ -316,7 +282,7 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
         EngineIncompatible,
         "the answer to GET /version is longer than 16 MiB, which no engine's is",
     ),
-    "endless": (_endless, EngineIncompatible, "the answer to GET /version is longer than 16 MiB"),
+    "endless": (endless, EngineIncompatible, "the answer to GET /version is longer than 16 MiB"),
 }
 
 
@@ -336,7 +302,7 @@ LIST_FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
     "truncated JSON": (answer("200 OK", b'[{"Id": "a'), EngineIncompatible, "is not what the Engine API promises"),
     "an object": (json_answer({}), EngineIncompatible, "is not what the Engine API promises"),
     "200 MB declared": (b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n", EngineIncompatible, "than 160 MiB"),
-    "cut": (_end_mid_body, EngineUnreachable, "the answer to GET /containers/json was cut short"),
+    "cut": (end_mid_body, EngineUnreachable, "the answer to GET /containers/json was cut short"),
 }
 
 
@@ -353,7 +319,7 @@ async def test_a_bad_list_is_an_error_and_the_client_goes_on_after_it(fault: str
 
 async def test_an_error_is_reported_at_once_even_when_its_page_never_ends() -> None:
     async def endless_page(exchange: Exchange) -> None:
-        await _endless(exchange, b"500 Oops")
+        await endless(exchange, b"500 Oops")
 
     async with puppet(behave(version=endless_page)) as engine:
         assert "500 Oops" in str(await failure(engine.url, Timeouts()))

@@ -13,6 +13,7 @@ from pilotage.engine.address import Address, DockerProviderConfig, TLSFiles, par
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
 from pilotage.errors import ConfigError, EngineError, EngineUnreachable
+from tests.support.counting import CountingConnection
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until
 
@@ -23,35 +24,6 @@ if TYPE_CHECKING:
 
 A = Address("unix", path="/a.sock")
 B = Address("unix", path="/b.sock")
-
-
-class CountingConnection(Connection):
-    """Connects in ``delay`` virtual seconds, or fails; notes when it was closed."""
-
-    delay = 1.0
-    failures = 0
-    made: list[CountingConnection]
-    failed: asyncio.Event
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
-        self.opened = 0
-        self.closed_at: float | None = None
-        type(self).made.append(self)
-
-    async def _negotiate(self) -> None:
-        self.opened += 1
-        await asyncio.sleep(type(self).delay)
-        if type(self).failures:
-            type(self).failures -= 1
-            type(self).failed.set()
-            raise EngineUnreachable("?", "no luck")
-        self._stale = False
-
-    async def close(self) -> None:
-        if not self.closed:
-            self.closed_at = asyncio.get_running_loop().time()
-        await super().close()
 
 
 @pytest.fixture(autouse=True)

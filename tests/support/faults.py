@@ -14,7 +14,20 @@ if TYPE_CHECKING:
 
     Behaviour = Callable[["Exchange"], Awaitable[None]]
 
-__all__ = ["VERSION", "Exchange", "Puppet", "answer", "behave", "json_answer", "puppet"]
+__all__ = [
+    "VERSION",
+    "Exchange",
+    "Puppet",
+    "answer",
+    "behave",
+    "end_mid_body",
+    "end_mid_chunk",
+    "endless",
+    "json_answer",
+    "puppet",
+    "reset",
+    "reset_mid_body",
+]
 
 VERSION: dict[str, Any] = {
     "Version": "28.5.2",
@@ -147,3 +160,36 @@ def behave(**paths: bytes | Behaviour) -> Behaviour:
             await reply(exchange)
 
     return behaviour
+
+
+# ---- answers that break off, and one that does not
+
+
+async def reset(exchange: Exchange) -> None:
+    """End the connection before an answer."""
+    exchange.reset()
+
+
+async def reset_mid_body(exchange: Exchange) -> None:
+    """Reset the connection in the middle of a body."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{")
+    exchange.reset()
+
+
+async def end_mid_body(exchange: Exchange) -> None:
+    """Close the connection in the middle of a body."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{")
+    exchange.writer.close()
+
+
+async def end_mid_chunk(exchange: Exchange) -> None:
+    """Close the connection in the middle of a chunk."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[")
+    exchange.writer.close()
+
+
+async def endless(exchange: Exchange, status: bytes = b"200 OK") -> None:
+    """Answer without end."""
+    await exchange.send(b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while not exchange.writer.transport.is_closing():
+        await exchange.send(b"100000\r\n" + b"x" * 2**20 + b"\r\n")

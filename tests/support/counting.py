@@ -1,0 +1,43 @@
+"""A connection to no engine at all, which takes virtual time to be made and can fail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pilotage.engine.connection import Connection
+from pilotage.errors import EngineUnreachable
+
+if TYPE_CHECKING:
+    from pilotage.engine.address import Address
+
+__all__ = ["CountingConnection"]
+
+
+class CountingConnection(Connection):
+    """Connects in ``delay`` virtual seconds, or fails; notes when it was closed."""
+
+    delay = 1.0
+    failures = 0
+    made: list[CountingConnection]
+    failed: asyncio.Event
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.opened = 0
+        self.closed_at: float | None = None
+        type(self).made.append(self)
+
+    async def _negotiate(self) -> None:
+        self.opened += 1
+        await asyncio.sleep(type(self).delay)
+        if type(self).failures:
+            type(self).failures -= 1
+            type(self).failed.set()
+            raise EngineUnreachable("?", "no luck")
+        self._stale = False
+
+    async def close(self) -> None:
+        if not self.closed:
+            self.closed_at = asyncio.get_running_loop().time()
+        await super().close()

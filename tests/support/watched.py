@@ -1,0 +1,92 @@
+"""A watcher of one engine at work, and a record of what it tells and when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from pilotage.containers.reader import ContainerReader
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.pool import Pool
+from pilotage.population import Population
+from pilotage.roster import assemble
+from pilotage.watch import EngineWatcher, Timing
+from tests.support.virtual import VirtualEngine
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from pilotage.errors import EngineError
+    from pilotage.routes.build import Built
+    from pilotage.testing import FakeEngine
+
+__all__ = ["Told", "Watch", "now"]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Told:
+    """What a watcher tells."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[float, str]] = []
+        self.changes: list[tuple[float, dict[str, Built | None], dict[str, str]]] = []
+        self.errors: list[EngineError] = []
+
+    def changed(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+        assert changes
+        self.changes.append((now(), dict(changes), dict(causes)))
+
+    def live(self) -> None:
+        self.log.append((now(), "live"))
+
+    def away(self, error: EngineError) -> None:
+        self.log.append((now(), "away"))
+        self.errors.append(error)
+
+    @property
+    def words(self) -> list[str]:
+        return [word for _, word in self.log]
+
+    def when(self, word: str) -> float:
+        return next(at for at, each in reversed(self.log) if each == word)
+
+
+class Watch:
+    """An engine, its watcher, and what it tells."""
+
+    def __init__(self, engine: FakeEngine, timing: Timing | None = None, name: str = "local", url: str = "") -> None:
+        self.engine = engine
+        config = DockerProviderConfig(url or engine.url, name=name)
+        self.population = Population(ContainerReader(config))
+        self.told = Told()
+        connect = engine.connection if isinstance(engine, VirtualEngine) else None
+        self.pool = Pool(connect=connect) if connect else Pool()
+        self.watcher = EngineWatcher(config, self.population, self.told, pool=self.pool, timing=timing)
+
+    def states(self) -> dict[str, list[str]]:
+        routes = [route for built in self.population.built.values() for route in built.routes]
+        return {route.alias: [endpoint.state for endpoint in route.endpoints] for route in routes}
+
+    def is_true(self) -> bool:
+        """Whether what is known equals what one look at everything shows."""
+        reader = self.population.reader
+        raws = [self.engine.summary_bytes(it, with_health=False) for it in self.engine.in_order()]
+        whole = assemble(reader.config, [reader.decode(raw) for raw in raws])
+        return sorted(whole.built, key=str) == sorted(self.population.roster().built, key=str)
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, wait: bool = True) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.watcher.run())
+        try:
+            if wait:
+                await until(lambda: "live" in self.told.words)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await self.pool.close()
