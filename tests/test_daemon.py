@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ import ssl
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
@@ -32,65 +31,13 @@ from tests.support.daemon import free_port
 from tests.support.envoy import web_server
 from tests.support.gateway import becomes
 from tests.support.leaks import assert_no_leaks
+from tests.support.serving import add, of, serving
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.engines import Engine
-
-
-class Served:
-    """A daemon at work, and how to ask what it serves."""
-
-    def __init__(self, daemon: Daemon, port: int, session: aiohttp.ClientSession) -> None:
-        self.daemon = daemon
-        self.port = port
-        self.session = session
-
-    async def ask(self, host: str, path: str = "/") -> tuple[int, str]:
-        async with self.session.get(f"http://127.0.0.1:{self.port}{path}", headers={"Host": host}) as answer:
-            return answer.status, await answer.text()
-
-    async def answers(self, host: str, status: int = 200) -> None:
-        """Wait until a host is answered for."""
-        async with asyncio.timeout(30):
-            while (await self.ask(host))[0] != status:  # noqa: ASYNC110  # it happens in Envoy
-                await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Served]:
-    port = free_port()
-    flags = Flags(
-        choice=flags.choice, gateway=flags.gateway, port=port, api=flags.api or (f"unix://{folder}/api.sock",)
-    )
-    ready = asyncio.Event()
-    daemon = Daemon(make_plan(flags, env), lambda: make_plan(flags, env), env, lambda _: ready.set())
-    task = asyncio.create_task(daemon.run())
-    waiting = asyncio.create_task(ready.wait())
-    try:
-        async with asyncio.timeout(30):
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-        async with aiohttp.ClientSession() as session:
-            yield Served(daemon, port, session)
-    finally:
-        waiting.cancel()
-        daemon.stop()
-        await task
-
-
-def of(engine: FakeEngine | str, name: str = "local") -> Flags:
-    url = engine if isinstance(engine, str) else engine.url
-    return Flags(choice=Choice(engines=(f"{name}={url}",)))
-
-
-def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:
-    """A container that is a web server of this test."""
-    engine.add(name, ip="127.0.0.1", ports=(port,), labels={f"proxy.{name}.port": str(port)}, **more)
 
 
 async def test_a_container_is_reached_by_its_name_and_leaves_nothing_behind_at_the_end(tmp_path: Path) -> None:
@@ -254,7 +201,7 @@ async def test_an_engine_that_is_away_does_not_hold_up_the_others(tmp_path: Path
 async def test_engines_that_go_and_come_and_problems_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "pilotage.daemon")
+    caplog.set_level("INFO", "pilotage.journal")
     async with web_server() as port, FakeEngine(socket=tmp_path / "engine.sock") as engine:
         add(engine, "web", port)
         async with serving(of(engine), tmp_path):

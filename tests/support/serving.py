@@ -1,0 +1,76 @@
+"""A daemon at work in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from pilotage.daemon import Daemon
+from pilotage.plan import Flags, make_plan
+from pilotage.sources import Choice
+from tests.support.daemon import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from pilotage.testing import FakeEngine
+
+__all__ = ["Served", "add", "of", "serving"]
+
+
+class Served:
+    """A daemon at work, and how to ask what it serves."""
+
+    def __init__(self, daemon: Daemon, port: int, session: aiohttp.ClientSession) -> None:
+        self.daemon = daemon
+        self.port = port
+        self.session = session
+
+    async def ask(self, host: str, path: str = "/") -> tuple[int, str]:
+        async with self.session.get(f"http://127.0.0.1:{self.port}{path}", headers={"Host": host}) as answer:
+            return answer.status, await answer.text()
+
+    async def answers(self, host: str, status: int = 200) -> None:
+        """Wait until a host is answered for."""
+        async with asyncio.timeout(30):
+            while (await self.ask(host))[0] != status:  # noqa: ASYNC110  # it happens in Envoy
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Served]:
+    """Run a daemon on ports of its own; what is yielded serves its first table. It ends in good order."""
+    port = free_port()
+    flags = Flags(
+        choice=flags.choice, gateway=flags.gateway, port=port, api=flags.api or (f"unix://{folder}/api.sock",)
+    )
+    ready = asyncio.Event()
+    daemon = Daemon(make_plan(flags, env), lambda: make_plan(flags, env), env, lambda _: ready.set())
+    task = asyncio.create_task(daemon.run())
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        async with aiohttp.ClientSession() as session:
+            yield Served(daemon, port, session)
+    finally:
+        waiting.cancel()
+        daemon.stop()
+        await task
+
+
+def of(engine: FakeEngine | str, name: str = "local") -> Flags:
+    """Return the command line that names one engine."""
+    url = engine if isinstance(engine, str) else engine.url
+    return Flags(choice=Choice(engines=(f"{name}={url}",)))
+
+
+def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:
+    """Add a container that is a web server of this test."""
+    engine.add(name, ip="127.0.0.1", ports=(port,), labels={f"proxy.{name}.port": str(port)}, **more)
