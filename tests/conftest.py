@@ -23,14 +23,12 @@ import pytest
 
 from tests.support.commandline import pilotage  # noqa: F401  # a fixture
 from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
-from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineUnavailable, debian_packages
+from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineGone, EngineUnavailable, debian_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 _FIXTURES = {"docker_engine", "own_engine", "engine_factory", "podman_engine"}
-# Debian's moving suite may have gone on to a newer version; the others are released and stay.
-_MOVING = {"28.5"}
 
 
 #: Why engines were not there.
@@ -72,8 +70,8 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     return report
 
 
-def _unavailable(why: EngineUnavailable, *, optional: bool = False) -> NoReturn:
-    if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not optional:
+def _unavailable(why: EngineUnavailable) -> NoReturn:
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not isinstance(why, EngineGone):
         raise pytest.fail.Exception(str(why), pytrace=False) from None
     _reasons.add(str(why))
     pytest.skip(str(why))
@@ -128,7 +126,7 @@ def engine_factory() -> Iterator[Callable[[str], Engine]]:
                 started[generation] = why
         found = started[generation]
         if isinstance(found, EngineUnavailable):
-            _unavailable(found, optional=generation in _MOVING)
+            _unavailable(found)
         return found
 
     try:

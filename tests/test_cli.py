@@ -125,6 +125,14 @@ def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) ->
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("command", [["labels"], ["--help"], ["routes", "--demo"]])
+def test_a_full_disk_is_told_as_that(command: list[str]) -> None:
+    with open("/dev/full", "w") as full, a_process(*command, stdout=full) as process:  # noqa: PTH123  no usual file
+        said = process.communicate()[1]
+    assert said == "error: the output cannot be written: No space left on device\n"
+    assert process.returncode == 2
+
+
 def test_an_interrupted_command_ends_at_once_and_without_a_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -10,6 +10,7 @@ could be reached; 130 interrupted; 70 a defect of pilotage itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -57,11 +58,19 @@ def run(args: Sequence[str]) -> int:
     try:
         status = _invoke(args)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain at its exit about what is left to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _write_no_more()
         return BROKEN_PIPE
+    except OSError as error:
+        _write_no_more()
+        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        return NOTHING
     return status
+
+
+def _write_no_more() -> None:
+    """Drop what is left to write, of which Python would complain at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _invoke(args: Sequence[str]) -> int:
@@ -82,6 +91,8 @@ def _invoke(args: Sequence[str]) -> int:
     except _ReaderGone:
         raise BrokenPipeError from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         if os.environ.get("PILOTAGE_DEBUG"):
             raise
         said = " ".join(str(error).split())[:200]
@@ -102,6 +113,9 @@ def complain(error: PilotageError) -> None:
     lines = map(str, error.problems) if isinstance(error, ConfigError) else [str(error)]
     for line in lines:
         out.error(clean(line))
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _ReaderGone(Exception):

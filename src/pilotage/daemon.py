@@ -19,9 +19,10 @@ from pilotage.discovery import discover
 from pilotage.engine.pool import Pool
 from pilotage.errors import ConfigError, GatewayError, PilotageError
 from pilotage.folders import socket_folder
-from pilotage.gateway import Gateway, find_envoy
+from pilotage.gateway import Gateway
 from pilotage.health import HealthWatch
 from pilotage.journal import log_change
+from pilotage.launch import find_envoy
 from pilotage.metrics import CountingConnection, Metrics
 from pilotage.plan import check_ports, differences, make_plan, replan
 from pilotage.problems import Problem, count

@@ -20,13 +20,13 @@ import aiohttp
 import msgspec
 
 from pilotage.errors import GatewayError
-from pilotage.launch import find_envoy, tied_to_us
+from pilotage.launch import tied_to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Gateway", "GatewayStatus", "GatewayTiming", "find_envoy"]
+__all__ = ["Gateway", "GatewayStatus", "GatewayTiming"]
 
 log = logging.getLogger(__name__)
 envoy_log = logging.getLogger("pilotage.envoy")

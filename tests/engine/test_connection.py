@@ -12,7 +12,7 @@ from pilotage.engine.wire import Version
 from pilotage.errors import EngineIncompatible, EngineRefused, EngineUnreachable
 from tests.support.daemon import Dockerd, engine_directory
 from tests.support.faults import VERSION, Exchange, answer, behave, json_answer, puppet
-from tests.support.install import EngineUnavailable
+from tests.support.install import EngineGone
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until
 
@@ -314,7 +314,7 @@ async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one
     daemon = PickyDockerd(engine_directory(), "28.5")
     try:
         daemon.start()
-    except EngineUnavailable as why:
+    except EngineGone as why:
         daemon.remove()
         pytest.skip(str(why))
     try:

@@ -44,6 +44,10 @@ class EngineUnavailable(Exception):
     """This machine cannot run the engine that a test asked for; the text says why and what would help."""
 
 
+class EngineGone(EngineUnavailable):
+    """Nobody offers that engine any more: Debian's moving suite has gone on to another."""
+
+
 def cache_directory() -> Path:
     """Return where fetched engines are kept: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
     return Path(os.environ.get("ENGINE_CACHE") or "/var/cache/pilotage-engines")
@@ -94,7 +98,7 @@ def dockerd_path(generation: str) -> Path:
             unpacked = _unpack(Path(scratch), suite, "docker.io") / "usr" / "sbin"
             found = version_of(unpacked / "dockerd")
             if not found.startswith(generation):
-                raise EngineUnavailable(f"dockerd {generation} is gone: Debian's suite {suite} now has {found}")
+                raise EngineGone(f"dockerd {generation} is gone: Debian's suite {suite} now has {found}")
             kept.mkdir(parents=True, exist_ok=True)
             for program in ("docker-proxy", "dockerd"):
                 _keep(unpacked / program, kept / program)
