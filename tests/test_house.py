@@ -26,6 +26,7 @@ SOURCES = sorted(
 WHOLE = {
     "live/test_chance.py",
     "live/test_changes.py",
+    "live/test_labels_served.py",
     "live/test_neighbours.py",
     "live/test_podman.py",
     "live/test_restarts.py",
