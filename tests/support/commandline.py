@@ -37,6 +37,7 @@ def pilotage(
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "PILOTAGE_DEBUG", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PILOTAGE_SOCKET", str(tmp_path / "daemon.sock"))  # not that of a daemon at work here
 
     def command(*args: str) -> Said:
         status = run(args)
