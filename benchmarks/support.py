@@ -17,11 +17,11 @@ from immutables import Map
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pilotage.discovery import Update
-from pilotage.gateway import Gateway
-from pilotage.launch import find_envoy
+from pilotage.discovery.manager import Update
+from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.process import Gateway
 from pilotage.routes.route import Endpoint, Route
-from pilotage.table import Table, diff
+from pilotage.table.table import Table, diff
 from pilotage.testing import FakeEngine, container
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.filters import CONTROL_CLUSTER

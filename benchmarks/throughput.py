@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from support import ANSWER, Asker, busy, free_port, host_of, led, memory, quantile, routes, row
 
-from pilotage.launch import find_envoy
+from pilotage.gateway.binary import find_envoy
 from tests.support.envoy import static_bootstrap
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pilotage import Roster, build_table
-from pilotage.jsonable import document
-from pilotage.replay import read_recordings, replay
+from pilotage.output.json import document
+from pilotage.recording.replay import read_recordings, replay
 
 Case = dict[str, Any]
 

@@ -20,8 +20,8 @@ from unittest.mock import Mock
 import pytest
 import trustme
 
-from pilotage.errors import GatewayError
-from pilotage.launch import find_envoy
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.binary import find_envoy
 from pilotage.routes.special import PortPair
 from pilotage.testing import FakeEngine, container
 from tests.support.daemon import free_port
@@ -185,7 +185,7 @@ async def no_route(folder: Path) -> str:
 
 
 async def lacks_packages(folder: Path) -> str:
-    program = "import sys; sys.modules['grpc'] = None; from pilotage.cli import run; run(['serve', '--demo'])"
+    program = "import sys; sys.modules['grpc'] = None; from pilotage.cli.main import run; run(['serve', '--demo'])"
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program), stderr=asyncio.subprocess.PIPE, env=ENVIRONMENT
     )

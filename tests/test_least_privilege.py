@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import DockerProviderConfig, Pool, build_table, discover, survey_engine
-from pilotage.cli import run
+from pilotage.cli.main import run
 from pilotage.testing import FakeEngine, container
 from tests.support.socketproxy import socket_proxy
 

@@ -23,9 +23,9 @@ import pytest
 import yaml
 
 from pilotage import DockerProviderConfig, survey_engine
-from pilotage.cli import cli
-from pilotage.config_serve import API_PORT, HTTP_PORT, GatewaySettings
-from pilotage.remote import socket_candidates
+from pilotage.cli.daemon_client import socket_candidates
+from pilotage.cli.main import cli
+from pilotage.config.serve import API_PORT, HTTP_PORT, GatewaySettings
 from pilotage.testing import FakeEngine
 from tests.support.daemon import free_port
 from tests.support.engines import CommandFailed
@@ -134,7 +134,7 @@ def test_as_process_1_it_heeds_a_signal_also_before_it_serves() -> None:
     # A process with another number would die of it, too, but by the signal and not by itself.
     program = """
 import os, signal, sys, time
-from pilotage import cli
+from pilotage.cli import main as cli
 itself, os.getpid = os.getpid(), lambda: 1
 cli.run = lambda args: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
 cli.main()

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pilotage import build_routes, build_table, from_docker
-from pilotage.jsonable import document
-from pilotage.label_keys import CONTAINER_LABELS, SHORTCUTS
-from pilotage.roster import assemble
+from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.output.json import document
 from pilotage.routes.build import _plans
 from pilotage.routes.route import Excluded
 from pilotage.routes.schema import PROTECTIVE, ROUTE
+from pilotage.table.snapshot import assemble
 from tests.support.summaries import LOCAL, REMOTE, built, container, summary
 
 pytestmark = pytest.mark.filterwarnings("error")

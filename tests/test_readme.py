@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from pilotage import DockerProviderConfig, discover
-from pilotage.config_serve import API_PORT
-from pilotage.console import Out
-from pilotage.listen import Listen
-from pilotage.plan import Plan
-from pilotage.testing.demo_site import demo_site
-from pilotage.welcome import Served, print_welcome
+from pilotage.api.listen import Listen
+from pilotage.config.serve import API_PORT
+from pilotage.daemon.settings import Plan
+from pilotage.demo.site import demo_site
+from pilotage.output.banner import Served, print_welcome
+from pilotage.output.console import Out
 from tests.support.harbour import at, harbour_file, one, recording
 from tests.support.images import WEB
 

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
         from_docker,
         is_blacklisted,
     )
-    from pilotage.discovery import Discovery, Update, discover
-    from pilotage.engine.address import DockerProviderConfig, TLSFiles
-    from pilotage.engine.contexts import default_engine
-    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
-    from pilotage.errors import (
+    from pilotage.core.errors import (
         ConfigError,
         EngineError,
         EngineIncompatible,
@@ -32,62 +28,66 @@ if TYPE_CHECKING:
         EngineUnreachable,
         PilotageError,
     )
-    from pilotage.files import read_files
-    from pilotage.ledger import build_table
-    from pilotage.problems import Problem
-    from pilotage.roster import Roster
+    from pilotage.core.problems import Problem
+    from pilotage.discovery.files import read_files
+    from pilotage.discovery.manager import Discovery, Update, discover
+    from pilotage.discovery.scan import Survey, survey_all, survey_engine, update_ports
+    from pilotage.discovery.watcher import Timing
+    from pilotage.engine.address import DockerProviderConfig, TLSFiles
+    from pilotage.engine.contexts import default_engine
+    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
     from pilotage.routes.build import Built, build_routes
+    from pilotage.routes.file import RouteFile
     from pilotage.routes.route import Endpoint, EndpointHealth, Route
-    from pilotage.routes.static import RouteFile
-    from pilotage.survey import Survey, survey_all, survey_engine, update_ports
-    from pilotage.table import Change, Table
-    from pilotage.watch import Timing
+    from pilotage.table.snapshot import Roster
+    from pilotage.table.store import build_table
+    from pilotage.table.table import Change, Table
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "routes.build",
-    "Change": "table",
-    "ConfigError": "errors",
+    "Change": "table.table",
+    "ConfigError": "core.errors",
     "Container": "containers",
     "ContainerImage": "containers",
-    "Discovery": "discovery",
+    "Discovery": "discovery.manager",
     "DockerProviderConfig": "engine.address",
     "Endpoint": "routes.route",
     "EndpointHealth": "routes.route",
-    "EngineError": "errors",
-    "EngineIncompatible": "errors",
-    "EngineRefused": "errors",
-    "EngineUnreachable": "errors",
+    "EngineError": "core.errors",
+    "EngineIncompatible": "core.errors",
+    "EngineRefused": "core.errors",
+    "EngineUnreachable": "core.errors",
     "IdleConfig": "containers",
-    "PilotageError": "errors",
+    "PilotageError": "core.errors",
     "Pool": "engine.pool",
-    "Problem": "problems",
-    "Roster": "roster",
+    "Problem": "core.problems",
+    "Roster": "table.snapshot",
     "Route": "routes.route",
-    "RouteFile": "routes.static",
+    "RouteFile": "routes.file",
     "SharedClient": "engine.pool",
-    "Survey": "survey",
+    "Survey": "discovery.scan",
     "TLSFiles": "engine.address",
-    "Table": "table",
-    "Timing": "watch",
-    "Update": "discovery",
+    "Table": "table.table",
+    "Timing": "discovery.watcher",
+    "Update": "discovery.manager",
     "build_routes": "routes.build",
-    "build_table": "ledger",
+    "build_table": "table.store",
     "clients": "engine.pool",
     "close_default_pool": "engine.pool",
     "default_engine": "engine.contexts",
     "dependencies": "containers",
-    "discover": "discovery",
+    "discover": "discovery.manager",
     "docker_compose_project": "containers",
     "docker_compose_service": "containers",
     "from_docker": "containers",
     "is_blacklisted": "containers",
     "new_client": "engine.pool",
-    "read_files": "files",
-    "survey_all": "survey",
-    "survey_engine": "survey",
-    "update_ports": "survey",
+    "read_files": "discovery.files",
+    "survey_all": "discovery.scan",
+    "survey_engine": "discovery.scan",
+    "update_ports": "discovery.scan",
 }
 
 __all__ = [

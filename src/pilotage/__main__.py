@@ -16,7 +16,7 @@ def main() -> None:
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else the shell wants it ignored
     if usual:
         signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
-    from pilotage import cli  # noqa: PLC0415  # it takes a while
+    from pilotage.cli import main as cli  # noqa: PLC0415  # it takes a while
 
     if usual:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.containers.ports import NO_PORTS, exposed_ports, map_ports, ports_from_inspect
-from pilotage.engine.wire import Port, PortBinding
+from pilotage.engine.types import Port, PortBinding
 
 
 def test_no_ports_are_no_ports() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.errors import ConfigError
 from pilotage.engine.address import (
     LOCAL_SOCKET,
     Address,
@@ -12,7 +13,6 @@ from pilotage.engine.address import (
     parse_address,
     url_hostname,
 )
-from pilotage.errors import ConfigError
 
 FILES = TLSFiles(ca_file="/ca.pem", cert_file="/cert.pem", key_file="/key.pem")
 

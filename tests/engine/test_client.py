@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from pilotage.engine import wire
+from pilotage.core.errors import EngineIncompatible, EngineRefused
+from pilotage.engine import types as wire
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool, new_client
-from pilotage.errors import EngineIncompatible, EngineRefused
 from tests.support.faults import Exchange, answer, behave, json_answer, puppet
 
 if TYPE_CHECKING:

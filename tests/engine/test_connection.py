@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.core.errors import EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig, parse_address
 from pilotage.engine.connection import Connection, Timeouts, negotiate, parse_api
 from pilotage.engine.pool import Pool, new_client
-from pilotage.engine.wire import Version
-from pilotage.errors import EngineIncompatible, EngineRefused, EngineUnreachable
+from pilotage.engine.types import Version
 from tests.support.daemon import Dockerd, engine_directory
 from tests.support.faults import VERSION, Exchange, answer, behave, json_answer, puppet
 from tests.support.install import EngineGone

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.core.errors import ConfigError
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles
 from pilotage.engine.contexts import (
     current_context,
@@ -19,7 +20,6 @@ from pilotage.engine.contexts import (
     resolve_context,
 )
 from pilotage.engine.pool import Pool, new_client
-from pilotage.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pilotage.core.errors import EngineRefused, EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.events import EventStream
 from pilotage.engine.pool import Pool, new_client
-from pilotage.errors import EngineRefused, EngineUnreachable
 from tests.support.faults import Exchange, behave, json_answer, puppet
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.core.errors import ConfigError, EngineError, EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig, TLSFiles, parse_address
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
-from pilotage.errors import ConfigError, EngineError, EngineUnreachable
 from tests.support.counting import CountingConnection
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until

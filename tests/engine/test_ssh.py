@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import command_line, finding
-from pilotage.errors import EngineUnreachable
 from tests.support.daemon import free_port
 from tests.support.install import EngineUnavailable
 from tests.support.leaks import assert_no_leaks, children

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import DockerProviderConfig, TLSFiles
-from pilotage.engine.faults import FoundError
+from pilotage.engine.diagnosis import FoundError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial
-from pilotage.errors import EngineUnreachable
 from tests.support.faults import behave, puppet
 from tests.support.tls import Authority, server_context
 

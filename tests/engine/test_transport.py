@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig, TLSFiles
-from pilotage.engine.faults import DialError
+from pilotage.engine.diagnosis import DialError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import SSHDialer
 from pilotage.engine.transport import EngineConnector, TCPDialer, TLSDialer, UnixDialer, dialer_for
-from pilotage.errors import EngineUnreachable
 from tests.support.faults import behave, puppet
 from tests.support.leaks import assert_no_leaks
 from tests.support.tls import Authority, server_context

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pilotage.containers.reader import ContainerReader, needs_inspection, with_inspection
-from pilotage.discovery import discover
+from pilotage.containers.parse import ContainerReader, needs_inspection, with_inspection
+from pilotage.discovery.manager import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
-from pilotage.engine.wire import Inspect
-from pilotage.ledger import build_table
-from pilotage.roster import assemble
-from pilotage.watch import Timing
+from pilotage.engine.types import Inspect
+from pilotage.table.snapshot import assemble
+from pilotage.table.store import build_table
 from tests.support.truth import facts
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from pilotage.discovery import Discovery
-    from pilotage.table import Table
+    from pilotage.discovery.manager import Discovery
+    from pilotage.table.table import Table
     from pilotage.testing import FakeContainer
-    from pilotage.testing.manner import Flavour
+    from pilotage.testing.dialect import Flavour
 
 LABELS = [
     {},

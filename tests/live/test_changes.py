@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from pilotage import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.watch import Timing
 from tests.support.cutter import Cutter
 from tests.support.images import GRACEFUL, HEALTH, WEB
 from tests.support.leaks import assert_no_leaks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from pilotage.discovery import Discovery
+    from pilotage.discovery.manager import Discovery
     from tests.support.engines import Engine
 
 

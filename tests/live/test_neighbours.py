@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pilotage import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
-from pilotage.watch import Timing
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until

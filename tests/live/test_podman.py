@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pilotage import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.watch import Timing
 from tests.support.daemon import speak
 from tests.support.engines import CommandFailed
 from tests.support.images import HEALTH, WEB

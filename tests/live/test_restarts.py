@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.watch import Timing
 from tests.support.engines import own_docker
 from tests.support.install import EngineUnavailable
 from tests.support.leaks import assert_no_leaks
@@ -22,7 +22,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pilotage.discovery import Discovery
+    from pilotage.discovery.manager import Discovery
     from tests.support.engines import Engine
 
 

@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from pilotage import discover
+from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
-from pilotage.watch import Timing
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until

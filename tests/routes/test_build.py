@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pilotage import DockerProviderConfig, Problem, build_routes, from_docker
-from pilotage.containers.reader import with_inspection
-from pilotage.engine.wire import HostConfig, Inspect
+from pilotage.containers.parse import with_inspection
+from pilotage.engine.types import HostConfig, Inspect
 from pilotage.routes.route import Excluded
 from pilotage.routes.schema import PROTECTIVE
 from pilotage.routes.special import PortPair

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.documents import Marked, parse_yaml
-from pilotage.routes.kinds import Reading
+from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.routes.fields import Reading
 from pilotage.routes.schema import (
     PROTECTIVE,
     ROUTE,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.documents import Marked, parse_yaml
-from pilotage.routes.kinds import UNSET, Kind, Reading
+from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.routes.fields import UNSET, Kind, Reading
 from pilotage.routes.special import (
     MIDDLEWARES,
     Icon,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pilotage.cli import run
+from pilotage.cli.main import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,9 @@ def pilotage(
 ) -> Callable[..., Said]:
     """Run a command on a machine without an engine, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pilotage.sources.CONFIG_FILES", ("pilotage.yml",))
+    monkeypatch.setattr("pilotage.cli.sources.CONFIG_FILES", ("pilotage.yml",))
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: [str(tmp_path / "none.sock")])
-    monkeypatch.setattr("pilotage.probe.local_sockets", lambda env: [])
+    monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: [])
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "PILOTAGE_DEBUG", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.connection import Connection
-from pilotage.errors import EngineUnreachable
 
 if TYPE_CHECKING:
     from pilotage.engine.address import Address

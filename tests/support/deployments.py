@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import yaml
 
-from pilotage.launch import find_envoy
+from pilotage.gateway.binary import find_envoy
 from pilotage.testing import FakeEngine
 from tests.support.daemon import free_port
 from tests.support.envoy import web_server

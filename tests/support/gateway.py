@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from pilotage.launch import find_envoy
+from pilotage.gateway.binary import find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
-from pilotage.table import Table, diff
+from pilotage.table.table import Table, diff
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from pilotage.problems import Problem
-    from pilotage.xds.messages import Key
+    from pilotage.core.problems import Problem
+    from pilotage.xds.resources import Key
 
 __all__ = ["Gateway", "Target", "becomes", "free_port", "gateway", "route", "target"]
 
@@ -186,7 +186,7 @@ class Gateway:
 
     def publish_unheard(self, *routes: Route) -> frozenset[Key]:
         """Make these the table's routes, without waiting."""
-        from pilotage.discovery import Update
+        from pilotage.discovery.manager import Update
 
         old = self.table
         self.table = Table({it.alias: it for it in routes}, version=old.version + 1)

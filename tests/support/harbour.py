@@ -6,15 +6,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.replay import read_recordings, replay
-from pilotage.sources import View, recorded
+from pilotage.cli.sources import View, recorded
+from pilotage.recording.replay import read_recordings, replay
 from tests.support.summaries import summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pilotage.roster import Roster
+    from pilotage.table.snapshot import Roster
 
 __all__ = ["HARBOUR", "at", "harbour_file", "one", "recording", "roster", "view"]
 

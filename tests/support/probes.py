@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
-from pilotage.discovery import Update
-from pilotage.errors import GatewayError
-from pilotage.gateway import GatewayStatus
-from pilotage.health import HealthWatch
+from pilotage.core.errors import GatewayError
+from pilotage.discovery.manager import Update
+from pilotage.gateway.health import HealthWatch
+from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.routes.schema import HealthCheck
-from pilotage.table import Table, diff
+from pilotage.table.table import Table, diff
 from pilotage.xds.clusters import PROBED
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.snapshot import Snapshot
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from pilotage.xds.site import Site
+    from pilotage.xds.backend import Site
     from tests.support.gateway import Gateway
 
 __all__ = ["CHECK", "Found", "Made", "Patient", "Probed", "Watched", "answer", "probing", "states"]

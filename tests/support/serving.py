@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from pilotage.daemon import Daemon
-from pilotage.plan import Flags, make_plan
-from pilotage.sources import Choice
+from pilotage.cli.sources import Choice
+from pilotage.daemon.daemon import Daemon
+from pilotage.daemon.settings import Flags, make_plan
 from tests.support.daemon import free_port
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pilotage.ledger import build_table
-from pilotage.survey import survey_all
+from pilotage.discovery.scan import survey_all
+from pilotage.table.store import build_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from pilotage.discovery import Discovery
+    from pilotage.discovery.manager import Discovery
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.pool import Pool
-    from pilotage.table import Change, Table
+    from pilotage.table.table import Change, Table
 
 __all__ = ["Chronicle", "chronicle", "facts", "settled"]
 

@@ -7,12 +7,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from pilotage.core.errors import EngineRefused, EngineUnreachable
 from pilotage.engine.connection import Connection, Timeouts
-from pilotage.engine.wire import Component, Version
-from pilotage.errors import EngineRefused, EngineUnreachable
+from pilotage.engine.types import Component, Version
 from pilotage.testing import FakeEngine
-from pilotage.testing.answers import Subscription, reply, route
 from pilotage.testing.faults import due
+from pilotage.testing.handlers import Subscription, reply, route
 from pilotage.testing.server import Request
 
 if TYPE_CHECKING:

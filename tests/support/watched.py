@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from pilotage.containers.reader import ContainerReader
+from pilotage.containers.parse import ContainerReader
+from pilotage.discovery.state import Population
+from pilotage.discovery.watcher import EngineWatcher, Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
-from pilotage.population import Population
-from pilotage.roster import assemble
-from pilotage.watch import EngineWatcher, Timing
+from pilotage.table.snapshot import assemble
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from pilotage.errors import EngineError
+    from pilotage.core.errors import EngineError
     from pilotage.routes.build import Built
     from pilotage.testing import FakeEngine
 

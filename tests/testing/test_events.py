@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from pilotage.testing.dialect import manner_of
 from pilotage.testing.events import DOCKER_MEMORY, EventHub, FakeEvent, matches, moment
-from pilotage.testing.manner import manner_of
 
 
 class Reader:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.testing.manner import Answer
+from pilotage.testing.dialect import Answer
 from pilotage.testing.server import Connection, Request, Server
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from envoy.extensions.resource_monitors.downstream_connections.v3 import (
 )
 from google.protobuf import json_format
 
-from pilotage.gateway import Gateway
-from pilotage.launch import find_envoy
-from pilotage.table import Table
+from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.process import Gateway
+from pilotage.table.table import Table
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer

@@ -12,10 +12,10 @@ from aiohttp import web
 
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
+from pilotage.xds.backend import route_site
 from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
-from pilotage.xds.messages import CLUSTER
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.site import route_site
+from pilotage.xds.resources import CLUSTER
 from tests.support.gateway import becomes, free_port, route, target
 from tests.support.waiting import until
 

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from pilotage.xds.backend import route_site
 from pilotage.xds.filters import http_filters, site_settings
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.site import route_site
 from tests.support.gateway import becomes, route, target
 
 if TYPE_CHECKING:

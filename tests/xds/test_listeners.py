@@ -306,7 +306,7 @@ async def test_the_log_of_requests_says_why_tls_with_a_target_failed(
 
 
 async def test_unreadable_certificates_are_refused_before_anything_changes(envoy: Envoy) -> None:
-    from pilotage.errors import ConfigError
+    from pilotage.core.errors import ConfigError
 
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port))

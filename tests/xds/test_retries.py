@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.xds.backend import route_site
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.retries import repeats, retries, shared_retries
-from pilotage.xds.site import route_site
 from tests.support.gateway import route, target
 
 if TYPE_CHECKING:

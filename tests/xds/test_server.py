@@ -10,11 +10,11 @@ import pytest
 import trustme
 from envoy.service.discovery.v3 import discovery_pb2
 
-from pilotage.discovery import Update
-from pilotage.table import Table, diff
+from pilotage.discovery.manager import Update
+from pilotage.table.table import Table, diff
 from pilotage.xds.bootstrap import bootstrap
-from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.schema import HealthCheck
-from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.session import Session
 from tests.support.gateway import becomes, route, target
 from tests.support.waiting import until

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from pilotage.routes.route import Endpoint, Excluded
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.routes.special import PortPair
-from pilotage.table import Table
+from pilotage.table.table import Table
 from pilotage.xds import snapshot as module
-from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.snapshot import Snapshot, build_resources
 from tests.support.gateway import route
 
 if TYPE_CHECKING:
     import random
 
-    from pilotage.problems import Problem
+    from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
 
 _OPTIONS = GatewayOptions()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pilotage.containers.blacklist import is_blacklisted
+from pilotage.containers.backends import is_blacklisted
 from pilotage.containers.compose import dependencies, docker_compose_project, docker_compose_service
 from pilotage.containers.container import Container, Health
 from pilotage.containers.idle import IdleConfig
 from pilotage.containers.image import ContainerImage
+from pilotage.containers.parse import ContainerReader, from_docker, with_inspection, with_network_of
 from pilotage.containers.ports import PortMapping
-from pilotage.containers.reader import ContainerReader, from_docker, with_inspection, with_network_of
 
 __all__ = [
     "Container",

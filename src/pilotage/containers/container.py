@@ -8,9 +8,9 @@ import msgspec
 
 from pilotage.containers.idle import IdleConfig
 from pilotage.containers.image import ContainerImage
+from pilotage.core.problems import Problem
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.engine.wire import Mount, Port
-from pilotage.problems import Problem
+from pilotage.engine.types import Mount, Port
 
 __all__ = ["Container", "Health"]
 

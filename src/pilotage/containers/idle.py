@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.containers.compose import dependencies_from
-from pilotage.documents import DocumentError, go_bool, parse_duration
-from pilotage.problems import Problem, did_you_mean, shorten
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.core.values import DocumentError, go_bool, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.engine.wire import Port
+from pilotage.engine.types import Port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pilotage.engine.wire import PortBinding
+    from pilotage.engine.types import PortBinding
 
 __all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "map_ports", "ports_from_inspect"]
 

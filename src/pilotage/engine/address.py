@@ -9,8 +9,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
-from pilotage.errors import ConfigError
-from pilotage.problems import Problem, did_you_mean, shorten
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from pilotage.engine import faults, wire
+from pilotage.engine import diagnosis as faults
+from pilotage.engine import types as wire
 from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
 from pilotage.engine.events import EventStream
 
@@ -26,7 +27,7 @@ _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 class EngineClient:
     """Speaks to one engine over a connection that others may use, too.
 
-    All methods raise :class:`~pilotage.errors.EngineError`: ``EngineUnreachable`` when there is no working
+    All methods raise :class:`~pilotage.core.errors.EngineError`: ``EngineUnreachable`` when there is no working
     connection, ``EngineRefused`` with its ``status`` when the engine says no, ``EngineIncompatible`` when what
     answers cannot be spoken with. None but the event stream waits longer than ``timeouts.request`` seconds.
 
@@ -96,7 +97,7 @@ class EngineClient:
             all: also those that do not run.
 
         Returns:
-            One raw slice for each container, to be decoded as :class:`~pilotage.engine.wire.Summary`.
+            One raw slice for each container, to be decoded as :class:`~pilotage.engine.types.Summary`.
 
         """
         query = {"all": "1"} if all else {}

@@ -12,11 +12,12 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from pilotage.engine import faults, wire
+from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
+from pilotage.engine import diagnosis as faults
+from pilotage.engine import types as wire
 from pilotage.engine.address import bracketed
-from pilotage.engine.shared import SharedRun
+from pilotage.engine.singleflight import SharedRun
 from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
-from pilotage.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

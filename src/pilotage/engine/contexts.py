@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
 from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, environment_tls, parse_address
-from pilotage.errors import ConfigError
-from pilotage.problems import Problem, did_you_mean, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 import msgspec
 
-from pilotage.engine import wire
-from pilotage.errors import EngineUnreachable
+from pilotage.core.errors import EngineUnreachable
+from pilotage.engine import types as wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

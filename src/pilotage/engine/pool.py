@@ -13,11 +13,11 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Final, Self
 
+from pilotage.core.errors import EngineError, EngineUnreachable
 from pilotage.engine import contexts
 from pilotage.engine.address import DockerProviderConfig, parse_address
 from pilotage.engine.client import EngineClient
 from pilotage.engine.connection import Connection, Timeouts
-from pilotage.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from pilotage.engine.faults import DialError, Finding, FoundError
-from pilotage.problems import shorten
+from pilotage.core.text import shorten
+from pilotage.engine.diagnosis import DialError, Finding, FoundError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -6,8 +6,8 @@ import os
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
-from pilotage.engine.faults import Finding, FoundError
-from pilotage.problems import shorten
+from pilotage.core.text import shorten
+from pilotage.engine.diagnosis import Finding, FoundError
 
 if TYPE_CHECKING:
     from pilotage.engine.address import TLSFiles

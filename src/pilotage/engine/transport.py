@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
-from pilotage.engine.faults import DialError, tcp_finding, unix_finding
+from pilotage.engine.diagnosis import DialError, tcp_finding, unix_finding
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.ssh import SSHDialer
 from pilotage.engine.tls import TLSMaterial
-from pilotage.engine.tlsfaults import Peer, Shown, examine, explain_tls, tls_reason
+from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
     from pilotage.engine.address import Address
-    from pilotage.engine.faults import Finding
+    from pilotage.engine.diagnosis import Finding
 
     Factory = Callable[[], ResponseHandler]
 
@@ -59,7 +59,7 @@ class Dialer(Protocol):
         """Say why a request failed, if the reason lies on this way; ``None`` when it does not.
 
         Args:
-            error: what the request raised: :class:`~pilotage.engine.faults.DialError` when no stream could be opened.
+            error: what the request raised: :class:`DialError` when no stream could be opened.
 
         """
         ...

@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.blacklist import is_blacklisted
+from pilotage.containers.backends import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
-from pilotage.documents import Marked
-from pilotage.label_keys import label_shape
-from pilotage.labels import Fault, LabelTree, read_labels
-from pilotage.problems import Problem, nearest
-from pilotage.routes.infer import infer
-from pilotage.routes.kinds import Reading
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import nearest
+from pilotage.core.yaml import Marked
+from pilotage.labels.decode import Fault, LabelTree, read_labels
+from pilotage.labels.keys import label_shape
+from pilotage.routes.fields import Reading
 from pilotage.routes.route import Endpoint, EndpointState, Excluded, Route
 from pilotage.routes.schema import PROTECTIVE, ROUTE, RouteSettings, fold
+from pilotage.routes.target import infer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.routes.infer import Target
+    from pilotage.routes.target import Target
 
 __all__ = ["RESERVED_PORTS", "Built", "build_routes", "default_bind", "read_settings", "refuse_impossible", "reserved"]
 

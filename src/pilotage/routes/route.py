@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from pilotage.problems import Problem
+from pilotage.core.problems import Problem
 from pilotage.routes.schema import ROUTE, RouteSettings
 from pilotage.routes.special import PortPair
 

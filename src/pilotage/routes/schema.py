@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import msgspec
 
-from pilotage.documents import Marked
-from pilotage.problems import did_you_mean, nearest
-from pilotage.routes.kinds import (
+from pilotage.core.suggest import did_you_mean, nearest
+from pilotage.core.yaml import Marked
+from pilotage.routes.fields import (
     UNSET,
     Boolean,
     Choice,
@@ -35,7 +35,7 @@ from pilotage.routes.kinds import (
 from pilotage.routes.special import Icon, Middlewares, Port, PortPair, Retention, Rules, StatusRange
 
 if TYPE_CHECKING:
-    from pilotage.labels import Spelling
+    from pilotage.labels.decode import Spelling
 
 __all__ = [
     "PROTECTIVE",

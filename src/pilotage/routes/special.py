@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.documents import DocumentError, Marked, bare, kind_name, parse_duration, parse_yaml
-from pilotage.problems import did_you_mean, shorten
-from pilotage.routes.kinds import UNSET, Kind, Nested, Reading, Text, as_mapping, scalar_text
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.core.values import DocumentError, parse_duration
+from pilotage.core.yaml import Marked, bare, kind_name, parse_yaml
+from pilotage.routes.fields import UNSET, Kind, Nested, Reading, Text, as_mapping, scalar_text
 
 if TYPE_CHECKING:
-    from pilotage.labels import Spelling
+    from pilotage.labels.decode import Spelling
 
 __all__ = [
     "MIDDLEWARES",

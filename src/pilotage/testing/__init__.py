@@ -1,8 +1,7 @@
 """For tests of what is built on pilotage, and for trying it: a container engine that is not there."""
 
 from pilotage.testing.container import FakeContainer, FakePort, container
-from pilotage.testing.demo import demo_containers, demo_engine
 from pilotage.testing.fake_engine import FakeEngine
 from pilotage.testing.faults import Fault
 
-__all__ = ["FakeContainer", "FakeEngine", "FakePort", "Fault", "container", "demo_containers", "demo_engine"]
+__all__ = ["FakeContainer", "FakeEngine", "FakePort", "Fault", "container"]

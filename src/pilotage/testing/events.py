@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pilotage.testing.manner import Manner
+    from pilotage.testing.dialect import Manner
 
 __all__ = ["DOCKER_MEMORY", "EventHub", "FakeEvent", "Listener", "matches", "moment"]
 

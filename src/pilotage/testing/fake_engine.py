@@ -9,12 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pilotage.folders import socket_folder
-from pilotage.testing.answers import Subscription, reply, route
+from pilotage.core.tempdirs import socket_folder
+from pilotage.testing.dialect import Answer, Flavour, manner_of
+from pilotage.testing.engine_state import Operations
 from pilotage.testing.events import matches
 from pilotage.testing.faults import Fault, due
-from pilotage.testing.manner import Answer, Flavour, manner_of
-from pilotage.testing.operations import Operations
+from pilotage.testing.handlers import Subscription, reply, route
 from pilotage.testing.server import Connection, Request, Server
 
 if TYPE_CHECKING:

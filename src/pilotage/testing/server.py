@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pilotage.testing.manner import Answer
+    from pilotage.testing.dialect import Answer
 
 __all__ = ["Connection", "Request", "Server"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pilotage.xds.backend import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
-from pilotage.xds.site import is_address
 
 __all__ = ["bootstrap"]
 

@@ -20,15 +20,15 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
-from pilotage.xds.messages import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.backend import is_address
+from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
-from pilotage.xds.site import is_address
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
+    from pilotage.xds.backend import Site
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
 
 __all__ = [
     "GRPC_SUFFIX",

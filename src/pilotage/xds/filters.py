@@ -26,12 +26,12 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
-from pilotage.xds.messages import OFF, header, number, packed, seconds
+from pilotage.xds.resources import OFF, header, number, packed, seconds
 
 if TYPE_CHECKING:
+    from pilotage.xds.backend import Site
+    from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
-    from pilotage.xds.treatment import ForwardAuth, Rate
 
 __all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "http_filters", "mark", "scope_settings", "site_settings"]
 

@@ -32,16 +32,16 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
-from pilotage.xds.messages import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
-from pilotage.xds.pages import failed_page, unknown_page, unknown_text
-from pilotage.xds.scopes import https_redirect
+from pilotage.xds.local_replies import failed_page, unknown_page, unknown_text
+from pilotage.xds.resources import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.scoped_routes import https_redirect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pilotage.routes.route import Route
+    from pilotage.xds.backend import Site
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
 
 __all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
 

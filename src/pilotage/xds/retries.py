@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
-from pilotage.xds.messages import number, packed, seconds
+from pilotage.xds.resources import number, packed, seconds
 
 if TYPE_CHECKING:
+    from pilotage.xds.backend import Site
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
 
 __all__ = ["repeats", "retries", "shared_retries"]
 

@@ -11,23 +11,23 @@ import grpc.aio
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from pilotage.table import Table
-from pilotage.xds.certificates import read_certificates
+from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.hold import Waiting
-from pilotage.xds.messages import CLUSTER
-from pilotage.xds.refusals import problems_of
+from pilotage.xds.nacks import problems_of
+from pilotage.xds.request_queue import Waiting
+from pilotage.xds.resources import CLUSTER
+from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import SCOPED, Session
 from pilotage.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from pilotage.discovery import Update
-    from pilotage.problems import Problem
+    from pilotage.core.problems import Problem
+    from pilotage.discovery.manager import Update
     from pilotage.routes.route import Route
-    from pilotage.xds.messages import Key
     from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.resources import Key
     from pilotage.xds.session import Refusal
 
 __all__ = ["AdsServer"]

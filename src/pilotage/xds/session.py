@@ -17,7 +17,7 @@ import msgspec
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
-from pilotage.xds.messages import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.problems import Problem
+from pilotage.core.problems import Problem
 from pilotage.routes.route import Excluded
-from pilotage.table import Table
+from pilotage.table.table import Table
+from pilotage.xds.backend import pool_site, route_site
+from pilotage.xds.capabilities import check_support
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
-from pilotage.xds.messages import LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scopes import scope, scope_label
-from pilotage.xds.site import pool_site, route_site
-from pilotage.xds.support import check_support
-from pilotage.xds.treatment import treatment
+from pilotage.xds.middlewares import treatment
+from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.scoped_routes import scope, scope_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.routes.route import Route
+    from pilotage.xds.backend import Site
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.site import Site
 
 __all__ = ["Resources", "Snapshot", "build_resources"]
 

@@ -1,0 +1,365 @@
+"""The daemon's HTTP API: routes, containers, problems, events, health and figures.
+
+Who may ask: whoever can open the unix socket (its owner and group); on loopback everybody on this machine, but no web
+page (the ``Host`` must be a name of loopback); from anywhere else only with the bearer token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from pilotage.api import openapi
+from pilotage.api.listen import Listen, is_loopback, remove_socket, start_socket
+from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.cli.daemon_client import SNAPSHOT_PATH, pack
+from pilotage.core.errors import ConfigError, GatewayError
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.output.explain import explain, known_names
+from pilotage.output.json import change_json, container_json, problem_json
+from pilotage.routes.route import route_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from pilotage.api.metrics import Metrics
+    from pilotage.discovery.manager import Discovery
+    from pilotage.table.table import Change, Table
+
+__all__ = ["Api", "Source"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, so that dead readers are noticed
+_SLICE: Final = 100  # containers or routes turned into JSON before others get a turn
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for probes: they tell nothing but yes or no
+
+
+class _Callers(logging.LoggerAdapter[logging.Logger]):
+    """Keeps what callers do wrong, and are told in the answer, from the log of this side's errors."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug("%s: %s", str(msg) % args, shorten(exc_info.message))
+        else:
+            self.error(msg, *args, exc_info=exc_info)
+
+
+class Source(Protocol):
+    """What the API tells about."""
+
+    discovery: Discovery
+    metrics: Metrics
+
+    @property
+    def config_file(self) -> str:
+        """The full name of the configuration file, ``""`` without one."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return everything that is wrong: labels, engines, configuration, what Envoy refused."""
+
+    def not_ready(self) -> str:
+        """Return why the first table is not served yet, ``""`` when it is."""
+
+    async def gateway_statistics(self) -> bytes:
+        """Return Envoy's own figures for Prometheus.
+
+        Raises:
+            GatewayError: there is no Envoy of ours, or it does not answer.
+
+        """
+
+
+class Api:
+    """Serves the API. ``async with Api(...) as api`` listens inside the block.
+
+    Args:
+        source: what to tell about.
+        listen: where; at least one place.
+        token: what others must present as ``Authorization: Bearer …``; needed for places that are not local.
+        if_free: leave out places that are taken, with a warning, rather than fail.
+
+    Attributes:
+        places: where it listens, with the ports that were chosen.
+
+    Raises:
+        ConfigError: a place is not local and there is no token.
+
+    """
+
+    def __init__(self, source: Source, listen: Iterable[Listen], *, token: str = "", if_free: bool = False) -> None:
+        self.source = source
+        self.places: list[Listen] = []
+        self._listen = tuple(listen)
+        self._if_free = if_free
+        self._token = token.encode()
+        self._streams: set[asyncio.Task[Any]] = set()
+        unguarded = [place for place in self._listen if not place.is_local and not token]
+        if unguarded:
+            hint = "set api.token_file, or listen on 127.0.0.1 or a unix socket"
+            raise ConfigError(
+                [Problem(message=f"the API would be open to everybody on {place}", hint=hint) for place in unguarded]
+            )
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/", self._index)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics/envoy", self._envoy_metrics)
+        app.router.add_get("/openapi.json", self._openapi)
+        app.router.add_get("/v1/routes", self._routes)
+        app.router.add_get("/v1/containers", self._containers)
+        app.router.add_get("/v1/problems", self._problems)
+        app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/explain/{name:.+}", self._explain)
+        app.router.add_get("/v1/events", self._events)
+        app.router.add_get(SNAPSHOT_PATH, self._snapshot)
+        app.on_shutdown.append(self._end_streams)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_Callers(log), shutdown_timeout=2, handle_signals=False
+        )
+        await self._runner.setup()
+        try:
+            for place in self._listen:
+                try:
+                    self.places.append(await self._start(self._runner, place))
+                except ConfigError as error:
+                    if not self._if_free:
+                        raise
+                    log.warning("%s", error)
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for place in self.places:
+            if place.path:
+                remove_socket(place.path)
+
+    async def _start(self, runner: web.AppRunner, place: Listen) -> Listen:
+        try:
+            if place.path:
+                await start_socket(runner, place.path)
+                return place
+            site = web.TCPSite(runner, place.host, place.port)
+            await site.start()
+        except OSError as error:
+            text = error.strerror if error.errno and error.strerror else str(error)
+            hint = "choose another place with --api, or stop what listens there"
+            raise ConfigError([Problem(message=f"the API cannot listen on {place}: {text}", hint=hint)]) from error
+        server = site._server  # noqa: SLF001  # the only way to learn the port that was chosen
+        port: int = server.sockets[0].getsockname()[1] if isinstance(server, asyncio.Server) else place.port
+        return msgspec.structs.replace(place, port=port)
+
+    # ---- who may ask
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            refused = self._refusal(request)
+            response = refused if refused is not None else await handler(request)
+        except web.HTTPException as error:
+            what = "no such thing here" if error.status == 404 else error.reason.lower()
+            return _error(
+                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists what there is"
+            )
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("answering %s %s failed", request.method, shorten(request.path))
+            return _error(500, "this is a defect of pilotage; its log says more")
+        return response
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if request.path in _OPEN:
+            return None
+        transport = request.transport
+        name = transport.get_extra_info("sockname") if transport is not None else None
+        if isinstance(name, str | bytes):  # a unix socket: its file says who may open it
+            return None
+        if self._token:
+            kind, _, given = request.headers.get("Authorization", "").partition(" ")
+            presented = given.strip().encode(errors="surrogateescape")  # a header's bytes may be no text
+            if kind.lower() == "bearer" and hmac.compare_digest(presented, self._token):
+                return None
+            if name is None or not is_loopback(name[0]):
+                response = _error(401, "this needs the header Authorization: Bearer TOKEN", "see api.token_file")
+                response.headers["WWW-Authenticate"] = "Bearer"
+                return response
+        if name is None or not is_loopback(name[0]):
+            return _error(403, "this is for local use only")
+        host = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
+        host = host or request.host
+        # A web page whose own name was made to point here (DNS rebinding) names itself in Host.
+        if not is_loopback(host.strip("[]")):
+            return _error(403, f"{shorten(request.host)!r} is no name of this machine", "ask 127.0.0.1 or localhost")
+        return None
+
+    # ---- health
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        why = self.source.not_ready()
+        return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.source.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _envoy_metrics(self, _: web.Request) -> web.Response:
+        try:
+            body = await self.source.gateway_statistics()
+        except GatewayError as error:
+            return _error(503, error.what, error.remedy)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+
+    # ---- what there is
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return _json({"paths": sorted(openapi.document()["paths"])})
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return _json(openapi.document())
+
+    async def _routes(self, _: web.Request) -> web.Response:
+        table = self.source.discovery.table
+
+        def told(alias: str) -> tuple[str, dict[str, Any]]:
+            route = table.routes[alias]
+            return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
+
+        routes = dict([item async for item in _in_turns(sorted(table.routes), told)])
+        return _json({"version": table.version, "routes": routes})
+
+    async def _containers(self, _: web.Request) -> web.Response:
+        found = [container for roster in self.source.discovery.rosters() for container in roster.containers]
+        return _json({"containers": [item async for item in _in_turns(found, container_json)]})
+
+    async def _problems(self, _: web.Request) -> web.Response:
+        return _json({"problems": [problem_json(problem) for problem in self.source.problems()]})
+
+    async def _engines(self, _: web.Request) -> web.Response:
+        statuses = self.source.discovery.table.engines
+        engines = []
+        for roster in self.source.discovery.rosters():
+            name = roster.config.name or roster.config.url
+            status = statuses.get(name)
+            engines.append(
+                {
+                    "name": name,
+                    "url": roster.config.url,
+                    "state": status.state if status else "pending",
+                    "since": status.since if status else 0.0,
+                    "error": status.error if status else "",
+                    "containers": len(roster.containers),
+                    "routes": sum(not route.excluded for built in roster.built for route in built.routes),
+                }
+            )
+        return _json({"engines": engines})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        rosters = self.source.discovery.rosters()
+        files = self.source.discovery.files()
+        found = explain(name, rosters, self.source.discovery.table, files)
+        if not found.containers and not found.files:
+            hint = did_you_mean(name, known_names(rosters, files))
+            return _error(404, f"no container and no alias is called {shorten(name)!r}", hint)
+        return _json(msgspec.to_builtins(found))
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        transport = request.transport
+        if transport is None or not isinstance(transport.get_extra_info("sockname"), str | bytes):
+            return _error(403, "this is for pilotage's own commands, on the unix socket")
+        discovery = self.source.discovery
+        known = set(discovery.table.problems)
+        others = [problem for problem in self.source.problems() if problem not in known]
+        file = self.source.config_file
+        body = pack(discovery.rosters(), discovery.table, others, files=discovery.files(), file=file)
+        return web.Response(body=body, content_type="application/msgpack")
+
+    # ---- what happens
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Send every change as it happens; at first everything there is. After each batch comes ``table``."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # we are in one
+        self._streams.add(task)
+        subscription = self.source.discovery.subscribe()
+        try:
+            await response.prepare(request)
+            while True:
+                try:
+                    async with asyncio.timeout(_HEARTBEAT):
+                        update = await anext(subscription)
+                except TimeoutError:
+                    await response.write(b": nothing new\n\n")
+                    continue
+                except StopAsyncIteration:
+                    break
+                async for event in _in_turns(update.changes, _event_of(update.new)):
+                    await response.write(event)
+                await response.write(_event("table", {"version": update.new.version}, update.new.version))
+        except ConnectionError:  # the reader has gone
+            pass
+        finally:
+            self.source.discovery.unsubscribe(subscription)
+            self._streams.discard(task)
+        return response
+
+    async def _end_streams(self, _: web.Application) -> None:
+        streams, self._streams = self._streams, set()
+        for task in streams:
+            task.cancel()
+
+
+# ---- values as bytes -----------------------------------------------------------------------------------------------
+
+
+async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
+    """Yield what becomes of each item, and let other tasks run now and then: routes change meanwhile."""
+    for number, item in enumerate(items, 1):
+        yield function(item)
+        if not number % _SLICE:
+            await asyncio.sleep(0)
+
+
+def _event_of(table: Table) -> Callable[[Change], bytes]:
+    def told(change: Change) -> bytes:
+        return _event(change.kind, change_json(change, table), table.version)
+
+    return told
+
+
+def _event(kind: str, data: Any, version: int) -> bytes:
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, msgspec.json.encode(data))
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def _error(status: int, message: str, hint: str = "") -> web.Response:
+    return _json({"error": message, "hint": hint}, status)

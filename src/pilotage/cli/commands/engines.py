@@ -1,0 +1,60 @@
+"""``pilotage engines``: which engines there are, and how each answers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from pilotage.cli.options import (
+    NOTHING,
+    OK,
+    PROBLEMS,
+    WithExamples,
+    chosen_engines,
+    engine_options,
+    format_option,
+    print_json,
+)
+
+__all__ = ["engines"]
+
+
+@click.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage engines",
+        "pilotage engines --context prod --engine nas=ssh://me@nas",
+    ),
+)
+@engine_options
+@format_option("table", "json")
+def engines(form: str, **where: Any) -> int:
+    """List the engines that can be found.
+
+    Each is asked whether it answers, how fast, and which API versions it speaks. Without options these are the engine
+    of DOCKER_HOST, Docker contexts, and the usual sockets; the one that commands use by themselves has a star.
+    """
+    import asyncio
+
+    from pilotage.cli import sources
+    from pilotage.discovery import detect as probe
+    from pilotage.output import text as render
+    from pilotage.output.console import Out
+
+    choice = sources.Choice(**where)
+    if choice or sources.config_file():
+        chosen = sources.choose(choice, os.environ)
+        found = probe.named(chosen.configs, chosen.why or "named")
+    else:
+        found = probe.discover(os.environ)
+    if not found:
+        chosen_engines(choice)  # says where we looked
+    probes = asyncio.run(probe.probe_all(found))
+    if form == "json":
+        print_json([render.probe_json(result) for result in probes])
+    else:
+        render.print_probes(Out(), probes)
+    failed = sum(bool(result.error) for result in probes)
+    return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS

@@ -1,0 +1,80 @@
+"""``pilotage explain``: why a container or alias is as it is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pilotage.cli.options import (
+    NOTHING,
+    OK,
+    PROBLEMS,
+    WithExamples,
+    format_option,
+    print_json,
+    source_options,
+    status_of,
+    views_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.cli.sources import View
+
+__all__ = ["explain"]
+
+
+@click.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage explain shop",
+        "pilotage explain nas/shop --format json",
+    ),
+)
+@click.argument("name")
+@source_options
+@format_option("text", "json")
+def explain(name: str, form: str, **where: Any) -> int:
+    """Tell why a container or alias is as it is.
+
+    NAME is a container, an alias, or ENGINE/CONTAINER: which label set each field and what it overrode, which default
+    applied, why something is excluded and what would change that, and who else wants the alias.
+    """
+    from pilotage.output import text as render
+    from pilotage.output.console import Out
+    from pilotage.output.explain import explain as explained
+
+    views = views_of(**where)
+    found = [explained(name, view.rosters, view.table, view.files) for view in views]
+    if not any(explanation.containers or explanation.files for explanation in found):
+        if status_of(views) != NOTHING:
+            _unknown_name(name, views)
+        return NOTHING
+    out = Out()
+    for explanation in found:
+        if form == "json":
+            import msgspec
+
+            print_json(msgspec.to_builtins(explanation))
+        else:
+            render.print_explanation(out, explanation)
+    sound = all(
+        view.staged or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
+        for view, explanation in zip(views, found, strict=True)
+    )
+    return OK if sound else PROBLEMS
+
+
+def _unknown_name(name: str, views: Iterable[View]) -> None:
+    from pilotage.core.suggest import did_you_mean
+    from pilotage.core.text import shorten
+    from pilotage.output.console import Out, clean
+    from pilotage.output.explain import known_names
+
+    names = sorted({known for view in views for known in known_names(view.rosters, view.files)})
+    few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    hint = did_you_mean(name, names) or (f"there are {few}" if names else "there are no containers at all")
+    Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))

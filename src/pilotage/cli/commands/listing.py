@@ -1,0 +1,97 @@
+"""``pilotage ps`` and ``pilotage routes``: what is there, as tables or JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from pilotage.cli.options import (
+    OK,
+    WithExamples,
+    chosen_engines,
+    format_option,
+    print_json,
+    source_options,
+    status_of,
+    views_of,
+)
+
+__all__ = ["ps", "routes"]
+
+
+@click.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage ps",
+        "pilotage ps --engine nas=ssh://me@nas --engine local=unix:///var/run/docker.sock",
+    ),
+)
+@source_options
+@format_option("table", "json")
+def ps(form: str, **where: Any) -> int:
+    """List containers, their aliases and routes."""
+    return _report("containers", form, where)
+
+
+@click.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage routes",
+        "pilotage routes --format json | jq '.routes.shop.target'",
+        "pilotage routes --replay bug-report.json",
+        "pilotage routes --watch",
+    ),
+)
+@source_options
+@click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
+@click.option("--watch", is_flag=True, help="Show them as they change, until interrupted.")
+@format_option("table", "json")
+def routes(form: str, *, watch: bool, **where: Any) -> int:
+    """List where each alias leads, or why it does not."""
+    if not watch:
+        return _report("routes", form, where)
+    if form == "json":
+        raise click.UsageError("--watch draws tables; 'pilotage watch --format json' tells changes.")
+    unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
+    if unfit:
+        raise click.UsageError(f"--watch looks at engines, so {unfit[0]} does not go with it.")
+    import asyncio
+
+    from pilotage.cli import sources
+    from pilotage.cli import watch as watching
+    from pilotage.output.console import Out
+    from pilotage.output.pipe import Pipe
+
+    engines, pipe = chosen_engines(sources.Choice(**where)), Pipe.of(sys.stdout)
+    asyncio.run(watching.redraw(engines, os.environ, Out(pipe), pipe))
+    return OK
+
+
+def _report(what: str, form: str, where: dict[str, Any]) -> int:
+    views = views_of(**where)
+    if form == "json":
+        from pilotage.output.json import document
+
+        for view in views:
+            print_json(document(view.rosters, view.table))
+        return status_of(views)
+    from pilotage.output import text as render
+    from pilotage.output.console import Out
+
+    out = Out()
+    for index, view in enumerate(views):
+        if index:
+            out.line()
+        if view.errors and not view.rosters and not view.files:
+            continue
+        if what == "routes":
+            render.print_routes(out, view)
+        else:
+            render.print_containers(out, view)
+        render.print_problems(out, view.table.problems)
+        out.line()
+        out.line(render.summary(view, containers=what == "containers"))
+    return status_of(views)

@@ -1,0 +1,217 @@
+"""What ``pilotage watch`` and ``pilotage routes --watch`` do: follow the live table, and show it until interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pilotage.cli.sources import View
+from pilotage.discovery.manager import discover
+from pilotage.output import text as render
+from pilotage.output.changelog import Narrator
+from pilotage.output.console import Out, clean
+from pilotage.output.json import change_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pilotage.cli.sources import Engines
+    from pilotage.core.problems import Problem
+    from pilotage.discovery.manager import Update
+    from pilotage.output.changelog import Line
+    from pilotage.output.pipe import Pipe
+    from pilotage.table.table import Table
+
+__all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printer"]
+
+
+async def follow(
+    engines: Engines,
+    env: Mapping[str, str],
+    tell: Callable[[Update], None],
+    *,
+    pause: float = 0,
+    pipe: Pipe | None = None,
+) -> None:
+    """Watch engines, and tell every update until cancelled.
+
+    Args:
+        engines: what to watch.
+        env: the environment.
+        tell: is given each update; what comes while it is not asked for the next one is told as one.
+        pause: seconds between two updates at least.
+        pipe: what ``tell`` prints into, if it is one: the next update waits until its reader has taken this one.
+
+    Raises:
+        BrokenPipeError: whoever read the pipe has gone.
+
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if pipe is not None:
+            await stack.enter_async_context(pipe.while_read())
+            await pipe.drain()  # what was said before
+        discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, env=env))
+        async for update in discovery:
+            tell(update)
+            if pipe is not None:
+                await pipe.drain()
+            await asyncio.sleep(pause)
+
+
+# ---- changes, line after line --------------------------------------------------------------------------------------
+
+_STYLES: Final = {
+    "added": "green",
+    "updated": "cyan",
+    "removed": "yellow",
+    "draining": "yellow",
+    "health": "cyan",
+    "live": "green",
+    "read": "green",
+    "resolved": "green",
+    "warning": "yellow",
+    "away": "red",
+    "stale": "red",
+    "problem": "red",
+    "conflict": "red",
+}
+_WIDEST_ALIAS: Final = 28
+_WIDEST_ENGINE: Final = 20
+_NARROW: Final = 30  # columns of detail that are worth having beside the others
+
+
+class Columns:
+    """Prints lines so that they stand in columns, without knowing what will come.
+
+    A column is as wide as the longest name so far, within limits, so the lines of one moment always agree.
+    """
+
+    def __init__(self, out: Out, engines: Iterable[str] = ()) -> None:
+        self.out = out
+        self._engine = max(map(len, engines), default=0)
+        self._alias = 12
+
+    def print(self, lines: Iterable[Line], at: float) -> None:
+        """Print the lines of one moment, ``at`` seconds since 1970."""
+        lines = list(lines)
+        self._engine = min(_WIDEST_ENGINE, max([self._engine, *(len(line.engine) for line in lines)]))
+        self._alias = min(_WIDEST_ALIAS, max([self._alias, *(len(line.alias) for line in lines)]))
+        when = datetime.fromtimestamp(at).astimezone()
+        clock = when.strftime("%H:%M:%S") if self.out.is_terminal else when.isoformat(timespec="milliseconds")
+        for line in lines:
+            self._line(line, clock)
+
+    def _line(self, line: Line, clock: str) -> None:
+        calm = "dim" if line.calm else ""
+        text = Text(f"{clock}  ", style="")
+        text.stylize("dim")
+        text.append(f"{clean(line.engine):{self._engine}}  ", style="")
+        text.append(f"{line.kind:8}  ", style=calm or _STYLES.get(line.kind, ""))
+        text.append(f"{clean(line.alias):{self._alias}}  ", style=calm or "bold")
+        column = len(text.plain)
+        text.append(clean(line.detail), style=calm)
+        if line.cause and line.kind not in ("stale", "away"):
+            text.append(f"  ({clean(line.cause)})", style="dim")
+        width = self.out.width
+        self.out.paragraph(text, hanging=column if width - column > _NARROW else 4)
+
+
+def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] = ()) -> Callable[[Update], None]:
+    """Return what prints updates for people, as they happen.
+
+    Args:
+        out: where to.
+        engines: names of those that are watched.
+        problems: what is wrong with the configuration, said at once.
+
+    """
+    columns, narrator = Columns(out, engines), Narrator()
+    render.print_problems(out, tuple(problems), apart=False)
+
+    def tell(update: Update) -> None:
+        columns.print(narrator.tell(update), time.time())
+        out.file.flush()
+
+    return tell
+
+
+def json_printer(out: Out) -> Callable[[Update], None]:
+    """Return what prints updates for machines: one object a line, everything there is at first."""
+
+    def tell(update: Update) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for change in update.changes:
+            said = {"time": now, "version": update.new.version, **change_json(change, update.new)}
+            out.file.write(msgspec.json.encode(said).decode() + "\n")
+        out.file.flush()
+
+    return tell
+
+
+# ---- the whole table, again and again ------------------------------------------------------------------------------
+
+_REDRAW: Final = 0.1  # seconds between two drawings
+
+
+class Screen:
+    """Draws the table anew with each update: in place on a terminal, one after the other elsewhere."""
+
+    def __init__(self, out: Out, live: Live | None = None) -> None:
+        self.out = out
+        self.live = live
+        self._drawn = False
+
+    def draw(self, update: Update) -> None:
+        """Draw the table of an update."""
+        if self.live is None:
+            if self._drawn:
+                self.out.line()
+            self._print(update.new)
+            self.out.file.flush()
+        else:
+            with self.out.console.capture() as captured:
+                self._print(update.new)
+            self.live.update(_cropped(captured.get(), self.live.console.height), refresh=True)
+        self._drawn = True
+
+    def _print(self, table: Table) -> None:
+        view = View((), table)
+        render.print_routes(self.out, view)
+        self.out.line()
+        self.out.line(render.summary(view))
+        for name, status in sorted(table.engines.items()):
+            if status.state == "stale":
+                since = time.strftime("%H:%M:%S", time.localtime(status.since))
+                text = Text("✗ ", style="red").append(clean(f"{name}: away since {since}: {status.error}"), "not red")
+                self.out.paragraph(text, hanging=2)
+            elif status.state == "pending":
+                self.out.note(clean(f"{name}: not reached yet"))
+        render.print_problems(self.out, [p for p in table.problems if p.container or p.route or p.file])
+
+
+def _cropped(drawn: str, height: int) -> Text:
+    lines = drawn.rstrip("\n").split("\n")
+    if len(lines) > height:
+        hidden = len(lines) - height + 1
+        lines = [*lines[: height - 1], f"… {hidden} more lines"]
+    text = Text.from_ansi("\n".join(lines))
+    text.no_wrap = True
+    return text
+
+
+async def redraw(engines: Engines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
+    """Show the table of routes as it changes, until cancelled; ``pipe`` as for :func:`follow`."""
+    if not out.is_terminal:
+        await follow(engines, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)
+        return
+    screen = Console(file=out.file, highlight=False, markup=False, emoji=False)
+    with Live(console=screen, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+        await follow(engines, env, Screen(out, live).draw, pause=_REDRAW)

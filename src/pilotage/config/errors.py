@@ -1,0 +1,86 @@
+"""What pydantic finds wrong with a configuration, in our words: a sentence and what to write instead. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, get_args
+
+from pydantic import BaseModel
+
+from pilotage.config.serve import FAULT
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.core.yaml import kind_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from pilotage.config.substitute import Path
+
+__all__ = ["in_our_words"]
+
+_EXPECTED: Final[Mapping[str, str]] = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "text",
+}
+
+
+def in_our_words(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """Say what is wrong with one value.
+
+    Args:
+        details: one of ``ValidationError.errors(include_context=True)``.
+        model: what was being read.
+
+    Returns:
+        A sentence without a full stop, and a hint, ``""`` where the sentence says it all.
+
+    """
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    key = _called(details["loc"])
+    if kind == "extra_forbidden":
+        known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
+        return f"unknown key {key!r}", did_you_mean(key, known) or f"known here: {', '.join(known)}"
+    if kind == "literal_error":
+        known = re.findall("'([^']+)'", str(context.get("expected", "")))
+        return f"{shorten(value)!r} is no {key}", did_you_mean(str(value), known) or f"use one of {', '.join(known)}"
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        field = _model_at(model, details["loc"][:-1]).model_fields[key]
+        limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
+        return f"{key} {value} is out of range", f"write a number between {limits[0]} and {limits[-1]}"
+    if kind in _EXPECTED:
+        said = shorten(value)
+        shown = f"{said!r}" if isinstance(value, str) and said else kind_name(value)
+        return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
+    if kind == "missing":
+        return f"{key} is missing", "add it"
+    if kind == FAULT:
+        return str(context["message"]), str(context["hint"])
+    return f"{key}: {details['msg']}", str(context.get("hint", ""))
+
+
+def _called(path: Path) -> str:
+    """Return how a sentence calls what stands there: by its key, or as one of a list."""
+    if not path:
+        return "the file"
+    return f"each of {path[-2]}" if isinstance(path[-1], int) else str(path[-1])
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+    """Return the model that describes what stands at ``path`` below what ``model`` describes."""
+    for part in path:
+        if isinstance(part, int):
+            continue  # the field has led to the model of its items
+        annotation = model.model_fields[part].annotation
+        choices = (annotation, *get_args(annotation))
+        model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
+    return model

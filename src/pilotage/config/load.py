@@ -1,0 +1,375 @@
+"""``pilotage.yml``: read, checked as a whole, every fault with its place and a remedy.
+
+The rules are those of LABELS II.7.1 as corrected by part I and documented in ``docs/configuration.md``. This module
+imports pydantic, which takes a while: import it where a configuration is read, not where a program starts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from pilotage.config.errors import in_our_words
+from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
+from pilotage.config.substitute import DEFAULT_HOST, fill_in, read_document
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.core.yaml import kind_name
+from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
+from pilotage.xds.options import GatewayOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from pilotage.config.substitute import Document
+    from pilotage.config.substitute import Path as DocumentPath
+
+__all__ = ["Config", "load_config", "providers_from_args", "read_config"]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that can be used.
+
+    Attributes:
+        providers: the engines, in the order of the file.
+        files: names and patterns of files of routes.
+        has_providers: the file has the section ``providers``, with or without something in it.
+        options: what Envoys are told beside the routes; also the domains and ``debug``.
+        gateway: how our Envoy is run.
+        api: the daemon's HTTP API.
+        problems: warnings: things in the file that are not in force and do no harm by that.
+
+    """
+
+    providers: tuple[DockerProviderConfig, ...] = ()
+    files: tuple[str, ...] = ()
+    has_providers: bool = False
+    options: GatewayOptions = GatewayOptions()
+    gateway: GatewaySettings = GatewaySettings()
+    api: ApiSettings = ApiSettings()
+    problems: tuple[Problem, ...] = ()
+
+
+# ---- the shape of the file ------------------------------------------------------------------------------------------
+
+
+Scheme = Literal["http", "https", "ssh", "tcp", "tls", "unix"]
+
+
+class _TLS(Section):
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+class _Engine(Section):
+    """One engine in the mapping form: either ``url``, or ``scheme`` and ``host``."""
+
+    url: str | None = None
+    scheme: Scheme | None = None
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    tls: _TLS | None = None
+
+
+def _listed(value: Any) -> Any:
+    """Take a single text for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+class _Providers(Section):
+    # Each engine is checked by itself, so that one of a wrong shape does not hide what is wrong with another.
+    docker: dict[str, Any] | None = None
+    files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+
+
+class _File(ServeSections):
+    providers: _Providers | None = None
+
+
+# What GoDoxy reads at these places and pilotage does not. Those that keep people out must not be ignored: a file that
+# has them is refused. The others are told as warnings.
+_GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
+    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown"}),
+    ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
+}
+_GODOXY_PROTECTIVE: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
+
+_HOST_NAME = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
+)
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def load_config(path: Path, env: Mapping[str, str]) -> Config:
+    """Read a configuration file.
+
+    Args:
+        path: the file. Relative names of certificate files in it start from its folder.
+        env: the variables that ``${NAME}`` stands for; usually ``os.environ``.
+
+    Raises:
+        ConfigError: with every fault of the file, in the order of its text.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = "give the right name with --config, or name an engine with --engine NAME=URL"
+        fault = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
+        raise ConfigError([fault]) from error
+    except UnicodeDecodeError as error:
+        fault = Problem(message="is not a text in UTF-8", file=str(path), hint="save it as UTF-8")
+        raise ConfigError([fault]) from error
+    return read_config(text, file=str(path), folder=path.parent, env=env)
+
+
+def read_config(text: str, *, file: str, folder: Path, env: Mapping[str, str]) -> Config:
+    """Read the text of a configuration file.
+
+    Args:
+        text: YAML 1.2.
+        file: the file's name, for messages.
+        folder: where relative names of certificate files start.
+        env: the variables that ``${NAME}`` stands for.
+
+    Raises:
+        ConfigError: with every fault of the text, in its order. Certificate files that cannot be found are faults.
+
+    """
+    return _Reading(read_document(text, file, env), folder, env).config()
+
+
+class _Reading:
+    """Turns one document into a configuration and gathers what is wrong with it."""
+
+    def __init__(self, document: Document, folder: Path, env: Mapping[str, str]) -> None:
+        self.document = document
+        self.folder = folder
+        self.env = env
+        self.problems: list[Problem] = list(document.problems)
+
+    def config(self) -> Config:
+        tree = self.without_godoxy(self.document.tree, ())
+        providers: list[DockerProviderConfig] = []
+        for name, value in self.engines(tree):
+            place: DocumentPath = ("providers", "docker", name)
+            before = len(self.problems)
+            engine = self.engine(name, value, place)
+            if engine is not None and len(self.problems) == before and self.has_address(engine, place):
+                providers.append(engine)
+        sections = self.sections(tree)
+        files = tuple(self.route_files(sections))
+        options = sections.gateway_options(self.file, self.fault, self.path)
+        gateway = sections.gateway_settings(self.file, self.fault)
+        api = sections.api_settings(self.file)
+        self.problems.sort(key=lambda problem: (problem.line, problem.column))
+        if any(problem.severity == "error" for problem in self.problems):
+            raise ConfigError(self.problems)
+        return Config(
+            providers=tuple(providers),
+            files=files,
+            has_providers="providers" in tree,
+            options=options,
+            gateway=gateway,
+            api=api,
+            problems=tuple(self.problems),
+        )
+
+    def fault(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        if path not in self.document.unfilled:
+            self.problems.append(self.document.problem(path, message, hint=hint, at_key=at_key))
+
+    def without_godoxy(self, tree: Any, path: DocumentPath) -> Any:
+        """Return the tree without the keys that only GoDoxy reads; each of them is a problem."""
+        if path not in _GODOXY or not isinstance(tree, dict):
+            return tree
+        kept = {}
+        for key, value in tree.items():
+            place = (*path, key)
+            if not path and key in _GODOXY_PROTECTIVE:
+                hint = "remove it once something else keeps out whom it kept out"
+                self.fault(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
+            elif key in _GODOXY[path]:
+                said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
+                hint = "name the files under providers.files" if key == "include" else "remove it"
+                warning = self.document.problem(place, said, hint=hint, at_key=True)
+                self.problems.append(msgspec.structs.replace(warning, severity="warning"))
+            else:
+                kept[key] = self.without_godoxy(value, place)
+        return kept
+
+    def sections(self, tree: Any) -> _File:
+        """Return all but the engines, and note what is wrong there and above the engines."""
+        try:
+            return _File.model_validate(tree)
+        except ValidationError as error:
+            self.add(error, _File, ())
+        return _File()
+
+    def route_files(self, sections: _File) -> Iterator[str]:
+        """Yield the names of files of routes; those that are not there may come later, so they are no faults."""
+        for number, name in enumerate((sections.providers and sections.providers.files) or ()):
+            if name.strip():
+                yield str(self.path(name))
+            else:
+                hint = "write a name such as routes.yml, or a pattern such as routes.d/*.yml"
+                self.fault(("providers", "files", number), "an empty name names no file", hint)
+
+    def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
+        """Yield each engine's name and what is written for it."""
+        providers = tree.get("providers") if isinstance(tree, dict) else None
+        engines = providers.get("docker") if isinstance(providers, dict) else None
+        if isinstance(engines, dict):
+            yield from engines.items()
+
+    def engine(self, name: str, value: Any, place: DocumentPath) -> DockerProviderConfig | None:
+        """Return the engine as written, or ``None`` when something is wrong with its form."""
+        if not name.removesuffix("!").strip() or not name.isprintable():
+            hint = "write a name before the colon, such as `local`; with ! at its end only labelled containers count"
+            self.fault(place, f"{name!r} is no name for an engine", hint, at_key=True)
+            return None
+        if value is None or isinstance(value, str):
+            return DockerProviderConfig(value or "", name=name)
+        if not isinstance(value, dict):
+            hint = f"write a URL such as {LOCAL_SOCKET}, or a mapping with url and tls"
+            self.fault(place, f"an engine cannot be {kind_name(value)}", hint)
+            return None
+        try:
+            entry = _Engine.model_validate(value)
+        except ValidationError as error:
+            self.add(error, _Engine, place)
+            return None
+        url = self.url(entry, place)
+        tls = self.tls(entry.tls, (*place, "tls")) if entry.tls is not None else None
+        return DockerProviderConfig(url, tls, name) if url is not None else None
+
+    def url(self, entry: _Engine, place: DocumentPath) -> str | None:
+        parts = {"scheme": entry.scheme, "host": entry.host, "port": entry.port}
+        given = [key for key, value in parts.items() if value is not None]
+        if entry.url is not None:
+            for key in given:
+                self.fault((*place, key), f"{key} and url exclude each other", f"remove {key}", at_key=True)
+            return None if given else entry.url
+        if entry.scheme == "unix":
+            hint = f"write the socket as a URL: {place[-1]}: {LOCAL_SOCKET}"
+            self.fault((*place, "scheme"), "a Unix socket has no host and port", hint)
+            return None
+        for key in ("scheme", "host"):
+            if not parts[key]:
+                hint = f"add `{key}`, or write the engine as a URL such as tcp://{entry.host or '10.0.0.2'}:2375"
+                self.fault((*place, key), f"{key} is missing", hint)
+        if not entry.scheme or not entry.host:
+            return None
+        if not _is_host(entry.host):
+            hint = "write a host name or an IP address alone; scheme and port have their own keys"
+            self.fault((*place, "host"), f"{shorten(entry.host)!r} is no host", hint)
+            return None
+        port = f":{entry.port}" if entry.port else ""
+        return f"{entry.scheme}://{bracketed(entry.host.strip('[]'))}{port}"
+
+    def tls(self, entry: _TLS, place: DocumentPath) -> TLSFiles:
+        files = TLSFiles(
+            ca_file=self.file(entry.ca_file, (*place, "ca_file")),
+            cert_file=self.file(entry.cert_file, (*place, "cert_file")),
+            key_file=self.file(entry.key_file, (*place, "key_file")),
+        )
+        if files == TLSFiles():
+            hint = "add ca_file (and cert_file with key_file), or remove `tls:` to trust the system's CAs with https://"
+            self.fault(place, "tls names no file", hint, at_key=True)
+        return files
+
+    def path(self, name: str) -> Path:
+        return self.folder / (name.replace("~", self.env.get("HOME", "~"), 1) if name.startswith("~/") else name)
+
+    def file(self, name: str, place: DocumentPath) -> str:
+        if not name:
+            return ""
+        path = self.path(name)
+        shown = shorten(str(path), 200)
+        try:
+            if not path.is_file():
+                self.fault(place, f"there is no file {shown}", "check the name, and that it is mounted here")
+        except OSError as error:
+            self.fault(place, f"{shown} cannot be read: {error.strerror}", "let this user into its folder")
+        return str(path)
+
+    def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
+        """Check the engine's URL and note what is wrong with it where it stands in the file."""
+        if any(path[: len(place)] == place for path in self.document.unfilled):
+            return False  # already told, and what else seems wrong comes of that
+        try:
+            parse_address(engine, self.env)
+        except ConfigError as error:
+            for problem in error.problems:
+                path = (*place, *problem.path.split(".")) if problem.path else self.place_of_url(place)
+                shown = self.document.problem(path, problem.message, hint=problem.hint, value=problem.value)
+                self.problems.append(shown)
+            return False
+        return True
+
+    def place_of_url(self, place: DocumentPath) -> DocumentPath:
+        value = self.document.tree["providers"]["docker"][place[-1]]
+        return (*place, "url") if isinstance(value, dict) and "url" in value else place
+
+    def add(self, error: ValidationError, model: type[BaseModel], base: DocumentPath) -> None:
+        for details in error.errors(include_url=False, include_context=True):
+            message, hint = in_our_words(details, model)
+            unknown = details["type"] == "extra_forbidden"
+            self.fault((*base, *details["loc"]), message, hint, at_key=unknown)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+
+
+def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
+    """Read engines as ``--engine`` takes them: ``NAME=URL`` each.
+
+    Args:
+        args: the texts, in order.
+        env: for ``DOCKER_HOST`` and its TLS variables.
+
+    Raises:
+        ConfigError: with every fault: no name, a name given twice, an address that cannot be one.
+
+    """
+    problems: list[Problem] = []
+    providers: dict[str, DockerProviderConfig] = {}
+    for arg in args:
+        name, equals, url = arg.partition("=")
+        if not equals or "://" in name or not name.removesuffix("!").strip():
+            hint = f"write NAME=URL, such as local={arg.lstrip('=') or LOCAL_SOCKET}"
+            problems.append(Problem(message=f"--engine {shorten(arg)!r} gives no name", hint=hint, value=shorten(arg)))
+            continue
+        if name in providers:
+            hint = "give each engine a name of its own"
+            problems.append(Problem(message=f"--engine names two engines {name!r}", hint=hint, value=shorten(arg)))
+            continue
+        # The shell fills in variables; this one is also ours, for what it means when it is unset.
+        url = fill_in(url, env) if url in DEFAULT_HOST else url
+        providers[name] = DockerProviderConfig(url, name=name)
+        try:
+            parse_address(providers[name], env)
+        except ConfigError as error:
+            problems.extend(
+                msgspec.structs.replace(found, provider="", path=f"--engine {name}") for found in error.problems
+            )
+    if problems:
+        raise ConfigError(problems)
+    return tuple(providers.values())

@@ -1,0 +1,56 @@
+"""Did you mean …? Edit distance and the nearest known name. Pure.
+
+The rule: LABELS, decision 28.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "edit_distance", "nearest"]
+
+
+def edit_distance(a: str, b: str, most: int | None = None) -> int:
+    """Return how many letters change between two words; a swap of neighbours counts as one (decision 28).
+
+    With ``most``, any distance above it may be returned as ``most + 1`` without being computed exactly.
+    """
+    if most is not None and abs(len(a) - len(b)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, ca in enumerate(a, 1):
+        before, row, last = row, [i], before
+        for j, cb in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (ca != cb))
+            if i > 1 and j > 1 and ca == b[j - 2] and a[i - 2] == cb:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+        if most is not None and min(row) > most and min(before) > most:
+            return most + 1
+    return row[-1]
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return the candidate that ``word`` was most likely meant to be, or ``""`` when none is near.
+
+    Near: at most a third of the longer name's letters changed, at least one allowed. Ties go to the first in byte
+    order, so the answer never varies (decision 28). Case does not count.
+    """
+    best: tuple[int, str] | None = None
+    folded = word.casefold()
+    for name in candidates:
+        most = max(1, max(len(word), len(name)) // 3)
+        distance = edit_distance(folded, name.casefold(), most)
+        if distance <= most and name != word and (best is None or (distance, name) < best):
+            best = (distance, name)
+    return best[1] if best else ""
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return ``"did you mean 'scheme'?"``, or ``""`` when nothing is near."""
+    name = nearest(word, candidates)
+    return f"did you mean {name!r}?" if name else ""

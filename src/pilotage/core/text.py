@@ -1,0 +1,28 @@
+"""Text fit for messages and logs: printable, short, counted. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["count", "printable", "shorten"]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` as one line fit for terminals and logs: what cannot be printed is escaped.
+
+    Labels may hold any characters, line ends and a terminal's control sequences among them.
+    """
+    if text.isprintable():
+        return text
+    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 0x100 else "?" for c in text)
+    return clean.replace("\\x0a", "\\n").replace("\\x09", "\\t").replace("\\x0d", "\\r")
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """Return ``value`` as one printable line of at most ``limit`` characters, for messages and logs."""
+    text = value if isinstance(value, str) else str(value)
+    clean = printable(text[: limit + 1])
+    return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``"1 route"``, ``"2 routes"``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,102 @@
+"""Single values as people write them: durations, Go booleans, comma lists. Pure.
+
+Sources of the rules: LABELS I.6 to I.8, II.2.1, II.5.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FALSE", "TRUE", "DocumentError", "comma_list", "go_bool", "parse_duration"]
+
+
+class DocumentError(ValueError):
+    """A text that cannot be read.
+
+    Attributes:
+        line, column: 1-based place inside the text; 0 when the text is a single value.
+
+    """
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        self.message = message
+        self.line = line
+        self.column = column
+        super().__init__(message)
+
+
+TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+def go_bool(text: str) -> bool | None:
+    """Read a boolean as Go's ``strconv.ParseBool`` spells it (decision 8); ``None`` for any other text."""
+    if text in TRUE:
+        return True
+    return False if text in FALSE else None
+
+
+def comma_list(text: str) -> list[str]:
+    """Split on commas and on any white space, and drop empty pieces (II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
+    return text.replace(",", " ").split()
+
+
+_UNITS: Final[Mapping[str, int]] = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+    "w": 604_800_000_000_000,
+    "M": 2_592_000_000_000_000,
+}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Zµμ]+)")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_LONGEST: Final = 2**63 - 1
+_LONGEST_TEXT: Final = 256  # Python refuses to read numbers of some thousand digits
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration and return it in seconds.
+
+    ``"1h30m"``, ``"1.5s"``, ``"2d"``, ``"-1s"``; units ``ns us ms s m h d w M`` (II.5). A bare integer is seconds
+    (decision 7).
+
+    Raises:
+        DocumentError: not a duration, an unknown unit, or more than 2^63 ns.
+
+    """
+    if len(text) > _LONGEST_TEXT:
+        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
+    if _INTEGER.fullmatch(text):
+        total = int(text) * 1_000_000_000
+        if abs(total) > _LONGEST:
+            raise DocumentError("the duration is longer than 292 years")
+        return total / 1e9
+    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
+    end, total = 0, 0
+    for part in _PART.finditer(rest):
+        if part.start() != end:
+            break
+        number, unit = part.groups()
+        if unit not in _UNITS:
+            raise DocumentError(f"unknown unit {unit!r}; the units are ms, s, m, h, d, w, M (month)")
+        whole, _, fraction = number.partition(".")
+        scale = _UNITS[unit]
+        total += int(whole or 0) * scale
+        if fraction:
+            total += int(fraction) * scale // 10 ** len(fraction)
+        end = part.end()
+    if not rest or end != len(rest):
+        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
+    if total > _LONGEST:
+        raise DocumentError("the duration is longer than 292 years")
+    return sign * total / 1e9

@@ -1,0 +1,276 @@
+"""YAML 1.2, each value with its line and column.
+
+Sources of the rules: LABELS I.6, I.27, II.2.8.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import yaml
+
+from pilotage.core.values import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Marked",
+    "bare",
+    "kind_name",
+    "parse_yaml",
+]
+
+_NAMES: Final[Mapping[type, str]] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def kind_name(value: object) -> str:
+    """Return what people call the kind of a YAML value: ``"a mapping"``, ``"text"``, ``"a number"`` ..."""
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """A value that knows where it stood.
+
+    Attributes:
+        value: ``dict[str, Marked]``, ``list[Marked]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
+        source: name of the text it stood in: a label's key, a file.
+        line, column: 1-based place of the value's first character; 0 when the whole text is the value.
+        key_line, key_column: 1-based place of its key when it is a mapping's value, else as line and column.
+
+    """
+
+    value: Any
+    source: str = ""
+    line: int = 0
+    column: int = 0
+    key_line: int = 0
+    key_column: int = 0
+
+
+def bare(marked: Marked) -> Any:
+    """Return the plain Python value without the places."""
+    value = marked.value
+    if isinstance(value, dict):
+        return {key: bare(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [bare(item) for item in value]
+    return value
+
+
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[+-]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o?[0-7_]+|0b[01_]+")
+_FLOAT = re.compile(r"[+-]?(?:[0-9][0-9_]*\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SPECIAL = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_WORD_BITS: Final = 64
+
+
+def _plain(text: str) -> Any:
+    """Resolve a plain scalar by YAML 1.2's core schema with the reference's extras (II.2.8)."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if text[0] not in "0123456789+-.":
+        return text
+    if _INT.fullmatch(text):
+        return _integer(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.replace("_", ""))
+    if _SPECIAL.fullmatch(text):
+        low = text.lower().lstrip("+")
+        return math.nan if "nan" in low else -math.inf if low[0] == "-" else math.inf
+    return text
+
+
+def _integer(text: str) -> int | str:
+    digits = text.replace("_", "")
+    body = digits.lstrip("+-")
+    if body[:2] in ("0x", "0o", "0b"):
+        base = {"x": 16, "o": 8, "b": 2}[body[1]]
+        body = body[2:]
+    else:
+        base = 8 if len(body) > 1 and body[0] == "0" else 10
+    try:
+        number = int(body, base)
+    except ValueError:
+        return text
+    if number.bit_length() > _WORD_BITS:
+        return text
+    return -number if digits[0] == "-" else number
+
+
+_LEADING_TABS = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
+_MAX_DEPTH: Final = 64
+_MAX_VALUES: Final = 20_000
+_SAFE_DEPTH: Final = 1000
+
+
+def parse_yaml(text: str, source: str = "") -> Marked | None:
+    """Read the first YAML document of a text.
+
+    Leading tabs are read as two spaces each (decision 6). Keys become text. Anchors, aliases and merge keys work.
+    ``source`` names the text in the values' marks.
+
+    Returns:
+        The document, or ``None`` when it is empty or holds only comments.
+
+    Raises:
+        DocumentError: not YAML, a duplicate key, or a document that unfolds beyond 20,000 values or 64 levels.
+
+    """
+    if "\t" in text:
+        text = _LEADING_TABS.sub(lambda match: match.group().replace("\t", "  "), text)
+    try:
+        loader = yaml.CSafeLoader(text)
+    except ValueError as error:  # a lone surrogate
+        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
+    try:
+        if len(text) > _SAFE_DEPTH and sum(map(text.count, "[{-?:")) > _SAFE_DEPTH:
+            _refuse_depth(text)
+        if not loader.check_node():
+            return None
+        node = loader.get_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = error.problem or "not YAML"
+        raise DocumentError(
+            f"not valid YAML: {message}", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
+        ) from error
+    except yaml.YAMLError as error:
+        raise DocumentError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
+    except DocumentError:  # a ValueError too
+        raise
+    except ValueError as error:
+        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
+    finally:
+        loader.dispose()
+    if node is None:
+        return None
+    return _Reader(source).read(node, 0)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise if a document is nested too deeply to be composed.
+
+    PyYAML composes by recursion in C, without a limit: some ten thousand brackets overrun the stack and end the
+    process. A level takes at least one of ``[ { - ? :``, so only texts with many of these need this look.
+
+    Raises:
+        DocumentError: nested more than 64 levels deep.
+        yaml.YAMLError: not YAML.
+
+    """
+    loader = yaml.CSafeLoader(text)
+    depth = 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    raise _too_deep(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return  # what follows is not read
+    finally:
+        loader.dispose()
+
+
+def _too_deep(at: yaml.Node | yaml.Event) -> DocumentError:
+    mark = at.start_mark
+    message = f"the document is nested more than {_MAX_DEPTH} levels deep"
+    return DocumentError(message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class _Reader:
+    """Turns PyYAML's nodes into marked values. An instance reads one document."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.left = _MAX_VALUES
+
+    def read(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Marked:
+        mark = node.start_mark
+        place = (mark.line + 1, mark.column + 1)
+        key_place = (key.start_mark.line + 1, key.start_mark.column + 1) if key is not None else place
+        self._count(node, depth)
+        value: Any
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node, depth)
+        elif isinstance(node, yaml.ScalarNode):
+            value = self._scalar(node)
+        else:
+            value = [self.read(item, depth + 1) for item in node.value]
+        return Marked(value, self.source, *place, *key_place)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        """Count one more value, and raise when there are too many: anchors unfold without end."""
+        if depth > _MAX_DEPTH:
+            raise _too_deep(node)
+        self.left -= 1
+        if self.left < 0:
+            mark = node.start_mark
+            message = f"the document unfolds to more than {_MAX_VALUES:,} values"
+            raise DocumentError(message, mark.line + 1, mark.column + 1)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""
+        if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
+            return node.value
+        return _plain(node.value)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Marked]:
+        merged: dict[str, Marked] = {}
+        own: dict[str, Marked] = {}
+        for key, item in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise DocumentError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
+            name = str(key.value)
+            if name == "<<" and not key.style:
+                for name_, value in self._merge(item, depth + 1).items():
+                    merged.setdefault(name_, value)
+                continue
+            if name in own:
+                first = own[name]
+                raise DocumentError(
+                    f"duplicate key {name!r}; it stands on line {first.key_line} already",
+                    key.start_mark.line + 1,
+                    key.start_mark.column + 1,
+                )
+            own[name] = self.read(item, depth + 1, key)
+        return {**merged, **own}
+
+    def _merge(self, node: yaml.Node, depth: int) -> dict[str, Marked]:
+        """Return what a merge key brings in: a mapping, or a list of mappings of which the first wins."""
+        self._count(node, depth)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, depth)
+        if isinstance(node, yaml.SequenceNode):
+            found: dict[str, Marked] = {}
+            for item in node.value:
+                for name, value in self._merge(item, depth + 1).items():
+                    found.setdefault(name, value)
+            return found
+        raise DocumentError(
+            "a merge key (<<) takes a mapping, usually an alias such as *base",
+            node.start_mark.line + 1,
+            node.start_mark.column + 1,
+        )

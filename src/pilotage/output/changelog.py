@@ -1,0 +1,219 @@
+"""What changed in the live table, told in lines for people. Pure.
+
+What was there when an engine was first listed is told as one line with its numbers: a change is what comes after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.text import count
+from pilotage.output.facts import span
+from pilotage.routes.route import Excluded, Route
+from pilotage.routes.schema import RouteSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pilotage.core.problems import Problem
+    from pilotage.discovery.manager import Update
+    from pilotage.table.table import Change, Table
+
+__all__ = ["Line", "Narrator", "what_changed"]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One thing to tell.
+
+    Attributes:
+        kind: what happened, one word: a `ChangeKind`, ``away`` for an engine that has never been
+            reached, or ``read`` for a file of routes.
+        engine: name of the engine or file.
+        alias: of the route; the container's name for a problem that is about no single route.
+        detail: a target, or what is different or wrong.
+        cause: the event behind it, ``""`` if unknown.
+        calm: it changes nothing for anybody who asks for a route.
+
+    """
+
+    kind: str
+    engine: str
+    alias: str = ""
+    detail: str = ""
+    cause: str = ""
+    calm: bool = False
+
+
+class Narrator:
+    """Tells update after update of one subscription."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()  # engines whose first list has been told of
+        self._since: dict[str, float] = {}  # engine -> when it went away
+
+    def tell(self, update: Update) -> list[Line]:
+        """Return the lines for an update, in its order."""
+        known = frozenset(self._known)
+        is_first = not update.old.version
+        lines: list[Line] = []
+        if is_first:
+            lines += _files_read(update.new)
+        for change in update.changes:
+            if change.kind in ("stale", "live"):
+                lines.append(self._engine(change, update.new))
+            elif change.engine in known or not (is_first or change.engine in update.new.engines):
+                line = _told(change, update.old)
+                if line is not None:
+                    lines.append(line)
+            elif change.problem is not None and change.problem.file:
+                lines.append(_problem(change, change.problem))
+        return lines
+
+    def _engine(self, change: Change, table: Table) -> Line:
+        name = change.engine
+        routes = [route for route in table.routes.values() if route.provider == name]
+        if change.kind == "stale":
+            if name not in self._known:
+                return Line("away", name, detail=change.cause)
+            self._since[name] = table.engines[name].since
+            stand = f"; {count(len(routes), 'route')} {_stands(len(routes))}" if routes else ""
+            return Line("stale", name, detail=f"{change.cause}{stand}")
+        since = self._since.pop(name, None)
+        self._known.add(name)
+        if since is not None:
+            away = span(float(round(max(table.engines[name].since - since, 1.0))))
+            return Line("live", name, detail=f"back after {away}: {_numbers(routes, _problems_of(table, name))}")
+        return Line("live", name, detail=_numbers(routes, _problems_of(table, name)))
+
+
+def _stands(number: int) -> str:
+    return "stays as it was" if number == 1 else "stay as they were"
+
+
+def _files_read(table: Table) -> Iterator[Line]:
+    """Tell of each file of routes that has been read before the first update."""
+    files: dict[str, list[Route]] = {}
+    for route in table.routes.values():
+        if route.is_static:
+            files.setdefault(route.provider, []).append(route)
+    for name in sorted(files):
+        yield Line("read", name, detail=_numbers(files[name], 0))
+
+
+def _numbers(routes: Iterable[Route], problems: int) -> str:
+    found = list(routes)
+    excluded = sum(route.excluded for route in found)
+    parts = [count(len(found), "route")]
+    if excluded:
+        parts.append(f"{excluded} excluded")
+    if problems:
+        parts.append(count(problems, "problem"))
+    return ", ".join(parts)
+
+
+def _problems_of(table: Table, engine: str) -> int:
+    return sum(problem.provider == engine for found in table.faults.values() for problem in found)
+
+
+def _told(change: Change, old: Table) -> Line | None:
+    if change.problem is not None:
+        return _problem(change, change.problem) if not _is_told_already(change.problem) else None
+    route = change.route
+    if route is None:
+        return None
+    detail, calm = _told_route(change, route, old.routes.get(change.alias))
+    cause = change.cause if change.kind != "health" else ""  # that is the detail
+    return Line(change.kind, change.engine, change.alias, detail, cause, calm) if detail else None
+
+
+def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
+    match change.kind:
+        case "added":
+            return _outcome(route), route.excluded
+        case "removed":
+            return (f"was {route.target}" if not route.excluded and route.target else "was not served"), route.excluded
+        case "draining":
+            leaving = [endpoint.container for endpoint in route.endpoints if endpoint.state == "draining"]
+            return f"{', '.join(leaving)} {'is' if len(leaving) == 1 else 'are'} about to stop", False
+        case "health":
+            return change.cause, False
+        case _ if before is not None:
+            return what_changed(before, route), before.excluded and route.excluded
+    return _outcome(route), route.excluded
+
+
+def _is_told_already(problem: Problem) -> bool:
+    """Tell whether a problem is about an engine as a whole, which ``stale`` and ``live`` tell of."""
+    return not (problem.container or problem.route or problem.file)
+
+
+def _problem(change: Change, problem: Problem) -> Line:
+    place = problem.label or (problem.path if problem.path != problem.route else "")
+    if problem.line:
+        where = f"line {problem.line}, column {problem.column}"
+        place = f"{place} ({where})" if place else where
+    text = f"{place}: {problem.message}" if place else problem.message
+    if problem.hint and change.kind != "resolved":
+        text = f"{text}; {problem.hint}"
+    if change.kind == "conflict":
+        text = f"{problem.container or problem.file}: {text}"
+    kind = "warning" if change.kind == "problem" and problem.severity == "warning" else change.kind
+    return Line(kind, problem.provider or problem.file, problem.route or problem.container, text)
+
+
+# ---- one route -----------------------------------------------------------------------------------------------------
+
+_STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "about to stop"}
+
+
+def what_changed(old: Route, new: Route) -> str:
+    """Return what is different about a route, ``""`` when only its problems are: those are told by themselves."""
+    parts = []
+    if new.excluded:
+        if not old.excluded:
+            parts.append(f"no longer served: {new.excluded_reason}")
+        elif old.excluded_reason != new.excluded_reason:
+            parts.append(_outcome(new))
+    elif old.excluded:
+        parts.append(_outcome(new))
+    elif old.target != new.target:
+        parts.append(f"{old.target or 'asleep'} → {new.target or 'asleep'}")
+    elif _states(old) != _states(new):
+        parts.append(_readiness(new))
+    if old.container != new.container:
+        parts.append(f"{new.container or new.provider} has it now")
+    elif old.container_id != new.container_id:
+        parts.append("container made anew")
+    changed = [name for name in RouteSettings.__struct_fields__ if _differs(old.settings, new.settings, name)]
+    settings = [name for name in changed if name not in ("scheme", "host", "port")]
+    if settings:
+        parts.append(f"{', '.join(settings)} changed")
+    if not parts and old.listen != new.listen:
+        parts.append(f"listens on {new.listen or 'the shared port'}")
+    return "; ".join(parts)
+
+
+def _differs(old: RouteSettings, new: RouteSettings, name: str) -> bool:
+    return bool(getattr(old, name) != getattr(new, name))
+
+
+def _outcome(route: Route) -> str:
+    """Return where a route leads, or why nowhere."""
+    if route.excluded:
+        why = "what is wrong is told apart" if route.excluded_reason == Excluded.ERROR else route.excluded_reason
+        return f"not served: {why}"
+    more = f", {_readiness(route)}" if set(_states(route)) - {"ready"} or len(route.endpoints) > 1 else ""
+    return f"{route.target or 'asleep'}{more}"
+
+
+def _readiness(route: Route) -> str:
+    if len(route.endpoints) == 1:
+        return _STATES.get(route.endpoints[0].state, "ready")
+    ready = sum(endpoint.state == "ready" for endpoint in route.endpoints)
+    return f"{ready} of {len(route.endpoints)} ready" if route.endpoints else "asleep"
+
+
+def _states(route: Route) -> list[str]:
+    return sorted(endpoint.state for endpoint in route.endpoints)

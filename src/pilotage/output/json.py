@@ -1,0 +1,106 @@
+"""Containers, routes and problems as plain data: the document that ``--format json`` prints and the HTTP API serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pilotage.containers.backends import is_blacklisted
+from pilotage.routes.route import route_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pilotage.containers.container import Container
+    from pilotage.containers.idle import IdleConfig
+    from pilotage.core.problems import Problem
+    from pilotage.engine.types import Port
+    from pilotage.table.snapshot import Roster
+    from pilotage.table.table import Change, Table
+
+__all__ = ["change_json", "container_json", "document", "problem_json"]
+
+
+def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
+    """Return ``{"containers": […], "routes": {alias: …}, "problems": […]}``."""
+    return {
+        "containers": [container_json(container) for roster in rosters for container in roster.containers],
+        "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
+        "problems": [problem_json(problem) for problem in table.problems],
+    }
+
+
+def container_json(container: Container) -> dict[str, Any]:
+    """Return a container as plain data; ports map a number to its counterpart on the other side, 0 for none."""
+    image = container.image
+    return {
+        "name": container.container_name,
+        "id": container.container_id,
+        "provider": container.provider,
+        "aliases": list(container.aliases),
+        "explicit": container.is_explicit,
+        "excluded": container.is_excluded,
+        "running": container.running,
+        "state": container.state,
+        "network": container.network,
+        "private_hostname": container.private_hostname,
+        "public_hostname": container.public_hostname,
+        "blacklisted": is_blacklisted(container),
+        "image": msgspec.to_builtins(image),
+        "host_network_mode": container.is_host_network_mode,
+        "docker_health": container.docker_health,
+        "public_ports": _ports(container.public_port_mapping, "PrivatePort"),
+        "private_ports": _ports(container.private_port_mapping, "PublicPort"),
+        "mounts": [
+            {"type": mount.Type, "source": mount.Source, "destination": mount.Destination} for mount in container.mounts
+        ],
+        "idlewatcher": _idle(container.idlewatcher_config),
+        "errors": [str(problem) for problem in container.errors],
+    }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem as plain data."""
+    return {
+        "provider": problem.provider,
+        "container": problem.container,
+        "route": problem.route,
+        "label": problem.label,
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "hint": problem.hint,
+        "severity": problem.severity,
+        "value": problem.value,
+        "file": problem.file,
+    }
+
+
+def change_json(change: Change, table: Table) -> dict[str, Any]:
+    """Return a change as plain data: with the route as it is in the table, or was last."""
+    route = change.route
+    return {
+        "kind": change.kind,
+        "alias": change.alias,
+        "engine": change.engine,
+        "fields": list(change.fields),
+        "cause": change.cause,
+        "route": None if route is None else route_json(route, table.health_of(change.alias)),
+        "problem": None if change.problem is None else problem_json(change.problem),
+    }
+
+
+def _ports(mapping: Mapping[int, Port], counterpart: str) -> dict[str, int]:
+    return {str(number): getattr(mapping[number], counterpart) for number in sorted(mapping)}
+
+
+_SECONDS = ("idle_timeout", "wake_timeout", "stop_timeout")
+
+
+def _idle(config: IdleConfig | None) -> dict[str, Any] | None:
+    if config is None:
+        return None
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    return {f"{name}_s" if name in _SECONDS else name: value for name, value in plain.items()}

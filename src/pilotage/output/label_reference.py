@@ -1,0 +1,244 @@
+"""Every label with its type, default, meaning and an example: for ``pilotage labels`` and ``docs/labels.md``. Pure.
+
+Fields of routes come from :mod:`pilotage.routes.schema`, the only place that knows them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.containers.idle import STOP_METHODS, STOP_SIGNALS, STOP_TIMEOUT, WAKE_TIMEOUT
+from pilotage.core.suggest import did_you_mean
+from pilotage.labels.keys import SHORTCUTS
+from pilotage.output.facts import span
+from pilotage.routes.fields import Duration
+from pilotage.routes.schema import ROUTE, UNSUPPORTED, StructKind, fold
+from pilotage.routes.special import MIDDLEWARES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["CONTAINER", "LabelEntry", "entries", "markdown", "matching"]
+
+
+class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One label.
+
+    Attributes:
+        label: its key, e.g. ``proxy.<alias>.healthcheck.path``.
+        scope: ``container``, ``route`` or ``shortcut``.
+        type: the kind of value.
+        default: what holds when it is not set; ``""`` for nothing.
+        meaning: one sentence.
+        example: as in a compose file; ``""`` when there is none.
+        spellings: other names of the field.
+        protective: an error in it takes the route out of service.
+
+    """
+
+    label: str
+    scope: str
+    type: str
+    default: str
+    meaning: str
+    example: str = ""
+    spellings: tuple[str, ...] = ()
+    protective: bool = False
+
+
+def _container(name: str, kind: str, default: str, meaning: str, example: str) -> LabelEntry:
+    return LabelEntry(
+        label=f"proxy.{name}",
+        scope="container",
+        type=kind,
+        default=default,
+        meaning=meaning,
+        example=f"proxy.{name}: {example}",
+    )
+
+
+CONTAINER: Final = (
+    _container("aliases", "list", "the container's name", "Names that the container answers for.", "shop, admin"),
+    _container("exclude", "boolean", "false", "Keep the container off the map.", '"true"'),
+    _container(
+        "network",
+        "text",
+        "the compose project's default network, else the first by name",
+        "Network whose address is used; the compose project's prefix may be left out.",
+        "frontend",
+    ),
+    _container(
+        "idle_timeout",
+        "duration",
+        "never",
+        "Put the container to sleep after this long without a request, and wake it by the next one.",
+        "30m",
+    ),
+    _container("wake_timeout", "duration", span(WAKE_TIMEOUT), "Give up waking it after this long.", "1m"),
+    _container("stop_method", f"one of {', '.join(STOP_METHODS)}", STOP_METHODS[0], "How it is put to sleep.", "pause"),
+    _container("stop_timeout", "duration", span(STOP_TIMEOUT), "How long it may take to stop.", "30s"),
+    _container(
+        "stop_signal", f"one of {', '.join(STOP_SIGNALS)}", "the container's own", "Signal that stops it.", "SIGINT"
+    ),
+    _container("start_endpoint", "request path", "any path", "The only path whose requests wake it.", "/wake"),
+    _container(
+        "depends_on",
+        "list",
+        "what compose says",
+        "What is woken before it: service, or service:condition.",
+        "db:service_healthy",
+    ),
+    _container(
+        "no_loading_page", "boolean", "false", "Let browsers wait too, instead of showing them a page.", '"true"'
+    ),
+)
+"""The labels of a container as a whole (LABELS II.1.2, II.5)."""
+
+
+def entries() -> tuple[LabelEntry, ...]:
+    """Return all labels: of containers, of routes, shortcuts."""
+    return (*CONTAINER, *_fields(ROUTE, ""), *_shortcuts())
+
+
+def _fields(kind: StructKind, prefix: str) -> Iterator[LabelEntry]:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind.struct)}
+    for name, field in kind.fields.items():
+        path = f"{prefix}{name}"
+        yield LabelEntry(
+            label=f"proxy.<alias>.{path}",
+            scope="route",
+            type=field.kind.name.replace("list of one of", "list of"),
+            default=field.default or _default(defaults[name], isinstance(field.kind, Duration)),
+            meaning=field.meaning,
+            example=f"proxy.app.{path}: {_quoted(field.example)}" if field.example else "",
+            spellings=field.spellings,
+            protective=field.protective,
+        )
+        if isinstance(field.kind, StructKind):
+            yield from _fields(field.kind, f"{path}.")
+
+
+def _default(value: Any, is_duration: bool) -> str:  # noqa: FBT001
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return span(value) if is_duration else f"{value:g}"
+    return value if isinstance(value, str) else ""
+
+
+_NEEDS_QUOTES: Final = re.compile(r"[\[{@].*|true|false|[0-9.]*", re.DOTALL)
+
+
+def _quoted(example: str) -> str:
+    """Return a value as a compose file needs it: a label is text there."""
+    return f'"{example}"' if _NEEDS_QUOTES.fullmatch(example) else example
+
+
+_EXAMPLES: Final = {"ports": '"8080, 9090"', "protos": "http, tcp", "hosts": "10.0.0.2, 10.0.0.3"}
+
+
+def _shortcuts() -> Iterator[LabelEntry]:
+    for name, field in SHORTCUTS.items():
+        yield LabelEntry(
+            label=f"proxy.{name}",
+            scope="shortcut",
+            type="list",
+            default="",
+            meaning=f"{field} of each alias in turn: the first item for the first alias, and so on.",
+            example=f"proxy.{name}: {_EXAMPLES[name]}" if name in _EXAMPLES else "",
+        )
+
+
+def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
+    """Return the labels that a word is in, whatever its spelling; if none, what may have been meant.
+
+    Returns:
+        The entries and ``""``; or none and ``"did you mean ...?"`` (``""`` when nothing is near).
+
+    """
+    wanted = fold(word).removeprefix("proxy.")
+    found = tuple(entry for entry in entries() if any(wanted in fold(name) for name in _names(entry)))
+    if found:
+        return found, ""
+    parts = {part for entry in entries() for part in entry.label.split(".")[1:]}
+    return (), did_you_mean(word, sorted(parts - {"<alias>"}))
+
+
+def _names(entry: LabelEntry) -> Iterable[str]:
+    return (entry.label.removeprefix("proxy."), entry.label.removeprefix("proxy.<alias>."), *entry.spellings)
+
+
+# ---- docs/labels.md ------------------------------------------------------------------------------------------------
+
+_INTRODUCTION: Final = """\
+# Labels
+
+<!-- Made by `pilotage labels --format markdown`: change label_reference.py or routes/schema.py, not this file. -->
+
+Labels that begin with `proxy.` tell pilotage what to make of a container. `pilotage labels WORD` shows those entries
+below that have a word in them; `pilotage explain NAME` shows which label set what.
+
+```yaml
+services:
+  shop:
+    labels:
+      proxy.aliases: shop, admin      # of the container as a whole
+      proxy.shop.port: "8080"         # one field of one alias
+      proxy.admin: |                  # several fields, as YAML
+        scheme: https
+        port: 9090
+      proxy.*.healthcheck.path: /up   # of all aliases
+      proxy.#2.hold: 5s               # of the second alias
+```
+
+**Which label wins.** For one field of one alias, from the weakest to the strongest: `proxy.*`, `proxy.*.field`, a
+shortcut such as `proxy.ports`, `proxy.#1`, `proxy.#1.field`, `proxy.name`, `proxy.name.field`. Mappings are merged;
+lists and single values replace each other.
+
+**Aliases.** Without `proxy.aliases` a container answers for its own name. A label for a name that is not listed adds
+that name. `#1` (or `$1`, which compose wants as `$$1`) is the first alias, and so on. In a label a dot always
+separates, so an alias with dots is set by its number.
+
+**Values.** Field names may be written with or without underscores, in any case. Booleans are `true` and `false` (and
+Go's other spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a bare number is seconds. YAML is
+YAML 1.2: `no`, `on` and `22:22` are text.
+
+**Errors.** A value that cannot be read is reported, and the field keeps its default. In a field marked 🛡 an error
+takes the route out of service instead: a mistyped allow-list must not mean "open to all".
+
+**Containers without labels** are served as well, except databases and backend services known by image, port or
+mount, and except on engines whose name ends in `!`.
+"""
+
+
+def markdown() -> str:
+    """Return the text of ``docs/labels.md``."""
+    found = entries()
+    parts = [_INTRODUCTION]
+    for title, scope in (("Of a container", "container"), ("Of a route", "route"), ("Shortcuts", "shortcut")):
+        parts.append(f"\n## {title}\n\n")
+        if scope == "shortcut":
+            parts.append(
+                "A list that is dealt out to the aliases in their order. It excludes labels for the same field.\n\n"
+            )
+            parts.append("| Label | Field |\n| --- | --- |\n")
+            parts += [f"| `proxy.{name}` | `{field}` |\n" for name, field in SHORTCUTS.items()]
+            continue
+        parts.append("| Label | Type | Default | Meaning | Example |\n| --- | --- | --- | --- | --- |\n")
+        parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
+    parts.append("\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options:\n\n")
+    parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
+    parts.append("\n## Not supported\n\nKnown to GoDoxy; writing one is reported:\n\n")
+    parts += [f"- {message}\n" for message, _ in UNSUPPORTED.values()]
+    return "".join(parts)
+
+
+def _markdown_row(entry: LabelEntry) -> str:
+    shield = " 🛡" if entry.protective else ""
+    also = f" Also `{'`, `'.join(entry.spellings)}`." if entry.spellings else ""
+    example = f"`{entry.example}`" if entry.example else ""
+    cells = (f"`{entry.label}`{shield}", entry.type, entry.default, entry.meaning + also, example)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"

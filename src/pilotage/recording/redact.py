@@ -1,0 +1,130 @@
+"""What may leave a machine in a bug report: labels that pilotage reads, without their secrets. Pure.
+
+A value is a secret when its key looks like one: of the label (``proxy.app.middlewares.oidc.client_secret``) or inside
+its YAML. It is replaced where it stands, so that everything else keeps its line and column. A text that mentions such a
+key and cannot be read as YAML goes as a whole. Fields that the schema knows are none, whatever they are called.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from pilotage.containers.compose import DEPENDS_ON, ONEOFF, PROJECT, SERVICE
+from pilotage.core.values import DocumentError
+from pilotage.core.yaml import parse_yaml
+from pilotage.labels.decode import read_labels
+from pilotage.routes.schema import ROUTE, StructKind, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pilotage.routes.fields import Kind
+
+__all__ = ["REMOVED", "holds_secret", "is_secret", "read_by_us", "redact_label", "redact_labels", "without_passwords"]
+
+REMOVED: Final = "<removed>"
+
+_READ: Final = frozenset({PROJECT, SERVICE, ONEOFF, DEPENDS_ON, "org.opencontainers.image.version"})
+_SECRET: Final = re.compile(
+    r"pass(word|wd|phrase)?s?$|pwd$|secret|token|credential|keys?$|clientid$|basicauth$|^auth$|authorization$|cookie|session"
+    r"|jwt|bearer|users?$|emails?$"
+)
+_IN_URL: Final = re.compile(r"(://)[^/\s@:]*:[^/\s@]*@")
+_WORD: Final = re.compile(r"[\w-]+")
+_SPEAKS_HTTP: Final = frozenset({"rules", "middlewares"})
+_SCHEME_AND_PROOF: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", re.IGNORECASE)
+
+
+def is_secret(key: str) -> bool:
+    """Tell whether a key looks as if its value were a secret: ``client_secret``, ``apiKey``, ``Authorization``."""
+    return _SECRET.search(fold(key).replace("-", "")) is not None
+
+
+def holds_secret(path: Iterable[str]) -> bool:
+    """Tell whether what stands at a path of a route's fields looks like a secret; fields of the schema are none."""
+    kind: Kind | None = ROUTE
+    for name in path:
+        known, kind = _below(kind, name)
+        if not known and is_secret(name):
+            return True
+    return False
+
+
+def without_passwords(url: str) -> str:
+    """Return a text without the passwords of the URLs in it."""
+    return _IN_URL.sub(rf"\1{REMOVED}@", url)
+
+
+def read_by_us(label: str) -> bool:
+    """Tell whether a label means anything to pilotage, be it as a typing error of one of ours."""
+    return label.startswith("proxy.") or label in _READ or bool(read_labels({label: ""}, (), ROUTE).problems)
+
+
+def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that pilotage reads, without secrets."""
+    return {key: redact_label(key, text) for key, text in labels.items() if read_by_us(key)}
+
+
+def redact_label(key: str, text: str) -> str:
+    """Return a label's value without the secrets in it."""
+    if not key.startswith("proxy."):
+        return without_passwords(text)
+    _, _, *path = key.split(".")
+    if holds_secret(path):
+        return REMOVED if text else text
+    places = _secrets_in(text, _kind_at(path))
+    if places is None:
+        return REMOVED
+    for start, end in places:
+        text = text[:start] + REMOVED + text[end:]
+    if not _SPEAKS_HTTP.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
+        text = _SCHEME_AND_PROOF.sub(rf"\1{REMOVED}", text)
+    return without_passwords(text)
+
+
+def _kind_at(path: Iterable[str]) -> Kind | None:
+    kind: Kind | None = ROUTE
+    for name in path:
+        _, kind = _below(kind, name)
+    return kind
+
+
+def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
+    """Return whether a mapping of a kind has a field of its own of that name, and the field's kind."""
+    canonical = kind.canonical(name) if isinstance(kind, StructKind) else None
+    if canonical is None or not isinstance(kind, StructKind):
+        return False, None
+    return True, kind.fields[canonical].kind
+
+
+def _secrets_in(text: str, kind: Kind | None) -> list[tuple[int, int]] | None:
+    """Return where the secrets inside a YAML mapping or list stand, last first; ``None`` when nobody can tell."""
+    if not any(map(is_secret, _WORD.findall(text))):
+        return []
+    try:
+        document = parse_yaml(text)
+        if document is None or not isinstance(document.value, dict | list):
+            return []
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # in Python, for its marks count letters, not bytes
+    except (DocumentError, yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return sorted(set(_places(root, kind, secret=False)), reverse=True)
+
+
+def _places(node: yaml.Node | None, kind: Kind | None, *, secret: bool) -> Iterator[tuple[int, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            known, inner = _below(kind, name)
+            yield from _places(value, inner, secret=secret or (not known and is_secret(name)))
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _places(item, None, secret=secret)
+    elif secret and isinstance(node, yaml.ScalarNode) and node.value:
+        end = node.end_mark.index
+        if node.style in ("|", ">"):  # a block ends with its line, and what follows needs the line's end
+            end -= 1
+        yield node.start_mark.index, end

@@ -1,0 +1,104 @@
+"""Recorded engine answers: for bug reports, tests, and questions of the kind "what if". Pure.
+
+A recording is a JSON object:
+
+``provider``
+    ``name`` and ``url`` of the engine.
+``containers``
+    what ``GET /containers/json?all=1`` answered.
+``env``, ``agents``
+    ``DOCKER_HOST`` and known agents (address -> name), when they matter.
+``inspect_exposed_ports``
+    container id -> keys of ``Config.ExposedPorts``: what an inspect would say of a container on the host's network. An
+    id that is absent could not be inspected.
+``inspect``
+    container id -> more of what an inspect said, for engines whose list leaves things out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.containers.parse import ContainerReader, with_inspection
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.types import Inspect, InspectConfig
+from pilotage.table.snapshot import Roster, assemble, inspection_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.containers.container import Container
+
+__all__ = ["Recording", "read_recordings", "replay"]
+
+
+class RecordedProvider(msgspec.Struct, frozen=True):
+    """Which engine was recorded."""
+
+    name: str
+    url: str = ""
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """One engine's recorded answers; the fields are described above."""
+
+    provider: RecordedProvider
+    containers: list[msgspec.Raw]
+    env: dict[str, str] = {}
+    agents: dict[str, str] = {}
+    inspect_exposed_ports: dict[str, list[str]] = {}
+    inspect: dict[str, Inspect] = {}
+
+
+def read_recordings(body: bytes, file: str = "") -> list[Recording]:
+    """Read a file of recordings: one JSON object, or one a line.
+
+    Raises:
+        ConfigError: the file is no recording; the problem names the file and what is missing.
+
+    """
+    try:
+        return [msgspec.json.decode(part, type=Recording) for part in _documents(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = f"not a recording of an engine: {shorten(error, 120)}"
+        raise ConfigError([Problem(message=message, hint="make one with 'pilotage capture'", file=file)]) from error
+
+
+def _documents(body: bytes) -> Iterator[bytes]:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        lines = [line for line in body.splitlines() if line.strip()]
+        if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
+            raise
+        yield from lines
+    else:
+        yield body
+
+
+def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> Roster:
+    """Return what becomes of a recording's containers."""
+    config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
+    reader = ContainerReader(config, agents=recording.agents, env=recording.env)
+    containers = [_read(raw, reader, recording) for raw in recording.containers]
+    return (
+        assemble(config, containers)
+        if reserved_ports is None
+        else assemble(config, containers, reserved_ports=reserved_ports)
+    )
+
+
+def _read(raw: msgspec.Raw, reader: ContainerReader, recording: Recording) -> Container:
+    container = reader.decode(raw)
+    answer = recording.inspect.get(container.container_id)
+    if answer is None and container.is_host_network_mode:
+        exposed = recording.inspect_exposed_ports.get(container.container_id)
+        if exposed is None:
+            return inspection_failed(container, "no such container in the recording")
+        answer = Inspect(Config=InspectConfig(ExposedPorts=dict.fromkeys(exposed)))
+    return container if answer is None else with_inspection(container, answer)

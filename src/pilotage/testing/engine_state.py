@@ -1,0 +1,353 @@
+"""What can happen to the fake engine's containers: each changes the state and sends a real engine's events.
+
+The order of the events is that of the engine spoken as: Docker 20.10 tells of the death before the network, 26 says
+``stop`` before ``die``, Podman has ``init`` and ``cleanup`` and calls the end ``remove``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.testing.container import FakeContainer, container
+from pilotage.testing.events import EventHub, FakeEvent
+from pilotage.testing.serialize import inspect, network_id, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pilotage.testing.container import State
+    from pilotage.testing.dialect import Manner
+
+__all__ = ["Operations"]
+
+_SIGNALS: Final = {"HUP": "1", "INT": "2", "KILL": "9", "TERM": "15"}
+
+
+class Operations:
+    """The containers of an engine without its server, and all that can be done to them.
+
+    Every method takes a container as an object, by name, by id or by the beginning of its id, and raises
+    ``LookupError`` for one that is not there.
+
+    Attributes:
+        manner: whose ways are imitated.
+        containers: by id, oldest first.
+        hub: where events go.
+
+    """
+
+    def __init__(self, manner: Manner, clock: Callable[[], int] = time.time_ns) -> None:
+        self.manner = manner
+        self.containers: dict[str, FakeContainer] = {}
+        self.hub = EventHub(manner)
+        self._clock = clock
+        self._now = 0
+        self._addresses = 1
+        self._names: dict[str, str] = {}
+        self._encoded: dict[tuple[str, str], bytes] = {}
+
+    # Reading.
+
+    def find(self, wanted: str) -> FakeContainer | None:
+        """Return a container by id, name or the beginning of its id."""
+        wanted = wanted.removeprefix("/")
+        if (it := self.containers.get(wanted) or self.containers.get(self._names.get(wanted, ""))) is not None:
+            return it
+        near = [it for ident, it in self.containers.items() if wanted and ident.startswith(wanted)]
+        return near[0] if len(near) == 1 else None
+
+    def in_order(self) -> list[FakeContainer]:
+        """Return the containers as the engine lists them: Docker newest first, Podman in an order without meaning."""
+        if self.manner.podman:
+            return [self.containers[ident] for ident in sorted(self.containers)]
+        return list(reversed(self.containers.values()))
+
+    def summary_bytes(self, it: FakeContainer, *, with_health: bool) -> bytes:
+        """Return a container's list entry as JSON; kept until the container changes."""
+        return self._bytes(it, f"summary {with_health}", lambda: summary(it, self.manner, with_health=with_health))
+
+    def inspect_bytes(self, it: FakeContainer) -> bytes:
+        """Return a container's inspect answer as JSON; kept until the container changes."""
+        return self._bytes(it, "inspect", lambda: inspect(it, self.manner))
+
+    # Coming and going.
+
+    def populate(self, containers: Iterable[FakeContainer | dict[str, Any]]) -> None:
+        """Put containers there as if they had always been: no events.
+
+        A dictionary is a list entry recorded from a real engine, and is answered as it is.
+        """
+        for it in containers:
+            self._put(_from_summary(it) if isinstance(it, dict) else it)
+
+    def add(self, it: FakeContainer | str, **more: Any) -> FakeContainer:
+        """Create a container, and start it if its state says so.
+
+        Args:
+            it: a container, or the name of one to make with :func:`pilotage.testing.container`.
+            more: what that function takes.
+
+        """
+        made = container(it, **more) if isinstance(it, str) else it
+        final, health = made.state, made.health
+        self._put(made)
+        self._tell(made, "create")
+        if final != "created":
+            made.state = "created"
+            self._started(made)
+        if health and health != made.health:
+            self.health(made, health)
+        if final in {"paused", "exited"}:
+            (self.pause if final == "paused" else self.die)(made)
+        self._become(made, final)
+        return made
+
+    def remove(self, which: FakeContainer | str) -> None:
+        """Remove a container; one that runs is killed before."""
+        it = self._the(which)
+        if it.alive:
+            if not self.manner.podman:
+                self._tell(it, "kill", signal="9")
+            self._died(it, 137)
+        del self.containers[it.id]
+        self._names.pop(it.name, None)
+        self._changed(it)
+        ended = {"containerExitCode": str(it.exit_code)} if self.manner.podman and self.manner.modern else {}
+        self._tell(it, "remove" if self.manner.podman else "destroy", **ended)
+
+    # Starting and ending.
+
+    def start(self, which: FakeContainer | str) -> None:
+        """Start a container."""
+        self._started(self._the(which))
+
+    def stop(self, which: FakeContainer | str, exit_code: int = 0) -> None:
+        """Stop a container that handles SIGTERM."""
+        it = self._the(which)
+        if not self.manner.podman:
+            self._tell(it, "kill", signal="15")
+        self._died(it, exit_code, stopped=True)
+
+    def kill(self, which: FakeContainer | str, signal: str = "KILL") -> None:
+        """Send a signal that ends the container: status 137 after KILL, else 0."""
+        it = self._the(which)
+        name = signal.removeprefix("SIG")
+        self._tell(it, "kill", **({} if self.manner.podman else {"signal": _SIGNALS.get(name, name)}))
+        self._died(it, 137 if name in {"KILL", "9"} else 0)
+
+    def die(self, which: FakeContainer | str, exit_code: int = 0) -> None:
+        """Let a container end by itself."""
+        self._died(self._the(which), exit_code)
+
+    def oom(self, which: FakeContainer | str) -> None:
+        """Let a container die for want of memory; Podman does not say why."""
+        it = self._the(which)
+        it.oom_killed = True
+        if not self.manner.podman:
+            self._tell(it, "oom")
+        self._died(it, 137)
+
+    def restart(self, which: FakeContainer | str) -> None:
+        """Stop and start a container in one go."""
+        it = self._the(which)
+        if self.manner.podman:
+            self._tell(it, "restart")
+            if it.alive:
+                self._died(it, 137, stopped=True, cleanup=False)
+            self._started(it)
+            return
+        if it.alive:
+            self.stop(it)
+        self._started(it)
+        self._tell(it, "restart")
+
+    def pause(self, which: FakeContainer | str) -> None:
+        """Freeze a container's processes."""
+        it = self._the(which)
+        self._become(it, "paused")
+        self._tell(it, "pause")
+
+    def unpause(self, which: FakeContainer | str) -> None:
+        """Let them go on."""
+        it = self._the(which)
+        self._become(it, "running")
+        self._tell(it, "unpause")
+
+    # Changes while it is there.
+
+    def become(self, which: FakeContainer | str, state: State) -> None:
+        """Change a container's state without a word, as happens while nobody listens."""
+        self._become(self._the(which), state)
+
+    def relabel(self, which: FakeContainer | str, labels: dict[str, str]) -> None:
+        """Change the labels without an event. Real engines cannot; so lists are made to disagree with events."""
+        it = self._the(which)
+        it.labels = dict(labels)
+        self._changed(it)
+
+    def rename(self, which: FakeContainer | str, name: str) -> None:
+        """Give a container another name."""
+        it = self._the(which)
+        old, it.name = it.name, name
+        self._names.pop(old, None)
+        self._names[name] = it.id
+        self._changed(it)
+        self._tell(it, "rename", **({} if self.manner.podman else {"oldName": f"/{old}"}))
+
+    def health(self, which: FakeContainer | str, status: str) -> None:
+        """Change a container's health to ``starting``, ``healthy`` or ``unhealthy``. Podman 4 is one probe late."""
+        it = self._the(which)
+        before, it.health = it.health or "starting", status
+        self._changed(it)
+        if not self.manner.podman:
+            self._tell(it, f"health_status: {status}")
+            return
+        self._tell(it, "health_status", health=status if self.manner.modern else before)
+
+    def connect(self, which: FakeContainer | str, network: str, address: str = "") -> None:
+        """Attach a container to a network."""
+        it = self._the(which)
+        it.networks[network] = address or self._address()
+        self._changed(it)
+        self._tell_network(it, "connect", network)
+
+    def disconnect(self, which: FakeContainer | str, network: str) -> None:
+        """Detach a container from a network; Docker before version 28 tells of it twice."""
+        it = self._the(which)
+        del it.networks[network]
+        self._changed(it)
+        for _ in range(2 if not self.manner.podman and self.manner.major < 28 and it.alive else 1):
+            self._tell_network(it, "disconnect", network)
+
+    def exec(self, which: FakeContainer | str, command: str = "true") -> None:
+        """Run a command in a container, as health checks do: events that mean nothing and fill the memory."""
+        it = self._the(which)
+        if self.manner.podman:
+            self._tell(it, "exec")
+            self._tell(it, "exec_died", **({"containerExitCode": "0"} if self.manner.modern else {}))
+            return
+        extra = {"execID": f"{self._tick():064x}"}
+        self._tell(it, f"exec_create: {command}", **extra)
+        self._tell(it, f"exec_start: {command}", **extra)
+        self._tell(it, "exec_die", **extra, exitCode="0")
+
+    def emit(self, kind: str, action: str, actor: str, attributes: dict[str, str] | None = None) -> None:
+        """Send an event of any other kind, e.g. of an image or a volume."""
+        self.hub.publish(FakeEvent(kind, action, actor, dict(attributes or {}), self._tick()))
+
+    # Inside.
+
+    def _the(self, which: FakeContainer | str) -> FakeContainer:
+        it = self.find(which.id if isinstance(which, FakeContainer) else which)
+        if it is None:
+            raise LookupError(f"the fake engine has no container {which!r}")
+        return it
+
+    def _put(self, it: FakeContainer) -> None:
+        if it.raw is None:
+            it.created = it.created or self._tick() // 1_000_000_000
+            bridge = {"bridge", "podman"}
+            own = it.network_mode in {"host", "none"}
+            it.networks = {
+                self.manner.bridge if name in bridge else name: address or ("" if own else self._address())
+                for name, address in it.networks.items()
+            }
+        self.containers[it.id] = it
+        self._names[it.name] = it.id
+
+    def _started(self, it: FakeContainer) -> None:
+        it.oom_killed = False
+        it.exit_code = 0
+        it.health = it.health and "starting"
+        self._become(it, "running")
+        if self.manner.podman:
+            self._tell(it, "init")
+        else:
+            for network in it.networks:
+                self._tell_network(it, "connect", network)
+        self._tell(it, "start")
+
+    def _died(self, it: FakeContainer, exit_code: int, *, stopped: bool = False, cleanup: bool = True) -> None:
+        it.exit_code = exit_code
+        self._become(it, "exited")
+        code = str(exit_code)
+        if self.manner.podman:
+            if stopped and not self.manner.modern:
+                self._tell(it, "stop")
+            self._tell(it, "die", exitCode=code, containerExitCode=code)
+            if cleanup:
+                self._tell(it, "cleanup")
+            return
+        lasted = {"execDuration": "120"} if self.manner.modern else {}
+        if not self.manner.modern:
+            self._tell(it, "die", exitCode=code)
+        for network in it.networks:
+            self._tell_network(it, "disconnect", network)
+        if stopped and self.manner.major < 28:
+            self._tell(it, "stop")
+        if self.manner.modern:
+            self._tell(it, "die", exitCode=code, **lasted)
+        if stopped and self.manner.major >= 28:
+            self._tell(it, "stop")
+
+    def _become(self, it: FakeContainer, state: State) -> None:
+        it.state = state
+        self._changed(it)
+
+    def _changed(self, it: FakeContainer) -> None:
+        for kind in ("summary False", "summary True", "inspect"):
+            self._encoded.pop((it.id, kind), None)
+
+    def _bytes(self, it: FakeContainer, kind: str, make: Callable[[], dict[str, Any]]) -> bytes:
+        found = self._encoded.get((it.id, kind))
+        if found is None:
+            found = self._encoded[it.id, kind] = msgspec.json.encode(make())
+        return found
+
+    def _tell(self, it: FakeContainer, action: str, *, health: str = "", **extra: str) -> None:
+        image = summary_image(it, self.manner)
+        attributes = it.labels | {"image": image, "name": it.name} | extra
+        if self.manner.podman:
+            attributes.setdefault("podId", "")
+            if not self.manner.modern:
+                attributes.setdefault("containerExitCode", "0")
+        self.hub.publish(FakeEvent("container", action, it.id, attributes, self._tick(), health))
+
+    def _tell_network(self, it: FakeContainer, action: str, network: str) -> None:
+        if self.manner.podman:
+            attributes = {"image": "", "name": it.name, "podId": ""}
+            attributes |= {"network": network} if self.manner.modern else {"containerExitCode": "0"}
+            self.hub.publish(FakeEvent("network", action, it.id, attributes, self._tick()))
+            return
+        driver = network if network == "host" else "null" if network == "none" else "bridge"
+        attributes = {"container": it.id, "name": network, "type": driver}
+        self.hub.publish(FakeEvent("network", action, network_id(network, self.manner), attributes, self._tick()))
+
+    def _address(self) -> str:
+        self._addresses += 1
+        return f"172.17.{self._addresses >> 8 & 255}.{self._addresses & 255}"
+
+    def _tick(self) -> int:
+        """Return the time in nanoseconds, never the same twice, as engines' events have it."""
+        self._now = max(self._now + 1, self._clock())
+        return self._now
+
+
+def summary_image(it: FakeContainer, manner: Manner) -> str:
+    """Return an image's name as the engine lists it."""
+    found: str = summary(dataclasses.replace(it, raw=None), manner)["Image"] if it.raw is None else it.raw["Image"]
+    return found
+
+
+def _from_summary(entry: dict[str, Any]) -> FakeContainer:
+    names = [name for name in entry.get("Names") or [] if name.count("/") == 1]
+    made = container(names[0].lstrip("/") if names else "", id=entry["Id"], image=entry.get("Image", ""))
+    attached = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+    made.networks = {name: (endpoint or {}).get("IPAddress", "") for name, endpoint in attached.items()}
+    made.labels = dict(entry.get("Labels") or {})
+    made.state, made.created, made.raw = entry["State"], entry.get("Created", 0), entry
+    return made

@@ -1,0 +1,143 @@
+"""What of a route the gateway can do, and what it refuses, saying so (decision 12)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Final
+
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.xds.middlewares import treatment
+from pilotage.xds.options import GatewayOptions
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from pilotage.routes.route import Route
+    from pilotage.xds.middlewares import Treatment
+
+    class _Refuse(Protocol):
+        def __call__(self, field: str, message: str, hint: str, *, vital: bool = True) -> None: ...
+
+
+__all__ = ["check_support"]
+
+_LONGEST_NAME: Final = 253
+"""Letters of a host name (RFC 1035)."""
+
+# Underscores are no letters of host names, yet browsers and Compose use them.
+_ASKABLE: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
+
+_ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage's gateway"
+
+
+def check_support(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
+    """Tell what the gateway cannot do for a route that is to be served.
+
+    Args:
+        route: a route that is not excluded.
+        options: the gateway's settings; the defaults if not given.
+
+    Returns:
+        The problems, each with its place, and whether the route may be served in spite of them. It may not where what
+        is missing keeps somebody out, or where there is nothing that could be served.
+
+    """
+    found, servable = _check(route, options or GatewayOptions())
+    asked = treatment(route.settings.middlewares)
+    found += asked.problems
+    servable = servable and asked.servable
+    where = {"provider": route.provider, "container": route.container, "route": route.alias}
+    return tuple(problem.at(**where) for problem in found), servable
+
+
+def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
+    settings = route.settings
+    found: list[Problem] = []
+    servable = True
+
+    def refuse(field: str, message: str, hint: str, *, vital: bool = True) -> None:
+        nonlocal servable
+        servable = servable and not vital
+        found.append(Problem(message=message, hint=hint, path=field))
+
+    if route.scheme == "fileserver":
+        refuse("scheme", f"scheme fileserver is {_ELSEWHERE}", "run a web server in a container for the files")
+    for field in ("rules", "rule_file", "inbound_mtls_profile"):
+        if getattr(settings, field):
+            refuse(field, f"{field} is {_ELSEWHERE}, and the route is not served without it", "remove it")
+    if settings.tls_termination:
+        refuse("tls_termination", f"tls_termination is {_ELSEWHERE}", "remove it")
+    if settings.access_log is not None:
+        hint = "set gateway.access_log, which logs the requests of all routes"
+        refuse("access_log", f"an access log of one route is {_ELSEWHERE}", hint, vital=False)
+    _check_names(route, refuse)
+    if route.is_stream:
+        _check_stream(route, refuse)
+    elif route.bind or route.port.listening:
+        field = "bind" if route.bind else "port"
+        refuse(field, f"an HTTP route with a listening address of its own is {_ELSEWHERE}", "remove it")
+    _check_addresses(treatment(settings.middlewares), options, refuse)
+    if settings.load_balance.options:
+        refuse("load_balance.options", f"options of the mode are {_ELSEWHERE}", "remove them", vital=False)
+    return found, servable
+
+
+def _check_names(route: Route, refuse: _Refuse) -> None:
+    """Refuse names that no client can ask for, and those that are too long for a connection to be made by them."""
+    settings = route.settings
+    for host in dict.fromkeys((route.host, *(endpoint.host for endpoint in route.endpoints))):
+        if len(host) > _LONGEST_NAME:
+            refuse("host", f"{shorten(host)!r} is too long for a host name", f"use at most {_LONGEST_NAME} letters")
+            break
+    server = settings.ssl_server_name
+    if server and (len(server.encode()) > _LONGEST_NAME or not server.isprintable()):
+        refuse("ssl_server_name", f"{shorten(server)!r} cannot be a server name", "write a name such as app.internal")
+    if settings.load_balance.link:
+        if not _ASKABLE.fullmatch(settings.load_balance.link):
+            hint = "name the pool with letters, digits, dashes and dots"
+            refuse("load_balance.link", f"no client can ask for the host {shorten(settings.load_balance.link)!r}", hint)
+    elif not (route.is_stream or _ASKABLE.fullmatch(route.alias)):
+        refuse("alias", f"no client can ask for the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
+
+
+def _ascii_hint(alias: str) -> str:
+    try:
+        encoded = alias.encode("idna").decode()
+    except UnicodeError:
+        encoded = ""
+    if encoded != alias and _ASKABLE.fullmatch(encoded):
+        return f"clients ask for it as {encoded!r}: write that"
+    return "write an alias of letters, digits, dashes and dots; a wildcard as *.example.com"
+
+
+def _check_stream(route: Route, refuse: _Refuse) -> None:
+    if not route.port.listening:
+        hint = f"write both ports: proxy.{route.alias}.port: {route.port.proxy}:{route.port.proxy}"
+        refuse("port", f"a {route.scheme} route needs a port to listen on, and none is set", hint)
+    for field in ("middlewares", "hold"):
+        if getattr(route.settings, field):
+            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", vital=field == "middlewares")
+    if route.settings.load_balance.link:
+        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_ELSEWHERE}", "remove it")
+
+
+def _check_addresses(asked: Treatment, options: GatewayOptions, refuse: _Refuse) -> None:
+    """A route cannot choose whom it believes: the gateway decides once, before it knows the route."""
+    if asked.address_from is None:
+        return
+    header, networks = asked.address_from
+    trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
+    believed = header == "x-forwarded-for" and all(
+        any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
+        for n in map(ipaddress.ip_network, networks)
+    )
+    if believed and networks:
+        return
+    refuse(
+        "middlewares.real_ip",
+        "the gateway believes X-Forwarded-For of its trusted proxies only, for all routes alike",
+        "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
+        vital=bool(asked.allow or asked.rate),
+    )

@@ -1,0 +1,327 @@
+"""A route's middlewares, read into what Envoy is to do with its requests and answers (LABELS II.6.2).
+
+Middlewares that keep people out fail closed: what cannot be honoured exactly takes the route out of service, and what
+merely decorates is left out and reported.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.core.values import DocumentError, comma_list, parse_duration
+from pilotage.core.yaml import bare, parse_yaml
+from pilotage.routes.special import middleware_name
+from pilotage.xds.resources import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Edits", "ForwardAuth", "Rate", "Treatment", "treatment"]
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Edits(msgspec.Struct, frozen=True):
+    """What becomes of the headers of requests, or of answers: set (replacing), added, hidden."""
+
+    put: Pairs = ()
+    add: Pairs = ()
+    hide: tuple[str, ...] = ()
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How many requests a client address may make: ``average`` in each ``period`` seconds, ``burst`` at once."""
+
+    average: int
+    burst: int
+    period: float
+
+
+class ForwardAuth(msgspec.Struct, frozen=True):
+    """Every request is shown to another route first.
+
+    Attributes:
+        route: its alias.
+        path: the path that is asked there.
+        headers: which headers of its answer the target is given.
+
+    """
+
+    route: str
+    path: str
+    headers: tuple[str, ...]
+
+
+class Treatment(msgspec.Struct, frozen=True):
+    """What middlewares ask for.
+
+    Attributes:
+        request, answer: edits of headers.
+        host: what the target is told as the host; ``""``: what the client said.
+        prefix: put before the path, with a slash at both ends; ``""``: nothing.
+        forwarded: ``"set"``: forwarded headers say what this gateway saw; ``"hide"``: the target gets none.
+        allow: networks that are let in; empty: all.
+        rate: limits each client address.
+        redirect: plain HTTP is sent to HTTPS.
+        auth: who is asked for each request.
+        address_from: ``(header, networks)``: clients' addresses are to be taken from a header that these networks send.
+        problems: what cannot be honoured, or is wrong; without place.
+        servable: the route may be served all the same.
+
+    """
+
+    request: Edits = Edits()
+    answer: Edits = Edits()
+    host: str = ""
+    prefix: str = ""
+    forwarded: str = ""
+    allow: tuple[str, ...] = ()
+    rate: Rate | None = None
+    redirect: bool = False
+    auth: ForwardAuth | None = None
+    address_from: tuple[str, tuple[str, ...]] | None = None
+    problems: tuple[Problem, ...] = ()
+    servable: bool = True
+
+
+PLAIN: Final = Treatment()
+
+_PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
+_UNSUPPORTED: Final = frozenset(
+    {"oidc", "crowdsec", "hcaptcha", "modify_html", "themed", "error_page", "cloudflare_real_ip"}
+)
+
+
+def treatment(middlewares: Mapping[str, Any]) -> Treatment:
+    """Read a route's middlewares, as :class:`~pilotage.routes.schema.RouteSettings` holds them. Never raises."""
+    if not middlewares:
+        return PLAIN
+    reader = _Reader()
+    for written, options in middlewares.items():
+        name = middleware_name(written)
+        if name is not None:  # unknown ones have been reported, and the route is excluded
+            reader.middleware(name, written, options)
+    return Treatment(**reader.found, problems=tuple(reader.problems), servable=reader.servable)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.problems: list[Problem] = []
+        self.servable = True
+        self.path = ""
+        self.vital = False
+
+    def middleware(self, name: str, written: str, options: Any) -> None:
+        self.path, self.vital = f"middlewares.{written}", name in _PROTECTIVE
+        if name in _UNSUPPORTED:
+            self.fault(f"{name} is known to GoDoxy, not supported by pilotage's gateway", "remove it")
+            return
+        handler, known = _HANDLERS[name]
+        folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
+        folded.pop("priority", None)
+        if folded.pop("bypass", None):
+            self.fault("bypass is not supported by pilotage's gateway: it holds for every request", "remove it")
+        for key in folded.keys() - {option.replace("_", "") for option in known}:
+            self.fault(f"unknown option {shorten(key)!r}", did_you_mean(key, known) or "remove it")
+        handler(self, folded)
+
+    def fault(self, message: str, hint: str = "", *, option: str = "") -> None:
+        path = f"{self.path}.{option}" if option else self.path
+        self.problems.append(Problem(message=message, hint=hint, path=path))
+        if self.vital:
+            self.servable = False
+
+    # ---- kinds of options
+
+    def texts(self, options: dict[str, Any], option: str) -> tuple[str, ...]:
+        value = options.get(option.replace("_", ""))
+        if isinstance(value, str):
+            value = self.document(value, option) if value.lstrip()[:1] in ("-", "[") else comma_list(value)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            value = [value]
+        return tuple(str(item).strip() for item in value if item is not None and str(item).strip())
+
+    def pairs(self, options: dict[str, Any], option: str) -> Pairs:
+        value = options.get(option.replace("_", ""))
+        if isinstance(value, str):
+            value = self.document(value, option)
+        if value is None:
+            return ()
+        if not isinstance(value, dict):
+            self.fault("lines such as 'Name: value' are needed", option=option)
+            return ()
+        found = []
+        for name, content in value.items():
+            text = "" if content is None else str(content)
+            if self.is_name(name, option) and self.is_free(name, option) and self.is_value(text, option):
+                found.append((name, text))
+        return tuple(found)
+
+    def document(self, text: str, option: str) -> Any:
+        try:
+            read = parse_yaml(text)
+        except DocumentError as error:
+            self.fault(error.message, option=option)
+            return None
+        return bare(read) if read is not None else None
+
+    def is_name(self, name: str, option: str) -> bool:
+        if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
+            return True
+        self.fault(f"{shorten(name)!r} is not the name of a header", option=option)
+        return False
+
+    def is_free(self, name: str, option: str) -> bool:
+        if name.lower() not in _FRAMING:
+            return True
+        self.fault(f"{shorten(name)!r} is what the gateway itself says of each message", "remove it", option=option)
+        return False
+
+    def is_value(self, text: str, option: str) -> bool:
+        if any((ord(c) < 0x20 and c != "\t") or c == "\x7f" for c in text):
+            self.fault(f"{shorten(text)!r} cannot be a header's value", "keep it on one line", option=option)
+            return False
+        if len(literal(text).encode()) > _LONGEST_TEXT:
+            message = f"a header's value of {len(text.encode())} bytes is too long for Envoy"
+            self.fault(message, "keep it below 16 kB", option=option)
+            return False
+        return True
+
+    # ---- middlewares
+
+    def edits(self, options: dict[str, Any]) -> Edits:
+        hide = tuple(name for name in self.texts(options, "hide_headers") if self.is_name(name, "hide_headers"))
+        return Edits(self.pairs(options, "set_headers"), self.pairs(options, "add_headers"), hide)
+
+    def request(self, options: dict[str, Any]) -> None:
+        edits = self.edits(options)
+        for name, value in (*edits.put, *edits.add):
+            if _is_host(name) and _AUTHORITY.fullmatch(value):
+                self.found["host"] = value
+            elif _is_host(name):
+                self.fault(f"{shorten(value)!r} is no host", "write a name such as app.internal", option="set_headers")
+        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
+        if any(map(_is_host, edits.hide)):
+            self.fault("the host cannot be hidden", "remove it", option="hide_headers")
+        hide = tuple(name for name in edits.hide if not _is_host(name))
+        self.found["request"] = Edits(put, add, hide)
+        prefix = options.get("addprefix")
+        if prefix and str(prefix).strip("/"):
+            text = str(prefix).strip("/")
+            if not _PATH.fullmatch(text):
+                hint = "write other letters in their encoded form, such as %20"
+                self.fault(f"{shorten(text)!r} cannot begin a path", hint, option="add_prefix")
+            else:
+                self.found["prefix"] = f"/{text}/"
+
+    def answer(self, options: dict[str, Any]) -> None:
+        edits = self.edits(options)
+        for option, names in (
+            ("set_headers", [name for name, _ in edits.put]),
+            ("add_headers", [name for name, _ in edits.add]),
+            ("hide_headers", edits.hide),
+        ):
+            if any(map(_is_host, names)):
+                self.fault("an answer has no host", "remove it", option=option)
+        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
+        self.found["answer"] = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
+
+    def set_forwarded(self, _options: dict[str, Any]) -> None:
+        self.found["forwarded"] = "set"
+
+    def hide_forwarded(self, _options: dict[str, Any]) -> None:
+        self.found["forwarded"] = "hide"
+
+    def redirect(self, _options: dict[str, Any]) -> None:
+        self.found["redirect"] = True
+
+    def networks(self, options: dict[str, Any], option: str) -> tuple[str, ...]:
+        found = []
+        for text in self.texts(options, option):
+            try:
+                found.append(str(ipaddress.ip_network(text, strict=False)))
+            except ValueError:
+                self.fault(f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", option=option)
+        return tuple(found)
+
+    def whitelist(self, options: dict[str, Any]) -> None:
+        allow = self.networks(options, "allow")
+        if not self.texts(options, "allow"):
+            self.fault("allow needs at least one network", "write allow: [10.0.0.0/8]")
+        self.found["allow"] = allow
+        self.vital = False  # a wrong status lets nobody in
+        status = options.get("status", options.get("statuscode"))
+        if (status is not None and str(status) != "403") or options.get("message"):
+            self.fault("pilotage's gateway answers 403 with its own message", "remove status_code and message")
+
+    def rate(self, options: dict[str, Any]) -> None:
+        average = self.count(options, "average", 1)
+        burst = self.count(options, "burst", average)
+        period = options.get("period")
+        length = 1.0
+        if period is not None:
+            try:
+                length = parse_duration(str(period))
+            except DocumentError as error:
+                self.fault(error.message, option="period")
+        if length < 1:
+            self.fault("the period is too short; at least 1s", option="period")
+        self.found["rate"] = Rate(average, burst, max(length, 1.0))
+
+    def count(self, options: dict[str, Any], option: str, default: int) -> int:
+        text = str(options.get(option, default))
+        if re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+            return int(text)
+        self.fault(f"{shorten(text)!r} is not a whole number from 1 to 999999999", option=option)
+        return default
+
+    def auth(self, options: dict[str, Any]) -> None:
+        path = str(options.get("authendpoint") or "/api/auth/traefik")
+        if not path.startswith("/") or not _PATH.fullmatch(path):
+            self.fault(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
+        headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
+        if any(map(_is_host, headers)):
+            self.fault("the host cannot come from the route that is asked", "remove it", option="headers")
+        headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
+        self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
+
+    def real_ip(self, options: dict[str, Any]) -> None:
+        header = str(options.get("header") or "X-Real-IP")
+        self.found["address_from"] = (header.lower(), self.networks(options, "from"))
+
+
+def _is_host(name: str) -> bool:
+    return name.lower() == "host"
+
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
+_PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
+_AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
+_LONGEST_TEXT: Final = 16_384
+"""Bytes of a header that Envoy takes in its configuration."""
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+)
+"""Where a message ends and what its connection is used for: a wrong word here has requests hang, or be mistaken."""
+_EDITS: Final = ("set_headers", "add_headers", "hide_headers")
+_HANDLERS: Final[dict[str, tuple[Callable[[_Reader, dict[str, Any]], None], tuple[str, ...]]]] = {
+    "request": (_Reader.request, (*_EDITS, "add_prefix")),
+    "response": (_Reader.answer, _EDITS),
+    "set_x_forwarded": (_Reader.set_forwarded, ()),
+    "hide_x_forwarded": (_Reader.hide_forwarded, ()),
+    "redirect_http": (_Reader.redirect, ()),
+    "cidr_whitelist": (_Reader.whitelist, ("allow", "status", "status_code", "message")),
+    "rate_limit": (_Reader.rate, ("average", "burst", "period")),
+    "forwardauth": (_Reader.auth, ("route", "auth_endpoint", "headers")),
+    "real_ip": (_Reader.real_ip, ("header", "from", "recursive")),
+}

@@ -1,0 +1,289 @@
+"""Scopes: the routes of all hosts with one first label. Pure.
+
+``app`` and ``app.example.com`` live in the scope ``app``: Envoy finds a scope by the first label of the host, so a
+change costs as much with ten thousand scopes as with ten. Wildcard aliases share one scope.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
+
+from pilotage.routes.route import Endpoint, Route
+from pilotage.xds.backend import Member, Site
+from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
+from pilotage.xds.filters import ANY_LABEL, mark, scope_settings, site_settings
+from pilotage.xds.resources import SCOPE, Frame, Resource, header, literal, resource, seconds, version_of
+from pilotage.xds.retries import repeats, retries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pilotage.xds.options import GatewayOptions
+
+__all__ = ["domains", "scope", "scope_label"]
+
+_SAFE: Final = "GET|HEAD|OPTIONS"
+_FORWARDED: Final = (
+    "x-forwarded-for",
+    "x-forwarded-method",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-uri",
+)
+_NO_ENDPOINT: Final = "This service has nothing that could answer just now. Try again in a moment.\n"
+
+
+def scope_label(name: str) -> str:
+    """Return the scope of an alias: its first label; ``""`` for one that no host can have."""
+    first, _, rest = name.partition(".")
+    if first == "*" and rest and "*" not in rest:
+        return ANY_LABEL
+    return "" if "*" in name else first
+
+
+def domains(name: str, suffixes: Iterable[str]) -> list[str]:
+    """Return the hosts that an alias answers for, as Envoy matches them inside the alias's scope.
+
+    Args:
+        name: without dots: itself and every host that begins with it; with dots: that host; ``*.example.com``: every
+            host with one label more.
+        suffixes: what may follow an alias without dots; none: anything.
+
+    """
+    if "." in name:
+        return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
+    wanted = [suffix.strip().lower().lstrip(".").rstrip(".") for suffix in suffixes]
+    return [name, *(f"{name}.{suffix}" for suffix in dict.fromkeys(wanted) if suffix)] if wanted else ["*"]
+
+
+def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resource:
+    """Make the scope of a first label.
+
+    Args:
+        label: see :func:`scope_label`.
+        sites: all that live in it, at least one.
+        options: the gateway's settings.
+
+    """
+    ordered = sorted(sites, key=lambda site: site.name)
+    if len(ordered) == 1 and ordered[0].name == label and _is_plain(ordered[0]):
+        return _plain_scope(ordered[0], options)
+    message = scoped_route_pb2.ScopedRouteConfiguration(
+        name=label,
+        route_configuration=_EVERYWHERE,
+        key=scoped_route_pb2.ScopedRouteConfiguration.Key(
+            fragments=[scoped_route_pb2.ScopedRouteConfiguration.Key.Fragment(string_key=label)]
+        ),
+    )
+    message.route_configuration.name = label
+    message.route_configuration.virtual_hosts.extend(
+        _virtual_host(site, hosts, options) for site, hosts in _share_hosts(ordered, options) if hosts
+    )
+    clusters = frozenset(name for site in ordered for name in _clusters(site))
+    return resource(SCOPE, label, message, clusters=clusters, answers=tuple(site.name for site in ordered))
+
+
+_EVERYWHERE: Final = route_pb2.RouteConfiguration(
+    ignore_port_in_host_matching=True, typed_per_filter_config=scope_settings()
+)
+
+
+# Most scopes differ in a name and an address only. Making a message for each would take four times as long.
+_KINDS: Final = (scoped_route_pb2.ScopedRouteConfiguration, route_pb2.RouteConfiguration)
+_SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_KINDS[0], it) for it in ("name", "key", "route_configuration"))
+_FRAGMENT: Final = Frame(_KINDS[0].Key, "fragments")
+_STRING_KEY: Final = Frame(_KINDS[0].Key.Fragment, "string_key")
+_ROUTES_NAME, _ROUTES_HOST = (Frame(_KINDS[1], it) for it in ("name", "virtual_hosts"))
+_HOST_NAME, _HOST_DOMAIN, _HOST_HEADER = (
+    Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains", "request_headers_to_add")
+)
+_HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
+_HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
+
+
+def _plain_scope(site: Site, options: GatewayOptions) -> Resource:
+    """Make the scope of a plain site that has it for itself; the same as :func:`scope` makes, in other order."""
+    everywhere, host, header_name, header_rest, clusters = _plain_parts(site.route.scheme, options)
+    name = site.name.encode()
+    hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(site.name, options.match_domains))
+    address = _HEADER(header_name + _HEADER_VALUE(site.members[0].endpoint.address.encode())) + header_rest
+    routes = everywhere + _ROUTES_NAME(name) + _ROUTES_HOST(host + _HOST_NAME(name) + hosts + _HOST_HEADER(address))
+    body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
+    return Resource(SCOPE, site.name, version_of(body), body, clusters, (site.name,))
+
+
+@lru_cache(maxsize=8)
+def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, bytes, bytes, frozenset[str]]:
+    """Return what plain scopes have in common, serialised: routes, host, name and rest of the header, clusters."""
+    address = header(ORIGINAL_DST_HEADER, "")
+    named = address.header.SerializeToString(deterministic=True)
+    address.ClearField("header")
+    parts = (_EVERYWHERE, _plain_host(scheme, options), address)
+    everywhere, host, rest = (it.SerializeToString(deterministic=True) for it in parts)
+    return everywhere, host, named, rest, frozenset(_clusters(_plain_site(scheme)))
+
+
+def _clusters(site: Site) -> list[str]:
+    """Return the clusters that a site leads to: of requests in general, of gRPC, of what is safe to repeat."""
+    if site.backing == "none":
+        return []
+    name = SHARED[site.route.scheme] if site.backing == "shared" else site.cluster
+    found = [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
+    return [*found, name + SAFE_SUFFIX] if site.backing == "shared" and repeats(site) else found
+
+
+def _share_hosts(sites: list[Site], options: GatewayOptions) -> Iterator[tuple[Site, list[str]]]:
+    """Give each host to one site: Envoy refuses a scope in which two want the same. Who names it in full has it."""
+    taken: set[str] = set()
+    for site in sorted(sites, key=lambda site: ("." not in site.name, site.name.startswith("*"), site.name)):
+        hosts = [host for host in domains(site.name, options.match_domains) if host not in taken]
+        taken.update(hosts)
+        yield site, hosts
+
+
+def _virtual_host(site: Site, hosts: list[str], options: GatewayOptions) -> Any:
+    host = route_components_pb2.VirtualHost()
+    host.CopyFrom(_plain_host(site.route.scheme, options) if _is_plain(site) else _treated(site, options))
+    host.name = site.name
+    host.domains.extend(hosts)
+    if site.backing == "shared":
+        # Last, so that no label can lead somewhere else.
+        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
+    return host
+
+
+def _is_plain(site: Site) -> bool:
+    """Tell whether a site differs from most others in its name and address only."""
+    settings = site.route.settings
+    plain = not (settings.middlewares or settings.response_header_timeout or settings.disable_compression)
+    return plain and site.backing == "shared"
+
+
+@lru_cache(maxsize=8)
+def _plain_host(scheme: str, options: GatewayOptions) -> Any:
+    """Return what all plain sites have in common: making it anew for each would be most of the work."""
+    return _treated(_plain_site(scheme), options)
+
+
+def _plain_site(scheme: str) -> Site:
+    return Site(name="", route=Route(alias="", scheme=scheme), members=(Member(Endpoint("", 0)),), backing="shared")
+
+
+def _treated(site: Site, options: GatewayOptions) -> Any:
+    """Return a site's virtual host without its name and address."""
+    asked = site.treatment
+    routes = [*_redirect(site, options), *_routes(site, options)]
+    for route in routes:
+        mark(route, site)
+    host = route_components_pb2.VirtualHost(
+        routes=routes,
+        typed_per_filter_config=site_settings(site, options),
+        retry_policy=None if site.backing == "shared" and repeats(site) else retries(site, options),
+        request_headers_to_add=[
+            *(header(name, literal(value)) for name, value in asked.request.put),
+            *(header(name, literal(value), add=True) for name, value in asked.request.add),
+        ],
+        request_headers_to_remove=asked.request.hide,
+        response_headers_to_add=[
+            *(header(name, literal(value)) for name, value in asked.answer.put),
+            *(header(name, literal(value), add=True) for name, value in asked.answer.add),
+        ],
+        response_headers_to_remove=asked.answer.hide,
+    )
+    if asked.forwarded == "set":
+        host.request_headers_to_add.extend(header(name, value) for name, value in _SEEN.items())
+    elif asked.forwarded == "hide":
+        host.request_headers_to_remove.extend(_FORWARDED)
+    return host
+
+
+_SEEN: Final = dict(
+    zip(
+        _FORWARDED,
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "%REQ(:METHOD)%",
+            "%REQ(X-FORWARDED-PROTO)%",
+            "%REQ(:AUTHORITY)%",
+            "%REQ(:PATH)%",
+        ),
+        strict=True,
+    )
+)
+
+
+def _redirect(site: Site, options: GatewayOptions) -> list[Any]:
+    if not site.treatment.redirect:
+        return []
+    plain = route_components_pb2.HeaderMatcher(
+        name="x-forwarded-proto", string_match=string_pb2.StringMatcher(exact="http")
+    )
+    match = route_components_pb2.RouteMatch(prefix="/", headers=[plain])
+    return [route_components_pb2.Route(match=match, redirect=https_redirect(options))]
+
+
+def https_redirect(options: GatewayOptions) -> Any:
+    """Return the redirection of plain HTTP to HTTPS; the port is left out where both are the usual ones."""
+    action = route_components_pb2.RedirectAction(
+        https_redirect=True, response_code=route_components_pb2.RedirectAction.PERMANENT_REDIRECT
+    )
+    port = options.redirect_port or 443
+    if (options.http_port, port) != (80, 443):
+        action.port_redirect = port
+    return action
+
+
+def _routes(site: Site, options: GatewayOptions) -> list[Any]:
+    """Return the routes of a site: what is safe to repeat is also tried again when a connection broke."""
+    kinds = route_components_pb2
+    if site.backing == "none":
+        answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
+        return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
+    name = _clusters(site)[0]
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(site, name))]
+    if repeats(site):
+        # Envoy keeps a compiled expression for each route, so of the many plain ones only GET is tried again.
+        shared = site.backing == "shared"
+        said = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
+        safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=said)])
+        action = _action(site, name + SAFE_SUFFIX) if shared else _action(site, name, retries(site, options, safe=True))
+        routes.insert(0, kinds.Route(match=safe, route=action))
+    if site.route.scheme == "https":
+        grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
+        routes.insert(0, kinds.Route(match=grpc, route=_action(site, name + GRPC_SUFFIX)))
+    return routes
+
+
+def _regex(text: str) -> Any:
+    return regex_pb2.RegexMatcher(regex=text)
+
+
+def _action(site: Site, cluster: str, policy: Any = None) -> Any:
+    action = route_components_pb2.RouteAction(
+        cluster=cluster,
+        timeout=seconds(0),  # streams end when they end
+        retry_policy=policy,
+        hash_policy=_hash_policy(site),
+        prefix_rewrite=site.treatment.prefix,
+    )
+    if site.treatment.host:
+        action.host_rewrite_literal = site.treatment.host
+    return action
+
+
+def _hash_policy(site: Site) -> list[Any]:
+    balance = site.route.settings.load_balance
+    policy = route_components_pb2.RouteAction.HashPolicy
+    if site.backing != "own":
+        return []
+    if balance.sticky:
+        cookie = policy.Cookie(name="pilotage_member", ttl=seconds(balance.sticky_max_age or 3600), path="/")
+        return [policy(cookie=cookie)]
+    if balance.mode.lower().replace("_", "") == "iphash":
+        return [policy(connection_properties=policy.ConnectionProperties(source_ip=True))]
+    return []

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from pilotage.api.listen import Listen
+from pilotage.api.metrics import Metrics
+from pilotage.api.openapi import document
+from pilotage.api.server import Api
+from pilotage.cli.daemon_client import SNAPSHOT_PATH, unpack
+from pilotage.core.errors import ConfigError, GatewayError
+from pilotage.core.problems import Problem
+from pilotage.discovery.manager import Discovery, discover
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.routes.route import EndpointHealth
+from pilotage.testing import FakeEngine
+from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LOOPBACK = Listen(host="127.0.0.1", port=0)
+
+
+class Told:
+    """A source as the daemon is one."""
+
+    def __init__(self, discovery: Discovery) -> None:
+        self.discovery = discovery
+        self.metrics = Metrics()
+        self.why = ""
+        self.config_file = "/etc/pilotage/pilotage.yml"
+
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self.discovery.table.problems, Problem(message="of the configuration", file="pilotage.yml"))
+
+    def not_ready(self) -> str:
+        return self.why
+
+    async def gateway_statistics(self) -> bytes:
+        if self.why:
+            raise GatewayError("Envoy does not answer", "wait")
+        return b"envoy_up 1\n"
+
+
+class Caller:
+    """Asks an API."""
+
+    def __init__(self, session: aiohttp.ClientSession, api: Api, source: Told, engine: FakeEngine) -> None:
+        self.session = session
+        self.api = api
+        self.source = source
+        self.engine = engine
+        self.url = str(api.places[0])
+
+    async def raw(self, path: str, **headers: str) -> tuple[int, bytes]:
+        async with self.session.get(self.url + path, headers=headers) as answer:
+            return answer.status, await answer.read()
+
+    async def json(self, path: str, expected: int = 200, **headers: str) -> Any:
+        status, body = await self.raw(path, **headers)
+        assert status == expected, body
+        return json.loads(body)
+
+
+@contextlib.asynccontextmanager
+async def serving(*places: Listen, token: str = "") -> AsyncIterator[Caller]:
+    async with FakeEngine() as engine:
+        engine.add("web", labels={"proxy.web.port": "80", "proxy.web.sheme": "http"})
+        engine.add("db", image="postgres:17", ports=(5432,))
+        async with discover([DockerProviderConfig(engine.url, name="local")]) as discovery:
+            await discovery.ready()
+            source = Told(discovery)
+            async with Api(source, places or [LOOPBACK], token=token) as api, aiohttp.ClientSession() as session:
+                yield Caller(session, api, source, engine)
+
+
+async def test_routes_containers_problems_and_engines_are_told() -> None:
+    async with serving() as caller:
+        routes = await caller.json("/v1/routes")
+        assert routes["version"] == caller.source.discovery.table.version
+        assert routes["routes"]["web"]["container"] == "web"
+        assert routes["routes"]["web"]["stale_since"] is None
+        containers = (await caller.json("/v1/containers"))["containers"]
+        assert sorted(container["name"] for container in containers) == ["db", "web"]
+        problems = (await caller.json("/v1/problems"))["problems"]
+        assert {problem["label"] for problem in problems} == {"", "proxy.web.sheme"}
+        assert problems[-1]["message"] == "of the configuration"
+        (engine,) = (await caller.json("/v1/engines"))["engines"]
+        assert (engine["name"], engine["state"], engine["containers"]) == ("local", "live", 2)
+
+
+async def test_routes_of_an_engine_that_is_away_say_since_when() -> None:
+    async with serving() as caller:
+        await caller.engine.close()
+        table = lambda: caller.source.discovery.table  # noqa: E731
+        await until(lambda: table().engines["local"].state == "stale")
+        route = (await caller.json("/v1/routes"))["routes"]["web"]
+        assert route["stale_since"] == table().engines["local"].since
+        (engine,) = (await caller.json("/v1/engines"))["engines"]
+        assert engine["state"] == "stale"
+        assert engine["error"]
+
+
+async def test_explanations_are_told_and_unknown_names_corrected() -> None:
+    async with serving() as caller:
+        told = await caller.json("/v1/explain/web")
+        assert told["containers"][0]["name"] == "web"
+        error = await caller.json("/v1/explain/wep", 404)
+        assert error == {"error": "no container and no alias is called 'wep'", "hint": "did you mean 'web'?"}
+
+
+async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yml"
+    file.write_text("nas: {host: 10.0.0.9, port: 80}")
+    async with serving() as caller:
+        await caller.source.discovery.use_files([str(file)])
+        assert (await caller.json("/v1/routes"))["routes"]["nas"]["target"] == "http://10.0.0.9:80"
+        assert (await caller.json("/v1/explain/nas"))["files"]
+
+
+async def test_what_is_told_has_the_form_that_the_document_promises() -> None:
+    async with serving() as caller:
+        address = caller.source.discovery.table.routes["web"].endpoints[0].address
+        caller.source.discovery.observe({"web": {address: EndpointHealth("pending", 5.0)}})
+        promised = await caller.json("/openapi.json")
+        assert promised == document()
+        for path, methods in promised["paths"].items():
+            operation = methods["get"]
+            if "text/event-stream" in operation["responses"]["200"]["content"]:
+                continue
+            status, body = await caller.raw(path.replace("{name}", "web"))
+            assert status == 200, path
+            content = operation["responses"]["200"]["content"]
+            if "application/json" in content:
+                check(json.loads(body), content["application/json"]["schema"], path)
+
+
+def check(value: Any, schema: dict[str, Any], at: str) -> None:
+    """As much of JSON Schema as the document uses."""
+    if "enum" in schema:
+        assert value in schema["enum"], at
+        return
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    kind = "null" if value is None else names[type(value)]
+    assert kind in kinds or (kind == "integer" and "number" in kinds), f"{at}: {value!r} is not {kinds}"
+    if kind == "array":
+        for number, item in enumerate(value):
+            check(item, schema["items"], f"{at}[{number}]")
+    if kind == "object":
+        for name in schema.get("required", []):
+            check(value[name], schema["properties"][name], f"{at}.{name}")
+        if "properties" in schema and "description" not in schema:
+            assert set(value) <= set(schema["properties"]), at
+        for name, item in value.items() if "additionalProperties" in schema else ():
+            check(item, schema["additionalProperties"], f"{at}.{name}")
+
+
+async def test_health_readiness_and_figures() -> None:
+    async with serving() as caller:
+        assert await caller.raw("/healthz") == (200, b"ok\n")
+        assert await caller.raw("/readyz") == (200, b"ready\n")
+        assert (await caller.raw("/metrics"))[0] == 200
+        assert await caller.raw("/metrics/envoy") == (200, b"envoy_up 1\n")
+        caller.source.why = "Envoy has not taken the first table yet"
+        assert await caller.raw("/readyz") == (503, b"not ready: Envoy has not taken the first table yet\n")
+        assert await caller.json("/metrics/envoy", 503) == {"error": "Envoy does not answer", "hint": "wait"}
+        assert (await caller.raw("/healthz"))[0] == 200
+
+
+async def test_what_does_not_exist_is_told_and_where_to_look() -> None:
+    async with serving() as caller:
+        error = await caller.json("/v2/routes", 404)
+        assert error == {"error": "no such thing here: GET /v2/routes", "hint": "GET / lists what there is"}
+        assert "/v1/routes" in (await caller.json("/"))["paths"]
+        async with caller.session.post(caller.url + "/v1/routes") as answer:
+            assert answer.status == 405
+
+
+async def test_a_defect_is_told_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as caller:
+        caller.source.not_ready = None  # type: ignore[method-assign,assignment]
+        error = await caller.json("/readyz", 500)
+        assert error["error"] == "this is a defect of pilotage; its log says more"
+    assert "answering GET /readyz failed" in caplog.text
+
+
+# ---- events
+
+
+async def events(caller: Caller) -> AsyncIterator[tuple[str, Any]]:
+    async with caller.session.get(caller.url + "/v1/events") as answer:
+        assert answer.content_type == "text/event-stream"
+        kind = ""
+        async for line in answer.content:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, json.loads(value)
+
+
+async def test_events_begin_with_all_there_is_and_go_on_with_every_change() -> None:
+    async with serving() as caller, contextlib.aclosing(events(caller)) as stream:
+        first = {}
+        async for kind, data in stream:
+            if kind == "table":
+                assert data == {"version": caller.source.discovery.table.version}
+                break
+            first[kind, data["alias"] or data["engine"]] = data
+        assert first["added", "web"]["route"]["container"] == "web"
+        assert ("live", "local") in first
+        caller.engine.add("new", labels={"proxy.new.port": "81"})
+        kind, data = await anext(stream)
+        assert (kind, data["alias"], data["engine"]) == ("added", "new", "local")
+        assert (await anext(stream))[0] == "table"
+
+
+async def test_what_probes_find_is_told_with_the_route_and_as_an_event() -> None:
+    async with serving() as caller:
+        discovery = caller.source.discovery
+        address = discovery.table.routes["web"].endpoints[0].address
+        discovery.observe({"web": {address: EndpointHealth("healthy", 5.0)}})
+        async with contextlib.aclosing(events(caller)) as stream:
+            async for kind, _ in stream:
+                if kind == "table":
+                    break
+            discovery.observe({"web": {address: EndpointHealth("unhealthy", 7.5)}})
+            kind, data = await anext(stream)
+        assert (kind, data["alias"]) == ("health", "web")
+        assert data["cause"] == f"web at {address} fails the gateway's probe"
+        assert data["route"]["endpoints"][0]["health"] == {"state": "unhealthy", "since": 7.5}
+        routes = (await caller.json("/v1/routes"))["routes"]
+        assert routes["web"]["endpoints"][0]["health"] == {"state": "unhealthy", "since": 7.5}
+        (story,) = (await caller.json("/v1/explain/web"))["containers"]
+        assert any("fails the gateway's probe" in note for note in story["routes"][0]["notes"])
+
+
+async def test_open_event_streams_do_not_hold_up_the_end() -> None:
+    async with assert_no_leaks(), contextlib.AsyncExitStack() as stack:
+        caller = await stack.enter_async_context(serving())
+        host, port = "127.0.0.1", caller.api.places[0].port
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"event: table")
+        await stack.aclose()
+        await reader.read()  # to its end
+        writer.close()
+        await writer.wait_closed()
+
+
+# ---- who may ask
+
+
+async def test_web_pages_cannot_ask_by_pointing_their_own_name_here() -> None:
+    async with serving() as caller:
+        error = await caller.json("/v1/routes", 403, Host="evil.example.com")
+        assert error["error"] == "'evil.example.com' is no name of this machine"
+        port = caller.api.places[0].port
+        for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]:1", "[::1]"):
+            await caller.json("/v1/routes", 200, Host=host)
+        assert (await caller.raw("/healthz", Host="evil.example.com"))[0] == 200
+
+
+async def test_places_that_others_reach_need_a_token() -> None:
+    with pytest.raises(ConfigError, match=r"would be open to everybody on http://0\.0\.0\.0:1; set api\.token_file"):
+        async with serving(Listen(host="0.0.0.0", port=1)):
+            pass
+
+
+async def test_with_a_token_a_name_does_not_matter_and_on_loopback_either_will_do() -> None:
+    async with serving(token="a secret of some length") as caller:
+        right = {"Authorization": "Bearer a secret of some length", "Host": "pilotage.lan"}
+        await caller.json("/v1/routes", 200, **right)
+        await caller.json("/v1/routes", 200)
+        await caller.json("/v1/routes", 403, Authorization="Bearer wrong", Host="pilotage.lan")
+
+
+async def test_a_token_that_is_no_text_is_a_wrong_one(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(token="a secret of some length") as caller:
+        reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
+        writer.write(b"GET /v1/routes HTTP/1.1\r\nHost: pilotage.lan\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+    assert caplog.records == []
+
+
+async def test_a_request_that_is_none_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as caller:
+        for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000, b"GET / HTTP/1.1\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
+            writer.write(wrong + b"\r\n\r\n")
+            assert (await reader.readline()).endswith(b" 400 Bad Request\r\n")
+            writer.close()
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+async def test_from_elsewhere_only_the_token_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever address of this machine a test used would be loopback.
+    monkeypatch.setattr("pilotage.api.server.is_loopback", lambda host: host == "localhost")
+    async with serving(token="a secret of some length") as caller:
+        assert (await caller.raw("/v1/routes", Authorization="Bearer a secret of some length"))[0] == 200
+        for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic a secret of some length"}):
+            error = await caller.json("/v1/routes", 401, **wrong)
+            assert "Authorization: Bearer" in error["error"]
+        assert (await caller.raw("/readyz"))[0] == 200
+
+
+async def test_on_a_unix_socket_the_file_says_who_may_ask(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    async with serving(Listen(path=str(path)), token="a secret of some length") as caller:
+        connector = aiohttp.UnixConnector(str(path))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with session.get("http://anything/v1/routes") as answer:
+                assert answer.status == 200
+            async with session.get(f"http://anything{SNAPSHOT_PATH}") as answer:
+                snapshot = unpack(await answer.read())
+    assert snapshot is not None
+    assert snapshot.file == "/etc/pilotage/pilotage.yml"
+    assert snapshot.rosters == caller.source.discovery.rosters()
+    assert [problem.message for problem in snapshot.table.problems if problem.file] == ["of the configuration"]
+    assert not path.exists()
+
+
+async def test_the_whole_with_its_labels_is_told_on_the_unix_socket_only() -> None:
+    async with serving() as caller:
+        await caller.json(SNAPSHOT_PATH, 403)
+
+
+async def test_a_place_that_is_taken_is_an_error_unless_it_was_only_the_usual_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving() as caller:
+        (taken,) = caller.api.places
+        with pytest.raises(ConfigError, match=r"the API cannot listen on http://127\.0\.0\.1:\d+: .*choose another"):
+            async with Api(caller.source, [taken]):
+                pass
+        async with Api(caller.source, [taken], if_free=True) as other:
+            assert other.places == []
+        assert "the API cannot listen on" in caplog.text

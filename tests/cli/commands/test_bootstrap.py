@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from pilotage.cli.main import run
+
+
+def shown(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    status = run(args)
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_the_file_for_an_envoy_elsewhere_leads_it_here(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = shown(capsys, "envoy-bootstrap", "pilotage.lan:18000", "--node", "edge-1")
+    assert status == 0
+    body = json.loads(out)
+    assert body["node"]["id"] == "edge-1"
+    assert '"address": "pilotage.lan"' in out
+    assert "transport_socket" not in out
+    assert json.loads(shown(capsys, "envoy-bootstrap", "a:1")[1])["node"]["id"] == socket.gethostname()
+
+
+def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--ca-file", "ca.pem", "--cert-file", "cert.pem", "--key-file", "key.pem"]
+    _, out, _ = shown(capsys, "envoy-bootstrap", "a:1", *files)
+    assert {f'"filename": "{name}.pem"' in out for name in ("ca", "cert", "key")} == {True}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["pilotage.lan"], "'pilotage.lan' is no place; write HOST:PORT"),
+        (["a:0"], "'a:0' is no place"),
+        (["a:1", "--ca-file", "x"], "--ca-file, --cert-file and --key-file go together."),
+    ],
+)
+def test_what_makes_no_file_is_told(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
+    status, _, err = shown(capsys, "envoy-bootstrap", *args)
+    assert status == 2
+    assert said in err

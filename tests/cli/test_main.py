@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from pilotage import __version__
+from pilotage.cli.main import cli, run
+from tests.support.commandline import a_process
+from tests.support.harbour import harbour_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.commandline import Said
+
+COMMANDS = sorted(cli.commands)
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example(pilotage: Callable[..., Said], command: str) -> None:
+    said = pilotage(command, "--help")
+    assert said.status == 0
+    assert f"\n  pilotage {command}" in said.out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_does(command: str) -> None:
+    options = [each for each in cli.commands[command].params if isinstance(each, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_without_a_command_the_help_is_shown(pilotage: Callable[..., Said]) -> None:
+    said = pilotage()
+    assert all(command in said.out + said.err for command in COMMANDS)
+
+
+def test_help_imports_nothing_that_takes_its_time() -> None:
+    heavy = "aiohttp asyncio msgspec pydantic rich yaml pilotage.engine pilotage.routes".split()
+    code = f"import pilotage.cli.main, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_version_is_told(pilotage: Callable[..., Said]) -> None:
+    assert pilotage("--version") == (0, f"pilotage, version {__version__}\n", "")
+
+
+def test_words_can_be_completed() -> None:
+    env = {**os.environ, "_PILOTAGE_COMPLETE": "bash_complete", "COMP_WORDS": "pilotage ro", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['pilotage']; from pilotage.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert done.stdout == "plain,routes\n"
+
+
+# ---- usage
+
+
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
+    said = pilotage("rotues")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.endswith("Error: There is no command 'rotues'. Did you mean 'routes'?\n")
+
+
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
+    said = pilotage("routes", "--repaly", "x")
+    assert said.status == 2
+    assert "Did you mean '--replay'?" in said.err
+
+
+# ---- routes and ps
+
+
+# ---- explain
+
+
+# ---- labels, capture, engines
+
+
+# ---- how commands end
+
+
+def test_a_defect_is_told_in_one_line_and_how_to_report_it(
+    pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise ZeroDivisionError("of\nall things")
+
+    monkeypatch.setattr("pilotage.output.label_reference.markdown", broken)
+    said = pilotage("labels", "--format", "markdown")
+    assert said.status == 70
+    assert said.err.startswith("error: this is a defect of pilotage (ZeroDivisionError: of all things)\n")
+    assert "PILOTAGE_DEBUG=1" in said.err
+
+
+def test_a_defect_shows_its_traceback_to_who_asks_for_it(
+    pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pilotage.output.label_reference.markdown", broken)
+    monkeypatch.setenv("PILOTAGE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run(["labels", "--format", "markdown"])
+
+
+@pytest.mark.parametrize("command", [["labels"], ["explain", "shop", "--demo"], ["--help"], ["routes", "--demo"]])
+def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with a_process(*command, stdout=writing, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+        os.close(writing)
+        assert process.communicate()[1] == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("command", [["labels"], ["--help"], ["routes", "--demo"]])
+def test_a_full_disk_is_told_as_that(command: list[str]) -> None:
+    with open("/dev/full", "w") as full, a_process(*command, stdout=full) as process:  # noqa: PTH123  no usual file
+        said = process.communicate()[1]
+    assert said == "error: the output cannot be written: No space left on device\n"
+    assert process.returncode == 2
+
+
+def test_an_interrupted_command_ends_at_once_and_without_a_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with a_process("routes", "--engine", f"silent=tcp://127.0.0.1:{port}") as process:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1)  # now it waits for an answer
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.strip() == ""
+
+
+def test_a_command_that_is_interrupted_while_it_is_loaded_shows_no_traceback(tmp_path: Path) -> None:
+    # click is the first thing to be loaded; this one does not come to an end
+    (tmp_path / "click.py").write_text(
+        "import sys, time\nsys.stdout.write('loading')\nsys.stdout.flush()\ntime.sleep(60)"
+    )
+    with a_process("routes", env={**os.environ, "PYTHONPATH": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(7) == "loading"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == ""
+
+
+def test_letters_that_the_terminal_lacks_do_not_matter(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    with a_process("explain", "shop", "--replay", harbour_file(tmp_path), env=env) as process:
+        out, said = process.communicate()
+    assert said == ""
+    assert "Route shop ? http://172.17.0.5:8080" in out
+
+
+# ---- a real engine

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from pilotage.cli.options import (
+    NOTHING,
+    OK,
+    PROBLEMS,
+    chosen_engines,
+    engine_options,
+    format_option,
+    print_json,
+    source_options,
+    status_of,
+    views_of,
+)
+from pilotage.cli.sources import Choice
+from tests.support.harbour import harbour_file, one, recording, view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE: dict[str, Any] = {"replay": (), "demo": False, "config": "", "engines": (), "contexts": ()}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without an engine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pilotage.cli.sources.CONFIG_FILES", ("pilotage.yml",))
+    monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: [str(tmp_path / "none.sock")])
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def given(*args: str) -> dict[str, Any]:
+    """What a command with all the options is called with."""
+    seen: dict[str, Any] = {}
+
+    @click.command()
+    @source_options
+    @format_option("table", "json")
+    def command(**options: Any) -> int:
+        seen.update(options)
+        return OK
+
+    command.main(args=list(args), standalone_mode=False)
+    return seen
+
+
+def test_options_have_the_names_of_a_choice() -> None:
+    args = ["--config", "a.yml", "--engine", "a=tcp://a:1", "--engine", "b=tcp://b:1", "--context", "c"]
+    found = given(*args)
+    assert {name: found[name] for name in Choice.__struct_fields__} == {
+        "config": "a.yml",
+        "engines": ("a=tcp://a:1", "b=tcp://b:1"),
+        "contexts": ("c",),
+    }
+
+
+def test_the_first_format_is_the_default() -> None:
+    assert given()["form"] == "table"
+    assert given("--format", "json")["form"] == "json"
+
+
+def test_engine_options_alone_know_no_recordings() -> None:
+    command = click.command()(engine_options(lambda **_: OK))
+    assert {parameter.name for parameter in command.params} == set(Choice.__struct_fields__)
+
+
+def test_each_recording_is_a_view_of_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(json.dumps(recording([one(name)])))
+    views = views_of(**HERE | {"replay": ("a", "b")})
+    assert [list(each.table.routes) for each in views] == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    "both",
+    [{"replay": ("x",), "demo": True}, {"replay": ("x",), "engines": ("a=tcp://a:1",)}, {"demo": True, "config": "x"}],
+)
+def test_recordings_demonstration_and_engines_exclude_each_other(both: dict[str, Any]) -> None:
+    with pytest.raises(click.UsageError, match="exclude each other"):
+        views_of(**HERE | both)
+
+
+def test_the_demonstration_stands_in_where_there_is_no_engine_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    (found,) = views_of(**HERE, or_demo=True)
+    assert [roster.config.name for roster in found.rosters] == ["demo"]
+    assert "this is the built-in demonstration" in capsys.readouterr().err
+
+
+def test_the_demonstration_stands_in_where_the_engine_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone.sock")
+    (found,) = views_of(**HERE, or_demo=True)
+    assert [roster.config.name for roster in found.rosters] == ["demo"]
+    assert f"there is no socket {tmp_path}/gone.sock" in capsys.readouterr().err
+
+
+def test_the_demonstration_does_not_hide_a_faulty_configuration(tmp_path: Path) -> None:
+    (tmp_path / "pilotage.yml").write_text("provders: {}\n")
+    with pytest.raises(Exception, match="did you mean 'providers'"):
+        views_of(**HERE, or_demo=True)
+
+
+def test_the_chosen_engine_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
+    chosen_engines(Choice())
+    said = capsys.readouterr()
+    assert said.err == "Looking at local: DOCKER_HOST is unix:///run/x.sock.\n"
+    assert said.out == ""
+
+
+def test_a_named_engine_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen_engines(Choice(engines=("a=unix:///run/x.sock",)))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_status_says_how_all_is(tmp_path: Path) -> None:
+    fine = view(tmp_path, recording([one("web")]))
+    faulty = view(tmp_path, recording([one("web", {"proxy.web.prot": "1"})]))
+    (gone,) = views_of(**HERE | {"engines": (f"gone=unix://{tmp_path}/gone.sock",)})
+    assert [status_of(views) for views in ([fine], [fine, faulty], [fine, gone])] == [OK, PROBLEMS, NOTHING]
+
+
+def test_json_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": [1, 2], "ü": "\n"})
+    assert capsys.readouterr().out == '{"a":[1,2],"ü":"\\n"}\n'
+
+
+def test_json_is_spread_out_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_json({"a": 1})
+    assert capsys.readouterr().out == '{\n  "a": 1\n}\n'
+
+
+def test_a_file_may_hold_the_harbour(tmp_path: Path) -> None:
+    (found,) = views_of(**HERE | {"replay": (harbour_file(tmp_path),)})
+    assert not found.is_sound

@@ -1,0 +1,169 @@
+"""Following the live table: what is printed for people, machines and pipes, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.cli.sources import Engines
+from pilotage.cli.watch import Columns, follow, json_printer, redraw, text_printer
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.output.changelog import Line
+from pilotage.output.console import Out
+from pilotage.testing import FakeEngine, container
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from pilotage.discovery.manager import Update
+
+LABELS = {"proxy.web.port": "80"}
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeEngine]:
+    async with FakeEngine([container("web", labels=LABELS)]) as engine:
+        yield engine
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Out:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "8")
+    return Out(Terminal())
+
+
+def named(engine: FakeEngine) -> Engines:
+    return Engines((DockerProviderConfig(engine.url, name="local"),))
+
+
+def written(out: Out) -> str:
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+@contextlib.asynccontextmanager
+async def following(engine: FakeEngine, tell: Callable[[Update], None]) -> AsyncIterator[None]:
+    """Follow an engine as long as this lasts."""
+    task = asyncio.create_task(follow(named(engine), {}, tell))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_changes_are_printed_as_they_happen(fake: FakeEngine) -> None:
+    out = Out(io.StringIO())
+    async with following(fake, text_printer(out, ["local"])):
+        await until(lambda: "live" in written(out))
+        fake.stop("web")
+        await until(lambda: "no longer served: Container not running" in written(out))
+    lines = written(out).splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d  local  live +1 route", lines[0])
+    assert lines[-1].endswith("of web)")
+
+
+async def test_machines_get_an_object_a_line_and_everything_at_first(fake: FakeEngine) -> None:
+    out = Out(io.StringIO())
+    async with following(fake, json_printer(out)):
+        await until(lambda: '"added"' in written(out))
+        fake.start(fake.add(container("typo", labels={"proxy.typo.prot": "81"})))
+        await until(lambda: '"kind":"problem"' in written(out))
+    told = [json.loads(line) for line in written(out).splitlines()]
+    assert {"time", "version", "kind", "alias", "engine", "fields", "cause", "route", "problem"} == set(told[0])
+    added = next(each for each in told if each["kind"] == "added")
+    assert added["route"]["target"].endswith(":80")
+    (problem,) = (each["problem"] for each in told if each["kind"] == "problem")
+    assert problem["label"] == "proxy.typo.prot"
+
+
+def test_problems_of_the_configuration_are_said_first() -> None:
+    from pilotage.core.problems import Problem
+
+    out = Out(io.StringIO())
+    text_printer(out, [], [Problem(message="odd", file="pilotage.yml", line=3, column=1)])
+    assert "odd" in written(out)
+
+
+# ---- columns
+
+
+def test_lines_stand_in_columns_and_long_ones_continue_there(terminal: Out) -> None:
+    columns = Columns(terminal, ["local"])
+    columns.print([Line("problem", "local", "web", "a word " * 20), Line("added", "nas", "x" * 28, "y", "start")], 0)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written(terminal))
+    first, *others, last = text.splitlines()
+    column = first.index("a word")
+    assert others
+    assert [len(line) - len(line.lstrip()) for line in others] == [column] * len(others)
+    assert last[column:] == "y  (start)"
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_what_others_wrote_does_not_move_the_cursor(terminal: Out) -> None:
+    Columns(terminal).print([Line("problem", "lo\x1bcal", "w\nb", "\x1b[2J", "\x07")], 0)
+    assert "\x1b[2J" not in written(terminal)
+    assert "\\x1b[2J" in written(terminal)
+
+
+def test_a_pipe_gets_whole_lines() -> None:
+    out = Out(io.StringIO())
+    Columns(out).print([Line("problem", "local", "web", "word " * 100)], 0)
+    assert len(written(out).splitlines()) == 1
+
+
+# ---- the whole table
+
+
+async def test_tables_follow_one_another_in_a_pipe(fake: FakeEngine) -> None:
+    out = Out(io.StringIO())
+    task = asyncio.create_task(redraw(named(fake), {}, out))
+    await until(lambda: "1 route, no problems" in written(out))
+    fake.add(container("api"))
+    await until(lambda: "2 routes, no problems" in written(out))
+    task.cancel()
+    await asyncio.wait([task])
+    assert written(out).count("ALIAS") >= 2
+    assert "\x1b" not in written(out)
+
+
+async def test_a_terminal_is_drawn_anew_and_left_as_it_was(fake: FakeEngine, terminal: Out) -> None:
+    task = asyncio.create_task(redraw(named(fake), {}, terminal))
+    await until(lambda: "1 route, no problems" in written(terminal))
+    for number in range(9):
+        fake.add(container(f"more-{number}"))
+    await until(lambda: "more lines" in written(terminal))  # than the terminal has
+    fake.crash()
+    await until(lambda: "stale since" in written(terminal))
+    task.cancel()
+    await asyncio.wait([task])
+    assert written(terminal).startswith("\x1b[?1049h")
+    assert written(terminal).endswith("\x1b[?1049l")
+
+
+async def test_an_engine_that_is_away_is_told_below_the_table(fake: FakeEngine) -> None:
+    out = Out(io.StringIO())
+    task = asyncio.create_task(redraw(named(fake), {}, out))
+    await until(lambda: "1 route, no problems" in written(out))
+    fake.crash()
+    await until(lambda: re.search(r"✗ local: away since \d\d:\d\d:\d\d: ", written(out)))
+    task.cancel()
+    await asyncio.wait([task])

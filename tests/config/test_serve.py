@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.config.load import Config, load_config
+from pilotage.config.serve import ApiSettings, GatewaySettings, XdsSettings
+from pilotage.core.errors import ConfigError
+from pilotage.engine.address import TLSFiles
+from pilotage.xds.options import CertificateFiles, GatewayOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("cert.pem", "key.pem", "ca.pem", "token"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def read(folder: Path, text: str) -> Config:
+    (folder / "pilotage.yml").write_text(text)
+    return load_config(folder / "pilotage.yml", {})
+
+
+def faults(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text)
+    return [str(problem).removeprefix(f"{folder}/pilotage.yml:") for problem in caught.value.problems]
+
+
+def test_what_is_not_written_is_as_usual(folder: Path) -> None:
+    config = read(folder, "")
+    assert (config.options, config.gateway, config.api) == (GatewayOptions(), GatewaySettings(), ApiSettings())
+    assert (config.options.http_address, config.options.http_port) == ("0.0.0.0", 8080)
+    assert config.options.https_port == 0
+    assert read(folder, "gateway:\napi:\n") == config
+
+
+def test_everything_can_be_written(folder: Path) -> None:
+    config = read(
+        folder,
+        """
+gateway:
+  http: 127.0.0.1:80
+  https: 443
+  tls:
+    - {cert_file: cert.pem, key_file: key.pem}
+  public_https_port: 8443
+  redirect_to_https: true
+  hsts: 30d
+  trusted_proxies: [10.0.0.0/8, 192.0.2.7]
+  compression: false
+  access_log: "-"
+  connect_timeout: 500ms
+  retries: 0
+  drain: 1m
+  envoy: /usr/bin/envoy
+  workers: 2
+  log_level: info
+  xds:
+    listen: "[::1]:18000"
+    tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
+api:
+  listen: [unix:///run/p.sock, ":1"]
+  token_file: token
+match_domains: [.Example.com, "*.lan", home.arpa.]
+debug: true
+""",
+    )
+    at = f"{folder}/"
+    assert config.options == GatewayOptions(
+        http_address="127.0.0.1",
+        http_port=80,
+        https_address="0.0.0.0",
+        https_port=443,
+        certificates=(CertificateFiles(f"{at}cert.pem", f"{at}key.pem"),),
+        public_https_port=8443,
+        redirect_to_https=True,
+        hsts_max_age=2_592_000.0,
+        trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
+        compression=False,
+        access_log="-",
+        connect_timeout=0.5,
+        retries=0,
+        match_domains=("example.com", "lan", "home.arpa"),
+        debug=True,
+    )
+    assert config.gateway == GatewaySettings(
+        drain=60.0,
+        envoy="/usr/bin/envoy",
+        workers=2,
+        log_level="info",
+        xds=XdsSettings(
+            "::1",
+            18000,
+            TLSFiles(ca_file=f"{at}ca.pem", cert_file=f"{at}cert.pem", key_file=f"{at}key.pem"),
+        ),
+    )
+    assert config.api == ApiSettings(("unix:///run/p.sock", ":1"), f"{at}token")
+
+
+def test_certificates_alone_mean_https_on_its_unprivileged_port(folder: Path) -> None:
+    assert read(folder, "gateway: {tls: [{cert_file: cert.pem, key_file: key.pem}]}").options.https_port == 8443
+
+
+def test_plain_http_can_be_left_out(folder: Path) -> None:
+    assert read(folder, "gateway: {http: false}").options.http_port == 0
+
+
+def test_one_place_needs_no_list(folder: Path) -> None:
+    assert read(folder, "api: {listen: ':8889'}").api.listen == (":8889",)
+    assert read(folder, "api: {listen: []}").api.listen == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gateway: {http: eighty}", "1:17: gateway.http: 'eighty' is no place to listen; write a port, or an IP"),
+        ("gateway: {http: 99999}", "gateway.http: '99999' is no place to listen"),
+        ("gateway: {http: true}", "gateway.http: 'true' is no place to listen"),
+        ("gateway: {http: 'localhost:1'}", "gateway.http: 'localhost:1' is no place to listen"),
+        ("gateway: {htps: 1}", "1:11: gateway.htps: unknown key 'htps'; did you mean 'https'?"),
+        ("gateway: {retries: 11}", "gateway.retries: retries 11 is out of range; write a number between 0 and 10"),
+        ("gateway: {retries: true}", "gateway.retries: must be a whole number"),
+        ("gateway: {log_level: waring}", "'waring' is no log_level; did you mean 'warning'?"),
+        ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
+        ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative"),
+        ("gateway: {drain: {}}", "gateway.drain: '{}' is no duration"),
+        ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),
+        ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "there is no file "),
+        ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'"),
+        ("gateway: {tls: [7]}", "gateway.tls[0]: each of tls must be a mapping, not a number"),
+        ("gateway: {tls: yes}", "gateway.tls: tls must be a list, not 'yes'"),
+        ("gateway: {https: 443}", "gateway.https: HTTPS needs a certificate; add gateway.tls with cert_file and"),
+        ("gateway: {redirect_to_https: true}", "gateway.redirect_to_https: there is no HTTPS to redirect to"),
+        ("gateway: {trusted_proxies: [x]}", "gateway.trusted_proxies[0]: 'x' is no network; write one such as"),
+        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would tell everybody all routes"),
+        ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is no domain; write one such as .example.com"),
+        ("debug: 3", "debug: debug must be true or false, not a number"),
+        ("api: {token_file: nope}", "api.token_file: there is no file"),
+    ],
+)
+def test_faults_are_told_at_their_place(folder: Path, text: str, said: str) -> None:
+    (fault,) = faults(folder, text)
+    assert said in fault
+
+
+def test_braces_in_what_people_write_are_shown_as_they_are(folder: Path) -> None:
+    (fault,) = faults(folder, "match_domains: ['{hint}']")
+    assert "'{hint}' is no domain" in fault
+
+
+def test_faults_of_several_sections_are_told_together(folder: Path) -> None:
+    told = faults(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
+    assert [fault.split(" ")[0] for fault in told] == ["1:17:", "1:27:", "2:7:", "3:25:"]

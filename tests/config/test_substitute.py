@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.config.substitute import Unset, dotted, fill_in, look_up, read_document
+from pilotage.core.errors import ConfigError
+
+SOCKET = "unix:///var/run/docker.sock"
+
+
+def test_a_variable_is_looked_up_by_its_own_name_before_the_names_that_godoxy_reads() -> None:
+    env = {"A": "own", "GODOXY_A": "godoxy", "GOPROXY_A": "goproxy"}
+    assert look_up("A", env) == "own"
+    assert look_up("A", {**env, "A": ""}) == "godoxy"
+    assert look_up("A", {"GOPROXY_A": "goproxy"}) == "goproxy"
+
+
+def test_a_variable_that_is_set_but_empty_differs_from_one_that_is_unset() -> None:
+    assert look_up("A", {"A": ""}) == ""
+    assert look_up("A", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("${NODE}", "n1"),
+        ("tcp://${NODE}:${PORT}", "tcp://n1:2375"),
+        ("${NONE:-fallback}", "fallback"),
+        ("${EMPTY:-fallback}", "fallback"),
+        ("${NODE:-fallback}", "n1"),
+        ("${NONE:-}", ""),
+        ("${NONE:-a:-b}", "a:-b"),
+        ("[${EMPTY}]", "[]"),
+        ("$NODE and $", "$NODE and $"),
+        ("$${NODE}", "${NODE}"),
+        ("$$", "$$"),
+    ],
+)
+def test_variables_are_filled_in_as_plain_text(text: str, filled: str) -> None:
+    assert fill_in(text, {"NODE": "n1", "PORT": "2375", "EMPTY": ""}) == filled
+
+
+def test_what_a_variable_holds_is_not_read_again() -> None:
+    assert fill_in("${A}", {"A": "${B}", "B": "secret"}) == "${B}"
+
+
+@pytest.mark.parametrize("text", ["$DOCKER_HOST", "${DOCKER_HOST}"])
+@pytest.mark.parametrize(
+    ("env", "url"),
+    [
+        ({}, SOCKET),
+        ({"DOCKER_HOST": ""}, SOCKET),
+        ({"DOCKER_HOST": "tcp://d:1"}, "tcp://d:1"),
+        ({"GODOXY_DOCKER_HOST": "tcp://g:1"}, "tcp://g:1"),
+    ],
+)
+def test_docker_host_alone_falls_back_to_the_local_socket(text: str, env: dict[str, str], url: str) -> None:
+    assert fill_in(text, env) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tcp://${NOPE}:1", "the environment variable NOPE is not set"),
+        ("x${DOCKER_HOST}", "the environment variable DOCKER_HOST is not set"),
+        ("${1A}", "'${1A}' names no variable"),
+        ("${}", "'${}' names no variable"),
+        ("${A-b}", "'${A-b}' names no variable"),
+        ("tcp://${NODE", "'${NODE' has no closing brace"),
+    ],
+)
+def test_what_cannot_be_filled_in_is_told_with_a_remedy(text: str, message: str) -> None:
+    with pytest.raises(Unset) as caught:
+        fill_in(text, {"NODE": "n1"})
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
+@settings(deadline=None)
+@given(value=st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))
+def test_no_value_of_a_variable_can_change_the_structure_of_the_document(value: str) -> None:
+    document = read_document("a: ${A}\nb: [1, '${A}']\n", "f.yml", {"A": value})
+    assert document.tree == {"a": value, "b": [1, value]}
+
+
+def test_numbers_keys_and_nested_values_are_kept_as_they_are() -> None:
+    document = read_document("${A}: 1\nb:\n  - 2.5\n  - {c: null, d: true}\n", "f.yml", {"A": "x"})
+    assert document.tree == {"${A}": 1, "b": [2.5, {"c": None, "d": True}]}
+    assert document.problems == []
+
+
+@pytest.mark.parametrize("text", ["", "# nothing here\n", "null", "---\n", "\ufeff"])
+def test_an_empty_file_is_an_empty_mapping(text: str) -> None:
+    assert read_document(text, "f.yml", {}).tree == {}
+
+
+def test_every_unset_variable_is_told_with_its_place() -> None:
+    document = read_document("a: ${X}\nb:\n  - ok\n  - tcp://${Y}\n", "f.yml", {})
+    assert [(p.file, p.line, p.column, p.path) for p in document.problems] == [
+        ("f.yml", 1, 4, "a"),
+        ("f.yml", 4, 5, "b[1]"),
+    ]
+    assert ["X" in document.problems[0].message, "Y" in document.problems[1].message] == [True, True]
+    assert document.unfilled == {("a",), ("b", 1)}
+
+
+def test_a_problem_stands_at_the_value_at_the_key_or_at_what_a_missing_key_belongs_to() -> None:
+    document = read_document("top:\n  key:   value\n", "f.yml", {})
+
+    def place(path: tuple[str, ...], *, at_key: bool = False) -> tuple[int, int]:
+        problem = document.problem(path, "wrong", at_key=at_key)
+        return problem.line, problem.column
+
+    assert place(("top", "key")) == (2, 10)
+    assert place(("top", "key"), at_key=True) == (2, 3)
+    assert place(("top", "missing")) == (1, 1)
+    assert place(("missing", "below")) == (1, 1)
+
+
+def test_a_problem_shows_the_value_as_written_not_what_a_variable_held() -> None:
+    document = read_document("a: ${TOKEN}\nb: null\n", "f.yml", {"TOKEN": "secret"})
+    assert document.problem(("a",), "wrong").value == "${TOKEN}"
+    assert document.problem(("b",), "wrong").value == ""
+
+
+def test_text_that_is_not_yaml_is_told_with_its_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_document("a: 1\na: 2\n", "f.yml", {})
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.column) == ("f.yml", 2, 1)
+    assert "duplicate key 'a'" in problem.message
+
+
+def test_paths_are_written_as_people_write_them() -> None:
+    assert dotted(("providers", "docker", 0, "url")) == "providers.docker[0].url"
+    assert dotted(()) == ""

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage import is_blacklisted
+from pilotage.containers.backends import blacklist_reason
+from tests.support.summaries import container
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "postgres",
+        "postgres:17",
+        "docker.io/library/redis:7",
+        "registry.local:5000/bitnami/mysql",
+        "selenium/hub",
+        "docker.io/selenium/hub:4",
+        "zenika/alpine-chrome",
+        "gcr.io/zenika-hub/alpine-chrome",
+        "eu.gcr.io/zenika-hub/alpine-chrome:1",
+        "getwud/wud",
+        "ghcr.io/getwud/wud:6",
+        "containrrr/watchtower",
+        "watchtower",
+    ],
+)
+def test_backend_images_are_known_whatever_their_registry(image: str) -> None:
+    found = container(Image=image)
+    assert is_blacklisted(found)
+    assert blacklist_reason(found) == f"image {found.image}"
+
+
+@pytest.mark.parametrize("image", ["nginx", "acme/postgres-exporter", "selenium", "acme/wud", "zenika-hub/other", ""])
+def test_other_images_are_not(image: str) -> None:
+    assert not is_blacklisted(container(Image=image))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_every_mount_counts(at: int) -> None:
+    mounts = [{"Type": "tmpfs", "Source": "", "Destination": "/run"}]
+    mounts.insert(at, {"Type": "volume", "Source": "", "Destination": "/var/lib/mysql"})
+    assert blacklist_reason(container(Mounts=mounts)) == "mount /var/lib/mysql"
+
+
+def test_a_mount_that_only_begins_so_does_not_count() -> None:
+    assert not is_blacklisted(container(Mounts=[{"Destination": "/var/lib/mysql-files"}]))
+
+
+@pytest.mark.parametrize("port", [5432, 3306, 6379, 11211, 27017])
+def test_ports_of_databases_count_inside_the_container(port: int) -> None:
+    assert blacklist_reason(container(Ports=[{"PrivatePort": 80}, {"PrivatePort": port}])) == f"port {port}"
+    assert not is_blacklisted(container(Ports=[{"PrivatePort": 80, "PublicPort": port}]))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.core.problems import Problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (Problem(message="wrong"), "wrong"),
+        (Problem(message="wrong", hint="mend it"), "wrong; mend it"),
+        (Problem(message="wrong", file="p.yml", line=3, column=5, path="a.b"), "p.yml:3:5: a.b: wrong"),
+        (Problem(message="wrong", file="p.yml"), "p.yml: wrong"),
+        (Problem(message="wrong", provider="local", container="web"), "local/web: wrong"),
+        (Problem(message="wrong", provider="local"), "local: wrong"),
+        (Problem(message="wrong", container="web", label="proxy.web", path="x"), "web: proxy.web: x: wrong"),
+        (
+            Problem(message="wrong", container="web", label="proxy.web", path="x", line=2, column=4),
+            "web: proxy.web: x (line 2, column 4): wrong",
+        ),
+        (Problem(message="wrong", label="proxy.web", line=2, column=4), "proxy.web: line 2, column 4: wrong"),
+        (Problem(message="wrong", container="web", route="app"), "web: route app: wrong"),
+        (Problem(message="wrong", container="web", route="web"), "web: wrong"),
+    ],
+)
+def test_a_problem_reads_from_its_outermost_place_to_its_remedy(problem: Problem, text: str) -> None:
+    assert str(problem) == text
+
+
+def test_the_outer_place_is_filled_in_and_the_rest_is_kept() -> None:
+    problem = Problem(message="wrong", label="proxy.a", container="web").at(provider="local", route="a")
+    assert problem == Problem(message="wrong", label="proxy.a", container="web", provider="local", route="a")
+    assert problem.at(container="") == Problem(message="wrong", label="proxy.a", provider="local", route="a")
+
+
+def test_a_problem_shows_as_one_printable_line_whatever_labels_hold() -> None:
+    problem = Problem(message="bad", label="proxy.\x1b[31m\n", container="a\u2028b", hint="write\tx")
+    assert str(problem) == "a?b: proxy.\\x1b[31m\\n: bad; write\\tx"

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.core.text import count, shorten
+
+
+@pytest.mark.parametrize(
+    ("value", "short"),
+    [
+        ("plain", "plain"),
+        (5, "5"),
+        (None, "None"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\u202e", "?"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        ("\n" * 40, "\\n" * 29 + "\\…"),
+    ],
+)
+def test_a_value_is_shown_as_one_short_printable_line(value: object, short: str) -> None:
+    assert shorten(value) == short
+
+
+@settings(deadline=None)
+@given(st.text(), st.integers(min_value=1, max_value=80))
+def test_no_value_is_shown_longer_than_allowed_or_with_control_characters(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    assert len(short) <= limit
+    assert short.isprintable()
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
+def test_numbers_go_with_their_noun(number: int, text: str) -> None:
+    assert count(number, "route") == text

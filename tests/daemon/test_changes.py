@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from pilotage.core.problems import Problem
+from pilotage.daemon.changes import log, log_change
+from pilotage.discovery.manager import Update
+from pilotage.routes.route import EndpointHealth, HealthState
+from pilotage.table.table import Change, Table
+
+
+def told(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:
+    records: list[logging.LogRecord] = []
+    handler, level = logging.Handler(), log.level
+    handler.emit = records.append  # type: ignore[method-assign]
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        log_change(change, Update(old or Table(), new or Table(), (change,)))
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    return [(record.levelname, record.getMessage()) for record in records]
+
+
+def probed(*states: HealthState) -> Table:
+    return Table(health={"app": {f"10.0.0.{n}:80": EndpointHealth(state) for n, state in enumerate(states)}})
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (Change("stale", engine="local", cause="it is gone"), ("WARNING", "engine local is away, and its routes stay")),
+        (Change("live", engine="local"), ("INFO", "engine local is there")),
+        (Change("problem", problem=Problem(message="odd", container="web")), ("WARNING", "web: odd")),
+        (Change("conflict", problem=Problem(message="odd", route="web")), ("WARNING", "odd")),
+        (Change("resolved", problem=Problem(message="odd", container="web")), ("INFO", "no longer: web: odd")),
+        (Change("added", "web", cause="start of web"), ("DEBUG", "added route web (start of web)")),
+        (Change("removed", "web"), ("DEBUG", "removed route web (found)")),
+    ],
+    ids=lambda it: it.kind if isinstance(it, Change) else "",
+)
+def test_what_fails_is_a_warning_and_what_recovers_is_news(change: Change, line: tuple[str, str]) -> None:
+    ((level, message),) = told(change)
+    assert level == line[0]
+    assert message.startswith(line[1]) or line[1] in message
+
+
+def test_a_problem_of_an_engine_is_told_once_by_its_being_away() -> None:
+    assert told(Change("problem", problem=Problem(message="no answer", provider="local"))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "level"),
+    [("healthy", "unhealthy", "WARNING"), ("unhealthy", "healthy", "INFO"), ("pending", "healthy", "DEBUG")],
+)
+def test_a_probe_that_fails_is_a_warning(before: HealthState, after: HealthState, level: str) -> None:
+    change = Change("health", "app", cause="10.0.0.0:80 fails its health check")
+    message = "route app: 10.0.0.0:80 fails its health check"
+    assert told(change, probed(before), probed(after)) == [(level, message)]

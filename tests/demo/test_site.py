@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import socket
+
+import aiohttp
+import pytest
+
+from pilotage.core.errors import GatewayError
+from pilotage.demo.site import demo_site
+from pilotage.discovery.scan import survey_all
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.table.store import build_table
+from pilotage.testing.container import container
+from tests.support.leaks import assert_no_leaks
+
+
+async def test_every_http_route_of_the_demonstration_answers() -> None:
+    async with assert_no_leaks(), demo_site() as engine, aiohttp.ClientSession() as session:
+        survey = await survey_all([DockerProviderConfig(engine.url, name="demo")])
+        routes = [r for r in build_table(survey.rosters).sorted_routes() if r.endpoints and not r.is_stream]
+        assert {"blog", "git", "shop", "shop-admin", "api", "status"} <= {route.alias for route in routes}
+        for route in routes:
+            for endpoint in route.endpoints:
+                async with session.get(f"http://{endpoint.address}/") as answer:
+                    assert answer.status == 200
+                    assert endpoint.container in await answer.text()
+                async with session.get(f"http://{endpoint.address}/healthz") as answer:
+                    assert await answer.text() == "ok\n"
+
+
+async def test_two_demonstrations_do_not_disturb_each_other() -> None:
+    async with demo_site() as one, demo_site() as two:
+        networks = [{a for c in engine.containers.values() for a in c.networks.values()} for engine in (one, two)]
+        assert not networks[0] & networks[1]
+
+
+async def test_its_servers_talk_over_websockets() -> None:
+    async with demo_site() as engine, aiohttp.ClientSession() as session:
+        survey = await survey_all([DockerProviderConfig(engine.url, name="demo")])
+        address = build_table(survey.rosters).routes["blog"].endpoints[0].address
+        async with session.ws_connect(f"http://{address}/") as echo:
+            await echo.send_str("ahoy")
+            assert (await echo.receive()).data == "ahoy"
+
+
+async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
+    async with demo_site() as engine, aiohttp.ClientSession() as session:
+        survey = await survey_all([DockerProviderConfig(engine.url, name="demo")])
+        routes = build_table(survey.rosters).routes
+        url = f"http://{routes['shop-admin'].endpoints[0].address}/<page>"
+        async with session.get(url, headers={"Accept": "text/html,*/*"}) as answer:
+            page = await answer.text()
+        assert "container of the demonstration" in page
+        assert "proxy.shop-admin: |\n  port: 9090\n" in page
+        assert "&lt;page&gt;" in page
+        assert "<page>" not in page
+
+
+async def test_where_there_are_no_addresses_for_it_the_demonstration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.demo.site._NETWORKS", range(0))
+    with pytest.raises(GatewayError, match="finds no loopback addresses of its own"):
+        async with demo_site():
+            pass
+
+
+async def test_a_container_whose_port_somebody_has_is_a_stopped_one() -> None:
+    told: list[str] = []
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        blog = container("blog", ports=(port,))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pilotage.demo.site.demo_containers", lambda: [container("web", ports=(2368,)), blog])
+            async with assert_no_leaks(), demo_site(told.append) as engine:
+                states = {each.name: each.state for each in engine.containers.values()}
+    assert states == {"web": "running", "blog": "exited"}
+    assert told == [f"blog is stopped, for its port {port} cannot be had: Address already in use."]
+
+
+async def test_no_port_of_it_is_in_the_way_of_the_gateway() -> None:
+    """A gateway on every address needs its port free on all of them."""
+    async with demo_site() as engine:
+        used = {port.private for each in engine.containers.values() for port in each.ports}
+    assert used.isdisjoint({80, 443, 8443, 8888, 2222, *range(8080, 8100)})

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage import DockerProviderConfig
+from pilotage.discovery.detect import Found, discover, named, probe_all
+from pilotage.testing import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.engines import Engine
+
+
+@pytest.fixture
+def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The usual sockets of a machine that has the second of two."""
+    paths = [str(tmp_path / "docker.sock"), str(tmp_path / "podman.sock")]
+    monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: paths)
+    monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: paths)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(paths[1])
+        yield paths
+
+
+def context(home: Path, name: str, host: str) -> None:
+    folder = home / ".docker" / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host}}}))
+
+
+def told(env: dict[str, str]) -> list[tuple[str, tuple[str, ...], bool]]:
+    return [(found.config.url, found.sources, found.chosen) for found in discover(env)]
+
+
+def test_a_socket_that_exists_is_found_and_chosen(tmp_path: Path, sockets: list[str]) -> None:
+    assert told({"HOME": str(tmp_path)}) == [(f"unix://{sockets[1]}", ("current", "socket"), True)]
+
+
+def test_the_environment_is_chosen_before_sockets(tmp_path: Path, sockets: list[str]) -> None:
+    assert told({"HOME": str(tmp_path), "DOCKER_HOST": "tcp://192.0.2.1:2375"}) == [
+        ("tcp://192.0.2.1:2375", ("DOCKER_HOST",), True),
+        (f"unix://{sockets[1]}", ("socket",), False),
+    ]
+
+
+def test_contexts_are_found_and_one_address_is_listed_once(tmp_path: Path, sockets: list[str]) -> None:
+    context(tmp_path, "near", f"unix://{sockets[1]}")
+    context(tmp_path, "prod", "ssh://me@prod")
+    assert told({"HOME": str(tmp_path), "DOCKER_CONTEXT": "prod"}) == [
+        ("ssh://me@prod", ("current", "context prod"), True),
+        (f"unix://{sockets[1]}", ("context near", "socket"), False),
+    ]
+
+
+def test_a_machine_without_engines_has_none(
+    tmp_path: Path, sockets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: sockets[:1])
+    monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: sockets[:1])
+    assert told({"HOME": str(tmp_path)}) == []
+
+
+async def test_an_engine_tells_its_kind_versions_and_how_fast_it_answers() -> None:
+    async with FakeEngine(api="1.45") as docker, FakeEngine(flavour="podman") as podman:
+        configs = [DockerProviderConfig(docker.url, name="d"), DockerProviderConfig(podman.url, name="p")]
+        one, two = await probe_all(named(configs, "named"))
+    assert (one.kind, one.api.split("-")[-1], one.error) == ("Docker", "1.45", "")
+    assert (two.kind, two.version) == ("Podman", "4.3.1")
+    assert 0 < one.latency < 60
+    assert one.found.sources == ("named",)
+
+
+async def test_an_engine_that_does_not_answer_says_why_and_what_to_do(tmp_path: Path) -> None:
+    gone = DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="gone")
+    (probe,) = await probe_all([Found(gone, ("socket",))])
+    assert probe.error.startswith(f"there is no socket {tmp_path}/none.sock; ")
+    assert probe.kind == probe.version == ""
+
+
+async def test_an_address_that_is_none_is_an_answer_too() -> None:
+    (probe,) = await probe_all([Found(DockerProviderConfig("nonsense", name="x"), ("context x",))])
+    assert "does not say how to get there" in probe.error
+
+
+async def test_a_real_engine_answers(docker_engine: Engine) -> None:
+    (probe,) = await probe_all([Found(DockerProviderConfig(docker_engine.host, name="real"), ("DOCKER_HOST",))])
+    assert probe.kind == "Docker"
+    assert probe.error == ""
+    assert probe.version == docker_engine.docker("version", "--format", "{{.Server.Version}}")

@@ -1,0 +1,212 @@
+"""Files of routes on a real file system: found, read, watched; what is faulty or gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.discovery import files as module
+from pilotage.discovery.files import FileWatcher, read_files
+from pilotage.discovery.manager import discover
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.testing import FakeEngine, container
+from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pilotage.discovery.manager import Discovery
+    from pilotage.routes.file import RouteFile
+
+NAS = "nas: {host: 10.0.0.2, port: 5000}\n"
+WIKI = "wiki: {host: 10.0.0.3}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def targets(discovery: Discovery) -> dict[str, str | None]:
+    return {route.alias: route.target for route in discovery.table.sorted_routes()}
+
+
+def said(discovery: Discovery) -> list[str]:
+    return [str(problem) for problem in discovery.table.problems]
+
+
+# ---- once
+
+
+def test_files_are_found_by_name_and_pattern_in_order(folder: Path) -> None:
+    (folder / "routes.d").mkdir()
+    (folder / "routes.d" / "b.yml").write_text(WIKI)
+    (folder / "routes.d" / "a.yml").write_text("")
+    (folder / "routes.d" / "c.yml").mkdir()
+    (folder / "own.yml").write_text(NAS)
+    found = read_files(["own.yml", "routes.d/*.yml", "routes.d/b.yml", "none.d/*.yml"])
+    assert [file.name for file in found] == ["own.yml", "routes.d/a.yml", "routes.d/b.yml"]
+    assert [route.alias for file in found for route in file.routes] == ["nas", "wiki"]
+
+
+def test_a_file_that_is_named_and_not_there_is_a_problem(folder: Path) -> None:
+    (file,) = read_files(["none.yml"])
+    assert str(file.problems[0]).startswith("none.yml: there is no such file; check the name")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b"\xff\xfe", "is not a text in UTF-8"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
+)
+def test_what_cannot_be_read_is_told(folder: Path, body: bytes, said: str) -> None:
+    (folder / "own.yml").write_bytes(body)
+    (file,) = read_files(["own.yml"])
+    assert not file.is_whole
+    assert said in str(file.problems[0])
+
+
+def test_a_folder_in_place_of_a_file_is_told(folder: Path) -> None:
+    (folder / "own.yml").mkdir()
+    (file,) = read_files(["own.yml"])
+    assert "cannot be read: Is a directory" in str(file.problems[0])
+
+
+# ---- again and again
+
+
+def test_only_what_changed_is_told(folder: Path) -> None:
+    told: list[tuple[str, RouteFile | None]] = []
+    watcher = FileWatcher(["*.yml"], lambda name, file: told.append((name, file)))
+    (folder / "a.yml").write_text(NAS)
+    (folder / "b.yml").write_text(WIKI)
+    watcher.look()
+    watcher.look()
+    (folder / "b.yml").write_text(f"{WIKI}# a remark\n")
+    watcher.look()
+    assert [name for name, _ in told] == ["a.yml", "b.yml"]
+    (folder / "a.yml").unlink()
+    watcher.look()
+    assert told[2:] == [("a.yml", None)]
+    assert list(watcher.files) == ["b.yml"]
+
+
+def test_a_faulty_file_keeps_its_routes_until_it_is_mended(folder: Path) -> None:
+    watcher = FileWatcher(["own.yml"])
+    for text in (NAS, "nas: {host: [", "nas: {host: [["):
+        (folder / "own.yml").write_text(text)
+        watcher.look()
+    file = watcher.files["own.yml"]
+    assert [route.target for route in file.routes] == ["http://10.0.0.2:5000"]
+    assert file.problems[0].hint == "its routes stay as they were"
+    (folder / "own.yml").write_text(WIKI)
+    watcher.look()
+    assert [route.alias for route in watcher.files["own.yml"].routes] == ["wiki"]
+
+
+def test_a_named_file_that_goes_takes_its_routes_along(folder: Path) -> None:
+    watcher = FileWatcher(["own.yml"])
+    (folder / "own.yml").write_text(NAS)
+    watcher.look()
+    (folder / "own.yml").unlink()
+    watcher.look()
+    assert watcher.files["own.yml"].routes == ()
+    assert "there is no such file" in str(watcher.files["own.yml"].problems[0])
+
+
+# ---- in the live table
+
+
+async def test_routes_of_files_are_in_the_table_at_once_and_follow_the_file(folder: Path) -> None:
+    (folder / "own.yml").write_text(NAS)
+    async with assert_no_leaks(), discover([], files=["own.yml"]) as discovery:
+        assert targets(discovery) == {"nas": "http://10.0.0.2:5000"}
+        (folder / "own.yml").write_text(NAS + WIKI)
+        await until(lambda: "wiki" in targets(discovery))
+        (folder / "own.yml").write_text("nas: {host: x, prot: 1}")
+        await until(lambda: said(discovery))
+        assert said(discovery) == ["own.yml:1:16: route nas: prot: unknown field; did you mean 'port'?"]
+        assert list(targets(discovery)) == ["nas"]
+        (folder / "own.yml").unlink()
+        await until(lambda: not targets(discovery))
+
+
+async def test_a_file_replaced_by_renaming_is_noticed(folder: Path) -> None:
+    (folder / "own.yml").write_text(NAS)
+    async with discover([], files=["own.yml"]) as discovery:
+        (folder / "new").write_text(WIKI)
+        (folder / "new").rename(folder / "own.yml")
+        await until(lambda: list(targets(discovery)) == ["wiki"])
+
+
+async def test_files_that_appear_are_taken_though_their_folder_was_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK", 0.1)
+    async with discover([], files=["routes.d/*.yml"]) as discovery:
+        assert targets(discovery) == {}
+        (folder / "routes.d").mkdir()
+        (folder / "routes.d" / "own.yml").write_text(NAS)
+        await until(lambda: list(targets(discovery)) == ["nas"])
+
+
+async def test_files_are_read_all_the_same_where_the_system_tells_of_no_change(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK", 0.05)
+
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr("watchfiles.awatch", none_left)
+    (folder / "own.yml").write_text(NAS)
+    async with discover([], files=["own.yml"]) as discovery:
+        (folder / "own.yml").write_text(WIKI)
+        await until(lambda: list(targets(discovery)) == ["wiki"])
+
+
+async def test_other_files_can_be_taken_instead(folder: Path) -> None:
+    (folder / "a.yml").write_text(NAS)
+    (folder / "b.yml").write_text(WIKI)
+    async with discover([], files=["a.yml"]) as discovery:
+        await discovery.use_files(["b.yml"])
+        assert list(targets(discovery)) == ["wiki"]
+        assert [file.name for file in discovery.files()] == ["b.yml"]
+        await discovery.use_files([])
+        assert targets(discovery) == {}
+
+
+async def test_a_file_that_became_faulty_meanwhile_keeps_its_routes(folder: Path) -> None:
+    (folder / "a.yml").write_text(NAS)
+    async with discover([], files=["a.yml"]) as discovery:
+        (folder / "a.yml").write_text("a: [")
+        await discovery.use_files(["a.yml", "b.yml"])
+        assert list(targets(discovery)) == ["nas"]
+
+
+async def test_a_file_comes_before_containers_and_they_take_over_when_it_goes(folder: Path) -> None:
+    (folder / "own.yml").write_text("web: {host: 10.0.0.9}")
+    async with FakeEngine([container("web", labels={"proxy.web.port": "80"})]) as engine:
+        config = DockerProviderConfig(engine.url, name="local")
+        async with discover([config], files=["own.yml"]) as discovery:
+            await discovery.ready()
+            assert targets(discovery) == {"web": "http://10.0.0.9:80"}
+            (problem,) = said(discovery)
+            assert problem.startswith(
+                "local/web: alias 'web' belongs to the file own.yml, and files come before contai"
+            )
+            (folder / "own.yml").unlink()
+            await until(lambda: discovery.table.routes["web"].container == "web")
+            await until(lambda: len(said(discovery)) == 1)
+            assert "there is no such file" in said(discovery)[0]
+
+
+async def test_watching_ends_at_once(folder: Path) -> None:
+    (folder / "own.yml").write_text(NAS)
+    async with discover([], files=["own.yml"]) as discovery:
+        await asyncio.sleep(0)
+    assert discovery.files()[0].name == "own.yml"

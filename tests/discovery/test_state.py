@@ -1,0 +1,354 @@
+"""One engine's containers: what is worth a look, what a look changes, and that nothing is kept of who went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from pilotage.containers.parse import ContainerReader, with_inspection
+from pilotage.discovery.events import Hint
+from pilotage.discovery.state import Population
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.types import Inspect
+from pilotage.table.snapshot import assemble, inspection_failed
+from pilotage.testing import FakeEngine, container
+
+if TYPE_CHECKING:
+    from pilotage.routes.build import Built
+    from pilotage.routes.route import Route
+    from pilotage.testing import FakeContainer
+
+OURS = {"proxy.web.port": "80"}
+
+
+class Watched:
+    """An engine, and a population that is shown its lists."""
+
+    def __init__(self, *containers: FakeContainer, name: str = "local", flavour: Any = "docker") -> None:
+        self.engine = FakeEngine(containers, flavour=flavour)
+        self.population = Population(ContainerReader(DockerProviderConfig("unix:///run/e.sock", name=name)))
+        self.population.podman = flavour == "podman"
+        self.look()
+
+    def raws(self, *only: FakeContainer) -> list[msgspec.Raw]:
+        return [
+            msgspec.Raw(self.engine.summary_bytes(it, with_health=False))
+            for it in self.engine.in_order()
+            if not only or it in only
+        ]
+
+    def look(self) -> dict[str, Built | None]:
+        """List everything; inspect as Podman wants it."""
+        sighting = self.population.sort_out(self.raws())
+        changed = sighting.changed
+        if self.population.podman:
+            answers = [self.engine.inspect_bytes(self.engine.containers[it.container_id]) for it in changed]
+            changed = [
+                with_inspection(it, msgspec.json.decode(answer, type=Inspect)) if it.running else it
+                for it, answer in zip(changed, answers, strict=True)
+            ]
+        return self.population.apply(changed, prints=sighting.prints, present=sighting.ids)
+
+    def routes(self) -> dict[str, Route]:
+        return {route.alias: route for built in self.population.built.values() for route in built.routes}
+
+    def states(self) -> dict[str, list[str]]:
+        return {alias: [e.state for e in route.endpoints] for alias, route in self.routes().items()}
+
+
+def look(it: FakeContainer, action: str = "start", *, served_only: bool = False) -> Hint:
+    return Hint(it.id, "look", action, it.name, served_only=served_only, labels=it.labels)
+
+
+def gone(it: FakeContainer) -> Hint:
+    return Hint(it.id, "gone", "destroy", it.name, labels=it.labels)
+
+
+def draining(it: FakeContainer) -> Hint:
+    return Hint(it.id, "draining", "kill", it.name, served_only=True, labels=it.labels)
+
+
+# ---- lists
+
+
+def test_a_list_makes_routes_and_the_same_list_again_changes_nothing() -> None:
+    watched = Watched(container("web"), container("db", state="exited"))
+    assert set(watched.routes()) == {"web", "db"}
+    sighting = watched.population.sort_out(watched.raws())
+    assert sighting.same == set(watched.engine.containers)
+    assert sighting.changed == []
+    assert watched.look() == {}
+
+
+def test_only_what_changed_is_decoded_again() -> None:
+    web, app = container("web"), container("app")
+    watched = Watched(web, app)
+    watched.engine.become(app, "exited")
+    sighting = watched.population.sort_out(watched.raws())
+    assert (sighting.same, [it.container_name for it in sighting.changed]) == ({web.id}, ["app"])
+    assert set(watched.look()) == {app.id}
+
+
+def test_time_passing_is_no_change_but_health_is() -> None:
+    raw = {"Id": "a" * 64, "Names": ["/web"], "State": "running", "Status": "Up 2 seconds (healthy)"}
+    population = Watched().population
+
+    def changed(**fields: str) -> bool:
+        sighting = population.sort_out([msgspec.Raw(msgspec.json.encode(raw | fields))])
+        population.apply(sighting.changed, prints=sighting.prints)
+        return bool(sighting.changed)
+
+    assert changed()
+    assert not changed(Status="Up About a minute (healthy)")
+    assert not changed(Status="Up 3 days (healthy)")
+    assert changed(Status="Up 3 days (unhealthy)")
+    assert changed(Status="Up 3 days")
+
+
+@pytest.mark.parametrize("part", ["Names", "Labels", "Ports", "NetworkSettings", "Mounts", "Health", "State", "Image"])
+def test_each_part_that_can_change_is_looked_at(part: str) -> None:
+    values = {"Names": ["/x"], "Ports": [], "Mounts": [], "State": "exited", "Image": "x:2"}
+    watched = Watched(container("web", labels=OURS, ports=["8080:80"], mounts=[("/a", "/b")]))
+    raw = msgspec.json.decode(watched.raws()[0]) | {part: values.get(part, {})}
+    assert watched.population.sort_out([msgspec.Raw(msgspec.json.encode(raw))]).changed
+
+
+def test_a_look_that_was_cut_short_leaves_nothing_behind() -> None:
+    web = container("web")
+    watched = Watched(web)
+    watched.engine.become(web, "exited")
+    watched.population.sort_out(watched.raws())  # and then the engine went away
+    assert watched.routes()["web"].endpoints
+    assert set(watched.look()) == {web.id}
+    assert not watched.routes()["web"].endpoints
+
+
+def test_what_a_complete_list_lacks_is_gone() -> None:
+    web, app = container("web"), container("app")
+    watched = Watched(web, app)
+    del watched.engine.containers[web.id]
+    assert watched.look() == {web.id: None}
+    assert set(watched.routes()) == {"app"}
+    assert len(watched.population) == 1
+
+
+def test_nothing_is_kept_of_containers_that_went() -> None:
+    watched = Watched()
+    for n in range(50):
+        owner = watched.engine.add(f"owner{n}")
+        watched.engine.add(f"user{n}", network_mode=f"container:{owner.id}", labels=OURS)
+        watched.look()
+        watched.population.drain(owner.id, 1.0)
+        for it in list(watched.engine.containers.values()):
+            del watched.engine.containers[it.id]
+            watched.population.apply((), gone=(it.id,))
+    books = {name: value for name, value in vars(watched.population).items() if isinstance(value, dict)}
+    assert len(books) == 7
+    assert all(not value for value in books.values()), books
+
+
+def test_what_cannot_be_read_is_reported_and_takes_nothing_else_along() -> None:
+    watched = Watched(container("web"))
+    raws = [*watched.raws(), msgspec.Raw(b'{"Id":"bad","Names":["/odd"],"Labels":7}'), msgspec.Raw(b"7")]
+    for _ in range(2):
+        sighting = watched.population.sort_out(raws)
+        watched.population.apply(sighting.changed, prints=sighting.prints, present=sighting.ids)
+        assert set(watched.routes()) == {"web"}
+        found = [problem for built in watched.population.built.values() for problem in built.problems]
+        assert len(found) == 2
+        assert all("cannot be read" in problem.message for problem in found)
+
+
+def test_the_roster_is_by_name_and_complete() -> None:
+    watched = Watched(container("b"), container("a"), container("c", state="exited"))
+    roster = watched.population.roster()
+    assert [it.container_name for it in roster.containers] == ["a", "b", "c"]
+    assert [built.routes[0].alias for built in roster.built] == ["a", "b", "c"]
+
+
+# ---- what is worth a look
+
+
+def test_unknown_containers_are_worth_a_look_unless_they_are_going() -> None:
+    population, web = Watched().population, container("web")
+    assert population.matters(look(web, "create"))
+    assert not population.matters(gone(web))
+    assert not population.matters(draining(web))
+
+
+def test_health_and_signals_matter_only_to_who_is_served() -> None:
+    served, hidden = container("web"), container("hidden", labels={"proxy.exclude": "true"})
+    population = Watched(served, hidden).population
+    for action in ("health_status healthy", "update", "oom"):
+        assert population.matters(look(served, action, served_only=True))
+        assert not population.matters(look(hidden, action, served_only=True))
+    assert population.matters(look(hidden, "die"))
+
+
+def test_while_a_look_is_under_way_everything_about_it_may_matter() -> None:
+    stopped = container("web", state="exited", health="starting")
+    population = Watched(stopped).population
+    hint = look(stopped, "health_status healthy", served_only=True)
+    assert not population.matters(hint)
+    assert population.matters(hint, unsure=True)
+
+
+def test_where_only_explicit_containers_count_others_are_not_worth_a_look() -> None:
+    plain, ours = container("plain"), container("ours", labels=OURS)
+    population = Watched(plain, ours, name="local!").population
+    assert not population.matters(look(plain))
+    assert population.matters(look(ours))
+    assert not population.matters(look(container("new"), "create"))
+    assert population.matters(look(container("new", labels=OURS), "create"))
+    assert population.matters(gone(plain))  # so that it is not remembered for ever
+
+
+def test_where_only_explicit_containers_count_the_owner_of_a_used_network_still_matters() -> None:
+    vpn = container("vpn")
+    user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
+    watched = Watched(user, name="local!")
+    assert watched.population.missing_peers(watched.population.containers.values()) == {vpn.id: "user"}
+    assert watched.population.matters(look(vpn, "create"))
+    watched.engine.populate([vpn])
+    watched.look()
+    assert watched.population.missing_peers(watched.population.containers.values()) == {}
+    assert watched.population.matters(look(vpn, "die"))
+
+
+# ---- networks of others
+
+
+def test_a_container_that_uses_anothers_network_follows_it() -> None:
+    vpn = container("vpn", ip="10.9.0.7")
+    user = container("user", labels={"proxy.user.port": "9000"}, network_mode=f"container:{vpn.id}")
+    watched = Watched(vpn, user)
+    assert watched.routes()["user"].target == "http://10.9.0.7:9000"
+    watched.engine.become(vpn, "exited")
+    assert set(watched.look()) == {vpn.id, user.id}
+    assert watched.routes()["user"].endpoints == ()
+    watched.engine.become(vpn, "running")
+    watched.look()
+    assert watched.routes()["user"].target == "http://10.9.0.7:9000"
+    watched.engine.remove(vpn)
+    assert set(watched.look()) == {vpn.id, user.id}
+    assert watched.routes()["user"].excluded_reason == "No port exposed in container"  # nobody publishes it any more
+
+
+def test_the_owner_of_a_network_may_be_given_by_name_and_come_later() -> None:
+    user = container("user", labels={"proxy.user.port": "9000"}, network_mode="container:vpn")
+    watched = Watched(user)
+    assert watched.routes()["user"].host == "127.0.0.1"
+    vpn = watched.engine.add("vpn", ip="10.9.0.7")
+    assert set(watched.look()) == {vpn.id, user.id}
+    assert watched.routes()["user"].target == "http://10.9.0.7:9000"
+    watched.engine.rename(vpn, "tunnel")
+    assert user.id in watched.look()
+    assert watched.routes()["user"].host == "127.0.0.1"
+
+
+def test_networks_of_others_come_out_as_in_one_look_at_everything() -> None:
+    vpn = container("vpn", ip="10.9.0.7")
+    user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
+    watched = Watched(user)
+    watched.engine.populate([vpn])
+    watched.look()
+    reader = watched.population.reader
+    whole = assemble(reader.config, [reader.decode(raw) for raw in watched.raws()])
+    assert sorted(whole.built, key=str) == sorted(watched.population.roster().built, key=str)
+
+
+# ---- about to stop
+
+
+def test_a_container_about_to_stop_drains_and_comes_back_after_its_time() -> None:
+    web = container("web")
+    watched = Watched(web)
+    assert set(watched.population.drain(web.id, 30.0)) == {web.id}
+    assert watched.states() == {"web": ["draining"]}
+    assert watched.population.undrain(29.9) == {}
+    assert set(watched.population.undrain(30.0)) == {web.id}
+    assert watched.states() == {"web": ["ready"]}
+    assert watched.population.undrain() == {}
+
+
+def test_a_container_that_starts_again_drains_no_more() -> None:
+    web, app = container("web"), container("app")
+    watched = Watched(web, app)
+    watched.population.drain(web.id, 30.0)
+    watched.population.drain(app.id, 30.0)
+    assert set(watched.population.undrain(only=web.id)) == {web.id}
+    assert watched.states() == {"web": ["ready"], "app": ["draining"]}
+
+
+def test_a_stop_ends_draining() -> None:
+    web = container("web")
+    watched = Watched(web)
+    watched.population.drain(web.id, 30.0)
+    watched.engine.become(web, "exited")
+    watched.look()
+    watched.engine.become(web, "running")
+    watched.look()
+    assert watched.states() == {"web": ["ready"]}
+
+
+def test_a_change_meanwhile_does_not_end_draining() -> None:
+    web = container("web")
+    watched = Watched(web)
+    watched.population.drain(web.id, 30.0)
+    watched.engine.rename(web, "shop")
+    watched.look()
+    assert watched.states() == {"shop": ["draining"]}
+
+
+def test_who_uses_the_network_of_a_container_about_to_stop_drains_with_it() -> None:
+    vpn = container("vpn", labels={"proxy.exclude": "true"})
+    user = container("user", labels={"proxy.user.port": "9000"}, network_mode=f"container:{vpn.id}")
+    watched = Watched(vpn, user)
+    assert watched.population.matters(draining(vpn))
+    assert set(watched.population.drain(vpn.id, 30.0)) == {user.id}
+    assert watched.states()["user"] == ["draining"]
+    watched.population.undrain(30.0)
+    assert watched.states()["user"] == ["ready"]
+
+
+def test_a_container_that_was_never_healthy_goes_on_waiting_while_it_is_stopped() -> None:
+    web = container("web", health="starting")
+    watched = Watched(web)
+    watched.population.drain(web.id, 30.0)
+    assert watched.states() == {"web": ["waiting"]}
+    assert watched.routes()["web"].serving == ()
+
+
+def test_an_unknown_container_does_not_drain() -> None:
+    population = Watched().population
+    assert population.drain("c1", 30.0) == {}
+    assert population.draining == {}
+
+
+# ---- Podman
+
+
+def test_podmans_containers_with_a_health_check_are_asked_again_each_time() -> None:
+    healthy, plain = container("healthy", health="healthy"), container("plain")
+    watched = Watched(healthy, plain, flavour="podman")
+    assert watched.states()["healthy"] == ["ready"]
+    watched.engine.health(healthy, "unhealthy")  # which Podman's list does not show
+    sighting = watched.population.sort_out(watched.raws())
+    assert (sighting.same, [it.container_name for it in sighting.changed]) == ({plain.id}, ["healthy"])
+    assert set(watched.look()) == {healthy.id}
+    assert watched.states()["healthy"] == ["unhealthy"]
+
+
+def test_an_inspection_that_failed_is_tried_again() -> None:
+    web = container("web", network_mode="host")
+    watched = Watched()
+    watched.engine.populate([web])
+    sighting = watched.population.sort_out(watched.raws())
+    failed = [inspection_failed(it, "no luck") for it in sighting.changed]
+    watched.population.apply(failed, prints=sighting.prints)
+    assert watched.routes() == {}
+    assert watched.population.sort_out(watched.raws()).changed
+    watched.look()
+    assert set(watched.routes()) == {"web"}

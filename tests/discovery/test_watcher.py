@@ -1,0 +1,581 @@
+"""One engine watched: on virtual time, where an hour takes a moment and every instant is exact."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pilotage.discovery.watcher import EngineWatcher, Timing
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.testing import FakeEngine, container
+from tests.support.leaks import assert_no_leaks
+from tests.support.virtual import VirtualEngine
+from tests.support.waiting import until
+from tests.support.watched import Watch, now
+
+if TYPE_CHECKING:
+    from pilotage.testing.dialect import Flavour
+
+
+REMOTE = "tcp://virtual.invalid:2375"  # no socket file to look at
+
+
+# ---- a healthy engine
+
+
+@pytest.mark.looptime
+async def test_the_event_stream_is_open_before_everything_is_listed() -> None:
+    watch = Watch(VirtualEngine([container("web"), container("db", state="exited")]))
+    async with watch.running():
+        assert watch.engine.order == ["stream", "list"]  # type: ignore[attr-defined]
+        assert watch.is_true()
+        assert watch.states() == {"web": ["ready"], "db": []}
+
+
+@pytest.mark.looptime
+async def test_a_lone_change_costs_one_filtered_list_and_is_acted_on_at_once() -> None:
+    watch = Watch(VirtualEngine([container(f"app{n}") for n in range(20)]))
+    async with watch.running():
+        before = now()
+        watch.engine.pause("app7")
+        await until(lambda: watch.states()["app7"] == [])
+        assert now() - before < 0.05  # no debounce timer: the engine's millisecond, and this test's looking
+        assert watch.engine.calls["list:id"] == 1
+        assert watch.engine.calls["list"] == 1
+        assert watch.engine.calls["inspect"] == 0
+        (_, changes, causes) = watch.told.changes[-1]
+        assert set(changes) == set(causes)
+        assert set(causes.values()) == {"pause of app7"}
+
+
+@pytest.mark.looptime
+async def test_ids_that_gather_while_the_engine_answers_are_fetched_together() -> None:
+    engine = VirtualEngine([container(f"app{n}") for n in range(20)])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 1.0
+        engine.pause("app0")
+        await asyncio.sleep(0.5)
+        for n in range(1, 20):
+            engine.pause(f"app{n}")
+        await until(watch.is_true)
+        assert watch.watcher.looks == 2
+
+
+@pytest.mark.looptime
+async def test_a_flood_is_taken_in_pieces_that_fit_into_a_request() -> None:
+    engine = VirtualEngine([container(f"app{n}") for n in range(250)])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 0.1
+        for n in range(250):
+            engine.pause(f"app{n}")
+        await until(watch.is_true)
+        assert engine.calls["list:id"] == watch.watcher.looks == 3
+        assert engine.calls["list"] == 1
+
+
+@pytest.mark.looptime
+async def test_events_without_bearing_on_any_route_cost_nothing() -> None:
+    engine = VirtualEngine([container("hidden", labels={"proxy.exclude": "1"}, health="healthy"), container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for _ in range(100):
+            engine.exec("web")
+            engine.health("hidden", "healthy")
+            engine.emit("image", "pull", "busybox")
+        await asyncio.sleep(1)
+        assert (watch.watcher.looks, watch.watcher.lists) == (0, 1)
+
+
+@pytest.mark.looptime
+async def test_where_only_explicit_containers_count_the_others_cost_nothing() -> None:
+    engine = VirtualEngine([container("plain")])
+    watch = Watch(engine, name="local!")
+    async with watch.running():
+        for n in range(20):
+            engine.add(f"new{n}", networks=())
+            engine.remove(f"new{n}")
+            engine.restart("plain")
+        await asyncio.sleep(1)
+        assert watch.watcher.looks == 0
+        engine.add("ours", labels={"proxy.ours.port": "80"})
+        await until(lambda: "ours" in watch.states())
+
+
+@pytest.mark.looptime
+async def test_where_only_explicit_containers_count_a_used_network_is_found_all_the_same() -> None:
+    engine = VirtualEngine()
+    watch = Watch(engine, name="local!")
+    async with watch.running():
+        vpn = engine.add("vpn", networks={"bridge": "10.1.2.3"})
+        engine.add("ours", labels={"proxy.ours.port": "80"}, network_mode=f"container:{vpn.id}")
+        await until(lambda: "ours" in watch.states())
+        await until(watch.is_true)
+        engine.stop(vpn)
+        await until(watch.is_true)
+        assert watch.states() == {"ours": []}
+
+
+@pytest.mark.looptime
+async def test_everything_is_listed_again_on_schedule_and_nothing_else_is_asked() -> None:
+    engine = VirtualEngine([container(f"app{n}") for n in range(10)])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.become("app3", "exited")  # without a word
+        await asyncio.sleep(300)
+        assert watch.is_true()
+        await asyncio.sleep(3300)
+        assert 12 <= watch.watcher.lists - 1 <= 13  # in an hour, every 270 to 300 seconds
+        assert (watch.watcher.looks, engine.calls["inspect"]) == (0, 0)
+        assert watch.told.words == ["live"]
+
+
+@pytest.mark.looptime
+async def test_a_container_that_was_destroyed_while_the_engine_answered_does_not_come_back() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 1.0
+        short = engine.add("short")
+        await asyncio.sleep(0.5)  # the answer that shows it is on its way
+        engine.remove(short)
+        await asyncio.sleep(5)
+        assert set(watch.states()) == {"web"}
+        assert watch.is_true()
+
+
+@pytest.mark.looptime
+async def test_a_change_while_an_older_answer_is_on_its_way_is_not_missed() -> None:
+    engine = VirtualEngine([container("web", state="exited", health="starting")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 1.0
+        engine.start("web")
+        await asyncio.sleep(0.5)  # the answer says: starting
+        engine.health("web", "healthy")
+        await until(lambda: watch.states()["web"] == ["ready"], patience=10)
+
+
+@pytest.mark.looptime
+async def test_a_change_during_the_first_list_is_not_missed() -> None:
+    engine = VirtualEngine([container("web", health="starting"), container("app")])
+    engine.latency = 1.0
+    watch = Watch(engine)
+    async with watch.running(wait=False):
+        await until(lambda: engine.calls["list"] == 1)
+        engine.health("web", "healthy")
+        engine.remove("app")
+        engine.add("new")
+        await until(lambda: "live" in watch.told.words)
+        await until(watch.is_true, patience=10)
+
+
+@pytest.mark.looptime
+async def test_a_network_owner_that_is_renamed_or_replaced_is_followed() -> None:
+    vpn = container("vpn", ip="10.1.2.3")
+    engine = VirtualEngine([vpn, container("user", labels={"proxy.user.port": "9"}, network_mode="container:vpn")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.rename(vpn, "old")
+        engine.add("vpn", networks={"bridge": "10.1.2.9"})
+        await until(watch.is_true)
+        (route,) = next(built for built in watch.population.built.values() if built.routes[0].alias == "user").routes
+        assert route.host == "10.1.2.9"
+
+
+# ---- events that come before the list shows what they tell
+
+
+@pytest.mark.looptime
+async def test_a_list_that_lags_behind_its_event_is_asked_again_until_it_has_caught_up() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for action, then, states in (("die", "exited", []), ("unpause", "running", ["ready"]), ("pause", "paused", [])):
+            if action == "unpause":
+                engine.become("web", "paused")
+            engine._tell(engine._the("web"), action)
+            engine.health("web", "healthy")  # says nothing against it
+            await asyncio.sleep(0.1)
+            engine.become("web", then)  # type: ignore[arg-type]
+            caught_up = now()
+            await until(lambda states=states: watch.states()["web"] == states)  # type: ignore[misc]
+            assert now() - caught_up < 0.2
+            await asyncio.sleep(5)
+            looks = watch.watcher.looks
+            await asyncio.sleep(5)
+            assert watch.watcher.looks == looks  # and then no more
+
+
+@pytest.mark.looptime
+async def test_networks_that_show_later_than_their_events_are_not_missed() -> None:
+    engine = VirtualEngine([container("web", networks={"zz": "10.1.0.2"})])
+    watch = Watch(engine)
+    web = engine.find("web")
+    assert web is not None
+    async with watch.running():
+        engine._tell_network(web, "connect", "aa")
+        await asyncio.sleep(0.05)
+        web.networks["aa"] = "10.2.0.2"
+        engine._changed(web)
+        await until(watch.is_true, patience=2)
+        engine._tell_network(web, "disconnect", "aa")
+        await asyncio.sleep(0.05)
+        del web.networks["aa"]
+        engine._changed(web)
+        await until(watch.is_true, patience=2)
+
+
+@pytest.mark.looptime
+async def test_what_never_shows_is_given_up_soon() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "die")  # which is a lie
+        await asyncio.sleep(60)
+        assert watch.watcher.looks == 9
+        assert watch.states() == {"web": ["ready"]}
+
+
+@pytest.mark.looptime
+async def test_a_start_outdates_what_was_expected_before() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "die")
+        await asyncio.sleep(0.015)
+        engine._tell(engine._the("web"), "start")
+        await asyncio.sleep(5)
+        assert watch.watcher.looks <= 4
+
+
+@pytest.mark.looptime
+async def test_how_long_a_change_took_is_told_once_it_shows() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    lags: list[float] = []
+    watch.watcher._on_lag = lags.append
+    async with watch.running():
+        engine.latency = 0.1
+        engine.rename("web", "shop")
+        await until(lambda: len(lags) == 1)
+        assert lags[0] == pytest.approx(0.1, abs=0.01)
+        engine._tell(engine._the("shop"), "die")
+        await asyncio.sleep(0.3)
+        engine.become("shop", "exited")
+        await until(lambda: len(lags) == 2)
+        assert 0.3 < lags[1] < 0.7
+
+
+@pytest.mark.looptime
+async def test_nothing_is_remembered_of_containers_that_went_before_they_were_looked_at() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 1.0
+        for _ in range(20):
+            engine.remove(engine.add("short", networks=()))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(5)
+        books = {name: len(value) for name, value in vars(watch.watcher).items() if isinstance(value, dict | set)}
+        assert len(books) == 4
+        assert not any(books.values()), books
+
+
+# ---- draining
+
+
+@pytest.mark.looptime
+async def test_a_stop_signal_drains_before_anything_is_asked_and_its_grace_ends() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        started = now()
+        engine._tell(engine._the("web"), "kill", signal="15")  # and the container does not mind
+        await until(lambda: watch.states()["web"] == ["draining"])
+        assert watch.watcher.looks == 0
+        await until(lambda: watch.states()["web"] == ["ready"])
+        assert 30 <= now() - started < 30.1
+        assert set(watch.told.changes[-1][2].values()) == {"it runs on after its stop signal"}
+
+
+@pytest.mark.looptime
+async def test_a_signal_to_reload_does_not_drain() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "kill", signal="1")
+        await asyncio.sleep(1)
+        assert watch.states() == {"web": ["ready"]}
+        assert watch.watcher.looks == 0
+
+
+@pytest.mark.looptime
+async def test_a_restart_goes_from_draining_over_stopped_to_ready() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine._tell(engine._the("web"), "kill", signal="15")
+        await until(lambda: watch.states()["web"] == ["draining"])
+        engine.die("web")
+        await until(lambda: watch.states()["web"] == [])
+        engine.start("web")
+        await until(lambda: watch.states()["web"] == ["ready"])
+
+
+# ---- by time
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("flavour", "lists"), [("docker", 13), ("podman", 62)])
+async def test_everything_is_listed_now_and_then_and_podman_more_often(flavour: Flavour, lists: int) -> None:
+    engine = VirtualEngine([container("web")], flavour=flavour)
+    async with Watch(engine).running():
+        await asyncio.sleep(3600)
+        assert engine.calls["list"] == pytest.approx(lists, abs=2)
+
+
+# ---- silence
+
+
+@pytest.mark.looptime
+async def test_a_silent_engine_is_pinged_and_stays_live() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, Timing(reconcile=100_000))
+    async with watch.running():
+        await asyncio.sleep(3600)
+        assert engine.calls["ping"] == pytest.approx(3600 / 15, abs=2)
+        assert watch.told.words == ["live"]
+
+
+@pytest.mark.looptime
+async def test_an_engine_that_talks_is_not_pinged() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for _ in range(30):
+            await asyncio.sleep(10)
+            engine.rename("web", "web")
+        assert engine.calls["ping"] == 0
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_is_noticed_within_half_a_minute() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        await asyncio.sleep(7)
+        engine.silent = True
+        died = now()
+        await until(lambda: "away" in watch.told.words)
+        assert watch.told.when("away") - died <= 30
+        assert watch.told.errors[0].what == "no event for 15 s, and no answer to a ping within 10 s"
+        assert watch.states() == {"web": ["ready"]}  # the last good routes stay
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_is_noticed_as_soon_while_a_look_is_under_way() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 0.5
+        engine.pause("web")
+        await asyncio.sleep(0.1)
+        engine.silent = True
+        engine.latency = 3600
+        died = now()
+        await until(lambda: "away" in watch.told.words)
+        assert watch.told.when("away") - died <= 30
+
+
+@pytest.mark.looptime
+async def test_a_proxy_that_refuses_pings_is_alive() -> None:
+    engine = VirtualEngine([container("web")])
+    engine.spoil("ping", status=403)
+    watch = Watch(engine)
+    async with watch.running():
+        await asyncio.sleep(600)
+        assert engine.calls["ping"] > 30
+        assert watch.told.words == ["live"]
+
+
+# ---- an engine that comes and goes
+
+
+@pytest.mark.looptime
+async def test_pauses_double_up_to_half_a_minute_with_some_chance_in_them() -> None:
+    engine = VirtualEngine()
+    engine.down = "connection refused"
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running(wait=False):
+        await asyncio.sleep(3600)
+        gaps = [b - a for a, b in zip(engine.attempts, engine.attempts[1:], strict=False)]
+        for gap, wanted in zip(gaps, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
+            assert 0.75 * wanted <= gap <= 1.25 * wanted + 0.01
+        assert max(gaps) <= 37.6
+        assert len({round(gap, 3) for gap in gaps[6:]}) > 10  # by chance
+        assert set(watch.told.words) == {"away"}
+
+
+@pytest.mark.looptime
+async def test_an_attempt_that_waited_long_in_vain_is_repeated_at_once() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.silent = True
+        await asyncio.sleep(100)  # attempts of 30 seconds each
+        gaps = [b - a for a, b in zip(engine.attempts[1:], engine.attempts[2:], strict=False)]
+        assert gaps
+        assert max(gaps) < 30.01
+
+
+@pytest.mark.looptime
+async def test_an_engine_that_hangs_up_after_each_list_is_asked_twice_a_second_at_most() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for _ in range(2000):
+            engine.break_streams()
+            await asyncio.sleep(0.05)
+        assert 150 < watch.watcher.sessions < 280  # in a hundred seconds
+        assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
+
+
+@pytest.mark.looptime
+async def test_after_a_success_pauses_are_short_again() -> None:
+    engine = VirtualEngine([container("web")])
+    engine.down = "connection refused"
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running(wait=False):
+        await asyncio.sleep(600)
+        engine.down = ""
+        await until(lambda: "live" in watch.told.words)
+        engine.become("web", "exited")
+        engine.break_streams()
+        broken = now()
+        await until(watch.is_true)
+        assert now() - broken < 1
+        assert watch.told.words[-2:] == ["away", "live"]
+
+
+@pytest.mark.looptime
+async def test_after_a_reconnect_everything_is_listed_again_and_what_is_unchanged_is_not_told() -> None:
+    engine = VirtualEngine([container(f"app{n}") for n in range(10)])
+    watch = Watch(engine)
+    async with watch.running():
+        watch.told.changes.clear()
+        engine.break_streams()
+        engine.remove("app3")
+        added = engine.add("new")
+        await until(watch.is_true)
+        changed = [set(changes) for _, changes, _ in watch.told.changes]
+        assert len(set.union(*changed)) == 2
+        assert added.id in set.union(*changed)
+
+
+@pytest.mark.looptime
+async def test_a_list_that_stumbles_is_tried_again_without_giving_up_the_engine() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.spoil("list:id", status=500, times=3)
+        engine.pause("web")
+        await until(watch.is_true)
+        assert watch.told.words == ["live"]
+        assert watch.watcher.looks == 4
+
+
+@pytest.mark.parametrize(("status", "tries"), [(500, 4), (403, 1)])
+@pytest.mark.looptime
+async def test_a_list_that_is_refused_ends_the_session_with_the_engines_words(status: int, tries: int) -> None:
+    engine = VirtualEngine([container("web")])
+    engine.spoil("list", status=status, message="no lists here")
+    watch = Watch(engine)
+    async with watch.running(wait=False):
+        await until(lambda: watch.told.errors)
+        assert watch.told.errors[0].what == "no lists here"
+        assert engine.order[: tries + 2].count("list") == tries  # the next attempt begins with a stream of its own
+        engine.heal()
+        await until(watch.is_true)
+
+
+@pytest.mark.looptime
+async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    watch.population.apply = broken  # type: ignore[method-assign]
+    async with watch.running(wait=False):
+        await asyncio.sleep(600)
+        assert watch.told.errors[0].what == "internal error: ZeroDivisionError()"
+        assert watch.watcher.sessions < 30
+    assert "engine local: watching failed: ZeroDivisionError()" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.looptime
+async def test_an_address_that_is_none_any_more_is_told_like_any_failure() -> None:
+    watch = Watch(VirtualEngine())
+    watch.watcher.config = DockerProviderConfig("gopher://nowhere", name="local")
+    async with watch.running(wait=False):
+        await until(lambda: watch.told.errors)
+        assert "gopher" in str(watch.told.errors[0])
+
+
+# ---- the end
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("steps", [*range(1, 40), 50, 80, 120])
+async def test_a_watcher_that_is_cancelled_anywhere_leaves_no_half_state(steps: int) -> None:
+    engine = VirtualEngine(
+        [container("web", health="starting"), container("app"), container("host", network_mode="host", ports=[8000])]
+    )
+    watch = Watch(engine)
+    async with assert_no_leaks():
+        task = asyncio.create_task(watch.watcher.run())
+        for step in range(steps):
+            if step == 12:
+                engine.pause("web")
+                engine.add("new", network_mode="host", ports=[8000])
+            await asyncio.sleep(0.0005)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert engine.open == set()
+        assert all(entry.refs == 0 for entry in watch.pool._entries.values())
+        engine.become("web", "exited")
+        engine.become("app", "paused")
+        again = EngineWatcher(watch.watcher.config, watch.population, watch.told, pool=watch.pool)
+        watch.watcher = again
+        watch.told.log.clear()
+        async with watch.running():
+            assert Counter(watch.states()) == Counter(
+                {"web": [], "app": [], "host": ["ready"]} | ({"new": ["ready"]} if steps > 12 else {})
+            )
+
+
+# ---- a socket that comes back, in real time
+
+
+async def test_when_the_socket_is_made_anew_nobody_waits_for_the_end_of_a_pause() -> None:
+    never = Timing(first_pause=1000, longest_pause=1000, pause_after_session=1000)
+    async with assert_no_leaks(), FakeEngine([container("web")]) as engine:
+        watch = Watch(engine, never)
+        async with watch.running():
+            for missing in (False, True):
+                watch.told.log.clear()
+                engine.refuse(missing=missing)
+                engine.crash()
+                await until(lambda: "away" in watch.told.words)
+                engine.add(f"new {missing}", labels={"proxy.aliases": f"new-{missing}"})
+                await engine.recover()
+                await until(lambda: "live" in watch.told.words)
+                assert f"new-{missing}".lower() in watch.states()

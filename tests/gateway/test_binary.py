@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.binary import find_envoy, tied_to_us
+from tests.support.waiting import alive, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_binary_is_the_wheels_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_envoy().name == "envoy"
+    said = subprocess.run([find_envoy(), "--version"], capture_output=True, text=True, check=True, timeout=20)
+    assert "/1.40." in said.stdout
+    own = tmp_path / "my-envoy"
+    own.write_text("")
+    with pytest.raises(GatewayError, match=r"my-envoy is no program that can be run; check gateway\.envoy"):
+        find_envoy(str(own))
+    own.chmod(0o755)
+    assert find_envoy(str(own)) == own
+    monkeypatch.setattr("importlib.metadata.distribution", _missing)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GatewayError, match=r"no Envoy is installed; .*pilotage\[gateway\]"):
+        find_envoy()
+    own.rename(tmp_path / "envoy")
+    assert find_envoy() == tmp_path / "envoy"
+
+
+def _missing(name: str) -> None:
+    import importlib.metadata
+
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+async def test_a_child_dies_with_the_one_that_started_it_whatever_ended_that() -> None:
+    program = f"""
+import subprocess
+from pilotage.gateway.binary import tied_to_us
+child = subprocess.Popen(tied_to_us([{sys.executable!r}, "-c", "import time; print('up', flush=True); time.sleep(60)"]))
+print(child.pid, flush=True)
+child.wait()
+"""
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    said = {(await parent.stdout.readline()).strip(), (await parent.stdout.readline()).strip()}
+    child = int(next(iter(said - {b"up"})))
+    assert alive(child)
+    parent.kill()
+    await parent.wait()
+    await until(lambda: not alive(child))
+
+
+def test_a_child_whose_parent_has_gone_meanwhile_does_not_begin() -> None:
+    command = tied_to_us([sys.executable, "-c", "print('begun')"])
+    ours = command.index(str(os.getpid()))
+    orphan = [*command[:ours], "1", *command[ours + 1 :]]
+    done = subprocess.run(orphan, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_child_keeps_its_process_id_and_arguments() -> None:
+    child = subprocess.Popen(
+        tied_to_us([sys.executable, "-c", "import os, sys; print(os.getpid(), *sys.argv[1:])", "-c", "a b"]),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    out, _ = child.communicate(timeout=20)
+    assert out == f"{child.pid} -c a b\n"

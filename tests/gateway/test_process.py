@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.process import Gateway, GatewayTiming
+from tests.support.daemon import free_port
+from tests.support.envoy import static_bootstrap, web_server
+from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import alive, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUICK = GatewayTiming(look=0.1, answer=0.5, silence=1.0, first_pause=0.01, settled=0.0)
+
+
+@contextlib.asynccontextmanager
+async def running(gateway: Gateway) -> AsyncIterator[asyncio.Task[None]]:
+    """The gateway's task, once it is ready; cancelled at the end."""
+    task = asyncio.create_task(gateway.run())
+    ready = asyncio.create_task(gateway.ready())
+    try:
+        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield task
+    finally:
+        ready.cancel()
+        task.cancel()
+        await asyncio.wait({task, ready})
+
+
+def made(folder: Path, port: int, upstream: int, **options: Any) -> Gateway:
+    return Gateway(static_bootstrap(port, upstream), folder, binary=find_envoy(), workers=1, timing=QUICK, **options)
+
+
+async def ask(port: int, path: str = "/", **options: Any) -> tuple[int, str, str]:
+    """Status, body and ``Connection`` of an answer."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}", **options) as answer:
+        return answer.status, await answer.text(), answer.headers.get("Connection", "")
+
+
+def refused(port: int) -> bool:
+    """Whether nobody listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+async def test_envoy_serves_tells_its_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    async with web_server() as upstream, assert_no_leaks():
+        gateway = made(tmp_path, port, upstream)
+        async with running(gateway) as task:
+            status = gateway.status
+            assert (status.state, status.restarts, alive(status.pid)) == ("ready", 0, True)
+            assert (await ask(port))[:2] == (200, "hello\n")
+            assert b"envoy_http_downstream_rq_completed" in await gateway.statistics()
+            assert json.loads(await gateway.clusters("^web$"))["cluster_statuses"][0]["name"] == "web"
+            assert json.loads(await gateway.clusters("^(?:other|we)$")) == {}
+            assert await gateway.drain(5) == 0
+            await task
+            assert gateway.status.state == "stopped"
+            assert not alive(status.pid)
+            for asked in (gateway.statistics(), gateway.clusters("")):
+                with pytest.raises(GatewayError, match="does not answer"):
+                    await asked
+
+
+async def test_the_administration_is_for_its_owner_alone(tmp_path: Path) -> None:
+    gateway = made(tmp_path, free_port(), 1)
+    async with running(gateway):
+        assert gateway.admin_socket.stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_envoy_that_was_killed_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    async with web_server() as upstream:
+        gateway = made(tmp_path, port, upstream)
+        async with running(gateway):
+            os.kill(gateway.status.pid, signal.SIGKILL)
+            await until(lambda: gateway.status.restarts == 1 and gateway.status.state == "ready")
+            assert (await ask(port))[0] == 200
+    assert "Envoy was ended by SIGKILL; starting it again" in caplog.text
+
+
+async def test_an_envoy_that_does_not_answer_is_killed_and_started_again(tmp_path: Path) -> None:
+    gateway = made(tmp_path, free_port(), 1)
+    async with running(gateway):
+        frozen = gateway.status.pid
+        os.kill(frozen, signal.SIGSTOP)
+        await until(lambda: gateway.status.restarts == 1 and gateway.status.state == "ready")
+        assert not alive(frozen)
+
+
+async def test_requests_under_way_end_while_new_ones_find_nobody(tmp_path: Path) -> None:
+    port = free_port()
+    asked, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.BaseRequest) -> web.Response:
+        asked.set()
+        await finish.wait()
+        return web.Response(text="done\n")
+
+    async with web_server(slow) as upstream:
+        gateway = made(tmp_path, port, upstream)
+        async with running(gateway) as task:
+            request = asyncio.create_task(ask(port))
+            await asked.wait()
+            drain = asyncio.create_task(gateway.drain(30))
+
+            await until(lambda: refused(port))
+            assert gateway.status.state == "draining"
+            finish.set()
+            assert (await request) == (200, "done\n", "close")
+            assert await drain == 0
+            await task
+
+
+async def test_what_does_not_end_within_the_limit_is_cut_off_and_counted(tmp_path: Path) -> None:
+    port = free_port()
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def stuck(_: web.BaseRequest) -> web.Response:
+        asked.set()
+        await never.wait()
+        raise AssertionError
+
+    async with web_server(stuck) as upstream:
+        gateway = made(tmp_path, port, upstream)
+        async with running(gateway) as task:
+            request = asyncio.create_task(ask(port))
+            await asked.wait()
+            assert await gateway.drain(0.5) == 1
+            await task
+            with pytest.raises(aiohttp.ClientError):
+                await request
+
+
+async def test_a_bootstrap_that_envoy_refuses_is_an_error_with_its_words(tmp_path: Path) -> None:
+    gateway = Gateway({"no_such_field": 1}, tmp_path, binary=find_envoy(), timing=QUICK)
+    with pytest.raises(GatewayError, match=r"Envoy ended with status 1 before it was ready; it said: .*no_such_field"):
+        async with running(gateway):
+            pass
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"gone/envoy\.json cannot be written: No such file or directory; make room"):
+        Gateway({}, tmp_path / "gone", binary=Path("envoy"))
+
+
+async def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
+    gateway = Gateway({}, tmp_path, binary=tmp_path / "none", timing=QUICK)
+    with pytest.raises(GatewayError, match="before it was ready"):
+        async with running(gateway):
+            pass
+
+
+async def test_what_envoy_logs_goes_through_our_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "pilotage.envoy")
+    async with running(made(tmp_path, free_port(), 1, log_level="info")):
+        pass
+    said = [record for record in caplog.records if record.name == "pilotage.envoy"]
+    assert any("starting main dispatch loop" in record.getMessage() for record in said)
+    assert {record.levelno for record in said} >= {logging.INFO}
+    assert all(record.levelno == logging.DEBUG for record in said if "no configured limit" in record.getMessage())
+
+
+async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Gateway({}, tmp_path, binary=find_envoy())
+    caplog.set_level(logging.DEBUG, "pilotage.envoy")
+    for line in (
+        "warning\tmisc\tfield 'x' is marked as work-in-progress. Beware",
+        "warning\tconfig\tdelta config for x rejected: no",
+        "",
+        "info\t\t ",
+        "warning\tmain\tsomething else",
+    ):
+        gateway._envoy_says(line)
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING"]
+
+
+async def test_nobody_outlives_a_pilotage_that_was_killed(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, pathlib
+from pilotage.gateway.process import Gateway
+from pilotage.gateway.binary import find_envoy
+from tests.support.envoy import static_bootstrap
+async def main():
+    gateway = Gateway(static_bootstrap({free_port()}, 1), pathlib.Path({str(tmp_path)!r}), binary=find_envoy())
+    task = asyncio.create_task(gateway.run())
+    await gateway.ready()
+    print(gateway.status.pid, flush=True)
+    await task
+asyncio.run(main())
+"""
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    envoy = int(await parent.stdout.readline())
+    assert alive(envoy)
+    parent.kill()
+    await parent.wait()
+    await until(lambda: not alive(envoy))

@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.core.yaml import bare
+from pilotage.labels.decode import LabelTree, read_labels
+from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.routes.schema import ROUTE
+
+
+def read(labels: dict[str, str], *aliases: str) -> LabelTree:
+    return read_labels(labels, aliases or ("web",), ROUTE)
+
+
+def fields(labels: dict[str, str], *aliases: str) -> dict[str, dict[str, Any]]:
+    tree = read(labels, *aliases)
+    assert tree.problems == []
+    assert tree.faults == {}
+    return {alias: {name: bare(value) for name, value in mapping.items()} for alias, mapping in tree.fields.items()}
+
+
+def told(labels: dict[str, str], *aliases: str) -> list[tuple[str, str, str]]:
+    """Label, message and hint of everything that is wrong, each once."""
+    tree = read(labels, *aliases)
+    faults = [fault.problem for mine in tree.faults.values() for fault in mine]
+    return list(dict.fromkeys((p.label, p.message, p.hint) for p in [*tree.problems, *faults]))
+
+
+# ---- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_labels_every_alias_has_an_empty_mapping() -> None:
+    assert fields({}, "a", "b", "a") == {"a": {}, "b": {}}
+
+
+def test_a_flat_label_sets_a_field_and_a_deeper_one_a_field_of_it() -> None:
+    assert fields({"proxy.web.port": "80", "proxy.web.healthcheck.path": "/up"}) == {
+        "web": {"port": "80", "healthcheck": {"path": "/up"}}
+    }
+
+
+def test_labels_of_others_do_not_matter() -> None:
+    labels = {"traefik.enable": "true", "Proxy.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
+    assert fields(labels) == {"web": {}}
+
+
+def test_the_alias_part_of_a_key_is_lower_cased_and_the_field_may_be_spelt_as_one_likes() -> None:
+    assert fields({"proxy.WEB.NoTLSVerify": "true"}) == {"web": {"no_tls_verify": "true"}}
+
+
+def test_an_alias_that_is_not_listed_makes_a_further_route() -> None:
+    assert list(fields({"proxy.z.port": "1", "proxy.b.port": "2"})) == ["web", "b", "z"]
+
+
+def test_a_dot_always_separates() -> None:
+    assert list(fields({"proxy.app.example.com.port": "1"})) == ["web", "app"]
+
+
+@pytest.mark.parametrize("key", ["proxy.", "proxy..x", "proxy..", "proxy..x.y"])
+def test_an_empty_alias_is_told(key: str) -> None:
+    assert told({key: "1"}) == [(key, "empty alias", "write proxy.<alias>.<field>")]
+
+
+# ---- references -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["#2", "$2", "#+2", "#02"])
+def test_a_reference_stands_for_the_alias_at_its_place(key: str) -> None:
+    assert fields({f"proxy.{key}.port": "81"}, "a", "b") == {"a": {}, "b": {"port": "81"}}
+
+
+def test_repeated_aliases_count() -> None:
+    assert fields({"proxy.#3.port": "81"}, "a", "a", "b") == {"a": {}, "b": {"port": "81"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("#3", "there is no alias number 3: index out of range"),
+        ("#0", "there is no alias number 0: index out of range"),
+        ("$-1", "there is no alias number -1: index out of range"),
+        ("#x", "'x' is not a number"),
+        ("#", "'' is not a number"),
+        ("# 1", "' 1' is not a number"),
+        ("#1x", "'1x' is not a number"),
+        ("#²", "'²' is not a number"),
+    ],
+)
+def test_a_reference_to_nothing_is_told_and_makes_no_route(key: str, said: str) -> None:
+    tree = read({f"proxy.{key}.port": "81"}, "a", "b")
+    assert list(tree.fields) == ["a", "b"]
+    (problem,) = tree.problems
+    assert (problem.label, problem.message, problem.hint) == (f"proxy.{key}.port", said, "there is #1 (a), #2 (b)")
+
+
+def test_each_label_with_a_reference_to_nothing_is_told() -> None:
+    labels = {"proxy.#9.scheme": "https", "proxy.#9.port": "1", "proxy.#9": "host: x"}
+    assert [label for label, _, _ in told(labels)] == ["proxy.#9", "proxy.#9.port", "proxy.#9.scheme"]
+
+
+# ---- precedence -----------------------------------------------------------------------------------------------------
+
+# Weakest first (decision 1): each sets the scheme of alias web, in its own way, to a value that tells who it was.
+SOURCES = [
+    ("proxy.*", "scheme: {}"),
+    ("proxy.*.scheme", "{}"),
+    ("proxy.schemes", "{}"),
+    ("proxy.#1", "scheme: {}"),
+    ("proxy.#1.scheme", "{}"),
+    ("proxy.web", "scheme: {}"),
+    ("proxy.web.scheme", "{}"),
+]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(range(len(SOURCES))), min_size=1, unique=True).flatmap(st.permutations))
+def test_the_strongest_source_wins_whatever_the_order(chosen: list[int]) -> None:
+    # A shortcut yields to any full label, so it is tried only alone.
+    chosen = [at for at in chosen if at != 2] or [2]
+    labels = {SOURCES[at][0]: SOURCES[at][1].format(f"from{at}") for at in chosen}
+    assert fields(labels)["web"] == {"scheme": f"from{max(chosen)}"}
+
+
+@settings(deadline=None)
+@given(st.permutations(range(len(SOURCES))))
+def test_whatever_the_order_a_mapping_gathers_what_all_sources_say(order: list[int]) -> None:
+    sources = [
+        ("proxy.*", "healthcheck: {a: '*'}"),
+        ("proxy.*.healthcheck.b", "*flat"),
+        ("proxy.#1", "healthcheck: {c: '#', a: '#'}"),
+        ("proxy.#1.healthcheck.d", "#flat"),
+        ("proxy.web", "healthcheck: {e: named, b: named}"),
+        ("proxy.web.healthcheck.f", "flat"),
+        ("proxy.web.healthcheck", "{g: deeper, e: deeper}"),
+    ]
+    tree = read(dict(sources[at] for at in order))
+    assert {name: value.value for name, value in tree.fields["web"]["healthcheck"].value.items()} == {
+        "a": "#",
+        "b": "named",
+        "c": "#",
+        "d": "#flat",
+        "e": "deeper",
+        "f": "flat",
+        "g": "deeper",
+    }
+
+
+def test_deeper_beats_shallower_whatever_its_form() -> None:
+    labels = {
+        "proxy.web": "{port: 1, healthcheck: {path: /object, timeout: 9s}}",
+        "proxy.web.healthcheck": "{path: /deeper, retries: 2}",
+        "proxy.web.healthcheck.retries": "3",
+    }
+    assert fields(labels)["web"] == {"port": 1, "healthcheck": {"path": "/deeper", "timeout": "9s", "retries": "3"}}
+
+
+def test_lists_replace_and_null_unsets() -> None:
+    labels = {"proxy.*": "{ssl_protocols: [TLSv1.2], port: 80}", "proxy.web": "{ssl_protocols: [TLSv1.3], port: null}"}
+    assert fields(labels)["web"] == {"ssl_protocols": ["TLSv1.3"], "port": None}
+
+
+def test_every_value_knows_its_label_and_what_it_replaced() -> None:
+    tree = read({"proxy.*.port": "80", "proxy.web": "host: a\nport: 81", "proxy.web.port": "82"})
+    port = tree.fields["web"]["port"]
+    assert (port.value, port.source) == ("82", "proxy.web.port")
+    assert (tree.fields["web"]["host"].source, tree.fields["web"]["host"].line) == ("proxy.web", 1)
+    assert [(o.path, o.loser.source, o.winner.source) for o in tree.overridden] == [
+        ("port", "proxy.*.port", "proxy.web"),
+        ("port", "proxy.web", "proxy.web.port"),
+    ]
+
+
+# ---- wildcards ------------------------------------------------------------------------------------------------------
+
+
+def test_a_wildcard_applies_to_listed_and_to_further_aliases() -> None:
+    labels = {"proxy.*.scheme": "https", "proxy.other.port": "81"}
+    assert fields(labels, "a", "b") == {
+        "a": {"scheme": "https"},
+        "b": {"scheme": "https"},
+        "other": {"scheme": "https", "port": "81"},
+    }
+
+
+def test_a_multi_line_value_below_a_wildcard_belongs_to_its_field() -> None:
+    labels = {"proxy.*.load_balance": "link: shop\nmode: ip_hash\nweight: 2\n"}
+    assert fields(labels)["web"] == {"load_balance": {"link": "shop", "mode": "ip_hash", "weight": 2}}
+
+
+def test_faults_in_the_yaml_of_a_wildcard_are_told_for_every_alias() -> None:
+    tree = read({"proxy.*": "port: [1"}, "a", "b")
+    assert list(tree.faults) == ["a", "b"]
+    assert "not valid YAML" in tree.faults["a"][0].problem.message
+
+
+# ---- object labels --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "   ", "# only a comment\n", "\n\n"])
+def test_an_empty_object_label_configures_nothing_but_names_the_alias(text: str) -> None:
+    assert fields({"proxy.other": text, "proxy.other.port": "80"}) == {"web": {}, "other": {"port": "80"}}
+    assert fields({"proxy.other": text}) == {"web": {}, "other": {}}
+
+
+def test_leading_tabs_are_two_spaces_in_any_object_label() -> None:
+    for key in ("proxy.web", "proxy.*", "proxy.#1"):
+        assert fields({key: "healthcheck:\n\tpath: /up\n"})["web"] == {"healthcheck": {"path": "/up"}}
+    assert fields({"proxy.web.healthcheck": "\tpath: /up\n\tretries: 1"})["web"]["healthcheck"]["retries"] == 1
+
+
+@pytest.mark.parametrize(("text", "kind"), [("80", "a number"), ("[a]", "a list"), ("x", "text"), ("null", "null")])
+def test_an_object_label_of_a_listed_alias_must_be_a_mapping(text: str, kind: str) -> None:
+    assert told({"proxy.web": text}) == [
+        ("proxy.web", f"a mapping is needed here, not {kind}", "write lines such as 'name: value'")
+    ]
+
+
+def test_a_fault_in_yaml_has_its_place() -> None:
+    tree = read({"proxy.web": "port: 80\nport: 81\n"})
+    (fault,) = tree.faults["web"]
+    assert (fault.problem.label, fault.problem.line, fault.problem.column) == ("proxy.web", 2, 1)
+    assert "duplicate key 'port'" in fault.problem.message
+
+
+def test_a_fault_below_a_field_names_the_field() -> None:
+    tree = read({"proxy.web.middlewares": "{a: b: c}"})
+    (fault,) = tree.faults["web"]
+    assert (fault.field, fault.problem.path) == ("middlewares", "middlewares")
+
+
+def test_a_label_below_a_single_value_is_told_and_changes_nothing() -> None:
+    tree = read({"proxy.web.port": "80", "proxy.web.port.proxy": "81"})
+    assert bare(tree.fields["web"]["port"]) == "80"
+    (fault,) = tree.faults["web"]
+    assert fault.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
+    assert (fault.problem.label, fault.field) == ("proxy.web.port.proxy", "port")
+
+
+def test_text_that_is_a_mapping_can_be_entered() -> None:
+    labels = {"proxy.web": "port: '{listening: 1}'", "proxy.web.port.proxy": "81"}
+    assert fields(labels)["web"] == {"port": {"listening": 1, "proxy": "81"}}
+
+
+@pytest.mark.parametrize("stronger", ["port: {proxy: 2}", "port: {proxy: 2}\nhost: x"])
+def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
+    labels = {"proxy.*": "port: '{listening: 1, proxy: 1}'", "proxy.web": stronger}
+    assert fields(labels)["web"]["port"] == {"listening": 1, "proxy": 2}
+    labels = {"proxy.*": "healthcheck: {path: /a, retries: 1}", "proxy.web": "healthcheck: 'retries: 2'"}
+    assert fields(labels)["web"]["healthcheck"] == {"path": "/a", "retries": 2}
+
+
+def test_text_that_is_no_mapping_is_not_entered() -> None:
+    for text in ("'{'", "'[1]'", "80"):
+        tree = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
+        assert [fault.field for fault in tree.faults["web"]] == ["port"]
+
+
+def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
+    tree = read({"proxy.*.healthcheck.path": "/a", "proxy.web.healthcheck": "null"})
+    assert tree.fields["web"]["healthcheck"].value is None
+    assert [(o.path, o.winner.source) for o in tree.overridden] == [("healthcheck", "proxy.web.healthcheck")]
+
+
+# ---- forgotten aliases ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("proxy.port", "write proxy.web.port, or proxy.ports for all aliases in turn"),
+        ("proxy.host", "write proxy.web.host, or proxy.hosts for all aliases in turn"),
+        ("proxy.prots", "did you mean 'proxy.ports'?"),
+        ("proxy.exlude", "did you mean 'proxy.exclude'?"),
+        ("proxy.Exclude", "did you mean 'proxy.exclude'?"),
+        ("proxy.idletimeout", "did you mean 'proxy.idle_timeout'?"),
+        ("proxy.healthcheck", "a field needs an alias before it: proxy.web.healthcheck"),
+    ],
+)
+def test_a_forgotten_alias_or_a_mistyped_label_is_told_and_makes_no_route(key: str, hint: str) -> None:
+    tree = read({key: "8080"})
+    assert list(tree.fields) == ["web"]
+    assert told({key: "8080"}) == [(key, "a mapping of fields is needed here, not a number", hint)]
+
+
+def test_a_further_alias_whose_yaml_is_broken_makes_no_route() -> None:
+    tree = read({"proxy.other": "a: [1"})
+    assert list(tree.fields) == ["web"]
+    assert [problem.label for problem in tree.problems] == ["proxy.other"]
+
+
+# ---- shortcuts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shortcut", "field"), SHORTCUTS.items())
+def test_a_shortcut_spreads_over_the_aliases_in_turn(shortcut: str, field: str) -> None:
+    assert fields({f"proxy.{shortcut}": "x, y"}, "a", "b", "c") == {"a": {field: "x"}, "b": {field: "y"}, "c": {}}
+
+
+def test_surplus_items_are_told() -> None:
+    tree = read({"proxy.ports": "80 81 82"}, "a", "b")
+    assert {alias: bare(mapping["port"]) for alias, mapping in tree.fields.items()} == {"a": "80", "b": "81"}
+    assert [(problem.label, problem.value) for problem in tree.problems] == [("proxy.ports", "82")]
+    assert "out of range" in tree.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("proxy.other.port", "1"),
+        ("proxy.#2.port", "1"),
+        ("proxy.#9.port", "1"),
+        ("proxy.*.port", "1"),
+        ("proxy.b.PORT", "1"),
+        ("proxy.b", "port: 1"),
+        ("proxy.*", "port: 1"),
+        ("proxy.$1", "{Port: 1}"),
+    ],
+)
+def test_a_shortcut_yields_to_any_full_label_of_its_field(key: str, text: str) -> None:
+    labels = {"proxy.ports": "80,81", key: text}
+    assert (
+        "proxy.ports",
+        f"shortcut conflicts with full label: proxy.ports -> port conflicts with {key}",
+        "keep one of them",
+    ) in told(labels, "a", "b")
+    tree = read(labels, "a", "b")
+    assert all(value.source != "proxy.ports" for mapping in tree.fields.values() for value in mapping.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("proxy.b.port.proxy", "1"), ("proxy.b", "healthcheck: {port: 1}"), ("proxy.port", "1")]
+)
+def test_other_labels_are_no_rivals(key: str, text: str) -> None:
+    assert read({"proxy.ports": "80", key: text}, "a").fields["a"]["port"].value == "80"
+
+
+def test_of_two_shortcuts_for_one_field_the_first_in_their_order_wins() -> None:
+    tree = read({"proxy.schemes": "http", "proxy.protos": "https", "proxy.protocols": "tcp"})
+    assert tree.fields["web"]["scheme"].source == "proxy.protos"
+    assert [label for label, _, _ in told({"proxy.schemes": "http", "proxy.protos": "https"})] == ["proxy.schemes"]
+
+
+def test_a_refused_shortcut_is_a_fault_of_every_alias_for_it_may_have_protected_them() -> None:
+    tree = read({"proxy.binds": "127.0.0.1", "proxy.b.bind": "127.0.0.1"}, "a", "b")
+    assert {alias: [fault.field for fault in mine] for alias, mine in tree.faults.items()} == {
+        "a": ["bind"],
+        "b": ["bind"],
+    }
+
+
+# ---- any labels -----------------------------------------------------------------------------------------------------
+
+aliases = st.sampled_from(["web", "WEB", "app", "*", "#1", "$1", "#2", "#9", "#x", "", "x-y"])
+names = st.sampled_from([*ROUTE.fields, *SHORTCUTS, *CONTAINER_LABELS, "bogus", "", "path", "allow", "cidr_whitelist"])
+keys = st.one_of(
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names, names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names, names, names),
+    st.text(),
+)
+TEXTS = """80|x|a: 1|port: 80|{port: 80, host: x}|healthcheck: {path: /}|[1, 2]|- a|null|{a: {b: {c: 1}}}|bogus: 1|
+	port: 1|a: [|# c|&a {<<: *a}|a,b c|true|5s"""
+texts = st.sampled_from(TEXTS.split("|")) | st.text()
+label_sets = st.dictionaries(keys, texts, max_size=8)
+
+
+@settings(deadline=None, max_examples=300)
+@given(label_sets, st.sampled_from([("web",), ("web", "app"), ("web", "web", "x")]), st.data())
+def test_any_labels_give_a_result_that_does_not_depend_on_their_order(
+    labels: dict[str, str], listed: tuple[str, ...], data: st.DataObject
+) -> None:
+    tree = read(labels, *listed)
+    assert list(tree.fields)[: len(set(listed))] == list(dict.fromkeys(listed))
+    shuffled = dict(data.draw(st.permutations(list(labels.items()))))
+    other = read(shuffled, *listed)
+    assert (tree.fields, tree.faults, tree.problems, tree.overridden) == (
+        other.fields,
+        other.faults,
+        other.problems,
+        other.overridden,
+    )
+    assert list(tree.fields) == list(other.fields)
+
+
+@settings(deadline=None, max_examples=300)
+@given(label_sets)
+def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> None:
+    tree = read(labels)
+    for problem in [*tree.problems, *(fault.problem for mine in tree.faults.values() for fault in mine)]:
+        assert problem.label in labels
+        assert problem.message

@@ -1,0 +1,143 @@
+"""Files looked over without an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.lint.check import check_file, check_files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(folder: Path, text: str, name: str = "compose.yml", **env: str) -> list[str]:
+    (folder / name).write_text(text)
+    return [str(problem) for problem in check_file(name, env).problems]
+
+
+def labels(*lines: str) -> str:
+    return "services:\n  web:\n    image: acme/web\n    labels:\n" + "".join(f"      {line}\n" for line in lines)
+
+
+# ---- compose files
+
+
+def test_sound_labels_are_no_news(folder: Path) -> None:
+    text = labels("proxy.aliases: shop, admin", "proxy.shop.port: 8080", "proxy.network: any", "com.acme.owner: me")
+    assert said(folder, text) == []
+
+
+def test_a_slip_in_a_mapping_of_labels_is_told_with_its_line(folder: Path) -> None:
+    (problem,) = said(folder, labels("proxy.web.prot: 8080"))
+    assert problem == "compose.yml:5:7: web: proxy.web.prot: unknown field; did you mean 'port'?"
+
+
+def test_a_slip_in_a_list_of_labels_is_told_with_its_line(folder: Path) -> None:
+    (problem,) = said(folder, labels("- proxy.web.port=80", "- proxy.web.scheme=htps"))
+    assert problem.startswith("compose.yml:6:9: web: proxy.web.scheme: ")
+    assert "did you mean 'https'?" in problem
+
+
+def test_a_slip_inside_a_block_is_told_with_the_line_of_the_file(folder: Path) -> None:
+    (problem,) = said(folder, labels("proxy.web: |", "  scheme: https", "  pott: 1"))
+    assert problem.startswith("compose.yml:7: web: proxy.web: pott: unknown field")
+
+
+def test_labels_of_the_container_are_checked_too(folder: Path) -> None:
+    (problem,) = said(folder, labels("proxy.exclude: maybe"))
+    assert "compose.yml:5:7: web: proxy.exclude: 'maybe' is not a boolean" in problem
+
+
+def test_a_mapping_is_no_label(folder: Path) -> None:
+    (problem,) = said(folder, labels("proxy.web:", "  port: 80"))
+    assert problem.startswith("compose.yml:5:7: web: proxy.web: a label is text, not a mapping; write '|'")
+
+
+def test_a_namespace_that_is_nearly_ours_is_a_warning(folder: Path) -> None:
+    (problem,) = said(folder, labels("prxy.web.port: 80"))
+    assert "did you mean 'proxy.web.port'?" in problem
+
+
+def test_services_that_want_one_alias_are_told(folder: Path) -> None:
+    text = "services:\n  a: {labels: {proxy.aliases: x}}\n  b: {labels: {proxy.aliases: x}}\n"
+    (problem,) = said(folder, text)
+    assert problem.startswith("compose.yml:3:16: b: alias 'x' is wanted by service 'a' too")
+
+
+def test_variables_are_filled_in_and_what_is_unknown_is_left_alone(folder: Path) -> None:
+    text = labels("proxy.web.port: ${PORT}", "proxy.web.scheme: $SCHEME", "proxy.web.host: ${HOST:-nas}")
+    assert said(folder, text) == []
+    (problem,) = said(folder, text, PORT="many")
+    assert problem.startswith("compose.yml:5:7: web: proxy.web.port: 'many' is not a port number")
+    assert "proxy.web.scheme" in said(folder, text, SCHEME="htps")[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["services:\n", "services: []\n", "services: {a: , b: {labels: }}\n", "services: {a: 1}"]
+)
+def test_what_has_no_labels_has_no_problems(folder: Path, text: str) -> None:
+    assert said(folder, text) == []
+
+
+# ---- other files
+
+
+def test_a_configuration_is_checked_with_the_files_it_names(folder: Path) -> None:
+    (folder / "own.yml").write_text("nas: {host: h, prot: 1}\n")
+    (folder / "my.yml").write_text("providers:\n  docker: {local: unix:///run/x.sock}\n  files: own.yml\n")
+    found = check_file("my.yml", {})
+    assert found.files == {"my.yml": "configuration", "own.yml": "routes"}
+    assert [str(problem) for problem in found.problems] == [
+        "own.yml:1:16: route nas: prot: unknown field; did you mean 'port'?"
+    ]
+
+
+def test_every_fault_of_a_configuration_is_told(folder: Path) -> None:
+    found = said(folder, "providers: {docker: {a: {sheme: tcp}, b: x://y}}\n", "pilotage.yml")
+    assert len(found) == 2
+    assert "did you mean 'scheme'?" in found[0]
+
+
+def test_any_other_file_holds_routes(folder: Path) -> None:
+    (folder / "own.yml").write_text("api: {host: h, prot: 1}\n")
+    assert check_file("own.yml", {}).files == {"own.yml": "routes"}
+    assert len(check_file("own.yml", {}).problems) == 1
+
+
+@pytest.mark.parametrize(("text", "kind"), [("services:\n  a: [", "compose"), ("a: [", "routes")])
+def test_what_is_no_yaml_is_told_with_its_place(folder: Path, text: str, kind: str) -> None:
+    (folder / "x.yml").write_text(text)
+    found = check_file("x.yml", {})
+    assert found.files == {"x.yml": kind}
+    assert found.problems[0].line > 0
+
+
+def test_what_cannot_be_read_is_told(folder: Path) -> None:
+    (folder / "bytes").write_bytes(b"\xff\xfe")
+    found = check_files(["none", "bytes"], {})
+    assert found.files == {"none": "unreadable", "bytes": "unreadable"}
+    assert [str(problem) for problem in found.problems] == [
+        "none: cannot be read: No such file or directory",
+        "bytes: is not a text in UTF-8",
+    ]
+
+
+def test_what_two_files_have_in_common_is_told_once(folder: Path) -> None:
+    (folder / "own.yml").write_text("nas: {host: h, prot: 1}\n")
+    (folder / "pilotage.yml").write_text("providers:\n  files: own.yml\n")
+    found = check_files(["pilotage.yml", "own.yml"], {})
+    assert list(found.files) == ["pilotage.yml", "own.yml"]
+    assert len(found.problems) == 1
+
+
+def test_the_readmes_compose_file_has_the_slip_that_it_shows(folder: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = [part for part in text.split("```") if part.startswith("yaml\nservices:")]
+    (problem,) = said(folder, example.removeprefix("yaml\n"))
+    assert "shop: proxy.admin.pot: unknown field; did you mean 'port'?" in problem

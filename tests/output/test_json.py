@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pilotage import DockerProviderConfig, Problem, build_table
+from pilotage.output.json import container_json, document, problem_json
+from pilotage.table.snapshot import assemble
+from tests.support.summaries import ADDRESS, ID, LOCAL, container
+
+
+def plain(*containers: Any) -> dict[str, Any]:
+    roster = assemble(LOCAL, containers)
+    found: dict[str, Any] = document([roster], build_table([roster]))
+    assert found == json.loads(json.dumps(found))
+    return found
+
+
+def test_a_container_is_plain_data() -> None:
+    found = container(
+        "Web",
+        {"proxy.idle_timeout": "5m", "proxy.depends_on": "db"},
+        Status="Up (healthy)",
+        Ports=[{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}, {"PrivatePort": 9000}],
+        Mounts=[{"Type": "volume", "Source": "data", "Destination": "/data"}],
+    )
+    assert json.loads(json.dumps(container_json(found))) == {
+        "name": "Web",
+        "id": ID,
+        "provider": "local",
+        "aliases": ["web"],
+        "explicit": True,
+        "excluded": False,
+        "running": True,
+        "state": "running",
+        "network": "bridge",
+        "private_hostname": ADDRESS,
+        "public_hostname": "127.0.0.1",
+        "blacklisted": False,
+        "image": {"author": "acme", "name": "web", "tag": "1.0", "sha256": "0123", "version": ""},
+        "host_network_mode": False,
+        "docker_health": True,
+        "public_ports": {"8080": 80},
+        "private_ports": {"80": 8080, "9000": 0},
+        "mounts": [{"type": "volume", "source": "data", "destination": "/data"}],
+        "idlewatcher": {
+            "idle_timeout_s": 300.0,
+            "wake_timeout_s": 180.0,
+            "stop_method": "stop",
+            "stop_timeout_s": 60.0,
+            "stop_signal": "",
+            "start_endpoint": "",
+            "depends_on": ["db"],
+            "no_loading_page": False,
+        },
+        "errors": [],
+    }
+
+
+def test_what_does_not_idle_has_no_idle_settings_and_errors_are_sentences() -> None:
+    found = container_json(container(labels={"proxy.network": "brigde"}))
+    assert found["idlewatcher"] is None
+    assert found["errors"] == ["local/web: proxy.network: network 'brigde' not found; did you mean 'bridge'?"]
+
+
+def test_a_problem_is_plain_data_with_its_whole_place() -> None:
+    problem = Problem(
+        message="m", hint="h", value="v", provider="p", container="c", route="r", label="l", path="x", line=1, column=2
+    )
+    assert problem_json(problem) == {
+        "provider": "p",
+        "container": "c",
+        "route": "r",
+        "label": "l",
+        "path": "x",
+        "line": 1,
+        "column": 2,
+        "message": "m",
+        "hint": "h",
+        "severity": "error",
+        "value": "v",
+        "file": "",
+    }
+
+
+def test_the_document_has_containers_routes_and_problems() -> None:
+    found = plain(container("b", {"proxy.b.bogus": "1"}, Id="2"), container("a", Id="1"))
+    assert [each["name"] for each in found["containers"]] == ["b", "a"]
+    assert list(found["routes"]) == ["a", "b"]
+    assert [(each["container"], each["label"]) for each in found["problems"]] == [("b", "proxy.b.bogus")]
+
+
+def test_fields_that_labels_set_stand_under_their_canonical_names_and_times_in_seconds() -> None:
+    labels = {
+        "proxy.web": "response_header_timeout: 2m\nLoadBalance: {link: shop, sticky_max_age: 1h}\nrules: [{do: x}]",
+        "proxy.web.access_log.stdout": "true",
+    }
+    route = plain(container(labels=labels))["routes"]["web"]
+    assert route["response_header_timeout_s"] == 120.0
+    assert (route["load_balance"]["link"], route["load_balance"]["sticky_max_age_s"]) == ("shop", 3600.0)
+    assert route["rules"] == [{"do": "x"}]
+    assert (route["access_log"]["stdout"], route["access_log"]["retention"]) == (True, {"days": 30})
+
+
+def test_an_empty_document_has_all_its_parts() -> None:
+    assert document([], build_table([])) == {"containers": [], "routes": {}, "problems": []}
+
+
+def test_containers_of_all_engines_are_there() -> None:
+    other = DockerProviderConfig(url="unix:///x", name="other")
+    rosters = [assemble(LOCAL, [container()]), assemble(other, [container(config=other)])]
+    assert [each["provider"] for each in document(rosters, build_table(rosters))["containers"]] == ["local", "other"]

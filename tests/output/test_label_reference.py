@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pilotage.containers.parse import CONSUMED
+from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.output.label_reference import CONTAINER, LabelEntry, entries, markdown, matching
+from pilotage.routes.schema import ROUTE
+from tests.support.summaries import built, container
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "labels.md"
+EXAMPLES = [entry for entry in entries() if entry.example]
+
+
+def label_of(entry: LabelEntry) -> dict[str, str]:
+    """The example as the label that compose makes of it."""
+    found = yaml.load(entry.example, Loader=yaml.BaseLoader)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_label_of_containers_is_there() -> None:
+    assert [entry.label for entry in CONTAINER] == [f"proxy.{name}" for name in CONTAINER_LABELS]
+    assert {entry.label for entry in CONTAINER} == CONSUMED
+
+
+def test_every_field_and_shortcut_is_there() -> None:
+    known = {entry.label for entry in entries()}
+    assert {f"proxy.<alias>.{name}" for name in ROUTE.fields} <= known
+    assert {f"proxy.{name}" for name in SHORTCUTS} <= known
+    assert "proxy.<alias>.access_log.filters.status_codes.values" in known
+
+
+def test_every_label_says_what_it_means() -> None:
+    assert [entry.label for entry in entries() if not entry.meaning.endswith(".") or not entry.type] == []
+
+
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry.label)
+def test_an_example_is_a_label_without_a_fault_of_its_own(entry: LabelEntry) -> None:
+    (label,) = label_of(entry)
+    assert label.replace("proxy.app.", "proxy.<alias>.") == entry.label
+    labels = {"proxy.aliases": "app, other", **label_of(entry)}
+    if label == "proxy.network":
+        labels["proxy.network"] = "bridge"
+    if label in {"proxy.app.relay_proxy_protocol_header", "proxy.app.tls_termination"}:
+        labels["proxy.app.scheme"] = "tcp"  # they are for it alone
+    if label.startswith("proxy.app.access_log."):
+        labels["proxy.app.access_log.stdout"] = "true"  # it has to go somewhere
+    refused = {"proxy.app.inbound_mtls_profile"}  # no profile exists yet
+    problems = [*container("app", labels).errors, *built(labels, name="app").problems]
+    assert [str(problem) for problem in problems if label not in refused] == []
+
+
+def test_a_default_is_told_as_people_write_it() -> None:
+    defaults = {entry.label: entry.default for entry in entries()}
+    assert defaults["proxy.<alias>.healthcheck.interval"] == "5s"
+    assert defaults["proxy.<alias>.homepage.show"] == "true"
+    assert defaults["proxy.wake_timeout"] == "3m"
+
+
+def test_a_word_finds_the_labels_that_have_it() -> None:
+    found, hint = matching("timeout")
+    assert hint == ""
+    assert {"proxy.idle_timeout", "proxy.<alias>.healthcheck.timeout"} <= {entry.label for entry in found}
+
+
+@pytest.mark.parametrize("word", ["health_check", "HealthCheck", "proxy.healthcheck"])
+def test_a_word_is_found_in_any_spelling(word: str) -> None:
+    assert "proxy.<alias>.healthcheck.path" in {entry.label for entry in matching(word)[0]}
+
+
+def test_another_spelling_of_a_field_finds_it() -> None:
+    assert [entry.label for entry in matching("desc")[0]] == ["proxy.<alias>.homepage.description"]
+
+
+def test_a_mistyped_word_is_answered_with_what_was_meant() -> None:
+    assert matching("shceme") == ((), "did you mean 'scheme'?")
+
+
+def test_the_document_is_the_one_that_the_command_makes() -> None:
+    assert DOCUMENT.read_text() == markdown(), "run: pilotage labels --format markdown > docs/labels.md"
+
+
+def test_every_row_of_the_document_has_as_many_cells_as_its_head() -> None:
+    widths = {line.replace("\\|", "").count("|") for line in markdown().splitlines() if line.startswith("|")}
+    assert widths == {3, 6}

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.core.yaml import parse_yaml
+from pilotage.recording.redact import (
+    REMOVED,
+    holds_secret,
+    is_secret,
+    read_by_us,
+    redact_label,
+    redact_labels,
+    without_passwords,
+)
+
+
+@pytest.mark.parametrize(
+    "key",
+    "password Passwd api_key apiKey X-API-Key client_secret client_id access_token auth_token Authorization "
+    "credentials private_key cookie session_secret jwt basic_auth allowed_users".split(),
+)
+def test_a_key_that_looks_like_a_secret_is_one(key: str) -> None:
+    assert is_secret(key)
+
+
+@pytest.mark.parametrize("key", "port scheme monk keyboard host path interval allow address author".split())
+def test_other_keys_are_none(key: str) -> None:
+    assert not is_secret(key)
+
+
+def test_fields_of_the_schema_are_no_secrets_whatever_they_are_called() -> None:
+    assert not holds_secret(["ssl_certificate_key"])
+    assert not holds_secret(["access_log", "fields", "cookies", "default"])
+    assert holds_secret(["middlewares", "oidc", "client_secret"])
+
+
+def test_only_labels_that_mean_something_to_us_are_kept() -> None:
+    labels = {
+        "proxy.app.port": "80",
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.config-hash": "abc",
+        "traefik.http.middlewares.auth.basicauth.users": "me:hash",
+        "maintainer": "somebody@example.com",
+    }
+    assert redact_labels(labels) == {"proxy.app.port": "80", "com.docker.compose.project": "shop"}
+
+
+def test_a_typing_error_of_our_namespace_is_kept_for_it_is_reported() -> None:
+    assert read_by_us("prxy.app.port")
+    assert not read_by_us("traefik.app.port")
+
+
+def test_a_secret_in_a_label_of_its_own_is_removed() -> None:
+    assert redact_label("proxy.app.middlewares.oidc.client_secret", "s3cret") == REMOVED
+
+
+def test_the_file_name_of_a_key_is_no_secret() -> None:
+    assert redact_label("proxy.app.ssl_certificate_key", "/certs/key.pem") == "/certs/key.pem"
+
+
+def test_secrets_inside_yaml_are_removed_and_all_else_keeps_its_place() -> None:
+    oidc = "  oidc:\n    client_secret: 's3cret'\n    issuer: https://id.example.com\n"
+    text = f"port: 80\nmiddlewares:\n{oidc}  real_ip: {{}}\n"
+    redacted = redact_label("proxy.app", text)
+    assert redacted == text.replace("'s3cret'", REMOVED)
+    assert parse_yaml(redacted) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{oidc: {client_secret: s3cret, scopes: a}}", "{oidc: {client_secret: <removed>, scopes: a}}"),
+        ("oidc:\n  client_secret: |\n    s3cret\n    more\n  x: 1", "oidc:\n  client_secret: <removed>\n  x: 1"),
+        ("oidc:\n  tokens: [s3cret, other]", "oidc:\n  tokens: [<removed>, <removed>]"),
+        ("oidc:\n  tokens:\n    a: s3cret", "oidc:\n  tokens:\n    a: <removed>"),
+        ("x: ünï\noidc: {client_secret: s3cret}", "x: ünï\noidc: {client_secret: <removed>}"),
+        ("request:\n  set_headers:\n    X: Bearer s3cret", "request:\n  set_headers:\n    X: Bearer <removed>"),
+    ],
+)
+def test_secrets_are_removed_wherever_yaml_puts_them(text: str, expected: str) -> None:
+    assert redact_label("proxy.app.middlewares", text) == expected
+
+
+def test_a_text_that_cannot_be_read_goes_whole_if_it_mentions_a_secret() -> None:
+    assert redact_label("proxy.app", "client_secret: [s3cret\nport: 80") == REMOVED
+
+
+def test_a_text_that_cannot_be_read_stays_if_it_mentions_none() -> None:
+    assert redact_label("proxy.app", "port: [80") == "port: [80"
+
+
+def test_words_of_a_description_are_no_secrets() -> None:
+    text = "homepage:\n  description: Basic shop\n"
+    assert redact_label("proxy.app", text) == text
+
+
+def test_passwords_in_addresses_are_removed() -> None:
+    assert without_passwords("tcp://me:s3cret@host:2375") == "tcp://<removed>@host:2375"
+    assert redact_label("proxy.app.homepage.url", "https://me:s3cret@host/x") == "https://<removed>@host/x"
+    assert without_passwords("ssh://me@host:22/x:y@z") == "ssh://me@host:22/x:y@z"

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pilotage import ConfigError, Route
+from pilotage.recording.replay import read_recordings, replay
+from tests.support.summaries import ADDRESS, ID, summary
+
+HOST = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {"Networks": {"host": {}}}, "Ports": []}
+
+
+def recording(*containers: dict[str, Any], **more: Any) -> bytes:
+    usual = {"provider": {"name": "local", "url": "unix:///var/run/docker.sock"}, "containers": list(containers)}
+    return json.dumps(usual | more).encode()
+
+
+def routes(body: bytes, **options: Any) -> dict[str, Route]:
+    (one,) = read_recordings(body)
+    return {route.alias: route for built in replay(one, **options).built for route in built.routes}
+
+
+def problems(body: bytes) -> list[str]:
+    (one,) = read_recordings(body)
+    return [str(problem) for built in replay(one).built for problem in built.problems]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_holds_one_recording_however_it_is_laid_out() -> None:
+    body = recording(summary())
+    assert routes(body) == routes(json.dumps(json.loads(body), indent=2).encode())
+
+
+def test_or_one_a_line() -> None:
+    lines = b"\n\n".join([recording(summary("a")), recording(summary("b"))])
+    found = read_recordings(lines)
+    assert [replay(each).containers[0].container_name for each in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "truncated"),
+        (b"not json", "malformed"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b"{}", "missing required field `provider`"),
+        (b'{"provider": {"name": "x"}}', "missing required field `containers`"),
+        (b'{"provider": {"name": 5}, "containers": []}', "Expected `str`, got `int` - at `$.provider.name`"),
+        (b'{"provider": {"name": "x"}, "containers": {}}', "Expected `array`"),
+        (b'{"provider": {"name": "x"}, "containers": []}\n{"provider"', "truncated"),
+        (b'{"provider": {"name": "\xff"}, "containers": []}', "utf-8"),
+        (b'{"provider": ' + b"[" * 100_000, "recursion"),
+    ],
+    ids=["empty", "text", "list", "nothing", "no containers", "name", "mapping", "half a line", "utf-8", "deep"],
+)
+def test_what_is_no_recording_is_told_with_the_file_and_how_to_make_one(body: bytes, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_recordings(body, "bug.json")
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("not a recording of an engine: ")
+    assert said in problem.message
+    assert (problem.file, problem.hint) == ("bug.json", "make one with 'pilotage capture'")
+
+
+# ---- what becomes of them -------------------------------------------------------------------------------------------
+
+
+def test_a_recording_gives_the_routes_that_the_engine_would() -> None:
+    found = routes(recording(summary(labels={"proxy.web.scheme": "https"})))
+    assert found["web"].target == f"https://{ADDRESS}:80"
+
+
+def test_the_environment_of_the_recording_decides_what_is_local() -> None:
+    remote = {"name": "node", "url": "tcp://10.0.0.9:2375"}
+    assert routes(recording(summary(), provider=remote))["web"].excluded
+    there = recording(summary(), provider=remote, env={"DOCKER_HOST": "tcp://10.0.0.9:2375"})
+    assert routes(there)["web"].host == ADDRESS
+
+
+def test_so_do_its_agents() -> None:
+    agent = {"name": "node9", "url": "agent://10.0.0.9:8890"}
+    assert routes(recording(summary(), provider=agent, agents={"10.0.0.9:8890": "node9"}))["web"].host == ADDRESS
+    assert problems(recording(summary(), provider=agent))[0].startswith("node9/web: agent 'agent://10.0.0.9:8890'")
+
+
+def test_ports_of_the_hosts_network_are_those_recorded() -> None:
+    body = recording(summary(**HOST), inspect_exposed_ports={ID: ["8096/tcp"]})
+    assert routes(body)["web"].target == "http://127.0.0.1:8096"
+
+
+def test_without_them_the_inspection_counts_as_failed() -> None:
+    (problem,) = problems(recording(summary(**HOST)))
+    assert "inspecting it failed (no such container in the recording)" in problem
+    assert routes(recording(summary(**HOST))) == {}
+
+
+def test_a_recorded_inspection_fills_in_what_the_list_left_out() -> None:
+    listed = summary(HostConfig=None, Ports=[])
+    inspect = {ID: {"Config": {"ExposedPorts": {"9000/tcp": {}}}, "HostConfig": {"NetworkMode": "bridge"}}}
+    assert routes(recording(listed, inspect=inspect))["web"].port.proxy == 9000
+
+
+def test_a_container_that_cannot_be_read_costs_only_itself() -> None:
+    body = recording({"Id": 5, "Names": ["/odd"]}, summary())
+    assert list(routes(body)) == ["web"]
+    assert problems(body)[0].startswith("local/odd: the engine's answer for a container cannot be read: ")
+
+
+def test_reserved_ports_can_be_said() -> None:
+    body = recording(summary(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"}))
+    assert not routes(body)["web"].excluded
+    assert routes(body, reserved_ports=frozenset({81}))["web"].excluded_reason == "Error"

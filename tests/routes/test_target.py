@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.engine.types import Port
+from pilotage.routes.schema import RouteSettings
+from pilotage.routes.special import PortPair
+from pilotage.routes.target import Reasons, infer, infer_static, preferred_port
+from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container
+
+TCP_80, TCP_9000 = {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 9000, "Type": "tcp"}
+
+
+def target(alias: str = "web", *, asks: dict[str, Any] | None = None, **fields: Any) -> tuple[str, str, int]:
+    found = infer(alias, container(**fields), RouteSettings(**(asks or {})))
+    return found.scheme, found.host, found.port.proxy
+
+
+def published(private: int, public: int, kind: str = "tcp") -> dict[str, Any]:
+    return {"PrivatePort": private, "PublicPort": public, "Type": kind, "IP": "0.0.0.0"}
+
+
+# ---- port -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ports", "chosen"),
+    [
+        ([], 0),
+        ([9000], 9000),
+        ([9000, 80], 80),
+        ([8080, 3000, 443], 8080),
+        ([8443, 443], 443),
+        ([9001, 9000, 22], 22),
+        ([65535], 65535),
+    ],
+)
+def test_the_usual_ports_come_first_and_else_the_lowest(ports: list[int], chosen: int) -> None:
+    assert preferred_port({port: Port(port) for port in ports})[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("asks", "image", "alias", "port"),
+    [
+        ({"port": PortPair(0, 81)}, "grafana", "portainer", 81),
+        ({}, "grafana", "portainer", 3000),
+        ({}, "acme/web", "portainer", 9443),
+        ({}, "registry.local:5000/acme/grafana:9", "web", 3000),
+        ({}, "acme/web", "web", 80),
+    ],
+)
+def test_a_label_goes_before_the_image_the_alias_and_what_is_exposed(
+    asks: dict[str, Any], image: str, alias: str, port: int
+) -> None:
+    assert target(alias, asks=asks, Image=image)[2] == port
+
+
+def test_on_the_hosts_network_the_ports_of_the_host_count() -> None:
+    fields = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {}, "Ports": [published(9000, 9000)]}
+    assert target(**fields) == ("http", "127.0.0.1", 9000)
+
+
+# ---- translation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("port", "found"),
+    [
+        (0, 80),  # its own port, as it is
+        (80, 80),
+        (8080, 80),  # where the host publishes it
+        (9000, 9000),  # nobody's: as it is
+        (3000, 3000),  # a port of the container, though published from another
+    ],
+)
+def test_at_its_own_address_a_published_number_that_is_none_of_its_ports_stands_for_the_port_behind(
+    port: int, found: int
+) -> None:
+    ports = [published(80, 8080), published(81, 3000), published(3000, 8081)]
+    assert target(asks={"port": PortPair(0, port)}, Ports=ports)[1:] == (ADDRESS, found)
+
+
+@pytest.mark.parametrize(("port", "found"), [(0, 8080), (80, 8080), (8080, 8080), (81, 0), (9000, 9000)])
+def test_at_the_engines_host_a_port_is_where_it_is_published_or_nowhere(port: int, found: int) -> None:
+    ports = [published(80, 8080), {"PrivatePort": 81}]
+    asks = {"port": PortPair(0, port)}
+    assert target(asks=asks, config=REMOTE, Ports=ports)[1:] == ("192.168.50.10", found)
+    assert target(asks=asks | {"host": "127.0.0.1"}, config=LOCAL, Ports=ports)[1:] == ("127.0.0.1", found)
+
+
+def test_an_address_that_is_the_engines_host_too_is_the_containers_own() -> None:
+    networks = {"Networks": {"bridge": {"IPAddress": "127.0.0.1"}}}
+    assert target(Ports=[published(80, 8080)], NetworkSettings=networks)[1:] == ("127.0.0.1", 80)
+
+
+def test_at_a_host_that_is_neither_nothing_is_translated() -> None:
+    for port in (80, 8080):
+        asks = {"host": "10.1.1.1", "port": PortPair(0, port)}
+        assert target(asks=asks, Ports=[published(80, 8080)])[1:] == ("10.1.1.1", port)
+
+
+def test_while_the_host_is_not_known_nothing_is_translated() -> None:
+    assert target(State="exited", Ports=[published(80, 8080)])[1:] == ("", 80)
+
+
+# ---- scheme and host ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asks", "image", "ports", "scheme"),
+    [
+        ({}, "acme/web", [TCP_80], "http"),
+        ({}, "acme/web", [{"PrivatePort": 443}], "https"),
+        ({}, "acme/web", [{"PrivatePort": 9443}], "https"),
+        ({}, "acme/web", [{"PrivatePort": 4430}], "http"),
+        ({"port": PortPair(2222, 22)}, "acme/web", [], "tcp"),
+        ({}, "acme/web", [published(53, 5353, "udp")], "udp"),
+        ({}, "acme/web", [{"PrivatePort": 53, "Type": "udp"}], "http"),
+        ({}, "postgres", [], "tcp"),
+        ({}, "portainer-ce", [TCP_80], "https"),
+        ({"scheme": "h2c"}, "postgres", [], "h2c"),
+        ({"port": PortPair(0, 8443)}, "nginx", [], "http"),
+    ],
+)
+def test_the_scheme_follows_from_what_is_known(
+    asks: dict[str, Any], image: str, ports: list[dict[str, Any]], scheme: str
+) -> None:
+    assert target(asks=asks, Image=image, Ports=ports)[0] == scheme
+
+
+@pytest.mark.parametrize(
+    ("asks", "fields", "host"),
+    [
+        ({"host": "10.1.1.1"}, {}, "10.1.1.1"),
+        ({}, {}, ADDRESS),
+        ({}, {"NetworkSettings": {}}, "127.0.0.1"),
+        ({}, {"config": REMOTE}, "192.168.50.10"),
+        ({}, {"State": "exited"}, ""),
+    ],
+)
+def test_the_host_is_the_label_the_address_or_the_engines_host(
+    asks: dict[str, Any], fields: dict[str, Any], host: str
+) -> None:
+    assert target(asks=asks, **fields)[1] == host
+
+
+# ---- reasons --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asks", "fields", "reasons"),
+    [
+        (
+            {},
+            {},
+            Reasons("nothing says otherwise", "the container's address", "the only port"),
+        ),
+        (
+            {"scheme": "http", "host": "x", "port": PortPair(0, 1)},
+            {},
+            Reasons("set by a label", "set by a label", "set by a label"),
+        ),
+        (
+            {},
+            {"Image": "grafana"},
+            Reasons("known for the image grafana", "the container's address", "known for the image grafana"),
+        ),
+        (
+            {},
+            {"config": REMOTE, "Ports": [published(443, 8443), published(9000, 9000)]},
+            Reasons(
+                "port 8443 ends in 443",
+                "the engine's host, for the container's own address cannot be reached from here",
+                "first of 80, 8080, 3000, 8000, 443, 8443 that is exposed; container port 443 is published as 8443",
+            ),
+        ),
+        (
+            {"port": PortPair(22, 0)},
+            {"State": "exited", "Ports": [TCP_9000, {"PrivatePort": 9001}]},
+            Reasons(
+                "a listening port is given",
+                "not known while the container does not run",
+                "the lowest that is exposed",
+            ),
+        ),
+        (
+            {},
+            {"config": REMOTE, "Ports": [TCP_9000]},
+            Reasons(
+                "nothing says otherwise",
+                "the engine's host, for the container's own address cannot be reached from here",
+                "the only port; container port 9000 is not published",
+            ),
+        ),
+        ({}, {"Ports": []}, Reasons("nothing says otherwise", "the container's address", "no port is exposed")),
+    ],
+)
+def test_every_choice_has_its_reason(asks: dict[str, Any], fields: dict[str, Any], reasons: Reasons) -> None:
+    why = Reasons()
+    infer("web", container(**fields), RouteSettings(**asks), why)
+    assert why == reasons
+
+
+@pytest.mark.parametrize(
+    ("alias", "settings", "target", "why"),
+    [
+        ("app", {}, ("http", "localhost", 80), ("nothing says otherwise", "this host, for none is written")),
+        ("app", {"host": "nas", "scheme": "https"}, ("https", "nas", 443), ("set by the file", "set by the file")),
+        ("app", {"port": PortPair(22, 2222)}, ("tcp", "localhost", 2222), ("a listening port is given", "")),
+        ("app", {"port": PortPair(0, 8443)}, ("https", "localhost", 8443), ("port 8443 ends in 443", "")),
+        ("portainer", {}, ("https", "localhost", 9443), ("known for the alias portainer", "")),
+        ("portainer", {"scheme": "http", "port": PortPair(0, 81)}, ("http", "localhost", 81), ("set by the file", "")),
+    ],
+)
+def test_without_a_container_the_target_is_this_host(
+    alias: str, settings: dict[str, Any], target: tuple[str, str, int], why: tuple[str, str]
+) -> None:
+    reasons = Reasons()
+    found = infer_static(alias, RouteSettings(**settings), reasons)
+    assert (found.scheme, found.host, found.port.proxy) == target
+    assert reasons.scheme == why[0]
+    assert reasons.host == why[1] or not why[1]
+
+
+def test_a_port_that_nobody_publishes_for_a_shared_network_leads_nowhere() -> None:
+    lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
+    why = Reasons()
+    found = infer("web", lonely, RouteSettings(port=PortPair(0, 8080)), why)
+    assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
+    assert why.port == "set by a label; the container whose network it shares does not publish 8080"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.routes.route import Endpoint, EndpointState
+from pilotage.routes.schema import LoadBalance
+from pilotage.xds.backend import pool_site, route_site, usable
+from tests.support.gateway import route
+
+
+def _endpoints(*states: EndpointState) -> list[Endpoint]:
+    return [Endpoint(f"10.0.0.{number}", 80, state=state) for number, state in enumerate(states)]
+
+
+@pytest.mark.parametrize(
+    ("states", "chosen"),
+    [
+        (("ready", "ready"), [0, 1]),
+        (("ready", "waiting", "unhealthy", "draining"), [0]),
+        (("waiting", "unhealthy", "draining"), [1]),
+        (("waiting", "draining"), [1]),
+        (("waiting",), []),
+        ((), []),
+    ],
+    ids=str,
+)
+def test_the_best_endpoints_take_the_requests(states: tuple[EndpointState, ...], chosen: list[int]) -> None:
+    endpoints = _endpoints(*states)
+    assert usable(endpoints) == tuple(endpoints[number] for number in chosen)
+
+
+def test_the_patient_rather_wait_than_ask_one_that_is_not_ready() -> None:
+    assert usable(_endpoints("unhealthy", "draining", "waiting"), patient=True) == ()
+
+
+def test_one_address_is_one_endpoint() -> None:
+    twice = [Endpoint("10.0.0.1", 80, container="a"), Endpoint("10.0.0.1", 80, container="b")]
+    assert len(usable(twice)) == 1
+
+
+def test_a_route_that_others_ask_has_a_cluster_that_they_can_name() -> None:
+    assert route_site(route("auth", 80)).backing == "shared"
+    assert route_site(route("auth", 80), asked=True).backing == "own"
+
+
+def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_in_which_requests_under_way_find_the_next() -> None:
+    assert route_site(route("app", 80, contested=True)).backing == "own"
+    assert route_site(route("app", 80, service=("local", "shop", "web"))).backing == "own"
+
+
+def test_a_pool_is_led_by_its_first_member_whatever_the_order() -> None:
+    members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("b", 1), ("a", 2))]
+    site, problems = pool_site("shop", members)
+    assert (site.route.alias, site.cluster, len(site.members), problems) == ("a", "pool/shop", 2, ())
+    assert pool_site("shop", members[::-1]) == (site, ())
+
+
+def test_a_member_that_protects_itself_otherwise_cannot_join() -> None:
+    balance = LoadBalance(link="shop")
+    guard = {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}
+    site, problems = pool_site(
+        "shop", [route("a", 1, load_balance=balance), route("b", 2, load_balance=balance, middlewares=guard)]
+    )
+    assert [member.endpoint.port for member in site.members] == [1]
+    assert [(problem.route, problem.path) for problem in problems] == [("b", "load_balance.link")]
+    assert "middlewares" in problems[0].message
+
+
+def test_a_member_without_weight_has_a_mean_one() -> None:
+    weights = {"a": 30, "b": 10, "c": 0}
+    members = [
+        route(alias, port, load_balance=LoadBalance(link="shop", weight=weight))
+        for port, (alias, weight) in enumerate(weights.items(), 1)
+    ]
+    assert [member.weight for member in pool_site("shop", members)[0].members] == [30, 10, 20]

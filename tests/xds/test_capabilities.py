@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.routes.schema import AccessLog, LoadBalance
+from pilotage.routes.special import PortPair
+from pilotage.xds.capabilities import check_support
+from pilotage.xds.options import GatewayOptions
+from tests.support.gateway import route
+
+
+def test_an_ordinary_route_is_supported() -> None:
+    assert check_support(route("app", 80)) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "servable"),
+    [
+        ({"scheme": "fileserver"}, "scheme", False),
+        ({"rules": "default { }"}, "rules", False),
+        ({"rule_file": "embed://x"}, "rule_file", False),
+        ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
+        ({"access_log": AccessLog(stdout=True)}, "access_log", True),
+        ({"scheme": "tcp", "port": PortPair(0, 5432)}, "port", False),
+        ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "middlewares", False),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "hold": 5.0}, "hold", True),
+        (
+            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x")},
+            "load_balance.link",
+            False,
+        ),
+        ({"bind": "127.0.0.1"}, "bind", False),
+        ({"port": PortPair(8443, 80)}, "port", False),
+        ({"load_balance": LoadBalance(link="x", options={"a": 1})}, "load_balance.options", True),
+        ({"load_balance": LoadBalance(link="the shop")}, "load_balance.link", False),
+        ({"host": "a" * 254}, "host", False),
+        ({"scheme": "https", "ssl_server_name": "a" * 254}, "ssl_server_name", False),
+        ({"scheme": "https", "ssl_server_name": "a\0b"}, "ssl_server_name", False),
+        ({"middlewares": {"oidc": {}}}, "middlewares.oidc", False),
+        ({"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}}, "middlewares.real_ip", True),
+    ],
+    ids=str,
+)
+def test_what_the_gateway_cannot_do_is_said(fields: dict[str, Any], path: str, servable: bool) -> None:
+    problems, served = check_support(route("app", 80, **fields))
+    assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
+    assert problems[0].hint
+    assert served is servable
+
+
+@pytest.mark.parametrize("alias", ["shop", "shop.example.com", "*.example.com", "my_app", "xn--bcher-kva", "x" * 63])
+def test_hosts_that_clients_can_ask_for_are_served(alias: str) -> None:
+    assert check_support(route(alias, 80)) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("alias", "hint"),
+    [
+        ("bücher", "clients ask for it as 'xn--bcher-kva': write that"),
+        ("a/b", "write an alias of letters"),
+        ("a b", "write an alias of letters"),
+        ("*", "write an alias of letters"),
+        ("f*o", "write an alias of letters"),
+        ("*.*.com", "write an alias of letters"),
+        (".shop", "write an alias of letters"),
+        ("shop.", "write an alias of letters"),
+        ("shop:80", "write an alias of letters"),
+    ],
+)
+def test_a_host_that_no_client_can_ask_for_is_told(alias: str, hint: str) -> None:
+    (problem,), served = check_support(route(alias, 80))
+    assert (problem.path, served) == ("alias", False)
+    assert problem.hint.startswith(hint)
+
+
+def test_the_alias_of_a_stream_or_of_a_member_of_a_pool_may_be_anything() -> None:
+    assert check_support(route("a b", 80, scheme="tcp", port=PortPair(1, 2))) == ((), True)
+    assert check_support(route("a b", 80, load_balance=LoadBalance(link="shop"))) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("header", "trusted", "servable"),
+    [
+        ("X-Forwarded-For", ("10.0.0.0/8",), True),
+        ("X-Forwarded-For", ("192.168.0.0/16",), False),
+        ("X-Real-IP", ("10.0.0.0/8",), False),
+        ("X-Forwarded-For", ("fd00::/8",), False),
+    ],
+)
+def test_a_whitelist_by_a_header_is_served_only_if_the_gateway_believes_it(
+    header: str, trusted: tuple[str, ...], servable: bool
+) -> None:
+    asked = {"real_ip": {"header": header, "from": ["10.1.0.0/16"]}, "cidr_whitelist": {"allow": ["1.1.1.1"]}}
+    assert check_support(route("app", 80, middlewares=asked), GatewayOptions(trusted_proxies=trusted))[1] is servable

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotage.routes.special import MIDDLEWARES
+from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, treatment
+
+
+def test_names_of_middlewares_and_options_may_be_spelt_in_any_way() -> None:
+    read = treatment({"ModifyRequest": {"setHeaders": {"A": 1}, "HIDE_HEADERS": "b, c"}, "SetXForwarded": None})
+    assert read.request == Edits((("A", "1"),), (), ("b", "c"))
+    assert read.forwarded == "set"
+    assert read.problems == ()
+
+
+def test_options_may_be_yaml_in_a_text() -> None:
+    read = treatment({"response": {"set_headers": "A: 1\nB: two", "hide_headers": "- X\n- Y"}})
+    assert read.answer == Edits((("A", "1"), ("B", "two")), (), ("X", "Y"))
+
+
+def test_everything_that_is_supported_is_read() -> None:
+    read = treatment(
+        {
+            "cidr_whitelist": {"allow": "10.0.0.1, fd00::/8"},
+            "rate_limit": {"average": "10", "period": "1m"},
+            "forwardauth": None,
+            "redirect_http": None,
+            "request": {"add_prefix": "api/v1/", "set_headers": {"host": "x"}},
+            "real_ip": {"header": "X-Forwarded-For", "from": ["10.0.0.0/8"]},
+        }
+    )
+    assert read.problems == ()
+    assert read.allow == ("10.0.0.1/32", "fd00::/8")
+    assert read.rate == Rate(10, 10, 60.0)
+    assert read.auth == ForwardAuth(
+        "tinyauth", "/api/auth/traefik", ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
+    )
+    assert (read.redirect, read.prefix, read.host) == (True, "/api/v1/", "x")
+    assert read.address_from == ("x-forwarded-for", ("10.0.0.0/8",))
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "servable"),
+    [
+        ({"oidc": {}}, False),
+        ({"crowdsec": {}}, False),
+        ({"hcaptcha": {}}, False),
+        ({"modify_html": {}}, True),
+        ({"themed": {}}, True),
+        ({"error_page": {}}, True),
+        ({"cloudflare_real_ip": {}}, True),
+        ({"cidr_whitelist": {}}, False),
+        ({"cidr_whitelist": {"allow": ["10.0.0.0/33"]}}, False),
+        ({"cidr_whitelist": {"allow": ["10.0.0.0/8"], "status_code": 404}}, True),
+        ({"cidr_whitelist": {"alow": ["10.0.0.0/8"], "allow": ["10.0.0.0/8"]}}, False),
+        ({"rate_limit": {"average": 0}}, False),
+        ({"rate_limit": {"average": 1, "period": "1ms"}}, False),
+        ({"rate_limit": {"average": 1, "period": "soon"}}, False),
+        ({"forwardauth": {"auth_endpoint": "/a b"}}, False),
+        ({"forwardauth": {"headers": ["a b"]}}, False),
+        ({"forwardauth": {"bypass": ["path /"]}}, False),
+        ({"request": {"set_headers": {"a b": "x"}}}, True),
+        ({"request": {"set_headers": {"a": "x\ny"}}}, True),
+        ({"request": {"set_headers": "just text"}}, True),
+        ({"request": {"hide_headers": "Host"}}, True),
+        ({"request": {"add_prefix": "/a?b"}}, True),
+        ({"request": {"add_prefix": "/größe"}}, True),
+        ({"request": {"set_headers": {"a": "x\x7fy"}}}, True),
+        ({"request": {"set_headers": {"a": "%" * 9_000}}}, True),
+        ({"request": {"set_headers": {"a" * 17_000: "x"}}}, True),
+        ({"request": {"set_headers": {"Content-Length": 5}}}, True),
+        ({"request": {"add_headers": {"Transfer-Encoding": "chunked"}}}, True),
+        ({"request": {"set_headers": {"Host": "two words"}}}, True),
+        ({"request": {"set_headers": {"Host": None}}}, True),
+        ({"response": {"set_headers": {"Host": "x"}}}, True),
+        ({"response": {"add_headers": {"connection": "close"}}}, True),
+        ({"response": {"hide_headers": "host, server"}}, True),
+        ({"forwardauth": {"headers": ["Host"]}}, False),
+        ({"forwardauth": {"headers": ["content-length"]}}, False),
+        ({"forwardauth": {"auth_endpoint": "/prüfen"}}, False),
+        ({"response": {"colour": "red"}}, True),
+    ],
+    ids=str,
+)
+def test_what_is_not_honoured_is_told_and_fails_closed_where_it_protects(
+    middlewares: dict[str, Any], servable: bool
+) -> None:
+    read = treatment(middlewares)
+    assert read.servable is servable
+    assert len(read.problems) == 1
+    assert read.problems[0].path.startswith("middlewares.")
+
+
+def test_headers_that_cannot_be_set_leave_the_others_alone() -> None:
+    read = treatment({"response": {"set_headers": {"Host": "x", "A": "1"}, "hide_headers": "Host, Server"}})
+    assert read.answer == Edits((("A", "1"),), (), ("Server",))
+    read = treatment({"request": {"add_headers": {"Content-Length": "5", "B": "%" * 8_192}}})
+    assert read.request == Edits((), (("B", "%" * 8_192),), ())
+
+
+_options = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_names = st.sampled_from(
+    "allow average burst period headers route auth_endpoint set_headers hide_headers add_prefix from".split()
+)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(MIDDLEWARES)), st.none() | st.dictionaries(_names, _options, max_size=4), max_size=3
+    )
+)
+def test_any_options_give_a_treatment(middlewares: dict[str, Any]) -> None:
+    treatment(middlewares)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from envoy.service.auth.v3 import external_auth_pb2
+
+from pilotage.routes.route import Endpoint, Excluded, Route
+from pilotage.xds.request_queue import Waiting
+from pilotage.xds.server import AdsServer
+from tests.support.gateway import Gateway, free_port, route, target
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.xds.conftest import Envoy
+
+
+def _request(site: str) -> object:
+    attributes = {"context_extensions": {"site": site}}
+    return external_auth_pb2.CheckRequest(attributes=attributes)
+
+
+@pytest.mark.looptime
+async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
+    waiting = Waiting(lambda _site: False, lambda site: {"route/app": 5.0}.get(site, 0.0))
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    answer = await waiting.check(_request("route/app"))
+    assert loop.time() - before == 5
+    assert answer.denied_response.status.code == 503
+    assert waiting.count == 0
+    assert (await waiting.check(_request("route/other"))).status.code == 0
+    assert loop.time() - before == 5
+
+
+async def test_all_go_on_when_their_site_is_ready_and_those_of_others_wait() -> None:
+    ready: set[str] = set()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0)
+    tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
+    await until(lambda: waiting.count == 3)
+    ready.add("route/a")
+    waiting.look()
+    assert [(await task).status.code for task in tasks[:2]] == [0, 0]
+    assert waiting.count == 1
+    tasks[2].cancel()
+    await asyncio.wait(tasks[2:])
+    assert waiting.count == 0
+
+
+def _excluded(it: Route, reason: str) -> Route:
+    import msgspec
+
+    return msgspec.structs.replace(it, endpoints=(), excluded=True, excluded_reason=reason)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        pytest.param(lambda it: [route(it.alias, endpoints=(), hold=it.settings.hold)], id="no endpoint"),
+        pytest.param(lambda _: [], id="removed"),
+        pytest.param(lambda it: [_excluded(it, Excluded.NOT_RUNNING)], id="stopped"),
+        pytest.param(
+            lambda it: [route(it.alias, endpoints=(Endpoint("127.0.0.1", 9, state="waiting"),), hold=it.settings.hold)],
+            id="starting",
+        ),
+    ],
+)
+async def test_requests_wait_for_the_successor_of_what_is_gone(
+    envoy: Envoy, gone: Callable[[Route], list[Route]]
+) -> None:
+    async with target("old") as old, target("new") as new, envoy() as gw:
+        first = route("app", old.port, hold=20.0)
+        await gw.publish(first)
+        assert (await gw.ask("app")).by == "old"
+        await gw.publish(*gone(first))
+        await old.stop()
+        asking = [
+            asyncio.create_task(gw.ask("app", method=method, data=io.BytesIO(b"x" * size)))
+            for method, size in [("GET", 0), ("POST", 10), ("POST", 3_000_000)] * 30
+        ]
+        await until(lambda: gw.ads.waiting == len(asking))
+        await gw.publish(route("app", new.port, hold=20.0))
+        answers = await asyncio.gather(*asking)
+        assert {(answer.status, answer.by) for answer in answers} == {(200, "new")}
+        assert sum(answer.json["received"] for answer in answers) == 30 * 3_000_010
+
+
+async def test_patience_ends(envoy: Envoy) -> None:
+    async with envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=0.2))
+        answer = await gw.ask("app")
+        assert answer.status == 503
+        assert b"not come back in time" in answer.body
+
+
+async def test_a_route_that_nobody_succeeds_is_gone_after_its_patience(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, hold=0.3))
+        await gw.publish()
+        assert gw.ads.snapshot.lingering.keys() == {"app"}
+        await until(lambda: not gw.ads.snapshot.lingering)
+        await gw.ads.acked()
+        assert (await gw.ask("app")).status == 404
+
+
+async def test_a_route_that_is_excluded_for_another_reason_waits_for_nobody(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        held = route("app", it.port, hold=30.0)
+        await gw.publish(held)
+        await gw.publish(_excluded(held, Excluded.ERROR))
+        assert (await gw.ask("app")).status == 404
+
+
+async def test_requests_under_way_when_the_endpoint_dies_are_answered_by_its_successor(envoy: Envoy) -> None:
+    """The connection is refused before anybody knows; nothing may fail until the table has caught up."""
+    async with target("old") as old, target("new") as new, envoy() as gw:
+        await gw.publish(route("app", old.port, hold=20.0))
+        await old.stop()
+        asking = [asyncio.create_task(gw.ask("app")) for _ in range(20)]
+        await until(lambda: len([task for task in asking if task.done()]) == 0)
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        await gw.publish(route("app", new.port, hold=20.0))
+        answers = await asyncio.gather(*asking)
+        assert {(answer.status, answer.by) for answer in answers} == {(200, "new")}
+
+
+async def _load(gw: Gateway, host: str, stop: asyncio.Event, statuses: list[int]) -> None:
+    """Ask some 200 times a second, one after the other in four lines."""
+
+    async def line() -> None:
+        while not stop.is_set():
+            statuses.append((await gw.ask(host)).status)
+            await asyncio.sleep(0.02)
+
+    await asyncio.gather(*(line() for _ in range(4)))
+
+
+async def test_no_request_is_lost_while_replicas_come_and_go(envoy: Envoy) -> None:
+    async with envoy() as gw:
+        stop, statuses = asyncio.Event(), list[int]()
+        async with target("one") as one:
+            await gw.publish(route("app", one.port))
+            loading = asyncio.create_task(_load(gw, "app", stop, statuses))
+            for _ in range(5):
+                async with target("two") as two, target("three") as three:
+                    await gw.publish(route("app", one.port, two.port, three.port))
+                    await _served(statuses, 20)
+                    await gw.publish(
+                        route(
+                            "app",
+                            endpoints=tuple(
+                                Endpoint("127.0.0.1", it.port, state="ready" if it is one else "draining")
+                                for it in (one, two, three)
+                            ),
+                        )
+                    )
+                    await _served(statuses, 5)
+                await gw.publish(route("app", one.port))
+                await _served(statuses, 10)
+            stop.set()
+            await loading
+        assert set(statuses) == {200}
+
+
+async def test_no_request_is_lost_while_a_patient_route_is_made_anew(envoy: Envoy) -> None:
+    async with envoy() as gw:
+        stop, statuses = asyncio.Event(), list[int]()
+        port = free_port()
+        async with target("first", port=port):
+            await gw.publish(route("app", port, hold=20.0))
+            loading = asyncio.create_task(_load(gw, "app", stop, statuses))
+            await _served(statuses, 20)
+        for _ in range(5):  # nobody listens, and nobody has told Envoy yet
+            await gw.publish()
+            async with target("next", port=port):
+                await gw.publish(route("app", port, hold=20.0))
+                await _served(statuses, 20)
+        async with target("last", port=port):
+            stop.set()
+            await loading
+        assert set(statuses) == {200}
+
+
+async def _served(statuses: list[int], more: int) -> None:
+    wanted = len(statuses) + more
+    await until(lambda: len(statuses) >= wanted)
+
+
+async def test_a_request_waits_until_the_server_of_its_container_listens() -> None:
+    port, ready = free_port(), set[str]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", port)])
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.1)
+    late = asyncio.create_task(waiting.check(_request("route/app")))
+    async with target(port=port):
+        assert (await task).status.code == 0
+        assert (await late).status.code == 0
+    assert waiting.count == 0
+
+
+@pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
+async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str) -> None:
+    ready = set[str]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [(host, 80)])
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    assert (await task).status.code == 0
+
+
+@pytest.mark.looptime
+async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> None:
+    ready, gone = set[str](), list[int]()
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0)
+
+    async def ask(number: int) -> None:
+        assert (await waiting.check(_request("route/app"))).status.code == 0
+        gone.append(number)
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(1_000)]
+    await until(lambda: waiting.count == 1_000)
+    ready.add("route/app")
+    waiting.look()
+    await until(lambda: gone)
+    assert len(gone) == 20
+    before = asyncio.get_running_loop().time()
+    await asyncio.wait(tasks)
+    assert asyncio.get_running_loop().time() - before < 1
+    assert gone == list(range(1_000))
+
+
+async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens() -> None:
+    ready = {"route/app"}
+    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", free_port())])
+    ready.clear()
+    task = asyncio.create_task(waiting.check(_request("route/app")))
+    await until(lambda: waiting.count)
+    ready.add("route/app")
+    waiting.look()
+    ready.clear()
+    await until(lambda: not waiting._opening)
+    assert not task.done()
+    waiting.end()
+    await task
+
+
+async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
+    waiting = Waiting(lambda _site: False, lambda _site: 60.0)
+    tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
+    await until(lambda: waiting.count == 3)
+    waiting.end()
+    assert [(await task).status.code for task in tasks] == [0, 0, 0]
+    assert waiting.count == 0
+
+
+async def test_requests_wait_on_when_the_control_plane_is_away(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        await gw.ads.close()
+        asking = asyncio.create_task(gw.ask("app"))
+        gw.ads = AdsServer(gw.options)
+        await gw.ads.start(gw.address)
+        await gw.publish(route("app", it.port, hold=20.0))
+        assert (await asking).status == 200
+        await gw.ads.close()

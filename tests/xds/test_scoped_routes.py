@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pilotage.routes.route import Endpoint
+from pilotage.xds import scoped_routes as scopes
+from pilotage.xds.backend import route_site
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import SCOPE
+from pilotage.xds.retries import retries
+from pilotage.xds.scoped_routes import domains, scope_label
+from pilotage.xds.snapshot import build_resources
+from tests.support.gateway import free_port, route, target
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from tests.xds.conftest import Envoy
+
+
+@pytest.mark.parametrize(
+    ("alias", "label", "hosts"),
+    [
+        ("app", "app", ["*"]),
+        ("app.example.org", "app", ["app.example.org"]),
+        ("*.example.org", "__any__", ["__any__.example.org"]),
+        ("a*b", "", ["*"]),
+        ("*", "", ["*"]),
+    ],
+)
+def test_an_alias_lives_in_the_scope_of_its_first_label(alias: str, label: str, hosts: list[str]) -> None:
+    assert scope_label(alias) == label
+    if label:
+        assert domains(alias, ()) == hosts
+
+
+def test_suffixes_restrict_aliases_without_dots_only() -> None:
+    suffixes = [".Example.org", "example.com.", "example.org"]
+    assert domains("app", suffixes) == [
+        "app",
+        "app.example.org",
+        "app.example.com",
+    ]
+    assert domains("app.other.net", ["example.org"]) == ["app.other.net"]
+
+
+def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
+    from pilotage.table.table import Table
+
+    routes = [route("app", 1), route("app.example.org", 2), route("web", 3)]
+    one = build_resources(Table({it.alias: it for it in routes}), GatewayOptions())
+    two = build_resources(Table({it.alias: it for it in reversed(routes)}), GatewayOptions())
+    assert {name: item.version for name, item in one[SCOPE].items()} == {
+        name: item.version for name, item in two[SCOPE].items()
+    }
+    assert sorted(one[SCOPE]) == ["app", "web"]
+
+
+def test_plain_routes_are_made_as_any_other() -> None:
+    for scheme in ("http", "https"):
+        site = route_site(route("app", 80, scheme=scheme, no_tls_verify=True))
+        assert site.backing == "shared"
+        assert scopes._plain_host(scheme, GatewayOptions()) == scopes._treated(site, GatewayOptions())
+
+
+@pytest.mark.parametrize("suffixes", [(), (".example.com", ".example.org")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("alias", ["app", "a" * 60])
+def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
+    monkeypatch: pytest.MonkeyPatch, alias: str, scheme: str, suffixes: tuple[str, ...]
+) -> None:
+    from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration as Message
+
+    site = route_site(route(alias, 80, scheme=scheme, no_tls_verify=True))
+    options = GatewayOptions(match_domains=suffixes)
+    quick = scopes.scope(alias, [site], options)
+    monkeypatch.setattr(scopes, "_plain_scope", lambda *_: pytest.fail("it was to be made the long way"))
+    monkeypatch.setattr(scopes, "_is_plain", lambda _: False)
+    slow = scopes.scope(alias, [site], options)
+    assert Message.FromString(quick.body) == Message.FromString(slow.body)
+    assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
+
+
+def test_a_request_that_began_with_one_endpoint_is_tried_on_the_one_that_came_meanwhile() -> None:
+    """The cluster has the newcomer before the route could say so: it must not matter to the route."""
+    service = ("local", "shop", "web")
+    one, two = (route_site(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
+    assert len(retries(one, GatewayOptions()).retry_host_predicate) == 1
+    assert scopes._treated(one, GatewayOptions()) == scopes._treated(two, GatewayOptions())
+
+
+async def test_hosts_find_their_routes(envoy: Envoy) -> None:
+    async with target("plain") as plain, target("dotted") as dotted, target("wild") as wild, envoy() as gw:
+        await gw.publish(
+            route("app", plain.port), route("app.example.org", dotted.port), route("*.wild.org", wild.port)
+        )
+        for host, by in {
+            "app": "plain",
+            "app:8080": "plain",
+            "app.anything": "plain",
+            "app.a.b.c:99": "plain",
+            "APP.Anything": "plain",
+            "App": "plain",
+            "app.anything.": "plain",
+            "app.example.org": "dotted",
+            "app.example.org:8080": "dotted",
+            "App.Example.ORG": "dotted",
+            "one.wild.org": "wild",
+            "One.Wild.Org:8080": "wild",
+            "one.two.wild.org": "",
+            "wild.org": "",
+            "app2": "",
+            "127.0.0.1": "",
+            "*.wild.org": "wild",
+            "__any__.wild.org": "wild",
+        }.items():
+            answer = await gw.ask(host)
+            assert (host, answer.by) == (host, by)
+            assert answer.status == (200 if by else 404)
+            if by:
+                assert answer.json["headers"]["host"] == host
+
+
+async def test_an_alias_with_dots_is_no_alias_for_other_hosts(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app.example.org", it.port))
+        expected = {"app.example.org": 200, "app": 404, "app.example.com": 404}
+        assert {host: (await gw.ask(host)).status for host in expected} == expected
+
+
+async def test_only_hosts_under_the_configured_domains_are_answered(envoy: Envoy) -> None:
+    async with target() as it, envoy(match_domains=(".example.org", "lan")) as gw:
+        await gw.publish(route("app", it.port))
+        expected = {
+            "app.example.org": 200,
+            "APP.lan:80": 200,
+            "app": 200,
+            "app.evil.org": 404,
+            "app.x.example.org": 404,
+        }
+        assert {host: (await gw.ask(host)).status for host in expected} == expected
+
+
+async def test_who_names_a_host_in_full_has_it(envoy: Envoy) -> None:
+    async with target("plain") as plain, target("full") as full, target("wild") as wild:
+        async with envoy(match_domains=("example.org", "example.com")) as gw:
+            await gw.publish(
+                route("app", plain.port),
+                route("app.example.org", full.port),
+                route("*.wild.org", wild.port),
+                route("__any__.wild.org", full.port),
+            )
+            assert gw.refused == []
+            hosts = {"app": "plain", "app.example.com": "plain", "app.example.org": "full"}
+            assert {host: (await gw.ask(host)).by for host in hosts} == hosts
+
+
+async def test_an_unknown_host_is_told_so_without_telling_of_others(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("secretive", it.port))
+        answer = await gw.ask("nothing.example.org")
+        assert answer.status == 404
+        assert b"Nothing answers under this name" in answer.body
+        assert b"secretive" not in answer.body
+        assert b"pilotage routes" not in answer.body
+
+
+async def test_a_debugging_gateway_says_where_to_look(envoy: Envoy) -> None:
+    async with envoy(debug=True) as gw:
+        assert b"pilotage routes" in (await gw.ask("nothing")).body
+
+
+async def test_routes_come_move_and_go(envoy: Envoy) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        for _ in range(3):
+            await gw.publish(route("app", one.port))
+            assert (await gw.ask("app.x")).by == "one"
+            await gw.publish(route("app", two.port))
+            assert (await gw.ask("app.x")).by == "two"
+            await gw.publish(route("app", one.port, two.port))
+            assert {(await gw.ask("app.x")).by for _ in range(6)} == {"one", "two"}
+            await gw.publish()
+            assert (await gw.ask("app.x")).status == 404
+    assert gw.refused == []
+
+
+async def test_nobody_chooses_the_target_of_a_plain_route(envoy: Envoy) -> None:
+    async with target("mine") as mine, target("other") as other, envoy() as gw:
+        await gw.publish(route("app", mine.port), route("other", other.port))
+        address = f"127.0.0.1:{other.port}"
+        for name in ("x-envoy-original-dst-host", "X-Envoy-Original-Dst-Host"):
+            assert (await gw.ask("app", headers={name: address})).by == "mine"
+            assert (await gw.ask("APP", headers={name: address})).by == "mine"
+            assert (await gw.ask("nothing", headers={name: address})).status == 404
+
+
+async def test_a_label_cannot_choose_the_target_of_a_plain_route(envoy: Envoy) -> None:
+    async with target("mine") as mine, target("other") as other, envoy() as gw:
+        put = {"set_headers": {"x-envoy-original-dst-host": f"127.0.0.1:{other.port}"}}
+        await gw.publish(route("app", mine.port, middlewares={"request": put}))
+        assert (await gw.ask("app")).by == "mine"
+
+
+async def test_a_route_without_endpoint_says_so(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        waiting = Endpoint("127.0.0.1", it.port, state="waiting")
+        await gw.publish(route("app", endpoints=(waiting,)))
+        answer = await gw.ask("app")
+        assert (answer.status, answer.by) == (503, "")
+        assert b"nothing that could answer" in answer.body
+
+
+async def test_endpoints_that_are_not_ready_get_nothing_while_others_are(envoy: Envoy) -> None:
+    async with target("good") as good, target("bad") as bad, envoy() as gw:
+        for state in ("waiting", "unhealthy", "draining"):
+            endpoints = (Endpoint("127.0.0.1", bad.port, state=state), Endpoint("127.0.0.1", good.port))
+            await gw.publish(route("app", endpoints=endpoints))
+            assert {(await gw.ask("app")).by for _ in range(6)} == {"good"}
+        for state in ("unhealthy", "draining"):
+            await gw.publish(route("app", endpoints=(Endpoint("127.0.0.1", bad.port, state=state),)))
+            assert (await gw.ask("app")).by == "bad"
+
+
+async def test_a_refused_connection_is_tried_elsewhere(envoy: Envoy) -> None:
+    async with target("up") as up, envoy() as gw:
+        await gw.publish(route("app", free_port(), up.port))
+        answers = [await gw.ask("app", method=method) for method in ("GET", "POST") for _ in range(6)]
+        assert {(answer.status, answer.by) for answer in answers} == {(200, "up")}
+
+
+async def test_a_slow_answer_is_given_up(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+
+        async def hang(_request: web.Request) -> web.Response:
+            await asyncio.Event().wait()
+            return web.Response()
+
+        it.handlers["/hang"] = hang
+        await gw.publish(route("app", it.port, response_header_timeout=0.2))
+        for count, method in enumerate(("POST", "GET"), 1):
+            assert (await gw.ask("app", "/hang", method)).status == 504
+            assert len(it.seen) == count
+
+
+async def test_a_stream_that_has_begun_may_take_its_time(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        go_on = asyncio.Event()
+
+        async def slow(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await answer.prepare(request)
+            await answer.write(b"data: 1\n\n")
+            await asyncio.sleep(0.5)  # longer than the target may take to begin
+            await go_on.wait()
+            await answer.write(b"data: 2\n\n")
+            return answer
+
+        it.handlers["/stream"] = slow
+        await gw.publish(route("app", it.port, response_header_timeout=0.2))
+        headers = {"Host": "app", "Accept-Encoding": "gzip"}
+        async with gw.client.get(gw.url + "/stream", headers=headers) as answer:
+            assert await answer.content.readuntil(b"\n\n") == b"data: 1\n\n"  # not kept back
+            go_on.set()
+            assert await answer.content.read() == b"data: 2\n\n"
+
+
+async def test_large_bodies_and_headers_pass(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port))
+        size = 20_000_000
+
+        async def body() -> object:
+            for _ in range(20):
+                yield b"x" * (size // 20)
+
+        async with gw.client.post(gw.url, headers={"Host": "app", "X-Large": "y" * 100_000}, data=body()) as answer:
+            said = await answer.json()
+        assert said["received"] == size
+        assert len(said["headers"]["x-large"]) == 100_000
+
+        async def large(_request: web.Request) -> web.Response:
+            return web.Response(body=hashlib.sha256(b"").digest() * 300_000, headers={"X-Large": "z" * 100_000})
+
+        it.handlers["/large"] = large
+        async with gw.client.get(gw.url + "/large", headers={"Host": "app"}, max_field_size=200_000) as answer:
+            assert len(await answer.read()) == 9_600_000
+
+
+async def test_websockets_survive_changes_of_other_routes_and_of_their_own(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+
+        async def echo(request: web.Request) -> web.WebSocketResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                await socket.send_str(message.data.upper())
+            return socket
+
+        it.handlers["/ws"] = echo
+        mine = route("app", it.port)
+        await gw.publish(mine)
+        async with gw.client.ws_connect(gw.url + "/ws", headers={"Host": "app"}) as socket:
+            for count in range(100):
+                gw.publish_unheard(mine, *(route(f"other{n}", it.port) for n in range(count % 7)))
+            await gw.ads.acked()
+            await socket.send_str("still here")
+            assert (await socket.receive_str()) == "STILL HERE"
+            await gw.publish(route("app", it.port, it.port + 1))
+            await gw.publish()
+            await socket.send_str("and now")
+            assert (await socket.receive_str()) == "AND NOW"
+
+
+async def test_an_answer_in_flight_survives_the_end_of_its_route(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(_request: web.Request) -> web.Response:
+            begun.set()
+            await go_on.wait()
+            return web.Response(text="done")
+
+        it.handlers["/slow"] = slow
+        for mine in (route("app", it.port), route("app", it.port, max_conns_per_host=5)):
+            begun.clear()
+            go_on.clear()
+            await gw.publish(mine)
+            asking = asyncio.create_task(gw.ask("app", "/slow"))
+            await begun.wait()
+            await gw.publish()
+            assert (await gw.ask("app")).status == 404
+            go_on.set()
+            assert (await asking).body == b"done"
+
+
+async def test_a_request_that_a_dying_target_dropped_is_asked_again_if_that_is_safe(envoy: Envoy) -> None:
+    async with target("up") as up, envoy() as gw:
+        dropped: list[bytes] = []
+
+        async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            dropped.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+
+        dying = await asyncio.start_server(drop, "127.0.0.1", 0)
+        port = dying.sockets[0].getsockname()[1]
+        async with dying:
+            await gw.publish(route("app", port, up.port))
+            got = [await gw.ask("app") for _ in range(6)]
+            assert {answer.by for answer in got} == {"up"}
+            assert dropped
+            posts = [await gw.ask("app", method="POST") for _ in range(6)]
+            assert {answer.status for answer in posts} == {200, 503}  # once is never made twice
+            await until(lambda: sum(b"POST" in head for head in dropped) == 3)
+
+
+async def test_clients_of_http_1_0_are_served(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gw.options.http_port)
+        writer.write(b"GET / HTTP/1.0\r\nHost: app\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"200"
+        writer.close()
+
+
+async def test_sticky_clients_stay_where_they_are(envoy: Envoy) -> None:
+    from pilotage.routes.schema import LoadBalance
+
+    async with target("one") as one, target("two") as two, target("three") as three, envoy() as gw:
+        balance = LoadBalance(link="shop", sticky=True, sticky_max_age=60)
+        members = [route(f"m{n}", it.port, load_balance=balance) for n, it in enumerate((one, two, three))]
+        await gw.publish(*members)
+        seen = set()
+        for _ in range(12):
+            first = await gw.ask("shop.example.org", headers={"Connection": "close"})  # the next is a new one
+            cookie = first.headers["Set-Cookie"]
+            assert "Max-Age=60" in cookie
+            again = {(await gw.ask("shop", headers={"Cookie": cookie.split(";")[0]})).by for _ in range(4)}
+            assert again == {first.by}
+            seen.add(first.by)
+        assert len(seen) > 1
+        assert (await gw.ask("m0")).status == 404  # a member answers for its pool
+
+
+async def test_a_client_keeps_to_one_member_by_its_address(envoy: Envoy) -> None:
+    from pilotage.routes.schema import LoadBalance
+
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        balance = LoadBalance(link="shop", mode="IP_Hash")
+        await gw.publish(route("a", one.port, load_balance=balance), route("b", two.port, load_balance=balance))
+        assert len({(await gw.ask("shop")).by for _ in range(8)}) == 1
+        connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
+        seen = set()
+        for last in range(2, 12):
+            connector = aiohttp.TCPConnector(local_addr=(f"127.0.0.{last}", 0))
+            async with aiohttp.ClientSession(connector=connector) as client:
+                async with client.get(gw.url, headers={"Host": "shop"}) as answer:
+                    seen.add(answer.headers["X-From"])
+        assert seen == {"one", "two"}
