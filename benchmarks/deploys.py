@@ -27,7 +27,7 @@ from tests.support.engines import Engine, own_docker
 from tests.support.load import Answer, failures, percentiles, silences
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 
 async def _replace_deaf(engine: Engine, folder: Path, times: int) -> list[Answer]:
@@ -47,7 +47,7 @@ async def _long(engine: Engine, folder: Path, _times: int) -> list[Answer]:
     return answers
 
 
-_SCENARIOS: Final[dict[str, tuple[str, Callable[[Engine, Path, int], Awaitable[list[Answer]]]]]] = {
+_SCENARIOS: Final[dict[str, tuple[str, Callable[[Engine, Path, int], Coroutine[Any, Any, list[Answer]]]]]] = {
     "replace": ("one container is replaced, the new one first", deployments.replaced),
     "replace-deaf": ("the same; the old one leaves its socket open", _replace_deaf),
     "replace-plain": ("two containers that want one alias", _replace_plain),

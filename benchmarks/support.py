@@ -324,7 +324,7 @@ def _request(host: str) -> bytes:
 async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float = 60) -> None:
     """Wait until every one of the hosts answers 200; several ask for them, the last first."""
 
-    async def watch(asker: Asker, missing: list[str]) -> None:
+    async def watch(asker: Asker, missing: Sequence[str]) -> None:
         while missing:
             found = await asker.statuses(missing)
             missing = [host for host, status in zip(missing, found, strict=True) if status != 200]

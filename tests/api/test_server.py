@@ -23,8 +23,10 @@ from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
+
+    from pilotage.table.table import Table
 
 LOOPBACK = Listen(host="127.0.0.1", port=0)
 
@@ -100,7 +102,10 @@ async def test_routes_containers_problems_and_engines_are_told() -> None:
 async def test_routes_of_an_engine_that_is_away_say_since_when() -> None:
     async with serving() as caller:
         await caller.engine.close()
-        table = lambda: caller.source.discovery.table  # noqa: E731
+
+        def table() -> Table:
+            return caller.source.discovery.table
+
         await until(lambda: table().engines["local"].state == "stale")
         route = (await caller.json("/v1/routes"))["routes"]["web"]
         assert route["stale_since"] == table().engines["local"].since
@@ -196,7 +201,7 @@ async def test_a_defect_is_told_without_its_traceback(caplog: pytest.LogCaptureF
 # ---- events
 
 
-async def events(caller: Caller) -> AsyncIterator[tuple[str, Any]]:
+async def events(caller: Caller) -> AsyncGenerator[tuple[str, Any]]:
     async with caller.session.get(caller.url + "/v1/events") as answer:
         assert answer.content_type == "text/event-stream"
         kind = ""

@@ -14,7 +14,7 @@ from pilotage.table.table import Change, Table
 def told(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:
     records: list[logging.LogRecord] = []
     handler, level = logging.Handler(), log.level
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     try:

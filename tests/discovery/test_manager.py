@@ -139,7 +139,7 @@ async def test_a_subscriber_is_told_old_and_new_and_what_changed() -> None:
             assert (change.kind, change.alias, change.cause) == ("updated", "web", "pause of web")
             assert {"excluded", "endpoints"} <= set(change.fields)
             assert not first.new.routes["web"].excluded  # the old table is as it was
-            await updates.aclose()  # type: ignore[attr-defined]
+            await updates.aclose()
 
 
 async def test_a_slow_subscriber_gets_the_newest_table_and_the_sum_of_the_changes() -> None:

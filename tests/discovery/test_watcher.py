@@ -511,7 +511,7 @@ async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.L
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    watch.population.apply = broken  # type: ignore[method-assign]
+    watch.population.apply = broken  # type: ignore[method-assign, assignment]
     async with watch.running(wait=False):
         await asyncio.sleep(600)
         assert watch.told.errors[0].what == "internal error: ZeroDivisionError()"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -246,13 +247,17 @@ async def test_closing_fails_a_request_whose_answer_has_begun() -> None:
             await request
 
 
+def received(engine: Puppet, count: int) -> bool:
+    return len(engine.requests) == count
+
+
 async def test_a_cancelled_request_leaves_nothing_and_the_next_one_works() -> None:
     async with puppet(behave(json=Exchange.gone)) as engine, assert_no_leaks():
         far = connection(engine)
         await far.open("far", USUAL)
         for number in range(2, 7):
             request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
-            await until(lambda number=number: len(engine.requests) == number)
+            await until(partial(received, engine, number))
             request.cancel()
             await asyncio.wait([request])
         engine.behaviour = behave()

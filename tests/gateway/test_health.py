@@ -204,7 +204,7 @@ async def test_an_answer_that_another_envoy_may_have_given_is_not_believed(it: W
         it.envoy.status = GatewayStatus("down", 0)
         return answer({"route/app": {ONE: "healthy"}})
 
-    it.envoy.clusters = ended  # type: ignore[method-assign]
+    it.envoy.clusters = ended  # type: ignore[method-assign, assignment]
     assert await it.look("route/app") == {"app": {ONE: "pending"}}
 
 

@@ -56,6 +56,11 @@ def start(engine: Engine, name: str, fields: Mapping[str, str]) -> None:
     engine.run(name, WEB, labels, command=("sh", "-c", _SERVER))
 
 
+def start_all(engine: Engine, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    for name, fields in wanted.items():
+        start(engine, name, fields)
+
+
 async def listening(host: str, port: int) -> None:
     """Wait until a container's server has begun."""
     async with asyncio.timeout(30):
@@ -72,7 +77,7 @@ async def listening(host: str, port: int) -> None:
 async def test_what_labels_ask_for_is_what_real_containers_are_asked(engine: Engine, tmp_path: Path) -> None:
     port = free_port()
     wanted = labels_of(port)
-    await asyncio.to_thread(lambda: [start(engine, name, fields) for name, fields in wanted.items()])
+    await asyncio.to_thread(start_all, engine, wanted)
     async with serving(of(engine.host), tmp_path) as served:
         table = served.daemon.discovery.table
         assert [str(problem) for problem in served.daemon.problems()] == []
@@ -101,7 +106,7 @@ async def test_what_labels_ask_for_is_what_real_containers_are_asked(engine: Eng
 
         assert {(await ask("limited"))[0] for _ in range(3)} == {200, 429}
 
-        members = set()
+        members: set[str] = set()
         async with asyncio.timeout(30):
             while len(members) < 2:
                 said = (await ask("pool", _ASKED))[1]

@@ -19,7 +19,7 @@ from tests.support.summaries import ADDRESS, built, route
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STOPPED = {"State": "exited", "Status": "Exited (0) 2 hours ago", "Ports": []}
+STOPPED: dict[str, Any] = {"State": "exited", "Status": "Exited (0) 2 hours ago", "Ports": []}
 
 
 class Story:
@@ -131,9 +131,11 @@ def test_problems_come_and_go_with_their_place(story: Story) -> None:
 
 
 def test_what_probes_find_is_told_once(story: Story) -> None:
+    line: Line | None = None
     for state in ("healthy", "unhealthy"):
         story.ledger.observe("web", {f"{ADDRESS}:80": EndpointHealth(state)})
         (line,) = story.told()
+    assert line is not None
     assert (line.kind, line.alias, line.cause) == ("health", "web", "")
     assert line.detail == f"web at {ADDRESS}:80 fails the gateway's probe"
 

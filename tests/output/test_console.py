@@ -45,14 +45,14 @@ def test_columns_of_nothing_do_not_swallow_the_output(monkeypatch: pytest.Monkey
 def test_a_terminal_gets_colours() -> None:
     out = Out(Terminal())
     out.line(Text("red", style="red"))
-    assert "\x1b[31m" in out.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[31m" in out.file.getvalue()  # type: ignore[union-attr]
 
 
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = Out(Terminal())
     out.line(Text("red", style="red"))
-    assert out.file.getvalue() == "red\n"  # type: ignore[attr-defined]
+    assert out.file.getvalue() == "red\n"  # type: ignore[union-attr]
 
 
 def test_a_pipe_gets_no_colours() -> None:
@@ -64,7 +64,7 @@ def test_a_pipe_gets_no_colours() -> None:
 def test_a_paragraph_wraps_between_words_and_hangs() -> None:
     out = Out(Terminal())
     out.paragraph(Text(LONG), indent=2, hanging=4)
-    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = out.file.getvalue().splitlines()  # type: ignore[union-attr]
     assert " ".join(line.strip() for line in lines) == LONG
     assert len(lines) == 2
     assert lines[0].startswith("  a")
@@ -75,7 +75,7 @@ def test_a_paragraph_wraps_between_words_and_hangs() -> None:
 def test_a_paragraph_that_fits_is_one_line() -> None:
     out = Out(Terminal())
     out.paragraph(Text("short"), indent=2, hanging=2)
-    assert out.file.getvalue() == "  short\n"  # type: ignore[attr-defined]
+    assert out.file.getvalue() == "  short\n"  # type: ignore[union-attr]
 
 
 def test_a_paragraph_is_one_line_in_a_pipe() -> None:
@@ -93,7 +93,7 @@ def test_a_table_in_a_pipe_is_never_cut() -> None:
 def test_a_table_on_a_terminal_is_cut_to_its_width_and_says_so() -> None:
     out = Out(Terminal())
     print_table(out, ["A", "B"], [[("short", ""), (LONG, "")]], give_way=[1])
-    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = out.file.getvalue().splitlines()  # type: ignore[union-attr]
     assert len(lines) == 2
     assert len(lines[1]) <= 40
     assert lines[1].endswith("…")

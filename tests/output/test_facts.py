@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pilotage.output.facts import Fact, container_facts, label_for, remedy, span
@@ -101,7 +103,7 @@ def test_a_remote_engine_is_reached_by_its_published_ports() -> None:
 
 
 def test_the_hosts_network_says_so() -> None:
-    host = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": at("", "host")}
+    host: dict[str, Any] = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": at("", "host")}
     assert told(facts(**host)["network"]) == ("host", "it uses the host's network, so it is reached at 127.0.0.1")
 
 
@@ -111,7 +113,7 @@ def test_a_shared_network_names_whose_it_is() -> None:
 
 
 def test_no_network_says_that_nothing_can_reach_it() -> None:
-    none = {"HostConfig": {"NetworkMode": "none"}, "NetworkSettings": at("", "none")}
+    none: dict[str, Any] = {"HostConfig": {"NetworkMode": "none"}, "NetworkSettings": at("", "none")}
     assert told(facts(**none)["network"]) == ("none", "it has no network, so nothing can reach it")
 
 

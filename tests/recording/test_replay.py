@@ -9,7 +9,11 @@ from pilotage import ConfigError, Route
 from pilotage.recording.replay import read_recordings, replay
 from tests.support.summaries import ADDRESS, ID, summary
 
-HOST = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {"Networks": {"host": {}}}, "Ports": []}
+HOST: dict[str, Any] = {
+    "HostConfig": {"NetworkMode": "host"},
+    "NetworkSettings": {"Networks": {"host": {}}},
+    "Ports": [],
+}
 
 
 def recording(*containers: dict[str, Any], **more: Any) -> bytes:

@@ -58,7 +58,11 @@ def test_a_label_goes_before_the_image_the_alias_and_what_is_exposed(
 
 
 def test_on_the_hosts_network_the_ports_of_the_host_count() -> None:
-    fields = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {}, "Ports": [published(9000, 9000)]}
+    fields: dict[str, Any] = {
+        "HostConfig": {"NetworkMode": "host"},
+        "NetworkSettings": {},
+        "Ports": [published(9000, 9000)],
+    }
     assert target(**fields) == ("http", "127.0.0.1", 9000)
 
 

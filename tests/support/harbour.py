@@ -31,7 +31,7 @@ def at(address: str, network: str = "bridge", **others: str) -> dict[str, Any]:
     return {"Networks": {name: {"IPAddress": ip} for name, ip in {network: address, **others}.items()}}
 
 
-STOPPED: Final = {"State": "exited", "Status": "Exited (0) 2 hours ago", "Ports": []}
+STOPPED: Final[dict[str, Any]] = {"State": "exited", "Status": "Exited (0) 2 hours ago", "Ports": []}
 COMPOSE: Final = {"com.docker.compose.project": "store", "com.docker.compose.service": "api"}
 
 SHOP: Final = {

@@ -210,7 +210,12 @@ async def _steadily(port: int, host: str, rate: int) -> None:
 
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    loop.add_reader(sys.stdin, lambda: ended.done() or ended.set_result(None))
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(sys.stdin, end)
     async with asyncio.TaskGroup() as group:
         began, sent = loop.time(), 0
         while not ended.done():

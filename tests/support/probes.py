@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -87,13 +88,17 @@ class Probed:
             assert states(self.found) == wanted, states(self.found)
 
 
+def _keep(found: Found, more: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
+    found.update({name: dict(states) for name, states in more.items()})
+
+
 @contextlib.asynccontextmanager
 async def probing(directory: Path) -> AsyncIterator[Probed]:
     """Run an Envoy, and follow its probes."""
     connector = aiohttp.UnixConnector(str(directory / "admin.sock"))
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
-        watch = HealthWatch(Administration(made, client), made.ads.snapshot.site, found.update)
+        watch = HealthWatch(Administration(made, client), made.ads.snapshot.site, partial(_keep, found))
         task = asyncio.create_task(watch.run())
         try:
             yield Probed(made, watch, found)

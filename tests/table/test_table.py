@@ -20,7 +20,13 @@ SHOP = ("local", "shop", "web")
 def claim(name: str = "web", created: int = 1, **fields: Any) -> Route:
     """A route for alias ``app`` of a container that runs."""
     endpoint = Endpoint(f"10.0.0.{created}", 80, name, f"id-{name}")
-    usual = {"alias": "app", "provider": "local", "container": name, "container_id": f"id-{name}", "created": created}
+    usual: dict[str, Any] = {
+        "alias": "app",
+        "provider": "local",
+        "container": name,
+        "container_id": f"id-{name}",
+        "created": created,
+    }
     return Route(**(usual | {"host": endpoint.host, "endpoints": (endpoint,)} | fields))
 
 

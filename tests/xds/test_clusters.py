@@ -251,7 +251,7 @@ def test_a_site_is_probed_if_its_route_is_and_there_is_an_endpoint(fields: dict[
 async def _grpc_upper(gw: Gateway, host: str) -> bytes:
     options = [("grpc.default_authority", host)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gw.options.http_port}", options=options) as channel:
-        call = channel.stream_stream("/test.Echo/Upper")
+        call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream("/test.Echo/Upper")
 
         async def words() -> Any:
             for word in (b"one", b"two"):
@@ -266,7 +266,7 @@ async def _grpc_server(credentials: Any = None) -> tuple[grpc.aio.Server, int]:
             yield word.upper()
 
     server = grpc.aio.server()
-    handlers = {"Upper": grpc.stream_stream_rpc_method_handler(upper)}
+    handlers: dict[str, Any] = {"Upper": grpc.stream_stream_rpc_method_handler(upper)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
     place = "127.0.0.1:0"
     port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
@@ -315,7 +315,7 @@ async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise
     ca = {"ssl_trusted_certificate": str(tmp_path / "ca.pem")}
     async with target("address", ssl_context=_server_context(authority, "127.0.0.1")) as by_address:
         async with target("name", ssl_context=_server_context(authority, "app.internal")) as by_name, envoy() as gw:
-            for settings, port, status in [
+            cases: list[tuple[dict[str, Any], int, int]] = [
                 ({"no_tls_verify": True}, by_address.port, 200),
                 ({}, by_address.port, 503),  # not by an authority that the system knows
                 (ca, by_address.port, 200),
@@ -323,7 +323,8 @@ async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise
                 (ca | {"ssl_server_name": "app.internal"}, by_name.port, 200),
                 (ca | {"ssl_server_name": "other.internal"}, by_name.port, 503),
                 ({"no_tls_verify": True, "ssl_server_name": "off"}, by_name.port, 200),
-            ]:
+            ]
+            for settings, port, status in cases:
                 await gw.publish(route("app", port, scheme="https", **settings))
                 assert (settings, (await gw.ask("app")).status) == (settings, status)
 
@@ -352,13 +353,14 @@ async def test_a_target_may_demand_a_certificate_and_a_version(
     own.private_key_pem.write_to_path(tmp_path / "key.pem")
     own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     shown = {"ssl_certificate": str(tmp_path / "cert.pem"), "ssl_certificate_key": str(tmp_path / "key.pem")}
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({}, 503),
+        (shown, 200),
+        (shown | {"ssl_protocols": ("TLSv1.3",)}, 503),
+        (shown | {"ssl_protocols": ("TLSv1.2", "TLSv1.3")}, 200),
+    ]
     async with target(ssl_context=context) as it, envoy() as gw:
-        for settings, status in [
-            ({}, 503),
-            (shown, 200),
-            (shown | {"ssl_protocols": ("TLSv1.3",)}, 503),
-            (shown | {"ssl_protocols": ("TLSv1.2", "TLSv1.3")}, 200),
-        ]:
+        for settings, status in cases:
             await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True, **settings))
             assert (settings, (await gw.ask("app")).status) == (settings, status)
 

@@ -44,11 +44,12 @@ async def test_oddly_written_hosts_of_plain_routes_need_no_control_plane(envoy: 
 @pytest.mark.parametrize("alias", ["app", "*.wild.org"])
 @pytest.mark.parametrize("middleware", ["forwardauth", "cidr_whitelist", "rate_limit"])
 async def test_oddly_written_hosts_pass_what_keeps_people_out(envoy: Envoy, alias: str, middleware: str) -> None:
-    options: dict[str, Any] = {
+    cases: dict[str, dict[str, Any]] = {
         "forwardauth": {"route": "auth", "auth_endpoint": "/deny"},
         "cidr_whitelist": {"allow": ["10.0.0.0/8"]},
         "rate_limit": {"average": 1, "burst": 1, "period": "1h"},
-    }[middleware]
+    }
+    options = cases[middleware]
 
     async def deny(_request: web.Request) -> web.Response:
         return web.Response(status=403)

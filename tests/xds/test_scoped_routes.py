@@ -20,6 +20,7 @@ from tests.support.gateway import free_port, route, target
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from pilotage.routes.route import EndpointState
     from tests.xds.conftest import Envoy
 
 
@@ -217,6 +218,7 @@ async def test_a_route_without_endpoint_says_so(envoy: Envoy) -> None:
 
 async def test_endpoints_that_are_not_ready_get_nothing_while_others_are(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, envoy() as gw:
+        state: EndpointState
         for state in ("waiting", "unhealthy", "draining"):
             endpoints = (Endpoint("127.0.0.1", bad.port, state=state), Endpoint("127.0.0.1", good.port))
             await gw.publish(route("app", endpoints=endpoints))

@@ -16,12 +16,13 @@ from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.server import AdsServer
+from pilotage.xds.session import Session
 from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from tests.xds.conftest import Envoy
@@ -36,9 +37,8 @@ async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_al
         sent: list[int] = []
         second = AdsServer(gw.options)
         gw.ads = second
-        from pilotage.xds import server as module
 
-        class Counting(module.Session):
+        class Counting(Session):
             def messages(self) -> list[discovery_pb2.DeltaDiscoveryResponse]:
                 found = super().messages()
                 sent.extend(message.ByteSize() for message in found)
@@ -46,7 +46,7 @@ async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_al
                 return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "Session", Counting)
+            patch.setattr("pilotage.xds.server.Session", Counting)
             await second.start(gw.address)
             second.publish(Table({it.alias: it for it in routes}))
             async with asyncio.timeout(20):
@@ -87,7 +87,7 @@ async def test_an_envoy_that_lost_everything_gets_everything(envoy: Envoy) -> No
         await becomes(statuses, [200, 200])
 
 
-def _nodes(ads: AdsServer):  # noqa: ANN202
+def _nodes(ads: AdsServer) -> Callable[[], Awaitable[tuple[str, ...]]]:
     async def nodes() -> tuple[str, ...]:
         return ads.nodes
 
@@ -108,7 +108,7 @@ async def test_nothing_is_said_before_the_first_table_is_there(tmp_path: Path) -
             stream.cancel()
 
 
-def _stream(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall:
+def _stream(channel: grpc.aio.Channel) -> Any:
     return channel.stream_stream(
         "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
         request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,

@@ -492,7 +492,7 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
         if not envoy.probing:
             envoy.has_probed()
         pending += envoy.session.messages()
-        while pending and next(choices, True):
+        while pending and bool(next(choices, True)):
             envoy._answer(pending.pop(0))
     while pending:
         envoy._answer(pending.pop(0))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.routes.route import Endpoint, Excluded
+from pilotage.routes.route import Endpoint, EndpointState, Excluded
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.routes.special import PortPair
 from pilotage.table.table import Table
@@ -168,8 +168,8 @@ def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.Monkey
             raise ValueError("odd")
         return real(*args, **options)
 
-    pooled = {"pool_site": {"load_balance": LoadBalance(link="bad.pool")}}
-    stream = {"stream_listener": {"scheme": "tcp", "port": PortPair(2222, 22)}}
+    pooled: dict[str, Any] = {"pool_site": {"load_balance": LoadBalance(link="bad.pool")}}
+    stream: dict[str, Any] = {"stream_listener": {"scheme": "tcp", "port": PortPair(2222, 22)}}
     bad = route("app.bad", 80, **{**pooled, **stream}.get(function, {}))
     good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))
     snapshot = Snapshot(_OPTIONS)
@@ -213,7 +213,7 @@ def _routes(draw: st.DrawFn) -> Route:
             ]
         )
     )
-    states = draw(st.lists(st.sampled_from(["ready", "waiting", "draining", "unhealthy"]), max_size=3))
+    states = draw(st.lists(st.sampled_from(get_args(EndpointState)), max_size=3))
     endpoints = tuple(Endpoint("10.0.0.1", 80 + n, state=state) for n, state in enumerate(states))
     return route(alias, endpoints=endpoints, **choice)
 
