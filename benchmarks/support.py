@@ -27,7 +27,7 @@ from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
-from tests.support.daemon import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence

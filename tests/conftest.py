@@ -4,46 +4,60 @@
                      names, else one started for the tests.
 ``engine``           the same, and what a test makes on it is removed after the test.
 ``own_engine``       a Docker Engine for one test alone, which may kill, freeze or upgrade it.
+``start_engine``     starts further Docker Engines for one test, with options.
 ``engine_factory``   other generations, one of each for the session: ``engine_factory("26.1")``.
 ``podman_engine``    one Podman for the session; what a test makes on it is removed after the test.
 
 ``pilotage``         runs a command in this process, on a machine that seems to have no engine.
 
-Tests that use one of the engines carry the marker ``engine`` by themselves. Where an engine cannot run they fail if the
-environment has ``CI``, and are skipped otherwise, with one line in the summary.
+Tests that use one of the engines get the marker ``engine``; any other test that starts one fails. Where an engine
+cannot run, its tests fail if the environment has ``CI``, and are skipped otherwise, with one line in the summary.
+
+No test sees the user's environment, a running daemon or the machine's engines (:mod:`tests.support.environment`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from typing import TYPE_CHECKING, NoReturn
+import contextlib
+import fcntl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.commandline import pilotage  # noqa: F401  # a fixture
+from tests.support.daemon import Daemon
 from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
-from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineGone, EngineUnavailable, debian_packages
+from tests.support.environment import isolate, remove_leftovers
+from tests.support.install import DOCKER_PACKAGES, PODMAN_PACKAGES, EngineUnavailable, debian_packages
+from tests.support.required import missing, required, skip_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-_FIXTURES = {"docker_engine", "own_engine", "engine_factory", "podman_engine"}
+_FIXTURES = {"docker_engine", "own_engine", "start_engine", "engine_factory", "podman_engine"}
+
+_environment = pytest.StashKey[Path]()
 
 
-#: Why engines were not there.
-_reasons: set[str] = set()
+def pytest_configure(config: pytest.Config) -> None:
+    """Isolate the tests from the machine, and make no event loop where none is wanted.
 
-
-def pytest_configure() -> None:
-    """Let no loop be made where none is wanted.
-
-    looptime asks for the current loop before plain tests, too; told that there is none, asyncio does not make one.
+    looptime asks for the current loop before plain tests, too; asyncio makes one unless it was set to None before.
     """
+    config.stash[_environment] = isolate()
     asyncio.set_event_loop(None)
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the tests have left among their temporary files."""
+    if left := remove_leftovers(config.stash[_environment]):
+        print(f"tests left temporary files behind: {', '.join(left)}")  # noqa: T201
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use an engine."""
     for item in items:
         if _FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("engine")
@@ -54,36 +68,40 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
     if not used or session.config.option.collectonly:
         return
-    try:
+    # the fixtures report a missing engine, for the tests that need it
+    with contextlib.suppress(EngineUnavailable), _one_at_a_time():
         sweep()
         debian_packages(DOCKER_PACKAGES | (PODMAN_PACKAGES if "podman_engine" in used else {}))
-    except EngineUnavailable:
-        return  # the fixture says it, for the tests that it concerns
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let only one worker of pytest-xdist in."""
+    with Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forbid a test without the marker ``engine`` to start one."""
+    Daemon.forbidden = "" if item.get_closest_marker("engine") else item.nodeid
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report all skips for want of one engine at one place, so that the summary has one line for them."""
+    """Report all skips for the same missing engine at one place: the summary then has one line for them."""
     report = yield
-    if report.skipped and call.excinfo is not None and str(call.excinfo.value) in _reasons:
+    if report.skipped and call.excinfo is not None and str(call.excinfo.value) in skip_reasons:
         report.longrepr = (__file__, 1, f"Skipped: {call.excinfo.value}")
     return report
-
-
-def _unavailable(why: EngineUnavailable) -> NoReturn:
-    if os.environ.get("CI", "").lower() not in {"", "0", "false"} and not isinstance(why, EngineGone):
-        raise pytest.fail.Exception(str(why), pytrace=False) from None
-    _reasons.add(str(why))
-    pytest.skip(str(why))
 
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
     """A Docker Engine with the test images: over its socket, and if it is our own over TCP and mutual TLS as well."""
-    try:
+    with required():
         engine = named_engine() or own_docker(tls=True)
-    except EngineUnavailable as why:
-        _unavailable(why)
     try:
         yield engine
     finally:
@@ -98,23 +116,30 @@ def engine(docker_engine: Engine) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def own_engine() -> Iterator[Engine]:
+def start_engine() -> Iterator[Callable[..., Engine]]:
+    """A function that starts a Docker Engine for this test; its arguments are those of :func:`own_docker`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*args: str, **options: Any) -> Engine:
+            with required():
+                engine = own_docker(*args, **options)
+            stack.callback(engine.close)
+            return engine
+
+        yield start
+
+
+@pytest.fixture
+def own_engine(start_engine: Callable[..., Engine]) -> Engine:
     """A Docker Engine that is the test's alone: its ``daemon`` may be killed, frozen, stopped and started again."""
-    try:
-        engine = own_docker()
-    except EngineUnavailable as why:
-        _unavailable(why)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return start_engine()
 
 
 @pytest.fixture(scope="session")
 def engine_factory() -> Iterator[Callable[[str], Engine]]:
     """A function from a generation (``"system"``, ``"26.1"``, ``"28.5"``) to the session's engine of it.
 
-    A test uses it as ``with engine_factory("26.1").scope() as engine:``, and so leaves nothing behind.
+    A test uses it as ``with engine_factory("26.1").scope() as engine:`` and so leaves nothing behind.
     """
     started: dict[str, Engine | EngineUnavailable] = {}
 
@@ -126,7 +151,7 @@ def engine_factory() -> Iterator[Callable[[str], Engine]]:
                 started[generation] = why
         found = started[generation]
         if isinstance(found, EngineUnavailable):
-            _unavailable(found)
+            missing(found)
         return found
 
     try:
@@ -139,10 +164,8 @@ def engine_factory() -> Iterator[Callable[[str], Engine]]:
 
 @pytest.fixture(scope="session")
 def _session_podman() -> Iterator[Engine]:
-    try:
+    with required():
         engine = own_podman()
-    except EngineUnavailable as why:
-        _unavailable(why)
     try:
         yield engine
     finally:

@@ -24,8 +24,8 @@ from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import find_envoy
 from pilotage.routes.special import PortPair
 from pilotage.testing import FakeEngine, container
-from tests.support.daemon import free_port
 from tests.support.gateway import gateway, route
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ ROWS: dict[str, list[str]] = {
     for cells in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", TABLE, re.MULTILINE)
     if "`" in cells[1]
 }
-ENVIRONMENT = {"PATH": os.environ["PATH"], "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys.path)}
+ENVIRONMENT = {**os.environ, "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 async def printed(*words: str, **options: Any) -> str:

@@ -5,18 +5,15 @@ Each is a short form of a scenario of ``benchmarks/deploys.py``.
 
 from __future__ import annotations
 
-import asyncio
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import deployments
-from tests.support.engines import own_docker
-from tests.support.install import EngineUnavailable
 from tests.support.load import Answer, failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.engines import Engine
@@ -52,15 +49,11 @@ async def test_a_stop_first_recreation_of_a_patient_route_loses_nothing(engine: 
     assert max(answer.took for answer in answers) > 0.5, "there was no gap"
 
 
-async def test_a_restart_of_the_engine_that_leaves_containers_alone_loses_nothing(tmp_path: Path) -> None:
-    try:
-        engine = own_docker(options=deployments.LIVE_RESTORE)
-    except EngineUnavailable as why:  # the other tests here say so
-        pytest.skip(str(why)) if not os.environ.get("CI") else pytest.fail(str(why))
-    try:
-        assert_none_lost(await deployments.engine_restarted(engine, tmp_path, 2), tmp_path)
-    finally:
-        await asyncio.to_thread(engine.close)
+async def test_a_restart_of_the_engine_that_leaves_containers_alone_loses_nothing(
+    start_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine = start_engine(options=deployments.LIVE_RESTORE)
+    assert_none_lost(await deployments.engine_restarted(engine, tmp_path, 2), tmp_path)
 
 
 async def test_an_envoy_elsewhere_loses_nothing_while_the_daemon_is_away(engine: Engine, tmp_path: Path) -> None:

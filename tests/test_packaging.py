@@ -27,10 +27,10 @@ from pilotage.cli.daemon_client import socket_candidates
 from pilotage.cli.main import cli
 from pilotage.config.serve import API_PORT, HTTP_PORT, GatewaySettings
 from pilotage.testing import FakeEngine
-from tests.support.daemon import free_port
 from tests.support.engines import CommandFailed
 from tests.support.images import WEB
 from tests.support.install import compose_path
+from tests.support.ports import free_port
 from tests.support.socketproxy import socket_proxy
 from tests.support.standins import make_standins
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from pilotage.api.listen import Listen, is_loopback, parse_listen, remove_socket, start_socket, why_taken
 from pilotage.core.errors import ConfigError
-from tests.support.daemon import free_port
+from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ from pilotage.core.problems import Problem
 from pilotage.daemon.daemon import Daemon
 from pilotage.daemon.settings import Flags, Plan, make_plan
 from pilotage.testing import FakeEngine
-from tests.support.daemon import free_port
 from tests.support.envoy import web_server
 from tests.support.gateway import becomes
 from tests.support.leaks import assert_no_leaks
+from tests.support.ports import free_port
 from tests.support.serving import add, of, serving
 from tests.support.waiting import until
 

@@ -15,7 +15,6 @@ from pilotage.testing import container
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from pilotage.testing import FakeEngine
 
@@ -68,9 +67,8 @@ async def test_its_containers_may_be_others() -> None:
 async def test_where_no_folder_can_be_made_the_demonstration_says_so(
     demonstration: Callable[[], AbstractAsyncContextManager[FakeEngine]],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
     said = "demo: the demonstration cannot make its socket: No such file or directory; make /tmp writable"
     with pytest.raises(EngineUnreachable, match=said):
         async with demonstration():

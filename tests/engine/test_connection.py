@@ -11,9 +11,8 @@ from pilotage.engine.address import Address, DockerProviderConfig, parse_address
 from pilotage.engine.connection import Connection, Timeouts, negotiate, parse_api
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.types import Version
-from tests.support.daemon import Dockerd, engine_directory
+from tests.support.daemon import Dockerd
 from tests.support.faults import VERSION, Exchange, answer, behave, json_answer, puppet
-from tests.support.install import EngineGone
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until
 
@@ -308,26 +307,14 @@ async def test_real_engines_of_each_generation_are_spoken_to_in_their_own_versio
             assert len(await client.list_containers(ids=[container])) == 1
 
 
-class PickyDockerd(Dockerd):
-    """An engine that refuses what Docker 29 refuses."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"DOCKER_MIN_API_VERSION": "1.44"}
-
-
-async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one() -> None:
-    daemon = PickyDockerd(engine_directory(), "28.5")
-    try:
-        daemon.start()
-    except EngineGone as why:
-        daemon.remove()
-        pytest.skip(str(why))
-    try:
-        async with Pool() as pool, await new_client(daemon.host, pool=pool) as client:
-            assert client.version.MinAPIVersion == "1.44"
-            assert await client.list_containers() == []
-    finally:
-        daemon.remove()
+async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one(
+    start_engine: Callable[..., Engine],
+) -> None:
+    as_docker_29 = {"DOCKER_MIN_API_VERSION": "1.44"}
+    engine = start_engine("28.5", images=False, environment=as_docker_29)  # the docker CLI is too old for it
+    async with Pool() as pool, await new_client(engine.host, pool=pool) as client:
+        assert client.version.MinAPIVersion == "1.44"
+        assert await client.list_containers() == []
 
 
 async def test_an_engine_that_is_upgraded_under_an_open_client_is_spoken_to_anew(own_engine: Engine) -> None:

@@ -15,9 +15,9 @@ from pilotage.engine.address import Address, DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import command_line, finding
-from tests.support.daemon import free_port
-from tests.support.install import EngineUnavailable
 from tests.support.leaks import assert_no_leaks, children
+from tests.support.ports import free_port
+from tests.support.required import required
 from tests.support.sshd import Sshd
 from tests.support.waiting import until
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def _server(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    try:
+    with required():
         server = Sshd(tmp_path_factory.mktemp("sshd"), docker_engine.host)
-    except EngineUnavailable as why:
-        pytest.skip(str(why))
     yield server
     server.close()
 

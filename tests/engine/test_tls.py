@@ -13,6 +13,7 @@ from pilotage.engine.diagnosis import FoundError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial
 from tests.support.faults import behave, puppet
+from tests.support.rights import open_to_everybody
 from tests.support.tls import Authority, server_context
 
 
@@ -94,8 +95,7 @@ def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_password(house: Aut
 def test_a_key_that_may_not_be_read_is_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     Path(key).chmod(0o600)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    open_to_everybody(tmp_path)
     os.seteuid(65534)
     try:
         said = fault(TLSFiles(ca_file=house.ca_file, cert_file=cert, key_file=key))

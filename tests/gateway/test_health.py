@@ -15,7 +15,8 @@ from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.xds.clusters import PROBED
-from tests.support.gateway import free_port, route, target
+from tests.support.gateway import route, target
+from tests.support.ports import free_port
 from tests.support.probes import CHECK, Patient, Watched, answer, probing, states
 from tests.support.waiting import until
 

@@ -20,9 +20,9 @@ from aiohttp import web
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.process import Gateway, GatewayTiming
-from tests.support.daemon import free_port
 from tests.support.envoy import static_bootstrap, web_server
 from tests.support.leaks import assert_no_leaks
+from tests.support.ports import free_port
 from tests.support.waiting import alive, until
 
 if TYPE_CHECKING:

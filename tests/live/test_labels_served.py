@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from tests.support.daemon import free_port
 from tests.support.images import WEB
+from tests.support.ports import free_port
 from tests.support.serving import of, serving
 from tests.support.waiting import until
 

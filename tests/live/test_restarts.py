@@ -8,19 +8,15 @@ import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pilotage import discover
 from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
-from tests.support.engines import own_docker
-from tests.support.install import EngineUnavailable
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import Chronicle, chronicle, settled
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pilotage.discovery.manager import Discovery
     from tests.support.engines import Engine
@@ -60,28 +56,24 @@ async def test_an_engine_that_is_killed_comes_back_with_what_it_has_then(own_eng
         assert told.untouched(["sleeper"])
 
 
-async def test_containers_that_outlive_their_engine_are_never_told_to_change() -> None:
-    try:
-        engine = await asyncio.to_thread(own_docker, options=("--live-restore",))
-    except EngineUnavailable as why:  # the other tests here say so
-        pytest.skip(str(why)) if not os.environ.get("CI") else pytest.fail(str(why))
-    try:
-        assert engine.daemon is not None
-        engine.run("survivor")
-        engine.run("victim")
-        victim = engine.inspect("victim")["State"]["Pid"]
-        async with watched(engine) as (discovery, told):
-            await asyncio.to_thread(engine.daemon.kill)
-            await until(lambda: state(discovery) == "stale", patience=10)
-            os.kill(victim, signal.SIGKILL)  # of whose death no event will ever tell
-            await asyncio.to_thread(engine.daemon.start)
-            await until(lambda: state(discovery) == "live", patience=20)
-            await settled(discovery, config(engine))
-            assert discovery.table.routes["victim"].excluded
-            assert len(discovery.table.routes["survivor"].endpoints) == 1
-            assert told.untouched(["survivor"])
-    finally:
-        await asyncio.to_thread(engine.close)
+async def test_containers_that_outlive_their_engine_are_never_told_to_change(
+    start_engine: Callable[..., Engine],
+) -> None:
+    engine = start_engine(options=("--live-restore",))
+    assert engine.daemon is not None
+    engine.run("survivor")
+    engine.run("victim")
+    victim = engine.inspect("victim")["State"]["Pid"]
+    async with watched(engine) as (discovery, told):
+        await asyncio.to_thread(engine.daemon.kill)
+        await until(lambda: state(discovery) == "stale", patience=10)
+        os.kill(victim, signal.SIGKILL)  # of whose death no event will ever tell
+        await asyncio.to_thread(engine.daemon.start)
+        await until(lambda: state(discovery) == "live", patience=20)
+        await settled(discovery, config(engine))
+        assert discovery.table.routes["victim"].excluded
+        assert len(discovery.table.routes["survivor"].endpoints) == 1
+        assert told.untouched(["survivor"])
 
 
 async def test_an_engine_that_is_stopped_and_started_comes_back(own_engine: Engine) -> None:

@@ -19,14 +19,19 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.support.certs import make_certificates
 from tests.support.install import EngineUnavailable, dockerd_path, version_of
+from tests.support.ports import free_port
 
-__all__ = ["Daemon", "Dockerd", "abandoned", "engine_directory", "free_port", "ip_command", "speak"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Daemon", "Dockerd", "abandoned", "engine_directory", "ip_command", "speak"]
 
 _PREFIX: Final = "pilotage-engine-"
+_WORKERS: Final = 8
 
 
 def engine_directory() -> Path:
@@ -54,14 +59,6 @@ def abandoned() -> list[Path]:
             if owner.isdecimal() and not Path("/proc", owner).exists():
                 found.append(left)
     return found
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Daemon(ABC):
@@ -112,15 +109,21 @@ class Daemon(ABC):
         """Return the environment of the process."""
         return {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
 
+    #: Why no engine may be started now: the running test that lacks the marker ``engine``.
+    forbidden: ClassVar[str] = ""
+
     def start(self, timeout: float = 60) -> None:
         """Start the daemon and wait until it answers.
 
         Raises:
             EngineUnavailable: it ended or did not answer in time; the text carries the end of its log.
+            RuntimeError: the running test does not carry the marker ``engine``.
 
         """
         if self.is_running():
             return
+        if self.forbidden:
+            raise RuntimeError(f"{self.forbidden} starts a container engine without the marker 'engine'")
         if not self.subnet:
             self.subnet = _unused_subnet()
         self.socket.unlink(missing_ok=True)
@@ -195,8 +198,10 @@ class Dockerd(Daemon):
         *,
         tls: bool = False,
         options: tuple[str, ...] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory)
+        self.variables = variables or {}
         self.generation = generation
         self.options = options
         self._crashed = False
@@ -230,7 +235,8 @@ class Dockerd(Daemon):
         """Return an environment that finds the generation's own ``docker-proxy`` first."""
         env = super().environment()
         beside = dockerd_path(self.generation).parent
-        return env | {"PATH": f"{beside}{os.pathsep}{env.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"}
+        path = os.pathsep.join([str(beside), env.get("PATH", os.defpath), "/usr/sbin"])
+        return {**env, **self.variables, "PATH": path}
 
     def kill(self) -> None:
         """End the daemon as a crash would; its containers go on, its containerd dies with it."""
@@ -302,7 +308,9 @@ def _unused_subnet() -> str:
     known = subprocess.run(
         ["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False
     ).stdout
-    return next(subnet for n in random.sample(range(1, 255), 254) if f"{(subnet := f'10.{n}')}." not in known)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    mine = range(1 + worker, 255, _WORKERS)  # no two workers take the same one at the same time
+    return next(subnet for n in random.sample(mine, len(mine)) if f"{(subnet := f'10.{n}')}." not in known)
 
 
 def _file_system(path: Path) -> str:

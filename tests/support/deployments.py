@@ -19,10 +19,10 @@ import yaml
 
 from pilotage.gateway.binary import find_envoy
 from pilotage.testing import FakeEngine
-from tests.support.daemon import free_port
 from tests.support.envoy import web_server
 from tests.support.images import GRACEFUL
 from tests.support.load import Answer, load
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

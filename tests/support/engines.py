@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.daemon import Daemon, Dockerd, abandoned, engine_directory
+from tests.support.environment import MACHINE
 from tests.support.images import IMAGES, WEB, build_context
 from tests.support.install import EngineUnavailable
 from tests.support.podman import Podman
@@ -51,7 +52,8 @@ class Engine:
         self._networks: list[str] = []
         # an empty configuration keeps the user's contexts and log-ins out of it
         config = daemon.directory / "cli" if daemon else None
-        self._env = {key: value for key, value in os.environ.items() if not (daemon and key.startswith("DOCKER_"))}
+        # an engine that the user has named may need the user's certificates and keys
+        self._env = dict(os.environ if daemon else MACHINE)
         self._env |= {"DOCKER_HOST": host, "DOCKER_BUILDKIT": "0"} | ({"DOCKER_CONFIG": str(config)} if config else {})
         self._env.pop("DOCKER_CONTEXT", None)
 
@@ -182,7 +184,7 @@ def named_engine() -> Engine | None:
         EngineUnavailable: there is no docker CLI, or the engine does not answer.
 
     """
-    host = os.environ.get("PILOTAGE_TEST_ENGINE") or os.environ.get("DOCKER_HOST")
+    host = MACHINE.get("PILOTAGE_TEST_ENGINE") or MACHINE.get("DOCKER_HOST")
     if not host:
         return None
     if shutil.which("docker") is None:
@@ -195,19 +197,29 @@ def named_engine() -> Engine | None:
     return engine
 
 
-def own_docker(generation: str = "system", *, tls: bool = False, options: tuple[str, ...] = ()) -> Engine:
-    """Start a Docker Engine of one's own, with the test images; the caller closes it.
+def own_docker(
+    generation: str = "system",
+    *,
+    tls: bool = False,
+    images: bool = True,
+    options: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Engine:
+    """Start a Docker Engine; the caller closes it.
 
     Args:
         generation: ``"system"`` for what the system installs, or one of :data:`tests.support.install.SUITES`.
         tls: also listen with mutual TLS on loopback.
+        images: build the test images.
         options: more options for dockerd.
+        environment: more environment variables for dockerd.
 
     Raises:
         EngineUnavailable: it cannot run here.
 
     """
-    return _started(Dockerd(engine_directory(), generation, tls=tls, options=options))
+    daemon = Dockerd(engine_directory(), generation, tls=tls, options=options, variables=environment)
+    return _started(daemon, images=images)
 
 
 def own_podman() -> Engine:
@@ -217,7 +229,7 @@ def own_podman() -> Engine:
         EngineUnavailable: it cannot run here.
 
     """
-    return _started(Podman(engine_directory()))
+    return _started(Podman(engine_directory()), images=True)
 
 
 def sweep() -> None:
@@ -230,11 +242,12 @@ def sweep() -> None:
         kind(left).remove()
 
 
-def _started(daemon: Daemon) -> Engine:
+def _started(daemon: Daemon, *, images: bool) -> Engine:
     try:
         daemon.start()
         engine = Engine(daemon.host, daemon)
-        engine.ensure_images()
+        if images:
+            engine.ensure_images()
     except CommandFailed as why:
         daemon.remove()
         raise EngineUnavailable(f"the test images cannot be built: {why}") from why

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,6 +17,7 @@ from pilotage.table.table import Table, diff
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,15 +26,7 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.xds.resources import Key
 
-__all__ = ["Gateway", "Target", "becomes", "free_port", "gateway", "route", "target"]
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """Return a port of loopback that nothing listens on."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+__all__ = ["Gateway", "Target", "becomes", "gateway", "route", "target"]
 
 
 def route(alias: str, *ports: int, **fields: Any) -> Route:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["as_nobody", "public_folder"]
+__all__ = ["as_nobody", "open_to_everybody", "public_folder"]
 
 
 @contextlib.contextmanager
@@ -20,6 +20,13 @@ def public_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+def open_to_everybody(folder: Path) -> None:
+    """Let every user enter a folder of pytest's and those around it, up to the one for all temporary files."""
+    while str(folder) != os.environ["PYTEST_DEBUG_TEMPROOT"]:
+        folder.chmod(0o755)
+        folder = folder.parent
 
 
 @contextlib.contextmanager

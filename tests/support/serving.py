@@ -11,7 +11,7 @@ import aiohttp
 from pilotage.cli.sources import Choice
 from pilotage.daemon.daemon import Daemon
 from pilotage.daemon.settings import Flags, make_plan
-from tests.support.daemon import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

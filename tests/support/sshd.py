@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.daemon import free_port
 from tests.support.install import debian_packages
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.daemon import Dockerd
-from tests.support.engines import CommandFailed, own_docker
+from tests.support.engines import CommandFailed
 from tests.support.images import GRACEFUL
-from tests.support.install import EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,11 +125,8 @@ def test_podman_runs_a_container(podman_engine: Engine) -> None:
     assert seen["Config"]["Labels"]["proxy.podded.port"] == "80"
 
 
-def test_an_engine_leaves_nothing_behind_when_it_closes() -> None:
-    try:
-        engine = own_docker()
-    except EngineUnavailable as why:
-        pytest.skip(str(why))
+def test_an_engine_leaves_nothing_behind_when_it_closes(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine()
     assert engine.daemon is not None
     directory, bridge, pid = engine.daemon.directory, engine.daemon.bridge, engine.daemon.pid
     engine.run("left-running")

@@ -19,7 +19,8 @@ from pilotage.table.table import Table
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
-from tests.support.gateway import becomes, free_port, route, target
+from tests.support.gateway import becomes, route, target
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

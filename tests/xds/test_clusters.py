@@ -16,7 +16,8 @@ from pilotage.xds.backend import route_site
 from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER
-from tests.support.gateway import becomes, free_port, route, target
+from tests.support.gateway import becomes, route, target
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from pilotage.routes.route import Endpoint
 from pilotage.routes.special import PortPair
 from pilotage.xds.listeners import http_listeners, listening_address
 from pilotage.xds.options import CertificateFiles, GatewayOptions
-from tests.support.gateway import becomes, free_port, route, target
+from tests.support.gateway import becomes, route, target
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

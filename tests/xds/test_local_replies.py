@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from pilotage.xds.local_replies import failed_page, unknown_page, unknown_text
-from tests.support.gateway import free_port, route, target
+from tests.support.gateway import route, target
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

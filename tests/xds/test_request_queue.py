@@ -10,7 +10,8 @@ from envoy.service.auth.v3 import external_auth_pb2
 from pilotage.routes.route import Endpoint, Excluded, Route
 from pilotage.xds.request_queue import Waiting
 from pilotage.xds.server import AdsServer
-from tests.support.gateway import Gateway, free_port, route, target
+from tests.support.gateway import Gateway, route, target
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

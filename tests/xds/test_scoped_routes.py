@@ -16,7 +16,8 @@ from pilotage.xds.resources import SCOPE
 from pilotage.xds.retries import retries
 from pilotage.xds.scoped_routes import domains, scope_label
 from pilotage.xds.snapshot import build_resources
-from tests.support.gateway import free_port, route, target
+from tests.support.gateway import route, target
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
     own, theirs, false = authority.issue_cert("127.0.0.1"), authority.issue_cert("envoy"), stranger.issue_cert("envoy")
     roots = authority.cert_pem.bytes()
     async with AdsServer(GatewayOptions()) as ads:
-        from tests.support.gateway import free_port
+        from tests.support.ports import free_port
 
         address = f"127.0.0.1:{free_port()}"
         await ads.start(address, tls=(roots, own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()))

@@ -25,8 +25,8 @@ from pilotage.discovery.manager import Update
 from pilotage.table.store import build_table
 from pilotage.table.table import Table, diff
 from pilotage.testing import FakeEngine, container
-from tests.support.daemon import free_port
 from tests.support.harbour import one, roster
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
