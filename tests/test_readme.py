@@ -19,7 +19,7 @@ from pilotage.api.listen import Listen
 from pilotage.config.serve import API_PORT
 from pilotage.daemon.settings import Plan
 from pilotage.demo.site import demo_site
-from pilotage.output.banner import Served, print_welcome
+from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
 from tests.support.harbour import at, harbour_file, one, recording
 from tests.support.images import WEB
@@ -138,9 +138,9 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
         await discovery.ready()
         table = discovery.table
     api = Listen(host="127.0.0.1", port=API_PORT)
-    served = Served(plan=Plan(engines=()), table=table, problems=table.problems, api=(api,), staged=True)
+    served = Banner(plan=Plan(engines=()), table=table, problems=table.problems, api=(api,), staged=True)
     printed = Terminal()
-    print_welcome(Out(printed), served, command="sh scripts/run")
+    print_banner(Out(printed), served, command="sh scripts/run")
     shown = shown_after("On a machine without an engine the first one prints:")
     introduction, _, rest = shown.partition("\n")
     assert introduction == "No container engine answers here, so this is the built-in demonstration."

@@ -14,7 +14,7 @@ import pytest
 from pilotage.cli.sources import Engines
 from pilotage.cli.watch import Columns, follow, json_printer, redraw, text_printer
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.output.changelog import Line
+from pilotage.output.changelog import ChangeLine
 from pilotage.output.console import Out
 from pilotage.testing import FakeEngine, container
 from tests.support.waiting import until
@@ -108,7 +108,9 @@ def test_problems_of_the_configuration_are_said_first() -> None:
 
 def test_lines_stand_in_columns_and_long_ones_continue_there(terminal: Out) -> None:
     columns = Columns(terminal, ["local"])
-    columns.print([Line("problem", "local", "web", "a word " * 20), Line("added", "nas", "x" * 28, "y", "start")], 0)
+    columns.print(
+        [ChangeLine("problem", "local", "web", "a word " * 20), ChangeLine("added", "nas", "x" * 28, "y", "start")], 0
+    )
     text = re.sub(r"\x1b\[[0-9;]*m", "", written(terminal))
     first, *others, last = text.splitlines()
     column = first.index("a word")
@@ -119,14 +121,14 @@ def test_lines_stand_in_columns_and_long_ones_continue_there(terminal: Out) -> N
 
 
 def test_what_others_wrote_does_not_move_the_cursor(terminal: Out) -> None:
-    Columns(terminal).print([Line("problem", "lo\x1bcal", "w\nb", "\x1b[2J", "\x07")], 0)
+    Columns(terminal).print([ChangeLine("problem", "lo\x1bcal", "w\nb", "\x1b[2J", "\x07")], 0)
     assert "\x1b[2J" not in written(terminal)
     assert "\\x1b[2J" in written(terminal)
 
 
 def test_a_pipe_gets_whole_lines() -> None:
     out = Out(io.StringIO())
-    Columns(out).print([Line("problem", "local", "web", "word " * 100)], 0)
+    Columns(out).print([ChangeLine("problem", "local", "web", "word " * 100)], 0)
     assert len(written(out).splitlines()) == 1
 
 

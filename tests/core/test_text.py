@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.core.text import count, shorten
+from pilotage.core.text import count, format_duration, shorten
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,11 @@ def test_no_value_is_shown_longer_than_allowed_or_with_control_characters(text: 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
 def test_numbers_go_with_their_noun(number: int, text: str) -> None:
     assert count(number, "route") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (5, "5s"), (90, "1m30s"), (3600, "1h"), (90061.5, "1d1h1m1.5s"), (0.25, "0.25s"), (-60, "-1m")],
+)
+def test_a_duration_is_written_with_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -13,7 +13,7 @@ from pilotage.api.listen import Listen
 from pilotage.core.problems import Problem
 from pilotage.daemon.settings import Plan
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.output.banner import Served, print_welcome, url_of
+from pilotage.output.banner import Banner, print_banner, url_of
 from pilotage.output.console import Out
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
@@ -40,15 +40,15 @@ def usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-def served(*containers: dict[str, Any], **fields: Any) -> Served:
+def served(*containers: dict[str, Any], **fields: Any) -> Banner:
     table = build_table([roster(list(containers))])
     plan = fields.pop("plan", Plan(engines=(LOCAL,), why="the default socket"))
-    return Served(plan=plan, table=table, problems=table.problems, **fields)
+    return Banner(plan=plan, table=table, problems=table.problems, **fields)
 
 
-def shown(what: Served, file: io.StringIO | None = None, command: str = "pilotage") -> str:
+def shown(what: Banner, file: io.StringIO | None = None, command: str = "pilotage") -> str:
     out = Out(file or Terminal())
-    print_welcome(out, what, command=command)
+    print_banner(out, what, command=command)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
 

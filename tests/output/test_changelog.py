@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.core.problems import Problem
 from pilotage.discovery.manager import Update
-from pilotage.output.changelog import Line, Narrator, what_changed
+from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_changes
 from pilotage.routes.build import Built
 from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.table.store import Ledger
@@ -27,7 +27,7 @@ class Story:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.narrator = Narrator()
+        self.formatter = ChangeFormatter()
         self.seen = Table()
 
     def engine(self, state: Any, since: float = 0.0, error: str = "") -> Story:
@@ -44,12 +44,12 @@ class Story:
         self.ledger.put(("local", name), None, cause)
         return self
 
-    def told(self) -> list[Line]:
+    def told(self) -> list[ChangeLine]:
         settled = self.ledger.settle()
         aliases = dict.fromkeys(settled.observed, "") | settled.aliases
         update = Update(self.seen, settled.table, diff(self.seen, settled.table, aliases=aliases))
         self.seen = settled.table
-        return self.narrator.tell(update)
+        return self.formatter.format(update)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def story() -> Story:
     return found
 
 
-def short(lines: Iterable[Line]) -> list[tuple[str, str, str]]:
+def short(lines: Iterable[ChangeLine]) -> list[tuple[str, str, str]]:
     return [(line.kind, line.alias, line.detail) for line in lines]
 
 
@@ -97,13 +97,13 @@ def test_an_engine_that_goes_leaves_its_routes_and_comes_back(story: Story) -> N
 
 def test_a_route_that_comes_changes_and_goes_is_told_with_the_event(story: Story) -> None:
     (line,) = story.has("api", None, "create of api", **STOPPED).told()
-    assert line == Line("added", "local", "api", "not served: Container not running", "create of api", calm=True)
+    assert line == ChangeLine("added", "local", "api", "not served: Container not running", "create of api", calm=True)
     (line,) = story.has("api", None, "start of api").told()
-    assert line == Line("updated", "local", "api", f"http://{ADDRESS}:80", "start of api")
+    assert line == ChangeLine("updated", "local", "api", f"http://{ADDRESS}:80", "start of api")
     (line,) = story.has("api", {"proxy.api.port": "81"}, "start of api").told()
     assert line.detail == f"http://{ADDRESS}:80 → http://{ADDRESS}:81"
     (line,) = story.lost("api", "destroy of api").told()
-    assert line == Line("removed", "local", "api", f"was http://{ADDRESS}:81", "destroy of api")
+    assert line == ChangeLine("removed", "local", "api", f"was http://{ADDRESS}:81", "destroy of api")
 
 
 def test_a_container_about_to_stop_is_named(story: Story) -> None:
@@ -125,13 +125,13 @@ def test_health_is_told_where_it_changes(story: Story) -> None:
 
 def test_problems_come_and_go_with_their_place(story: Story) -> None:
     (line,) = story.has("web", {"proxy.web.prot": "1"}).told()
-    assert line == Line("problem", "local", "web", "proxy.web.prot: unknown field; did you mean 'port'?")
+    assert line == ChangeLine("problem", "local", "web", "proxy.web.prot: unknown field; did you mean 'port'?")
     (line,) = story.has("web").told()
     assert (line.kind, line.detail) == ("resolved", "proxy.web.prot: unknown field")
 
 
 def test_what_probes_find_is_told_once(story: Story) -> None:
-    line: Line | None = None
+    line: ChangeLine | None = None
     for state in ("healthy", "unhealthy"):
         story.ledger.observe("web", {f"{ADDRESS}:80": EndpointHealth(state)})
         (line,) = story.told()
@@ -177,12 +177,12 @@ def test_problems_in_yaml_are_told_with_line_and_column(story: Story) -> None:
 )
 def test_what_is_different_about_a_route(old: dict[str, Any], new: dict[str, Any], said: str) -> None:
     replace = msgspec.structs.replace
-    assert what_changed(replace(route(), **old), replace(route(), **new)) == said
+    assert describe_changes(replace(route(), **old), replace(route(), **new)) == said
 
 
 def test_settings_are_named() -> None:
     new = route({"proxy.web.healthcheck.path": "/up", "proxy.web.no_tls_verify": "true"})
-    assert what_changed(route(), new) == "no_tls_verify, healthcheck changed"
+    assert describe_changes(route(), new) == "no_tls_verify, healthcheck changed"
 
 
 def test_replicas_are_counted() -> None:
@@ -190,5 +190,5 @@ def test_replicas_are_counted() -> None:
     old = msgspec.structs.replace(route(), endpoints=(one,))
     both = msgspec.structs.replace(route(), endpoints=(one, two))
     sick = msgspec.structs.replace(route(), endpoints=(one, msgspec.structs.replace(two, state="unhealthy")))
-    assert what_changed(old, both) == "2 of 2 ready"
-    assert what_changed(both, sick) == "1 of 2 ready"
+    assert describe_changes(old, both) == "2 of 2 ready"
+    assert describe_changes(both, sick) == "1 of 2 ready"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pilotage.output.explain import ContainerStory, Explanation, RouteStory, explain, known_names
-from pilotage.output.facts import Written
+from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain, known_names
+from pilotage.output.facts import Source
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import EndpointHealth
 from pilotage.table.store import build_table
@@ -23,28 +23,28 @@ def about(name: str, *rosters: Roster) -> Explanation:
     return explain(name, found, build_table(found))
 
 
-def story(name: str, *rosters: Roster) -> ContainerStory:
+def story(name: str, *rosters: Roster) -> ContainerExplanation:
     return about(name, *rosters).containers[0]
 
 
-def route(name: str, alias: str = "", *rosters: Roster) -> RouteStory:
+def route(name: str, alias: str = "", *rosters: Roster) -> RouteExplanation:
     return next(each for each in story(name, *rosters).routes if each.alias == (alias or name))
 
 
-def facts(told: ContainerStory | RouteStory) -> dict[str, Fact]:
+def facts(told: ContainerExplanation | RouteExplanation) -> dict[str, Fact]:
     return {fact.name: fact for fact in told.facts}
 
 
 def test_a_port_of_a_label_names_the_label_and_what_it_overrode() -> None:
     port = facts(route("shop"))["port"]
     assert port.value == "8080"
-    assert port.written is not None
-    assert (port.written.label, port.written.line) == ("proxy.shop.port", 0)
+    assert port.source is not None
+    assert (port.source.label, port.source.line) == ("proxy.shop.port", 0)
     assert [(lost.label, lost.value) for lost in port.instead_of] == [("proxy.*.port", "80")]
 
 
 def test_a_value_inside_yaml_has_line_and_column() -> None:
-    scheme = facts(route("shop", "admin"))["scheme"].written
+    scheme = facts(route("shop", "admin"))["scheme"].source
     assert scheme is not None
     assert (scheme.label, scheme.line, scheme.column) == ("proxy.admin", 1, 9)
 
@@ -53,14 +53,14 @@ def test_a_default_says_which_rule_applied() -> None:
     told = facts(route("whoami"))
     assert (told["port"].value, told["port"].why) == ("80", "the only port")
     assert (told["scheme"].value, told["scheme"].why) == ("http", "nothing says otherwise")
-    assert told["host"].written is told["port"].written is None
+    assert told["host"].source is told["port"].source is None
 
 
 def test_a_setting_deep_in_a_label_is_told_with_its_path() -> None:
     check = facts(route("shop"))["healthcheck.path"]
     assert check.value == "/up"
-    assert check.written is not None
-    assert check.written.label == "proxy.*.healthcheck.path"
+    assert check.source is not None
+    assert check.source.label == "proxy.*.healthcheck.path"
 
 
 def test_secrets_are_hidden_for_explanations_get_passed_on() -> None:
@@ -230,7 +230,7 @@ def test_a_port_that_was_translated_says_how() -> None:
     remote = roster([one("web", {"proxy.web.port": "80"}, Ports=ports)], "remote", url="tcp://192.0.2.1:2375")
     port = facts(route("web", "", remote))["port"]
     assert (port.value, port.why) == ("8080", "container port 80 is published as 8080")
-    assert port.written is not None
+    assert port.source is not None
 
 
 def test_the_host_of_a_container_on_the_hosts_network_is_the_engines() -> None:
@@ -257,7 +257,7 @@ FILE = read_route_file(
 )
 
 
-def of_file(name: str) -> RouteStory:
+def of_file(name: str) -> RouteExplanation:
     rosters = [roster([one("web")])]
     (file,) = explain(name, rosters, build_table(rosters, [FILE]), [FILE]).files
     (story,) = file.routes
@@ -268,7 +268,7 @@ def test_a_route_of_a_file_is_explained_with_line_and_column() -> None:
     story = of_file("NAS")
     facts = {fact.name: fact for fact in story.facts}
     assert (story.served, story.target) == (True, "http://10.0.0.2:80")
-    assert facts["host"].written == Written("10.0.0.2", "", 2, 9, "own.yml")
+    assert facts["host"].source == Source("10.0.0.2", "", 2, 9, "own.yml")
     assert facts["port"].why == "usual for http"
     assert facts["healthcheck.path"].value == "/up"
     assert facts["health check"].value == "HEAD /up every 5s"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.output.facts import Fact, container_facts, label_for, remedy, span
+from pilotage.output.facts import Fact, container_facts, label_for, remedy
 from pilotage.routes.route import Excluded
 from tests.support.harbour import STOPPED, at, one, roster
 
@@ -31,14 +31,6 @@ def changes(alias: str = "web", port_why: str = "no port is exposed", **more: ob
     return route.excluded_reason, remedy(found.containers[0], route, port_why)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (5, "5s"), (90, "1m30s"), (3600, "1h"), (90061.5, "1d1h1m1.5s"), (0.25, "0.25s"), (-60, "-1m")],
-)
-def test_a_length_of_time_is_written_as_people_write_it(seconds: float, text: str) -> None:
-    assert span(seconds) == text
-
-
 def test_a_field_of_an_alias_with_dots_is_set_by_its_number() -> None:
     container = roster([one("web", {"proxy.aliases": "app, app.example.com"})]).containers[0]
     assert label_for(container, "app", "port") == "proxy.app.port"
@@ -49,7 +41,7 @@ def test_aliases_come_from_the_label_or_the_name() -> None:
     assert told(facts()["aliases"]) == ("web", "the container's name, for there is no label proxy.aliases")
     listed = facts(labels={"proxy.aliases": "a, b"})["aliases"]
     assert listed.value == "a, b"
-    assert listed.written is not None
+    assert listed.source is not None
 
 
 # ---- networks
@@ -78,8 +70,8 @@ def test_a_network_that_a_label_names_says_so() -> None:
     networks = at("10.0.0.2", "zeta", alpha="10.0.1.2")
     network = facts(labels={"proxy.network": "zeta"}, NetworkSettings=networks)["network"]
     assert told(network) == ("zeta", "")
-    assert network.written is not None
-    assert network.written.label == "proxy.network"
+    assert network.source is not None
+    assert network.source.label == "proxy.network"
 
 
 def test_a_network_named_without_its_project_says_so() -> None:
@@ -94,7 +86,7 @@ def test_a_network_named_without_its_project_says_so() -> None:
 def test_a_network_that_is_not_there_says_which_are() -> None:
     network = facts(labels={"proxy.network": "front"})["network"]
     assert told(network) == ("-", "it is attached to bridge")
-    assert network.written is not None
+    assert network.source is not None
 
 
 def test_a_remote_engine_is_reached_by_its_published_ports() -> None:
@@ -141,9 +133,9 @@ def test_the_compose_service_is_told() -> None:
 
 def test_dependencies_name_the_label_they_come_from() -> None:
     compose = {"com.docker.compose.depends_on": "db:service_healthy:true"}
-    assert facts(labels=compose)["depends_on"].written.label == "com.docker.compose.depends_on"  # type: ignore[union-attr]
+    assert facts(labels=compose)["depends_on"].source.label == "com.docker.compose.depends_on"  # type: ignore[union-attr]
     own = facts(labels={**compose, "proxy.depends_on": "cache"})["depends_on"]
-    assert (own.value, own.written.label) == ("cache", "proxy.depends_on")  # type: ignore[union-attr]
+    assert (own.value, own.source.label) == ("cache", "proxy.depends_on")  # type: ignore[union-attr]
 
 
 def test_idle_settings_tell_labels_from_defaults() -> None:

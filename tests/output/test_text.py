@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from pilotage import DockerProviderConfig
-from pilotage.cli.sources import View
 from pilotage.discovery.detect import Found, Probe
 from pilotage.output.console import Out
 from pilotage.output.explain import explain
@@ -21,9 +20,10 @@ from pilotage.output.text import (
     print_problems,
     print_routes,
     probe_json,
+    route_status,
     summary,
-    verdict,
 )
+from pilotage.output.view import View
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.table.store import build_table
@@ -143,7 +143,7 @@ def endpoint(state: str) -> Endpoint:
 )
 def test_how_a_route_is_depends_on_its_endpoints(states: list[str], text: str) -> None:
     it = msgspec.structs.replace(route(), endpoints=tuple(map(endpoint, states)))
-    assert verdict(it)[0] == text
+    assert route_status(it)[0] == text
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[st
     )
     health = {f"10.0.0.{number}:80": EndpointHealth(state) for number, state in enumerate(probes)}  # type: ignore[arg-type]
     it = msgspec.structs.replace(route(), endpoints=endpoints)
-    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", verdict(it, health)[0]) == text
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", route_status(it, health)[0]) == text
 
 
 def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:

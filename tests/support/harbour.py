@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.cli.sources import View, recorded
+from pilotage.cli.sources import recorded
 from pilotage.recording.replay import read_recordings, replay
 from tests.support.summaries import summary
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pilotage.output.view import View
     from pilotage.table.snapshot import Roster
 
 __all__ = ["HARBOUR", "at", "harbour_file", "one", "recording", "roster", "view"]

@@ -13,8 +13,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pilotage.cli.sources import Choice, Engines, View
+    from pilotage.cli.sources import Choice, Engines
     from pilotage.engine.address import DockerProviderConfig
+    from pilotage.output.view import View
 
 __all__ = [
     "NOTHING",
@@ -126,6 +127,7 @@ def _ask_daemon() -> View | None:
     from pilotage.cli import sources
     from pilotage.core.errors import EngineUnreachable
     from pilotage.output.console import Out, clean
+    from pilotage.output.view import View
 
     snapshot = fetch(os.environ)
     if snapshot is None and closed is not None:
@@ -139,7 +141,7 @@ def _ask_daemon() -> View | None:
     errors = tuple(EngineUnreachable(name, f"away: {status.error}") for name, status in away)
     for error in errors:
         err.error(clean(str(error)))
-    return sources.View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
+    return View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
 
 
 def _look(choice: Choice) -> View:

@@ -18,21 +18,20 @@ from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.routes.file import RouteFile
-from pilotage.table.snapshot import Roster
+from pilotage.output.view import View
 from pilotage.table.store import build_table
-from pilotage.table.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.discovery.scan import Survey
+    from pilotage.routes.file import RouteFile
+    from pilotage.table.snapshot import Roster
 
 __all__ = [
     "CONFIG_FILES",
     "Choice",
     "Engines",
-    "View",
     "choose",
     "config_file",
     "demonstration",
@@ -78,32 +77,6 @@ class Engines(msgspec.Struct, frozen=True):
     why: str = ""
     problems: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
-
-
-class View(msgspec.Struct, frozen=True):
-    """What is there: containers, routes, problems.
-
-    Attributes:
-        rosters: the engines that answered.
-        table: their routes, and every problem, those of engines that failed included.
-        errors: the engines that failed.
-        staged: it is the demonstration, in which things are wrong on purpose.
-        files: the files of routes.
-
-    """
-
-    rosters: tuple[Roster, ...]
-    table: Table
-    errors: tuple[EngineError, ...] = ()
-    staged: bool = False
-    files: tuple[RouteFile, ...] = ()
-
-    @property
-    def is_sound(self) -> bool:
-        """True when nothing failed and nothing is wrong; warnings do not count, nor does the demonstration."""
-        if self.staged:
-            return True
-        return not self.errors and not any(problem.severity == "error" for problem in self.table.problems)
 
 
 def config_file() -> str:
@@ -239,7 +212,7 @@ def demonstration() -> View:
         async with demo_engine() as engine:
             return await survey_all([DockerProviderConfig(engine.url, name="demo")])
 
-    return msgspec.structs.replace(_seen(asyncio.run(look())), staged=True)
+    return msgspec.structs.replace(_seen(asyncio.run(look())), is_demo=True)
 
 
 def _seen(survey: Survey, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:

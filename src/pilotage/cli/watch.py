@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pilotage.cli.sources import View
 from pilotage.discovery.manager import discover
 from pilotage.output import text as render
-from pilotage.output.changelog import Narrator
+from pilotage.output.changelog import ChangeFormatter
 from pilotage.output.console import Out, clean
 from pilotage.output.json import change_json
+from pilotage.output.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pilotage.cli.sources import Engines
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import Update
-    from pilotage.output.changelog import Line
+    from pilotage.output.changelog import ChangeLine
     from pilotage.output.pipe import Pipe
     from pilotage.table.table import Table
 
@@ -99,7 +99,7 @@ class Columns:
         self._engine = max(map(len, engines), default=0)
         self._alias = 12
 
-    def print(self, lines: Iterable[Line], at: float) -> None:
+    def print(self, lines: Iterable[ChangeLine], at: float) -> None:
         """Print the lines of one moment, ``at`` seconds since 1970."""
         lines = list(lines)
         self._engine = min(_WIDEST_ENGINE, max([self._engine, *(len(line.engine) for line in lines)]))
@@ -109,7 +109,7 @@ class Columns:
         for line in lines:
             self._line(line, clock)
 
-    def _line(self, line: Line, clock: str) -> None:
+    def _line(self, line: ChangeLine, clock: str) -> None:
         calm = "dim" if line.calm else ""
         text = Text(f"{clock}  ", style="")
         text.stylize("dim")
@@ -133,11 +133,11 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
         problems: what is wrong with the configuration, said at once.
 
     """
-    columns, narrator = Columns(out, engines), Narrator()
+    columns, formatter = Columns(out, engines), ChangeFormatter()
     render.print_problems(out, tuple(problems), apart=False)
 
     def tell(update: Update) -> None:
-        columns.print(narrator.tell(update), time.time())
+        columns.print(formatter.format(update), time.time())
         out.file.flush()
 
     return tell

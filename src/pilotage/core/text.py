@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "printable", "shorten"]
+__all__ = ["count", "format_duration", "printable", "shorten"]
 
 
 def printable(text: str) -> str:
@@ -26,3 +26,18 @@ def shorten(value: object, limit: int = 60) -> str:
 def count(number: int, noun: str) -> str:
     """Return ``"1 route"``, ``"2 routes"``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration with units, to the millisecond: ``90`` -> ``"1m30s"``."""
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
+    whole, parts = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        number, whole = divmod(whole, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    rest = round(whole + seconds - int(seconds), 3)
+    if rest or not parts:
+        parts.append(f"{rest:g}s")
+    return "".join(parts)

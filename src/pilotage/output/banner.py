@@ -16,7 +16,7 @@ from pilotage.core.text import count
 from pilotage.daemon.settings import Plan
 from pilotage.engine.address import bracketed
 from pilotage.output.console import clean, print_table
-from pilotage.output.text import print_problems, verdict
+from pilotage.output.text import print_problems, route_status
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["Served", "print_welcome", "url_of"]
+__all__ = ["Banner", "print_banner", "url_of"]
 
 _ROUTES: Final = 20
 _NAMES: Final = 6
@@ -36,7 +36,7 @@ _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not lis
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
+class Banner(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to tell.
 
     Attributes:
@@ -57,7 +57,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     staged: bool = False
 
 
-def print_welcome(out: Out, served: Served, *, command: str = "pilotage") -> None:
+def print_banner(out: Out, served: Banner, *, command: str = "pilotage") -> None:
     """Print it: a table of names, URLs and targets, and what is worth knowing beside.
 
     Args:
@@ -97,7 +97,7 @@ def _gap(out: Out) -> None:
         out.line()
 
 
-def _print_engines(out: Out, served: Served) -> None:
+def _print_engines(out: Out, served: Banner) -> None:
     plan = served.plan
     names = ", ".join([*(_called(engine, plan.why) for engine in plan.engines), *plan.files])
     out.note(clean(f"Watching {names}{f': {plan.why}' if plan.why else ''}."))
@@ -111,13 +111,13 @@ def _called(engine: DockerProviderConfig, why: str) -> str:
     return engine.name if engine.url in why else f"{engine.name} ({engine.url})"
 
 
-def _heading(served: Served, number: int) -> str:
+def _heading(served: Banner, number: int) -> str:
     if served.plan.with_gateway:
         return f"Serving {count(number, 'route')} on {_places(served.plan.options)}"
     return f"{count(number, 'route')} for {_others(served)}"
 
 
-def _others(served: Served) -> str:
+def _others(served: Banner) -> str:
     return f"the Envoys that ask on {served.xds_place or 'no port'}"
 
 
@@ -132,11 +132,11 @@ def _place(host: str, port: int) -> str:
     return f"port {port}" if host in _ANYWHERE else f"{bracketed(host)}:{port}"
 
 
-def _print_routes(out: Out, served: Served, routes: Sequence[Route], command: str) -> None:
+def _print_routes(out: Out, served: Banner, routes: Sequence[Route], command: str) -> None:
     options, with_urls = served.plan.options, served.plan.with_gateway
     rows: list[list[Cell]] = []
     for route in routes[:_ROUTES]:
-        told, style = verdict(route, served.table.health_of(route.alias))
+        told, style = route_status(route, served.table.health_of(route.alias))
         all_well = all(endpoint.state == "ready" for endpoint in route.endpoints) and style == "green"
         more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
         parts = [f"{route.target}{more}"] if route.target else []
@@ -164,7 +164,7 @@ def url_of(route: Route, options: GatewayOptions) -> str:
     return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _USUAL_PORTS[scheme] else "")
 
 
-def _print_nothing(out: Out, served: Served) -> None:
+def _print_nothing(out: Out, served: Banner) -> None:
     """Say that nothing is served yet, and what would be."""
     options = served.plan.options
     if not served.plan.with_gateway:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.core.text import count
-from pilotage.output.facts import span
+from pilotage.core.text import count, format_duration
 from pilotage.routes.route import Excluded, Route
 from pilotage.routes.schema import RouteSettings
 
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import Update
     from pilotage.table.table import Change, Table
 
-__all__ = ["Line", "Narrator", "what_changed"]
+__all__ = ["ChangeFormatter", "ChangeLine", "describe_changes"]
 
 
-class Line(msgspec.Struct, frozen=True):
+class ChangeLine(msgspec.Struct, frozen=True):
     """One thing to tell.
 
     Attributes:
@@ -46,18 +45,18 @@ class Line(msgspec.Struct, frozen=True):
     calm: bool = False
 
 
-class Narrator:
+class ChangeFormatter:
     """Tells update after update of one subscription."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()  # engines whose first list has been told of
         self._since: dict[str, float] = {}  # engine -> when it went away
 
-    def tell(self, update: Update) -> list[Line]:
+    def format(self, update: Update) -> list[ChangeLine]:
         """Return the lines for an update, in its order."""
         known = frozenset(self._known)
         is_first = not update.old.version
-        lines: list[Line] = []
+        lines: list[ChangeLine] = []
         if is_first:
             lines += _files_read(update.new)
         for change in update.changes:
@@ -71,35 +70,35 @@ class Narrator:
                 lines.append(_problem(change, change.problem))
         return lines
 
-    def _engine(self, change: Change, table: Table) -> Line:
+    def _engine(self, change: Change, table: Table) -> ChangeLine:
         name = change.engine
         routes = [route for route in table.routes.values() if route.provider == name]
         if change.kind == "stale":
             if name not in self._known:
-                return Line("away", name, detail=change.cause)
+                return ChangeLine("away", name, detail=change.cause)
             self._since[name] = table.engines[name].since
             stand = f"; {count(len(routes), 'route')} {_stands(len(routes))}" if routes else ""
-            return Line("stale", name, detail=f"{change.cause}{stand}")
+            return ChangeLine("stale", name, detail=f"{change.cause}{stand}")
         since = self._since.pop(name, None)
         self._known.add(name)
         if since is not None:
-            away = span(float(round(max(table.engines[name].since - since, 1.0))))
-            return Line("live", name, detail=f"back after {away}: {_numbers(routes, _problems_of(table, name))}")
-        return Line("live", name, detail=_numbers(routes, _problems_of(table, name)))
+            away = format_duration(float(round(max(table.engines[name].since - since, 1.0))))
+            return ChangeLine("live", name, detail=f"back after {away}: {_numbers(routes, _problems_of(table, name))}")
+        return ChangeLine("live", name, detail=_numbers(routes, _problems_of(table, name)))
 
 
 def _stands(number: int) -> str:
     return "stays as it was" if number == 1 else "stay as they were"
 
 
-def _files_read(table: Table) -> Iterator[Line]:
+def _files_read(table: Table) -> Iterator[ChangeLine]:
     """Tell of each file of routes that has been read before the first update."""
     files: dict[str, list[Route]] = {}
     for route in table.routes.values():
         if route.is_static:
             files.setdefault(route.provider, []).append(route)
     for name in sorted(files):
-        yield Line("read", name, detail=_numbers(files[name], 0))
+        yield ChangeLine("read", name, detail=_numbers(files[name], 0))
 
 
 def _numbers(routes: Iterable[Route], problems: int) -> str:
@@ -117,7 +116,7 @@ def _problems_of(table: Table, engine: str) -> int:
     return sum(problem.provider == engine for found in table.faults.values() for problem in found)
 
 
-def _told(change: Change, old: Table) -> Line | None:
+def _told(change: Change, old: Table) -> ChangeLine | None:
     if change.problem is not None:
         return _problem(change, change.problem) if not _is_told_already(change.problem) else None
     route = change.route
@@ -125,7 +124,7 @@ def _told(change: Change, old: Table) -> Line | None:
         return None
     detail, calm = _told_route(change, route, old.routes.get(change.alias))
     cause = change.cause if change.kind != "health" else ""  # that is the detail
-    return Line(change.kind, change.engine, change.alias, detail, cause, calm) if detail else None
+    return ChangeLine(change.kind, change.engine, change.alias, detail, cause, calm) if detail else None
 
 
 def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
@@ -140,7 +139,7 @@ def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str
         case "health":
             return change.cause, False
         case _ if before is not None:
-            return what_changed(before, route), before.excluded and route.excluded
+            return describe_changes(before, route), before.excluded and route.excluded
     return _outcome(route), route.excluded
 
 
@@ -149,7 +148,7 @@ def _is_told_already(problem: Problem) -> bool:
     return not (problem.container or problem.route or problem.file)
 
 
-def _problem(change: Change, problem: Problem) -> Line:
+def _problem(change: Change, problem: Problem) -> ChangeLine:
     place = problem.label or (problem.path if problem.path != problem.route else "")
     if problem.line:
         where = f"line {problem.line}, column {problem.column}"
@@ -160,7 +159,7 @@ def _problem(change: Change, problem: Problem) -> Line:
     if change.kind == "conflict":
         text = f"{problem.container or problem.file}: {text}"
     kind = "warning" if change.kind == "problem" and problem.severity == "warning" else change.kind
-    return Line(kind, problem.provider or problem.file, problem.route or problem.container, text)
+    return ChangeLine(kind, problem.provider or problem.file, problem.route or problem.container, text)
 
 
 # ---- one route -----------------------------------------------------------------------------------------------------
@@ -168,7 +167,7 @@ def _problem(change: Change, problem: Problem) -> Line:
 _STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "about to stop"}
 
 
-def what_changed(old: Route, new: Route) -> str:
+def describe_changes(old: Route, new: Route) -> str:
     """Return what is different about a route, ``""`` when only its problems are: those are told by themselves."""
     parts = []
     if new.excluded:

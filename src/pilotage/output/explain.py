@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten
+from pilotage.core.text import format_duration, shorten
 from pilotage.core.yaml import Marked, bare
 from pilotage.labels.decode import read_labels
-from pilotage.output.facts import Fact, Written, container_facts, has_alias, remedy, span
+from pilotage.output.facts import Fact, Source, container_facts, has_alias, remedy
 from pilotage.recording.redact import holds_secret
 from pilotage.routes.schema import ROUTE
 from pilotage.routes.target import Reasons, infer, infer_static
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import Roster
     from pilotage.table.table import Table
 
-__all__ = ["ContainerStory", "Explanation", "FileStory", "RouteStory", "explain", "known_names"]
+__all__ = ["ContainerExplanation", "Explanation", "FileExplanation", "RouteExplanation", "explain", "known_names"]
 
 
-class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
+class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     """One alias of one container.
 
     Attributes:
@@ -61,7 +61,7 @@ class RouteStory(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: tuple[Problem, ...] = ()
 
 
-class ContainerStory(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerExplanation(msgspec.Struct, frozen=True, kw_only=True):
     """One container and its routes.
 
     Attributes:
@@ -82,11 +82,11 @@ class ContainerStory(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     facts: tuple[Fact, ...]
     notes: tuple[str, ...] = ()
-    routes: tuple[RouteStory, ...] = ()
+    routes: tuple[RouteExplanation, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
-class FileStory(msgspec.Struct, frozen=True):
+class FileExplanation(msgspec.Struct, frozen=True):
     """One file of routes.
 
     Attributes:
@@ -96,7 +96,7 @@ class FileStory(msgspec.Struct, frozen=True):
     """
 
     name: str
-    routes: tuple[RouteStory, ...]
+    routes: tuple[RouteExplanation, ...]
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -111,8 +111,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """
 
     name: str
-    containers: tuple[ContainerStory, ...]
-    files: tuple[FileStory, ...] = ()
+    containers: tuple[ContainerExplanation, ...]
+    files: tuple[FileExplanation, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -151,7 +151,7 @@ def explain(name: str, rosters: Sequence[Roster], table: Table, files: Sequence[
     for route in _all_routes(rosters, files):
         claims.setdefault(route.alias, []).append(route)
     for roster in rosters:
-        teller = _Teller(roster, claims, table)
+        teller = _Explainer(roster, claims, table)
         for container, built in zip(roster.containers, roster.built, strict=True):
             if _is_called(container, name):
                 named.append(teller.container(container, built, built.routes))
@@ -177,7 +177,7 @@ def _is_called(container: Container, name: str) -> bool:
     return len(name) >= 12 and container.container_id.startswith(name)
 
 
-class _Teller:
+class _Explainer:
     """Tells about the containers of one engine."""
 
     def __init__(self, roster: Roster, claims: Mapping[str, Sequence[Route]], table: Table) -> None:
@@ -185,10 +185,10 @@ class _Teller:
         self.claims = claims
         self.table = table
 
-    def container(self, container: Container, built: Built, routes: Iterable[Route]) -> ContainerStory:
+    def container(self, container: Container, built: Built, routes: Iterable[Route]) -> ContainerExplanation:
         tree = read_labels(container.labels, container.aliases, ROUTE)
         of_routes = {problem for route in built.routes for problem in route.problems}
-        return ContainerStory(
+        return ContainerExplanation(
             name=container.container_name,
             id=container.container_id,
             provider=container.provider,
@@ -201,7 +201,7 @@ class _Teller:
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
         )
 
-    def route(self, container: Container, route: Route, tree: LabelTree) -> RouteStory:
+    def route(self, container: Container, route: Route, tree: LabelTree) -> RouteExplanation:
         why = Reasons()
         infer(route.alias, container, route.settings, why)
         facts = tuple(_facts(container, route, tree, why))
@@ -210,14 +210,14 @@ class _Teller:
 
 def _story(
     route: Route, facts: tuple[Fact, ...], change: str, claims: Mapping[str, Sequence[Route]], table: Table
-) -> RouteStory:
+) -> RouteExplanation:
     """Tell about a route, with who else wants its alias; ``change`` is what would let an excluded one be served."""
     winner = table.routes.get(route.alias, route)
     has_it, reason = has_alias(route, winner), route.excluded_reason
     if not reason and not has_it:
         reason = f"the alias belongs to {_holder(winner, route)}"
         change = "when that goes, this one takes over by itself; or give one of them another alias"
-    return RouteStory(
+    return RouteExplanation(
         alias=route.alias,
         target=route.target,
         served=not reason,
@@ -267,13 +267,13 @@ def _since(found: EndpointHealth) -> str:
 
 def _told_files(
     alias: str, claims: Mapping[str, Sequence[Route]], table: Table, files: Iterable[RouteFile]
-) -> Iterator[FileStory]:
+) -> Iterator[FileExplanation]:
     """Tell of an alias in the files where it is written."""
     for file in files:
         for route in (route for route in file.routes if route.alias == alias):
             facts = tuple(_file_facts(route, file))
             change = "mend the problems below" if route.excluded else ""
-            yield FileStory(file.name, (_story(route, facts, change, claims, table),))
+            yield FileExplanation(file.name, (_story(route, facts, change, claims, table),))
 
 
 def _file_facts(route: Route, file: RouteFile) -> Iterator[Fact]:
@@ -334,7 +334,7 @@ _CHOSEN: Final = "no listening port is given, so one is chosen"
 
 def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
     fields = tree.fields.get(route.alias, {})
-    lost: dict[str, list[Written]] = {}
+    lost: dict[str, list[Source]] = {}
     for override in tree.overridden:
         if override.alias == route.alias:
             lost.setdefault(override.path, []).insert(0, _written(override.loser))
@@ -343,7 +343,7 @@ def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) ->
     told = set()
     for path, fact in _target(container, route, fields, why):
         told.add(path)
-        yield msgspec.structs.replace(fact, instead_of=tuple(lost.get(path, ()))) if fact.written else fact
+        yield msgspec.structs.replace(fact, instead_of=tuple(lost.get(path, ()))) if fact.source else fact
     if route.listen:
         unset = "" if route.port.listening else _CHOSEN
         yield Fact("listen", route.listen, unset)
@@ -372,7 +372,7 @@ def _target(container: Container, route: Route, fields: dict[str, Marked], why: 
             yield "", Fact(name, value, reason)
 
 
-def _setting(path: str, leaf: Marked, lost: Iterable[Written], file: str = "") -> Fact:
+def _setting(path: str, leaf: Marked, lost: Iterable[Source], file: str = "") -> Fact:
     written = _written(leaf, file)
     if holds_secret(path.split(".")):
         return Fact(path, _HIDDEN, "", msgspec.structs.replace(written, value=_HIDDEN))
@@ -391,7 +391,7 @@ def _health(route: Route, container: Container | None = None) -> Fact:
         return Fact("health check", "the engine's own", f"it says {container.health}")
     check = route.settings.healthcheck
     how = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "a connection"
-    value = f"{how} every {span(check.interval)}"
+    value = f"{how} every {format_duration(check.interval)}"
     if "healthcheck" in route.labelled:
         why = "nobody probes udp" if route.scheme == "udp" else ""
     else:
@@ -409,8 +409,8 @@ def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, 
             yield path, value
 
 
-def _written(value: Marked, file: str = "") -> Written:
-    return Written(_shown(value), value.source, value.line, value.column, file)
+def _written(value: Marked, file: str = "") -> Source:
+    return Source(_shown(value), value.source, value.line, value.column, file)
 
 
 def _shown(value: Marked) -> str:

@@ -14,7 +14,7 @@ from pilotage.containers.backends import blacklist_reason
 from pilotage.containers.compose import PROJECT, SERVICE, dependencies
 from pilotage.containers.idle import IDLE_LABELS
 from pilotage.core.suggest import nearest
-from pilotage.core.text import shorten
+from pilotage.core.text import format_duration, shorten
 from pilotage.routes.route import Excluded
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pilotage.engine.types import Port
     from pilotage.routes.route import Route
 
-__all__ = ["Fact", "Written", "container_facts", "has_alias", "label_for", "remedy", "span"]
+__all__ = ["Fact", "Source", "container_facts", "has_alias", "label_for", "remedy"]
 
 
-class Written(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True):
     """A value and where somebody wrote it.
 
     Attributes:
@@ -63,23 +63,8 @@ class Fact(msgspec.Struct, frozen=True):
     name: str
     value: str
     why: str = ""
-    written: Written | None = None
-    instead_of: tuple[Written, ...] = ()
-
-
-def span(seconds: float) -> str:
-    """Return a length of time as people write it: ``90 -> "1m30s"``."""
-    if seconds < 0:
-        return f"-{span(-seconds)}"
-    whole, parts = int(seconds), []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        number, whole = divmod(whole, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    rest = round(whole + seconds - int(seconds), 3)
-    if rest or not parts:
-        parts.append(f"{rest:g}s")
-    return "".join(parts)
+    source: Source | None = msgspec.field(default=None, name="written")
+    instead_of: tuple[Source, ...] = ()
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
@@ -108,7 +93,7 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
     listed = labels.get("proxy.aliases", "")
     aliases = ", ".join(container.aliases) or "-"
     if listed.strip(", \t\n"):
-        yield Fact("aliases", aliases, written=Written(shorten(listed), "proxy.aliases"))
+        yield Fact("aliases", aliases, source=Source(shorten(listed), "proxy.aliases"))
     else:
         yield Fact("aliases", aliases, "the container's name, for there is no label proxy.aliases")
     yield _network(container, others)
@@ -123,7 +108,7 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
     if depends:
         own = labels.get("proxy.depends_on")
         key = "proxy.depends_on" if own else "com.docker.compose.depends_on"
-        yield Fact("depends_on", ", ".join(depends), written=Written(shorten(labels.get(key, "")), key))
+        yield Fact("depends_on", ", ".join(depends), source=Source(shorten(labels.get(key, "")), key))
     yield from _idle(container)
 
 
@@ -145,15 +130,15 @@ def _network(container: Container, others: Mapping[str, str]) -> Fact:
     asked = container.actual_labels.get("proxy.network", "")
     if any(problem.label == "proxy.network" for problem in container.errors):
         attached = ", ".join(container.networks) or "no network"
-        return Fact("network", "-", f"it is attached to {attached}", Written(shorten(asked), "proxy.network"))
+        return Fact("network", "-", f"it is attached to {attached}", Source(shorten(asked), "proxy.network"))
     if not container.private_hostname:
         if not container.public_hostname:
             return Fact("network", name, "it has no address")
         why = f"its addresses cannot be reached from here, so its published ports at {container.public_hostname} are"
-        return Fact("network", name, why, Written(shorten(asked), "proxy.network") if asked else None)
+        return Fact("network", name, why, Source(shorten(asked), "proxy.network") if asked else None)
     if asked:
         why = "" if asked == name else f"the name {asked} with the compose project before it"
-        return Fact("network", name, why, Written(shorten(asked), "proxy.network"))
+        return Fact("network", name, why, Source(shorten(asked), "proxy.network"))
     if len(container.networks) == 1:
         return Fact("network", name, "the only one it is attached to")
     among = ", ".join(container.networks)
@@ -186,22 +171,22 @@ def _idle(container: Container) -> Iterator[Fact]:
         return
     if not config.active:
         why = "0 switches it off" if not config.idle_timeout else "it sleeps only with what depends on it"
-        written = Written(shorten(labels["proxy.idle_timeout"]), "proxy.idle_timeout")
-        yield Fact("idle_timeout", span(config.idle_timeout), why, written)
+        written = Source(shorten(labels["proxy.idle_timeout"]), "proxy.idle_timeout")
+        yield Fact("idle_timeout", format_duration(config.idle_timeout), why, written)
         return
     for name, value in _idle_values(config):
         text = labels.get(f"proxy.{name}", "")
         if text:
-            yield Fact(name, value, written=Written(shorten(text), f"proxy.{name}"))
+            yield Fact(name, value, source=Source(shorten(text), f"proxy.{name}"))
         elif value:
             yield Fact(name, value, "default")
 
 
 def _idle_values(config: IdleConfig) -> Iterator[tuple[str, str]]:
-    yield "idle_timeout", span(config.idle_timeout)
-    yield "wake_timeout", span(config.wake_timeout)
+    yield "idle_timeout", format_duration(config.idle_timeout)
+    yield "wake_timeout", format_duration(config.wake_timeout)
     yield "stop_method", config.stop_method
-    yield "stop_timeout", span(config.stop_timeout)
+    yield "stop_timeout", format_duration(config.stop_timeout)
     yield "stop_signal", config.stop_signal
     yield "start_endpoint", config.start_endpoint
     yield "no_loading_page", "true" if config.no_loading_page else ""

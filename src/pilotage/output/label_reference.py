@@ -12,8 +12,8 @@ import msgspec
 
 from pilotage.containers.idle import STOP_METHODS, STOP_SIGNALS, STOP_TIMEOUT, WAKE_TIMEOUT
 from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import format_duration
 from pilotage.labels.keys import SHORTCUTS
-from pilotage.output.facts import span
 from pilotage.routes.fields import Duration
 from pilotage.routes.schema import ROUTE, UNSUPPORTED, StructKind, fold
 from pilotage.routes.special import MIDDLEWARES
@@ -77,9 +77,9 @@ CONTAINER: Final = (
         "Put the container to sleep after this long without a request, and wake it by the next one.",
         "30m",
     ),
-    _container("wake_timeout", "duration", span(WAKE_TIMEOUT), "Give up waking it after this long.", "1m"),
+    _container("wake_timeout", "duration", format_duration(WAKE_TIMEOUT), "Give up waking it after this long.", "1m"),
     _container("stop_method", f"one of {', '.join(STOP_METHODS)}", STOP_METHODS[0], "How it is put to sleep.", "pause"),
-    _container("stop_timeout", "duration", span(STOP_TIMEOUT), "How long it may take to stop.", "30s"),
+    _container("stop_timeout", "duration", format_duration(STOP_TIMEOUT), "How long it may take to stop.", "30s"),
     _container(
         "stop_signal", f"one of {', '.join(STOP_SIGNALS)}", "the container's own", "Signal that stops it.", "SIGINT"
     ),
@@ -125,7 +125,7 @@ def _default(value: Any, is_duration: bool) -> str:  # noqa: FBT001
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return span(value) if is_duration else f"{value:g}"
+        return format_duration(value) if is_duration else f"{value:g}"
     return value if isinstance(value, str) else ""
 
 

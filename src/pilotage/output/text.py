@@ -16,24 +16,24 @@ from pilotage.routes.route import Excluded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pilotage.cli.sources import View
     from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
     from pilotage.discovery.detect import Probe
     from pilotage.output.console import Cell, Out
-    from pilotage.output.explain import ContainerStory, Explanation, RouteStory
-    from pilotage.output.facts import Fact, Written
+    from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation
+    from pilotage.output.facts import Fact, Source
     from pilotage.output.label_reference import LabelEntry
+    from pilotage.output.view import View
     from pilotage.routes.build import Built
     from pilotage.routes.route import EndpointHealth, Route
 
-__all__ = ["print_containers", "print_explanation", "print_problems", "print_routes", "summary", "verdict"]
+__all__ = ["print_containers", "print_explanation", "print_problems", "print_routes", "route_status", "summary"]
 
 
 # ---- routes and containers -----------------------------------------------------------------------------------------
 
 
-def verdict(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
+def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
     """Return in few words how a route is, and the style for it.
 
     Args:
@@ -74,7 +74,7 @@ def print_routes(out: Out, view: View) -> None:
         return
     rows = []
     for route in routes:
-        text, style = verdict(route, view.table.health_of(route.alias))
+        text, style = route_status(route, view.table.health_of(route.alias))
         listen = f", listens on {route.listen}" if route.listen else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
@@ -134,14 +134,14 @@ def _no_routes(container: Container) -> Cell:
 def _outcome(route: Route, view: View) -> Cell:
     """Return where a container's route leads; or why it does not count, which the table knows."""
     if route.excluded:
-        return verdict(route)
+        return route_status(route)
     winner = view.table.routes[route.alias]
     if not has_alias(route, winner):
         if winner.is_static:
             return f"waits: the file {winner.provider} has this alias", "red"
         elsewhere = f"{winner.provider}/" if winner.provider != route.provider else ""
         return f"waits: container {elsewhere}{winner.container} has this alias", "red"
-    text, style = verdict(route)
+    text, style = route_status(route)
     return (route.target or text, "" if text == "ready" else style)
 
 
@@ -242,7 +242,7 @@ def print_explanation(out: Out, explanation: Explanation) -> None:
             _print_route(out, route)
 
 
-def _print_container(out: Out, story: ContainerStory) -> None:
+def _print_container(out: Out, story: ContainerExplanation) -> None:
     head = Text("Container ").append(clean(story.name), style="bold")
     engine = f" on {story.provider}" if story.provider else ""
     status = f" ({story.status})" if story.status else ""
@@ -256,7 +256,7 @@ def _print_container(out: Out, story: ContainerStory) -> None:
         _print_route(out, route)
 
 
-def _print_route(out: Out, story: RouteStory) -> None:
+def _print_route(out: Out, story: RouteExplanation) -> None:
     text = Text("Route ").append(clean(story.alias), style="bold")
     if story.served:
         text.append(" → ").append(clean(story.target or "asleep, its address shows when it wakes"), style="green")
@@ -287,7 +287,7 @@ def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
 
 
 def _because(fact: Fact) -> str:
-    written = fact.written
+    written = fact.source
     parts = [_where(written) if written.file else f"label {_where(written)}"] if written is not None else []
     if fact.why:
         parts.append(fact.why)
@@ -295,7 +295,7 @@ def _because(fact: Fact) -> str:
     return "; ".join(parts)
 
 
-def _where(written: Written) -> str:
+def _where(written: Source) -> str:
     if written.file:
         return f"{written.file}:{written.line}:{written.column}"
     return f"{written.label} (line {written.line}, column {written.column})" if written.line else written.label

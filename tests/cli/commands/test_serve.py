@@ -224,7 +224,7 @@ async def test_a_terminal_that_goes_away_ends_nothing_but_the_telling(
 async def test_a_defect_while_changes_are_told_is_told_unless_something_else_ended_it(
     screen: _Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotage.output.changelog.Narrator.tell", Mock(side_effect=KeyError("defect")))
+    monkeypatch.setattr("pilotage.output.changelog.ChangeFormatter.format", Mock(side_effect=KeyError("defect")))
 
     async def fail(error: Exception | None) -> None:
         async with screen:

@@ -22,7 +22,7 @@ from pilotage.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.cli.sources import View
+    from pilotage.output.view import View
 
 __all__ = ["explain"]
 
@@ -62,7 +62,7 @@ def explain(name: str, form: str, **where: Any) -> int:
         else:
             render.print_explanation(out, explanation)
     sound = all(
-        view.staged or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
+        view.is_demo or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
         for view, explanation in zip(views, found, strict=True)
     )
     return OK if sound else PROBLEMS

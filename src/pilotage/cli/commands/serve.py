@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.settings import Flags
     from pilotage.discovery.manager import Update
-    from pilotage.output.changelog import Line
+    from pilotage.output.changelog import ChangeLine
     from pilotage.table.table import Table
 
 __all__ = ["serve"]
@@ -164,10 +164,10 @@ def _with_free_port(flags: Flags) -> Flags:
 
 def _tell(daemon: Daemon, *, staged: bool) -> None:
     """Print what is served, from where, and how to ask about it. Whoever has stopped reading does not stop us."""
-    from pilotage.output.banner import Served, print_welcome
+    from pilotage.output.banner import Banner, print_banner
     from pilotage.output.console import Out, command_name
 
-    served = Served(
+    served = Banner(
         plan=daemon.plan,
         table=daemon.discovery.table,
         problems=daemon.problems(),
@@ -176,11 +176,11 @@ def _tell(daemon: Daemon, *, staged: bool) -> None:
         staged=staged,
     )
     with contextlib.suppress(OSError):
-        print_welcome(Out(), served, command=command_name())
+        print_banner(Out(), served, command=command_name())
         sys.stdout.flush()
 
 
-def _is_news(line: Line, update: Update) -> bool:
+def _is_news(line: ChangeLine, update: Update) -> bool:
     """Tell whether a line is worth a look: that the first probes pass is what everybody expects."""
     if line.kind != "health":
         return True
@@ -217,13 +217,13 @@ class _Screen:
         import time
 
         from pilotage.cli.watch import Columns
-        from pilotage.output.changelog import Narrator
+        from pilotage.output.changelog import ChangeFormatter
         from pilotage.output.console import Out
 
-        columns, narrator = Columns(Out(), [engine.name for engine in daemon.plan.engines]), Narrator()
+        columns, formatter = Columns(Out(), [engine.name for engine in daemon.plan.engines]), ChangeFormatter()
         with contextlib.suppress(OSError):  # the terminal has gone away; what is served goes on
             async for update in daemon.discovery:
-                lines = narrator.tell(update)
+                lines = formatter.format(update)
                 if update.new is not shown:
                     columns.print([line for line in lines if _is_news(line, update)], time.time())
 

@@ -1,0 +1,38 @@
+"""What a command shows: the engines' containers, the route table, and what failed. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pilotage.core.errors import EngineError
+from pilotage.routes.file import RouteFile
+from pilotage.table.snapshot import Roster
+from pilotage.table.table import Table
+
+__all__ = ["View"]
+
+
+class View(msgspec.Struct, frozen=True):
+    """Containers, routes and problems at one moment.
+
+    Attributes:
+        rosters: the engines that answered.
+        table: their routes, and all problems, including those of engines that failed.
+        errors: one for each engine that failed.
+        is_demo: whether this is the demonstration, which contains errors on purpose.
+        files: the route files.
+
+    """
+
+    rosters: tuple[Roster, ...]
+    table: Table
+    errors: tuple[EngineError, ...] = ()
+    is_demo: bool = False
+    files: tuple[RouteFile, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no engine failed and no problem is an error. Always true for the demonstration."""
+        if self.is_demo:
+            return True
+        return not self.errors and not any(problem.severity == "error" for problem in self.table.problems)
