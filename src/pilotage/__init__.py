@@ -6,8 +6,9 @@ The names here are the library; everything else is how it is done. Names are imp
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.containers import (
@@ -45,50 +46,53 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Built": "routes.build",
-    "Change": "table.table",
-    "ConfigError": "core.errors",
-    "Container": "containers",
-    "ContainerImage": "containers",
-    "Discovery": "discovery.manager",
-    "DockerProviderConfig": "engine.address",
-    "Endpoint": "routes.route",
-    "EndpointHealth": "routes.route",
-    "EngineError": "core.errors",
-    "EngineIncompatible": "core.errors",
-    "EngineRefused": "core.errors",
-    "EngineUnreachable": "core.errors",
-    "IdleConfig": "containers",
-    "PilotageError": "core.errors",
-    "Pool": "engine.pool",
-    "Problem": "core.problems",
-    "Roster": "table.snapshot",
-    "Route": "routes.route",
-    "RouteFile": "routes.file",
-    "SharedClient": "engine.pool",
-    "Survey": "discovery.scan",
-    "TLSFiles": "engine.address",
-    "Table": "table.table",
-    "Timing": "discovery.watcher",
-    "Update": "discovery.manager",
-    "build_routes": "routes.build",
-    "build_table": "table.store",
-    "clients": "engine.pool",
-    "close_default_pool": "engine.pool",
-    "default_engine": "engine.contexts",
-    "dependencies": "containers",
-    "discover": "discovery.manager",
-    "docker_compose_project": "containers",
-    "docker_compose_service": "containers",
-    "from_docker": "containers",
-    "is_blacklisted": "containers",
-    "new_client": "engine.pool",
-    "read_files": "discovery.files",
-    "survey_all": "discovery.scan",
-    "survey_engine": "discovery.scan",
-    "update_ports": "discovery.scan",
-}
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Built": "routes.build",
+        "Change": "table.table",
+        "ConfigError": "core.errors",
+        "Container": "containers",
+        "ContainerImage": "containers",
+        "Discovery": "discovery.manager",
+        "DockerProviderConfig": "engine.address",
+        "Endpoint": "routes.route",
+        "EndpointHealth": "routes.route",
+        "EngineError": "core.errors",
+        "EngineIncompatible": "core.errors",
+        "EngineRefused": "core.errors",
+        "EngineUnreachable": "core.errors",
+        "IdleConfig": "containers",
+        "PilotageError": "core.errors",
+        "Pool": "engine.pool",
+        "Problem": "core.problems",
+        "Roster": "table.snapshot",
+        "Route": "routes.route",
+        "RouteFile": "routes.file",
+        "SharedClient": "engine.pool",
+        "Survey": "discovery.scan",
+        "TLSFiles": "engine.address",
+        "Table": "table.table",
+        "Timing": "discovery.watcher",
+        "Update": "discovery.manager",
+        "build_routes": "routes.build",
+        "build_table": "table.store",
+        "clients": "engine.pool",
+        "close_default_pool": "engine.pool",
+        "default_engine": "engine.contexts",
+        "dependencies": "containers",
+        "discover": "discovery.manager",
+        "docker_compose_project": "containers",
+        "docker_compose_service": "containers",
+        "from_docker": "containers",
+        "is_blacklisted": "containers",
+        "new_client": "engine.pool",
+        "read_files": "discovery.files",
+        "survey_all": "discovery.scan",
+        "survey_engine": "discovery.scan",
+        "update_ports": "discovery.scan",
+    },
+)
 
 __all__ = [
     "Built",
@@ -135,16 +139,3 @@ __all__ = [
     "survey_engine",
     "update_ports",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.core.filewatch import changes_of
+from pilotage.core.filewatch import watch_files
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Watch:
         self.task = asyncio.create_task(self.run([str(file) for file in files]))
 
     async def run(self, files: list[str]) -> None:
-        async for _ in changes_of(*files, every=EVERY):
+        async for _ in watch_files(*files, every=EVERY):
             self.seen += 1
 
     async def looks(self, number: int) -> None:
@@ -108,7 +108,7 @@ async def test_a_file_that_is_still_being_written_is_left_to_its_writer(tmp_path
     sizes: list[int] = []
 
     async def watch() -> None:
-        async for _ in changes_of(str(file), every=EVERY):
+        async for _ in watch_files(str(file), every=EVERY):
             sizes.append(file.stat().st_size)  # noqa: PERF401  # read as it happens
 
     task = asyncio.create_task(watch())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.core.tempdirs import socket_folder
+from pilotage.core.tempdirs import socket_tempdir
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_is_private_lies_where_temporary_files_do_and_goes_at_the_end(usual: Path) -> None:
-    with socket_folder("p-", "s") as made:
+    with socket_tempdir("p-", "s") as made:
         assert Path(made).parent == usual
         assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
     assert not Path(made).exists()
@@ -32,7 +32,7 @@ def test_a_socket_fits_however_long_the_path_of_temporary_files_is(
     deep = usual / ("x" * (length - ours - len(str(usual)) - 1))
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with socket_folder("p-", "engine.sock") as made, socket.socket(socket.AF_UNIX) as one:
+    with socket_tempdir("p-", "engine.sock") as made, socket.socket(socket.AF_UNIX) as one:
         one.bind(f"{made}/engine.sock")
         assert (Path(made).parent == deep) is (length == 107)
 
@@ -40,4 +40,4 @@ def test_a_socket_fits_however_long_the_path_of_temporary_files_is(
 def test_where_no_folder_can_be_made_the_error_is_the_systems(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(usual / "none"))
     with pytest.raises(FileNotFoundError):
-        socket_folder("p-", "s")
+        socket_tempdir("p-", "s")

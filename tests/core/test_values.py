@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.core.values import DocumentError, comma_list, go_bool, parse_duration
+from pilotage.core.values import ParseError, comma_list, go_bool, parse_duration
 from pilotage.core.yaml import bare, parse_yaml
 
 
@@ -89,7 +89,7 @@ def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
     ],
 )
 def test_what_is_no_duration_is_told(text: str, said: str) -> None:
-    with pytest.raises(DocumentError, match=said):
+    with pytest.raises(ParseError, match=said):
         parse_duration(text)
 
 
@@ -98,6 +98,6 @@ def test_what_is_no_duration_is_told(text: str, said: str) -> None:
 def test_any_text_is_a_duration_or_told_to_be_none(text: str) -> None:
     try:
         seconds = parse_duration(text)
-    except DocumentError:
+    except ParseError:
         return
     assert math.isfinite(seconds)

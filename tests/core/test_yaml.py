@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.core.values import DocumentError
-from pilotage.core.yaml import Marked, bare, kind_name, parse_yaml
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
 
 
 def read(text: str) -> Any:
@@ -119,7 +119,7 @@ def test_every_value_and_key_knows_its_place() -> None:
     marked = parse_yaml("top:\n  key:   value\n  list:\n    - one\n", "a file")
     assert marked is not None
     value = marked.value["top"].value["key"]
-    assert value == Marked("value", source="a file", line=2, column=10, key_line=2, key_column=3)
+    assert value == Located("value", source="a file", line=2, column=10, key_line=2, key_column=3)
     (one,) = marked.value["top"].value["list"].value
     assert (one.line, one.column, one.key_line, one.key_column) == (4, 7, 4, 7)
 
@@ -127,7 +127,7 @@ def test_every_value_and_key_knows_its_place() -> None:
 @pytest.mark.parametrize(
     ("text", "said", "line", "column"),
     [
-        ("a: 1\nb: 2\na: 3\n", "duplicate key 'a'; it stands on line 1 already", 3, 1),
+        ("a: 1\nb: 2\na: 3\n", "duplicate key 'a'; it is already on line 1", 3, 1),
         ("a: [1", "not valid YAML", 2, 1),
         ("a: b: c", "not valid YAML", 1, 5),
         ("a: @x", "not valid YAML", 1, 4),
@@ -139,7 +139,7 @@ def test_every_value_and_key_knows_its_place() -> None:
     ],
 )
 def test_what_is_no_yaml_is_told_with_its_place(text: str, said: str, line: int, column: int) -> None:
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ParseError) as caught:
         parse_yaml(text)
     assert said in caught.value.message
     assert (caught.value.line, caught.value.column) == (line, column)
@@ -149,7 +149,7 @@ def test_a_document_may_not_unfold_without_end() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8)
     )
-    with pytest.raises(DocumentError, match="more than 20,000 values"):
+    with pytest.raises(ParseError, match="more than 20,000 values"):
         parse_yaml(bomb)
 
 
@@ -169,20 +169,20 @@ def test_a_document_may_not_unfold_without_end() -> None:
     ids=lambda text: f"{text[:3]}x{len(text)}",
 )
 def test_a_document_may_not_be_nested_without_end(text: str) -> None:
-    with pytest.raises(DocumentError, match="nested more than 64 levels deep") as caught:
+    with pytest.raises(ParseError, match="nested more than 64 levels deep") as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) > (1, 1)
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "&a {<<: *a}", "<<: &a [*a]"])
 def test_a_document_that_contains_itself_is_told(text: str) -> None:
-    with pytest.raises(DocumentError, match="nested more than 64 levels deep"):
+    with pytest.raises(ParseError, match="nested more than 64 levels deep"):
         parse_yaml(text)
 
 
 def test_merge_keys_may_not_unfold_without_end_either() -> None:
     bomb = "a0: &a0 {}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 20))
-    with pytest.raises(DocumentError, match="more than 20,000 values"):
+    with pytest.raises(ParseError, match="more than 20,000 values"):
         parse_yaml(bomb)
 
 
@@ -195,7 +195,7 @@ def test_a_long_document_is_read_whole() -> None:
 def test_any_text_is_a_document_or_told_to_be_none(text: str) -> None:
     try:
         parse_yaml(text)
-    except DocumentError as error:
+    except ParseError as error:
         place = (error.line, error.column)
     else:
         place = (1, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import (
     UNSET,
     Boolean,
@@ -33,12 +33,12 @@ def reading(kind: Kind, value: Any) -> tuple[Any, list[tuple[str, str]]]:
     return found, [(problem.message, problem.hint) for problem in to.problems]
 
 
-def marked(value: Any) -> Marked:
+def marked(value: Any) -> Located:
     if isinstance(value, dict):
-        return Marked({key: marked(item) for key, item in value.items()}, "label")
+        return Located({key: marked(item) for key, item in value.items()}, "label")
     if isinstance(value, list):
-        return Marked([marked(item) for item in value], "label")
-    return Marked(value, "label")
+        return Located([marked(item) for item in value], "label")
+    return Located(value, "label")
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_fault_points_at_the_value_or_at_its_key() -> None:
 @pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
 def test_yaml_that_cannot_be_read_is_told_with_its_place_in_the_label(kind: Kind) -> None:
     to = Reading(path="field")
-    kind.read(Marked("- a\n- [\n", "label"), to)
-    kind.read(Marked("- a\n- [\n", "label", line=7, column=3), to)
+    kind.read(Located("- a\n- [\n", "label"), to)
+    kind.read(Located("- a\n- [\n", "label", line=7, column=3), to)
     assert [(problem.line, problem.column) for problem in to.problems] == [(3, 1), (7, 3)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import Reading
 from pilotage.routes.schema import (
     PROTECTIVE,
@@ -59,7 +59,7 @@ def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> 
     for name, field in StructKind(struct).fields.items():
         if field.example:
             to = Reading(path=name)
-            found = field.kind.read(Marked(field.example, "label"), to)
+            found = field.kind.read(Located(field.example, "label"), to)
             assert to.problems == [], name
             assert found is not msgspec.UNSET, name
 
@@ -131,7 +131,9 @@ def test_an_unknown_field_is_told_with_the_nearest_known_one(text: str, hint: st
 
 
 def test_every_label_below_an_unknown_field_is_told() -> None:
-    value = Marked({"a": Marked("1", "proxy.web.bogus.a"), "b": Marked("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a")
+    value = Located(
+        {"a": Located("1", "proxy.web.bogus.a"), "b": Located("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a"
+    )
     to = Reading()
     ROUTE.read_fields({"bogus": value}, to)
     assert [(p.label, p.path, p.message) for p in to.problems] == [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import UNSET, Kind, Reading
 from pilotage.routes.special import (
     MIDDLEWARES,
@@ -21,7 +21,7 @@ from pilotage.routes.special import (
 
 def read(kind: Kind, text: Any) -> tuple[Any, Reading]:
     to = Reading(path="field")
-    return kind.read(Marked(text, "label"), to), to
+    return kind.read(Located(text, "label"), to), to
 
 
 def read_yaml(kind: Kind, text: str) -> tuple[Any, Reading]:

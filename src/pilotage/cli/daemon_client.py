@@ -16,7 +16,7 @@ import msgspec
 
 from pilotage import __version__
 from pilotage.core.problems import Problem
-from pilotage.core.yaml import Marked
+from pilotage.core.yaml import Located
 from pilotage.routes.file import RouteFile
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.table.snapshot import Roster
@@ -123,13 +123,13 @@ def _restored(file: RouteFile) -> RouteFile:
     return msgspec.structs.replace(file, fields=fields)
 
 
-def _marked(marked: Marked) -> Marked:
+def _marked(marked: Located) -> Located:
     """Restore what is inside a value, whose type does not tell that it is marked, too."""
     value = marked.value
     if isinstance(value, dict):
-        value = {key: _marked(msgspec.convert(item, Marked)) for key, item in value.items()}
+        value = {key: _marked(msgspec.convert(item, Located)) for key, item in value.items()}
     elif isinstance(value, list):
-        value = [_marked(msgspec.convert(item, Marked)) for item in value]
+        value = [_marked(msgspec.convert(item, Located)) for item in value]
     return msgspec.structs.replace(marked, value=value)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError, parse_duration
+from pilotage.core.values import ParseError, parse_duration
 from pilotage.engine.address import TLSFiles
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
@@ -124,7 +124,7 @@ def _seconds(value: Any) -> Any:
         raise _fault(f"{shorten(value)!r} is no duration", "write one such as 30s, 5m or 1h30m")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    except DocumentError as error:
+    except ParseError as error:
         raise _fault(f"{shorten(value)!r}: {error.message}", "") from error
     if seconds < 0:
         raise _fault(f"{shorten(value)!r} is negative", "write a duration from 0 up")

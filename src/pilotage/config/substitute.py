@@ -14,8 +14,8 @@ import msgspec
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError
-from pilotage.core.yaml import Marked, parse_yaml
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import Located, parse_yaml
 from pilotage.engine.address import LOCAL_SOCKET
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Document:
 
     """
 
-    def __init__(self, file: str, top: Marked | None, env: Mapping[str, str]) -> None:
+    def __init__(self, file: str, top: Located | None, env: Mapping[str, str]) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self.unfilled: set[Path] = set()
@@ -122,7 +122,7 @@ class Document:
         self._env = env
         self.tree: Any = {} if top is None or top.value is None else self._read(top, ())
 
-    def _read(self, marked: Marked, path: Path) -> Any:
+    def _read(self, marked: Located, path: Path) -> Any:
         value = marked.value
         written = "" if value is None or isinstance(value, dict | list) else shorten(value)
         self._places[path] = _Places((marked.line, marked.column), (marked.key_line, marked.key_column), written)
@@ -178,6 +178,6 @@ def read_document(text: str, file: str, env: Mapping[str, str]) -> Document:
     """
     try:
         return Document(file, parse_yaml(text.removeprefix("\ufeff")), env)
-    except DocumentError as error:
+    except ParseError as error:
         problem = Problem(message=error.message, file=file, line=error.line, column=error.column)
         raise ConfigError([problem]) from error

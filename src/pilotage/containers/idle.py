@@ -11,7 +11,7 @@ from pilotage.containers.compose import dependencies_from
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError, go_bool, parse_duration
+from pilotage.core.values import ParseError, go_bool, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +127,7 @@ class _Reader:
             return None
         try:
             return parse_duration(text)
-        except DocumentError as error:
+        except ParseError as error:
             self.fault(label, text, f"{shorten(text)!r}: {error.message}")
             return None
 

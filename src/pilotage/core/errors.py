@@ -1,8 +1,8 @@
-"""What can go wrong, in our words.
+"""The exceptions that pilotage raises.
 
-Few classes, raised at one border each: whatever a library below us raises is turned into one of these, with the
-library's exception kept as the cause (``__cause__``). Things that are wrong with what people *wrote* are not exceptions
-but :class:`pilotage.core.problems.Problem` values, except where nothing can go on without them (:class:`ConfigError`).
+Each boundary converts library exceptions to one of these classes and keeps the original as ``__cause__``. Mistakes in
+what people write are :class:`~pilotage.core.problems.Problem` values, not exceptions, unless nothing can continue
+(:class:`ConfigError`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = [
 
 
 class PilotageError(Exception):
-    """Base of every error that pilotage raises on purpose. ``str()`` is fit for an operator's eyes."""
+    """Base class of all errors that pilotage raises deliberately. ``str()`` is a message for operators."""
 
 
 class EngineError(PilotageError):
-    """A container engine could not do what was asked of it.
+    """A request to a container engine failed.
 
     Attributes:
-        engine: what people call the engine: the provider's name, else its address.
-        what: one sentence without a full stop: what failed.
-        remedy: what to do about it, one sentence, or ``""``.
+        engine: the provider name, or the address if it has no name.
+        what: what failed, one sentence without a full stop.
+        remedy: how to fix it, one sentence; ``""`` if there is no advice.
 
     """
 
@@ -51,15 +51,15 @@ class EngineError(PilotageError):
 
 
 class EngineUnreachable(EngineError):
-    """No working connection: no such socket, permission denied, refused, timed out, cut, bad certificate."""
+    """No working connection: missing socket, permission denied, refused, timeout, closed, bad certificate."""
 
 
 class EngineIncompatible(EngineError):
-    """Something answered, but not an engine we can speak with: too old, too new, or no engine at all."""
+    """The server is not a supported engine: its API is too old or too new, or it is something else entirely."""
 
 
 class EngineRefused(EngineError):
-    """The engine answered and said no.
+    """The engine answered with an error status.
 
     Attributes:
         status: the HTTP status code, e.g. 404.
@@ -72,10 +72,10 @@ class EngineRefused(EngineError):
 
 
 class ConfigError(PilotageError):
-    """The configuration cannot be used. Carries every fault found, not just the first.
+    """The configuration is invalid. Reports all problems, not just the first one.
 
     Attributes:
-        problems: at least one problem, in the order of the text.
+        problems: one or more, in file order.
 
     """
 
@@ -88,11 +88,11 @@ class ConfigError(PilotageError):
 
 
 class GatewayError(PilotageError):
-    """The proxy that pilotage starts cannot be run.
+    """The proxy that pilotage manages cannot run.
 
     Attributes:
-        what: one sentence without a full stop: what failed.
-        remedy: what to do about it, one sentence, or ``""``.
+        what: what failed, one sentence without a full stop.
+        remedy: how to fix it, one sentence; ``""`` if there is no advice.
 
     """
 

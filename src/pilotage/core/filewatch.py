@@ -1,4 +1,4 @@
-"""Notices that files have changed, by looking: works across bind mounts, renames and swapped symbolic links alike."""
+"""Watches files by polling, which also works across bind mounts, renames and swapped symbolic links."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["changes_of"]
+__all__ = ["watch_files"]
 
-_Marker = tuple[int, int, int, int] | None
+_FileState = tuple[int, int, int, int] | None
 
 
-async def changes_of(*files: str, every: float = 1.0) -> AsyncIterator[None]:
-    """Yield whenever some of the files have changed, once all have stayed the same for one more look.
+async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
+    """Yield each time some of the files have changed and all of them were stable for one interval.
 
-    Writers need their time, and a certificate and its key are two files.
+    Waiting for a stable state gives writers time to finish, and a certificate and its key time to match.
 
     Args:
-        files: their names; they need not exist.
-        every: seconds between two looks.
+        files: paths; they need not exist.
+        every: polling interval in seconds.
 
     """
-    known = before = _markers(files)
+    reported = previous = _stat_all(files)
     while True:
         await asyncio.sleep(every)
-        now = _markers(files)
-        if now == before and now != known:
-            known = now
-            if None not in now:  # a file that is just being replaced, or has gone, is nothing to read
+        current = _stat_all(files)
+        if current == previous and current != reported:
+            reported = current
+            if None not in current:  # a missing file is being replaced or was deleted: there is nothing to read
                 yield
-        before = now
+        previous = current
 
 
-def _markers(files: tuple[str, ...]) -> tuple[_Marker, ...]:
-    return tuple(map(_marker, files))
+def _stat_all(files: tuple[str, ...]) -> tuple[_FileState, ...]:
+    return tuple(map(_stat, files))
 
 
-def _marker(file: str) -> _Marker:
+def _stat(file: str) -> _FileState:
     try:
         status = Path(file).stat()
     except OSError:

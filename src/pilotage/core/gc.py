@@ -1,4 +1,4 @@
-"""Pausing Python's garbage collector while many objects are made that all stay."""
+"""Pauses Python's garbage collector while many long-lived objects are created."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["collector_paused"]
+__all__ = ["gc_paused"]
 
-_WORTH_IT: Final = 500
+_MIN_COUNT: Final = 500
 
 
 @contextmanager
-def collector_paused(count: int) -> Generator[None, None, None]:
-    """Pause the collector while about ``count`` containers are read; for a few it is left alone.
+def gc_paused(count: int) -> Generator[None, None, None]:
+    """Pause garbage collection while ``count`` containers are decoded. A small count has no effect.
 
-    Reading makes no cycles, and nothing of it is garbage, yet the collector would walk all of it again and again. Only
-    for code that does not wait: other tasks shall not run meanwhile.
+    Decoding creates no cycles and no garbage, but the collector would scan the new objects again and again.
+    Use it only around code without ``await``: the collector stays off for every task that runs meanwhile.
     """
-    if count < _WORTH_IT or not gc.isenabled():
+    if count < _MIN_COUNT or not gc.isenabled():
         yield
         return
     gc.disable()

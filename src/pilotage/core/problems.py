@@ -1,7 +1,7 @@
-"""What is wrong with something that somebody wrote, as data.
+"""Problems: mistakes in labels, configuration and files, as data. Pure.
 
-A problem knows its place: which engine, container, route and label, the path inside the label's value, and the line and
-column when that value is YAML; or which file, line and column. It never stops anything else from working.
+A problem knows its place: the engine, container, route and label, the path inside the label's value, and the line and
+column if that value is YAML; or the file, line and column. A problem never stops anything else from working.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Severity = Literal["error", "warning"]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """One thing that is wrong, and where.
+    """One mistake and its place.
 
     Attributes:
-        message: one sentence without a full stop, naming what is wrong and what is allowed.
-        severity: ``"error"``: what was written is not in force. ``"warning"``: it is, but look at it.
-        hint: what to do, or the nearest known name; ``""`` when there is nothing to say.
-        value: the offending value, shortened for display; ``""`` when the value is not the point.
+        message: one sentence without a full stop that names the mistake and what is allowed.
+        severity: ``"error"`` if the value has no effect, ``"warning"`` if it has but may not do what was meant.
+        hint: how to fix it, or the nearest known name; ``""`` if there is no advice.
+        value: the offending value, shortened for display; ``""`` if the value does not matter.
         provider: name of the engine in the configuration.
         container: name of the container.
         route: alias of the route.
-        label: the label's key as written.
-        path: dotted path inside the label's value or the file, e.g. ``healthcheck.interval``.
-        line: 1-based line inside the label's YAML value or the file; 0 when there is none.
-        column: 1-based column there; 0 when there is none.
-        file: name of the file; ``""`` for labels.
+        label: label key as written.
+        path: dotted path inside the label value or the file, e.g. ``healthcheck.interval``.
+        line: 1-based line in the YAML value or the file; 0 if unknown.
+        column: 1-based column; 0 if unknown.
+        file: file name; ``""`` for labels.
 
     """
 
@@ -57,13 +57,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         route: str | None = None,
         label: str | None = None,
     ) -> Problem:
-        """Return the same problem with its outer place filled in; what is ``None`` stays as it is."""
+        """Return a copy with the given parts of the place set; ``None`` keeps a part as it is."""
         given = {"provider": provider, "container": container, "route": route, "label": label}
         return msgspec.structs.replace(self, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def place(self) -> str:
-        """Where it is, outermost first, e.g. ``local/web: proxy.web: healthcheck.interval (line 3, column 13)``."""
+        """The place, outermost part first, e.g. ``local/web: proxy.web: healthcheck.interval (line 3, column 13)``."""
         parts: list[str] = []
         if self.file:
             parts.append(":".join([self.file, *(str(n) for n in (self.line, self.column) if n)]))

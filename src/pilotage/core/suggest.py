@@ -1,6 +1,6 @@
-"""Did you mean …? Edit distance and the nearest known name. Pure.
+"""Suggestions for misspelt names. Pure.
 
-The rule: LABELS, decision 28.
+Source of the rule: LABELS, decision 28.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ __all__ = ["did_you_mean", "edit_distance", "nearest"]
 
 
 def edit_distance(a: str, b: str, most: int | None = None) -> int:
-    """Return how many letters change between two words; a swap of neighbours counts as one (decision 28).
+    """Return the edit distance of two words; swapping two neighbouring letters counts as one edit.
 
-    With ``most``, any distance above it may be returned as ``most + 1`` without being computed exactly.
+    Args:
+        a: one word.
+        b: the other word.
+        most: stop at this distance and return ``most + 1`` for anything greater.
+
     """
     if most is not None and abs(len(a) - len(b)) > most:
         return most + 1
@@ -35,10 +39,10 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Return the candidate that ``word`` was most likely meant to be, or ``""`` when none is near.
+    """Return the candidate that ``word`` most likely stands for, ``""`` if none is close.
 
-    Near: at most a third of the longer name's letters changed, at least one allowed. Ties go to the first in byte
-    order, so the answer never varies (decision 28). Case does not count.
+    Close means that at most a third of the longer name's letters differ, and at least one may. Case is ignored. Ties go
+    to the first name in byte order, so the result is deterministic.
     """
     best: tuple[int, str] | None = None
     folded = word.casefold()
@@ -51,6 +55,6 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return ``"did you mean 'scheme'?"``, or ``""`` when nothing is near."""
+    """Return ``"did you mean 'scheme'?"``, or ``""`` if no candidate is close."""
     name = nearest(word, candidates)
     return f"did you mean {name!r}?" if name else ""

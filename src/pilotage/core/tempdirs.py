@@ -1,4 +1,4 @@
-"""Folders for temporary files that are to hold unix sockets."""
+"""Temporary directories that hold unix sockets."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import os
 import tempfile
 from typing import Final
 
-__all__ = ["socket_folder"]
+__all__ = ["socket_tempdir"]
 
-_ROOM: Final = 107  # bytes for the path of a socket
-_RANDOM: Final = 8  # letters that the folder's name gets
-_SYSTEMS: Final = "/tmp"  # noqa: S108  # what is made there is private
+_MAX_SOCKET_PATH: Final = 107  # bytes; sun_path holds 108 with its final zero
+_RANDOM_PART: Final = 8  # characters that tempfile appends to the prefix
+_FALLBACK: Final = "/tmp"  # noqa: S108  # TemporaryDirectory creates it with mode 0700
 
 
-def socket_folder(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str]:
-    """Make a private folder for sockets; the context manager removes it.
+def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str]:
+    """Create a private directory for sockets; leaving the context manager removes it.
 
-    Where the path of the user's folder for temporary files (``TMPDIR``) leaves no room for a socket's, it is made in
-    that of the system.
+    It is created in ``TMPDIR``, or in ``/tmp`` if socket paths below ``TMPDIR`` would be too long for the kernel.
 
     Args:
-        prefix: how its name begins.
-        longest: the longest name of a socket in it.
+        prefix: start of the directory's name.
+        longest: the longest socket name to be created in it.
 
     Raises:
-        OSError: no folder can be made.
+        OSError: the directory cannot be created.
 
     """
-    usual = tempfile.gettempdir()
-    fits = len(os.fsencode(usual)) + len(f"/{prefix}/{longest}") + _RANDOM <= _ROOM
-    return tempfile.TemporaryDirectory(prefix=prefix, dir=usual if fits else _SYSTEMS)
+    preferred = tempfile.gettempdir()
+    length = len(os.fsencode(preferred)) + len(f"/{prefix}/{longest}") + _RANDOM_PART
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=preferred if length <= _MAX_SOCKET_PATH else _FALLBACK)

@@ -1,4 +1,4 @@
-"""Text fit for messages and logs: printable, short, counted. Pure."""
+"""Formats untrusted text for messages and logs. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ __all__ = ["count", "format_duration", "printable", "shorten"]
 
 
 def printable(text: str) -> str:
-    """Return ``text`` as one line fit for terminals and logs: what cannot be printed is escaped.
+    """Return ``text`` as one printable line; other characters are escaped.
 
-    Labels may hold any characters, line ends and a terminal's control sequences among them.
+    Labels may contain any character, including newlines and terminal control sequences.
     """
     if text.isprintable():
         return text
@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return ``value`` as one printable line of at most ``limit`` characters, for messages and logs."""
+    """Return ``value`` as one printable line of at most ``limit`` characters."""
     text = value if isinstance(value, str) else str(value)
     clean = printable(text[: limit + 1])
     return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"

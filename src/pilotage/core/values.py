@@ -1,4 +1,4 @@
-"""Single values as people write them: durations, Go booleans, comma lists. Pure.
+"""Parsers of single values: durations, Go booleans, comma-separated lists. Pure.
 
 Sources of the rules: LABELS I.6 to I.8, II.2.1, II.5.
 """
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FALSE", "TRUE", "DocumentError", "comma_list", "go_bool", "parse_duration"]
+__all__ = ["FALSE", "TRUE", "ParseError", "comma_list", "go_bool", "parse_duration"]
 
 
-class DocumentError(ValueError):
-    """A text that cannot be read.
+class ParseError(ValueError):
+    """A text cannot be parsed.
 
     Attributes:
-        line, column: 1-based place inside the text; 0 when the text is a single value.
+        message: why, without a full stop.
+        line, column: 1-based position in the text; 0 for a single value.
 
     """
 
@@ -34,14 +35,14 @@ FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def go_bool(text: str) -> bool | None:
-    """Read a boolean as Go's ``strconv.ParseBool`` spells it (decision 8); ``None`` for any other text."""
+    """Parse a boolean like Go's ``strconv.ParseBool`` (LABELS, decision 8); return ``None`` for any other text."""
     if text in TRUE:
         return True
     return False if text in FALSE else None
 
 
 def comma_list(text: str) -> list[str]:
-    """Split on commas and on any white space, and drop empty pieces (II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
+    """Split on commas and white space and drop empty items (LABELS II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
     return text.replace(",", " ").split()
 
 
@@ -61,25 +62,25 @@ _UNITS: Final[Mapping[str, int]] = {
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-zA-Zµμ]+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LONGEST: Final = 2**63 - 1
-_LONGEST_TEXT: Final = 256  # Python refuses to read numbers of some thousand digits
+_LONGEST_TEXT: Final = 256  # characters; int() refuses numbers of a few thousand digits
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration and return it in seconds.
+    """Parse a duration and return it in seconds.
 
-    ``"1h30m"``, ``"1.5s"``, ``"2d"``, ``"-1s"``; units ``ns us ms s m h d w M`` (II.5). A bare integer is seconds
-    (decision 7).
+    Examples: ``"1h30m"``, ``"1.5s"``, ``"2d"``, ``"-1s"``. The units are ``ns us ms s m h d w M`` (LABELS II.5). An
+    integer without a unit is in seconds (LABELS, decision 7).
 
     Raises:
-        DocumentError: not a duration, an unknown unit, or more than 2^63 ns.
+        ParseError: not a duration, an unknown unit, or more than 2^63 ns.
 
     """
     if len(text) > _LONGEST_TEXT:
-        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
+        raise ParseError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
     if _INTEGER.fullmatch(text):
         total = int(text) * 1_000_000_000
         if abs(total) > _LONGEST:
-            raise DocumentError("the duration is longer than 292 years")
+            raise ParseError("the duration is longer than 292 years")
         return total / 1e9
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
     end, total = 0, 0
@@ -88,7 +89,7 @@ def parse_duration(text: str) -> float:
             break
         number, unit = part.groups()
         if unit not in _UNITS:
-            raise DocumentError(f"unknown unit {unit!r}; the units are ms, s, m, h, d, w, M (month)")
+            raise ParseError(f"unknown unit {unit!r}; the units are ms, s, m, h, d, w, M (month)")
         whole, _, fraction = number.partition(".")
         scale = _UNITS[unit]
         total += int(whole or 0) * scale
@@ -96,7 +97,7 @@ def parse_duration(text: str) -> float:
             total += int(fraction) * scale // 10 ** len(fraction)
         end = part.end()
     if not rest or end != len(rest):
-        raise DocumentError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
+        raise ParseError("not a duration; write a number with a unit, such as 30s, 5m or 1h30m")
     if total > _LONGEST:
-        raise DocumentError("the duration is longer than 292 years")
+        raise ParseError("the duration is longer than 292 years")
     return sign * total / 1e9

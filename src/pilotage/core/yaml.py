@@ -1,4 +1,4 @@
-"""YAML 1.2, each value with its line and column.
+"""Parses YAML 1.2 into values that know their line and column. Pure.
 
 Sources of the rules: LABELS I.6, I.27, II.2.8.
 """
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import yaml
 
-from pilotage.core.values import DocumentError
+from pilotage.core.values import ParseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "Marked",
+    "Located",
     "bare",
     "kind_name",
     "parse_yaml",
@@ -36,18 +36,18 @@ _NAMES: Final[Mapping[type, str]] = {
 
 
 def kind_name(value: object) -> str:
-    """Return what people call the kind of a YAML value: ``"a mapping"``, ``"text"``, ``"a number"`` ..."""
+    """Return the type of a YAML value for messages: ``"a mapping"``, ``"text"``, ``"a number"``."""
     return _NAMES.get(type(value), type(value).__name__)
 
 
-class Marked(msgspec.Struct, frozen=True):
-    """A value that knows where it stood.
+class Located(msgspec.Struct, frozen=True):
+    """A value and its position in the source text.
 
     Attributes:
-        value: ``dict[str, Marked]``, ``list[Marked]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
-        source: name of the text it stood in: a label's key, a file.
-        line, column: 1-based place of the value's first character; 0 when the whole text is the value.
-        key_line, key_column: 1-based place of its key when it is a mapping's value, else as line and column.
+        value: ``dict[str, Located]``, ``list[Located]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
+        source: name of the text: a label key or a file.
+        line, column: 1-based position of the value's first character; 0 if the whole text is the value.
+        key_line, key_column: 1-based position of its key in a mapping; otherwise the same as line and column.
 
     """
 
@@ -59,8 +59,8 @@ class Marked(msgspec.Struct, frozen=True):
     key_column: int = 0
 
 
-def bare(marked: Marked) -> Any:
-    """Return the plain Python value without the places."""
+def bare(marked: Located) -> Any:
+    """Return the plain Python value without positions."""
     value = marked.value
     if isinstance(value, dict):
         return {key: bare(item) for key, item in value.items()}
@@ -78,7 +78,7 @@ _WORD_BITS: Final = 64
 
 
 def _plain(text: str) -> Any:
-    """Resolve a plain scalar by YAML 1.2's core schema with the reference's extras (II.2.8)."""
+    """Resolve a plain scalar by the YAML 1.2 core schema plus GoDoxy's extensions (LABELS II.2.8)."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -118,17 +118,20 @@ _MAX_VALUES: Final = 20_000
 _SAFE_DEPTH: Final = 1000
 
 
-def parse_yaml(text: str, source: str = "") -> Marked | None:
-    """Read the first YAML document of a text.
+def parse_yaml(text: str, source: str = "") -> Located | None:
+    """Parse the first YAML document in a text.
 
-    Leading tabs are read as two spaces each (decision 6). Keys become text. Anchors, aliases and merge keys work.
-    ``source`` names the text in the values' marks.
+    A leading tab counts as two spaces (LABELS, decision 6). Keys become text. Anchors, aliases and merge keys work.
+
+    Args:
+        text: YAML 1.2.
+        source: name of the text, kept in :attr:`Located.source`.
 
     Returns:
-        The document, or ``None`` when it is empty or holds only comments.
+        The document, or ``None`` if it is empty or contains only comments.
 
     Raises:
-        DocumentError: not YAML, a duplicate key, or a document that unfolds beyond 20,000 values or 64 levels.
+        ParseError: invalid YAML, a duplicate key, or a document that expands to more than 20,000 values or 64 levels.
 
     """
     if "\t" in text:
@@ -136,7 +139,7 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
     try:
         loader = yaml.CSafeLoader(text)
     except ValueError as error:  # a lone surrogate
-        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
+        raise ParseError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     try:
         if len(text) > _SAFE_DEPTH and sum(map(text.count, "[{-?:")) > _SAFE_DEPTH:
             _refuse_depth(text)
@@ -146,30 +149,30 @@ def parse_yaml(text: str, source: str = "") -> Marked | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = error.problem or "not YAML"
-        raise DocumentError(
+        raise ParseError(
             f"not valid YAML: {message}", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
         ) from error
     except yaml.YAMLError as error:
-        raise DocumentError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
-    except DocumentError:  # a ValueError too
+        raise ParseError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
+    except ParseError:  # a ValueError too
         raise
     except ValueError as error:
-        raise DocumentError("not valid YAML: a character that YAML does not allow", 1, 1) from error
+        raise ParseError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     finally:
         loader.dispose()
     if node is None:
         return None
-    return _Reader(source).read(node, 0)
+    return _Converter(source).convert(node, 0)
 
 
 def _refuse_depth(text: str) -> None:
-    """Raise if a document is nested too deeply to be composed.
+    """Raise if a document is nested too deeply for PyYAML.
 
-    PyYAML composes by recursion in C, without a limit: some ten thousand brackets overrun the stack and end the
-    process. A level takes at least one of ``[ { - ? :``, so only texts with many of these need this look.
+    PyYAML's composer recurses in C without a limit, so about ten thousand brackets overflow the stack and crash the
+    process. Each level takes at least one of ``[ { - ? :``, so only texts with many of these need this check.
 
     Raises:
-        DocumentError: nested more than 64 levels deep.
+        ParseError: nested more than 64 levels deep.
         yaml.YAMLError: not YAML.
 
     """
@@ -185,29 +188,29 @@ def _refuse_depth(text: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.DocumentEndEvent):
-                return  # what follows is not read
+                return  # only the first document is parsed
     finally:
         loader.dispose()
 
 
-def _too_deep(at: yaml.Node | yaml.Event) -> DocumentError:
+def _too_deep(at: yaml.Node | yaml.Event) -> ParseError:
     mark = at.start_mark
     message = f"the document is nested more than {_MAX_DEPTH} levels deep"
-    return DocumentError(message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+    return ParseError(message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class _Reader:
-    """Turns PyYAML's nodes into marked values. An instance reads one document."""
+class _Converter:
+    """Converts PyYAML nodes to :class:`Located` values. An instance converts one document."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.left = _MAX_VALUES
 
-    def read(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Marked:
+    def convert(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Located:
         mark = node.start_mark
         place = (mark.line + 1, mark.column + 1)
         key_place = (key.start_mark.line + 1, key.start_mark.column + 1) if key is not None else place
@@ -218,31 +221,31 @@ class _Reader:
         elif isinstance(node, yaml.ScalarNode):
             value = self._scalar(node)
         else:
-            value = [self.read(item, depth + 1) for item in node.value]
-        return Marked(value, self.source, *place, *key_place)
+            value = [self.convert(item, depth + 1) for item in node.value]
+        return Located(value, self.source, *place, *key_place)
 
     def _count(self, node: yaml.Node, depth: int) -> None:
-        """Count one more value, and raise when there are too many: anchors unfold without end."""
+        """Count one more value and raise at the limit: nested aliases expand exponentially."""
         if depth > _MAX_DEPTH:
             raise _too_deep(node)
         self.left -= 1
         if self.left < 0:
             mark = node.start_mark
-            message = f"the document unfolds to more than {_MAX_VALUES:,} values"
-            raise DocumentError(message, mark.line + 1, mark.column + 1)
+            message = f"the document expands to more than {_MAX_VALUES:,} values"
+            raise ParseError(message, mark.line + 1, mark.column + 1)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
-        """Resolve a scalar; quoted and block scalars, and those with a tag of their own, stay text."""
+        """Resolve a scalar. Quoted scalars, block scalars and scalars with a custom tag stay text."""
         if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
             return node.value
         return _plain(node.value)
 
-    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Marked]:
-        merged: dict[str, Marked] = {}
-        own: dict[str, Marked] = {}
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Located]:
+        merged: dict[str, Located] = {}
+        own: dict[str, Located] = {}
         for key, item in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise DocumentError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
+                raise ParseError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
             name = str(key.value)
             if name == "<<" and not key.style:
                 for name_, value in self._merge(item, depth + 1).items():
@@ -250,26 +253,26 @@ class _Reader:
                 continue
             if name in own:
                 first = own[name]
-                raise DocumentError(
-                    f"duplicate key {name!r}; it stands on line {first.key_line} already",
+                raise ParseError(
+                    f"duplicate key {name!r}; it is already on line {first.key_line}",
                     key.start_mark.line + 1,
                     key.start_mark.column + 1,
                 )
-            own[name] = self.read(item, depth + 1, key)
+            own[name] = self.convert(item, depth + 1, key)
         return {**merged, **own}
 
-    def _merge(self, node: yaml.Node, depth: int) -> dict[str, Marked]:
-        """Return what a merge key brings in: a mapping, or a list of mappings of which the first wins."""
+    def _merge(self, node: yaml.Node, depth: int) -> dict[str, Located]:
+        """Return the mapping of a merge key. In a list of mappings, the first one with a key wins."""
         self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
-            found: dict[str, Marked] = {}
+            found: dict[str, Located] = {}
             for item in node.value:
                 for name, value in self._merge(item, depth + 1).items():
                     found.setdefault(name, value)
             return found
-        raise DocumentError(
+        raise ParseError(
             "a merge key (<<) takes a mapping, usually an alias such as *base",
             node.start_mark.line + 1,
             node.start_mark.column + 1,

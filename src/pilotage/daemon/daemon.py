@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, GatewayError, PilotageError
-from pilotage.core.filewatch import changes_of
+from pilotage.core.filewatch import watch_files
 from pilotage.core.problems import Problem
-from pilotage.core.tempdirs import socket_folder
+from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.changes import log_change
 from pilotage.daemon.settings import check_ports, differences, make_plan, replan
@@ -313,7 +313,7 @@ class Daemon:
     # ---- the configuration, again
 
     async def _watch_file(self, file: str) -> None:
-        async for _ in changes_of(file):
+        async for _ in watch_files(file):
             self._reread.set()
 
     async def _watch_certificates(self) -> None:
@@ -332,7 +332,7 @@ class Daemon:
                 await asyncio.wait([following])
 
     async def _follow_certificates(self, files: list[str]) -> None:
-        async for _ in changes_of(*files):
+        async for _ in watch_files(*files):
             try:
                 self.ads.reload_certificates()
             except ConfigError as error:
@@ -404,7 +404,7 @@ class Daemon:
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
     """Make the folder that holds our sockets and Envoy's files; the context manager removes it."""
     try:
-        return socket_folder("pilotage-", "admin.sock")
+        return socket_tempdir("pilotage-", "admin.sock")
     except OSError as error:
         remedy = "make /tmp writable (in a container: --tmpfs /tmp), or name another folder in TMPDIR"
         raise GatewayError(f"no folder for temporary files can be made: {error.strerror}", remedy) from error

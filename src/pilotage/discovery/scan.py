@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.containers.parse import ContainerReader, needs_inspection, with_inspection
 from pilotage.core.errors import EngineError, EngineRefused
-from pilotage.core.gc import collector_paused
+from pilotage.core.gc import gc_paused
 from pilotage.core.problems import Problem
 from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import new_client
@@ -107,10 +107,10 @@ async def survey_engine(
     reader = ContainerReader(config, agents=agents, env=os.environ if env is None else env)
     async with await new_client(config, pool=pool) as client:
         raws = await client.list_containers()
-        with collector_paused(len(raws)):
+        with gc_paused(len(raws)):
             containers = [reader.decode(raw) for raw in raws]
         containers = await inspected(containers, client)
-        with collector_paused(len(containers)):
+        with gc_paused(len(containers)):
             return assemble(config, containers, reserved_ports=reserved_ports)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
-from pilotage.core.gc import collector_paused
+from pilotage.core.gc import gc_paused
 from pilotage.discovery.events import FILTERS, Hint, read_hint
 from pilotage.discovery.scan import first_error, inspected
 from pilotage.engine.pool import new_client
@@ -330,7 +330,7 @@ class EngineWatcher:
         self._asked = _EVERYTHING if everything else hints
         try:
             raws = await self._ask(client, None if everything else hints)
-            with collector_paused(len(raws)):
+            with gc_paused(len(raws)):
                 sighting = population.sort_out(raws)
             changed = await inspected(sighting.changed, client)
             changed = [container for container in changed if container.container_id not in self._gone]
@@ -338,7 +338,7 @@ class EngineWatcher:
             self._asked = ()
             self._gone.clear()
         there = sighting.ids
-        with collector_paused(len(changed)):
+        with gc_paused(len(changed)):
             if everything:
                 changes = population.apply(changed, prints=sighting.prints, present=there)
             else:

@@ -18,8 +18,8 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import nearest
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError, comma_list
-from pilotage.core.yaml import Marked, kind_name, parse_yaml
+from pilotage.core.values import ParseError, comma_list
+from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS, near_namespaces, split_key
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "LabelTree", "Overridden", "Spelling", "read_labels"]
 
-Fields = dict[str, Marked]
+Fields = dict[str, Located]
 
 
 class Spelling(Protocol):
@@ -62,8 +62,8 @@ class Overridden(msgspec.Struct, frozen=True):
 
     alias: str
     path: str
-    loser: Marked
-    winner: Marked
+    loser: Located
+    winner: Located
 
 
 class LabelTree(msgspec.Struct):
@@ -192,7 +192,7 @@ class _Merger:
         entry = entries[0]
         try:
             document = parse_yaml(entry.text)
-        except DocumentError as error:
+        except ParseError as error:
             self.tree.problems.append(_yaml_problem(error, entry))
             return False
         if document is None or isinstance(document.value, dict):
@@ -244,7 +244,7 @@ class _Merger:
     def _top_level(self, text: str) -> set[str]:
         try:
             document = parse_yaml(text)
-        except DocumentError:
+        except ParseError:
             return set()
         if document is None or not isinstance(document.value, dict):
             return set()
@@ -262,7 +262,7 @@ class _Merger:
 
     def _apply(self, alias: str, fields: Fields, entry: _Entry) -> None:
         """Put one label's value where it belongs in an alias's mapping."""
-        value = Marked(entry.text, entry.key)
+        value = Located(entry.text, entry.key)
         if not entry.path:
             document = self._document(alias, entry)
             if document is not None:
@@ -294,14 +294,14 @@ class _Merger:
             return
         if known is None or not isinstance(known.value, dict):
             self._note(alias, path, known, document)
-            at[name] = known = Marked({}, entry.key)
+            at[name] = known = Located({}, entry.key)
         self._merge(alias, known.value, document.value, spelling or _ANYTHING, path)
 
     def _enter(self, alias: str, at: Fields, name: str, entry: _Entry, path: tuple[str, ...]) -> Fields | None:
         """Return the mapping under a name, made if missing; text there is read as YAML."""
         known = at.get(name)
         if known is None or known.value is None or known.value == "":
-            at[name] = Marked({}, entry.key)
+            at[name] = Located({}, entry.key)
             return at[name].value  # type: ignore[no-any-return]
         if isinstance(known.value, str):
             inner = _mapping_or_none(known)
@@ -321,7 +321,7 @@ class _Merger:
         self._fault(alias, problem, path[0])
         return None
 
-    def _document(self, alias: str, entry: _Entry, path: tuple[str, ...] = ()) -> Marked | None:
+    def _document(self, alias: str, entry: _Entry, path: tuple[str, ...] = ()) -> Located | None:
         """Read a label's text as a mapping; ``None`` when it is none, which is then reported.
 
         Empty text is an empty mapping. ``null`` unsets a field, so it comes back as it is for one.
@@ -330,11 +330,11 @@ class _Merger:
         field = path[0] if path else ""
         try:
             document = parse_yaml(entry.text, entry.key)
-        except DocumentError as error:
+        except ParseError as error:
             self._fault(alias, _yaml_problem(error, entry, where), field, entry.text)
             return None
         if document is None:
-            return Marked({}, entry.key)
+            return Located({}, entry.key)
         if isinstance(document.value, dict) or (path and document.value is None):
             return document
         problem = Problem(
@@ -373,20 +373,20 @@ class _Merger:
                 self._note(alias, here, known, value)
                 target[name] = value
 
-    def _note(self, alias: str, path: tuple[str, ...], loser: Marked | None, winner: Marked) -> None:
+    def _note(self, alias: str, path: tuple[str, ...], loser: Located | None, winner: Located) -> None:
         if loser is not None:
             self.tree.overridden.append(Overridden(alias, ".".join(path), loser, winner))
 
 
-def _mapping_or_none(value: Marked) -> Fields | None:
+def _mapping_or_none(value: Located) -> Fields | None:
     try:
         document = parse_yaml(value.value, value.source)
-    except DocumentError:
+    except ParseError:
         return None
     return document.value if document is not None and isinstance(document.value, dict) else None
 
 
-def _yaml_problem(error: DocumentError, entry: _Entry, path: str = "") -> Problem:
+def _yaml_problem(error: ParseError, entry: _Entry, path: str = "") -> Problem:
     return Problem(
         message=error.message,
         label=entry.key,

@@ -17,8 +17,8 @@ from pilotage.config.substitute import Unset, fill_in
 from pilotage.containers import from_docker
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
-from pilotage.core.values import DocumentError
-from pilotage.core.yaml import Marked, kind_name, parse_yaml
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.discovery.files import read_files
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.routes.build import build_routes
@@ -73,7 +73,7 @@ def check_file(name: str, env: Mapping[str, str]) -> Checked:
         return _unreadable(name, "is not a text in UTF-8")
     try:
         document = parse_yaml(text)
-    except DocumentError as error:
+    except ParseError as error:
         kind = "compose" if re.search(r"(?m)^services:", text) else "routes"
         return Checked({name: kind}, (Problem(message=error.message, file=name, line=error.line, column=error.column),))
     top = document.value if document is not None and isinstance(document.value, dict) else {}
@@ -106,7 +106,7 @@ _PLAIN_VARIABLE: Final = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
 class _Compose:
     """One compose file. Used once."""
 
-    def __init__(self, file: str, top: dict[str, Marked], env: Mapping[str, str]) -> None:
+    def __init__(self, file: str, top: dict[str, Located], env: Mapping[str, str]) -> None:
         named = top.get("name")
         self.file = file
         self.project = (
@@ -120,13 +120,13 @@ class _Compose:
         """Yield what is wrong with the labels of each service."""
         for service, definition in self.services.items() if isinstance(self.services, dict) else ():
             if isinstance(definition.value, dict):
-                labels: dict[str, Marked] = {}
+                labels: dict[str, Located] = {}
                 yield from self._gather(service, definition.value.get("labels"), labels)
                 yield from self._service(service, definition.value, labels)
 
-    def _gather(self, service: str, written: Marked | None, labels: dict[str, Marked]) -> Iterator[Problem]:
+    def _gather(self, service: str, written: Located | None, labels: dict[str, Located]) -> Iterator[Problem]:
         """Gather a service's labels, from a mapping or a list of ``key=value``; yield what is none."""
-        entries: list[tuple[str, Marked]] = []
+        entries: list[tuple[str, Located]] = []
         if written is not None and isinstance(written.value, dict):
             entries = list(written.value.items())
         elif written is not None and isinstance(written.value, list):
@@ -142,7 +142,7 @@ class _Compose:
             else:
                 labels[key] = value
 
-    def _service(self, service: str, definition: dict[str, Marked], labels: dict[str, Marked]) -> Iterator[Problem]:
+    def _service(self, service: str, definition: dict[str, Located], labels: dict[str, Located]) -> Iterator[Problem]:
         texts = {key: text for key, value in labels.items() if (text := _text(value, self.env)) is not None}
         summary = _summary(self.project, service, definition, texts)
         built = build_routes(from_docker(summary, DockerProviderConfig("")))
@@ -157,7 +157,7 @@ class _Compose:
                 problem = Problem(message=message, hint=hint, severity="warning")
                 yield self._at(problem, service, *((place.key_line, place.key_column) if place else (0, 0)))
 
-    def _placed(self, problem: Problem, service: str, label: Marked | None) -> Problem:
+    def _placed(self, problem: Problem, service: str, label: Located | None) -> Problem:
         """Return a problem with its place in the file: that of its label, or of the line in the label's text."""
         if label is None:
             return self._at(problem, service, 0, 0)
@@ -170,7 +170,7 @@ class _Compose:
         return msgspec.structs.replace(problem, **place)
 
 
-def _text(value: Marked, env: Mapping[str, str]) -> str | None:
+def _text(value: Located, env: Mapping[str, str]) -> str | None:
     """Return a label's text as Compose would hand it on; ``None`` when a variable in it is not known here."""
     written = value.value
     text = "" if written is None else str(written).lower() if isinstance(written, bool) else str(written)
@@ -183,7 +183,7 @@ def _text(value: Marked, env: Mapping[str, str]) -> str | None:
     return filled.replace("$$", "$")
 
 
-def _summary(project: str, service: str, definition: dict[str, Marked], labels: dict[str, str]) -> dict[str, Any]:
+def _summary(project: str, service: str, definition: dict[str, Located], labels: dict[str, str]) -> dict[str, Any]:
     """Return what an engine would list for a service's first container, had it all that its labels ask for."""
 
     def text(key: str) -> str:

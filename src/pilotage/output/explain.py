@@ -13,7 +13,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration, shorten
-from pilotage.core.yaml import Marked, bare
+from pilotage.core.yaml import Located, bare
 from pilotage.labels.decode import read_labels
 from pilotage.output.facts import Fact, Source, container_facts, has_alias, remedy
 from pilotage.recording.redact import holds_secret
@@ -355,7 +355,7 @@ def _facts(container: Container, route: Route, tree: LabelTree, why: Reasons) ->
             yield _setting(path, leaf, lost.get(path, ()))
 
 
-def _target(container: Container, route: Route, fields: dict[str, Marked], why: Reasons) -> Iterator[tuple[str, Fact]]:
+def _target(container: Container, route: Route, fields: dict[str, Located], why: Reasons) -> Iterator[tuple[str, Fact]]:
     """Yield scheme, host and port with the path of the field that sets each, ``""`` where no label does."""
     found = [("scheme", route.scheme, why.scheme)]
     if route.scheme != "fileserver":
@@ -372,7 +372,7 @@ def _target(container: Container, route: Route, fields: dict[str, Marked], why: 
             yield "", Fact(name, value, reason)
 
 
-def _setting(path: str, leaf: Marked, lost: Iterable[Source], file: str = "") -> Fact:
+def _setting(path: str, leaf: Located, lost: Iterable[Source], file: str = "") -> Fact:
     written = _written(leaf, file)
     if holds_secret(path.split(".")):
         return Fact(path, _HIDDEN, "", msgspec.structs.replace(written, value=_HIDDEN))
@@ -399,7 +399,7 @@ def _health(route: Route, container: Container | None = None) -> Fact:
     return Fact("health check", value, why)
 
 
-def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, Marked]]:
+def _leaves(fields: dict[str, Located], prefix: str = "") -> Iterator[tuple[str, Located]]:
     """Yield every value that is no mapping with its dotted path, by path."""
     for name in sorted(fields):
         value, path = fields[name], f"{prefix}{name}"
@@ -409,11 +409,11 @@ def _leaves(fields: dict[str, Marked], prefix: str = "") -> Iterator[tuple[str, 
             yield path, value
 
 
-def _written(value: Marked, file: str = "") -> Source:
+def _written(value: Located, file: str = "") -> Source:
     return Source(_shown(value), value.source, value.line, value.column, file)
 
 
-def _shown(value: Marked) -> str:
+def _shown(value: Located) -> str:
     """Return a value as it would be written on one line."""
     plain: Any = bare(value)
     return shorten(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from pilotage.containers.compose import DEPENDS_ON, ONEOFF, PROJECT, SERVICE
-from pilotage.core.values import DocumentError
+from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.labels.decode import read_labels
 from pilotage.routes.schema import ROUTE, StructKind, fold
@@ -109,7 +109,7 @@ def _secrets_in(text: str, kind: Kind | None) -> list[tuple[int, int]] | None:
         if document is None or not isinstance(document.value, dict | list):
             return []
         root = yaml.compose(text, Loader=yaml.SafeLoader)  # in Python, for its marks count letters, not bytes
-    except (DocumentError, yaml.YAMLError, ValueError, RecursionError):
+    except (ParseError, yaml.YAMLError, ValueError, RecursionError):
         return None
     return sorted(set(_places(root, kind, secret=False)), reverse=True)
 

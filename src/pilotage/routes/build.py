@@ -16,7 +16,7 @@ from pilotage.containers.backends import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import nearest
-from pilotage.core.yaml import Marked
+from pilotage.core.yaml import Located
 from pilotage.labels.decode import Fault, LabelTree, read_labels
 from pilotage.labels.keys import label_shape
 from pilotage.routes.fields import Reading
@@ -113,7 +113,7 @@ class _Asked(msgspec.Struct, frozen=True):
     settings: RouteSettings
     labelled: tuple[str, ...] = ()
     reading: Reading | None = None
-    fields: dict[str, Marked] = {}
+    fields: dict[str, Located] = {}
     is_plain: bool = False
 
 
@@ -162,7 +162,7 @@ def _find_forgotten_aliases(tree: LabelTree, listed: Sequence[str]) -> None:
 
 
 def read_settings(
-    fields: dict[str, Marked], faults: Iterable[Fault] = ()
+    fields: dict[str, Located], faults: Iterable[Fault] = ()
 ) -> tuple[RouteSettings, tuple[str, ...], Reading]:
     """Read the fields of one route, with what was wrong before they could be read.
 
@@ -193,7 +193,7 @@ def _may_protect(text: str) -> bool:
     return any(nearest(key, ROUTE.fields) in PROTECTIVE for key in keys if not ROUTE.canonical(key))
 
 
-def _check(settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
+def _check(settings: RouteSettings, fields: dict[str, Located], to: Reading) -> None:
     """Check what only shows with all fields at hand; each fault takes the route out of service (LABELS II.6.6)."""
 
     def refuse(field: str, message: str, hint: str = "") -> None:
@@ -292,7 +292,7 @@ def default_bind(target: Target, settings: RouteSettings) -> str:
 _STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
 
 
-def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Marked], to: Reading) -> None:
+def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Located], to: Reading) -> None:
     """Refuse settings that the target's scheme rules out (LABELS II.6.6)."""
     scheme = target.scheme
     faults: list[tuple[str, str, str]] = []

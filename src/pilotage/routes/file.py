@@ -13,8 +13,8 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError
-from pilotage.core.yaml import Marked, kind_name, parse_yaml
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.routes.build import RESERVED_PORTS, default_bind, read_settings, refuse_impossible, reserved
 from pilotage.routes.fields import Reading
 from pilotage.routes.route import Endpoint, Excluded, Route
@@ -45,7 +45,7 @@ class RouteFile(msgspec.Struct, frozen=True):
     name: str
     routes: tuple[Route, ...] = ()
     problems: tuple[Problem, ...] = ()
-    fields: dict[str, dict[str, Marked]] = {}
+    fields: dict[str, dict[str, Located]] = {}
     is_whole: bool = True
 
     @property
@@ -70,7 +70,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
     """
     try:
         document = parse_yaml(text.removeprefix("\ufeff"))
-    except DocumentError as error:
+    except ParseError as error:
         problem = Problem(message=error.message, file=name, line=error.line, column=error.column)
         return RouteFile(name, problems=(problem,), is_whole=False)
     if document is None or document.value is None:
@@ -82,7 +82,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
         return RouteFile(name, problems=(problem,), is_whole=False)
     routes: list[Route] = []
     problems: list[Problem] = []
-    found: dict[str, dict[str, Marked]] = {}
+    found: dict[str, dict[str, Located]] = {}
     for key, value in document.value.items():
         alias = key.strip().lower()
         if alias.startswith(_TEMPLATE):
@@ -99,7 +99,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
     return RouteFile(name, tuple(routes), tuple(problems), found)
 
 
-def _alias_fault(alias: str, known: dict[str, dict[str, Marked]]) -> tuple[str, str] | None:
+def _alias_fault(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
     if not _ALIAS.fullmatch(alias):
         hint = "write a name such as shop, shop.example.com or *.example.com"
         return f"{shorten(alias)!r} is no alias", hint
@@ -108,7 +108,7 @@ def _alias_fault(alias: str, known: dict[str, dict[str, Marked]]) -> tuple[str, 
     return None
 
 
-def _fields(value: Marked, to: Reading) -> dict[str, Marked]:
+def _fields(value: Located, to: Reading) -> dict[str, Located]:
     """Return the fields under their canonical names; what is no mapping refuses the route."""
     if value.value is None:
         return {}
@@ -116,7 +116,7 @@ def _fields(value: Marked, to: Reading) -> dict[str, Marked]:
         to.fault(value, f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port")
         to.fatal = True
         return {}
-    fields: dict[str, Marked] = {}
+    fields: dict[str, Located] = {}
     for key, item in value.value.items():
         field = ROUTE.child(key)[0]
         if field in fields:
@@ -127,7 +127,13 @@ def _fields(value: Marked, to: Reading) -> dict[str, Marked]:
 
 
 def _route(
-    alias: str, whole: Marked, fields: dict[str, Marked], before: Reading, *, file: str, reserved_ports: frozenset[int]
+    alias: str,
+    whole: Located,
+    fields: dict[str, Located],
+    before: Reading,
+    *,
+    file: str,
+    reserved_ports: frozenset[int],
 ) -> Route:
     settings, labelled, reading = read_settings(fields)
     target = infer_static(alias, settings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 import msgspec
 
 from pilotage.core.suggest import did_you_mean, nearest
-from pilotage.core.yaml import Marked
+from pilotage.core.yaml import Located
 from pilotage.routes.fields import (
     UNSET,
     Boolean,
@@ -115,11 +115,11 @@ class StructKind(Nested):
                 self._children[name] = known
         return known
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         mapping = as_mapping(self, value, to)
         return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, to))
 
-    def read_fields(self, mapping: dict[str, Marked], to: Reading) -> dict[str, Any]:
+    def read_fields(self, mapping: dict[str, Located], to: Reading) -> dict[str, Any]:
         """Read every field of a mapping; unknown keys are reported, with the nearest known name."""
         path = to.path
         found: dict[str, Any] = {}
@@ -139,7 +139,7 @@ class StructKind(Nested):
         to.path = path
         return found
 
-    def _unknown(self, key: str, value: Marked, to: Reading) -> None:
+    def _unknown(self, key: str, value: Located, to: Reading) -> None:
         if not key:
             to.fault(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
         elif self.struct is RouteSettings and fold(key) in UNSUPPORTED:
@@ -149,7 +149,7 @@ class StructKind(Nested):
         else:
             to.fault(value, "unknown field", did_you_mean(key, self.fields), at_key=True)
             for label in sorted(_sources(value) - {value.source}):
-                to.fault(Marked(value.value, label), "unknown field", did_you_mean(key, self.fields))
+                to.fault(Located(value.value, label), "unknown field", did_you_mean(key, self.fields))
             if self.struct is RouteSettings and nearest(key, self.fields) in PROTECTIVE:
                 to.fatal = True
 
@@ -163,7 +163,7 @@ class StructKind(Nested):
         return name, answer
 
 
-def _sources(value: Marked) -> set[str]:
+def _sources(value: Located) -> set[str]:
     """Return the labels that put something below a value, each of which may have to be told of."""
     found = {value.source}
     if isinstance(value.value, dict):
@@ -299,7 +299,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _AccessLogKind(StructKind):
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         read = super().read(value, to)
         if read is not UNSET and not read.path and not read.stdout:
             to.fault(value, "path or stdout is required", "set access_log.stdout to true, or access_log.path to a file")

@@ -10,8 +10,8 @@ import msgspec
 
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError, parse_duration
-from pilotage.core.yaml import Marked, bare, kind_name, parse_yaml
+from pilotage.core.values import ParseError, parse_duration
+from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
 from pilotage.routes.fields import UNSET, Kind, Nested, Reading, Text, as_mapping, scalar_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Port(Nested):
     def child(self, name: str) -> tuple[str, Spelling | None, bool]:
         return name.lower(), None, False
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -71,7 +71,7 @@ class Port(Nested):
         listening = self._number(first, value, to) if first else 0
         return PortPair(listening, self._number(rest, value, to))
 
-    def _mapping(self, given: dict[str, Marked], to: Reading) -> PortPair:
+    def _mapping(self, given: dict[str, Located], to: Reading) -> PortPair:
         found = {"listening": 0, "proxy": 0}
         path = to.path
         for key, value in given.items():
@@ -84,7 +84,7 @@ class Port(Nested):
         to.path = path
         return PortPair(**found)
 
-    def _number(self, text: str, value: Marked, to: Reading) -> int:
+    def _number(self, text: str, value: Located, to: Reading) -> int:
         """Return a port's number; 0, reported, for what is none."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             part = f"{text!r} in {shorten(value.value)!r}" if text != value.value else repr(shorten(text))
@@ -150,7 +150,7 @@ class Middlewares(Nested):
     def child(self, name: str) -> tuple[str, Spelling | None, bool]:
         return name, _OPTIONS, True
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         mapping = as_mapping(self, value, to)
         if mapping is UNSET:
             return UNSET
@@ -174,7 +174,7 @@ class Middlewares(Nested):
         to.path = path
         return found
 
-    def _unknown(self, written: str, options: Marked, to: Reading) -> None:
+    def _unknown(self, written: str, options: Located, to: Reading) -> None:
         if "@" in written:
             to.fault(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
             return
@@ -182,7 +182,7 @@ class Middlewares(Nested):
         to.fault(options, "unknown middleware", hint, at_key=True)
 
 
-def _elements(value: Marked | None) -> list[Marked]:
+def _elements(value: Located | None) -> list[Located]:
     if value is None or value.value is None:
         return []
     if isinstance(value.value, list):
@@ -191,7 +191,7 @@ def _elements(value: Marked | None) -> list[Marked]:
     return [msgspec.structs.replace(value, value=piece) for piece in re.split(r"[,\s]+", text.strip("[] \n")) if piece]
 
 
-def _check_cidrs(options: dict[str, Marked], whole: Marked, to: Reading) -> None:
+def _check_cidrs(options: dict[str, Located], whole: Located, to: Reading) -> None:
     allowed = _elements(options.get("allow"))
     if not allowed:
         to.fault(whole, "allow needs at least one network", "write allow: [10.0.0.0/8]")
@@ -205,7 +205,7 @@ def _check_cidrs(options: dict[str, Marked], whole: Marked, to: Reading) -> None
             )
 
 
-def _check_rate(options: dict[str, Marked], _whole: Marked, to: Reading) -> None:
+def _check_rate(options: dict[str, Located], _whole: Located, to: Reading) -> None:
     for key in ("average", "burst"):
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
@@ -217,7 +217,7 @@ def _check_rate(options: dict[str, Marked], _whole: Marked, to: Reading) -> None
         return
     try:
         seconds = parse_duration(scalar_text(period.value) or "")
-    except DocumentError as error:
+    except ParseError as error:
         to.fault(period, error.message, path=f"{to.path}.period")
         return
     if seconds < 1:
@@ -238,7 +238,7 @@ class Rules(Kind):
 
     name = "list of rules"
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -250,7 +250,7 @@ class Rules(Kind):
                 )
             try:
                 document = parse_yaml(given, value.source)
-            except DocumentError as error:
+            except ParseError as error:
                 to.fault(value, error.message)
                 return UNSET
             value = document if document is not None else value
@@ -268,7 +268,7 @@ class Rules(Kind):
         return depth == 0 and "{" in text
 
     @staticmethod
-    def _check(rules: list[Marked], to: Reading) -> bool:
+    def _check(rules: list[Located], to: Reading) -> bool:
         before, defaults = len(to.problems), 0
         for rule in rules:
             if not isinstance(rule.value, dict):
@@ -292,7 +292,7 @@ class Icon(Text):
 
     name = "icon"
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         text = super().read(value, to)
         if text is UNSET or not text:
             return text
@@ -316,7 +316,7 @@ class Retention(Kind):
 
     name = "retention"
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         match = _RETENTION.fullmatch(value.value) if isinstance(value.value, str) else None
@@ -334,7 +334,7 @@ class StatusRange(Kind):
 
     name = "status or a range of them"
 
-    def read(self, value: Marked, to: Reading) -> Any:
+    def read(self, value: Located, to: Reading) -> Any:
         text = scalar_text(value.value)
         match = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text or "")
         if match is None or (match[2] and match[2] < match[1]):

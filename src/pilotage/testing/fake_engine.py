@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pilotage.core.tempdirs import socket_folder
+from pilotage.core.tempdirs import socket_tempdir
 from pilotage.testing.dialect import Answer, Flavour, manner_of
 from pilotage.testing.engine_state import Operations
 from pilotage.testing.events import matches
@@ -123,7 +123,7 @@ class FakeEngine(Operations):
         if self._server.listening:
             return
         if self._place == Path():
-            self._folder = socket_folder("pilotage-fake-", "engine.sock")
+            self._folder = socket_tempdir("pilotage-fake-", "engine.sock")
             self._place = Path(self._folder.name) / "engine.sock"
         self._place = await self._server.listen(self._place) or self._place
 

@@ -15,7 +15,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import DocumentError, comma_list, parse_duration
+from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.special import middleware_name
 from pilotage.xds.resources import literal
@@ -170,7 +170,7 @@ class _Reader:
     def document(self, text: str, option: str) -> Any:
         try:
             read = parse_yaml(text)
-        except DocumentError as error:
+        except ParseError as error:
             self.fault(error.message, option=option)
             return None
         return bare(read) if read is not None else None
@@ -272,7 +272,7 @@ class _Reader:
         if period is not None:
             try:
                 length = parse_duration(str(period))
-            except DocumentError as error:
+            except ParseError as error:
                 self.fault(error.message, option="period")
         if length < 1:
             self.fault("the period is too short; at least 1s", option="period")
