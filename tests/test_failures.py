@@ -250,7 +250,7 @@ async def faulty_change(folder: Path) -> str:
             async with asyncio.timeout(60):
                 assert process.stdout is not None
                 assert process.stderr is not None
-                await process.stdout.readuntil(b"The API is at")
+                await process.stdout.readuntil(b"The API listens on")
                 file.write_text(f"{engines}gateway: {{htps: 443}}\n")
                 process.send_signal(signal.SIGHUP)
                 said = await process.stderr.readuntil(b"not taken") + await process.stderr.readline()

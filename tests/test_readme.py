@@ -17,7 +17,6 @@ import yaml
 from pilotage import DockerProviderConfig, discover
 from pilotage.api.listen import Listen
 from pilotage.config.serve import API_PORT
-from pilotage.daemon.settings import Plan
 from pilotage.demo.site import demo_site
 from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
@@ -138,7 +137,7 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
         await discovery.ready()
         table = discovery.table
     api = Listen(host="127.0.0.1", port=API_PORT)
-    served = Banner(plan=Plan(engines=()), table=table, problems=table.problems, api=(api,), staged=True)
+    served = Banner(table=table, problems=table.problems, api=(str(api),), is_demo=True)
     printed = Terminal()
     print_banner(Out(printed), served, command="sh scripts/run")
     shown = shown_after("On a machine without an engine the first one prints:")

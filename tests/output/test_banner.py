@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pilotage.api.listen import Listen
 from pilotage.core.problems import Problem
-from pilotage.daemon.settings import Plan
 from pilotage.engine.address import DockerProviderConfig
-from pilotage.output.banner import Banner, print_banner, url_of
+from pilotage.output.banner import Banner, GatewayPorts, print_banner, url_of
 from pilotage.output.console import Out
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
-from pilotage.xds.options import CertificateFiles, GatewayOptions
 from tests.support.harbour import one, roster
 
 if TYPE_CHECKING:
@@ -42,8 +39,7 @@ def usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def served(*containers: dict[str, Any], **fields: Any) -> Banner:
     table = build_table([roster(list(containers))])
-    plan = fields.pop("plan", Plan(engines=(LOCAL,), why="the default socket"))
-    return Banner(plan=plan, table=table, problems=table.problems, **fields)
+    return Banner(engines=(LOCAL,), why="the default socket", table=table, problems=table.problems, **fields)
 
 
 def shown(what: Banner, file: io.StringIO | None = None, command: str = "pilotage") -> str:
@@ -58,7 +54,7 @@ FULL = served(
     one("ssh", {"proxy.ssh": "scheme: tcp\nport: 2222:22"}),
     one("shop", {"proxy.shop.prot": "81"}),
     one("db", Image="postgres:17"),
-    api=(Listen(path="/run/p.sock"), Listen(host="127.0.0.1", port=8888)),
+    api=("unix:///run/p.sock", "http://127.0.0.1:8888"),
 )
 
 
@@ -78,9 +74,9 @@ Not served: db
 local/shop
   ✗ proxy.shop.prot: unknown field; did you mean 'port'?
 
-'sh scripts/run explain NAME' says why.
-The API is at unix:///run/p.sock and http://127.0.0.1:8888.
-Ctrl-C stops.
+Run 'sh scripts/run explain NAME' to see why.
+The API listens on unix:///run/p.sock and http://127.0.0.1:8888.
+Press Ctrl-C to stop.
 
 """
     )
@@ -94,7 +90,7 @@ def test_a_pipe_gets_lines_without_gaps_or_advice_for_fingers() -> None:
 
 
 def test_the_demonstration_has_introduced_itself_before() -> None:
-    assert "Watching" not in shown(msgspec.structs.replace(FULL, staged=True))
+    assert "Watching" not in shown(msgspec.structs.replace(FULL, is_demo=True))
 
 
 def test_where_all_is_well_there_is_nothing_to_explain() -> None:
@@ -105,10 +101,9 @@ def test_where_all_is_well_there_is_nothing_to_explain() -> None:
 
 def test_where_nothing_is_served_it_says_what_would_be() -> None:
     said = shown(served())
-    assert "Nothing to serve on port 8080 yet." in said
-    assert "docker run --detach --name whoami traefik/whoami\nlook at http://whoami.localhost:8080\n" in said
-    elsewhere = Plan(engines=(LOCAL,), options=GatewayOptions(match_domains=("example.org",)))
-    assert "docker run" not in shown(served(plan=elsewhere))
+    assert "No routes on port 8080 yet." in said
+    assert "docker run --detach --name whoami traefik/whoami\n  http://whoami.localhost:8080\n" in said
+    assert "docker run" not in shown(served(gateway=GatewayPorts(match_domains=("example.org",))))
 
 
 def test_where_the_engine_is_away_nobody_is_told_to_start_containers() -> None:
@@ -124,11 +119,11 @@ def test_of_many_the_first_ones_are_shown_and_the_others_counted() -> None:
     many = [one(f"web-{number:02}", {f"proxy.web-{number:02}.prot": "1"}) for number in range(25)]
     hidden = [one(f"db-{number}", Image="postgres:17") for number in range(8)]
     said = shown(served(*many, *hidden))
-    assert "and 5 more, which 'pilotage routes' lists.\n" in said
+    assert "and 5 more; 'pilotage routes' lists all\n" in said
     assert said.count("http://web-") == 20
     assert "Not served: db-0, db-1, db-2, db-3, db-4, db-5 and 2 more\n" in said
     assert said.count("did you mean 'port'?") == 3
-    assert "and 22 problems more, which 'pilotage routes' shows\n" in said
+    assert "and 22 more problems; 'pilotage routes' lists all\n" in said
 
 
 def test_replicas_and_routes_that_do_not_answer_yet_are_told() -> None:
@@ -144,67 +139,59 @@ def test_what_others_wrote_does_not_move_the_cursor() -> None:
 
 def test_an_engine_that_is_not_reached_yet_is_told() -> None:
     table = msgspec.structs.replace(FULL.table, engines={"nas": EngineStatus("pending")})
-    assert "Not reached yet: nas; their routes come when they do.\n" in shown(
+    assert "Not connected yet: nas; routes appear once connected.\n" in shown(
         msgspec.structs.replace(FULL, table=table)
     )
 
 
-ELSEWHERE = Plan(engines=(LOCAL,), with_gateway=False)
-
-
 def test_without_a_gateway_it_says_where_others_ask_and_promises_no_addresses_of_ours() -> None:
     web, ssh = one("web", {"proxy.web.port": "80"}), one("ssh", {"proxy.ssh": "scheme: tcp\nport: 2222:22"})
-    said = shown(served(web, ssh, plan=ELSEWHERE, xds_place="127.0.0.1:18000"))
+    said = shown(served(web, ssh, gateway=None, xds_place="127.0.0.1:18000"))
     assert said.endswith(
         """\
-2 routes for the Envoys that ask on 127.0.0.1:18000:
+Serving 2 routes to the Envoys that connect to 127.0.0.1:18000:
 
 NAME  TARGET
 ssh   tcp4://172.17.0.5:22
 web   http://172.17.0.5:80
 
-Ctrl-C stops.
+Press Ctrl-C to stop.
 
 """
     )
 
 
 def test_without_a_gateway_nobody_is_told_to_look_at_an_address_of_ours() -> None:
-    said = shown(served(plan=ELSEWHERE, xds_place="127.0.0.1:18000"))
-    assert "\nNo routes yet for the Envoys that ask on 127.0.0.1:18000.\n" in said
+    said = shown(served(gateway=None, xds_place="127.0.0.1:18000"))
+    assert "\nNo routes yet for the Envoys that connect to 127.0.0.1:18000.\n" in said
     assert "http://" not in said
 
 
 def test_places_are_ports_or_addresses_of_their_own() -> None:
-    files = (CertificateFiles("c", "k"),)
-    options = GatewayOptions(http_address="::1", http_port=81, https_port=8443, certificates=files)
-    said = shown(served(one("web"), plan=Plan(engines=(LOCAL,), options=options)))
+    said = shown(served(one("web"), gateway=GatewayPorts(http_address="::1", http_port=81, https_port=8443)))
     assert "Serving 1 route on [::1]:81 and port 8443 (HTTPS):" in said
-    nowhere = Plan(engines=(LOCAL,), options=GatewayOptions(http_port=0))
-    assert "Serving 1 route on no port:" in shown(served(one("web"), plan=nowhere))
-
-
-FILES = (CertificateFiles("c", "k"),)
+    assert "Serving 1 route on no HTTP port:" in shown(served(one("web"), gateway=GatewayPorts(http_port=0)))
+    assert "Serving 1 route to no Envoy:" in shown(served(one("web"), gateway=None))
 
 
 @pytest.mark.parametrize(
-    ("options", "url"),
+    ("gateway", "url"),
     [
-        (GatewayOptions(), "http://web.localhost:8080"),
-        (GatewayOptions(http_port=80), "http://web.localhost"),
-        (GatewayOptions(match_domains=("example.org", "lan")), "http://web.example.org:8080"),
-        (GatewayOptions(https_port=443, certificates=FILES), "http://web.localhost:8080"),
-        (GatewayOptions(https_port=443, certificates=FILES, redirect_to_https=True), "https://web.localhost"),
-        (GatewayOptions(http_port=0, https_port=8443, certificates=FILES), "https://web.localhost:8443"),
+        (GatewayPorts(), "http://web.localhost:8080"),
+        (GatewayPorts(http_port=80), "http://web.localhost"),
+        (GatewayPorts(match_domains=("example.org", "lan")), "http://web.example.org:8080"),
+        (GatewayPorts(https_port=443), "http://web.localhost:8080"),
+        (GatewayPorts(https_port=443, redirect_to_https=True), "https://web.localhost"),
+        (GatewayPorts(http_port=0, https_port=8443), "https://web.localhost:8443"),
         (
-            GatewayOptions(http_port=0, https_port=8443, certificates=FILES, public_https_port=443),
+            GatewayPorts(http_port=0, https_port=8443, public_https_port=443),
             "https://web.localhost",
         ),
     ],
 )
-def test_an_address_is_the_one_that_answers(options: GatewayOptions, url: str) -> None:
+def test_an_address_is_the_one_that_answers(gateway: GatewayPorts, url: str) -> None:
     (route,) = build_table([roster([one("web")])]).sorted_routes()
-    assert url_of(route, options) == url
+    assert url_of(route, gateway) == url
 
 
 def bound(place: str) -> Route:
@@ -218,14 +205,14 @@ def bound(place: str) -> Route:
     ("place", "url"), [("0.0.0.0", "udp://localhost:53"), ("10.0.0.1", "udp://10.0.0.1:53"), ("::1", "udp://[::1]:53")]
 )
 def test_a_stream_has_a_port_of_its_own(place: str, url: str) -> None:
-    assert url_of(bound(place), GatewayOptions()) == url
+    assert url_of(bound(place), GatewayPorts()) == url
 
 
 def test_an_alias_with_dots_is_a_host() -> None:
     (route,) = build_table([roster([one("web", {"proxy.aliases": "shop.example.net"})])]).sorted_routes()
-    assert url_of(route, GatewayOptions(match_domains=("example.org",))) == "http://shop.example.net:8080"
+    assert url_of(route, GatewayPorts(match_domains=("example.org",))) == "http://shop.example.net:8080"
 
 
 def test_the_address_of_a_wildcard_says_what_can_be_chosen() -> None:
     (route,) = build_table([roster([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
-    assert url_of(route, GatewayOptions()) == "http://ANYTHING.example.net:8080"
+    assert url_of(route, GatewayPorts()) == "http://ANYTHING.example.net:8080"

@@ -1,6 +1,6 @@
-"""What ``pilotage serve`` prints once it serves: which name answers where, what does not, and how to go on.
+"""The summary that ``pilotage serve`` prints once it serves: URLs, targets, problems and what to do next.
 
-Without a gateway nothing here answers, and where Envoys elsewhere do is theirs to say: no URLs are shown then.
+If pilotage runs no gateway, no URLs are shown: only the Envoys that connect know where they listen.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from rich.text import Text
 
-from pilotage.api.listen import Listen
 from pilotage.core.problems import Problem
 from pilotage.core.text import count
-from pilotage.daemon.settings import Plan
-from pilotage.engine.address import bracketed
+from pilotage.engine.address import DockerProviderConfig, bracketed
 from pilotage.output.console import clean, print_table
 from pilotage.output.text import print_problems, route_status
 from pilotage.table.table import Table
@@ -22,170 +20,199 @@ from pilotage.table.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pilotage.engine.address import DockerProviderConfig
     from pilotage.output.console import Cell, Out
     from pilotage.routes.route import Route
-    from pilotage.xds.options import GatewayOptions
 
-__all__ = ["Banner", "print_banner", "url_of"]
+__all__ = ["Banner", "GatewayPorts", "print_banner", "url_of"]
 
-_ROUTES: Final = 20
-_NAMES: Final = 6
-_PROBLEMS: Final = 3
-_ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
-_USUAL_PORTS: Final = {"http": 80, "https": 443}
+_MAX_ROUTES: Final = 20
+_MAX_NAMES: Final = 6
+_MAX_PROBLEMS: Final = 3
+_ANY_ADDRESS: Final = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gateway listens, as far as URLs depend on it.
+
+    Attributes:
+        http_address, http_port: plain HTTP; port 0: disabled.
+        https_address, https_port: HTTPS; port 0: disabled.
+        public_https_port: the port in HTTPS URLs; 0: ``https_port``.
+        redirect_to_https: whether plain HTTP redirects to HTTPS.
+        match_domains: the domains that aliases are served under; empty: any.
+
+    """
+
+    http_address: str = "0.0.0.0"  # noqa: S104  # shown, not listened on
+    http_port: int = 8080
+    https_address: str = "0.0.0.0"  # noqa: S104
+    https_port: int = 0
+    public_https_port: int = 0
+    redirect_to_https: bool = False
+    match_domains: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        places = [_place(self.http_address, self.http_port)] if self.http_port else []
+        if self.https_port:
+            places.append(f"{_place(self.https_address, self.https_port)} (HTTPS)")
+        return " and ".join(places) or "no HTTP port"
 
 
 class Banner(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to tell.
+    """The contents of the summary.
 
     Attributes:
-        plan: what is being done.
+        engines: the engines that are watched.
+        files: the route files that are watched.
+        why: how the engines were chosen, ``""`` if the user named them.
         table: the routes.
-        problems: everything that is wrong.
-        api: where the HTTP API listens.
-        xds_place: where Envoys elsewhere get their configuration; ``""`` for nowhere.
-        staged: it is the demonstration, which has been told before.
+        problems: all problems, including those outside the table.
+        gateway: where the gateway listens, None without one.
+        xds_place: where other Envoys fetch their configuration; ``""``: nowhere.
+        api: the URLs of the HTTP API.
+        is_demo: whether this is the demonstration, which is announced before.
 
     """
 
-    plan: Plan
+    engines: tuple[DockerProviderConfig, ...] = ()
+    files: tuple[str, ...] = ()
+    why: str = ""
     table: Table
     problems: tuple[Problem, ...] = ()
-    api: tuple[Listen, ...] = ()
+    gateway: GatewayPorts | None = GatewayPorts()
     xds_place: str = ""
-    staged: bool = False
+    api: tuple[str, ...] = ()
+    is_demo: bool = False
 
 
-def print_banner(out: Out, served: Banner, *, command: str = "pilotage") -> None:
-    """Print it: a table of names, URLs and targets, and what is worth knowing beside.
+def print_banner(out: Out, banner: Banner, *, command: str = "pilotage") -> None:
+    """Print the summary.
 
     Args:
-        out: where to.
-        served: what there is.
-        command: what people write to run other commands.
+        out: the output.
+        banner: the contents.
+        command: how to call pilotage in suggested commands.
 
     """
-    if not served.staged:
-        _print_engines(out, served)
-    routes = [route for route in served.table.sorted_routes() if not route.excluded]
+    if not banner.is_demo:
+        _print_engines(out, banner)
+    routes = [route for route in banner.table.sorted_routes() if not route.excluded]
     _gap(out)
     if routes:
-        out.line(Text(f"{_heading(served, len(routes))}:", style="bold"))
+        out.line(Text(f"{_heading(banner, len(routes))}:", style="bold"))
         _gap(out)
-        _print_routes(out, served, routes, command)
+        _print_routes(out, banner, routes, command)
     else:
-        _print_nothing(out, served)
-    left_out = [route.alias for route in served.table.sorted_routes() if route.excluded]
-    if left_out or served.problems:
+        _print_no_routes(out, banner)
+    excluded = [route.alias for route in banner.table.sorted_routes() if route.excluded]
+    if excluded or banner.problems:
         _gap(out)
-        _print_left_out(out, left_out)
-        _print_problems(out, served.problems, command)
+        _print_excluded(out, excluded)
+        _print_problems(out, banner.problems, command)
     _gap(out)
-    if left_out or any(problem.container or problem.route or problem.file for problem in served.problems):
-        out.note(f"'{command} explain NAME' says why.")
-    if served.api:
-        out.note(f"The API is at {' and '.join(map(str, served.api))}.")
+    if excluded or any(problem.container or problem.route or problem.file for problem in banner.problems):
+        out.note(f"Run '{command} explain NAME' to see why.")
+    if banner.api:
+        out.note(f"The API listens on {' and '.join(banner.api)}.")
     if out.is_terminal:
-        out.note("Ctrl-C stops.")
+        out.note("Press Ctrl-C to stop.")
     _gap(out)
 
 
 def _gap(out: Out) -> None:
-    """Print an empty line where people read; a log of lines has no use for it."""
+    """Print an empty line on a terminal; a log needs none."""
     if out.is_terminal:
         out.line()
 
 
-def _print_engines(out: Out, served: Banner) -> None:
-    plan = served.plan
-    names = ", ".join([*(_called(engine, plan.why) for engine in plan.engines), *plan.files])
-    out.note(clean(f"Watching {names}{f': {plan.why}' if plan.why else ''}."))
-    pending = [name for name, status in sorted(served.table.engines.items()) if status.state == "pending"]
+def _print_engines(out: Out, banner: Banner) -> None:
+    names = ", ".join([*(_engine_name(engine, banner.why) for engine in banner.engines), *banner.files])
+    out.note(clean(f"Watching {names}{f': {banner.why}' if banner.why else ''}."))
+    pending = [name for name, status in sorted(banner.table.engines.items()) if status.state == "pending"]
     if pending:
-        out.line(Text(clean(f"Not reached yet: {', '.join(pending)}; their routes come when they do."), style="yellow"))
+        out.line(Text(clean(f"Not connected yet: {', '.join(pending)}; routes appear once connected."), style="yellow"))
 
 
-def _called(engine: DockerProviderConfig, why: str) -> str:
-    """Return an engine's name, and its address unless the reason for choosing it tells that already."""
+def _engine_name(engine: DockerProviderConfig, why: str) -> str:
+    """Return the name of an engine, with its address unless ``why`` includes it."""
     return engine.name if engine.url in why else f"{engine.name} ({engine.url})"
 
 
-def _heading(served: Banner, number: int) -> str:
-    if served.plan.with_gateway:
-        return f"Serving {count(number, 'route')} on {_places(served.plan.options)}"
-    return f"{count(number, 'route')} for {_others(served)}"
+def _heading(banner: Banner, number: int) -> str:
+    if banner.gateway is not None:
+        return f"Serving {count(number, 'route')} on {banner.gateway}"
+    return f"Serving {count(number, 'route')} to {_other_envoys(banner)}"
 
 
-def _others(served: Banner) -> str:
-    return f"the Envoys that ask on {served.xds_place or 'no port'}"
-
-
-def _places(options: GatewayOptions) -> str:
-    places = [_place(options.http_address, options.http_port)] if options.http_port else []
-    if options.serves_https:
-        places.append(f"{_place(options.https_address, options.https_port)} (HTTPS)")
-    return " and ".join(places) or "no port"
+def _other_envoys(banner: Banner) -> str:
+    return f"the Envoys that connect to {banner.xds_place}" if banner.xds_place else "no Envoy"
 
 
 def _place(host: str, port: int) -> str:
-    return f"port {port}" if host in _ANYWHERE else f"{bracketed(host)}:{port}"
+    return f"port {port}" if host in _ANY_ADDRESS else f"{bracketed(host)}:{port}"
 
 
-def _print_routes(out: Out, served: Banner, routes: Sequence[Route], command: str) -> None:
-    options, with_urls = served.plan.options, served.plan.with_gateway
+def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: str) -> None:
     rows: list[list[Cell]] = []
-    for route in routes[:_ROUTES]:
-        told, style = route_status(route, served.table.health_of(route.alias))
-        all_well = all(endpoint.state == "ready" for endpoint in route.endpoints) and style == "green"
-        more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
-        parts = [f"{route.target}{more}"] if route.target else []
-        target = ", ".join([*parts, *([] if parts and all_well else [told])])
-        urls: list[Cell] = [(url_of(route, options), "cyan")] if with_urls else []
-        rows.append([(route.alias, "bold"), *urls, (target, "" if all_well else style)])
-    heads = ["NAME", *(["URL"] if with_urls else []), "TARGET"]
+    for route in routes[:_MAX_ROUTES]:
+        urls: list[Cell] = [(url_of(route, banner.gateway), "cyan")] if banner.gateway is not None else []
+        rows.append([(route.alias, "bold"), *urls, _target(route, banner.table)])
+    heads = ["NAME", *(["URL"] if banner.gateway is not None else []), "TARGET"]
     print_table(out, heads, rows, give_way=[len(heads) - 1, 0])
-    if len(routes) > _ROUTES:
-        out.line(f"and {len(routes) - _ROUTES} more, which '{command} routes' lists.")
+    if len(routes) > _MAX_ROUTES:
+        out.line(f"and {len(routes) - _MAX_ROUTES} more; '{command} routes' lists all")
 
 
-def url_of(route: Route, options: GatewayOptions) -> str:
-    """Return the address that a route answers at: below the first of the domains, or below ``localhost``.
+def _target(route: Route, table: Table) -> Cell:
+    """Return the target of a route, and its status unless all endpoints are ready."""
+    status, style = route_status(route, table.health_of(route.alias))
+    is_ready = style == "green" and all(endpoint.state == "ready" for endpoint in route.endpoints)
+    more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
+    target = [f"{route.target}{more}"] if route.target else []
+    if target and is_ready:
+        return target[0], ""
+    return ", ".join([*target, status]), "" if is_ready else style
 
-    Names below ``localhost`` lead browsers and curl to their own machine. What a wildcard stands for is up to who asks.
+
+def url_of(route: Route, gateway: GatewayPorts) -> str:
+    """Return the URL of a route: under the first of the gateway's domains, or under ``localhost``.
+
+    Browsers and curl resolve names under ``localhost`` to their own machine. ``ANYTHING`` replaces a wildcard.
     """
-    domain = options.match_domains[0] if options.match_domains else "localhost"
+    domain = gateway.match_domains[0] if gateway.match_domains else "localhost"
     if route.is_stream:
-        host = domain if route.bind in _ANYWHERE else bracketed(route.bind)
+        host = domain if route.bind in _ANY_ADDRESS else bracketed(route.bind)
         return f"{route.scheme}://{host}:{route.port.listening}"
-    secure = options.serves_https and (options.redirect_to_https or not options.http_port)
-    scheme, port = ("https", options.redirect_port) if secure else ("http", options.http_port)
+    secure = gateway.https_port and (gateway.redirect_to_https or not gateway.http_port)
+    scheme = "https" if secure else "http"
+    port = (gateway.public_https_port or gateway.https_port) if secure else gateway.http_port
     host = route.alias if "." in route.alias else f"{route.alias}.{domain}"
-    return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _USUAL_PORTS[scheme] else "")
+    return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _DEFAULT_PORTS[scheme] else "")
 
 
-def _print_nothing(out: Out, served: Banner) -> None:
-    """Say that nothing is served yet, and what would be."""
-    options = served.plan.options
-    if not served.plan.with_gateway:
-        out.line(Text(f"No routes yet for {_others(served)}.", style="bold"))
+def _print_no_routes(out: Out, banner: Banner) -> None:
+    """Print that there are no routes, and how to get a first one."""
+    gateway = banner.gateway
+    if gateway is None:
+        out.line(Text(f"No routes yet for {_other_envoys(banner)}.", style="bold"))
         return
-    out.line(Text(f"Nothing to serve on {_places(options)} yet.", style="bold"))
-    reached = all(status.state == "live" for status in served.table.engines.values())
-    if reached and options.http_port and not options.match_domains:
-        port = f":{options.http_port}" if options.http_port != _USUAL_PORTS["http"] else ""
-        out.line("Start a container, and it answers under its name: after")
+    out.line(Text(f"No routes on {gateway} yet.", style="bold"))
+    is_live = all(status.state == "live" for status in banner.table.engines.values())
+    if is_live and gateway.http_port and not gateway.match_domains:
+        port = f":{gateway.http_port}" if gateway.http_port != _DEFAULT_PORTS["http"] else ""
+        out.line("Start a container and open it by name:")
         out.line("  docker run --detach --name whoami traefik/whoami")
-        out.line(f"look at http://whoami.localhost{port}")
+        out.line(f"  http://whoami.localhost{port}")
 
 
-def _print_left_out(out: Out, names: Sequence[str]) -> None:
+def _print_excluded(out: Out, names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        out.line(clean(f"Not served: {', '.join(names[:_NAMES])}{more}"))
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        out.line(clean(f"Not served: {', '.join(names[:_MAX_NAMES])}{more}"))
 
 
 def _print_problems(out: Out, problems: Sequence[Problem], command: str) -> None:
-    print_problems(out, problems[:_PROBLEMS], apart=False)
-    if len(problems) > _PROBLEMS:
-        out.line(f"and {count(len(problems) - _PROBLEMS, 'problem')} more, which '{command} routes' shows")
+    print_problems(out, problems[:_MAX_PROBLEMS], apart=False)
+    if len(problems) > _MAX_PROBLEMS:
+        out.line(f"and {count(len(problems) - _MAX_PROBLEMS, 'more problem')}; '{command} routes' lists all")

@@ -16,15 +16,18 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
-from pilotage.cli.commands.serve import _Screen
+from pilotage.cli.commands.serve import _Screen, gateway_ports
 from pilotage.cli.main import run
 from pilotage.core.errors import GatewayError
 from pilotage.daemon.settings import Plan
 from pilotage.discovery.manager import Update
+from pilotage.output.banner import GatewayPorts
 from pilotage.table.store import build_table
 from pilotage.table.table import Table, diff
 from pilotage.testing import FakeEngine, container
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 from tests.support.harbour import one, roster
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -63,7 +66,7 @@ async def until_welcome(process: asyncio.subprocess.Process) -> list[str]:
     assert process.stdout is not None
     lines: list[str] = []
     async with asyncio.timeout(60):
-        while not (lines and lines[-1].startswith("The API is at")):
+        while not (lines and lines[-1].startswith("The API listens on")):
             line = await process.stdout.readline()
             assert line, await process.communicate()
             lines.append(line.decode().rstrip())
@@ -99,7 +102,7 @@ async def test_the_demonstration_prints_where_it_is_and_answers_there(
         urls = [url for _, url, target, *_ in rows if target != "asleep"]
         assert len(urls) == 7
         assert "Not served: postgres" in lines
-        assert "'sh scripts/run explain NAME' says why." in lines
+        assert "Run 'sh scripts/run explain NAME' to see why." in lines
         async with aiohttp.ClientSession() as session:
             for url in urls:
                 parts = urlsplit(url)
@@ -167,7 +170,7 @@ async def test_a_terminal_is_shown_what_changes_and_ctrl_c_ends_it(started: list
         ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         process = await a_server(*started, cwd=tmp_path, env=env, **ends)
         try:
-            await until(lambda: b"Ctrl-C stops." in written)
+            await until(lambda: b"Press Ctrl-C to stop." in written)
             assert b"Envoy is ready" not in written  # that it is served says that
             engine.start(engine.add(container("blog", ports=(2368,))))
             await until(lambda: re.search(rb"\d\d  local  added +blog +http://\S+:2368", written))
@@ -248,6 +251,17 @@ async def test_a_screen_follows_until_it_is_left(screen: _Screen, capsys: pytest
     assert screen._following is not None
     assert screen._following.cancelled()
     assert re.search(r"local +live +1 route", capsys.readouterr().out)
+
+
+def test_the_banner_shows_https_only_with_a_certificate() -> None:
+    files = (CertificateFiles("c", "k"),)
+    options = GatewayOptions(http_address="::1", http_port=81, https_port=8443, public_https_port=443)
+    assert gateway_ports(options).https_port == 0
+    expected = GatewayPorts(http_address="::1", http_port=81, https_port=8443, public_https_port=443)
+    assert gateway_ports(replace(options, certificates=files)) == expected
+    options = GatewayOptions(https_address="::1", redirect_to_https=True, match_domains=("example.org",))
+    expected = GatewayPorts(https_address="::1", redirect_to_https=True, match_domains=("example.org",))
+    assert gateway_ports(options) == expected
 
 
 def test_the_demonstration_and_engines_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

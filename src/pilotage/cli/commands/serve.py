@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.settings import Flags
     from pilotage.discovery.manager import Update
+    from pilotage.output.banner import GatewayPorts
     from pilotage.output.changelog import ChangeLine
     from pilotage.table.table import Table
+    from pilotage.xds.options import GatewayOptions
 
-__all__ = ["serve"]
+__all__ = ["gateway_ports", "serve"]
 
 
 @click.command(
@@ -96,10 +98,10 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
         from pilotage.daemon import daemon
 
     async def run() -> None:
-        staged = demo or (or_demo and await _is_without_engine())
-        chosen = _with_free_port(flags) if staged or or_demo else flags
+        is_demo = demo or (or_demo and await _is_without_engine())
+        chosen = _with_free_port(flags) if is_demo or or_demo else flags
         async with contextlib.AsyncExitStack() as stack:
-            if staged:
+            if is_demo:
                 if demo:
                     _note("This is the built-in demonstration.")
                 engine = await stack.enter_async_context(demo_site(_note))
@@ -108,12 +110,12 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
             if screen is not None:
                 await stack.enter_async_context(screen)
 
-            def tell(daemon: Daemon) -> None:
-                _tell(daemon, staged=staged)
+            def on_ready(daemon: Daemon) -> None:
+                _print_banner(daemon, is_demo=is_demo)
                 if screen is not None:
                     screen.follow(daemon)
 
-            await daemon.serve(chosen, os.environ, ready=tell)
+            await daemon.serve(chosen, os.environ, ready=on_ready)
 
     asyncio.run(run())
 
@@ -162,22 +164,41 @@ def _with_free_port(flags: Flags) -> Flags:
     return msgspec.structs.replace(flags, port=free)
 
 
-def _tell(daemon: Daemon, *, staged: bool) -> None:
-    """Print what is served, from where, and how to ask about it. Whoever has stopped reading does not stop us."""
+def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
+    """Print what the daemon serves. A closed standard output does not stop the daemon."""
     from pilotage.output.banner import Banner, print_banner
     from pilotage.output.console import Out, command_name
 
-    served = Banner(
-        plan=daemon.plan,
+    plan = daemon.plan
+    banner = Banner(
+        engines=plan.engines,
+        files=plan.files,
+        why=plan.why,
         table=daemon.discovery.table,
         problems=daemon.problems(),
-        api=tuple(daemon.api.places),
+        gateway=gateway_ports(plan.options) if plan.with_gateway else None,
         xds_place=daemon.xds_place,
-        staged=staged,
+        api=tuple(map(str, daemon.api.places)),
+        is_demo=is_demo,
     )
     with contextlib.suppress(OSError):
-        print_banner(Out(), served, command=command_name())
+        print_banner(Out(), banner, command=command_name())
         sys.stdout.flush()
+
+
+def gateway_ports(options: GatewayOptions) -> GatewayPorts:
+    """Return where a gateway with these options listens."""
+    from pilotage.output.banner import GatewayPorts
+
+    return GatewayPorts(
+        http_address=options.http_address,
+        http_port=options.http_port,
+        https_address=options.https_address,
+        https_port=options.https_port if options.serves_https else 0,
+        public_https_port=options.public_https_port,
+        redirect_to_https=options.redirect_to_https,
+        match_domains=options.match_domains,
+    )
 
 
 def _is_news(line: ChangeLine, update: Update) -> bool:
