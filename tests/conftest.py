@@ -21,11 +21,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import examples  # noqa: F401  # the profiles of hypothesis
 from tests.support.commandline import pilotage  # noqa: F401  # a fixture
 from tests.support.daemon import Daemon
 from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
@@ -57,14 +59,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use an engine."""
+    """Mark the tests that use an engine, and give them to one worker; mark those that use a real Envoy as slow."""
     for item in items:
-        if _FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & _FIXTURES:
             item.add_marker("engine")
+            item.add_marker(pytest.mark.xdist_group("engine"))
+        if "envoy" in fixtures:
+            item.add_marker("slow")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what engines need, once, before the first test."""
+    gc.freeze()  # makes the collections in tests for leaks quick
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
     if not used or session.config.option.collectonly:
         return

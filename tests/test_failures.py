@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from tests.support.gateway import Gateway
 
+pytestmark = pytest.mark.process
+
 TABLE = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text()
 ROWS: dict[str, list[str]] = {
     cells[0]: re.findall(r"`([^`]+)`", cells[1])

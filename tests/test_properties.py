@@ -16,10 +16,11 @@ from pilotage.routes.build import _plans
 from pilotage.routes.route import Excluded
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 from pilotage.table.snapshot import assemble
+from tests.support.examples import more_examples
 from tests.support.summaries import LOCAL, REMOTE, built, container, summary
 
 pytestmark = pytest.mark.filterwarnings("error")
-thorough = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(more_examples(3), suppress_health_check=[HealthCheck.too_slow])
 
 FIELDS = [*ROUTE.fields, "bogus", "Middle_Wares", "midlewares", "agent", "path_patterns", ""]
 INNER = [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.support.commandline import Said
 
+pytestmark = pytest.mark.process
+
 COMMANDS = sorted(cli.commands)
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
+pytestmark = pytest.mark.process
+
 
 async def test_a_container_is_reached_by_its_name_and_leaves_nothing_behind_at_the_end(tmp_path: Path) -> None:
     async with web_server() as port, FakeEngine() as engine, assert_no_leaks():

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
+pytestmark = pytest.mark.process
+
 VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 
 

@@ -23,6 +23,8 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.process
+
 
 # ---- a real Envoy
 

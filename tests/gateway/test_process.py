@@ -28,6 +28,8 @@ from tests.support.waiting import alive, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.process
+
 QUICK = GatewayTiming(look=0.1, answer=0.5, silence=1.0, first_pause=0.01, settled=0.0)
 
 

@@ -10,6 +10,7 @@ from pilotage.core.yaml import bare
 from pilotage.labels.decode import LabelTree, read_labels
 from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
 from pilotage.routes.schema import ROUTE
+from tests.support.examples import more_examples
 
 
 def read(labels: dict[str, str], *aliases: str) -> LabelTree:
@@ -370,7 +371,7 @@ texts = st.sampled_from(TEXTS.split("|")) | st.text()
 label_sets = st.dictionaries(keys, texts, max_size=8)
 
 
-@settings(deadline=None, max_examples=300)
+@more_examples(3)
 @given(label_sets, st.sampled_from([("web",), ("web", "app"), ("web", "web", "x")]), st.data())
 def test_any_labels_give_a_result_that_does_not_depend_on_their_order(
     labels: dict[str, str], listed: tuple[str, ...], data: st.DataObject
@@ -388,7 +389,7 @@ def test_any_labels_give_a_result_that_does_not_depend_on_their_order(
     assert list(tree.fields) == list(other.fields)
 
 
-@settings(deadline=None, max_examples=300)
+@more_examples(3)
 @given(label_sets)
 def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> None:
     tree = read(labels)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pilotage.testing import FakeContainer
     from pilotage.testing.dialect import Flavour
 
+pytestmark = pytest.mark.slow
+
 LABELS = [
     {},
     {"proxy.aliases": "shop"},

@@ -1,5 +1,7 @@
 """Many containers, many events, many engines: what each costs. Counts and memory, for times tell of the machine.
 
+pytestmark = pytest.mark.slow
+
 More of each with PILOTAGE_SCALE_CONTAINERS, _EVENTS and _ENGINES; ``--log-cli-level=info`` shows the numbers.
 """
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from aiohttp import web
 from envoy.service.discovery.v3 import discovery_pb2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.routes.schema import HealthCheck
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.session import Session
+from tests.support.examples import more_examples
 from tests.support.gateway import becomes, route, target
 from tests.support.waiting import until
 
@@ -463,7 +464,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@more_examples(2)
 @given(_steps, st.lists(st.booleans(), max_size=30), st.lists(st.booleans(), max_size=8))
 def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
     steps: list[list[tuple[str, str, set[str]]]], answers: list[bool], probes: list[bool]

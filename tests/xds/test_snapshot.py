@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.routes.route import Endpoint, EndpointState, Excluded
@@ -14,6 +14,7 @@ from pilotage.xds import snapshot as module
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.snapshot import Snapshot, build_resources
+from tests.support.examples import more_examples
 from tests.support.gateway import route
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _routes(draw: st.DrawFn) -> Route:
     return route(alias, endpoints=endpoints, **choice)
 
 
-@settings(max_examples=60, deadline=None)
+@more_examples(0.6)
 @given(st.lists(st.lists(_routes(), max_size=6), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_the_way_to_a_table_leaves_no_trace(steps: list[list[Route]], order: random.Random) -> None:
     snapshot = Snapshot(_OPTIONS)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.process
+
 
 def shown(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
     status = run(args)

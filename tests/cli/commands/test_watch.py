@@ -17,6 +17,8 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from tests.support.engines import Engine
 
+pytestmark = pytest.mark.process
+
 
 def test_an_interrupted_watch_ends_with_130(engine: Engine) -> None:
     engine.run("watched", labels={"proxy.watched.port": "80"})
