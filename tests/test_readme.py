@@ -22,6 +22,7 @@ from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
 from tests.support.harbour import at, harbour_file, one, recording
 from tests.support.images import WEB
+from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,13 +145,6 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
     introduction, _, rest = shown.partition("\n")
     assert introduction == "No container engine answers here, so this is the built-in demonstration."
     assert without_addresses(rest.strip()) == without_addresses(printed.getvalue().strip())
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_every_link_leads_to_a_file() -> None:

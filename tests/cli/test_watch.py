@@ -17,6 +17,7 @@ from pilotage.engine.address import DockerProviderConfig
 from pilotage.output.changelog import ChangeLine
 from pilotage.output.console import Out
 from pilotage.testing import FakeEngine, container
+from tests.support.terminal import Terminal
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import Update
 
 LABELS = {"proxy.web.port": "80"}
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture

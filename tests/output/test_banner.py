@@ -16,18 +16,12 @@ from pilotage.output.console import Out
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
 from tests.support.harbour import one, roster
+from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
 
 LOCAL = DockerProviderConfig("unix:///var/run/docker.sock", name="local")
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture(autouse=True)

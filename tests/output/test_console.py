@@ -6,13 +6,7 @@ import pytest
 from rich.text import Text
 
 from pilotage.output.console import Out, clean, command_name, fit, print_table
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers."""
-
-    def isatty(self) -> bool:
-        return True
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture(autouse=True)

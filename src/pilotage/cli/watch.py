@@ -14,10 +14,11 @@ from rich.live import Live
 from rich.text import Text
 
 from pilotage.discovery.manager import discover
-from pilotage.output import text as render
 from pilotage.output.changelog import ChangeFormatter
 from pilotage.output.console import Out, clean
 from pilotage.output.json import change_json
+from pilotage.output.text.problems import print_problems
+from pilotage.output.text.routes import print_routes, summary
 from pilotage.output.view import View
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
 
     """
     columns, formatter = Columns(out, engines), ChangeFormatter()
-    render.print_problems(out, tuple(problems), apart=False)
+    print_problems(out, tuple(problems), apart=False)
 
     def tell(update: Update) -> None:
         columns.print(formatter.format(update), time.time())
@@ -184,9 +185,9 @@ class Screen:
 
     def _print(self, table: Table) -> None:
         view = View((), table)
-        render.print_routes(self.out, view)
+        print_routes(self.out, view)
         self.out.line()
-        self.out.line(render.summary(view))
+        self.out.line(summary(view))
         for name, status in sorted(table.engines.items()):
             if status.state == "stale":
                 since = time.strftime("%H:%M:%S", time.localtime(status.since))
@@ -194,7 +195,7 @@ class Screen:
                 self.out.paragraph(text, hanging=2)
             elif status.state == "pending":
                 self.out.note(clean(f"{name}: not reached yet"))
-        render.print_problems(self.out, [p for p in table.problems if p.container or p.route or p.file])
+        print_problems(self.out, [p for p in table.problems if p.container or p.route or p.file])
 
 
 def _cropped(drawn: str, height: int) -> Text:

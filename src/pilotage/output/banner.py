@@ -14,7 +14,8 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import count
 from pilotage.engine.address import DockerProviderConfig, bracketed
 from pilotage.output.console import clean, print_table
-from pilotage.output.text import print_problems, route_status
+from pilotage.output.text.problems import print_problems
+from pilotage.output.text.routes import route_status
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ def check(files: tuple[str, ...], form: str) -> int:
     """
     from pilotage.core.text import count
     from pilotage.lint.check import USUAL, check_files
-    from pilotage.output import text as render
     from pilotage.output.console import Out
     from pilotage.output.json import problem_json
+    from pilotage.output.text.problems import print_problems
 
     names = files or [name for name in USUAL if os.path.isfile(name)]  # noqa: PTH113  # pathlib takes its time to import
     if not names:
@@ -40,7 +40,7 @@ def check(files: tuple[str, ...], form: str) -> int:
         print_json({"files": found.files, "problems": [problem_json(problem) for problem in found.problems]})
     else:
         out = Out()
-        render.print_problems(out, found.problems, apart=False)
+        print_problems(out, found.problems, apart=False)
         said = f"{count(errors, 'problem')}, {count(len(found.problems) - errors, 'warning')}"
         out.line(f"{', '.join(found.files)}: {said if found.problems else 'no problems'}")
     if "unreadable" in found.files.values():

@@ -40,8 +40,9 @@ def engines(form: str, **where: Any) -> int:
 
     from pilotage.cli import sources
     from pilotage.discovery import detect as probe
-    from pilotage.output import text as render
     from pilotage.output.console import Out
+    from pilotage.output.json import engine_json
+    from pilotage.output.text.engines import print_engines
 
     choice = sources.Choice(**where)
     if choice or sources.config_file():
@@ -53,8 +54,8 @@ def engines(form: str, **where: Any) -> int:
         chosen_engines(choice)  # says where we looked
     probes = asyncio.run(probe.probe_all(found))
     if form == "json":
-        print_json([render.probe_json(result) for result in probes])
+        print_json([engine_json(result) for result in probes])
     else:
-        render.print_probes(Out(), probes)
+        print_engines(Out(), probes)
     failed = sum(bool(result.error) for result in probes)
     return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS

@@ -43,9 +43,9 @@ def explain(name: str, form: str, **where: Any) -> int:
     NAME is a container, an alias, or ENGINE/CONTAINER: which label set each field and what it overrode, which default
     applied, why something is excluded and what would change that, and who else wants the alias.
     """
-    from pilotage.output import text as render
     from pilotage.output.console import Out
     from pilotage.output.explain import explain as explained
+    from pilotage.output.text.explanation import print_explanation
 
     views = views_of(**where)
     found = [explained(name, view.rosters, view.table, view.files) for view in views]
@@ -60,7 +60,7 @@ def explain(name: str, form: str, **where: Any) -> int:
 
             print_json(msgspec.to_builtins(explanation))
         else:
-            render.print_explanation(out, explanation)
+            print_explanation(out, explanation)
     sound = all(
         view.is_demo or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
         for view, explanation in zip(views, found, strict=True)

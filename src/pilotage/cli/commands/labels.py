@@ -28,8 +28,8 @@ def labels(word: str, form: str) -> int:
     """
     from pilotage.core.text import shorten
     from pilotage.output import label_reference
-    from pilotage.output import text as render
     from pilotage.output.console import Out
+    from pilotage.output.text.labels import print_labels
 
     if form == "markdown":
         click.echo(label_reference.markdown(), nl=False)
@@ -44,5 +44,5 @@ def labels(word: str, form: str) -> int:
 
         print_json(msgspec.to_builtins(found))
     else:
-        render.print_labels(Out(), found)
+        print_labels(Out(), found)
     return OK

@@ -78,8 +78,10 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         for view in views:
             print_json(document(view.rosters, view.table))
         return status_of(views)
-    from pilotage.output import text as render
     from pilotage.output.console import Out
+    from pilotage.output.text.containers import print_containers
+    from pilotage.output.text.problems import print_problems
+    from pilotage.output.text.routes import print_routes, summary
 
     out = Out()
     for index, view in enumerate(views):
@@ -88,10 +90,10 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         if view.errors and not view.rosters and not view.files:
             continue
         if what == "routes":
-            render.print_routes(out, view)
+            print_routes(out, view)
         else:
-            render.print_containers(out, view)
-        render.print_problems(out, view.table.problems)
+            print_containers(out, view)
+        print_problems(out, view.table.problems)
         out.line()
-        out.line(render.summary(view, containers=what == "containers"))
+        out.line(summary(view, containers=what == "containers"))
     return status_of(views)

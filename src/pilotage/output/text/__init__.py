@@ -1,0 +1,1 @@
+"""Tables and paragraphs for people, one module for each kind of output."""

@@ -1,0 +1,45 @@
+"""The engine table of ``pilotage engines``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pilotage.output.console import clean, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pilotage.discovery.detect import Probe
+    from pilotage.output.console import Cell, Out
+
+__all__ = ["print_engines"]
+
+
+def print_engines(out: Out, probes: Sequence[Probe]) -> None:
+    """Print engines and how each answered."""
+    rows: list[list[Cell]] = []
+    for probe in probes:
+        found = probe.found
+        star = "*" if found.chosen else ""
+        start: list[Cell] = [
+            (found.config.name + star, "bold"),
+            (found.config.url, ""),
+            (", ".join(found.sources), "dim"),
+        ]
+        if probe.error:
+            said = "no answer, see below" if out.is_terminal else probe.error
+            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (said, "red")])
+        else:
+            how = f"answers in {probe.latency * 1000:.0f} ms"
+            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (how, "green")])
+    heads = ["ENGINE", "ADDRESS", "FOUND AS", "KIND", "VERSION", "API", "STATUS"]
+    print_table(out, heads, rows, give_way=[2, 1, 6, 4, 3])
+    if out.is_terminal:
+        for probe in (probe for probe in probes if probe.error):
+            out.line()
+            out.paragraph(
+                Text("✗ ", style="red").append(f"{probe.found.config.name}: {clean(probe.error)}", style="not red"),
+                hanging=2,
+            )

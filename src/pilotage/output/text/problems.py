@@ -1,0 +1,71 @@
+"""Problems for people: grouped by container on a terminal, one line each elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pilotage.output.console import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pilotage.core.problems import Problem
+    from pilotage.output.console import Out
+
+__all__ = ["print_problem", "print_problems"]
+
+
+def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True) -> None:
+    """Print problems: grouped by container on a terminal, one line each elsewhere; ``apart``: below an empty line."""
+    if not problems:
+        return
+    if apart:
+        out.line()
+    if not out.is_terminal:
+        for problem in problems:
+            out.line(f"{problem.severity}: {clean(str(problem))}")
+        return
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(_whose(problem), []).append(problem)
+    for whose, group in groups.items():
+        if whose:
+            out.line(Text(clean(whose), style="bold"))
+        for problem in group:
+            print_problem(out, problem, indent=2 if whose else 0)
+
+
+def _whose(problem: Problem) -> str:
+    if problem.file:
+        return problem.file
+    return "/".join(name for name in (problem.provider, problem.container) if name)
+
+
+def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
+    """Print one problem below the name of its container: place, sentence, what to do."""
+    style = "red" if problem.severity == "error" else "yellow"
+    text = Text("✗ " if problem.severity == "error" else "! ", style=style)
+    place = _inner_place(problem)
+    if place:
+        text.append(clean(place), style="cyan").append(": ")
+    text.append(clean(problem.message))
+    if problem.hint:
+        text.append("; ").append(clean(problem.hint), style="green")
+    out.paragraph(text, indent, hanging=2)
+
+
+def _inner_place(problem: Problem) -> str:
+    """Return the place inside a container or file: label, path where the label does not say it, line and column."""
+    parts = [problem.label] if problem.label else []
+    told = f"alias {problem.route!r}" in problem.message
+    if not problem.label and problem.route and problem.route != problem.container and not told:
+        parts.append(f"route {problem.route}")
+    if problem.path and not problem.label.endswith(f".{problem.path}"):
+        parts.append(problem.path)
+    place = ": ".join(parts)
+    if problem.line:
+        where = f"line {problem.line}" + (f", column {problem.column}" if problem.column else "")
+        place = f"{place} ({where})" if place else where
+    return place

@@ -1,0 +1,105 @@
+"""The route table of ``pilotage routes`` and its summary line."""
+
+from __future__ import annotations
+
+import time
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from pilotage.core.text import count
+from pilotage.output.console import print_table
+from pilotage.routes.route import Excluded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pilotage.output.console import Cell, Out
+    from pilotage.output.view import View
+    from pilotage.routes.route import EndpointHealth, Route
+
+__all__ = ["print_routes", "route_status", "summary"]
+
+
+def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
+    """Return in few words how a route is, and the style for it.
+
+    Args:
+        route: the route.
+        health: what probes found, by the address of an endpoint.
+
+    """
+    if route.excluded_reason == Excluded.ERROR:
+        return "Error, see below", "red"
+    if route.excluded:
+        return route.excluded_reason, "yellow"
+    if not route.endpoints:
+        return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
+    failing = {address: found.since for address, found in health.items() if found.state == "unhealthy"}
+    ready = sum(endpoint.state == "ready" and endpoint.address not in failing for endpoint in route.endpoints)
+    style = "green" if ready else "yellow"
+    since = f" since {_clock(min(failing.values()))}" if failing else ""
+    if len(route.endpoints) > 1:
+        return f"{ready} of {len(route.endpoints)} ready" + (f", probes fail{since}" if failing else ""), style
+    (endpoint,) = route.endpoints
+    found = health.get(endpoint.address) if endpoint.state == "ready" else None
+    return (_PROBED[found.state] + since if found is not None else _STATES[endpoint.state]), style
+
+
+_STATES: Final = {"ready": "ready", "waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "draining"}
+_PROBED: Final = {"healthy": "healthy", "unhealthy": "probe fails", "pending": "ready, not probed yet"}
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def print_routes(out: Out, view: View) -> None:
+    """Print every alias, where it leads and how it is."""
+    routes = list(view.table.sorted_routes())
+    if not routes:
+        out.line("No routes: there are no containers that could have any.")
+        return
+    rows = []
+    for route in routes:
+        text, style = route_status(route, view.table.health_of(route.alias))
+        listen = f", listens on {route.listen}" if route.listen else ""
+        since = view.table.stale_since(route)
+        if since is not None and not route.excluded:
+            listen += f", stale since {_clock(since)}"
+            style = "yellow"
+        more = f" +{len(route.endpoints) - 1}" if len(route.endpoints) > 1 else ""
+        dim = "dim" if route.excluded else ""
+        rows.append(
+            [
+                (route.alias, dim or "bold"),
+                (route.target or "-", dim),
+                ((route.container or "-") + more, dim),
+                (route.provider, dim),
+                (text + listen, style),
+            ]
+        )
+    print_table(out, ["ALIAS", "TARGET", "CONTAINER", "ENGINE", "STATUS"], rows, give_way=[2, 0, 3, 4, 1])
+
+
+def summary(view: View, *, containers: bool = False) -> Text:
+    """Return the last line: how many routes, excluded ones, problems."""
+    routes = view.table.routes.values()
+    excluded = sum(route.excluded for route in routes)
+    parts = []
+    if containers:
+        parts.append(count(sum(len(roster.containers) for roster in view.rosters), "container"))
+    parts.append(count(len(routes), "route"))
+    if excluded:
+        parts.append(f"{excluded} excluded")
+    text = Text(", ".join(parts))
+    errors = sum(problem.severity == "error" for problem in view.table.problems)
+    warnings = len(view.table.problems) - errors
+    if errors:
+        text.append(", ").append(count(errors, "problem"), style="red")
+    if warnings:
+        text.append(", ").append(count(warnings, "warning"), style="yellow")
+    if not errors and not warnings:
+        text.append(", no problems", style="green")
+    return text

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from pilotage.output.console import Out
+from pilotage.output.text.problems import print_problems
+from tests.support.terminal import printed
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+    from pilotage.output.view import View
+
+
+def test_problems(out: Out, harbour: View, snapshot: SnapshotAssertion) -> None:
+    print_problems(out, harbour.table.problems)
+    assert printed(out) == snapshot
+
+
+def test_no_problems_take_no_line() -> None:
+    out = Out(io.StringIO())
+    print_problems(out, [])
+    assert printed(out) == ""

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from pilotage.output.console import Out
+from pilotage.output.text.routes import print_routes, route_status, summary
+from pilotage.output.view import View
+from pilotage.routes.route import Endpoint, EndpointHealth
+from pilotage.table.store import build_table
+from pilotage.table.table import EngineStatus
+from tests.support.harbour import one, recording, roster, view
+from tests.support.summaries import route
+from tests.support.terminal import printed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+
+
+def test_routes(out: Out, harbour: View, snapshot: SnapshotAssertion) -> None:
+    print_routes(out, harbour)
+    assert printed(out) == snapshot
+
+
+def test_the_summary_counts_routes_problems_and_warnings(harbour: View) -> None:
+    assert summary(harbour).plain == "13 routes, 4 excluded, 5 problems, 1 warning"
+    assert summary(harbour, containers=True).plain.startswith("14 containers, 13 routes")
+
+
+def test_the_summary_says_when_all_is_well(tmp_path: Path) -> None:
+    assert summary(view(tmp_path, recording([one("web")]))).plain == "1 route, no problems"
+
+
+def endpoint(state: str) -> Endpoint:
+    return Endpoint("10.0.0.1", 80, "web", "1", state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("states", "text"),
+    [
+        (["ready"], "ready"),
+        (["waiting"], "not healthy yet"),
+        (["unhealthy"], "unhealthy"),
+        (["ready", "waiting", "ready"], "2 of 3 ready"),
+    ],
+)
+def test_how_a_route_is_depends_on_its_endpoints(states: list[str], text: str) -> None:
+    it = msgspec.structs.replace(route(), endpoints=tuple(map(endpoint, states)))
+    assert route_status(it)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("states", "probes", "text"),
+    [
+        (["ready"], ["healthy"], "healthy"),
+        (["ready"], ["pending"], "ready, not probed yet"),
+        (["ready"], ["unhealthy"], "probe fails since TIME"),
+        (["unhealthy"], ["healthy"], "unhealthy"),
+        (["ready", "ready"], ["healthy", "healthy"], "2 of 2 ready"),
+        (["ready", "ready", "waiting"], ["healthy", "unhealthy"], "1 of 3 ready, probes fail since TIME"),
+    ],
+    ids=str,
+)
+def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[str], text: str) -> None:
+    endpoints = tuple(
+        msgspec.structs.replace(endpoint(state), host=f"10.0.0.{number}") for number, state in enumerate(states)
+    )
+    health = {f"10.0.0.{number}:80": EndpointHealth(state) for number, state in enumerate(probes)}  # type: ignore[arg-type]
+    it = msgspec.structs.replace(route(), endpoints=endpoints)
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", route_status(it, health)[0]) == text
+
+
+def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:
+    rosters = (roster([one("shop")]),)
+    table = build_table(rosters)
+    health = {table.routes["shop"].endpoints[0].address: EndpointHealth("unhealthy")}
+    print_routes(out, View(rosters, msgspec.structs.replace(table, health={"shop": health})))
+    assert re.search(r"probe fails since \d\d:\d\d:\d\d", printed(out))
+
+
+def test_routes_of_an_engine_that_is_away_say_since_when(out: Out) -> None:
+    rosters = (roster([one("shop")]),)
+    table = build_table(rosters)
+    table = msgspec.structs.replace(table, engines={"local": EngineStatus("stale", 0.0, "gone")})
+    print_routes(out, View(rosters, table))
+    assert re.search(r"ready, stale since \d\d:\d\d:\d\d", printed(out))
+
+
+def test_an_empty_table_of_routes_says_why(tmp_path: Path) -> None:
+    out = Out(io.StringIO())
+    print_routes(out, view(tmp_path, recording([])))
+    assert printed(out) == "No routes: there are no containers that could have any.\n"
