@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from pilotage import DockerProviderConfig, Problem, build_table
-from pilotage.discovery.detect import Found, Probe
-from pilotage.output.json import container_json, document, engine_json, problem_json
+from pilotage.output.json import container_json, document, problem_json
 from pilotage.table.snapshot import assemble
 from tests.support.summaries import ADDRESS, ID, LOCAL, container
 
@@ -111,11 +110,3 @@ def test_containers_of_all_engines_are_there() -> None:
     other = DockerProviderConfig(url="unix:///x", name="other")
     rosters = [assemble(LOCAL, [container()]), assemble(other, [container(config=other)])]
     assert [each["provider"] for each in document(rosters, build_table(rosters))["containers"]] == ["local", "other"]
-
-
-def test_an_engine_says_whether_it_answers() -> None:
-    found = Found(DockerProviderConfig("unix:///run/x.sock", name="local"), ("DOCKER_HOST", "socket"), chosen=True)
-    answers = engine_json(Probe(found, kind="Docker", version="28.5.1", api="1.44-1.51", latency=0.0042))
-    assert answers["answers"]
-    assert answers["latency_s"] == 0.0042
-    assert not engine_json(Probe(found, error="cannot log in"))["answers"]

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.containers.idle import IdleConfig
     from pilotage.core.problems import Problem
-    from pilotage.discovery.detect import Probe
     from pilotage.engine.types import Port
     from pilotage.table.snapshot import Roster
     from pilotage.table.table import Change, Table
 
-__all__ = ["change_json", "container_json", "document", "engine_json", "problem_json"]
+__all__ = ["change_json", "container_json", "document", "problem_json"]
 
 
 def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
@@ -105,20 +104,3 @@ def _idle(config: IdleConfig | None) -> dict[str, Any] | None:
         return None
     plain: dict[str, Any] = msgspec.to_builtins(config)
     return {f"{name}_s" if name in _SECONDS else name: value for name, value in plain.items()}
-
-
-def engine_json(probe: Probe) -> dict[str, Any]:
-    """Return an engine and its answer as plain data."""
-    found = probe.found
-    return {
-        "name": found.config.name,
-        "url": found.config.url,
-        "found_as": list(found.sources),
-        "chosen": found.chosen,
-        "answers": not probe.error,
-        "kind": probe.kind,
-        "version": probe.version,
-        "api": probe.api,
-        "latency_s": round(probe.latency, 6),
-        "error": probe.error,
-    }

@@ -41,8 +41,7 @@ def engines(form: str, **where: Any) -> int:
     from pilotage.cli import sources
     from pilotage.discovery import detect as probe
     from pilotage.output.console import Out
-    from pilotage.output.json import engine_json
-    from pilotage.output.text.engines import print_engines
+    from pilotage.output.engines import engine_json, print_engines
 
     choice = sources.Choice(**where)
     if choice or sources.config_file():

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pilotage import DockerProviderConfig
 from pilotage.discovery.detect import Found, Probe
-from pilotage.output.text.engines import print_engines
+from pilotage.output.engines import engine_json, print_engines
 from tests.support.terminal import printed
 
 if TYPE_CHECKING:
@@ -31,3 +31,9 @@ SILENT = Probe(
 def test_engines(out: Out, snapshot: SnapshotAssertion) -> None:
     print_engines(out, [ANSWERS, SILENT])
     assert printed(out) == snapshot
+
+
+def test_json_says_whether_the_engine_answers() -> None:
+    assert engine_json(ANSWERS)["answers"]
+    assert engine_json(ANSWERS)["latency_s"] == 0.0042
+    assert not engine_json(SILENT)["answers"]

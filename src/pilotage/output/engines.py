@@ -1,8 +1,8 @@
-"""The engine table of ``pilotage engines``."""
+"""The engines of ``pilotage engines``, as a table and as JSON."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.detect import Probe
     from pilotage.output.console import Cell, Out
 
-__all__ = ["print_engines"]
+__all__ = ["engine_json", "print_engines"]
 
 
 def print_engines(out: Out, probes: Sequence[Probe]) -> None:
@@ -43,3 +43,20 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
                 Text("✗ ", style="red").append(f"{probe.found.config.name}: {clean(probe.error)}", style="not red"),
                 hanging=2,
             )
+
+
+def engine_json(probe: Probe) -> dict[str, Any]:
+    """Return an engine and its answer as plain data."""
+    found = probe.found
+    return {
+        "name": found.config.name,
+        "url": found.config.url,
+        "found_as": list(found.sources),
+        "chosen": found.chosen,
+        "answers": not probe.error,
+        "kind": probe.kind,
+        "version": probe.version,
+        "api": probe.api,
+        "latency_s": round(probe.latency, 6),
+        "error": probe.error,
+    }
