@@ -31,6 +31,7 @@ WHOLE = {
     "live/test_podman.py",
     "live/test_restarts.py",
     "live/test_scale.py",
+    "test_architecture.py",
     "test_conformance.py",
     "test_failures.py",
     "test_house.py",

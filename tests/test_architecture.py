@@ -1,0 +1,105 @@
+"""The shape of the code, computed from the code: layers, circles, exports, sizes. Imports for types count too."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import grimp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "pilotage"
+IN_ROOT = 10
+
+
+class Import(NamedTuple):
+    """A name that a module imports from another module of pilotage."""
+
+    importer: str
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.importer} imports {self.name} from {self.module}"
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it goes from one package to another."""
+        return package(self.importer) != package(self.module)
+
+
+def package(module: str) -> str:
+    """``pilotage.engine.pool`` -> ``engine``; a module directly in ``pilotage`` is its own package."""
+    return module.split(".")[1] if "." in module else ""
+
+
+@functools.cache
+def arrows() -> Mapping[str, frozenset[str]]:
+    """Each module, and those that it imports."""
+    graph = grimp.build_graph("pilotage", exclude_type_checking_imports=False)
+    return {module: frozenset(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+
+
+def circles(graph: Mapping[str, frozenset[str]]) -> list[list[str]]:
+    """Return the groups of nodes that reach each other, each sorted."""
+    left = {node: {other for other in graph[node] if other != node} for node in graph}
+    while ends := {node for node, others in left.items() if not others & left.keys()}:
+        left = {node: others for node, others in left.items() if node not in ends}
+    found = []
+    while left:
+        node = next(iter(left))
+        group = {other for other in reachable(left, node) if node in reachable(left, other)}
+        found += [sorted(group)] if group else []
+        left = {other: others for other, others in left.items() if other not in group | {node}}
+    return found
+
+
+def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    queue = [start]
+    while queue:
+        new = graph.get(queue.pop(), set()) - found
+        found |= new
+        queue += new
+    return found
+
+
+@functools.cache
+def imports() -> tuple[Import, ...]:
+    """Every name that a module of pilotage imports from another, wherever in the file."""
+    return tuple(found for path in sorted(SOURCE.rglob("*.py")) for found in imports_of(path))
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    parts = ("pilotage", *path.relative_to(SOURCE).with_suffix("").parts)
+    importer = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "pilotage":
+            assert node.module is not None
+            for alias in node.names:
+                yield Import(importer, node.module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("pilotage."):
+                    module, _, name = alias.name.rpartition(".")
+                    yield Import(importer, module, name)
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": "b", "b": "c", "c": "b", "d": "a", "e": ""}
+    assert circles({node: frozenset(others) for node, others in graph.items()}) == [["b", "c"]]
+
+
+def test_few_modules_lie_directly_in_the_root() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= IN_ROOT
+
+
+def test_nothing_private_crosses_a_package() -> None:
+    private = re.compile(r"(^|\.)_(?!_)")
+    assert [str(it) for it in imports() if it.crosses and private.search(f"{it.module}.{it.name}")] == []
