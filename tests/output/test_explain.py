@@ -84,8 +84,7 @@ def test_an_excluded_route_says_what_would_change_that() -> None:
     assert not told.served
     assert told.reason == "Blacklisted (backend service or database)"
     assert (
-        told.remedy
-        == "known by its image postgres:17; any label of ours serves it all the same, e.g. proxy.aliases: db"
+        told.remedy == "recognized by its image postgres:17; any proxy label serves it anyway, e.g. proxy.aliases: db"
     )
 
 
@@ -104,7 +103,7 @@ def test_who_lost_an_alias_is_told_to_whom() -> None:
 def test_who_has_an_alias_is_told_who_waits_for_it() -> None:
     told = route("shop")
     assert told.served
-    assert told.notes == ("shop-copy wants this alias too; it is newer and waits",)
+    assert told.notes == ("shop-copy claims this alias too and waits, because it is newer",)
     assert told.conflicts == ()
 
 
@@ -112,26 +111,26 @@ def test_a_holder_on_another_engine_is_named_with_its_engine() -> None:
     near, far = roster([one("web")], "near"), roster([one("web", age=5)], "far")
     told = {each.provider: each.routes[0] for each in about("web", near, far).containers}
     assert told["near"].reason == "the alias belongs to container far/web, which is older"
-    assert told["far"].notes == ("near/web wants this alias too; it is newer and waits",)
+    assert told["far"].notes == ("near/web claims this alias too and waits, because it is newer",)
 
 
 def test_replicas_are_told_of_one_another() -> None:
     assert route("api-2", "api").served
-    assert route("api-2", "api").notes == ("replicas of one compose service share it: api-1, api-2",)
+    assert route("api-2", "api").notes == ("shared by the replicas of one Compose service: api-1, api-2",)
 
 
 def test_members_of_a_pool_are_told_of_one_another() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
     both = roster([one("a1", pool), one("a2", pool)])
-    assert route("a1", "", both).notes == ("it shares the requests of pool all with a2",)
+    assert route("a1", "", both).notes == ("load-balanced with a2 in pool all",)
     alone = roster([one("a1", pool)])
-    assert route("a1", "", alone).notes == ("it shares the requests of pool all, so far alone",)
+    assert route("a1", "", alone).notes == ("alone in pool all so far",)
 
 
 def test_a_container_with_an_error_says_that_it_has_no_routes_for_it() -> None:
     told = story("lost")
     assert told.routes == ()
-    assert told.notes == ("it has no routes until the problems below are mended",)
+    assert told.notes == ("no routes until the problems below are fixed",)
     assert [problem.label for problem in told.problems] == ["proxy.network"]
 
 
@@ -142,7 +141,7 @@ def test_an_explicit_only_engine_is_the_reason_for_no_routes() -> None:
 
 
 def test_an_alias_that_labels_made_says_so() -> None:
-    assert "it is not among the container's own aliases" in facts(route("app", "other"))["alias"].why
+    assert "not in the container's own aliases" in facts(route("app", "other"))["alias"].why
     assert "alias" not in facts(route("app", "app"))
 
 
@@ -160,9 +159,9 @@ def test_a_listening_port_is_told() -> None:
 def test_the_health_check_is_told_with_its_defaults() -> None:
     assert (facts(route("whoami"))["health check"].value, facts(route("whoami"))["health check"].why) == (
         "HEAD / every 5s",
-        "not probed: no label asks for it",
+        "not probed: no label enables it",
     )
-    assert facts(route("shop"))["health check"].value == "the engine's own"
+    assert facts(route("shop"))["health check"].value == "run by the engine"
 
 
 def test_a_label_or_a_pool_has_the_target_probed() -> None:
@@ -172,7 +171,7 @@ def test_a_label_or_a_pool_has_the_target_probed() -> None:
         {"proxy.web.healthcheck.path": "/up", "proxy.web.scheme": "udp"},
     ]
     why = [facts(route("web", "", roster([one("web", each)])))["health check"].why for each in labels]
-    assert why == ["", "defaults", "nobody probes udp"]
+    assert why == ["", "defaults", "UDP is not probed"]
 
 
 def test_what_probes_found_is_told_with_its_time_for_this_container_alone() -> None:
@@ -239,7 +238,7 @@ def test_the_host_of_a_container_on_the_hosts_network_is_the_engines() -> None:
         one("web", {"proxy.web.port": "8080"}, HostConfig={"NetworkMode": "host"}, NetworkSettings=at("", "host"))
     ]
     told = facts(route("web", "", roster(shared, inspect_exposed_ports={ids: ["8080/tcp"]})))
-    assert told["host"].why == "the engine's host, whose network the container uses"
+    assert told["host"].why == "the engine's host, because the container uses the host network"
 
 
 def test_all_problems_of_an_explanation_are_at_hand() -> None:
@@ -278,18 +277,20 @@ def test_a_route_of_a_file_is_explained_with_line_and_column() -> None:
 
 
 def test_a_file_says_who_waits_for_its_alias_and_who_waits_is_told_of_the_file() -> None:
-    assert of_file("web").notes == ("local/web wants this alias too; it waits",)
+    assert of_file("web").notes == (
+        "local/web claims this alias too and waits, because files take precedence over containers",
+    )
     assert {fact.name: fact.value for fact in of_file("web").facts}["listen"].startswith("tcp")
     rosters = [roster([one("web")])]
     explanation = explain("web", rosters, build_table(rosters, [FILE]), [FILE])
     (route,) = explanation.containers[0].routes
-    assert route.reason == "the alias belongs to the file own.yml, and files come before containers"
+    assert route.reason == "the alias belongs to file own.yml, because files take precedence over containers"
     assert "belongs to the file" in str(explanation.problems[0])
 
 
 def test_a_refused_route_of_a_file_says_what_to_do() -> None:
     story = of_file("bad")
-    assert (story.served, story.reason, story.remedy) == (False, "Error", "mend the problems below")
+    assert (story.served, story.reason, story.remedy) == (False, "Error", "fix the problems below")
 
 
 def test_a_file_server_has_neither_host_nor_port() -> None:
@@ -300,8 +301,10 @@ def test_of_two_files_the_later_waits() -> None:
     other = read_route_file("nas: {host: x}", "z.yml")
     explanation = explain("nas", [], build_table([], [FILE, other]), [FILE, other])
     assert [file.name for file in explanation.files] == ["own.yml", "z.yml"]
-    assert explanation.files[0].routes[0].notes == ("the file z.yml wants this alias too; it waits",)
-    assert explanation.files[1].routes[0].reason == "the alias belongs to the file own.yml, which comes first by name"
+    assert explanation.files[0].routes[0].notes == (
+        "file z.yml claims this alias too and waits, because it comes later by name",
+    )
+    assert explanation.files[1].routes[0].reason == "the alias belongs to file own.yml, which comes first by name"
     assert len(explanation.files[1].routes[0].conflicts) == 1
 
 

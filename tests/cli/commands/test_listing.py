@@ -188,7 +188,9 @@ async def test_a_new_user_sees_routes_and_slips_of_a_real_engine(
     assert "local/cli-shop: proxy.shop.prot: unknown field; did you mean 'port'?" in routes.out
     why = await asyncio.to_thread(pilotage, "explain", "cli-db")
     assert why.status == 0
-    assert "Route cli-db is not served: Blacklisted (backend service or database); known by its port 5432" in why.out
+    assert (
+        "Route cli-db is not served: Blacklisted (backend service or database); recognized by its port 5432" in why.out
+    )
     engines = await asyncio.to_thread(pilotage, "engines")
     assert engines.status == 0
     assert engines.out.splitlines()[1].startswith("local*")

@@ -1,0 +1,150 @@
+"""The facts of one route: its target, its health check, and every setting with its source. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.core.text import format_duration, shorten
+from pilotage.core.yaml import Located, bare
+from pilotage.output.facts import Fact, Source
+from pilotage.recording.redact import holds_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pilotage.containers.container import Container
+    from pilotage.labels.decode import LabelTree
+    from pilotage.routes.file import RouteFile
+    from pilotage.routes.route import Route
+    from pilotage.routes.target import Reasons
+
+__all__ = ["file_route_facts", "route_facts"]
+
+_BY_LABEL: Final = "set by a label"
+_BY_FILE: Final = "set by the file"
+_HIDDEN: Final = "<hidden>"
+_ASSIGNED: Final = "no listening port is set, so one is assigned"
+
+
+def route_facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
+    """Yield the facts of a container's route.
+
+    Args:
+        container: the container.
+        route: the route.
+        tree: the container's decoded labels.
+        why: the reasons for scheme, host and port.
+
+    """
+    fields = tree.fields.get(route.alias, {})
+    overridden: dict[str, list[Source]] = {}
+    for override in tree.overridden:
+        if override.alias == route.alias:
+            overridden.setdefault(override.path, []).insert(0, _source(override.loser))
+    if route.alias not in container.aliases:
+        yield Fact("alias", route.alias, "added by the labels below; not in the container's own aliases")
+    shown = set()
+    for path, fact in _target(container, route, fields, why):
+        shown.add(path)
+        yield msgspec.structs.replace(fact, instead_of=tuple(overridden.get(path, ()))) if fact.source else fact
+    if route.listen:
+        yield _listen(route)
+    if route.health_check:
+        yield _health_check(route, container)
+    invalid = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
+    for path, leaf in _leaves(fields):
+        if path not in shown and not any((leaf.source, part) in invalid for part in _prefixes(path)):
+            yield _setting(path, leaf, overridden.get(path, ()))
+
+
+def file_route_facts(route: Route, file: RouteFile, why: Reasons) -> Iterator[Fact]:
+    """Yield the facts of a route in a file; ``why`` has the reasons for scheme, host and port."""
+    fields = file.fields.get(route.alias, {})
+    shown = set()
+    for name, value, reason in _target_values(route, route.host, why):
+        leaf = fields.get(name)
+        if leaf is not None and reason.startswith(_BY_FILE):
+            shown.add(name)
+            yield Fact(name, value, "", _source(leaf, file.name))
+        else:
+            yield Fact(name, value, reason)
+    if route.listen:
+        yield _listen(route)
+    if route.health_check:
+        yield _health_check(route)
+    invalid = {problem.path for problem in route.problems if problem.severity == "error"}
+    for path, leaf in _leaves(fields):
+        if path.partition(".")[0] not in shown and invalid.isdisjoint(_prefixes(path)):
+            yield _setting(path, leaf, (), file.name)
+
+
+def _target_values(route: Route, host: str, why: Reasons) -> list[tuple[str, str, str]]:
+    """Return name, value and reason of scheme, host and port, as far as the scheme has them."""
+    scheme = ("scheme", route.scheme, why.scheme)
+    if route.scheme == "fileserver":
+        return [scheme]
+    return [scheme, ("host", host, why.host), ("port", str(route.port.proxy), why.port)]
+
+
+def _target(container: Container, route: Route, fields: dict[str, Located], why: Reasons) -> Iterator[tuple[str, Fact]]:
+    """Yield scheme, host and port, each with the path of the field that sets it, ``""`` if no label does."""
+    for name, value, reason in _target_values(route, route.host or "-", why):
+        leaf, path = fields.get(name), name
+        if leaf is not None and isinstance(leaf.value, dict):
+            leaf, path = leaf.value.get("proxy"), f"{name}.proxy"
+        if leaf is not None and reason.startswith(_BY_LABEL):
+            yield path, Fact(name, value, reason.removeprefix(_BY_LABEL).removeprefix("; "), _source(leaf))
+        elif name == "host" and container.is_host_network_mode:
+            yield "", Fact(name, value, "the engine's host, because the container uses the host network")
+        else:
+            yield "", Fact(name, value, reason)
+
+
+def _listen(route: Route) -> Fact:
+    return Fact("listen", str(route.listen), "" if route.port.listening else _ASSIGNED)
+
+
+def _health_check(route: Route, container: Container | None = None) -> Fact:
+    if container is not None and container.docker_health:
+        return Fact("health check", "run by the engine", f"reports {container.health}")
+    check = route.settings.healthcheck
+    probe = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "connect"
+    value = f"{probe} every {format_duration(check.interval)}"
+    if "healthcheck" in route.labelled:
+        return Fact("health check", value, "UDP is not probed" if route.scheme == "udp" else "")
+    return Fact("health check", value, "defaults" if route.probed else "not probed: no label enables it")
+
+
+def _setting(path: str, leaf: Located, overridden: Iterable[Source], file: str = "") -> Fact:
+    source = _source(leaf, file)
+    if holds_secret(path.split(".")):
+        return Fact(path, _HIDDEN, "", msgspec.structs.replace(source, value=_HIDDEN))
+    return Fact(path, source.value, "", source, tuple(overridden))
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield a dotted path and every path above it."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+def _leaves(fields: dict[str, Located], prefix: str = "") -> Iterator[tuple[str, Located]]:
+    """Yield every value that is not a mapping with its dotted path, in the order of the paths."""
+    for name in sorted(fields):
+        value, path = fields[name], f"{prefix}{name}"
+        if isinstance(value.value, dict) and value.value:
+            yield from _leaves(value.value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _source(value: Located, file: str = "") -> Source:
+    return Source(_one_line(value), value.source, value.line, value.column, file)
+
+
+def _one_line(value: Located) -> str:
+    plain: Any = bare(value)
+    return shorten(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())
