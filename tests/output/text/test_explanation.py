@@ -1,21 +1,51 @@
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.output.console import Out
 from pilotage.output.explain import explain
+from pilotage.output.text.containers import print_containers
 from pilotage.output.text.explanation import print_explanation
+from pilotage.output.text.problems import print_problems
+from pilotage.output.text.routes import print_routes
+from pilotage.output.view import View
+from pilotage.routes.file import read_route_file
+from pilotage.table.store import build_table
+from tests.support.harbour import one, recording, roster, view
 from tests.support.terminal import printed
 
 if TYPE_CHECKING:
-    from syrupy.assertion import SnapshotAssertion
+    from pathlib import Path
 
-    from pilotage.output.console import Out
-    from pilotage.output.view import View
+    from syrupy.assertion import SnapshotAssertion
 
 
 @pytest.mark.parametrize("name", ["shop", "shop-copy", "db", "closed", "lost", "wiki", "two-nets", "api", "other"])
 def test_explanations(out: Out, harbour: View, name: str, snapshot: SnapshotAssertion) -> None:
     print_explanation(out, explain(name, harbour.rosters, harbour.table))
+    assert printed(out) == snapshot
+
+
+def test_what_containers_are_called_cannot_move_the_cursor(tmp_path: Path) -> None:
+    evil = recording([one("\x1b[2Jweb", {"proxy.a\x1b[2J.prot": "\x1b[2J"})])
+    seen = view(tmp_path, evil)
+    out = Out(io.StringIO())
+    print_routes(out, seen)
+    print_containers(out, seen)
+    print_problems(out, seen.table.problems)
+    print_explanation(out, explain("\x1b[2Jweb", seen.rosters, seen.table))
+    assert "\x1b" not in printed(out)
+
+
+def test_routes_of_files(out: Out, snapshot: SnapshotAssertion) -> None:
+    file = read_route_file("nas: {host: 10.0.0.2}\nshop: {host: x, port: 1, prot: 2}\n", "own.yml")
+    rosters = (roster([one("shop")]),)
+    seen = View(rosters, build_table(rosters, [file]), files=(file,))
+    print_routes(out, seen)
+    print_containers(out, seen)
+    print_explanation(out, explain("shop", rosters, seen.table, [file]))
+    print_problems(out, seen.table.problems)
     assert printed(out) == snapshot

@@ -1,0 +1,56 @@
+"""Explanations of containers of the harbour, and of the routes of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain
+from pilotage.routes.file import read_route_file
+from pilotage.table.store import build_table
+from tests.support.harbour import one, roster
+
+if TYPE_CHECKING:
+    from pilotage.output.facts import Fact
+    from pilotage.table.snapshot import Roster
+
+
+__all__ = [
+    "ROUTE_FILE",
+    "container_explanation",
+    "explained",
+    "facts_of",
+    "file_route_explanation",
+    "route_explanation",
+]
+
+
+def explained(name: str, *rosters: Roster) -> Explanation:
+    found = rosters or (roster(),)
+    return explain(name, found, build_table(found))
+
+
+def container_explanation(name: str, *rosters: Roster) -> ContainerExplanation:
+    return explained(name, *rosters).containers[0]
+
+
+def route_explanation(name: str, alias: str = "", *rosters: Roster) -> RouteExplanation:
+    return next(each for each in container_explanation(name, *rosters).routes if each.alias == (alias or name))
+
+
+def facts_of(told: ContainerExplanation | RouteExplanation) -> dict[str, Fact]:
+    return {fact.name: fact for fact in told.facts}
+
+
+ROUTE_FILE = read_route_file(
+    "nas:\n  host: 10.0.0.2\n  healthcheck: {path: /up, intervall: 5s}\n  middlewares: {oidc: {client_secret: x}}\n"
+    "web: {scheme: tcp, host: h, port: 1}\nbad: x\n"
+    "files: {scheme: fileserver, root: /srv, healthcheck: {disable: true}}\n",
+    "own.yml",
+)
+
+
+def file_route_explanation(name: str) -> RouteExplanation:
+    rosters = [roster([one("web")])]
+    (file,) = explain(name, rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE]).files
+    (story,) = file.routes
+    return story
