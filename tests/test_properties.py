@@ -13,7 +13,7 @@ from pilotage import build_routes, build_table, from_docker
 from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
 from pilotage.output.json import document
 from pilotage.routes.build import _plans
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 from pilotage.table.snapshot import assemble
 from tests.support.examples import more_examples
@@ -160,7 +160,7 @@ def test_a_fault_of_what_protects_is_never_served(field: str, text: str, deeper:
     for route in found.routes:
         mine = [p for p in found.problems if p.route == route.alias and p.path.split(".")[0].split("[")[0] == field]
         if any(problem.severity == "error" for problem in mine):
-            assert route.excluded_reason == Excluded.ERROR
+            assert route.excluded_reason == ExclusionReason.ERROR
 
 
 @thorough

@@ -44,7 +44,7 @@ async def test_an_endpoint_that_fails_is_found_out_and_so_is_its_recovery(tmp_pa
 
 async def test_tcp_is_probed_by_a_connection(tmp_path: Path) -> None:
     async with target() as it, probing(tmp_path) as probed:
-        from pilotage.routes.special import PortPair
+        from pilotage.routes.ports import PortPair
 
         fields: dict[str, Any] = {"scheme": "tcp", "bind": "127.0.0.1", "healthcheck": CHECK}
         nobody = free_port()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.output.exclusion import label_for, remedy
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
 from tests.support.harbour import one, roster
 
 
@@ -34,25 +34,25 @@ def test_a_field_of_an_alias_with_dots_is_set_by_its_number() -> None:
 )
 def test_a_container_that_does_not_run_says_how_to_start_it(state: str, hint: str) -> None:
     reason, change = changes(State=state, Status="")
-    assert reason == Excluded.NOT_RUNNING
+    assert reason == ExclusionReason.NOT_RUNNING
     assert change == f"its state is {state}; {hint}"
 
 
 def test_a_hidden_container_names_the_label_that_hides_it() -> None:
     reason, change = changes(labels={"proxy.exclude": "1"})
-    assert reason == Excluded.MANUAL
+    assert reason == ExclusionReason.MANUAL
     assert change == "proxy.exclude is '1'; set it to false or remove it to serve the container"
 
 
 def test_a_one_off_says_how_to_serve_it() -> None:
     reason, change = changes(labels={"com.docker.compose.oneoff": "True"})
-    assert reason == Excluded.ONEOFF
+    assert reason == ExclusionReason.ONEOFF
     assert "proxy.exclude: false" in change
 
 
 def test_a_container_without_ports_is_told_the_label() -> None:
     reason, change = changes(Ports=[])
-    assert reason == Excluded.NO_PORT
+    assert reason == ExclusionReason.NO_PORT
     assert change == "neither the image nor the container exposes a port; set one, e.g. proxy.web.port: 8080"
 
 
@@ -71,12 +71,13 @@ def test_an_unpublished_port_is_to_be_published() -> None:
 )
 def test_the_blacklist_says_what_gave_it_away(more: dict[str, object], words: str) -> None:
     reason, change = changes(**more)  # type: ignore[arg-type]
-    assert reason == Excluded.BLACKLISTED
+    assert reason == ExclusionReason.BLACKLISTED
     assert change.startswith(words)
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("buildx_kit", Excluded.BUILDX), ("x-base", Excluded.ANCHOR), ("web-old", Excluded.RENAMING)]
+    ("name", "reason"),
+    [("buildx_kit", ExclusionReason.BUILDX), ("x-base", ExclusionReason.ANCHOR), ("web-old", ExclusionReason.RENAMING)],
 )
 def test_names_that_exclude_are_told(name: str, reason: str) -> None:
     found, change = changes(alias=name, name=name)
@@ -86,12 +87,12 @@ def test_names_that_exclude_are_told(name: str, reason: str) -> None:
 
 def test_an_error_in_what_may_protect_is_told_as_that() -> None:
     reason, change = changes(labels={"proxy.web.midlewares": "{}"})
-    assert reason == Excluded.ERROR
+    assert reason == ExclusionReason.ERROR
     assert change == "a setting that may restrict access is invalid; fix the problems below"
 
 
 def test_another_error_is_just_to_be_mended() -> None:
-    assert changes(labels={"proxy.web.port": "-1"}) == (Excluded.ERROR, "fix the problems below")
+    assert changes(labels={"proxy.web.port": "-1"}) == (ExclusionReason.ERROR, "fix the problems below")
 
 
 def test_a_served_route_needs_no_change() -> None:

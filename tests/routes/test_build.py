@@ -7,9 +7,9 @@ import pytest
 from pilotage import DockerProviderConfig, Problem, build_routes, from_docker
 from pilotage.containers.parse import with_inspection
 from pilotage.engine.types import HostConfig, Inspect
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import PROTECTIVE
-from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, route, routes, summary, told
 
 MANUAL = {"proxy.exclude": "true"}
@@ -104,34 +104,38 @@ POSTGRES = {"Image": "postgres"}
     ("labels", "fields", "reason"),
     [
         ({}, {}, ""),
-        (MANUAL, {}, Excluded.MANUAL),
-        ({"proxy.exclude": "yes"}, {}, Excluded.MANUAL),
-        (ONEOFF, {}, Excluded.ONEOFF),
+        (MANUAL, {}, ExclusionReason.MANUAL),
+        ({"proxy.exclude": "yes"}, {}, ExclusionReason.MANUAL),
+        (ONEOFF, {}, ExclusionReason.ONEOFF),
         (ONEOFF | {"proxy.exclude": "false"}, {}, ""),
-        ({}, STOPPED, Excluded.NOT_RUNNING),
-        ({"proxy.web.port": "80"}, STOPPED, Excluded.NOT_RUNNING),
-        ({}, {"State": "paused"}, Excluded.NOT_RUNNING),
-        ({}, {"State": "restarting"}, Excluded.NOT_RUNNING),
+        ({}, STOPPED, ExclusionReason.NOT_RUNNING),
+        ({"proxy.web.port": "80"}, STOPPED, ExclusionReason.NOT_RUNNING),
+        ({}, {"State": "paused"}, ExclusionReason.NOT_RUNNING),
+        ({}, {"State": "restarting"}, ExclusionReason.NOT_RUNNING),
         (IDLE, STOPPED, ""),
         (IDLE, STOPPED | {"Ports": []}, ""),
-        ({}, {"Ports": []}, Excluded.NO_PORT),
-        (IDLE, {"Ports": []}, Excluded.NO_PORT),
-        ({}, {"config": REMOTE}, Excluded.NO_PORT),
-        ({"proxy.web.port": "0"}, {"Ports": []}, Excluded.NO_PORT),
-        ({}, POSTGRES, Excluded.BLACKLISTED),
+        ({}, {"Ports": []}, ExclusionReason.NO_PORT),
+        (IDLE, {"Ports": []}, ExclusionReason.NO_PORT),
+        ({}, {"config": REMOTE}, ExclusionReason.NO_PORT),
+        ({"proxy.web.port": "0"}, {"Ports": []}, ExclusionReason.NO_PORT),
+        ({}, POSTGRES, ExclusionReason.BLACKLISTED),
         ({"proxy.exclude": "false"}, POSTGRES, ""),
-        ({}, {"name": "buildx_buildkit_0"}, Excluded.BUILDX),
-        ({}, {"name": "x-files"}, Excluded.ANCHOR),
-        ({}, {"name": "web-old"}, Excluded.RENAMING),
+        ({}, {"name": "buildx_buildkit_0"}, ExclusionReason.BUILDX),
+        ({}, {"name": "x-files"}, ExclusionReason.ANCHOR),
+        ({}, {"name": "web-old"}, ExclusionReason.RENAMING),
         # of several the first in this order
-        ({"proxy.web.bind": "eth0"} | MANUAL, {}, Excluded.ERROR),
-        (MANUAL | ONEOFF, STOPPED, Excluded.MANUAL),
-        (ONEOFF, STOPPED, Excluded.ONEOFF),
-        ({}, STOPPED | {"Ports": []}, Excluded.NOT_RUNNING),
-        ({}, {"Image": "acme/web", "Ports": [], "Mounts": [{"Destination": "/var/lib/mysql"}]}, Excluded.NO_PORT),
-        ({}, POSTGRES | {"name": "buildx_x-old"}, Excluded.BLACKLISTED),
-        ({}, {"name": "buildx_x-old"}, Excluded.BUILDX),
-        ({}, {"name": "x-old"}, Excluded.ANCHOR),
+        ({"proxy.web.bind": "eth0"} | MANUAL, {}, ExclusionReason.ERROR),
+        (MANUAL | ONEOFF, STOPPED, ExclusionReason.MANUAL),
+        (ONEOFF, STOPPED, ExclusionReason.ONEOFF),
+        ({}, STOPPED | {"Ports": []}, ExclusionReason.NOT_RUNNING),
+        (
+            {},
+            {"Image": "acme/web", "Ports": [], "Mounts": [{"Destination": "/var/lib/mysql"}]},
+            ExclusionReason.NO_PORT,
+        ),
+        ({}, POSTGRES | {"name": "buildx_x-old"}, ExclusionReason.BLACKLISTED),
+        ({}, {"name": "buildx_x-old"}, ExclusionReason.BUILDX),
+        ({}, {"name": "x-old"}, ExclusionReason.ANCHOR),
     ],
 )
 def test_a_route_that_is_not_served_says_why(labels: dict[str, str], fields: dict[str, Any], reason: str) -> None:
@@ -149,7 +153,7 @@ def test_an_idle_container_that_sleeps_has_no_endpoint_yet() -> None:
 def test_where_the_engine_forgets_ports_that_is_told() -> None:
     listed = container(HostConfig=None, Ports=[], NetworkSettings={"Networks": None})
     found = build_routes(with_inspection(listed, Inspect(HostConfig=HostConfig("host"))))
-    assert [route.excluded_reason for route in found.routes] == [Excluded.NO_PORT]
+    assert [route.excluded_reason for route in found.routes] == [ExclusionReason.NO_PORT]
     (problem,) = found.problems
     assert (problem.message, problem.hint, problem.severity) == (
         "no port is known for it: the engine does not tell the ports of containers on the host's network",
@@ -238,7 +242,7 @@ OPEN = {"proxy.web.port": "80"}
 def test_a_mistyped_protection_never_means_open_to_all(labels: dict[str, str]) -> None:
     found = built(OPEN | labels)
     assert found.problems
-    assert [route.excluded_reason for route in found.routes if route.alias == "web"] == [Excluded.ERROR]
+    assert [route.excluded_reason for route in found.routes if route.alias == "web"] == [ExclusionReason.ERROR]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,7 @@ def test_no_route_leads_the_proxy_back_to_itself(
 ) -> None:
     found = built(labels, **fields)
     assert any("is reserved for the proxy itself" in str(problem) for problem in found.problems) is reserved
-    assert (found.routes[0].excluded_reason == Excluded.ERROR) is reserved
+    assert (found.routes[0].excluded_reason == ExclusionReason.ERROR) is reserved
 
 
 def test_which_ports_are_the_proxys_own_can_be_said() -> None:
@@ -319,7 +323,7 @@ def test_what_only_shows_with_all_fields_at_hand_takes_the_route_out_of_service(
     found = built(labels)
     assert [problem.message for problem in found.problems] == [message]
     assert found.problems[0].label in labels
-    assert [route.excluded_reason for route in found.routes] == [Excluded.ERROR]
+    assert [route.excluded_reason for route in found.routes] == [ExclusionReason.ERROR]
 
 
 def test_what_scheme_tcp_allows_is_fine_there() -> None:

@@ -12,6 +12,7 @@ from pilotage.routes.fields import (
     Boolean,
     Choice,
     Duration,
+    FieldContext,
     FreeMapping,
     Host,
     Integer,
@@ -20,7 +21,6 @@ from pilotage.routes.fields import (
     ListOf,
     Name,
     Path,
-    Reading,
     RequestPath,
     Text,
 )
@@ -28,7 +28,7 @@ from pilotage.routes.fields import (
 
 def reading(kind: Kind, value: Any) -> tuple[Any, list[tuple[str, str]]]:
     """What a kind makes of a plain value of YAML or a label's text, and what it tells of it."""
-    to = Reading(path="field")
+    to = FieldContext(path="field")
     found = kind.read(marked(value), to)
     return found, [(problem.message, problem.hint) for problem in to.problems]
 
@@ -183,7 +183,7 @@ def test_a_host_is_a_name_or_an_address_alone(text: str) -> None:
 
 
 def test_bad_elements_of_a_list_are_told_with_their_place_and_dropped() -> None:
-    to = Reading(path="ssl_protocols")
+    to = FieldContext(path="ssl_protocols")
     value = parse_yaml("- TLSv1.2\n- SSLv3\n- TLSv1.3\n", "proxy.web.ssl_protocols")
     assert value is not None
     assert ListOf(Choice(("TLSv1.2", "TLSv1.3"))).read(value, to) == ("TLSv1.2", "TLSv1.3")
@@ -195,7 +195,7 @@ def test_bad_elements_of_a_list_are_told_with_their_place_and_dropped() -> None:
 def test_a_fault_points_at_the_value_or_at_its_key() -> None:
     document = parse_yaml("a:  {b: c}\n", "label")
     assert document is not None
-    to = Reading(path="a")
+    to = FieldContext(path="a")
     to.fault(document.value["a"], "x")
     to.fault(document.value["a"], "x", path="a.b", at_key=True)
     assert [(p.path, p.line, p.column, p.value) for p in to.problems] == [
@@ -206,7 +206,7 @@ def test_a_fault_points_at_the_value_or_at_its_key() -> None:
 
 @pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
 def test_yaml_that_cannot_be_read_is_told_with_its_place_in_the_label(kind: Kind) -> None:
-    to = Reading(path="field")
+    to = FieldContext(path="field")
     kind.read(Located("- a\n- [\n", "label"), to)
     kind.read(Located("- a\n- [\n", "label", line=7, column=3), to)
     assert [(problem.line, problem.column) for problem in to.problems] == [(3, 1), (7, 3)]

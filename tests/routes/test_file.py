@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.file import RouteFile, read_route_file
-from pilotage.routes.route import Excluded, Route
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import Route
 
 
 def read(text: str) -> RouteFile:
@@ -97,7 +101,7 @@ def test_a_fault_touches_its_own_route_and_is_told_with_its_place() -> None:
 
 def test_a_fault_in_a_protective_field_takes_its_route_out_of_service() -> None:
     route = only("app: {host: nas, middlewares: {cidr_whitelist: {allow: [everybody]}}}")
-    assert (route.excluded_reason, route.endpoints, route.health_check) == (Excluded.ERROR, (), False)
+    assert (route.excluded_reason, route.endpoints, route.health_check) == (ExclusionReason.ERROR, (), False)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_a_fault_in_a_protective_field_takes_its_route_out_of_service() -> None:
     ],
 )
 def test_what_cannot_be_served_stays_visible(text: str, problem: str) -> None:
-    assert only(text).excluded_reason == Excluded.ERROR
+    assert only(text).excluded_reason == ExclusionReason.ERROR
     (found,) = said(text)
     assert problem in found
 

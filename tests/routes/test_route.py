@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from pilotage import Endpoint, Route
+from pilotage.routes.ports import PortPair
 from pilotage.routes.route import EndpointHealth, bracketed, route_json
 from pilotage.routes.schema import HealthCheck, LoadBalance, RouteSettings
-from pilotage.routes.special import PortPair
 from tests.support.summaries import ADDRESS, ID, route
 
 if TYPE_CHECKING:

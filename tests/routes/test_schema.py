@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from pilotage.core.yaml import Located, parse_yaml
-from pilotage.routes.fields import Reading
+from pilotage.routes.fields import FieldContext
+from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import (
     PROTECTIVE,
     ROUTE,
@@ -19,19 +20,18 @@ from pilotage.routes.schema import (
     StructKind,
     fold,
 )
-from pilotage.routes.special import PortPair
 
 STRUCTS = [RouteSettings, HealthCheck, LoadBalance, Homepage, AccessLog]
 
 
-def read(text: str) -> tuple[dict[str, Any], Reading]:
+def read(text: str) -> tuple[dict[str, Any], FieldContext]:
     document = parse_yaml(text, "proxy.web")
     assert document is not None
-    to = Reading()
+    to = FieldContext()
     return ROUTE.read_fields(document.value, to), to
 
 
-def told(to: Reading) -> list[tuple[str, int, int, str, str]]:
+def told(to: FieldContext) -> list[tuple[str, int, int, str, str]]:
     return [(p.path, p.line, p.column, p.message, p.hint) for p in to.problems]
 
 
@@ -58,7 +58,7 @@ def test_no_two_fields_are_spelt_alike(struct: type[msgspec.Struct]) -> None:
 def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> None:
     for name, field in StructKind(struct).fields.items():
         if field.example:
-            to = Reading(path=name)
+            to = FieldContext(path=name)
             found = field.kind.read(Located(field.example, "label"), to)
             assert to.problems == [], name
             assert found is not msgspec.UNSET, name
@@ -134,7 +134,7 @@ def test_every_label_below_an_unknown_field_is_told() -> None:
     value = Located(
         {"a": Located("1", "proxy.web.bogus.a"), "b": Located("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a"
     )
-    to = Reading()
+    to = FieldContext()
     ROUTE.read_fields({"bogus": value}, to)
     assert [(p.label, p.path, p.message) for p in to.problems] == [
         ("proxy.web.bogus.a", "bogus", "unknown field"),

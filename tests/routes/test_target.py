@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from pilotage.engine.types import Port
+from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import RouteSettings
-from pilotage.routes.special import PortPair
-from pilotage.routes.target import Reasons, infer, infer_static, preferred_port
+from pilotage.routes.target import Reasons, preferred_port, resolve_static_target, resolve_target
 from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container
 
 TCP_80, TCP_9000 = {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 9000, "Type": "tcp"}
 
 
 def target(alias: str = "web", *, asks: dict[str, Any] | None = None, **fields: Any) -> tuple[str, str, int]:
-    found = infer(alias, container(**fields), RouteSettings(**(asks or {})))
+    found = resolve_target(alias, container(**fields), RouteSettings(**(asks or {})))
     return found.scheme, found.host, found.port.proxy
 
 
@@ -203,7 +203,7 @@ def test_the_host_is_the_label_the_address_or_the_engines_host(
 )
 def test_every_choice_has_its_reason(asks: dict[str, Any], fields: dict[str, Any], reasons: Reasons) -> None:
     why = Reasons()
-    infer("web", container(**fields), RouteSettings(**asks), why)
+    resolve_target("web", container(**fields), RouteSettings(**asks), why)
     assert why == reasons
 
 
@@ -222,7 +222,7 @@ def test_without_a_container_the_target_is_this_host(
     alias: str, settings: dict[str, Any], target: tuple[str, str, int], why: tuple[str, str]
 ) -> None:
     reasons = Reasons()
-    found = infer_static(alias, RouteSettings(**settings), reasons)
+    found = resolve_static_target(alias, RouteSettings(**settings), reasons)
     assert (found.scheme, found.host, found.port.proxy) == target
     assert reasons.scheme == why[0]
     assert reasons.host == why[1] or not why[1]
@@ -231,6 +231,6 @@ def test_without_a_container_the_target_is_this_host(
 def test_a_port_that_nobody_publishes_for_a_shared_network_leads_nowhere() -> None:
     lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
     why = Reasons()
-    found = infer("web", lonely, RouteSettings(port=PortPair(0, 8080)), why)
+    found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)), why)
     assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
     assert why.port == "set by a label; the container whose network it shares does not publish 8080"

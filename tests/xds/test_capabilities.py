@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import AccessLog, LoadBalance
-from pilotage.routes.special import PortPair
 from pilotage.xds.capabilities import check_support
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.routes.special import MIDDLEWARES
+from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, treatment
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from envoy.service.auth.v3 import external_auth_pb2
 
-from pilotage.routes.route import Endpoint, Excluded, Route
+from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.request_queue import Waiting
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import Gateway, route, target
@@ -63,7 +64,7 @@ def _excluded(it: Route, reason: str) -> Route:
     [
         pytest.param(lambda it: [route(it.alias, endpoints=(), hold=it.settings.hold)], id="no endpoint"),
         pytest.param(lambda _: [], id="removed"),
-        pytest.param(lambda it: [_excluded(it, Excluded.NOT_RUNNING)], id="stopped"),
+        pytest.param(lambda it: [_excluded(it, ExclusionReason.NOT_RUNNING)], id="stopped"),
         pytest.param(
             lambda it: [route(it.alias, endpoints=(Endpoint("127.0.0.1", 9, state="waiting"),), hold=it.settings.hold)],
             id="starting",
@@ -112,7 +113,7 @@ async def test_a_route_that_is_excluded_for_another_reason_waits_for_nobody(envo
     async with target() as it, envoy() as gw:
         held = route("app", it.port, hold=30.0)
         await gw.publish(held)
-        await gw.publish(_excluded(held, Excluded.ERROR))
+        await gw.publish(_excluded(held, ExclusionReason.ERROR))
         assert (await gw.ask("app")).status == 404
 
 

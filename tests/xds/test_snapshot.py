@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.routes.route import Endpoint, EndpointState, Excluded
+from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.ports import PortPair
+from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
-from pilotage.routes.special import PortPair
 from pilotage.table.table import Table
 from pilotage.xds import snapshot as module
 from pilotage.xds.options import GatewayOptions
@@ -210,7 +211,7 @@ def _routes(draw: st.DrawFn) -> Route:
                 {"middlewares": {"forwardauth": {"route": "auth"}}},
                 {"middlewares": {"oidc": None}},
                 {"healthcheck": HealthCheck(interval=7)},
-                {"excluded": True, "excluded_reason": Excluded.MANUAL},
+                {"excluded": True, "excluded_reason": ExclusionReason.MANUAL},
             ]
         )
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pilotage.containers.backends import is_blacklisted
 from pilotage.containers.compose import dependencies, docker_compose_project, docker_compose_service
 from pilotage.containers.container import Container, Health
-from pilotage.containers.idle import IdleConfig
 from pilotage.containers.image import ContainerImage
 from pilotage.containers.parse import ContainerReader, from_docker, with_inspection, with_network_of
 from pilotage.containers.ports import PortMapping
+from pilotage.labels.container_options import IdleConfig
 
 __all__ = [
     "Container",

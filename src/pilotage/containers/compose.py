@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pilotage.labels.container_options import DEPENDS_ON, dependencies_from
 
+if TYPE_CHECKING:
     from pilotage.containers.container import Container
 
 __all__ = [
@@ -15,14 +15,12 @@ __all__ = [
     "PROJECT",
     "SERVICE",
     "dependencies",
-    "dependencies_from",
     "docker_compose_project",
     "docker_compose_service",
 ]
 
 PROJECT: Final = "com.docker.compose.project"
 SERVICE: Final = "com.docker.compose.service"
-DEPENDS_ON: Final = "com.docker.compose.depends_on"
 ONEOFF: Final = "com.docker.compose.oneoff"
 
 
@@ -42,11 +40,3 @@ def dependencies(container: Container) -> tuple[str, ...]:
     Entries keep their text, e.g. ``db:service_healthy:false``.
     """
     return dependencies_from(container.actual_labels)
-
-
-def dependencies_from(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Do the work of :func:`dependencies` on a container's untouched labels."""
-    own = tuple(piece for item in labels.get("proxy.depends_on", "").split(",") if (piece := item.strip()))
-    if own:
-        return own
-    return tuple(piece for item in labels.get(DEPENDS_ON, "").split(",") if (piece := item.strip()))

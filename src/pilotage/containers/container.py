@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from pilotage.containers.idle import IdleConfig
 from pilotage.containers.image import ContainerImage
 from pilotage.core.problems import Problem
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Mount, Port
+from pilotage.labels.container_options import IdleConfig
 
 __all__ = ["Container", "Health"]
 

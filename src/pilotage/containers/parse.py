@@ -14,7 +14,6 @@ import msgspec
 
 from pilotage.containers.compose import ONEOFF, PROJECT
 from pilotage.containers.container import Container, Health
-from pilotage.containers.idle import IDLE_LABELS, parse_idle
 from pilotage.containers.image import parse_image
 from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspect
 from pilotage.core.problems import Problem
@@ -23,6 +22,7 @@ from pilotage.core.text import shorten
 from pilotage.core.values import FALSE, TRUE, comma_list
 from pilotage.engine.address import DockerProviderConfig, is_local, url_hostname
 from pilotage.engine.types import Endpoint, Inspect, Port, Summary
+from pilotage.labels.container_options import IDLE_LABELS, parse_idle
 from pilotage.labels.keys import own_keys
 
 if TYPE_CHECKING:

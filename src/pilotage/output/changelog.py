@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.text import count, format_duration
-from pilotage.routes.route import Excluded, Route
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import RouteSettings
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import Update
+    from pilotage.routes.route import Route
     from pilotage.table.table import Change, Table
 
 __all__ = ["ChangeFormatter", "ChangeLine", "describe_changes"]
@@ -201,7 +202,7 @@ def _differs(old: RouteSettings, new: RouteSettings, name: str) -> bool:
 def _outcome(route: Route) -> str:
     """Return where a route leads, or why nowhere."""
     if route.excluded:
-        why = "what is wrong is told apart" if route.excluded_reason == Excluded.ERROR else route.excluded_reason
+        why = "what is wrong is told apart" if route.excluded_reason == ExclusionReason.ERROR else route.excluded_reason
         return f"not served: {why}"
     more = f", {_readiness(route)}" if set(_states(route)) - {"ready"} or len(route.endpoints) > 1 else ""
     return f"{route.target or 'asleep'}{more}"

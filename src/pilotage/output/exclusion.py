@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.containers.backends import blacklist_reason
 from pilotage.core.suggest import nearest
 from pilotage.core.text import shorten
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 
 if TYPE_CHECKING:
@@ -43,16 +43,16 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
     """
     name, alias = container.container_name, route.alias
     match route.excluded_reason:
-        case Excluded.ERROR:
+        case ExclusionReason.ERROR:
             if any(map(_may_protect, route.problems)):
                 return "a setting that may restrict access is invalid; fix the problems below"
             return "fix the problems below"
-        case Excluded.MANUAL:
+        case ExclusionReason.MANUAL:
             said = shorten(container.actual_labels.get("proxy.exclude", ""))
             return f"proxy.exclude is {said!r}; set it to false or remove it to serve the container"
-        case Excluded.ONEOFF:
+        case ExclusionReason.ONEOFF:
             return "'docker compose run' created it; set proxy.exclude: false to serve it anyway"
-        case Excluded.NOT_RUNNING:
+        case ExclusionReason.NOT_RUNNING:
             hint = _WAKE.get(container.state, "start it").format(name=name)
             asleep = (
                 "; with proxy.idle_timeout, the first request wakes it"
@@ -60,16 +60,16 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
                 else ""
             )
             return f"its state is {container.state or 'unknown'}; {hint}{asleep}"
-        case Excluded.NO_PORT:
+        case ExclusionReason.NO_PORT:
             return _no_port(container, alias, port_why)
-        case Excluded.BLACKLISTED:
+        case ExclusionReason.BLACKLISTED:
             why = blacklist_reason(container)
             return f"recognized by its {why}; any proxy label serves it anyway, e.g. proxy.aliases: {alias}"
-        case Excluded.BUILDX:
+        case ExclusionReason.BUILDX:
             return "its name starts with buildx_, so it builds images; rename it to serve it"
-        case Excluded.ANCHOR:
+        case ExclusionReason.ANCHOR:
             return "its alias starts with x-, as Compose extensions do; give it another alias"
-        case Excluded.RENAMING:
+        case ExclusionReason.RENAMING:
             return "its alias ends in -old, as do containers being replaced; give it another alias"
     return ""
 

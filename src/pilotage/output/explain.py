@@ -17,7 +17,7 @@ from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.schema import ROUTE
-from pilotage.routes.target import Reasons, infer, infer_static
+from pilotage.routes.target import Reasons, resolve_static_target, resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -203,14 +203,14 @@ class _Explainer:
         found = []
         for route in (route for route in file.routes if route.alias == alias):
             why = Reasons()
-            infer_static(route.alias, route.settings, why)
+            resolve_static_target(route.alias, route.settings, why)
             change = "fix the problems below" if route.excluded else ""
             found.append(self._route(route, tuple(file_route_facts(route, file, why)), change))
         return FileExplanation(file.name, tuple(found))
 
     def _container_route(self, container: Container, route: Route, tree: LabelTree) -> RouteExplanation:
         why = Reasons()
-        infer(route.alias, container, route.settings, why)
+        resolve_target(route.alias, container, route.settings, why)
         facts = tuple(route_facts(container, route, tree, why))
         return self._route(route, facts, remedy(container, route, why.port))
 

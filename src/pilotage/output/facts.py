@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.containers.compose import PROJECT, SERVICE, dependencies
-from pilotage.containers.idle import IDLE_LABELS
 from pilotage.core.text import format_duration, shorten
+from pilotage.labels.container_options import IDLE_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pilotage.containers.container import Container
-    from pilotage.containers.idle import IdleConfig
     from pilotage.engine.types import Port
+    from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.route import Route
 
 __all__ = [

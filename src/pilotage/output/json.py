@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.containers.container import Container
-    from pilotage.containers.idle import IdleConfig
     from pilotage.core.problems import Problem
     from pilotage.engine.types import Port
+    from pilotage.labels.container_options import IdleConfig
     from pilotage.table.snapshot import Roster
     from pilotage.table.table import Change, Table
 

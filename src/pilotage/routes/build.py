@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.backends import is_blacklisted
 from pilotage.containers.compose import PROJECT, SERVICE
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import nearest
 from pilotage.core.yaml import Located
 from pilotage.labels.decode import Fault, LabelTree, read_labels
 from pilotage.labels.keys import label_shape
-from pilotage.routes.fields import Reading
-from pilotage.routes.route import Endpoint, EndpointState, Excluded, Route
+from pilotage.routes.exclusion import ExclusionReason, exclusion
+from pilotage.routes.fields import FieldContext
+from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import PROTECTIVE, ROUTE, RouteSettings, fold
-from pilotage.routes.target import infer
+from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,7 +112,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
     settings: RouteSettings
     labelled: tuple[str, ...] = ()
-    reading: Reading | None = None
+    reading: FieldContext | None = None
     fields: dict[str, Located] = {}
     is_plain: bool = False
 
@@ -163,7 +163,7 @@ def _find_forgotten_aliases(tree: LabelTree, listed: Sequence[str]) -> None:
 
 def read_settings(
     fields: dict[str, Located], faults: Iterable[Fault] = ()
-) -> tuple[RouteSettings, tuple[str, ...], Reading]:
+) -> tuple[RouteSettings, tuple[str, ...], FieldContext]:
     """Read the fields of one route, with what was wrong before they could be read.
 
     Returns:
@@ -171,7 +171,7 @@ def read_settings(
         route must not be served.
 
     """
-    reading = Reading()
+    reading = FieldContext()
     for fault in faults:
         reading.problems.append(fault.problem)
         if fault.field in PROTECTIVE or (not fault.field and _may_protect(fault.text)):
@@ -193,7 +193,7 @@ def _may_protect(text: str) -> bool:
     return any(nearest(key, ROUTE.fields) in PROTECTIVE for key in keys if not ROUTE.canonical(key))
 
 
-def _check(settings: RouteSettings, fields: dict[str, Located], to: Reading) -> None:
+def _check(settings: RouteSettings, fields: dict[str, Located], to: FieldContext) -> None:
     """Check what only shows with all fields at hand; each fault takes the route out of service (LABELS II.6.6)."""
 
     def refuse(field: str, message: str, hint: str = "") -> None:
@@ -215,12 +215,12 @@ def _check(settings: RouteSettings, fields: dict[str, Located], to: Reading) -> 
 
 def _build(container: Container, alias: str, asked: _Asked, reserved_ports: frozenset[int]) -> Route:
     settings, reading, fields = asked.settings, asked.reading, asked.fields
-    target = infer(alias, container, settings)
+    target = resolve_target(alias, container, settings)
     found = None
     if reading is not None:
         found = reading.problems
         refuse_impossible(target, settings, fields, reading)
-    reason = _excluded_reason(container, alias, target)
+    reason = exclusion(container, alias, target)
     own = None if reason or container.agent else reserved(target, reserved_ports)
     if own:
         found = [*(found or ()), own]
@@ -240,8 +240,8 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
         ]
         fatal = True
     if fatal:
-        reason = Excluded.ERROR
-    elif reason is Excluded.NO_PORT and container.ports_unknown:
+        reason = ExclusionReason.ERROR
+    elif reason is ExclusionReason.NO_PORT and container.ports_unknown:
         message = f"no port is known for it: {container.ports_unknown}"
         unknown = Problem(message=message, severity="warning", hint=f"set the label proxy.{alias}.port")
         found = [*(found or ()), unknown]
@@ -275,7 +275,7 @@ def _build(container: Container, alias: str, asked: _Asked, reserved_ports: froz
         bind=default_bind(target, settings),
         endpoints=endpoints,
         excluded=bool(reason),
-        excluded_reason=reason,
+        excluded_reason=reason or "",
         health_check=not reason and _is_probed(container, settings),
         idle_watcher=container.idles,
         settings=settings,
@@ -292,7 +292,7 @@ def default_bind(target: Target, settings: RouteSettings) -> str:
 _STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
 
 
-def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Located], to: Reading) -> None:
+def refuse_impossible(target: Target, settings: RouteSettings, fields: dict[str, Located], to: FieldContext) -> None:
     """Refuse settings that the target's scheme rules out (LABELS II.6.6)."""
     scheme = target.scheme
     faults: list[tuple[str, str, str]] = []
@@ -326,25 +326,6 @@ def _is_own(host: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _excluded_reason(container: Container, alias: str, target: Target) -> str:
-    """Return why a valid route is not served, ``""`` if it is; the first reason wins (LABELS I)."""
-    if container.is_excluded:
-        return Excluded.MANUAL
-    if container.is_oneoff:
-        return Excluded.ONEOFF
-    if not container.running and not container.idles:
-        return Excluded.NOT_RUNNING
-    if not target.port.proxy and target.scheme != "fileserver" and (container.running or not container.idles):
-        return Excluded.NO_PORT
-    if not container.is_explicit and is_blacklisted(container):
-        return Excluded.BLACKLISTED
-    if container.container_name.startswith("buildx_"):
-        return Excluded.BUILDX
-    if alias.startswith("x-"):
-        return Excluded.ANCHOR
-    return Excluded.RENAMING if alias.endswith("-old") else ""
 
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:

@@ -1,6 +1,6 @@
 """The kinds of values that fields take: each reads what was written and says what is wrong with it.
 
-Reading never raises: a bad value is reported to the :class:`Reading` and comes back as :data:`UNSET`, so that the field
+Reading never raises: a bad value is reported to the :class:`FieldContext` and comes back as :data:`UNSET`; the field
 keeps its default (decision 10). The rules of conversion: LABELS II.6.1, with decisions 7 and 8.
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "Boolean",
     "Choice",
     "Duration",
+    "FieldContext",
     "FreeMapping",
     "Host",
     "IPAddress",
@@ -39,13 +40,12 @@ __all__ = [
     "Name",
     "Nested",
     "Path",
-    "Reading",
     "RequestPath",
     "Text",
 ]
 
 
-class Reading(msgspec.Struct):
+class FieldContext(msgspec.Struct):
     """Where values are being read, and what was wrong so far.
 
     Attributes:
@@ -86,7 +86,7 @@ class Kind:
     name: str = "value"
     eager: bool = False
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         """Return the value read, or :data:`UNSET` for automatic, null or bad values, the last being reported."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class Kind:
         """Return the key and the value that stand for it in JSON."""
         return name, value
 
-    def wrong(self, value: Located, to: Reading, hint: str = "") -> Any:
+    def wrong(self, value: Located, to: FieldContext, hint: str = "") -> Any:
         """Report that a value is none of this kind, and return :data:`UNSET`."""
         to.fault(value, f"{_shown(value)} is not {_article(self.name)}", hint)
         return UNSET
@@ -126,7 +126,7 @@ class Text(Kind):
 
     name = "text"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if value.value is None:
             return UNSET
         text = scalar_text(value.value)
@@ -136,7 +136,7 @@ class Text(Kind):
 class Name(Text):
     """A name that hosts are compared with: lower-cased, like aliases (decision 3)."""
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         text = super().read(value, to)
         return text if text is UNSET else text.strip().lower()
 
@@ -146,7 +146,7 @@ class Boolean(Kind):
 
     name = "boolean"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if isinstance(value.value, bool):
             return value.value
         if value.value is None:
@@ -170,7 +170,7 @@ class Integer(Kind):
         self.least = least
         self.most = most
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -204,7 +204,7 @@ class Duration(Kind):
     def __init__(self, least: float | None = None) -> None:
         self.least = least
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -233,7 +233,7 @@ class Choice(Kind):
         self.name = "one of " + ", ".join(words)
         self._known = {word.lower() if fold else word: word for word in words}
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         text = scalar_text(value.value)
@@ -255,7 +255,7 @@ class IPAddress(Kind):
 
     name = "IP address"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         if isinstance(value.value, str) and "%" not in value.value:
@@ -274,7 +274,7 @@ class Host(Kind):
 
     name = "host name or an IP address"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if value.value is None:
             return UNSET
         text = scalar_text(value.value)
@@ -304,7 +304,7 @@ class RequestPath(Kind):
 
     name = "request path"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         text = scalar_text(value.value)
@@ -322,7 +322,7 @@ class ListOf(Kind):
         self.item = item
         self.name = f"list of {item.name}" if not isinstance(item, Text) else "list"
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -344,7 +344,7 @@ class ListOf(Kind):
         to.path = path
         return tuple(found)
 
-    def _split(self, value: Located, to: Reading) -> Iterable[Located] | None:
+    def _split(self, value: Located, to: FieldContext) -> Iterable[Located] | None:
         text = value.value
         if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
             return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text)]
@@ -378,18 +378,18 @@ class FreeMapping(Kind):
     name = "mapping"
     eager = True
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         mapping = as_mapping(self, value, to)
         return UNSET if mapping is UNSET else {key: bare(item) for key, item in mapping.items()}
 
 
-def _refuse_yaml(value: Located, error: ParseError, to: Reading) -> None:
+def _refuse_yaml(value: Located, error: ParseError, to: FieldContext) -> None:
     """Report text that is no YAML: at its place in the label, or where the label itself is the text, at the fault's."""
     whole = not value.line
     to.fault(msgspec.structs.replace(value, line=error.line, column=error.column) if whole else value, error.message)
 
 
-def as_mapping(kind: Kind, value: Located, to: Reading) -> Any:
+def as_mapping(kind: Kind, value: Located, to: FieldContext) -> Any:
     """Return the mapping a value is, reading text as YAML; :data:`UNSET` for null, or when it is none (reported)."""
     given = value.value
     if isinstance(given, dict):

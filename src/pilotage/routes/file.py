@@ -16,10 +16,11 @@ from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.routes.build import RESERVED_PORTS, default_bind, read_settings, refuse_impossible, reserved
-from pilotage.routes.fields import Reading
-from pilotage.routes.route import Endpoint, Excluded, Route
+from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.fields import FieldContext
+from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import ROUTE, UNSUPPORTED, fold
-from pilotage.routes.target import infer_static
+from pilotage.routes.target import resolve_static_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
             place = {"file": name, "line": value.key_line, "column": value.key_column}
             problems.append(Problem(message=message, hint=hint, value=shorten(key), **place))
             continue
-        reading = Reading()
+        reading = FieldContext()
         found[alias] = _fields(value, reading)
         routes.append(_route(alias, value, found[alias], reading, file=name, reserved_ports=reserved_ports))
     return RouteFile(name, tuple(routes), tuple(problems), found)
@@ -108,7 +109,7 @@ def _alias_fault(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str,
     return None
 
 
-def _fields(value: Located, to: Reading) -> dict[str, Located]:
+def _fields(value: Located, to: FieldContext) -> dict[str, Located]:
     """Return the fields under their canonical names; what is no mapping refuses the route."""
     if value.value is None:
         return {}
@@ -130,13 +131,13 @@ def _route(
     alias: str,
     whole: Located,
     fields: dict[str, Located],
-    before: Reading,
+    before: FieldContext,
     *,
     file: str,
     reserved_ports: frozenset[int],
 ) -> Route:
     settings, labelled, reading = read_settings(fields)
-    target = infer_static(alias, settings)
+    target = resolve_static_target(alias, settings)
     refuse_impossible(target, settings, fields, reading)
     if settings.healthcheck.disable and settings.load_balance.link:
         reading.path = "healthcheck.disable"
@@ -160,7 +161,7 @@ def _route(
         bind=default_bind(target, settings),
         endpoints=(Endpoint(target.host, target.port.proxy),) if serves else (),
         excluded=fatal,
-        excluded_reason=Excluded.ERROR if fatal else "",
+        excluded_reason=ExclusionReason.ERROR if fatal else "",
         health_check=not fatal and not settings.healthcheck.disable,
         settings=settings,
         labelled=labelled,

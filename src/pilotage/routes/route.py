@@ -8,30 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
-from pilotage.routes.special import PortPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "Excluded", "HealthState", "Route", "route_json"]
+__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "route_json"]
 
 EndpointState = Literal["ready", "waiting", "unhealthy", "draining"]
 HealthState = Literal["healthy", "unhealthy", "pending"]
-
-
-class Excluded:
-    """Why a route is not served; of several the first in this order is given (LABELS I)."""
-
-    ERROR: Final = "Error"
-    MANUAL: Final = "Manual exclusion"
-    ONEOFF: Final = "Compose one-off"
-    NOT_RUNNING: Final = "Container not running"
-    NO_PORT: Final = "No port exposed in container"
-    BLACKLISTED: Final = "Blacklisted (backend service or database)"
-    BUILDX: Final = "Buildx"
-    ANCHOR: Final = "YAML anchor or reference"
-    RENAMING: Final = "Container renaming intermediate state"
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
@@ -112,7 +98,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         bind: address the proxy listens on; ``""`` for the shared listeners.
         endpoints: what takes its requests; empty when it is excluded or sleeping.
         excluded: it is not served.
-        excluded_reason: one of :class:`Excluded`, ``""`` when it is served.
+        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`, ``""`` when it is served.
         health_check: its target is probed.
         idle_watcher: its container is put to sleep while nobody asks for it.
         settings: everything that labels ask of it.

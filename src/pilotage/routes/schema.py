@@ -18,6 +18,7 @@ from pilotage.routes.fields import (
     Boolean,
     Choice,
     Duration,
+    FieldContext,
     FreeMapping,
     Host,
     Integer,
@@ -27,12 +28,14 @@ from pilotage.routes.fields import (
     Name,
     Nested,
     Path,
-    Reading,
     RequestPath,
     Text,
     as_mapping,
 )
-from pilotage.routes.special import Icon, Middlewares, Port, PortPair, Retention, Rules, StatusRange
+from pilotage.routes.formats import Icon, Retention, StatusRange
+from pilotage.routes.middlewares import Middlewares
+from pilotage.routes.ports import Port, PortPair
+from pilotage.routes.rules import Rules
 
 if TYPE_CHECKING:
     from pilotage.labels.decode import Spelling
@@ -115,11 +118,11 @@ class StructKind(Nested):
                 self._children[name] = known
         return known
 
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         mapping = as_mapping(self, value, to)
         return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, to))
 
-    def read_fields(self, mapping: dict[str, Located], to: Reading) -> dict[str, Any]:
+    def read_fields(self, mapping: dict[str, Located], to: FieldContext) -> dict[str, Any]:
         """Read every field of a mapping; unknown keys are reported, with the nearest known name."""
         path = to.path
         found: dict[str, Any] = {}
@@ -139,7 +142,7 @@ class StructKind(Nested):
         to.path = path
         return found
 
-    def _unknown(self, key: str, value: Located, to: Reading) -> None:
+    def _unknown(self, key: str, value: Located, to: FieldContext) -> None:
         if not key:
             to.fault(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
         elif self.struct is RouteSettings and fold(key) in UNSUPPORTED:
@@ -299,7 +302,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _AccessLogKind(StructKind):
-    def read(self, value: Located, to: Reading) -> Any:
+    def read(self, value: Located, to: FieldContext) -> Any:
         read = super().read(value, to)
         if read is not UNSET and not read.path and not read.stdout:
             to.fault(value, "path or stdout is required", "set access_log.stdout to true, or access_log.path to a file")

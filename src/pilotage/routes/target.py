@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.routes.defaults import ALIASES, IMAGES, PREFERRED_PORTS
-from pilotage.routes.special import PortPair
+from pilotage.routes.ports import PortPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.engine.types import Port
     from pilotage.routes.schema import RouteSettings
 
-__all__ = ["Reasons", "Target", "infer", "infer_static"]
+__all__ = ["Reasons", "Target", "resolve_static_target", "resolve_target"]
 
 _HTTP: Final = 80
 _HTTPS: Final = 443
@@ -41,7 +41,7 @@ class Reasons(msgspec.Struct):
     port: str = ""
 
 
-def infer(alias: str, container: Container, asked: RouteSettings, why: Reasons | None = None) -> Target:
+def resolve_target(alias: str, container: Container, asked: RouteSettings, why: Reasons | None = None) -> Target:
     """Work out a route's target.
 
     Args:
@@ -94,7 +94,7 @@ def _file_server(asked: RouteSettings, why: Reasons | None) -> Target:
     return Target("fileserver", "", PortPair(asked.port.listening, 0))
 
 
-def infer_static(alias: str, asked: RouteSettings, why: Reasons | None = None) -> Target:
+def resolve_static_target(alias: str, asked: RouteSettings, why: Reasons | None = None) -> Target:
     """Work out the target of a route without a container: this host, and its scheme's usual port (LABELS II.6.3).
 
     Args:

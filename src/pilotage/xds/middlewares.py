@@ -17,7 +17,7 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import bare, parse_yaml
-from pilotage.routes.special import middleware_name
+from pilotage.routes.middlewares import middleware_name
 from pilotage.xds.resources import literal
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.table import Table
 from pilotage.xds.backend import pool_site, route_site
 from pilotage.xds.capabilities import check_support
@@ -129,7 +129,7 @@ class Snapshot:
     def _take(self, alias: str, route: Route | None) -> set[str]:
         """Note an alias's route; return the sites that it may concern."""
         problems: tuple[Problem, ...] = ()
-        gone = route is None or route.excluded_reason == Excluded.NOT_RUNNING
+        gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
         if route is not None:
             if route.excluded:
                 route = None

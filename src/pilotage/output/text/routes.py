@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pilotage.core.text import count
 from pilotage.output.console import print_table
-from pilotage.routes.route import Excluded
+from pilotage.routes.exclusion import ExclusionReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingPro
         health: what probes found, by the address of an endpoint.
 
     """
-    if route.excluded_reason == Excluded.ERROR:
+    if route.excluded_reason == ExclusionReason.ERROR:
         return "Error, see below", "red"
     if route.excluded:
         return route.excluded_reason, "yellow"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.containers.idle import STOP_SIGNALS, IdleConfig, parse_idle
+from pilotage.labels.container_options import STOP_SIGNALS, IdleConfig, parse_idle
 
 
 def config(**labels: str) -> IdleConfig:

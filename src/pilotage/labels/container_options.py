@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.containers.compose import dependencies_from
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
@@ -16,7 +15,9 @@ from pilotage.core.values import ParseError, go_bool, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IDLE_LABELS", "IdleConfig", "parse_idle"]
+__all__ = ["DEPENDS_ON", "IDLE_LABELS", "IdleConfig", "dependencies_from", "parse_idle"]
+
+DEPENDS_ON: Final = "com.docker.compose.depends_on"
 
 STOP_METHODS: Final = ("stop", "pause", "kill")
 STOP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP", "INT", "TERM", "KILL", "QUIT", "HUP")
@@ -161,3 +162,11 @@ def _is_absolute_url(text: str) -> bool:
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc)
+
+
+def dependencies_from(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Do the work of :func:`dependencies` on a container's untouched labels."""
+    own = tuple(piece for item in labels.get("proxy.depends_on", "").split(",") if (piece := item.strip()))
+    if own:
+        return own
+    return tuple(piece for item in labels.get(DEPENDS_ON, "").split(",") if (piece := item.strip()))

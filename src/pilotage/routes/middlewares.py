@@ -1,0 +1,144 @@
+"""The field ``middlewares``: known names, and the options that are checked. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.core.values import ParseError, parse_duration
+from pilotage.core.yaml import Located, bare
+from pilotage.routes.fields import UNSET, FieldContext, Nested, as_mapping, scalar_text
+
+if TYPE_CHECKING:
+    from pilotage.labels.decode import Spelling
+
+__all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
+
+# The reference's middlewares by folded name (LABELS II.6.2), and the name we show.
+MIDDLEWARES: Final = {
+    "redirecthttp": "redirect_http",
+    "oidc": "oidc",
+    "forwardauth": "forwardauth",
+    "crowdsec": "crowdsec",
+    "request": "request",
+    "modifyrequest": "request",
+    "response": "response",
+    "modifyresponse": "response",
+    "setxforwarded": "set_x_forwarded",
+    "hidexforwarded": "hide_x_forwarded",
+    "modifyhtml": "modify_html",
+    "themed": "themed",
+    "errorpage": "error_page",
+    "customerrorpage": "error_page",
+    "realip": "real_ip",
+    "cloudflarerealip": "cloudflare_real_ip",
+    "cidrwhitelist": "cidr_whitelist",
+    "ratelimit": "rate_limit",
+    "hcaptcha": "hcaptcha",
+}
+
+
+def middleware_name(written: str) -> str | None:
+    """Return the middleware that a name stands for, in whatever spelling; ``None`` for an unknown one."""
+    return MIDDLEWARES.get(written.lower().replace("_", ""))
+
+
+class _Options:
+    """The spelling of a middleware's options: text of a label for them stays text."""
+
+    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
+        return name, self, False
+
+
+_OPTIONS: Final = _Options()
+
+
+class Middlewares(Nested):
+    """Middleware -> its options. Names are checked; options are kept as they are written, the vital ones checked."""
+
+    name = "mapping"
+    eager = True
+
+    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
+        return name, _OPTIONS, True
+
+    def read(self, value: Located, to: FieldContext) -> Any:
+        mapping = as_mapping(self, value, to)
+        if mapping is UNSET:
+            return UNSET
+        path = to.path
+        found: dict[str, Any] = {}
+        seen: dict[str, str] = {}
+        for written, options in mapping.items():
+            to.path = f"{path}.{written}"
+            name = middleware_name(written)
+            if name is None:
+                self._unknown(written, options, to)
+                continue
+            if name in seen:
+                to.fault(options, f"{written} and {seen[name]} are the same middleware", "keep one", at_key=True)
+            seen[name] = written
+            content = as_mapping(self, options, to)
+            found[written] = {key: bare(item) for key, item in content.items()} if content else None
+            check = _CHECKS.get(name)
+            if check is not None and content is not UNSET:
+                check({key.lower().replace("_", ""): item for key, item in content.items()}, options, to)
+        to.path = path
+        return found
+
+    def _unknown(self, written: str, options: Located, to: FieldContext) -> None:
+        if "@" in written:
+            to.fault(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
+            return
+        hint = did_you_mean(written, sorted(set(MIDDLEWARES.values()))) or did_you_mean(written.lower(), MIDDLEWARES)
+        to.fault(options, "unknown middleware", hint, at_key=True)
+
+
+def _elements(value: Located | None) -> list[Located]:
+    if value is None or value.value is None:
+        return []
+    if isinstance(value.value, list):
+        return value.value
+    text = scalar_text(value.value) or ""
+    return [msgspec.structs.replace(value, value=piece) for piece in re.split(r"[,\s]+", text.strip("[] \n")) if piece]
+
+
+def _check_cidrs(options: dict[str, Located], whole: Located, to: FieldContext) -> None:
+    allowed = _elements(options.get("allow"))
+    if not allowed:
+        to.fault(whole, "allow needs at least one network", "write allow: [10.0.0.0/8]")
+    for item in allowed:
+        text = scalar_text(item.value) or ""
+        try:
+            ipaddress.ip_network(text.lstrip("- "), strict=False)
+        except ValueError:
+            to.fault(
+                item, f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", path=f"{to.path}.allow"
+            )
+
+
+def _check_rate(options: dict[str, Located], _whole: Located, to: FieldContext) -> None:
+    for key in ("average", "burst"):
+        value = options.get(key)
+        text = scalar_text(value.value) if value is not None else None
+        if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
+            shown = shorten(bare(value))
+            to.fault(value, f"{shown!r} is not a whole number of at least 1", path=f"{to.path}.{key}")
+    period = options.get("period")
+    if period is None or period.value is None:
+        return
+    try:
+        seconds = parse_duration(scalar_text(period.value) or "")
+    except ParseError as error:
+        to.fault(period, error.message, path=f"{to.path}.period")
+        return
+    if seconds < 1:
+        to.fault(period, "the period is too short; at least 1s", path=f"{to.path}.period")
+
+
+_CHECKS: Final = {"cidr_whitelist": _check_cidrs, "rate_limit": _check_rate}

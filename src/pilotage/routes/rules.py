@@ -1,0 +1,68 @@
+"""The field ``rules``: request rules, whose outer form is checked. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
+from pilotage.routes.fields import UNSET, FieldContext, Kind
+
+__all__ = ["Rules"]
+
+_RULE_KEYS: Final = ("name", "on", "do")
+
+
+class Rules(Kind):
+    """Rules for requests, kept as they are written: blocks in braces, or a YAML list of ``name``, ``on`` and ``do``.
+
+    Only their outer form is checked: that braces match, that a list holds rules, and that one at most is the default.
+    """
+
+    name = "list of rules"
+
+    def read(self, value: Located, to: FieldContext) -> Any:
+        given = value.value
+        if given is None or given == "":
+            return UNSET
+        if isinstance(given, str):
+            text = given.strip()
+            if text[:1] not in ("-", "["):
+                return (
+                    given if not text or self._is_block(text) else self.wrong(value, to, "write 'condition { action }'")
+                )
+            try:
+                document = parse_yaml(given, value.source)
+            except ParseError as error:
+                to.fault(value, error.message)
+                return UNSET
+            value = document if document is not None else value
+        if not isinstance(value.value, list):
+            return self.wrong(value, to, "write blocks in braces, or a list of rules with name, on and do")
+        return bare(value) if self._check(value.value, to) else UNSET
+
+    @staticmethod
+    def _is_block(text: str) -> bool:
+        depth = 0
+        for letter in text:
+            depth += (letter == "{") - (letter == "}")
+            if depth < 0:
+                return False
+        return depth == 0 and "{" in text
+
+    @staticmethod
+    def _check(rules: list[Located], to: FieldContext) -> bool:
+        before, defaults = len(to.problems), 0
+        for rule in rules:
+            if not isinstance(rule.value, dict):
+                to.fault(rule, f"a rule is a mapping, not {kind_name(rule.value)}", "write name, on and do")
+                continue
+            for key, item in rule.value.items():
+                if key not in _RULE_KEYS:
+                    to.fault(item, "unknown field of a rule", did_you_mean(key, _RULE_KEYS), at_key=True)
+            name = rule.value.get("name")
+            defaults += name is not None and name.value == "default"
+            if defaults > 1:
+                to.fault(rule, "there is a default rule already", "keep one")
+        return len(to.problems) == before

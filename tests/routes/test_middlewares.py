@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.routes.middlewares import MIDDLEWARES, Middlewares, middleware_name
+from tests.support.field_values import read, read_yaml, told
+
+
+@pytest.mark.parametrize("name", sorted(set(MIDDLEWARES.values())))
+def test_a_middleware_is_known_in_any_spelling(name: str) -> None:
+    assert middleware_name(name) == middleware_name(name.upper().replace("_", "")) == name
+    assert middleware_name(name + "x") is None
+
+
+def test_options_are_kept_as_they_are_written() -> None:
+    found, to = read_yaml(Middlewares(), "Set_X_Forwarded:\nrequest: {set_headers: {X-A: '1'}}\n")
+    assert found == {"Set_X_Forwarded": None, "request": {"set_headers": {"X-A": "1"}}}
+    assert told(to) == []
+
+
+def test_text_is_read_as_yaml() -> None:
+    found, to = read(Middlewares(), "cidr_whitelist:\n  allow: 10.0.0.0/8, fd00::/8\n")
+    assert (found, told(to)) == ({"cidr_whitelist": {"allow": "10.0.0.0/8, fd00::/8"}}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (
+            "cidr_whitlist: {allow: 10.0.0.1}",
+            [("field.cidr_whitlist", "unknown middleware", "did you mean 'cidr_whitelist'?")],
+        ),
+        (
+            "my@file: {}",
+            [("field.my@file", "middlewares from files are known to GoDoxy, not supported by pilotage", "")],
+        ),
+        ("{real_ip: , RealIP: }", [("field.RealIP", "RealIP and real_ip are the same middleware", "keep one")]),
+        ("real_ip: 5", [("field.real_ip", "5 is not a mapping", "write lines such as 'name: value'")]),
+        (
+            "cidr_whitelist: {}",
+            [("field.cidr_whitelist", "allow needs at least one network", "write allow: [10.0.0.0/8]")],
+        ),
+        (
+            "cidr_whitelist: {allow: [10.0.0.0/8, 10.0.0.300]}",
+            [("field.cidr_whitelist.allow", "'10.0.0.300' is not a network", "write one such as 10.0.0.0/8")],
+        ),
+        ("rate_limit: {average: 0}", [("field.rate_limit.average", "'0' is not a whole number of at least 1", "")]),
+        ("rate_limit: {burst: x}", [("field.rate_limit.burst", "'x' is not a whole number of at least 1", "")]),
+        ("rate_limit: {period: 10ms}", [("field.rate_limit.period", "the period is too short; at least 1s", "")]),
+        (
+            "rate_limit: {period: soon}",
+            [("field.rate_limit.period", "not a duration; write a number with a unit, such as 30s, 5m or 1h30m", "")],
+        ),
+        ("5", [("field", "5 is not a mapping", "write lines such as 'name: value'")]),
+    ],
+)
+def test_faults_of_middlewares_are_told_with_their_place(text: str, faults: list[tuple[str, str, str]]) -> None:
+    _, to = read_yaml(Middlewares(), text)
+    assert told(to) == faults
+
+
+def test_numbers_of_thousands_of_digits_are_told() -> None:
+    _, to = read_yaml(Middlewares(), f"rate_limit: {{average: '{'9' * 5000}'}}")
+    assert [path for path, _, _ in told(to)] == ["field.rate_limit.average"]
+
+
+@pytest.mark.parametrize(
+    "text", ["rate_limit: {average: 5, burst: '10', period: 1m}", "rate_limit: {period: null}", "rate_limit:"]
+)
+def test_good_rates_are_fine(text: str) -> None:
+    assert told(read_yaml(Middlewares(), text)[1]) == []

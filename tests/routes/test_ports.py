@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.routes.fields import UNSET
+from pilotage.routes.ports import Port, PortPair
+from tests.support.field_values import read, read_yaml, told
+
+RANGE = "a port is a number from 1 to 65535; 0 is automatic"
+
+
+@pytest.mark.parametrize(
+    ("text", "listening", "proxy"),
+    [
+        ("80", 0, 80),
+        (80, 0, 80),
+        (":80", 0, 80),
+        ("2222:22", 2222, 22),
+        ("0", 0, 0),
+        ("65535", 0, 65535),
+        ("+80", 0, 80),
+        ("080", 0, 80),
+        ("2222:0", 2222, 0),
+    ],
+)
+def test_ports_are_one_number_or_two(text: str | int, listening: int, proxy: int) -> None:
+    found, to = read(Port(), text)
+    assert (found, told(to)) == (PortPair(listening, proxy), [])
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_no_port_is_automatic(text: str | None) -> None:
+    found, to = read(Port(), text)
+    assert (found, told(to)) == (UNSET, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("65536", "port 65536 is out of range", RANGE),
+        ("x", "'x' is not a port number", RANGE),
+        ("80:", "'' in '80:' is not a port number", RANGE),
+        ("x:80", "'x' in 'x:80' is not a port number", RANGE),
+        ("1:2:3", "'1:2:3': too many colons; write [listening:]target", ""),
+        (" 80", "' 80' is not a port number", RANGE),
+        ("9" * 5000, f"'{'9' * 59}…' is not a port number", RANGE),
+        (80.5, "80.5 is not a port", ""),
+        (True, "true is not a port", ""),
+    ],
+)
+def test_a_bad_port_is_told_and_does_not_stay(text: Any, message: str, hint: str) -> None:
+    found, to = read(Port(), text)
+    assert told(to) == [("field", message, hint)]
+    assert found is UNSET or found.proxy in (0, 80)
+    assert not to.fatal
+
+
+def test_a_negative_port_takes_the_route_out_of_service() -> None:
+    found, to = read(Port(), "-1")
+    assert (found, to.fatal) == (PortPair(), True)
+
+
+def test_ports_may_be_a_mapping() -> None:
+    found, to = read_yaml(Port(), "listening: 2222\nproxy: '22'\n")
+    assert (found, told(to)) == (PortPair(2222, 22), [])
+    found, to = read_yaml(Port(), "listning: 2222\nproxy: x\n")
+    assert found == PortPair()
+    assert told(to) == [
+        ("field.listning", "unknown field", "did you mean 'listening'?"),
+        ("field.proxy", "'x' is not a port number", RANGE),
+    ]
+
+
+def test_ports_are_written_as_a_mapping() -> None:
+    assert Port().dump("port", PortPair(1, 2)) == ("port", {"listening": 1, "proxy": 2})

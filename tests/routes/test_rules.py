@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.routes.fields import UNSET
+from pilotage.routes.rules import Rules
+from tests.support.field_values import read
+
+
+@pytest.mark.parametrize(
+    "text", ["default {\n  bypass\n}", "path /x {\n  if { y }\n}", "- name: a\n  on: x\n  do: y", ""]
+)
+def test_rules_are_kept_as_they_are_written(text: str) -> None:
+    found, reading = read(Rules(), text)
+    assert not reading.problems
+    assert found == (UNSET if not text else text if "{" in text else [{"name": "a", "on": "x", "do": "y"}])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "'nonsense' is not a list of rules"),
+        ("a { b", "'a { b' is not a list of rules"),
+        ("} {", "'} {' is not a list of rules"),
+        ("- a", "a rule is a mapping, not text"),
+        ("- {name: a, dow: x}", "unknown field of a rule"),
+        ("- {name: default, do: x}\n- {name: default, do: y}", "there is a default rule already"),
+        ("- [", "not valid YAML: did not find expected node content"),
+    ],
+)
+def test_what_are_no_rules_is_told(text: str, message: str) -> None:
+    found, reading = read(Rules(), text)
+    assert found is UNSET
+    assert [problem.message for problem in reading.problems] == [message]

@@ -1,0 +1,29 @@
+"""Read single field values, and what is reported about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pilotage.core.yaml import Located, parse_yaml
+from pilotage.routes.fields import FieldContext
+
+if TYPE_CHECKING:
+    from pilotage.routes.fields import Kind
+
+__all__ = ["read", "read_yaml", "told"]
+
+
+def read(kind: Kind, text: Any) -> tuple[Any, FieldContext]:
+    to = FieldContext(path="field")
+    return kind.read(Located(text, "label"), to), to
+
+
+def read_yaml(kind: Kind, text: str) -> tuple[Any, FieldContext]:
+    to = FieldContext(path="field")
+    document = parse_yaml(text, "label")
+    assert document is not None
+    return kind.read(document, to), to
+
+
+def told(to: FieldContext) -> list[tuple[str, str, str]]:
+    return [(problem.path, problem.message, problem.hint) for problem in to.problems]
