@@ -86,7 +86,7 @@ def test_an_engine_that_was_never_reached_is_away() -> None:
 
 def test_an_engine_that_goes_leaves_its_routes_and_comes_back(story: Story) -> None:
     (gone,) = story.engine("stale", 100.0, "connection lost").told()
-    assert (gone.kind, gone.detail) == ("stale", "connection lost; 1 route stays as it was")
+    assert (gone.kind, gone.detail) == ("stale", "connection lost; 1 route kept")
     back = story.engine("live", 190.0).has("web", **STOPPED).told()
     assert short(back)[0] == ("live", "", "back after 1m30s: 1 route, 1 excluded")
     assert short(back)[1] == ("updated", "web", "no longer served: Container not running")
@@ -97,7 +97,7 @@ def test_an_engine_that_goes_leaves_its_routes_and_comes_back(story: Story) -> N
 
 def test_a_route_that_comes_changes_and_goes_is_told_with_the_event(story: Story) -> None:
     (line,) = story.has("api", None, "create of api", **STOPPED).told()
-    assert line == ChangeLine("added", "local", "api", "not served: Container not running", "create of api", calm=True)
+    assert line == ChangeLine("added", "local", "api", "not served: Container not running", "create of api", quiet=True)
     (line,) = story.has("api", None, "start of api").told()
     assert line == ChangeLine("updated", "local", "api", f"http://{ADDRESS}:80", "start of api")
     (line,) = story.has("api", {"proxy.api.port": "81"}, "start of api").told()
@@ -110,7 +110,7 @@ def test_a_container_about_to_stop_is_named(story: Story) -> None:
     (own,) = built(name="web", Id="web" * 8).routes
     leaving = msgspec.structs.replace(own.endpoints[0], state="draining")
     story.ledger.put(("local", "web"), Built((msgspec.structs.replace(own, endpoints=(leaving,)),)), "kill of web")
-    assert short(story.told()) == [("draining", "web", "web is about to stop")]
+    assert short(story.told()) == [("draining", "web", "web is stopping")]
 
 
 def test_health_is_told_where_it_changes(story: Story) -> None:
@@ -169,8 +169,8 @@ def test_problems_in_yaml_are_told_with_line_and_column(story: Story) -> None:
             "not served: Manual exclusion",
         ),
         ({"host": "", "endpoints": ()}, {}, f"asleep → http://{ADDRESS}:80"),
-        ({"container_id": "another"}, {}, "container made anew"),
-        ({"container": "another", "container_id": "another"}, {}, "web has it now"),
+        ({"container_id": "another"}, {}, "container re-created"),
+        ({"container": "another", "container_id": "another"}, {}, "now served by web"),
         ({}, {"problems": (Problem(message="oh"),)}, ""),
         ({}, {"bind": "127.0.0.1"}, "listens on https://127.0.0.1:0"),
     ],

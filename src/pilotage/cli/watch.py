@@ -111,14 +111,14 @@ class Columns:
             self._line(line, clock)
 
     def _line(self, line: ChangeLine, clock: str) -> None:
-        calm = "dim" if line.calm else ""
+        quiet = "dim" if line.quiet else ""
         text = Text(f"{clock}  ", style="")
         text.stylize("dim")
         text.append(f"{clean(line.engine):{self._engine}}  ", style="")
-        text.append(f"{line.kind:8}  ", style=calm or _STYLES.get(line.kind, ""))
-        text.append(f"{clean(line.alias):{self._alias}}  ", style=calm or "bold")
+        text.append(f"{line.kind:8}  ", style=quiet or _STYLES.get(line.kind, ""))
+        text.append(f"{clean(line.alias):{self._alias}}  ", style=quiet or "bold")
         column = len(text.plain)
-        text.append(clean(line.detail), style=calm)
+        text.append(clean(line.detail), style=quiet)
         if line.cause and line.kind not in ("stale", "away"):
             text.append(f"  ({clean(line.cause)})", style="dim")
         width = self.out.width

@@ -1,6 +1,6 @@
-"""What changed in the live table, told in lines for people. Pure.
+"""Formats table changes as readable lines. Pure.
 
-What was there when an engine was first listed is told as one line with its numbers: a change is what comes after.
+The first list of an engine becomes one line with its numbers; only later changes get lines of their own.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ __all__ = ["ChangeFormatter", "ChangeLine", "describe_changes"]
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
-    """One thing to tell.
+    """One change, as a line.
 
     Attributes:
-        kind: what happened, one word: a `ChangeKind`, ``away`` for an engine that has never been
-            reached, or ``read`` for a file of routes.
+        kind: one word: a `ChangeKind`, ``away`` for an engine never reached, or ``read`` for a route file.
         engine: name of the engine or file.
-        alias: of the route; the container's name for a problem that is about no single route.
-        detail: a target, or what is different or wrong.
-        cause: the event behind it, ``""`` if unknown.
-        calm: it changes nothing for anybody who asks for a route.
+        alias: the route; the container for a problem that concerns no single route.
+        detail: the target, the difference, or the problem.
+        cause: the event that caused it, ``""`` if unknown.
+        quiet: whether clients notice nothing of it.
 
     """
 
@@ -43,18 +42,18 @@ class ChangeLine(msgspec.Struct, frozen=True):
     alias: str = ""
     detail: str = ""
     cause: str = ""
-    calm: bool = False
+    quiet: bool = False
 
 
 class ChangeFormatter:
-    """Tells update after update of one subscription."""
+    """Formats the updates of one subscription, in order."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()  # engines whose first list has been told of
-        self._since: dict[str, float] = {}  # engine -> when it went away
+        self._known: set[str] = set()  # engines whose first list has been formatted
+        self._since: dict[str, float] = {}  # engine -> when it became unreachable
 
     def format(self, update: Update) -> list[ChangeLine]:
-        """Return the lines for an update, in its order."""
+        """Return the lines for the next update."""
         known = frozenset(self._known)
         is_first = not update.old.version
         lines: list[ChangeLine] = []
@@ -64,7 +63,7 @@ class ChangeFormatter:
             if change.kind in ("stale", "live"):
                 lines.append(self._engine(change, update.new))
             elif change.engine in known or not (is_first or change.engine in update.new.engines):
-                line = _told(change, update.old)
+                line = _line(change, update.old)
                 if line is not None:
                     lines.append(line)
             elif change.problem is not None and change.problem.file:
@@ -78,8 +77,8 @@ class ChangeFormatter:
             if name not in self._known:
                 return ChangeLine("away", name, detail=change.cause)
             self._since[name] = table.engines[name].since
-            stand = f"; {count(len(routes), 'route')} {_stands(len(routes))}" if routes else ""
-            return ChangeLine("stale", name, detail=f"{change.cause}{stand}")
+            kept = f"; {count(len(routes), 'route')} kept" if routes else ""
+            return ChangeLine("stale", name, detail=f"{change.cause}{kept}")
         since = self._since.pop(name, None)
         self._known.add(name)
         if since is not None:
@@ -88,12 +87,8 @@ class ChangeFormatter:
         return ChangeLine("live", name, detail=_numbers(routes, _problems_of(table, name)))
 
 
-def _stands(number: int) -> str:
-    return "stays as it was" if number == 1 else "stay as they were"
-
-
 def _files_read(table: Table) -> Iterator[ChangeLine]:
-    """Tell of each file of routes that has been read before the first update."""
+    """Yield a line for each route file that was read before the first update."""
     files: dict[str, list[Route]] = {}
     for route in table.routes.values():
         if route.is_static:
@@ -117,26 +112,27 @@ def _problems_of(table: Table, engine: str) -> int:
     return sum(problem.provider == engine for found in table.faults.values() for problem in found)
 
 
-def _told(change: Change, old: Table) -> ChangeLine | None:
+def _line(change: Change, old: Table) -> ChangeLine | None:
     if change.problem is not None:
-        return _problem(change, change.problem) if not _is_told_already(change.problem) else None
+        return _problem(change, change.problem) if not _is_about_engine(change.problem) else None
     route = change.route
     if route is None:
         return None
-    detail, calm = _told_route(change, route, old.routes.get(change.alias))
-    cause = change.cause if change.kind != "health" else ""  # that is the detail
-    return ChangeLine(change.kind, change.engine, change.alias, detail, cause, calm) if detail else None
+    detail, quiet = _detail(change, route, old.routes.get(change.alias))
+    cause = change.cause if change.kind != "health" else ""  # a health change has its cause as detail
+    return ChangeLine(change.kind, change.engine, change.alias, detail, cause, quiet) if detail else None
 
 
-def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
+def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
+    """Return the detail of a change, and whether it is quiet."""
     match change.kind:
         case "added":
             return _outcome(route), route.excluded
         case "removed":
             return (f"was {route.target}" if not route.excluded and route.target else "was not served"), route.excluded
         case "draining":
-            leaving = [endpoint.container for endpoint in route.endpoints if endpoint.state == "draining"]
-            return f"{', '.join(leaving)} {'is' if len(leaving) == 1 else 'are'} about to stop", False
+            stopping = [endpoint.container for endpoint in route.endpoints if endpoint.state == "draining"]
+            return f"{', '.join(stopping)} {'is' if len(stopping) == 1 else 'are'} stopping", False
         case "health":
             return change.cause, False
         case _ if before is not None:
@@ -144,8 +140,8 @@ def _told_route(change: Change, route: Route, before: Route | None) -> tuple[str
     return _outcome(route), route.excluded
 
 
-def _is_told_already(problem: Problem) -> bool:
-    """Tell whether a problem is about an engine as a whole, which ``stale`` and ``live`` tell of."""
+def _is_about_engine(problem: Problem) -> bool:
+    """Return whether a problem concerns an engine as a whole, which ``stale`` and ``live`` lines report."""
     return not (problem.container or problem.route or problem.file)
 
 
@@ -165,11 +161,11 @@ def _problem(change: Change, problem: Problem) -> ChangeLine:
 
 # ---- one route -----------------------------------------------------------------------------------------------------
 
-_STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "about to stop"}
+_STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "stopping"}
 
 
 def describe_changes(old: Route, new: Route) -> str:
-    """Return what is different about a route, ``""`` when only its problems are: those are told by themselves."""
+    """Return the differences of two versions of a route, without problems, which get lines of their own."""
     parts = []
     if new.excluded:
         if not old.excluded:
@@ -183,9 +179,9 @@ def describe_changes(old: Route, new: Route) -> str:
     elif _states(old) != _states(new):
         parts.append(_readiness(new))
     if old.container != new.container:
-        parts.append(f"{new.container or new.provider} has it now")
+        parts.append(f"now served by {new.container or new.provider}")
     elif old.container_id != new.container_id:
-        parts.append("container made anew")
+        parts.append("container re-created")
     changed = [name for name in RouteSettings.__struct_fields__ if _differs(old.settings, new.settings, name)]
     settings = [name for name in changed if name not in ("scheme", "host", "port")]
     if settings:
@@ -200,9 +196,9 @@ def _differs(old: RouteSettings, new: RouteSettings, name: str) -> bool:
 
 
 def _outcome(route: Route) -> str:
-    """Return where a route leads, or why nowhere."""
+    """Return the target of a route, or why it is not served."""
     if route.excluded:
-        why = "what is wrong is told apart" if route.excluded_reason == ExclusionReason.ERROR else route.excluded_reason
+        why = "see its problems" if route.excluded_reason == ExclusionReason.ERROR else route.excluded_reason
         return f"not served: {why}"
     more = f", {_readiness(route)}" if set(_states(route)) - {"ready"} or len(route.endpoints) > 1 else ""
     return f"{route.target or 'asleep'}{more}"

@@ -1,6 +1,6 @@
-"""Printing for people: lines, wrapped paragraphs and tables that fit the terminal they go to.
+"""Console output: lines, wrapped paragraphs and tables that fit the terminal.
 
-Into a pipe or a file nothing is cut or wrapped: one whole line for each row, fit for ``grep`` and ``awk``.
+In a pipe or a file nothing is cut or wrapped: each row is one line, for ``grep`` and ``awk``.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Out", "clean", "command_name", "fit", "print_table"]
 
 Cell = tuple[str, str]
-"""A text and a style of rich's, ``""`` for none."""
+"""A text and a rich style, ``""`` for none."""
 
 _GAP: Final = 2
-_LEAST: Final = 8  # narrower than this a column is of no use
+_LEAST: Final = 8  # a narrower column is useless
 
 
 class Out:
-    """Where texts go: standard output or a file like it, coloured if it is a terminal that wants colours.
+    """An output, with colours if it is a terminal that supports them.
 
     Args:
-        file: where to print; standard output unless given.
+        file: the file to print to; standard output by default.
 
     Attributes:
-        is_terminal: people read along; otherwise lines are never cut or wrapped.
-        width: columns of the terminal (``COLUMNS`` overrides them); 0 for no limit.
+        is_terminal: whether the file is a terminal; otherwise lines are never cut or wrapped.
+        width: columns of the terminal, overridden by ``COLUMNS``; 0 for no limit.
 
     """
 
@@ -47,21 +47,21 @@ class Out:
         self.width = self.console.width if self.is_terminal else 0
 
     def line(self, text: Text | str = "") -> None:
-        """Print one line, whatever its length."""
+        """Print one line of any length."""
         if isinstance(text, Text):
             text.rstrip()
         self.console.print(text)
 
     def note(self, text: str) -> None:
-        """Print something by the way."""
+        """Print a remark, dimmed."""
         self.line(Text(text, style="dim"))
 
     def error(self, text: str) -> None:
-        """Print what failed."""
+        """Print an error."""
         self.line(Text("error: ", style="bold red").append(text, style="not bold"))
 
     def paragraph(self, text: Text, indent: int = 0, hanging: int = 0) -> None:
-        """Print a text; on a terminal it is wrapped between words, with ``hanging`` more columns before later lines."""
+        """Print a text, wrapped at words on a terminal; ``hanging`` more columns indent the lines after the first."""
         if not self.width:
             self.line(Text(" " * indent) + text)
             return
@@ -77,12 +77,12 @@ class Out:
 
 
 def clean(text: str) -> str:
-    """Return text without control characters: what others wrote must not move the cursor of who reads it."""
+    """Escape control characters, so that labels and names cannot move the cursor of the terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def command_name() -> str:
-    """Return what people write to run pilotage: ``PILOTAGE_COMMAND`` where a script stands before it."""
+    """Return the command that the user runs: ``PILOTAGE_COMMAND``, set by wrapper scripts, or ``pilotage``."""
     return clean(os.environ.get("PILOTAGE_COMMAND", "")) or "pilotage"
 
 
@@ -90,12 +90,12 @@ def command_name() -> str:
 
 
 def fit(widths: Sequence[int], available: int, give_way: Sequence[int]) -> list[int]:
-    """Return widths of columns that fit into a width, gaps included.
+    """Return column widths that fit into the available width, including gaps.
 
     Args:
-        widths: what each column would like.
-        available: the whole width; 0 for no limit.
-        give_way: indices of columns, first the one that gets narrower first. At the end all share the loss.
+        widths: the preferred widths.
+        available: the total width; 0 for no limit.
+        give_way: indices of columns in the order in which they shrink.
 
     """
     found = list(widths)
@@ -115,9 +115,9 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
     """Print a table.
 
     Args:
-        out: where to.
-        heads: of the columns.
-        rows: of cells.
+        out: the output.
+        heads: the column heads.
+        rows: the cells, row by row.
         give_way: see :func:`fit`.
 
     """
@@ -133,7 +133,7 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
 
 
 def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
-    """Print a table without styles: ten thousand rows are a matter of moments then."""
+    """Print a table without styles, which is fast enough for ten thousand rows."""
     for row in rows:
         cells = (text + " " * (width - cell_len(text) + _GAP) for text, width in zip(row, widths, strict=True))
         out.file.write("".join(cells).rstrip() + "\n")

@@ -18,7 +18,7 @@ __all__ = ["engine_json", "print_engines"]
 
 
 def print_engines(out: Out, probes: Sequence[Probe]) -> None:
-    """Print engines and how each answered."""
+    """Print a table of engines and how each responded."""
     rows: list[list[Cell]] = []
     for probe in probes:
         found = probe.found
@@ -29,11 +29,11 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
             (", ".join(found.sources), "dim"),
         ]
         if probe.error:
-            said = "no answer, see below" if out.is_terminal else probe.error
-            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (said, "red")])
+            status = "failed, see below" if out.is_terminal else probe.error
+            rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (status, "red")])
         else:
-            how = f"answers in {probe.latency * 1000:.0f} ms"
-            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (how, "green")])
+            status = f"responds in {probe.latency * 1000:.0f} ms"
+            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (status, "green")])
     heads = ["ENGINE", "ADDRESS", "FOUND AS", "KIND", "VERSION", "API", "STATUS"]
     print_table(out, heads, rows, give_way=[2, 1, 6, 4, 3])
     if out.is_terminal:
@@ -46,7 +46,7 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
 
 
 def engine_json(probe: Probe) -> dict[str, Any]:
-    """Return an engine and its answer as plain data."""
+    """Return an engine and its response as plain data."""
     found = probe.found
     return {
         "name": found.config.name,

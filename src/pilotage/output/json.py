@@ -1,4 +1,4 @@
-"""Containers, routes and problems as plain data: the document that ``--format json`` prints and the HTTP API serves."""
+"""Containers, routes and problems as plain data, for ``--format json`` and the HTTP API. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
 
 
 def container_json(container: Container) -> dict[str, Any]:
-    """Return a container as plain data; ports map a number to its counterpart on the other side, 0 for none."""
+    """Return a container as plain data; ports map each private port to its public one or vice versa, 0 for none."""
     image = container.image
     return {
         "name": container.container_name,
@@ -79,7 +79,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def change_json(change: Change, table: Table) -> dict[str, Any]:
-    """Return a change as plain data: with the route as it is in the table, or was last."""
+    """Return a change as plain data, with the route as it is or, once removed, as it was."""
     route = change.route
     return {
         "kind": change.kind,

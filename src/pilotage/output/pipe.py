@@ -1,4 +1,4 @@
-"""Standard output into a pipe, for commands that run on: a slow reader does not hold them up."""
+"""Buffered standard output into a pipe, so that a slow reader does not block a long-running command."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Pipe"]
 
 
 class Pipe(io.StringIO):
-    """Keeps what is printed until :meth:`drain` hands it over, as fast as its reader takes it.
+    """Buffers what is printed until :meth:`drain` writes it, as fast as the reader accepts it.
 
-    The descriptor stays in blocking mode, for others may share it; it is written to only when the system says that it
-    takes some, and then no more than that.
+    The descriptor stays in blocking mode because other processes may share it. It is written to only when the system
+    reports it writable, and then with no more than the pipe accepts.
 
     Args:
-        fd: the writing end of a pipe; stays its owner's.
-        encoding: of what is written.
+        fd: the write end of a pipe; it is not closed.
+        encoding: the encoding of the output.
 
     """
 
@@ -36,30 +36,30 @@ class Pipe(io.StringIO):
 
     @classmethod
     def of(cls, file: TextIO) -> Self | None:
-        """Return one in front of a file that is a pipe, ``None`` for any other."""
+        """Return a buffer for a file that is a pipe, None for any other file."""
         try:
             fd = file.fileno()
             is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
-        except (OSError, ValueError):  # it is no file at all
+        except (OSError, ValueError):  # the object has no descriptor
             return None
         return cls(fd, file.encoding) if is_pipe else None
 
     async def drain(self) -> None:
-        """Hand over what was printed; returns when the pipe has taken all of it.
+        """Write everything that was printed; return when the pipe has accepted all of it.
 
         Raises:
-            BrokenPipeError: the reader has gone.
+            BrokenPipeError: the reader closed the pipe.
 
         """
         left = memoryview(self.getvalue().encode(self._encoding, "replace"))
         self.seek(0)
         self.truncate()
         while left:
-            await self._takes_some()
+            await self._wait_writable()
             left = left[os.write(self._fd, left[: select.PIPE_BUF]) :]
 
-    async def _takes_some(self) -> None:
-        """Wait until the pipe takes ``PIPE_BUF`` bytes without blocking."""
+    async def _wait_writable(self) -> None:
+        """Wait until the pipe accepts ``PIPE_BUF`` bytes without blocking."""
         loop = asyncio.get_running_loop()
         writable = asyncio.Event()
         loop.add_writer(self._fd, writable.set)
@@ -70,24 +70,24 @@ class Pipe(io.StringIO):
 
     @contextlib.asynccontextmanager
     async def while_read(self) -> AsyncGenerator[None, None]:
-        """Raise ``BrokenPipeError`` as soon as nobody reads any more, though there be nothing to write."""
-        loop, gone = asyncio.get_running_loop(), False
+        """Raise ``BrokenPipeError`` as soon as the reader closes the pipe, even if there is nothing to write."""
+        loop, closed = asyncio.get_running_loop(), False
         task = asyncio.current_task()
 
-        def leave() -> None:
-            nonlocal gone
-            gone = True
+        def on_close() -> None:
+            nonlocal closed
+            closed = True
             loop.remove_reader(self._fd)
             if task is not None:
                 task.cancel()
 
-        loop.add_reader(self._fd, leave)  # the writing end becomes readable only when the reading end is closed
+        loop.add_reader(self._fd, on_close)  # the write end becomes readable only when the read end is closed
         try:
             yield
         except asyncio.CancelledError:
-            if not gone:
+            if not closed:
                 raise
         finally:
             loop.remove_reader(self._fd)
-        if gone:
+        if closed:
             raise BrokenPipeError

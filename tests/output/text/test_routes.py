@@ -63,7 +63,7 @@ def test_how_a_route_is_depends_on_its_endpoints(states: list[str], text: str) -
         (["ready"], ["unhealthy"], "probe fails since TIME"),
         (["unhealthy"], ["healthy"], "unhealthy"),
         (["ready", "ready"], ["healthy", "healthy"], "2 of 2 ready"),
-        (["ready", "ready", "waiting"], ["healthy", "unhealthy"], "1 of 3 ready, probes fail since TIME"),
+        (["ready", "ready", "waiting"], ["healthy", "unhealthy"], "1 of 3 ready, probes failing since TIME"),
     ],
     ids=str,
 )
@@ -95,4 +95,4 @@ def test_routes_of_an_engine_that_is_away_say_since_when(out: Out) -> None:
 def test_an_empty_table_of_routes_says_why(tmp_path: Path) -> None:
     out = Out(io.StringIO())
     print_routes(out, view(tmp_path, recording([])))
-    assert printed(out) == "No routes: there are no containers that could have any.\n"
+    assert printed(out) == "No routes: there is no container to route to.\n"

@@ -21,7 +21,7 @@ __all__ = ["print_containers"]
 
 
 def print_containers(out: Out, view: View) -> None:
-    """Print every container with its aliases: for each alias a line, with its route or why there is none."""
+    """Print a table of all containers, one row for each alias with its target or why it has none."""
     rows: list[list[Cell]] = []
     for roster in view.rosters:
         for container, built in zip(roster.containers, roster.built, strict=True):
@@ -53,19 +53,19 @@ def _no_routes(container: Container) -> Cell:
     if container.errors:
         return f"none: {container.errors[0].message}", "red"
     if not container.container_name:
-        return "none: it is being removed", "dim"
-    return "none: no label asks for one", "dim"
+        return "none: being removed", "dim"
+    return "none: no proxy label", "dim"
 
 
 def _outcome(route: Route, view: View) -> Cell:
-    """Return where a container's route leads; or why it does not count, which the table knows."""
+    """Return the target of a container's route, or why the route is not served."""
     if route.excluded:
         return route_status(route)
     winner = view.table.routes[route.alias]
     if not has_alias(route, winner):
         if winner.is_static:
-            return f"waits: the file {winner.provider} has this alias", "red"
+            return f"waiting: file {winner.provider} has this alias", "red"
         elsewhere = f"{winner.provider}/" if winner.provider != route.provider else ""
-        return f"waits: container {elsewhere}{winner.container} has this alias", "red"
+        return f"waiting: container {elsewhere}{winner.container} has this alias", "red"
     text, style = route_status(route)
     return (route.target or text, "" if text == "ready" else style)

@@ -21,11 +21,11 @@ __all__ = ["print_explanation"]
 
 
 def print_explanation(out: Out, explanation: Explanation) -> None:
-    """Print everything about one name."""
-    for index, story in enumerate(explanation.containers):
+    """Print an explanation: containers, then files, each with its routes."""
+    for index, container in enumerate(explanation.containers):
         if index:
             out.line()
-        _print_container(out, story)
+        _print_container(out, container)
     for index, file in enumerate(explanation.files):
         if index or explanation.containers:
             out.line()
@@ -35,65 +35,66 @@ def print_explanation(out: Out, explanation: Explanation) -> None:
             _print_route(out, route)
 
 
-def _print_container(out: Out, story: ContainerExplanation) -> None:
-    head = Text("Container ").append(clean(story.name), style="bold")
-    engine = f" on {story.provider}" if story.provider else ""
-    status = f" ({story.status})" if story.status else ""
-    out.paragraph(head.append(clean(f"{engine}: {story.image}, {story.state or 'state unknown'}{status}")), hanging=2)
-    _print_facts(out, story.facts)
-    for note in story.notes:
+def _print_container(out: Out, container: ContainerExplanation) -> None:
+    head = Text("Container ").append(clean(container.name), style="bold")
+    engine = f" on {container.provider}" if container.provider else ""
+    status = f" ({container.status})" if container.status else ""
+    out.paragraph(
+        head.append(clean(f"{engine}: {container.image}, {container.state or 'state unknown'}{status}")), hanging=2
+    )
+    _print_facts(out, container.facts)
+    for note in container.notes:
         out.paragraph(Text(clean(note), style="yellow"), indent=2, hanging=2)
-    _print_story_problems(out, story.problems)
-    for route in story.routes:
+    _print_problems(out, container.problems)
+    for route in container.routes:
         out.line()
         _print_route(out, route)
 
 
-def _print_route(out: Out, story: RouteExplanation) -> None:
-    text = Text("Route ").append(clean(story.alias), style="bold")
-    if story.served:
-        text.append(" → ").append(clean(story.target or "asleep, its address shows when it wakes"), style="green")
+def _print_route(out: Out, route: RouteExplanation) -> None:
+    text = Text("Route ").append(clean(route.alias), style="bold")
+    if route.served:
+        text.append(" → ").append(clean(route.target or "asleep; its address is known once it wakes"), style="green")
     else:
-        text.append(" is not served: ").append(clean(story.reason), style="yellow")
-        if story.remedy:
-            text.append(clean(f"; {story.remedy}"))
+        text.append(" is not served: ").append(clean(route.reason), style="yellow")
+        if route.remedy:
+            text.append(clean(f"; {route.remedy}"))
     out.paragraph(text, hanging=2)
-    _print_facts(out, story.facts)
-    for note in story.notes:
+    _print_facts(out, route.facts)
+    for note in route.notes:
         out.paragraph(Text(clean(note)), indent=2, hanging=2)
-    _print_story_problems(out, story.problems)
+    _print_problems(out, route.problems)
 
 
-_WIDEST_VALUE: Final = 28  # a longer one pushes its own reason aside, not all the others
-_NARROW: Final = 24  # a column of text narrower than this reads badly
+_WIDEST_VALUE: Final = 28  # a wider value shifts only its own reason
+_NARROW: Final = 24  # a narrower column of text is hard to read
 
 
 def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
     names = max((len(fact.name) for fact in facts), default=0)
     values = max((len(fact.value) for fact in facts if len(fact.value) <= _WIDEST_VALUE), default=0)
-    column = names + values + 4  # where reasons begin
+    column = names + values + 4  # the column of the reasons
     hanging = column if not out.width or out.width - column > _NARROW else names + 2
     for fact in facts:
         text = Text(f"{clean(fact.name):{names}}  ", style="cyan")
         text.append(f"{clean(fact.value):{values}}  ", style="not cyan")
-        out.paragraph(text.append(clean(_because(fact)), style="dim not cyan"), indent=2, hanging=hanging)
+        out.paragraph(text.append(clean(_reason(fact)), style="dim not cyan"), indent=2, hanging=hanging)
 
 
-def _because(fact: Fact) -> str:
-    written = fact.source
-    parts = [_where(written) if written.file else f"label {_where(written)}"] if written is not None else []
+def _reason(fact: Fact) -> str:
+    parts = [] if fact.source is None else [_place(fact.source) if fact.source.file else f"label {_place(fact.source)}"]
     if fact.why:
         parts.append(fact.why)
-    parts += [f"instead of {lost.value or repr('')} from {_where(lost)}" for lost in fact.instead_of]
+    parts += [f"overrides {source.value or repr('')} from {_place(source)}" for source in fact.instead_of]
     return "; ".join(parts)
 
 
-def _where(written: Source) -> str:
-    if written.file:
-        return f"{written.file}:{written.line}:{written.column}"
-    return f"{written.label} (line {written.line}, column {written.column})" if written.line else written.label
+def _place(source: Source) -> str:
+    if source.file:
+        return f"{source.file}:{source.line}:{source.column}"
+    return f"{source.label} (line {source.line}, column {source.column})" if source.line else source.label
 
 
-def _print_story_problems(out: Out, problems: Sequence[Problem]) -> None:
+def _print_problems(out: Out, problems: Sequence[Problem]) -> None:
     for problem in problems:
         print_problem(out, problem)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["print_labels"]
 
 
-_TITLES: Final = {"container": "Of a container", "route": "Of a route", "shortcut": "Shortcuts"}
+_TITLES: Final = {"container": "Container labels", "route": "Route labels", "shortcut": "Shortcuts"}
 
 
 def print_labels(out: Out, found: Sequence[LabelEntry]) -> None:
-    """Print labels: each with its type, default, meaning and example; one line each where nobody reads along."""
+    """Print labels with type, default, meaning and example: as paragraphs on a terminal, as a table otherwise."""
     if not out.is_terminal:
         rows = [[(text, "") for text in (e.label, e.type, e.default or "-", e.meaning, e.example)] for e in found]
         print_table(out, ["LABEL", "TYPE", "DEFAULT", "MEANING", "EXAMPLE"], rows, give_way=[])

@@ -18,7 +18,14 @@ __all__ = ["print_problem", "print_problems"]
 
 
 def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True) -> None:
-    """Print problems: grouped by container on a terminal, one line each elsewhere; ``apart``: below an empty line."""
+    """Print problems, grouped by container on a terminal, one line each otherwise.
+
+    Args:
+        out: the output.
+        problems: the problems.
+        apart: whether to print an empty line first.
+
+    """
     if not problems:
         return
     if apart:
@@ -44,7 +51,7 @@ def _whose(problem: Problem) -> str:
 
 
 def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
-    """Print one problem below the name of its container: place, sentence, what to do."""
+    """Print one problem as a paragraph: place, message and hint."""
     style = "red" if problem.severity == "error" else "yellow"
     text = Text("✗ " if problem.severity == "error" else "! ", style=style)
     place = _inner_place(problem)
@@ -57,10 +64,10 @@ def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
 
 
 def _inner_place(problem: Problem) -> str:
-    """Return the place inside a container or file: label, path where the label does not say it, line and column."""
+    """Return the place inside a container or file: label, path unless the label ends in it, line and column."""
     parts = [problem.label] if problem.label else []
-    told = f"alias {problem.route!r}" in problem.message
-    if not problem.label and problem.route and problem.route != problem.container and not told:
+    in_message = f"alias {problem.route!r}" in problem.message
+    if not problem.label and problem.route and problem.route != problem.container and not in_message:
         parts.append(f"route {problem.route}")
     if problem.path and not problem.label.endswith(f".{problem.path}"):
         parts.append(problem.path)

@@ -23,15 +23,15 @@ __all__ = ["print_routes", "route_status", "summary"]
 
 
 def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
-    """Return in few words how a route is, and the style for it.
+    """Return the status of a route in a few words, and its style.
 
     Args:
         route: the route.
-        health: what probes found, by the address of an endpoint.
+        health: results of the gateway's probes by endpoint address.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
-        return "Error, see below", "red"
+        return "error, see below", "red"
     if route.excluded:
         return route.excluded_reason, "yellow"
     if not route.endpoints:
@@ -41,7 +41,7 @@ def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingPro
     style = "green" if ready else "yellow"
     since = f" since {_clock(min(failing.values()))}" if failing else ""
     if len(route.endpoints) > 1:
-        return f"{ready} of {len(route.endpoints)} ready" + (f", probes fail{since}" if failing else ""), style
+        return f"{ready} of {len(route.endpoints)} ready" + (f", probes failing{since}" if failing else ""), style
     (endpoint,) = route.endpoints
     found = health.get(endpoint.address) if endpoint.state == "ready" else None
     return (_PROBED[found.state] + since if found is not None else _STATES[endpoint.state]), style
@@ -56,10 +56,10 @@ def _clock(at: float) -> str:
 
 
 def print_routes(out: Out, view: View) -> None:
-    """Print every alias, where it leads and how it is."""
+    """Print a table of all aliases with target, container and status."""
     routes = list(view.table.sorted_routes())
     if not routes:
-        out.line("No routes: there are no containers that could have any.")
+        out.line("No routes: there is no container to route to.")
         return
     rows = []
     for route in routes:
@@ -84,7 +84,7 @@ def print_routes(out: Out, view: View) -> None:
 
 
 def summary(view: View, *, containers: bool = False) -> Text:
-    """Return the last line: how many routes, excluded ones, problems."""
+    """Return the summary line: the numbers of routes, excluded routes and problems."""
     routes = view.table.routes.values()
     excluded = sum(route.excluded for route in routes)
     parts = []
