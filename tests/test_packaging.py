@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from pilotage import DockerProviderConfig, survey_engine
-from pilotage.cli.daemon_client import socket_candidates
+from pilotage.api.snapshot import socket_candidates
 from pilotage.cli.main import cli
 from pilotage.config.serve import API_PORT, HTTP_PORT, GatewaySettings
 from pilotage.testing import FakeEngine

@@ -12,7 +12,7 @@ from pilotage.api.listen import Listen
 from pilotage.api.metrics import Metrics
 from pilotage.api.openapi import document
 from pilotage.api.server import Api
-from pilotage.cli.daemon_client import SNAPSHOT_PATH, unpack
+from pilotage.api.snapshot import SNAPSHOT_PATH, unpack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.discovery.manager import Discovery, discover

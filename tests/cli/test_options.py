@@ -18,7 +18,7 @@ from pilotage.cli.options import (
     status_of,
     views_of,
 )
-from pilotage.cli.sources import Choice
+from pilotage.config.engines import EngineChoice
 from tests.support.harbour import harbour_file, one, recording, view
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ HERE: dict[str, Any] = {"replay": (), "demo": False, "config": "", "engines": ()
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without an engine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pilotage.cli.sources.CONFIG_FILES", ("pilotage.yml",))
+    monkeypatch.setattr("pilotage.config.engines.CONFIG_FILES", ("pilotage.yml",))
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: [str(tmp_path / "none.sock")])
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -56,7 +56,7 @@ def given(*args: str) -> dict[str, Any]:
 def test_options_have_the_names_of_a_choice() -> None:
     args = ["--config", "a.yml", "--engine", "a=tcp://a:1", "--engine", "b=tcp://b:1", "--context", "c"]
     found = given(*args)
-    assert {name: found[name] for name in Choice.__struct_fields__} == {
+    assert {name: found[name] for name in EngineChoice.__struct_fields__} == {
         "config": "a.yml",
         "engines": ("a=tcp://a:1", "b=tcp://b:1"),
         "contexts": ("c",),
@@ -70,7 +70,7 @@ def test_the_first_format_is_the_default() -> None:
 
 def test_engine_options_alone_know_no_recordings() -> None:
     command = click.command()(engine_options(lambda **_: OK))
-    assert {parameter.name for parameter in command.params} == set(Choice.__struct_fields__)
+    assert {parameter.name for parameter in command.params} == set(EngineChoice.__struct_fields__)
 
 
 def test_each_recording_is_a_view_of_its_own(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_the_demonstration_does_not_hide_a_faulty_configuration(tmp_path: Path) 
 
 def test_the_chosen_engine_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
-    chosen_engines(Choice())
+    chosen_engines(EngineChoice())
     said = capsys.readouterr()
     assert said.err == "Looking at local: DOCKER_HOST is unix:///run/x.sock.\n"
     assert said.out == ""
 
 
 def test_a_named_engine_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen_engines(Choice(engines=("a=unix:///run/x.sock",)))
+    chosen_engines(EngineChoice(engines=("a=unix:///run/x.sock",)))
     assert capsys.readouterr().err == ""
 
 

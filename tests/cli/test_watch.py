@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.cli.sources import Engines
 from pilotage.cli.watch import Columns, follow, json_printer, redraw, text_printer
+from pilotage.config.engines import ChosenEngines
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.output.changelog import ChangeLine
 from pilotage.output.console import Out
@@ -43,8 +43,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Out:
     return Out(Terminal())
 
 
-def named(engine: FakeEngine) -> Engines:
-    return Engines((DockerProviderConfig(engine.url, name="local"),))
+def named(engine: FakeEngine) -> ChosenEngines:
+    return ChosenEngines((DockerProviderConfig(engine.url, name="local"),))
 
 
 def written(out: Out) -> str:

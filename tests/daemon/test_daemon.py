@@ -21,7 +21,7 @@ import trustme
 from aiohttp import web
 from cryptography import x509
 
-from pilotage.cli.sources import Choice
+from pilotage.config.engines import EngineChoice
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.daemon.daemon import Daemon
@@ -194,7 +194,7 @@ async def test_an_engine_that_is_away_does_not_hold_up_the_others(tmp_path: Path
     async with web_server() as port, FakeEngine() as engine:
         add(engine, "web", port)
         gone = f"gone=unix://{tmp_path}/none.sock"
-        flags = Flags(choice=Choice(engines=(f"local={engine.url}", gone)))
+        flags = Flags(choice=EngineChoice(engines=(f"local={engine.url}", gone)))
         async with serving(flags, tmp_path) as served:
             assert (await served.ask("web.example.com"))[0] == 200
             assert any(problem.provider == "gone" for problem in served.daemon.problems())
@@ -223,7 +223,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path:
         other.bind(("0.0.0.0", 0))
         other.listen()
         port = other.getsockname()[1]
-        flags = Flags(choice=Choice(engines=("local=unix:///nowhere",)), port=port)
+        flags = Flags(choice=EngineChoice(engines=("local=unix:///nowhere",)), port=port)
         daemon = Daemon(make_plan(flags, {}), lambda: make_plan(flags, {}), {}, lambda _: None)
         with pytest.raises(ConfigError, match=rf"cannot listen on 0\.0\.0\.0:{port}: Address already in use; choose"):
             await daemon.run()
@@ -246,7 +246,7 @@ async def test_an_envoy_that_cannot_be_found_is_told(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {envoy: /no/envoy}\nproviders: {docker: {local: unix:///nowhere}}")
     with pytest.raises(GatewayError, match="/no/envoy is no program"):
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path):
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path):
             pass
 
 
@@ -267,7 +267,7 @@ async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_re
     file = tmp_path / "pilotage.yml"
     async with FakeEngine() as engine:
         file.write_text(configured(engine, more="gateway: {access_log: logs/a.log}"))
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             assert served.daemon.not_ready() == ""
             (tmp_path / "logs").rename(tmp_path / "gone")
             assert served.daemon.gateway is not None
@@ -302,7 +302,7 @@ async def test_an_envoy_elsewhere_gets_its_routes_over_mutual_tls(tmp_path: Path
         add(engine, "web", upstream)
         tls = "tls: {ca_file: ca.pem, cert_file: our-cert.pem, key_file: our-key.pem}"
         file.write_text(configured(engine, more=f"gateway: {{xds: {{listen: '{place}', {tls}}}}}"))
-        flags = Flags(choice=Choice(config=str(file)), gateway=False)
+        flags = Flags(choice=EngineChoice(config=str(file)), gateway=False)
         async with serving(flags, tmp_path) as served:
             names = {"ca": "ca.pem", "certificate": "their-cert.pem", "key": "their-key.pem"}
             paths = {use: str(tmp_path / name) for use, name in names.items()}
@@ -333,7 +333,7 @@ async def test_a_changed_file_adds_and_removes_engines_and_touches_no_other(tmp_
         add(first, "one", port)
         add(second, "two", port)
         file.write_text(configured(first))
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             assert (await served.ask("two.example.com"))[0] == 404
             calls = dict(first.calls)
             file.write_text(configured(first, second))
@@ -351,7 +351,7 @@ async def test_routes_from_files_are_served_and_followed(tmp_path: Path) -> None
     async with web_server() as port, FakeEngine() as engine:
         routes.write_text(f"nas: {{host: 127.0.0.1, port: {port}}}")
         file.write_text(f"providers: {{files: [routes.yml], docker: {{local: '{engine.url}'}}}}")
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             await served.answers("nas.example.com")
             routes.write_text(f"box: {{host: 127.0.0.1, port: {port}}}")
             await served.answers("box.example.com")
@@ -367,7 +367,7 @@ async def test_a_faulty_file_is_refused_with_its_problems_and_the_old_one_stays(
     async with web_server() as port, FakeEngine() as engine:
         add(engine, "web", port)
         file.write_text(configured(engine))
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             file.write_text(configured(engine, more="gatewey: {}"))
             served.daemon.reload()
             await until(lambda: served.daemon.reloads["refused"] == 1)
@@ -385,7 +385,7 @@ async def test_what_takes_a_restart_is_said(tmp_path: Path, caplog: pytest.LogCa
     file = tmp_path / "pilotage.yml"
     async with FakeEngine() as engine:
         file.write_text(configured(engine))
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             file.write_text(configured(engine, more="gateway: {workers: 3}"))
             served.daemon.reload()
             await until(lambda: served.daemon.reloads["taken"] == 1)
@@ -416,7 +416,7 @@ async def test_https_is_served_and_renewed_certificates_are_taken(tmp_path: Path
         add(engine, "shop", upstream)
         tls = "tls: [{cert_file: front.pem, key_file: front-key.pem}]"
         file.write_text(configured(engine, more=f"gateway: {{https: '127.0.0.1:{port}', {tls}}}"))
-        async with serving(Flags(choice=Choice(config=str(file))), tmp_path) as served:
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
             url = f"https://127.0.0.1:{port}/"
             async with served.session.get(url, ssl=context, server_hostname="shop.example.com") as refused:
                 assert refused.status == 404  # it is asked for as 127.0.0.1

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pilotage.api.listen import Listen
-from pilotage.cli.sources import Choice
+from pilotage.config.engines import EngineChoice
 from pilotage.config.serve import GatewaySettings, XdsSettings
 from pilotage.core.errors import ConfigError
 from pilotage.daemon.settings import Flags, Plan, check_ports, differences, make_plan, replan
@@ -18,7 +18,7 @@ from pilotage.xds.options import GatewayOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-ONE = Choice(engines=("one=unix:///one.sock",))
+ONE = EngineChoice(engines=("one=unix:///one.sock",))
 DEMO = DockerProviderConfig("unix:///demo.sock", name="demo")
 
 
@@ -141,7 +141,7 @@ def test_what_takes_effect_at_the_next_start_is_named() -> None:
 def test_an_access_log_starts_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/pilotage.yml").write_text("providers: {docker: {a: unix:///a.sock}}\ngateway: {access_log: a.log}")
-    plan = make_plan(Flags(choice=Choice(config=str(tmp_path / "etc/pilotage.yml"))), {})
+    plan = make_plan(Flags(choice=EngineChoice(config=str(tmp_path / "etc/pilotage.yml"))), {})
     assert plan.options.access_log == str(tmp_path / "etc/a.log")
 
 

@@ -31,7 +31,7 @@ def pilotage(
 ) -> Callable[..., Said]:
     """Run a command on a machine without an engine, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pilotage.cli.sources.CONFIG_FILES", ("pilotage.yml",))
+    monkeypatch.setattr("pilotage.config.engines.CONFIG_FILES", ("pilotage.yml",))
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: [str(tmp_path / "none.sock")])
     monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: [])
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "PILOTAGE_DEBUG", "FORCE_COLOR"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from pilotage.cli.sources import Choice
+from pilotage.config.engines import EngineChoice
 from pilotage.daemon.daemon import Daemon
 from pilotage.daemon.settings import Flags, make_plan
 from tests.support.ports import free_port
@@ -68,7 +68,7 @@ async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Serve
 def of(engine: FakeEngine | str, name: str = "local") -> Flags:
     """Return the command line that names one engine."""
     url = engine if isinstance(engine, str) else engine.url
-    return Flags(choice=Choice(engines=(f"{name}={url}",)))
+    return Flags(choice=EngineChoice(engines=(f"{name}={url}",)))
 
 
 def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import Discovery
-    from pilotage.gateway.process import GatewayStatus
 
-__all__ = ["CONTENT_TYPE", "CountingConnection", "Metrics"]
+__all__ = ["CONTENT_TYPE", "CountingConnection", "GatewayState", "Metrics"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of what :meth:`Metrics.text` returns."""
 
 _LAGS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class GatewayState(Protocol):
+    """State of an Envoy, as :class:`pilotage.gateway.process.GatewayStatus` reports it."""
+
+    @property
+    def state(self) -> str:
+        """``ready`` while it accepts requests."""
+
+    @property
+    def restarts(self) -> int:
+        """Number of restarts."""
 
 
 class Metrics:
@@ -64,7 +75,7 @@ class Metrics:
         discovery: Discovery,
         *,
         problems: Callable[[], tuple[Problem, ...]],
-        gateway: Callable[[], GatewayStatus | None],
+        gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],
     ) -> None:
         """Read the other figures off these whenever somebody asks for the text.
@@ -99,7 +110,7 @@ class _State(Collector):
         metrics: Metrics,
         discovery: Discovery,
         problems: Callable[[], tuple[Problem, ...]],
-        gateway: Callable[[], GatewayStatus | None],
+        gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],
     ) -> None:
         self.metrics = metrics

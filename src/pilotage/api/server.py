@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pilotage.api import openapi
 from pilotage.api.listen import Listen, is_loopback, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
-from pilotage.cli.daemon_client import SNAPSHOT_PATH, pack
+from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean

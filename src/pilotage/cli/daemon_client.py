@@ -1,145 +1,25 @@
-"""What a running daemon knows, handed whole to a command of the same version over the daemon's unix socket.
-
-People and programs read the HTTP API; this is for ``pilotage routes|ps|explain``, which print from the same values
-whether they have looked at engines themselves or asked a daemon.
-"""
+"""Fetches the snapshot of a running daemon over its unix socket."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import msgspec
 
-from pilotage import __version__
-from pilotage.core.problems import Problem
-from pilotage.core.yaml import Located
-from pilotage.routes.file import RouteFile
-from pilotage.routes.route import EndpointHealth, Route
-from pilotage.table.snapshot import Roster
-from pilotage.table.table import EngineStatus, Table
+from pilotage.api.snapshot import SNAPSHOT_PATH, socket_candidates, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["SNAPSHOT_PATH", "Snapshot", "closed_socket", "fetch", "pack", "socket_candidates", "unpack"]
+    from pilotage.api.snapshot import Snapshot
 
-SNAPSHOT_PATH: Final = "/v1/snapshot"
-_TIMEOUT: Final = 5.0  # seconds; a daemon that takes longer is not well, and engines can be asked instead
+__all__ = ["closed_socket", "fetch"]
 
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A daemon's engines and table at one moment.
-
-    Attributes:
-        version: of pilotage; another version may have other fields.
-        pid: the daemon's process.
-        file: the full name of its configuration file, ``""`` without one.
-        rosters: engines and their containers.
-        files: files of routes.
-        routes, faults, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
-
-    """
-
-    version: str
-    pid: int
-    file: str
-    rosters: tuple[Roster, ...]
-    files: tuple[RouteFile, ...]
-    routes: dict[str, Route]
-    faults: list[tuple[str, str, tuple[Problem, ...]]]
-    engines: dict[str, EngineStatus]
-    table_version: int
-    health: dict[str, dict[str, EndpointHealth]] = {}
-
-    @property
-    def table(self) -> Table:
-        """The table."""
-        faults = {(provider, whose): problems for provider, whose, problems in self.faults}
-        return Table(self.routes, faults, self.engines, self.table_version, self.health)
-
-
-class _Version(msgspec.Struct):
-    version: str
-
-
-def pack(
-    rosters: Iterable[Roster],
-    table: Table,
-    problems: Iterable[Problem] = (),
-    *,
-    files: Iterable[RouteFile] = (),
-    file: str = "",
-) -> bytes:
-    """Return a snapshot as bytes.
-
-    Args:
-        rosters: the engines.
-        table: their routes.
-        problems: what is wrong beside the table: the configuration, what Envoy refused.
-        files: the files of routes.
-        file: the full name of the configuration file.
-
-    """
-    faults = [(provider, whose, found) for (provider, whose), found in table.faults.items()]
-    others = tuple(problems)
-    if others:
-        faults.append(("", "", others))
-    snapshot = Snapshot(
-        __version__,
-        os.getpid(),
-        file,
-        tuple(rosters),
-        tuple(files),
-        dict(table.routes),
-        faults,
-        dict(table.engines),
-        table.version,
-        {alias: dict(found) for alias, found in table.health.items()},
-    )
-    return msgspec.msgpack.encode(snapshot)
-
-
-def unpack(body: bytes) -> Snapshot | None:
-    """Return the snapshot, or ``None`` when it is of another version of pilotage.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-
-    """
-    if msgspec.msgpack.decode(body, type=_Version).version != __version__:
-        return None
-    snapshot = msgspec.msgpack.decode(body, type=Snapshot)
-    return msgspec.structs.replace(snapshot, files=tuple(map(_restored, snapshot.files)))
-
-
-def _restored(file: RouteFile) -> RouteFile:
-    fields = {
-        alias: {name: _marked(marked) for name, marked in written.items()} for alias, written in file.fields.items()
-    }
-    return msgspec.structs.replace(file, fields=fields)
-
-
-def _marked(marked: Located) -> Located:
-    """Restore what is inside a value, whose type does not tell that it is marked, too."""
-    value = marked.value
-    if isinstance(value, dict):
-        value = {key: _marked(msgspec.convert(item, Located)) for key, item in value.items()}
-    elif isinstance(value, list):
-        value = [_marked(msgspec.convert(item, Located)) for item in value]
-    return msgspec.structs.replace(marked, value=value)
-
-
-def socket_candidates(env: Mapping[str, str]) -> list[Path]:
-    """Return where a daemon's socket may be: ``PILOTAGE_SOCKET`` alone if set, else this user's, then the system's."""
-    named = env.get("PILOTAGE_SOCKET")
-    if named:
-        return [Path(named)]
-    places = [Path(env["XDG_RUNTIME_DIR"]) / "pilotage.sock"] if env.get("XDG_RUNTIME_DIR") else []
-    return [*places, Path("/run/pilotage/pilotage.sock")]
+_TIMEOUT: Final = 5.0  # seconds; a command asks the engines itself if the daemon takes longer
 
 
 def closed_socket(env: Mapping[str, str]) -> Path | None:

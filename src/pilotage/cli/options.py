@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pilotage.cli.sources import Choice, Engines
+    from pilotage.config.engines import ChosenEngines, EngineChoice
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.output.view import View
 
@@ -52,7 +52,7 @@ class WithExamples(click.Command):
 
 
 def engine_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that name engines: the fields of :class:`pilotage.cli.sources.Choice`."""
+    """Give a command the options that name engines: the fields of :class:`pilotage.config.engines.EngineChoice`."""
     options = [
         click.option("--config", metavar="FILE", default="", help="Engines of this file, instead of ./pilotage.yml."),
         click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="An engine. Repeatable."),
@@ -86,9 +86,10 @@ def format_option(*formats: str) -> Callable[..., Any]:
 def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
     """Look where the options say; one view for each recording, else one of all engines."""
     from pilotage.cli import sources
+    from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.core.errors import ConfigError
 
-    choice = sources.Choice(**named)
+    choice = EngineChoice(**named)
     if sum(map(bool, (replay, demo, choice))) > 1:
         raise click.UsageError("--replay, --demo and naming engines exclude each other.")
     if replay:
@@ -101,7 +102,7 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
     try:
         found = _look(choice)
     except ConfigError:
-        if not or_demo or choice or sources.config_file():
+        if not or_demo or choice or find_config_file():
             raise
         found = None
     if found is None or (or_demo and not found.rosters and not found.files):
@@ -119,12 +120,13 @@ def _ask_daemon() -> View | None:
     """
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         return None
-    from pilotage.cli.daemon_client import closed_socket, fetch, socket_candidates
+    from pilotage.api.snapshot import socket_candidates
+    from pilotage.cli.daemon_client import closed_socket, fetch
 
     closed = closed_socket(os.environ)
     if closed is None and not any(path.exists() for path in socket_candidates(os.environ)):
         return None
-    from pilotage.cli import sources
+    from pilotage.config.engines import find_config_file
     from pilotage.core.errors import EngineUnreachable
     from pilotage.output.console import Out, clean
     from pilotage.output.view import View
@@ -132,7 +134,7 @@ def _ask_daemon() -> View | None:
     snapshot = fetch(os.environ)
     if snapshot is None and closed is not None:
         Out(sys.stderr).note(clean(f"No daemon is asked: {closed} is closed to this user."))
-    file = sources.config_file()
+    file = find_config_file()
     if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
         return None
     err = Out(sys.stderr)
@@ -144,7 +146,7 @@ def _ask_daemon() -> View | None:
     return View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
 
 
-def _look(choice: Choice) -> View:
+def _look(choice: EngineChoice) -> View:
     """Look at the engines that are meant; say which they are, and which of them failed."""
     from pilotage.cli import sources
 
@@ -157,12 +159,12 @@ def _look(choice: Choice) -> View:
     return view
 
 
-def chosen_engines(choice: Choice) -> Engines:
+def chosen_engines(choice: EngineChoice) -> ChosenEngines:
     """Decide which engines are meant, and say which they are unless they were named."""
-    from pilotage.cli import sources
+    from pilotage.config.engines import choose_engines
     from pilotage.output.console import Out, clean
 
-    engines = sources.choose(choice, os.environ)
+    engines = choose_engines(choice, os.environ)
     if engines.why:
         names = ", ".join([*(_called(config, engines.why) for config in engines.configs), *engines.files])
         Out(sys.stderr).note(clean(f"Looking at {names}: {engines.why}."))

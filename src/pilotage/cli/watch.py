@@ -24,7 +24,7 @@ from pilotage.output.view import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pilotage.cli.sources import Engines
+    from pilotage.config.engines import ChosenEngines
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import Update
     from pilotage.output.changelog import ChangeLine
@@ -35,7 +35,7 @@ __all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printe
 
 
 async def follow(
-    engines: Engines,
+    engines: ChosenEngines,
     env: Mapping[str, str],
     tell: Callable[[Update], None],
     *,
@@ -208,7 +208,7 @@ def _cropped(drawn: str, height: int) -> Text:
     return text
 
 
-async def redraw(engines: Engines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
+async def redraw(engines: ChosenEngines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
     """Show the table of routes as it changes, until cancelled; ``pipe`` as for :func:`follow`."""
     if not out.is_terminal:
         await follow(engines, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)

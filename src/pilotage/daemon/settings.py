@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.api.listen import Listen, parse_listen, why_taken
-from pilotage.cli.daemon_client import socket_candidates
-from pilotage.cli.sources import Choice, Engines, choose, config_file
+from pilotage.api.snapshot import socket_candidates
+from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
 from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
@@ -44,7 +44,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    choice: Choice = Choice()
+    choice: EngineChoice = EngineChoice()
     demo: DockerProviderConfig | None = None
     gateway: bool = True
     port: int | None = None
@@ -101,7 +101,7 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
         ConfigError: with every fault of the configuration and of what was named.
 
     """
-    file = flags.choice.config or ("" if flags.choice or flags.demo else config_file())
+    file = flags.choice.config or ("" if flags.choice or flags.demo else find_config_file())
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
     options = config.options
@@ -138,10 +138,10 @@ def replan(flags: Flags, env: Mapping[str, str], first: Plan) -> Plan:
     return make_plan(flags, env)
 
 
-def _engines(flags: Flags, env: Mapping[str, str]) -> Engines:
+def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
     if flags.demo is not None:
-        return Engines((flags.demo,), "the built-in demonstration")
-    return choose(flags.choice, env)
+        return ChosenEngines((flags.demo,), "the built-in demonstration")
+    return choose_engines(flags.choice, env)
 
 
 def _usual_places(env: Mapping[str, str]) -> tuple[Listen, ...]:

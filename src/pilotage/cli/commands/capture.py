@@ -30,13 +30,13 @@ def capture(**where: Any) -> int:
     """
     import asyncio
 
-    from pilotage.cli import sources
+    from pilotage.config.engines import EngineChoice
     from pilotage.core.text import count
     from pilotage.output.console import Out, clean
     from pilotage.recording.capture import capture_all, recording_json
 
     err = Out(sys.stderr)
-    engines = chosen_engines(sources.Choice(**where))
+    engines = chosen_engines(EngineChoice(**where))
     captured = asyncio.run(capture_all(engines.configs, env=os.environ))
     for recording in captured.recordings:
         click.echo(recording_json(recording).decode())

@@ -38,14 +38,14 @@ def engines(form: str, **where: Any) -> int:
     """
     import asyncio
 
-    from pilotage.cli import sources
+    from pilotage.config.engines import EngineChoice, choose_engines, find_config_file
     from pilotage.discovery import detect as probe
     from pilotage.output.console import Out
     from pilotage.output.engines import engine_json, print_engines
 
-    choice = sources.Choice(**where)
-    if choice or sources.config_file():
-        chosen = sources.choose(choice, os.environ)
+    choice = EngineChoice(**where)
+    if choice or find_config_file():
+        chosen = choose_engines(choice, os.environ)
         found = probe.named(chosen.configs, chosen.why or "named")
     else:
         found = probe.discover(os.environ)

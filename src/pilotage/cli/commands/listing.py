@@ -60,12 +60,12 @@ def routes(form: str, *, watch: bool, **where: Any) -> int:
         raise click.UsageError(f"--watch looks at engines, so {unfit[0]} does not go with it.")
     import asyncio
 
-    from pilotage.cli import sources
     from pilotage.cli import watch as watching
+    from pilotage.config.engines import EngineChoice
     from pilotage.output.console import Out
     from pilotage.output.pipe import Pipe
 
-    engines, pipe = chosen_engines(sources.Choice(**where)), Pipe.of(sys.stdout)
+    engines, pipe = chosen_engines(EngineChoice(**where)), Pipe.of(sys.stdout)
     asyncio.run(watching.redraw(engines, os.environ, Out(pipe), pipe))
     return OK
 

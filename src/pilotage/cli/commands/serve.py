@@ -70,19 +70,19 @@ def serve(
     http://shop.ANYTHING:8080. SIGTERM and Ctrl-C stop in good order: requests are finished first; a second one stops at
     once. SIGHUP reads the configuration again, as does changing the file.
     """
-    from pilotage.cli import sources
+    from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.daemon import logging as logs
 
     with gateway_extra():
         from pilotage.daemon.settings import Flags
 
-    flags = Flags(choice=sources.Choice(**where), gateway=not no_gateway, port=port, api=api)
+    flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api)
     if demo and flags.choice:
         raise click.UsageError("--demo and naming engines exclude each other.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
         logs.set_up(log_format or logs.suitable_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
-    _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not sources.config_file())
+    _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not find_config_file())
     return OK
 
 
@@ -128,13 +128,13 @@ def _note(text: str) -> None:
 
 async def _is_without_engine() -> bool:
     """Tell whether there is no engine here, and say so; also why not, where one is named or found."""
-    from pilotage.cli import sources
+    from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
     from pilotage.output.console import Out, clean
 
     try:
-        (config,) = sources.choose(sources.Choice(), os.environ).configs
+        (config,) = choose_engines(EngineChoice(), os.environ).configs
         async with Pool() as pool, await new_client(config, pool=pool):
             return False
     except PilotageError as error:

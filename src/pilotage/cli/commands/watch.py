@@ -31,12 +31,12 @@ def watch(form: str, **where: Any) -> int:
     """
     import asyncio
 
-    from pilotage.cli import sources
     from pilotage.cli import watch as watching
+    from pilotage.config.engines import EngineChoice
     from pilotage.output.console import Out
     from pilotage.output.pipe import Pipe
 
-    engines, pipe = chosen_engines(sources.Choice(**where)), Pipe.of(sys.stdout)
+    engines, pipe = chosen_engines(EngineChoice(**where)), Pipe.of(sys.stdout)
     out = Out(pipe)
     if form == "json":
         tell = watching.json_printer(out)

@@ -1,0 +1,167 @@
+"""Which engines a command or the daemon works with, from its options and ``pilotage.yml``. Pure.
+
+Engines named with ``--config``, ``--engine`` and ``--context`` add up. Without any of these options, the engines and
+route files of ``pilotage.yml`` count. If that names none either, the engine of the docker command is used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.contexts import default_engine, resolve_context, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["CONFIG_FILES", "ChosenEngines", "EngineChoice", "choose_engines", "find_config_file", "parse_engine_args"]
+
+CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
+"""Searched in this order if no engine is named."""
+
+
+class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The command-line options that name engines. False if none of them is given.
+
+    Attributes:
+        config: the configuration file, ``""`` if not given.
+        engines: values of ``--engine``: ``NAME=URL`` or a URL.
+        contexts: names of Docker contexts.
+
+    """
+
+    config: str = ""
+    engines: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.config or self.engines or self.contexts)
+
+
+class ChosenEngines(msgspec.Struct, frozen=True):
+    """The engines and route files to work with.
+
+    Attributes:
+        configs: the engines; at least one unless there are route files.
+        why: why these engines were chosen, as a phrase for people; ``""`` if the user named them.
+        problems: warnings about the configuration file.
+        files: names and patterns of route files.
+
+    """
+
+    configs: tuple[DockerProviderConfig, ...]
+    why: str = ""
+    problems: tuple[Problem, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def find_config_file() -> str:
+    """Return the first file of :data:`CONFIG_FILES` that this user can see, ``""`` if there is none."""
+    return next((name for name in CONFIG_FILES if os.access(name, os.F_OK) and Path(name).is_file()), "")
+
+
+def choose_engines(choice: EngineChoice, env: Mapping[str, str]) -> ChosenEngines:
+    """Return the engines and route files to work with.
+
+    Args:
+        choice: the command-line options.
+        env: the environment.
+
+    Raises:
+        ConfigError: an option or the configuration file is invalid, or no engine can be found.
+
+    """
+    if not choice:
+        found = find_config_file()
+        chosen = _from_file(found, env, why=f"named in {found}") if found else ChosenEngines(())
+        return _or_default(chosen, env)
+    configs: list[DockerProviderConfig] = []
+    files: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    if choice.config:
+        read = _from_file(choice.config, env)
+        configs += read.configs
+        files, problems = read.files, read.problems
+    configs += parse_engine_args(choice.engines, env)
+    if choice.contexts:
+        configs += [resolve_context(name, env) for name in choice.contexts]
+    _check_unique(configs)
+    resolved_configs = tuple(resolved(config, env) for config in configs)
+    return _or_default(ChosenEngines(resolved_configs, problems=problems, files=files), env)
+
+
+def _check_unique(configs: Iterable[DockerProviderConfig]) -> None:
+    names = [config.name for config in configs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        hint = "give each engine its own name: --engine NAME=URL"
+        raise ConfigError([Problem(message=f"two engines are called {name!r}", hint=hint) for name in repeated])
+
+
+def _or_default(chosen: ChosenEngines, env: Mapping[str, str]) -> ChosenEngines:
+    """Return the chosen engines, or the docker command's engine if there are none and no route files."""
+    if chosen.configs or chosen.files:
+        return chosen
+    config, why = default_engine(env)
+    return ChosenEngines((resolved(config, env),), why, chosen.problems)
+
+
+def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngines:
+    from pilotage.config.load import load_config  # noqa: PLC0415  # imports pydantic, which is slow
+
+    config = load_config(Path(name), env)
+    if config.has_providers and not config.providers and not config.files:
+        hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
+        raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
+    engines = tuple(resolved(engine, env) for engine in config.providers)
+    return ChosenEngines(engines, why, config.problems, config.files)
+
+
+def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
+    """Parse the values of ``--engine``: ``NAME=URL`` or a URL.
+
+    An engine given as a URL is named after its host, or ``local`` for a socket.
+
+    Raises:
+        ConfigError: with all errors.
+
+    """
+    from pilotage.config.load import providers_from_args  # noqa: PLC0415  # imports pydantic, which is slow
+
+    args: list[str] = []
+    taken = {text.partition("=")[0] for text in texts if _has_name(text)}
+    for text in texts:
+        if _has_name(text) or not _is_url(text):
+            args.append(text)
+            continue
+        base = name = _host_of(text) or "local"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name)
+        args.append(f"{name}={text}")
+    return providers_from_args(args, env)
+
+
+def _has_name(text: str) -> bool:
+    name, equals, _ = text.partition("=")
+    return bool(equals) and "://" not in name
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text or text in ("$DOCKER_HOST", "${DOCKER_HOST}")
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
