@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pilotage.api.listen import Listen, is_loopback, parse_listen, remove_socket, start_socket, why_taken
+from pilotage.api.listen import Listen, is_loopback, parse_listen, port_error, remove_socket, start_socket
 from pilotage.core.errors import ConfigError
 from tests.support.ports import free_port
 
@@ -107,6 +107,6 @@ def test_a_port_is_taken_also_by_one_who_would_share_it() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        assert why_taken("127.0.0.1", other.getsockname()[1]) == "Address already in use"
-    assert why_taken("127.0.0.1", free_port()) == ""
-    assert "assign requested address" in why_taken("192.0.2.1", 80)
+        assert port_error("127.0.0.1", other.getsockname()[1]) == "Address already in use"
+    assert port_error("127.0.0.1", free_port()) == ""
+    assert "assign requested address" in port_error("192.0.2.1", 80)

@@ -25,7 +25,7 @@ from pilotage.config.engines import EngineChoice
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.daemon.daemon import Daemon
-from pilotage.daemon.settings import Flags, Plan, make_plan
+from pilotage.daemon.settings import DaemonSettings, Flags, build_settings
 from pilotage.testing import FakeEngine
 from tests.support.envoy import web_server
 from tests.support.gateway import becomes
@@ -203,7 +203,7 @@ async def test_an_engine_that_is_away_does_not_hold_up_the_others(tmp_path: Path
 async def test_engines_that_go_and_come_and_problems_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "pilotage.daemon.changes")
+    caplog.set_level("INFO", "pilotage.daemon.change_log")
     async with web_server() as port, FakeEngine(socket=tmp_path / "engine.sock") as engine:
         add(engine, "web", port)
         async with serving(of(engine), tmp_path):
@@ -224,7 +224,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path:
         other.listen()
         port = other.getsockname()[1]
         flags = Flags(choice=EngineChoice(engines=("local=unix:///nowhere",)), port=port)
-        daemon = Daemon(make_plan(flags, {}), lambda: make_plan(flags, {}), {}, lambda _: None)
+        daemon = Daemon(build_settings(flags, {}), lambda: build_settings(flags, {}), {}, lambda _: None)
         with pytest.raises(ConfigError, match=rf"cannot listen on 0\.0\.0\.0:{port}: Address already in use; choose"):
             await daemon.run()
 
@@ -252,12 +252,16 @@ async def test_an_envoy_that_cannot_be_found_is_told(tmp_path: Path) -> None:
 
 async def test_a_start_whose_listener_envoy_refuses_fails_and_says_why(tmp_path: Path) -> None:
     async with FakeEngine() as engine:
-        plan = make_plan(Flags(choice=of(engine).choice, port=free_port(), api=(f"unix://{tmp_path}/api.sock",)), {})
-        options = msgspec.structs.replace(plan.options, access_log=f"{tmp_path}/none/access.log")  # it was there before
-        plan = msgspec.structs.replace(plan, options=options)
+        settings = build_settings(
+            Flags(choice=of(engine).choice, port=free_port(), api=(f"unix://{tmp_path}/api.sock",)), {}
+        )
+        options = msgspec.structs.replace(
+            settings.options, access_log=f"{tmp_path}/none/access.log"
+        )  # it was there before
+        settings = msgspec.structs.replace(settings, options=options)
         with pytest.raises(ConfigError, match=r"did not accept the listener http.*none/access.log"):
             async with asyncio.timeout(30):
-                await Daemon(plan, lambda: plan, {}, lambda _: None).run()
+                await Daemon(settings, lambda: settings, {}, lambda _: None).run()
 
 
 async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_ready_and_says_why(
@@ -469,13 +473,15 @@ async def test_signals_reread_and_end_it_and_systemd_hears_of_it(tmp_path: Path)
 
 
 async def test_systemd_hears_of_no_readiness_by_a_configuration_that_is_read_before(tmp_path: Path) -> None:
-    def refused() -> Plan:
+    def refused() -> DaemonSettings:
         raise ConfigError([Problem(message="faulty")])
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
-        daemon = Daemon(Plan(engines=()), refused, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, lambda _: None)
+        daemon = Daemon(
+            DaemonSettings(engines=()), refused, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, lambda _: None
+        )
         rereading = asyncio.create_task(daemon._rereading())
         daemon.reload()
         await until(lambda: daemon.reloads["refused"] == 1)

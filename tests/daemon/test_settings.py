@@ -11,7 +11,14 @@ from pilotage.api.listen import Listen
 from pilotage.config.engines import EngineChoice
 from pilotage.config.serve import GatewaySettings, XdsSettings
 from pilotage.core.errors import ConfigError
-from pilotage.daemon.settings import Flags, Plan, check_ports, differences, make_plan, replan
+from pilotage.daemon.settings import (
+    DaemonSettings,
+    Flags,
+    build_settings,
+    changed_settings,
+    check_ports,
+    rebuild_settings,
+)
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.xds.options import GatewayOptions
 
@@ -29,36 +36,36 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_engines_that_are_named_are_served_with_the_usual_settings() -> None:
-    plan = make_plan(Flags(choice=ONE), {})
-    assert [engine.name for engine in plan.engines] == ["one"]
-    assert (plan.options.http_address, plan.options.http_port) == ("0.0.0.0", 8080)
-    assert (plan.file, plan.with_gateway, plan.token) == ("", True, "")
+    settings = build_settings(Flags(choice=ONE), {})
+    assert [engine.name for engine in settings.engines] == ["one"]
+    assert (settings.options.http_address, settings.options.http_port) == ("0.0.0.0", 8080)
+    assert (settings.file, settings.with_gateway, settings.token) == ("", True, "")
 
 
 def test_the_file_of_the_folder_counts_and_the_command_line_before_it(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("providers: {docker: {a: unix:///a.sock}}\ngateway: {http: 81}\napi: {listen: ':1'}")
-    plan = make_plan(Flags(), {})
-    assert (plan.file, plan.options.http_port, plan.listen) == (
+    settings = build_settings(Flags(), {})
+    assert (settings.file, settings.options.http_port, settings.listen) == (
         "pilotage.yml",
         81,
         (Listen(host="127.0.0.1", port=1),),
     )
-    plan = make_plan(Flags(port=82, api=(":2",), gateway=False), {})
-    assert (plan.options.http_port, plan.listen[0].port, plan.with_gateway) == (82, 2, False)
-    assert make_plan(Flags(choice=ONE), {}).file == ""
+    settings = build_settings(Flags(port=82, api=(":2",), gateway=False), {})
+    assert (settings.options.http_port, settings.listen[0].port, settings.with_gateway) == (82, 2, False)
+    assert build_settings(Flags(choice=ONE), {}).file == ""
 
 
 def test_a_file_that_is_gone_when_it_is_read_again_is_a_fault_and_no_wish_for_the_usual_engine(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("providers: {docker: {a: unix:///a.sock}}")
-    first = make_plan(Flags(), {})
-    assert msgspec.structs.replace(replan(Flags(), {}, first), why=first.why) == first
+    first = build_settings(Flags(), {})
+    assert msgspec.structs.replace(rebuild_settings(Flags(), {}, first), why=first.why) == first
     file.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
-        replan(Flags(), {}, first)
-    none = make_plan(Flags(choice=ONE), {})
-    assert replan(Flags(choice=ONE), {}, none) == none
+        rebuild_settings(Flags(), {}, first)
+    none = build_settings(Flags(choice=ONE), {})
+    assert rebuild_settings(Flags(choice=ONE), {}, none) == none
 
 
 def test_all_that_is_configured_reaches_envoy(tmp_path: Path) -> None:
@@ -74,61 +81,61 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
           access_log: "-", connect_timeout: 4s, retries: 5}
 """
     )
-    options = make_plan(Flags(), {}).options
+    options = build_settings(Flags(), {}).options
     usual = type(options)()
     same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
     assert same == []
 
 
 def test_the_demonstration_is_served_alone() -> None:
-    plan = make_plan(Flags(demo=DEMO), {})
-    assert (plan.engines, plan.why, plan.file) == ((DEMO,), "the built-in demonstration", "")
+    settings = build_settings(Flags(demo=DEMO), {})
+    assert (settings.engines, settings.why, settings.file) == ((DEMO,), "the built-in demonstration", "")
 
 
 def test_the_api_listens_where_its_user_may_and_on_loopback(tmp_path: Path) -> None:
-    plan = make_plan(Flags(choice=ONE), {"XDG_RUNTIME_DIR": str(tmp_path)})
-    assert list(map(str, plan.listen)) == [f"unix://{tmp_path}/pilotage.sock", "http://127.0.0.1:8888"]
-    assert plan.listen_if_free
+    settings = build_settings(Flags(choice=ONE), {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert list(map(str, settings.listen)) == [f"unix://{tmp_path}/pilotage.sock", "http://127.0.0.1:8888"]
+    assert settings.listen_if_free
 
 
 def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
     (tmp_path / "pilotage.yml").write_text("providers: {docker: {a: unix:///a.sock}}\napi: {token_file: token}")
     (tmp_path / "token").write_text("0123456789abcdef\n")
-    assert make_plan(Flags(), {}).token == "0123456789abcdef"
+    assert build_settings(Flags(), {}).token == "0123456789abcdef"
     (tmp_path / "token").write_text("short\n")
     with pytest.raises(ConfigError, match="shorter than 16 characters; write a long random text into it"):
-        make_plan(Flags(), {})
+        build_settings(Flags(), {})
     (tmp_path / "token").write_bytes(b"\xff" * 20)
     with pytest.raises(ConfigError, match="token: cannot be read as text"):
-        make_plan(Flags(), {})
+        build_settings(Flags(), {})
 
 
 def test_the_ports_of_the_gateway_are_no_routes_to_itself() -> None:
-    plan = make_plan(Flags(choice=ONE, port=8081), {})
-    assert {80, 443, 8081} <= plan.reserved_ports
+    settings = build_settings(Flags(choice=ONE, port=8081), {})
+    assert {80, 443, 8081} <= settings.reserved_ports
 
 
 def test_a_port_that_somebody_else_has_is_refused_unless_it_is_ours_already() -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1]
-        plan = Plan(engines=(), options=GatewayOptions(http_address="127.0.0.1", http_port=port))
+        settings = DaemonSettings(engines=(), options=GatewayOptions(http_address="127.0.0.1", http_port=port))
         with pytest.raises(ConfigError, match=f"the gateway cannot listen on 127.0.0.1:{port}: Address already in use"):
-            check_ports(plan)
-        check_ports(plan, held=plan)
+            check_ports(settings)
+        check_ports(settings, held=settings)
 
 
 def test_envoys_elsewhere_ask_where_it_is_configured_and_on_loopback_where_there_is_no_other() -> None:
-    assert Plan(engines=()).xds_place == ""
-    assert Plan(engines=(), with_gateway=False).xds_place == "127.0.0.1:18000"
-    assert Plan(engines=(), gateway=GatewaySettings(xds=XdsSettings("::1", 1))).xds_place == "[::1]:1"
+    assert DaemonSettings(engines=()).xds_address == ""
+    assert DaemonSettings(engines=(), with_gateway=False).xds_address == "127.0.0.1:18000"
+    assert DaemonSettings(engines=(), gateway=GatewaySettings(xds=XdsSettings("::1", 1))).xds_address == "[::1]:1"
 
 
 def test_what_takes_effect_at_the_next_start_is_named() -> None:
-    old = Plan(engines=(DEMO,))
-    assert differences(old, old) == []
+    old = DaemonSettings(engines=(DEMO,))
+    assert changed_settings(old, old) == []
     gateway = GatewaySettings(envoy="x", workers=1, log_level="info", xds=XdsSettings(port=1), drain=1.0)
     new = msgspec.structs.replace(old, engines=(), gateway=gateway, listen=(Listen(path="/x"),), token="t")
-    assert differences(old, new) == [
+    assert changed_settings(old, new) == [
         "gateway.envoy",
         "gateway.workers",
         "gateway.log_level",
@@ -141,8 +148,8 @@ def test_what_takes_effect_at_the_next_start_is_named() -> None:
 def test_an_access_log_starts_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/pilotage.yml").write_text("providers: {docker: {a: unix:///a.sock}}\ngateway: {access_log: a.log}")
-    plan = make_plan(Flags(choice=EngineChoice(config=str(tmp_path / "etc/pilotage.yml"))), {})
-    assert plan.options.access_log == str(tmp_path / "etc/a.log")
+    settings = build_settings(Flags(choice=EngineChoice(config=str(tmp_path / "etc/pilotage.yml"))), {})
+    assert settings.options.access_log == str(tmp_path / "etc/a.log")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +165,8 @@ def test_an_access_log_that_cannot_be_written_is_told_where_an_envoy_is_run(
         f"providers: {{docker: {{a: unix:///a.sock}}}}\ngateway: {{access_log: {name}}}"
     )
     with pytest.raises(ConfigError) as caught:
-        make_plan(Flags(), {})
+        build_settings(Flags(), {})
     (problem,) = caught.value.problems
     assert str(problem).startswith("pilotage.yml: gateway.access_log: ")
     assert problem.message.endswith(f"{name} cannot be written: {why}")
-    assert make_plan(Flags(gateway=False), {}).options.access_log.endswith(name)
+    assert build_settings(Flags(gateway=False), {}).options.access_log.endswith(name)

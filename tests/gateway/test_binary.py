@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import GatewayError
-from pilotage.gateway.binary import find_envoy, tied_to_us
+from pilotage.gateway.binary import die_with_parent, find_envoy
 from tests.support.waiting import alive, until
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def _missing(name: str) -> None:
 async def test_a_child_dies_with_the_one_that_started_it_whatever_ended_that() -> None:
     program = f"""
 import subprocess
-from pilotage.gateway.binary import tied_to_us
-child = subprocess.Popen(tied_to_us([{sys.executable!r}, "-c", "import time; print('up', flush=True); time.sleep(60)"]))
+from pilotage.gateway.binary import die_with_parent
+program = "import time; print('up', flush=True); time.sleep(60)"
+child = subprocess.Popen(die_with_parent([{sys.executable!r}, "-c", program]))
 print(child.pid, flush=True)
 child.wait()
 """
@@ -59,7 +60,7 @@ child.wait()
 
 
 def test_a_child_whose_parent_has_gone_meanwhile_does_not_begin() -> None:
-    command = tied_to_us([sys.executable, "-c", "print('begun')"])
+    command = die_with_parent([sys.executable, "-c", "print('begun')"])
     ours = command.index(str(os.getpid()))
     orphan = [*command[:ours], "1", *command[ours + 1 :]]
     done = subprocess.run(orphan, capture_output=True, text=True, timeout=20, check=False)
@@ -68,7 +69,7 @@ def test_a_child_whose_parent_has_gone_meanwhile_does_not_begin() -> None:
 
 def test_a_child_keeps_its_process_id_and_arguments() -> None:
     child = subprocess.Popen(
-        tied_to_us([sys.executable, "-c", "import os, sys; print(os.getpid(), *sys.argv[1:])", "-c", "a b"]),
+        die_with_parent([sys.executable, "-c", "import os, sys; print(os.getpid(), *sys.argv[1:])", "-c", "a b"]),
         stdout=subprocess.PIPE,
         text=True,
     )

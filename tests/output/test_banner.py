@@ -140,7 +140,7 @@ def test_an_engine_that_is_not_reached_yet_is_told() -> None:
 
 def test_without_a_gateway_it_says_where_others_ask_and_promises_no_addresses_of_ours() -> None:
     web, ssh = one("web", {"proxy.web.port": "80"}), one("ssh", {"proxy.ssh": "scheme: tcp\nport: 2222:22"})
-    said = shown(served(web, ssh, gateway=None, xds_place="127.0.0.1:18000"))
+    said = shown(served(web, ssh, gateway=None, xds_address="127.0.0.1:18000"))
     assert said.endswith(
         """\
 Serving 2 routes to the Envoys that connect to 127.0.0.1:18000:
@@ -156,7 +156,7 @@ Press Ctrl-C to stop.
 
 
 def test_without_a_gateway_nobody_is_told_to_look_at_an_address_of_ours() -> None:
-    said = shown(served(gateway=None, xds_place="127.0.0.1:18000"))
+    said = shown(served(gateway=None, xds_address="127.0.0.1:18000"))
     assert "\nNo routes yet for the Envoys that connect to 127.0.0.1:18000.\n" in said
     assert "http://" not in said
 

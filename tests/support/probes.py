@@ -14,7 +14,7 @@ from aiohttp import web
 
 from pilotage.core.errors import GatewayError
 from pilotage.discovery.manager import Update
-from pilotage.gateway.health import HealthWatch
+from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.routes.schema import HealthCheck
@@ -70,7 +70,7 @@ class Administration:
 class Probed:
     """A gateway whose probes are followed; ``found`` is what they have found so far."""
 
-    def __init__(self, made: Gateway, watch: HealthWatch, found: Found) -> None:
+    def __init__(self, made: Gateway, watch: HealthPoller, found: Found) -> None:
         self.made = made
         self.watch = watch
         self.found = found
@@ -98,7 +98,7 @@ async def probing(directory: Path) -> AsyncIterator[Probed]:
     connector = aiohttp.UnixConnector(str(directory / "admin.sock"))
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
-        watch = HealthWatch(Administration(made, client), made.ads.snapshot.site, partial(_keep, found))
+        watch = HealthPoller(Administration(made, client), made.ads.snapshot.site, partial(_keep, found))
         task = asyncio.create_task(watch.run())
         try:
             yield Probed(made, watch, found)
@@ -175,7 +175,7 @@ class Watched:
         self.told: list[dict[str, dict[str, str]]] = []
         self.snapshot = Snapshot(GatewayOptions())
         self.table = Table()
-        self.watch = HealthWatch(self.envoy, self._site, self._tell)
+        self.watch = HealthPoller(self.envoy, self._site, self._tell)
 
     def _site(self, name: str) -> Site | None:
         self.sought.append(name)

@@ -10,7 +10,7 @@ import aiohttp
 
 from pilotage.config.engines import EngineChoice
 from pilotage.daemon.daemon import Daemon
-from pilotage.daemon.settings import Flags, make_plan
+from pilotage.daemon.settings import Flags, build_settings
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Serve
         choice=flags.choice, gateway=flags.gateway, port=port, api=flags.api or (f"unix://{folder}/api.sock",)
     )
     ready = asyncio.Event()
-    daemon = Daemon(make_plan(flags, env), lambda: make_plan(flags, env), env, lambda _: ready.set())
+    daemon = Daemon(build_settings(flags, env), lambda: build_settings(flags, env), env, lambda _: ready.set())
     task = asyncio.create_task(daemon.run())
     waiting = asyncio.create_task(ready.wait())
     try:

@@ -18,7 +18,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 
-__all__ = ["Listen", "is_loopback", "parse_listen", "remove_socket", "start_socket", "why_taken"]
+__all__ = ["Listen", "is_loopback", "parse_listen", "port_error", "remove_socket", "start_socket"]
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ async def _answers(path: str) -> bool:
     return True
 
 
-def why_taken(host: str, port: int) -> str:
+def port_error(host: str, port: int) -> str:
     """Return why nothing can listen on a TCP port of this machine, ``""`` if something can.
 
     Envoy shares its ports with whoever asks (``SO_REUSEPORT``), another Envoy even: it would not notice. We do.

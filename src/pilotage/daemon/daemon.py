@@ -21,13 +21,13 @@ from pilotage.core.filewatch import watch_files
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
-from pilotage.daemon.changes import log_change
-from pilotage.daemon.settings import check_ports, differences, make_plan, replan
+from pilotage.daemon.change_log import log_change
+from pilotage.daemon.settings import build_settings, changed_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
 from pilotage.gateway.binary import find_envoy
-from pilotage.gateway.health import HealthWatch
+from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.server import AdsServer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
-    from pilotage.daemon.settings import Flags, Plan
+    from pilotage.daemon.settings import DaemonSettings, Flags
     from pilotage.discovery.manager import Discovery
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
@@ -66,8 +66,8 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
         PilotageError: it cannot be begun, for what was written or because something is missing or taken.
 
     """
-    plan = make_plan(flags, env)
-    daemon = Daemon(plan, lambda: replan(flags, env, plan), env, ready)
+    settings = build_settings(flags, env)
+    daemon = Daemon(settings, lambda: rebuild_settings(flags, env, settings), env, ready)
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
@@ -83,19 +83,19 @@ class Daemon:
     """The running whole; also what the API tells about.
 
     Args:
-        plan: what to do.
-        replan: makes a new plan of the configuration as it is then.
+        settings: what to do.
+        rebuild_settings: makes a new settings of the configuration as it is then.
         env: the environment.
         ready: called once the first table is served.
 
     Attributes:
-        plan: what is being done.
+        settings: what is being done.
         discovery: engines and table, while it runs.
         metrics: the figures.
         api: the HTTP API, while it runs.
         gateway: our Envoy, ``None`` without one.
         ads: the configuration server for Envoys.
-        xds_place: where Envoys elsewhere get their configuration, ``host:port``; ``""`` for nowhere.
+        xds_address: where Envoys elsewhere get their configuration, ``host:port``; ``""`` for nowhere.
         reloads: ``taken`` and ``refused`` -> how often the configuration was reread.
 
     """
@@ -105,15 +105,19 @@ class Daemon:
     ads: AdsServer
 
     def __init__(
-        self, plan: Plan, replan: Callable[[], Plan], env: Mapping[str, str], ready: Callable[[Daemon], object]
+        self,
+        settings: DaemonSettings,
+        rebuild_settings: Callable[[], DaemonSettings],
+        env: Mapping[str, str],
+        ready: Callable[[Daemon], object],
     ) -> None:
-        self.plan = plan
+        self.settings = settings
         self.metrics = Metrics()
         self.gateway: Gateway | None = None
-        self._health: HealthWatch | None = None
-        self.xds_place = plan.xds_place
+        self._health: HealthPoller | None = None
+        self.xds_address = settings.xds_address
         self.reloads = {"taken": 0, "refused": 0}
-        self._replan = replan
+        self._rebuild = rebuild_settings
         self._env = env
         self._tell_ready = ready
         self._systemd = Systemd(env)
@@ -122,7 +126,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self._reread = asyncio.Event()
-        self._replanned = asyncio.Event()
+        self._changed = asyncio.Event()
 
     # ---- what signals do
 
@@ -141,11 +145,11 @@ class Daemon:
     @property
     def config_file(self) -> str:
         """The full name of the configuration file, ``""`` without one."""
-        return str(Path(self.plan.file).resolve()) if self.plan.file else ""
+        return str(Path(self.settings.file).resolve()) if self.settings.file else ""
 
     def problems(self) -> tuple[Problem, ...]:
         """Return everything that is wrong: labels, engines, configuration, what Envoy cannot do or has refused."""
-        return (*self.discovery.table.problems, *self.ads.problems, *self.plan.problems, *self._config_faults)
+        return (*self.discovery.table.problems, *self.ads.problems, *self.settings.problems, *self._config_faults)
 
     def not_ready(self) -> str:
         """Return why the first table is not served, ``""`` when it is."""
@@ -176,45 +180,45 @@ class Daemon:
             PilotageError: something that is needed cannot be had.
 
         """
-        plan = self.plan
-        if plan.with_gateway:
-            check_ports(plan)
+        settings = self.settings
+        if settings.with_gateway:
+            check_ports(settings)
         async with AsyncExitStack() as stack:
             # What fails without anything running comes first.
             folder = Path(stack.enter_context(_private_folder()))
-            binary = find_envoy(plan.gateway.envoy) if plan.with_gateway else None
-            self.ads = await stack.enter_async_context(AdsServer(plan.options, on_refused=self._refused))
+            binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
+            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_refused=self._refused))
             address = f"unix:{folder}/xds.sock"
             try:
                 await self.ads.start(address)
             except OSError as error:
                 raise GatewayError(str(error), "name a folder in TMPDIR that can hold sockets") from error
-            if self.xds_place:
-                await _start_for_others(self.ads, self.xds_place, plan)
+            if self.xds_address:
+                await _start_for_others(self.ads, self.xds_address, settings)
             pool = await stack.enter_async_context(Pool(connect=self._connection))
             found = discover(
-                plan.engines,
-                files=plan.files,
+                settings.engines,
+                files=settings.files,
                 pool=pool,
                 env=self._env,
-                reserved_ports=plan.reserved_ports,
+                reserved_ports=settings.reserved_ports,
                 on_lag=self.metrics.reached_table,
             )
             self.discovery = await stack.enter_async_context(found)
             self.metrics.watch(
                 self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads
             )
-            api = Api(self, plan.listen, token=plan.token, if_free=plan.listen_if_free)
+            api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
                 self.gateway = Gateway(
                     bootstrap(address, _NODE),
                     folder,
                     binary=binary,
-                    workers=plan.gateway.workers,
-                    log_level=plan.gateway.log_level,
+                    workers=settings.gateway.workers,
+                    log_level=settings.gateway.log_level,
                 )
-                self._health = HealthWatch(self.gateway, self.ads.snapshot.site, self.discovery.observe)
+                self._health = HealthPoller(self.gateway, self.ads.snapshot.site, self.discovery.observe)
             await self._work()
 
     async def _work(self) -> None:
@@ -224,8 +228,8 @@ class Daemon:
             self._watchdog(),
             self._watch_certificates(),
         ]
-        if self.plan.file:
-            tasks.append(self._watch_file(self.plan.file))
+        if self.settings.file:
+            tasks.append(self._watch_file(self.settings.file))
         if self.gateway is not None:
             tasks.append(self.gateway.run())
         if self._health is not None:
@@ -244,7 +248,7 @@ class Daemon:
         self._systemd.stopping()
         if self.gateway is None:
             return
-        limit = self.plan.gateway.drain
+        limit = self.settings.gateway.drain
         log.info("stopping: no new connections; requests have %g s to end (a second signal ends them now)", limit)
         drain = asyncio.create_task(self.gateway.drain(limit))
         now = asyncio.create_task(self._now.wait())
@@ -302,7 +306,7 @@ class Daemon:
 
     def _in_short(self) -> str:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())
-        return f"{count(served, 'route')} of {count(len(self.plan.engines), 'engine')}"
+        return f"{count(served, 'route')} of {count(len(self.settings.engines), 'engine')}"
 
     async def _watchdog(self) -> None:
         """Give systemd its signs of life, if it wants any: this loop turns."""
@@ -319,14 +323,14 @@ class Daemon:
     async def _watch_certificates(self) -> None:
         """Take renewed certificates; which files they are may change with the configuration."""
         while True:
-            self._replanned.clear()
-            pairs = self.plan.options.certificates
+            self._changed.clear()
+            pairs = self.settings.options.certificates
             names = [name for pair in pairs for name in (pair.certificate, pair.key)]
             following = asyncio.create_task(self._follow_certificates(names))
             try:
-                while pairs == self.plan.options.certificates:
-                    await self._replanned.wait()
-                    self._replanned.clear()
+                while pairs == self.settings.options.certificates:
+                    await self._changed.wait()
+                    self._changed.clear()
             finally:
                 following.cancel()
                 await asyncio.wait([following])
@@ -348,10 +352,10 @@ class Daemon:
             if started:
                 self._systemd.reloading()
             try:
-                plan = self._replan()
-                if plan.with_gateway:
-                    check_ports(plan, held=self.plan)
-                self.ads.configure(plan.options)
+                settings = self._rebuild()
+                if settings.with_gateway:
+                    check_ports(settings, held=self.settings)
+                self.ads.configure(settings.options)
             except ConfigError as error:
                 self.reloads["refused"] += 1
                 self._config_faults = error.problems
@@ -360,14 +364,14 @@ class Daemon:
             else:
                 self.reloads["taken"] += 1
                 self._config_faults = ()
-                await self._change(plan)
+                await self._change(settings)
             if started:
                 self._systemd.ready(self._in_short())
 
-    async def _change(self, new: Plan) -> None:
-        """Do what a new plan asks for; what it does not change is not touched."""
-        old, self.plan = self.plan, new
-        self._replanned.set()
+    async def _change(self, new: DaemonSettings) -> None:
+        """Do what a new settings asks for; what it does not change is not touched."""
+        old, self.settings = self.settings, new
+        self._changed.set()
         told: list[str] = []
         before = {engine.name or engine.url: engine for engine in old.engines}
         after = {engine.name or engine.url: engine for engine in new.engines}
@@ -386,7 +390,7 @@ class Daemon:
                 self._health.follow(self.discovery.table)  # other routes may be served now, and so be probed
             told.append("changed settings of the gateway")
         log.info("configuration read again: %s", ", ".join(told) or "nothing to do")
-        later = differences(old, new)
+        later = changed_settings(old, new)
         if later:
             log.warning("changed, but in force only after a restart: %s", ", ".join(later))
 
@@ -410,8 +414,8 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
         raise GatewayError(f"no folder for temporary files can be made: {error.strerror}", remedy) from error
 
 
-async def _start_for_others(ads: AdsServer, place: str, plan: Plan) -> None:
-    files = plan.gateway.xds.tls
+async def _start_for_others(ads: AdsServer, place: str, settings: DaemonSettings) -> None:
+    files = settings.gateway.xds.tls
     try:
         names = (files.ca_file, files.cert_file, files.key_file) if files is not None else ()
         read = [await asyncio.to_thread(Path(name).read_bytes) for name in names]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
-__all__ = ["LogFormat", "set_up", "suitable_format"]
+__all__ = ["LogFormat", "configure", "detect_format"]
 
 LogFormat = Literal["terminal", "text", "journal", "json"]
 
@@ -26,12 +26,12 @@ _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNIN
 _OURS: Final = "pilotage."
 
 
-def suitable_format(env: Mapping[str, str]) -> LogFormat:
+def detect_format(env: Mapping[str, str]) -> LogFormat:
     """Return the format for where standard error goes: the journal if systemd says so, else for people."""
     return "journal" if env.get("JOURNAL_STREAM") else "text"
 
 
-def set_up(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
+def configure(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
     """Send the log of this process to a stream, and return the handler that does.
 
     Args:

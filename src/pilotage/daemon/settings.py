@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.api.listen import Listen, parse_listen, why_taken
+from pilotage.api.listen import Listen, parse_listen, port_error
 from pilotage.api.snapshot import socket_candidates
 from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
@@ -26,7 +26,15 @@ from pilotage.xds.options import GatewayOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["XDS_PORT", "Flags", "Plan", "check_ports", "differences", "make_plan", "replan"]
+__all__ = [
+    "XDS_PORT",
+    "DaemonSettings",
+    "Flags",
+    "build_settings",
+    "changed_settings",
+    "check_ports",
+    "rebuild_settings",
+]
 
 XDS_PORT: Final = 18000
 """Where Envoys elsewhere ask on loopback when nothing else is said and there is none of our own."""
@@ -51,7 +59,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     api: tuple[str, ...] = ()
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What to do.
 
     Attributes:
@@ -87,14 +95,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return RESERVED_PORTS | {port for port in (self.options.http_port, self.options.https_port) if port}
 
     @property
-    def xds_place(self) -> str:
+    def xds_address(self) -> str:
         """Where Envoys elsewhere ask, ``host:port``; ``""`` for nowhere, which takes one of our own."""
         xds = self.gateway.xds
         port = xds.port or (0 if self.with_gateway else XDS_PORT)
         return f"{bracketed(xds.host)}:{port}" if port else ""
 
 
-def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
+def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     """Decide what to do.
 
     Raises:
@@ -111,7 +119,7 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
         _check_log(options.access_log, file)
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _usual_places(env)
-    return Plan(
+    return DaemonSettings(
         engines=chosen.configs,
         files=chosen.files,
         why=chosen.why,
@@ -126,16 +134,16 @@ def make_plan(flags: Flags, env: Mapping[str, str]) -> Plan:
     )
 
 
-def replan(flags: Flags, env: Mapping[str, str], first: Plan) -> Plan:
+def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
     """Decide anew, by the configuration file that was found first: where it is gone now, nobody wishes for another.
 
     Raises:
-        ConfigError: as for :func:`make_plan`, and if that file is gone.
+        ConfigError: as for :func:`build_settings`, and if that file is gone.
 
     """
     if first.file:
         flags = msgspec.structs.replace(flags, choice=msgspec.structs.replace(flags.choice, config=first.file))
-    return make_plan(flags, env)
+    return build_settings(flags, env)
 
 
 def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
@@ -185,7 +193,7 @@ _AT_START: Final = ("envoy", "workers", "log_level", "xds")
 """Of the gateway's settings those that count only when the daemon starts."""
 
 
-def differences(old: Plan, new: Plan) -> list[str]:
+def changed_settings(old: DaemonSettings, new: DaemonSettings) -> list[str]:
     """Return which settings differ between two plans but take effect only at the next start, by name."""
     found = [f"gateway.{name}" for name in _AT_START if getattr(old.gateway, name) != getattr(new.gateway, name)]
     if old.listen != new.listen:
@@ -195,25 +203,25 @@ def differences(old: Plan, new: Plan) -> list[str]:
     return found
 
 
-def check_ports(plan: Plan, *, held: Plan | None = None) -> None:
+def check_ports(settings: DaemonSettings, *, held: DaemonSettings | None = None) -> None:
     """Make sure that nobody else listens where the gateway is to.
 
     Args:
-        plan: what is to be done.
+        settings: what is to be done.
         held: what is being done; the ports of that are our own.
 
     Raises:
         ConfigError: somebody does, or this user may not.
 
     """
-    options = plan.options
+    options = settings.options
     ours = {held.options.http_port, held.options.https_port} if held is not None else set()
     places = [("http", options.http_address, options.http_port)]
     if options.serves_https:
         places.append(("https", options.https_address, options.https_port))
     faults = []
     for key, host, port in places:
-        why = why_taken(host, port) if port and port not in ours else ""
+        why = port_error(host, port) if port and port not in ours else ""
         if why:
             hint = f"choose another port with --port or gateway.{key}" if key == "http" else f"change gateway.{key}"
             if port < 1024 and os.geteuid():

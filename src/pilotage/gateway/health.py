@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import HealthState, Route
     from pilotage.xds.backend import Site
 
-__all__ = ["HealthWatch", "Probing", "read_clusters"]
+__all__ = ["EnvoyAdmin", "HealthPoller", "read_clusters"]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _MOST_NAMES: Final = 200  # clusters in one look, which takes Envoy about 10 ms;
 _MOST_LETTERS: Final = 16_000  # of a pattern; Envoy takes no more than 60 kB of headers
 
 
-class Probing(Protocol):
+class EnvoyAdmin(Protocol):
     """The Envoy that probes."""
 
     @property
@@ -87,7 +87,7 @@ class _Finding(msgspec.Struct, frozen=True):
     at: float
 
 
-class HealthWatch:
+class HealthPoller:
     """Follows what one Envoy's probes find. :meth:`follow` every change of the table, with :meth:`run` in a task.
 
     Args:
@@ -99,7 +99,7 @@ class HealthWatch:
 
     def __init__(
         self,
-        envoy: Probing,
+        envoy: EnvoyAdmin,
         site: Callable[[str], Site | None],
         tell: Callable[[Mapping[str, Mapping[str, EndpointHealth]]], object],
     ) -> None:

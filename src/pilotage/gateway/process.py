@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
-from pilotage.gateway.binary import tied_to_us
+from pilotage.gateway.binary import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -213,7 +213,7 @@ class Gateway:
     async def _start(self) -> asyncio.subprocess.Process:
         try:
             process = await asyncio.create_subprocess_exec(
-                *tied_to_us(self._command),
+                *die_with_parent(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -70,7 +70,7 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
         table: the routes.
         problems: all problems, including those outside the table.
         gateway: where the gateway listens, None without one.
-        xds_place: where other Envoys fetch their configuration; ``""``: nowhere.
+        xds_address: where other Envoys fetch their configuration; ``""``: nowhere.
         api: the URLs of the HTTP API.
         is_demo: whether this is the demonstration, which is announced before.
 
@@ -82,7 +82,7 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     problems: tuple[Problem, ...] = ()
     gateway: GatewayPorts | None = GatewayPorts()
-    xds_place: str = ""
+    xds_address: str = ""
     api: tuple[str, ...] = ()
     is_demo: bool = False
 
@@ -147,7 +147,7 @@ def _heading(banner: Banner, number: int) -> str:
 
 
 def _other_envoys(banner: Banner) -> str:
-    return f"the Envoys that connect to {banner.xds_place}" if banner.xds_place else "no Envoy"
+    return f"the Envoys that connect to {banner.xds_address}" if banner.xds_address else "no Envoy"
 
 
 def _place(host: str, port: int) -> str:

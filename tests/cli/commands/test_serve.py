@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from pilotage.cli.commands.serve import _Screen, gateway_ports
 from pilotage.cli.main import run
 from pilotage.core.errors import GatewayError
-from pilotage.daemon.settings import Plan
+from pilotage.daemon.settings import DaemonSettings
 from pilotage.discovery.manager import Update
 from pilotage.output.banner import GatewayPorts
 from pilotage.table.store import build_table
@@ -151,7 +151,7 @@ def test_who_tries_it_gets_the_next_port_where_the_usual_one_is_taken(
     from pilotage.daemon.settings import Flags
 
     taken = {8080, 8081}
-    monkeypatch.setattr("pilotage.api.listen.why_taken", lambda host, port: "taken" if port in taken else "")
+    monkeypatch.setattr("pilotage.api.listen.port_error", lambda host, port: "taken" if port in taken else "")
     assert _with_free_port(Flags()).port == 8082
     assert capsys.readouterr().err == "Port 8080 is taken, so this is port 8082; --port chooses another.\n"
     assert _with_free_port(Flags(port=8080)).port == 8080
@@ -193,7 +193,7 @@ class Followed:
     """What a screen looks at of a daemon: it tells of one route that has come."""
 
     def __init__(self) -> None:
-        self.plan, self.discovery, self.table = Plan(engines=()), self, Table()
+        self.settings, self.discovery, self.table = DaemonSettings(engines=()), self, Table()
         self.told = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[Update]:
@@ -205,8 +205,8 @@ class Followed:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Screen]:
-    monkeypatch.setattr("pilotage.daemon.logging.set_up", lambda *_: None)
-    loggers = [logging.getLogger(name) for name in ("pilotage", "pilotage.daemon.changes")]
+    monkeypatch.setattr("pilotage.daemon.logging.configure", lambda *_: None)
+    loggers = [logging.getLogger(name) for name in ("pilotage", "pilotage.daemon.change_log")]
     levels = [logger.level for logger in loggers]
     yield _Screen()
     for logger, level in zip(loggers, levels, strict=True):

@@ -81,7 +81,7 @@ def serve(
         raise click.UsageError("--demo and naming engines exclude each other.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
-        logs.set_up(log_format or logs.suitable_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
+        logs.configure(log_format or logs.detect_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
     _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not find_config_file())
     return OK
 
@@ -152,12 +152,12 @@ def _with_free_port(flags: Flags) -> Flags:
     """Take the next port where the usual one is taken and none was asked for: who tries things wants to see them."""
     import msgspec
 
-    from pilotage.api.listen import why_taken
+    from pilotage.api.listen import port_error
 
     usual = _PORTS[0]
-    if flags.port is not None or not flags.gateway or not why_taken("0.0.0.0", usual):  # noqa: S104  # a gateway's place
+    if flags.port is not None or not flags.gateway or not port_error("0.0.0.0", usual):  # noqa: S104  # a gateway's place
         return flags
-    free = next((port for port in _PORTS if not why_taken("0.0.0.0", port)), None)  # noqa: S104
+    free = next((port for port in _PORTS if not port_error("0.0.0.0", port)), None)  # noqa: S104
     if free is None:
         return flags  # the error about the usual one says it all
     _note(f"Port {usual} is taken, so this is port {free}; --port chooses another.")
@@ -169,15 +169,15 @@ def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
     from pilotage.output.banner import Banner, print_banner
     from pilotage.output.console import Out, command_name
 
-    plan = daemon.plan
+    settings = daemon.settings
     banner = Banner(
-        engines=plan.engines,
-        files=plan.files,
-        why=plan.why,
+        engines=settings.engines,
+        files=settings.files,
+        why=settings.why,
         table=daemon.discovery.table,
         problems=daemon.problems(),
-        gateway=gateway_ports(plan.options) if plan.with_gateway else None,
-        xds_place=daemon.xds_place,
+        gateway=gateway_ports(settings.options) if settings.with_gateway else None,
+        xds_address=daemon.xds_address,
         api=tuple(map(str, daemon.api.places)),
         is_demo=is_demo,
     )
@@ -220,9 +220,9 @@ class _Screen:
 
         from pilotage.daemon import logging as logs
 
-        logs.set_up("terminal", "error")
+        logs.configure("terminal", "error")
         self._log = logging.getLogger("pilotage")
-        self._changes = logging.getLogger("pilotage.daemon.changes")
+        self._changes = logging.getLogger("pilotage.daemon.change_log")
         self._following: asyncio.Task[None] | None = None
 
     def follow(self, daemon: Daemon) -> None:
@@ -241,7 +241,7 @@ class _Screen:
         from pilotage.output.changelog import ChangeFormatter
         from pilotage.output.console import Out
 
-        columns, formatter = Columns(Out(), [engine.name for engine in daemon.plan.engines]), ChangeFormatter()
+        columns, formatter = Columns(Out(), [engine.name for engine in daemon.settings.engines]), ChangeFormatter()
         with contextlib.suppress(OSError):  # the terminal has gone away; what is served goes on
             async for update in daemon.discovery:
                 lines = formatter.format(update)

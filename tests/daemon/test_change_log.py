@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.daemon.changes import log, log_change
+from pilotage.daemon.change_log import log, log_change
 from pilotage.discovery.manager import Update
 from pilotage.routes.route import EndpointHealth, HealthState
 from pilotage.table.table import Change, Table
