@@ -8,6 +8,7 @@
 ``engine_factory``   other generations, one of each for the session: ``engine_factory("26.1")``.
 ``podman_engine``    one Podman for the session; what a test makes on it is removed after the test.
 
+``root``             requires that the tests run as root.
 ``pilotage``         runs a command in this process, on a machine that seems to have no engine.
 
 Tests that use one of the engines get the marker ``engine``; any other test that starts one fails. Where an engine
@@ -22,6 +23,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
     looptime asks for the current loop before plain tests, too; asyncio makes one unless it was set to None before.
     """
-    config.stash[_environment] = isolate()
     asyncio.set_event_loop(None)
+    if config.getoption("dist", "no") == "no":  # workers isolate themselves, and need what the user has set
+        config.stash[_environment] = isolate()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what the tests have left among their temporary files."""
-    if left := remove_leftovers(config.stash[_environment]):
+    if _environment in config.stash and (left := remove_leftovers(config.stash[_environment])):
         print(f"tests left temporary files behind: {', '.join(left)}")  # noqa: T201
 
 
@@ -102,6 +105,13 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     if report.skipped and call.excinfo is not None and str(call.excinfo.value) in skip_reasons:
         report.longrepr = (__file__, 1, f"Skipped: {call.excinfo.value}")
     return report
+
+
+@pytest.fixture
+def root() -> None:
+    """Require the rights of root, e.g. to give them up or to give files away."""
+    if os.geteuid() != 0:
+        missing(EngineUnavailable("only root can give up rights, or give files to another user"))
 
 
 @pytest.fixture(scope="session")

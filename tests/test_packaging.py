@@ -31,6 +31,7 @@ from tests.support.engines import CommandFailed
 from tests.support.images import WEB
 from tests.support.install import compose_path
 from tests.support.ports import free_port
+from tests.support.required import required
 from tests.support.socketproxy import socket_proxy
 from tests.support.standins import make_standins
 
@@ -112,7 +113,7 @@ async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: 
         async with FakeEngine() as engine:
             engine.add("web", labels={"proxy.web.port": "80"})
             engine.add("host", network_mode="host", labels={"proxy.host.port": "81"})
-            with socket_proxy(folder, engine.url.removeprefix("unix://")) as url:
+            with required(), socket_proxy(folder, engine.url.removeprefix("unix://")) as url:
                 roster = await survey_engine(DockerProviderConfig(url, name="local"))
                 assert sorted(container.container_name for container in roster.containers) == ["host", "web"]
                 assert all(not built.problems for built in roster.built)

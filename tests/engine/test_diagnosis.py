@@ -125,7 +125,7 @@ async def test_a_name_that_cannot_be_one() -> None:
 # ---- rights
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving a socket away needs root")
+@pytest.mark.usefixtures("root")
 async def test_a_socket_that_only_its_group_may_use_names_the_group_to_join() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:
@@ -140,7 +140,7 @@ async def test_a_socket_that_only_its_group_may_use_names_the_group_to_join() ->
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving a socket away needs root")
+@pytest.mark.usefixtures("root")
 async def test_a_socket_of_a_group_without_a_name_is_named_by_its_number() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:

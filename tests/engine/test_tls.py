@@ -91,7 +91,7 @@ def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_password(house: Aut
     assert f"the key {key} is locked with a password" in fault(TLSFiles(cert_file=cert, key_file=key))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up rights needs root")
+@pytest.mark.usefixtures("root")
 def test_a_key_that_may_not_be_read_is_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     Path(key).chmod(0o600)

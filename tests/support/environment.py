@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,9 @@ def in_ci() -> bool:
 
 def isolate() -> Path:
     """Replace the environment of this process and its children; return the folder that holds all of it."""
+    # a shell that runs us in the background, and nohup, have these ignored, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     folder = Path(tempfile.mkdtemp(prefix="pt-"))  # short, because the paths of unix sockets are
     folder.chmod(0o755)  # tests give up their rights and still look in here
     for name in list(os.environ):
