@@ -1,4 +1,4 @@
-"""Every failure in the tables of docs/troubleshooting.md, made on purpose: what is printed is what they show."""
+"""Every failure in the tables of docs/how-to/troubleshooting.md, made on purpose: what is printed is what they show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-TABLE = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text()
+TABLE = (Path(__file__).parents[1] / "docs" / "how-to" / "troubleshooting.md").read_text()
 ROWS: dict[str, list[str]] = {
     cells[0]: re.findall(r"`([^`]+)`", cells[1])
     for cells in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", TABLE, re.MULTILINE)
@@ -302,29 +302,29 @@ async def unpublished(folder: Path) -> str:
 
 
 MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
-    "the engine is not started": not_started,
+    "the engine is not running": not_started,
     "no permission": no_permission,
     "nothing listens": nothing_listens,
     "the port speaks TLS": speaks_tls,
-    "a proxy before the engine refuses": proxy_refuses,
+    "a socket proxy refuses": proxy_refuses,
     "an engine hangs": engine_hangs,
     "a typing error in `pilotage.yml`": slip_in_config,
     "a typing error in a label": slip_in_label,
-    "two containers want one name": same_name,
+    "two containers claim one alias": same_name,
     "a container has no route": no_route,
-    "serving lacks its packages": lacks_packages,
+    "serving needs more packages": lacks_packages,
     "there is no Envoy": no_envoy,
     "the port is taken": port_taken,
-    "the API's place is taken": api_taken,
+    "the API's address is taken": api_taken,
     "the API would be open to other machines": api_open,
-    "Envoys elsewhere would be told without being known": told_to_everybody,
-    "a key of another certificate": key_of_another,
+    "xDS would be open to other machines": told_to_everybody,
+    "key and certificate do not match": key_of_another,
     "a typing error in a changed `pilotage.yml`": faulty_change,
-    "something else has the port of a tcp route": tcp_port_taken,
-    "Envoy refuses a route": envoy_refuses,
-    "a name that no route has": no_such_name,
+    "the port of a tcp route is taken": tcp_port_taken,
+    "Envoy rejects a route": envoy_refuses,
+    "no route has that name": no_such_name,
     "a container does not answer": no_answer,
-    "a container elsewhere publishes no port": unpublished,
+    "a remote container publishes no port": unpublished,
 }
 
 

@@ -1,4 +1,4 @@
-"""What README and docs/library.md show is true: the example runs on a real engine, snippets print what they say."""
+"""What README and docs/reference/library.md show is true: the example runs on a real engine, snippets print what they say."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-LIBRARY = (ROOT / "docs" / "library.md").read_text()
+LIBRARY = (ROOT / "docs" / "reference" / "library.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -148,7 +148,7 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
 
 
 def test_every_link_leads_to_a_file() -> None:
-    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         links = re.findall(r"\]\((?!https?://|#)([^)#]+)", file.read_text())
         missing = [link for link in links if not (file.parent / link).exists()]
         assert missing == [], f"{file.name} links to what is not there"

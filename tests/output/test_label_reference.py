@@ -11,7 +11,7 @@ from pilotage.output.label_reference import CONTAINER, LabelEntry, entries, mark
 from pilotage.routes.schema import ROUTE
 from tests.support.summaries import built, container
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "labels.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "labels.md"
 EXAMPLES = [entry for entry in entries() if entry.example]
 
 
@@ -81,7 +81,7 @@ def test_a_mistyped_word_is_answered_with_what_was_meant() -> None:
 
 
 def test_the_document_is_the_one_that_the_command_makes() -> None:
-    assert DOCUMENT.read_text() == markdown(), "run: pilotage labels --format markdown > docs/labels.md"
+    assert DOCUMENT.read_text() == markdown(), "run: pilotage labels --format markdown > docs/reference/labels.md"
 
 
 def test_every_row_of_the_document_has_as_many_cells_as_its_head() -> None:

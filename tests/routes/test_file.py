@@ -144,7 +144,7 @@ def test_one_field_in_two_spellings_is_told() -> None:
 
 
 def test_the_examples_of_the_documentation_are_sound() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "static-routes.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "routes-from-files.md").read_text()
     examples = re.findall(r"```yaml\n(?!# pilotage.yml)(.*?)```", text, re.DOTALL)
     found = [read(example) for example in examples]
     assert [len(file.routes) for file in found] == [3, 1]

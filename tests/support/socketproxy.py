@@ -1,6 +1,6 @@
 """A socket proxy as operators run it: HAProxy that passes on only what discovery needs, and refuses all else.
 
-Its rules are the ones that ``docs/security.md`` gives; the test takes them from there.
+Its rules are the ones that ``docs/how-to/limit-engine-access.md`` gives; the test takes them from there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["PACKAGES", "documented_rules", "socket_proxy"]
 #: Program -> the Debian package that brings it.
 PACKAGES: Final = {"haproxy": "haproxy"}
 
-_DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
+_DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "how-to" / "limit-engine-access.md"
 
 
 def documented_rules() -> str:
     """Return the configuration for HAProxy that the documentation gives."""
     found = re.search(r"```haproxy\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
     if found is None:
-        raise AssertionError("docs/security.md gives no rules for HAProxy")
+        raise AssertionError("docs/how-to/limit-engine-access.md gives no rules for HAProxy")
     return found[1]
 
 

@@ -300,7 +300,7 @@ async def test_many_engines_and_many_containers_fit_into_one_process() -> None:
 
 
 def test_the_example_of_the_documentation_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parent.parent.parent / "docs" / "testing.md").read_text()
+    page = (Path(__file__).parent.parent.parent / "docs" / "reference" / "testing.md").read_text()
     code, prints = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    exec(compile(code, "docs/testing.md", "exec"), {})
+    exec(compile(code, "docs/reference/testing.md", "exec"), {})
     assert capsys.readouterr().out == prints

@@ -1,4 +1,4 @@
-"""Every label with its type, default, meaning and an example: for ``pilotage labels`` and ``docs/labels.md``. Pure.
+"""Every label with its type, default, meaning and an example: for ``pilotage labels`` and ``docs/reference/labels.md``. Pure.
 
 Fields of routes come from :mod:`pilotage.routes.schema`, the only place that knows them.
 """
@@ -171,7 +171,7 @@ def _names(entry: LabelEntry) -> Iterable[str]:
     return (entry.label.removeprefix("proxy."), entry.label.removeprefix("proxy.<alias>."), *entry.spellings)
 
 
-# ---- docs/labels.md ------------------------------------------------------------------------------------------------
+# ---- docs/reference/labels.md ------------------------------------------------------------------------------------------------
 
 _INTRODUCTION: Final = """\
 # Labels
@@ -215,7 +215,7 @@ mount, and except on engines whose name ends in `!`.
 
 
 def markdown() -> str:
-    """Return the text of ``docs/labels.md``."""
+    """Return the text of ``docs/reference/labels.md``."""
     found = entries()
     parts = [_INTRODUCTION]
     for title, scope in (("Of a container", "container"), ("Of a route", "route"), ("Shortcuts", "shortcut")):
