@@ -1,4 +1,4 @@
-"""Discovery asks engines for nothing but what docs/background/security.md lists, and works behind a proxy that allows no more."""
+"""Discovery requests only what docs/background/security.md lists, and works behind a proxy that allows no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README and docs/reference/library.md show is true: the example runs on a real engine, snippets print what they say."""
+"""README and docs/reference/library.md are true: the example runs on a real engine, snippets print what they show."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``pilotage.yml``: read, checked as a whole, every fault with its place and a remedy.
 
-The rules are those of LABELS II.7.1 as corrected by part I and documented in ``docs/reference/configuration.md``. This module
-imports pydantic, which takes a while: import it where a configuration is read, not where a program starts.
+The rules are those of LABELS II.7.1 as corrected by part I, documented in ``docs/reference/configuration.md``. This
+module imports pydantic, which takes a while: import it where a configuration is read, not where a program starts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every label with its type, default, meaning and an example: for ``pilotage labels`` and ``docs/reference/labels.md``. Pure.
+"""Every label with its type, default, meaning and an example, for ``pilotage labels`` and the page of labels. Pure.
 
 Fields of routes come from :mod:`pilotage.routes.schema`, the only place that knows them.
 """
@@ -171,7 +171,7 @@ def _names(entry: LabelEntry) -> Iterable[str]:
     return (entry.label.removeprefix("proxy."), entry.label.removeprefix("proxy.<alias>."), *entry.spellings)
 
 
-# ---- docs/reference/labels.md ------------------------------------------------------------------------------------------------
+# ---- docs/reference/labels.md ------------------------------------------------------------------------------------
 
 _INTRODUCTION: Final = """\
 # Labels
