@@ -61,38 +61,66 @@ def _container(name: str, kind: str, default: str, meaning: str, example: str) -
 
 
 CONTAINER: Final = (
-    _container("aliases", "list", "the container's name", "Names that the container answers for.", "shop, admin"),
-    _container("exclude", "boolean", "false", "Keep the container off the map.", '"true"'),
+    _container("aliases", "list", "the container's name", "Names that the container answers under.", "shop, admin"),
+    _container("exclude", "boolean", "false", "Do not serve the container.", '"true"'),
     _container(
         "network",
         "text",
-        "the compose project's default network, else the first by name",
-        "Network whose address is used; the compose project's prefix may be left out.",
+        "the Compose project's default network, else the first by name",
+        "Network whose address is used; the Compose project's prefix is optional.",
         "frontend",
     ),
     _container(
         "idle_timeout",
         "duration",
         "never",
-        "Put the container to sleep after this long without a request, and wake it by the next one.",
+        "Idle time until the container sleeps; the next request wakes it. Not in effect yet.",
         "30m",
     ),
-    _container("wake_timeout", "duration", format_duration(WAKE_TIMEOUT), "Give up waking it after this long.", "1m"),
-    _container("stop_method", f"one of {', '.join(STOP_METHODS)}", STOP_METHODS[0], "How it is put to sleep.", "pause"),
-    _container("stop_timeout", "duration", format_duration(STOP_TIMEOUT), "How long it may take to stop.", "30s"),
     _container(
-        "stop_signal", f"one of {', '.join(STOP_SIGNALS)}", "the container's own", "Signal that stops it.", "SIGINT"
+        "wake_timeout", "duration", format_duration(WAKE_TIMEOUT), "Time limit for waking it. Not in effect yet.", "1m"
     ),
-    _container("start_endpoint", "request path", "any path", "The only path whose requests wake it.", "/wake"),
+    _container(
+        "stop_method",
+        f"one of {', '.join(STOP_METHODS)}",
+        STOP_METHODS[0],
+        "How it is put to sleep. Not in effect yet.",
+        "pause",
+    ),
+    _container(
+        "stop_timeout",
+        "duration",
+        format_duration(STOP_TIMEOUT),
+        "How long it may take to stop. Not in effect yet.",
+        "30s",
+    ),
+    _container(
+        "stop_signal",
+        f"one of {', '.join(STOP_SIGNALS)}",
+        "the container's own",
+        "Signal that stops it. Not in effect yet.",
+        "SIGINT",
+    ),
+    _container(
+        "start_endpoint",
+        "request path",
+        "any path",
+        "The only path whose requests wake it. Not in effect yet.",
+        "/wake",
+    ),
     _container(
         "depends_on",
         "list",
-        "what compose says",
-        "What is woken before it: service, or service:condition.",
+        "Compose's depends_on",
+        "What is woken before it: service or service:condition. Not in effect yet.",
         "db:service_healthy",
     ),
     _container(
-        "no_loading_page", "boolean", "false", "Let browsers wait too, instead of showing them a page.", '"true"'
+        "no_loading_page",
+        "boolean",
+        "false",
+        "Let browsers wait too instead of showing a loading page. Not in effect yet.",
+        '"true"',
     ),
 )
 """The labels of a container as a whole (LABELS II.1.2, II.5)."""
@@ -178,8 +206,8 @@ _INTRODUCTION: Final = """\
 
 <!-- Made by `pilotage labels --format markdown`: change label_reference.py or routes/schema.py, not this file. -->
 
-Labels that begin with `proxy.` tell pilotage what to make of a container. `pilotage labels WORD` shows those entries
-below that have a word in them; `pilotage explain NAME` shows which label set what.
+Labels that begin with `proxy.` configure the routes of a container. `pilotage labels WORD` prints the entries below
+that contain a word; `pilotage explain NAME` shows which label set what.
 
 ```yaml
 services:
@@ -194,23 +222,34 @@ services:
       proxy.#2.hold: 5s               # of the second alias
 ```
 
-**Which label wins.** For one field of one alias, from the weakest to the strongest: `proxy.*`, `proxy.*.field`, a
-shortcut such as `proxy.ports`, `proxy.#1`, `proxy.#1.field`, `proxy.name`, `proxy.name.field`. Mappings are merged;
-lists and single values replace each other.
+**Precedence.** For one field of one alias, from weakest to strongest: `proxy.*`, `proxy.*.field`, a shortcut such as
+`proxy.ports`, `proxy.#1`, `proxy.#1.field`, `proxy.name`, `proxy.name.field`. Mappings are merged; lists and single
+values replace each other.
 
-**Aliases.** Without `proxy.aliases` a container answers for its own name. A label for a name that is not listed adds
-that name. `#1` (or `$1`, which compose wants as `$$1`) is the first alias, and so on. In a label a dot always
-separates, so an alias with dots is set by its number.
+**Aliases.** Without `proxy.aliases` a container answers under its own name. A label for an alias that is not listed
+adds that alias. `#1` (or `$1`, which Compose needs as `$$1`) is the first alias, and so on. A dot in a label always
+separates, so address an alias that contains dots by its number.
 
-**Values.** Field names may be written with or without underscores, in any case. Booleans are `true` and `false` (and
-Go's other spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a bare number is seconds. YAML is
-YAML 1.2: `no`, `on` and `22:22` are text.
+**Values.** Field names are case-insensitive and may omit underscores. Booleans are `true` and `false` (and Go's other
+spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a bare number is seconds. YAML is YAML 1.2: `no`,
+`on` and `22:22` are text.
 
-**Errors.** A value that cannot be read is reported, and the field keeps its default. In a field marked 🛡 an error
+**Errors.** A value that cannot be parsed is reported, and the field keeps its default. An error in a field marked 🛡
 takes the route out of service instead: a mistyped allow-list must not mean "open to all".
 
-**Containers without labels** are served as well, except databases and backend services known by image, port or
-mount, and except on engines whose name ends in `!`.
+**Containers without labels** are served too, except databases and backend services, which pilotage recognises by image,
+port or mount, and except on engines whose name ends in `!`.
+
+**Not in effect yet.** pilotage reads these labels and reports errors in them, but does not act on them:
+
+- `idle_timeout`, `wake_timeout`, `stop_method`, `stop_timeout`, `stop_signal`, `start_endpoint`, `depends_on` and
+  `no_loading_page`: containers are neither stopped nor started.
+- `homepage`: there is no dashboard.
+- `access_log` of a route, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
+  `cloudflare_real_ip`: reported, and the route is served without them.
+- `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver`, an HTTP route with its own
+  `bind` or listening port, and the middlewares `oidc`, `crowdsec` and `hcaptcha`: reported, and the route is **not**
+  served.
 """
 
 
@@ -218,20 +257,21 @@ def markdown() -> str:
     """Return the text of ``docs/reference/labels.md``."""
     found = entries()
     parts = [_INTRODUCTION]
-    for title, scope in (("Of a container", "container"), ("Of a route", "route"), ("Shortcuts", "shortcut")):
+    for title, scope in (("Container labels", "container"), ("Route labels", "route"), ("Shortcuts", "shortcut")):
         parts.append(f"\n## {title}\n\n")
         if scope == "shortcut":
-            parts.append(
-                "A list that is dealt out to the aliases in their order. It excludes labels for the same field.\n\n"
-            )
+            parts.append("A list with one item for each alias, in order. It excludes labels for the same field.\n\n")
             parts.append("| Label | Field |\n| --- | --- |\n")
             parts += [f"| `proxy.{name}` | `{field}` |\n" for name, field in SHORTCUTS.items()]
             continue
         parts.append("| Label | Type | Default | Meaning | Example |\n| --- | --- | --- | --- | --- |\n")
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
-    parts.append("\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options:\n\n")
+    parts.append(
+        "\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options. "
+        "[The Envoy page](../background/envoy.md#middlewares) says what they do:\n\n"
+    )
     parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
-    parts.append("\n## Not supported\n\nKnown to GoDoxy; writing one is reported:\n\n")
+    parts.append("\n## Not supported\n\nGoDoxy knows these; pilotage reports them:\n\n")
     parts += [f"- {message}\n" for message, _ in UNSUPPORTED.values()]
     return "".join(parts)
 

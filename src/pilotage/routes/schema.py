@@ -184,15 +184,15 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How the target of a route is probed."""
 
     disable: Annotated[bool, Field(_BOOLEAN, "Do not probe the target.", "true", ("disabled",))] = False
-    path: Annotated[str, Field(RequestPath(), "Path that is asked for.", "/healthz")] = "/"
+    path: Annotated[str, Field(RequestPath(), "Path of the probe.", "/healthz")] = "/"
     use_get: Annotated[bool, Field(_BOOLEAN, "Probe with GET instead of HEAD.", "true")] = False
     interval: Annotated[float, Field(Duration(1), "Time between two probes, at least 1s.", "10s")] = 5.0
-    timeout: Annotated[float, Field(Duration(1), "Time a probe may take, at least 1s.", "3s")] = 5.0
+    timeout: Annotated[float, Field(Duration(1), "Time limit of a probe, at least 1s.", "3s")] = 5.0
     retries: Annotated[
         int | None,
         Field(
             Integer(),
-            "Failures in a row before the target counts as down; negative: the first one.",
+            "Consecutive failures until the target is unhealthy; negative: the first one.",
             "3",
             default="as many as fit in 15s",
         ),
@@ -223,18 +223,18 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
     weight: Annotated[int, Field(Integer(0), "Share of the pool's requests; 0 is an equal share.", "20")] = 0
     sticky: Annotated[bool, Field(_BOOLEAN, "Keep a client on one member by a cookie.", "true")] = False
     sticky_max_age: Annotated[float, Field(_SECONDS, "How long such a cookie lasts.", "2h", default="1h")] = 0.0
-    options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode.")] = None
+    options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode. Not in effect yet.")] = None
 
 
 class Homepage(msgspec.Struct, frozen=True, kw_only=True):
     """How the route is shown on a dashboard; has no effect on traffic."""
 
-    show: Annotated[bool, Field(_BOOLEAN, "Show it at all.", "false")] = True
-    name: Annotated[str, Field(_TEXT, "Name shown.", "Photos", default="made from the alias")] = ""
+    show: Annotated[bool, Field(_BOOLEAN, "Show the route at all.", "false")] = True
+    name: Annotated[str, Field(_TEXT, "Displayed name.", "Photos", default="made from the alias")] = ""
     icon: Annotated[str, Field(Icon(), "A URL, a path, or @selfhst/name.svg.", "@selfhst/immich.svg")] = ""
-    category: Annotated[str, Field(_TEXT, "Group it is shown in.", "Media")] = ""
+    category: Annotated[str, Field(_TEXT, "Displayed group.", "Media")] = ""
     description: Annotated[str, Field(_TEXT, "Text below the name.", "Family pictures", ("desc",))] = ""
-    url: Annotated[str, Field(_TEXT, "Address that is opened.", "", default="the route's own")] = ""
+    url: Annotated[str, Field(_TEXT, "Address to open.", "", default="the route's own")] = ""
     favorite: Annotated[bool, Field(_BOOLEAN, "Show it among the favourites.", "true")] = False
     widget_config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of a widget.", "", ("widget",))] = (
         None
@@ -343,45 +343,51 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(IPAddress(), "Address to listen on.", "127.0.0.1", protective=True, default="0.0.0.0 for tcp and udp"),
     ] = ""
-    root: Annotated[str, Field(_PATH, "Folder that scheme fileserver serves.", "/srv/www")] = ""
-    spa: Annotated[bool, Field(_BOOLEAN, "fileserver: answer the index for unknown paths.", "true")] = False
-    index: Annotated[str, Field(_PATH, "fileserver: the index.", "/index.html", default="/index.html")] = ""
+    root: Annotated[str, Field(_PATH, "Folder for scheme fileserver. Not in effect yet.", "/srv/www")] = ""
+    spa: Annotated[
+        bool, Field(_BOOLEAN, "fileserver: respond with the index for unknown paths. Not in effect yet.", "true")
+    ] = False
+    index: Annotated[
+        str, Field(_PATH, "fileserver: the index. Not in effect yet.", "/index.html", default="/index.html")
+    ] = ""
     hold: Annotated[
-        float, Field(_SECONDS, "How long requests wait while the route has no endpoint, instead of failing.", "5s")
+        float, Field(_SECONDS, "How long requests wait instead of failing while the route has no endpoint.", "5s")
     ] = 0.0
-    no_tls_verify: Annotated[bool, Field(_BOOLEAN, "Do not check the target's certificate.", "true")] = False
+    no_tls_verify: Annotated[bool, Field(_BOOLEAN, "Do not verify the target's certificate.", "true")] = False
     response_header_timeout: Annotated[
         float,
         Field(
             _SECONDS,
-            "How long the target may take to begin its answer; requests such as GET wait unless it is set.",
+            "Time until the response begins; unless set, GET and other retried requests have no limit.",
             "2m",
             default="1m",
         ),
     ] = 0.0
-    max_conns_per_host: Annotated[int, Field(Integer(0), "Most connections to the target; 0: no limit.", "100")] = 0
-    disable_compression: Annotated[bool, Field(_BOOLEAN, "Do not compress answers.", "true")] = False
+    max_conns_per_host: Annotated[int, Field(Integer(0), "Maximum connections to the target; 0: no limit.", "100")] = 0
+    disable_compression: Annotated[bool, Field(_BOOLEAN, "Do not compress responses.", "true")] = False
     ssl_server_name: Annotated[
         str | None,
         Field(_TEXT, "Server name sent to the target; off: none.", "app.internal", default="the target's host"),
     ] = None
-    ssl_trusted_certificate: Annotated[str, Field(_PATH, "CA file that the target's certificate is checked with.")] = ""
-    ssl_certificate: Annotated[str, Field(_PATH, "Certificate shown to the target.")] = ""
+    ssl_trusted_certificate: Annotated[str, Field(_PATH, "CA file that verifies the target's certificate.")] = ""
+    ssl_certificate: Annotated[str, Field(_PATH, "Client certificate for the target.")] = ""
     ssl_certificate_key: Annotated[str, Field(_PATH, "Key of that certificate.")] = ""
     ssl_protocols: Annotated[
         tuple[str, ...],
         Field(
             ListOf(Choice(("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"), fold=True)),
-            "TLS versions spoken with the target; the lowest and the highest count.",
+            "TLS versions for the target; the lowest and the highest count.",
             "TLSv1.2, TLSv1.3",
             strict=True,
         ),
     ] = ()
     inbound_mtls_profile: Annotated[
-        str, Field(_TEXT, "Profile of client certificates that are let in.", "staff", protective=True)
+        str, Field(_TEXT, "Profile of allowed client certificates. Not in effect yet.", "staff", protective=True)
     ] = ""
-    rules: Annotated[Any, Field(Rules(), "Rules for requests.", protective=True)] = None
-    rule_file: Annotated[str, Field(_PATH, "File or embed:// preset with rules.", protective=True)] = ""
+    rules: Annotated[Any, Field(Rules(), "Rules for requests. Not in effect yet.", protective=True)] = None
+    rule_file: Annotated[
+        str, Field(_PATH, "File or embed:// preset with rules. Not in effect yet.", protective=True)
+    ] = ""
     healthcheck: Annotated[
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")
     ] = HealthCheck()
@@ -392,22 +398,30 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Any],
         Field(
             Middlewares(),
-            "What happens to requests and answers.",
+            "What happens to requests and responses.",
             "{cidr_whitelist: {allow: [10.0.0.0/8]}}",
             protective=True,
         ),
     ] = {}
-    homepage: Annotated[Homepage, Field(StructKind(Homepage), "How it is shown on a dashboard.", "{name: Photos}")] = (
-        Homepage()
-    )
+    homepage: Annotated[
+        Homepage,
+        Field(StructKind(Homepage), "How the route is shown on a dashboard. Not in effect yet.", "{name: Photos}"),
+    ] = Homepage()
     access_log: Annotated[
         AccessLog | None,
-        Field(_AccessLogKind(AccessLog), "Where requests are logged.", "{stdout: true}", default="off"),
+        Field(
+            _AccessLogKind(AccessLog),
+            "Where requests of this route are logged. Not in effect yet.",
+            "{stdout: true}",
+            default="off",
+        ),
     ] = None
     relay_proxy_protocol_header: Annotated[
-        bool, Field(_BOOLEAN, "tcp: tell the target the client's address by the PROXY protocol.", "true")
+        bool, Field(_BOOLEAN, "tcp: send the client's address to the target with the PROXY protocol.", "true")
     ] = False
-    tls_termination: Annotated[bool, Field(_BOOLEAN, "tcp: end TLS here, on the shared HTTPS port.", "true")] = False
+    tls_termination: Annotated[
+        bool, Field(_BOOLEAN, "tcp: terminate TLS on the shared HTTPS port. Not in effect yet.", "true")
+    ] = False
 
 
 ROUTE: Final = StructKind(RouteSettings)
