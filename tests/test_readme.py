@@ -143,7 +143,7 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
     print_banner(Out(printed), served, command="sh scripts/run")
     shown = shown_after("On a machine without an engine the first one prints:")
     introduction, _, rest = shown.partition("\n")
-    assert introduction == "No container engine answers here, so this is the built-in demonstration."
+    assert introduction == "No container engine responds here, so this is the built-in demonstration."
     assert without_addresses(rest.strip()) == without_addresses(printed.getvalue().strip())
 
 

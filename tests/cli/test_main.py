@@ -71,7 +71,7 @@ def test_words_can_be_completed() -> None:
 def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
     said = pilotage("rotues")
     assert (said.status, said.out) == (2, "")
-    assert said.err.endswith("Error: There is no command 'rotues'. Did you mean 'routes'?\n")
+    assert said.err.endswith("Error: No such command 'rotues'. Did you mean 'routes'?\n")
 
 
 def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
@@ -101,7 +101,7 @@ def test_a_defect_is_told_in_one_line_and_how_to_report_it(
     monkeypatch.setattr("pilotage.output.label_reference.markdown", broken)
     said = pilotage("labels", "--format", "markdown")
     assert said.status == 70
-    assert said.err.startswith("error: this is a defect of pilotage (ZeroDivisionError: of all things)\n")
+    assert said.err.startswith("error: this is a bug in pilotage (ZeroDivisionError: of all things)\n")
     assert "PILOTAGE_DEBUG=1" in said.err
 
 
@@ -131,7 +131,7 @@ def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) ->
 def test_a_full_disk_is_told_as_that(command: list[str]) -> None:
     with open("/dev/full", "w") as full, a_process(*command, stdout=full) as process:  # noqa: PTH123  no usual file
         said = process.communicate()[1]
-    assert said == "error: the output cannot be written: No space left on device\n"
+    assert said == "error: cannot write the output: No space left on device\n"
     assert process.returncode == 2
 
 

@@ -84,8 +84,8 @@ def test_each_recording_is_a_view_of_its_own(tmp_path: Path) -> None:
     "both",
     [{"replay": ("x",), "demo": True}, {"replay": ("x",), "engines": ("a=tcp://a:1",)}, {"demo": True, "config": "x"}],
 )
-def test_recordings_demonstration_and_engines_exclude_each_other(both: dict[str, Any]) -> None:
-    with pytest.raises(click.UsageError, match="exclude each other"):
+def test_recordings_demonstration_and_engines_cannot_be_combined(both: dict[str, Any]) -> None:
+    with pytest.raises(click.UsageError, match="cannot be combined"):
         views_of(**HERE | both)
 
 
@@ -114,7 +114,7 @@ def test_the_chosen_engine_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
     chosen_engines(EngineChoice())
     said = capsys.readouterr()
-    assert said.err == "Looking at local: DOCKER_HOST is unix:///run/x.sock.\n"
+    assert said.err == "Using local: DOCKER_HOST is unix:///run/x.sock.\n"
     assert said.out == ""
 
 

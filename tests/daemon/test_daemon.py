@@ -172,7 +172,7 @@ async def test_commands_ask_the_running_daemon_unless_another_engine_is_meant(tm
             before = dict(engine.calls)
             status, out, err = await printed("routes", "--format", "json")
             assert (status, list(json.loads(out)["routes"])) == (0, ["web"])
-            assert err == f"As the running daemon knows it (process {os.getpid()}).\n"
+            assert err == f"From the running daemon (process {os.getpid()}).\n"
             assert "web" in (await printed("ps"))[1]
             assert f"http://127.0.0.1:{port}" in (await printed("explain", "web"))[1]
             assert {**engine.calls, "ping": 0} == {**before, "ping": 0}  # a quiet engine is pinged now and then
@@ -185,7 +185,7 @@ async def test_commands_ask_the_running_daemon_unless_another_engine_is_meant(tm
                 while (told := await printed("routes"))[0] != 1:
                     pass
             assert "web" in told[1]
-            assert "error: local: away: " in told[2]
+            assert "error: local: unreachable: " in told[2]
             (tmp_path / "pilotage.yml").write_text(configured(other))
             assert list(json.loads((await printed("routes", "--format", "json"))[1])["routes"]) == ["elsewhere"]
 

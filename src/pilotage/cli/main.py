@@ -1,10 +1,10 @@
-"""The command line: its commands together, and how they end.
+"""The command line: the group of commands and their exit statuses.
 
-Only click is imported here and in :mod:`pilotage.cli.commands`; everything else where a command needs it, so that
-``--help`` is quick.
+This module and :mod:`pilotage.cli.commands` import only click; commands import the rest themselves to keep ``--help``
+fast.
 
-Exit status: 0 all is well; 1 something is wrong with labels, routes or one of the engines; 2 wrong usage, or nothing
-could be reached; 130 interrupted; 70 a defect of pilotage itself.
+Exit status: 0 success; 1 problems with labels, routes or one of several engines; 2 wrong usage, or no engine could be
+reached; 70 a bug in pilotage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main", "run"]
 
-DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 
 def main() -> None:
     """Run the command line of this process."""
-    if os.getpid() == 1:  # in a container, where the kernel keeps signals from it that it does not ask for
+    if os.getpid() == 1:  # in a container, where the kernel ignores signals that PID 1 does not handle
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command and return its exit status. Nothing is raised, and nobody sees a traceback.
+    """Run one command and return its exit status. Never raises.
 
-    ``PILOTAGE_DEBUG=1`` shows the traceback of a defect.
+    With ``PILOTAGE_DEBUG=1`` a bug raises its exception, for the traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter shows another instead
+        if hasattr(stream, "reconfigure"):  # for characters that the terminal's encoding lacks
             stream.reconfigure(errors="replace")
     try:
         status = _invoke(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         _write_no_more()
         return BROKEN_PIPE
     except OSError as error:
         _write_no_more()
-        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        click.echo(f"error: cannot write the output: {error.strerror}", err=True)
         return NOTHING
     return status
 
 
 def _write_no_more() -> None:
-    """Drop what is left to write, of which Python would complain at its exit."""
+    """Discard the remaining output, which Python would otherwise fail to flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -95,17 +95,17 @@ def _invoke(args: Sequence[str]) -> int:
             raise
         if os.environ.get("PILOTAGE_DEBUG"):
             raise
-        said = " ".join(str(error).split())[:200]
-        click.echo(f"error: this is a defect of pilotage ({type(error).__name__}: {said})", err=True)
+        message = " ".join(str(error).split())[:200]
+        click.echo(f"error: this is a bug in pilotage ({type(error).__name__}: {message})", err=True)
         click.echo(
-            "Please report it with what PILOTAGE_DEBUG=1 prints, and a recording by 'pilotage capture'.", err=True
+            "Please report it, with the output of PILOTAGE_DEBUG=1 and a recording from 'pilotage capture'.", err=True
         )
-        return DEFECT
+        return BUG
     return status if isinstance(status, int) else OK
 
 
 def complain(error: PilotageError) -> None:
-    """Print what stopped a command, every fault of it, to standard error."""
+    """Print the error, or all problems of a configuration error, to standard error."""
     from pilotage.core.errors import ConfigError
     from pilotage.output.console import Out, clean
 
@@ -119,33 +119,33 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _ReaderGone(Exception):
-    """Whoever read the output has gone. No ``OSError``: of those click makes an exit with status 1."""
+    """The reader closed the pipe. Not an ``OSError``, which click turns into exit status 1."""
 
 
 @contextlib.contextmanager
-def _noticing_who_is_gone() -> Iterator[None]:
+def _detect_closed_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
         raise _ReaderGone from error
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # rich has met it
+        if isinstance(error.__context__, BrokenPipeError):  # rich exits after a broken pipe
             raise _ReaderGone from error
         raise
 
 
 class _Group(WithExamples, click.Group):
-    """A group that lists commands as they were added, and answers a mistyped one with the one that was meant."""
+    """A group that lists commands in the order they were added, and suggests one for a typo."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's to pass
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click passes it
         return list(self.commands)
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
-        with _noticing_who_is_gone():  # the help is printed here
+        with _detect_closed_pipe():  # the help is printed here
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _noticing_who_is_gone():
+        with _detect_closed_pipe():
             return super().invoke(ctx)
 
     def resolve_command(
@@ -157,7 +157,7 @@ class _Group(WithExamples, click.Group):
             from pilotage.core.suggest import did_you_mean
 
             hint = did_you_mean(args[0], self.list_commands(ctx))
-            text = f"There is no command {args[0]!r}. {hint[:1].upper()}{hint[1:]}"
+            text = f"No such command {args[0]!r}. {hint[:1].upper()}{hint[1:]}"
             raise click.UsageError(text.strip(), ctx) from error
 
 
@@ -168,18 +168,18 @@ _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_c
     cls=_Group,
     context_settings=_CONTEXT,
     examples=(
-        "pilotage serve                http://NAME.localhost:8080 leads to the container called NAME",
-        "pilotage routes               which name leads where",
-        "pilotage explain shop         why it leads there",
-        "pilotage labels healthcheck   what can be written in labels",
+        "pilotage serve                serve each container at http://NAME.localhost:8080",
+        "pilotage routes               list aliases and their targets",
+        "pilotage explain shop         show which labels set the route of shop",
+        "pilotage labels healthcheck   look up labels",
     ),
-    epilog='\b\nCompletion in bash (zsh, fish likewise):\n  eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"',
+    epilog='\b\nCompletion for bash (zsh and fish are similar):\n  eval "$(_PILOTAGE_COMPLETE=bash_source pilotage)"',
 )
 @click.version_option(__version__, prog_name="pilotage")
 def cli() -> None:
-    """From running containers to working routes: a label, and it answers under its name.
+    """Route HTTP, TCP and UDP traffic to containers by their labels.
 
-    Without options, pilotage looks at the engine that the docker command would use.
+    Without options, pilotage uses the engines of pilotage.yml, or else the engine that the docker command uses.
     """
 
 

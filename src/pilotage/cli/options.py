@@ -1,4 +1,4 @@
-"""What commands have in common: options that say where to look, the looking itself, output as JSON, exit statuses."""
+"""What commands share: options that select engines, the views of those engines, JSON output and exit statuses."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 OK, PROBLEMS, NOTHING = 0, 1, 2
-"""Exit statuses: all is well; something is wrong; wrong usage, or nothing could be reached."""
+"""Exit statuses: success; problems were found; wrong usage, or no engine could be reached."""
 
 
 class WithExamples(click.Command):
-    """A command whose help ends with examples, each on a line of its own."""
+    """A command whose help ends with examples, one a line."""
 
     def __init__(self, *args: Any, examples: Iterable[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)
@@ -52,20 +52,27 @@ class WithExamples(click.Command):
 
 
 def engine_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that name engines: the fields of :class:`pilotage.config.engines.EngineChoice`."""
+    """Add the options that select engines to a command: the fields of :class:`pilotage.config.engines.EngineChoice`."""
     options = [
-        click.option("--config", metavar="FILE", default="", help="Engines of this file, instead of ./pilotage.yml."),
-        click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="An engine. Repeatable."),
-        click.option("--context", "contexts", metavar="NAME", multiple=True, help="A Docker context. Repeatable."),
+        click.option(
+            "--config",
+            metavar="FILE",
+            default="",
+            help="Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]",
+        ),
+        click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="Use this engine. Repeatable."),
+        click.option(
+            "--context", "contexts", metavar="NAME", multiple=True, help="Use this Docker context. Repeatable."
+        ),
     ]
     return _with(options, function)
 
 
 def source_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that name engines, recordings or the demonstration; for :func:`views_of`."""
+    """Add the options that select engines, recordings or the demonstration to a command; for :func:`views_of`."""
     options = [
-        click.option("--replay", metavar="FILE", multiple=True, help="A recording instead of engines. Repeatable."),
-        click.option("--demo", is_flag=True, help="The built-in demonstration instead of engines."),
+        click.option("--replay", metavar="FILE", multiple=True, help="Use a recording instead of engines. Repeatable."),
+        click.option("--demo", is_flag=True, help="Use the built-in demonstration."),
     ]
     return engine_options(_with(options, function))
 
@@ -77,21 +84,21 @@ def _with(options: Iterable[Callable[..., Any]], function: Callable[..., int]) -
 
 
 def format_option(*formats: str) -> Callable[..., Any]:
-    """Give a command the option ``--format``, passed as ``form``; the first one is the default."""
+    """Add the option ``--format`` to a command, passed as ``form``; the first format is the default."""
     return click.option(
-        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help="How to print it."
+        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help="Output format."
     )
 
 
 def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
-    """Look where the options say; one view for each recording, else one of all engines."""
+    """Return a view for each recording, or else one of all engines."""
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.core.errors import ConfigError
 
     choice = EngineChoice(**named)
     if sum(map(bool, (replay, demo, choice))) > 1:
-        raise click.UsageError("--replay, --demo and naming engines exclude each other.")
+        raise click.UsageError("--replay, --demo and options that select engines cannot be combined.")
     if replay:
         return [sources.recorded(file) for file in replay]
     if demo:
@@ -108,15 +115,15 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
     if found is None or (or_demo and not found.rosters and not found.files):
         from pilotage.output.console import Out
 
-        Out(sys.stderr).note("No container engine answers here, so this is the built-in demonstration.")
+        Out(sys.stderr).note("No container engine responds here, so this is the built-in demonstration.")
         found = sources.demonstration()
     return [found]
 
 
 def _ask_daemon() -> View | None:
-    """Return what a running daemon knows, if there is one and nothing says that other engines are meant.
+    """Return the view of a running daemon, None if there is none or other engines are selected.
 
-    ``DOCKER_HOST`` and ``DOCKER_CONTEXT`` say so, as does a configuration file here that is not the daemon's.
+    ``DOCKER_HOST``, ``DOCKER_CONTEXT`` and a configuration file that is not the daemon's select other engines.
     """
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         return None
@@ -133,21 +140,21 @@ def _ask_daemon() -> View | None:
 
     snapshot = fetch(os.environ)
     if snapshot is None and closed is not None:
-        Out(sys.stderr).note(clean(f"No daemon is asked: {closed} is closed to this user."))
+        Out(sys.stderr).note(clean(f"Not using the running daemon: no permission for {closed}."))
     file = find_config_file()
     if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
         return None
     err = Out(sys.stderr)
-    err.note(f"As the running daemon knows it (process {snapshot.pid}).")
+    err.note(f"From the running daemon (process {snapshot.pid}).")
     away = [(name, status) for name, status in snapshot.engines.items() if status.state == "stale"]
-    errors = tuple(EngineUnreachable(name, f"away: {status.error}") for name, status in away)
+    errors = tuple(EngineUnreachable(name, f"unreachable: {status.error}") for name, status in away)
     for error in errors:
         err.error(clean(str(error)))
     return View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
 
 
 def _look(choice: EngineChoice) -> View:
-    """Look at the engines that are meant; say which they are, and which of them failed."""
+    """Return the view of the selected engines; print which engines failed."""
     from pilotage.cli import sources
 
     view = sources.view(chosen_engines(choice), os.environ)
@@ -160,25 +167,25 @@ def _look(choice: EngineChoice) -> View:
 
 
 def chosen_engines(choice: EngineChoice) -> ChosenEngines:
-    """Decide which engines are meant, and say which they are unless they were named."""
+    """Choose engines, and print which and why unless the user named them."""
     from pilotage.config.engines import choose_engines
     from pilotage.output.console import Out, clean
 
     engines = choose_engines(choice, os.environ)
     if engines.why:
         names = ", ".join([*(_called(config, engines.why) for config in engines.configs), *engines.files])
-        Out(sys.stderr).note(clean(f"Looking at {names}: {engines.why}."))
+        Out(sys.stderr).note(clean(f"Using {names}: {engines.why}."))
     return engines
 
 
 def _called(config: DockerProviderConfig, why: str) -> str:
-    """Return an engine's name, and its address where the reason for choosing it does not tell that already."""
-    told = config.url in why or config.url.removeprefix("unix://") in why
-    return config.name if told else f"{config.name} ({config.url})"
+    """Return the name of an engine, with its address unless ``why`` includes it."""
+    in_reason = config.url in why or config.url.removeprefix("unix://") in why
+    return config.name if in_reason else f"{config.name} ({config.url})"
 
 
 def status_of(views: Iterable[View]) -> int:
-    """Return the exit status that says how all is."""
+    """Return the exit status for these views."""
     views = list(views)
     if any(view.errors and not view.rosters for view in views):
         return NOTHING
@@ -186,7 +193,7 @@ def status_of(views: Iterable[View]) -> int:
 
 
 def print_json(value: Any) -> None:
-    """Print one document: a line of its own in a pipe, spread out on a terminal."""
+    """Print a JSON document: indented on a terminal, otherwise on one line."""
     import msgspec
 
     body = msgspec.json.encode(value)
@@ -197,7 +204,7 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def gateway_extra() -> Iterator[None]:
-    """Say what to install where the packages that serving needs are missing."""
+    """Convert missing packages of the ``gateway`` extra to an error that names the extra."""
     from pilotage.core.errors import GatewayError
 
     try:
@@ -205,4 +212,4 @@ def gateway_extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"envoy", "google", "grpc"}:
             raise
-        raise GatewayError("serving needs more than is installed", "pip install 'pilotage[gateway]'") from error
+        raise GatewayError("the gateway's packages are not installed", "run pip install 'pilotage[gateway]'") from error

@@ -1,4 +1,4 @@
-"""What ``pilotage watch`` and ``pilotage routes --watch`` do: follow the live table, and show it until interrupted."""
+"""Follow the live table and print each update, for ``pilotage watch`` and ``pilotage routes --watch``."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ __all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printe
 async def follow(
     engines: ChosenEngines,
     env: Mapping[str, str],
-    tell: Callable[[Update], None],
+    show: Callable[[Update], None],
     *,
     pause: float = 0,
     pipe: Pipe | None = None,
 ) -> None:
-    """Watch engines, and tell every update until cancelled.
+    """Watch engines and print every update until cancelled.
 
     Args:
-        engines: what to watch.
+        engines: the engines and route files to watch.
         env: the environment.
-        tell: is given each update; what comes while it is not asked for the next one is told as one.
-        pause: seconds between two updates at least.
-        pipe: what ``tell`` prints into, if it is one: the next update waits until its reader has taken this one.
+        show: prints an update; updates that arrive meanwhile are merged into the next one.
+        pause: minimum seconds between two updates.
+        pipe: the pipe that ``show`` prints to, if any; the next update waits until the reader has read this one.
 
     Raises:
-        BrokenPipeError: whoever read the pipe has gone.
+        BrokenPipeError: the reader closed the pipe.
 
     """
     async with contextlib.AsyncExitStack() as stack:
         if pipe is not None:
             await stack.enter_async_context(pipe.while_read())
-            await pipe.drain()  # what was said before
+            await pipe.drain()  # what was printed before
         discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, env=env))
         async for update in discovery:
-            tell(update)
+            show(update)
             if pipe is not None:
                 await pipe.drain()
             await asyncio.sleep(pause)
@@ -86,13 +86,13 @@ _STYLES: Final = {
 }
 _WIDEST_ALIAS: Final = 28
 _WIDEST_ENGINE: Final = 20
-_NARROW: Final = 30  # columns of detail that are worth having beside the others
+_NARROW: Final = 30  # minimum width of the detail column
 
 
 class Columns:
-    """Prints lines so that they stand in columns, without knowing what will come.
+    """Prints lines in columns without knowing later lines.
 
-    A column is as wide as the longest name so far, within limits, so the lines of one moment always agree.
+    A column is as wide as the longest name so far, within limits, so lines printed together are always aligned.
     """
 
     def __init__(self, out: Out, engines: Iterable[str] = ()) -> None:
@@ -101,7 +101,7 @@ class Columns:
         self._alias = 12
 
     def print(self, lines: Iterable[ChangeLine], at: float) -> None:
-        """Print the lines of one moment, ``at`` seconds since 1970."""
+        """Print lines with the same time, ``at`` in seconds since 1970."""
         lines = list(lines)
         self._engine = min(_WIDEST_ENGINE, max([self._engine, *(len(line.engine) for line in lines)]))
         self._alias = min(_WIDEST_ALIAS, max([self._alias, *(len(line.alias) for line in lines)]))
@@ -126,44 +126,44 @@ class Columns:
 
 
 def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] = ()) -> Callable[[Update], None]:
-    """Return what prints updates for people, as they happen.
+    """Print problems, and return a function that prints updates for people.
 
     Args:
-        out: where to.
-        engines: names of those that are watched.
-        problems: what is wrong with the configuration, said at once.
+        out: the output.
+        engines: names of the engines that are watched.
+        problems: problems with the configuration, printed immediately.
 
     """
     columns, formatter = Columns(out, engines), ChangeFormatter()
     print_problems(out, tuple(problems), apart=False)
 
-    def tell(update: Update) -> None:
+    def show(update: Update) -> None:
         columns.print(formatter.format(update), time.time())
         out.file.flush()
 
-    return tell
+    return show
 
 
 def json_printer(out: Out) -> Callable[[Update], None]:
-    """Return what prints updates for machines: one object a line, everything there is at first."""
+    """Return a function that prints updates as JSON, one object a line; the first update has everything."""
 
-    def tell(update: Update) -> None:
+    def show(update: Update) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for change in update.changes:
-            said = {"time": now, "version": update.new.version, **change_json(change, update.new)}
-            out.file.write(msgspec.json.encode(said).decode() + "\n")
+            change_line = {"time": now, "version": update.new.version, **change_json(change, update.new)}
+            out.file.write(msgspec.json.encode(change_line).decode() + "\n")
         out.file.flush()
 
-    return tell
+    return show
 
 
-# ---- the whole table, again and again ------------------------------------------------------------------------------
+# ---- the whole table ------------------------------------------------------------------------------
 
-_REDRAW: Final = 0.1  # seconds between two drawings
+_REDRAW: Final = 0.1  # minimum seconds between two drawings
 
 
 class Screen:
-    """Draws the table anew with each update: in place on a terminal, one after the other elsewhere."""
+    """Draws the table for each update: in place on a terminal, one after another otherwise."""
 
     def __init__(self, out: Out, live: Live | None = None) -> None:
         self.out = out
@@ -191,10 +191,12 @@ class Screen:
         for name, status in sorted(table.engines.items()):
             if status.state == "stale":
                 since = time.strftime("%H:%M:%S", time.localtime(status.since))
-                text = Text("✗ ", style="red").append(clean(f"{name}: away since {since}: {status.error}"), "not red")
+                text = Text("✗ ", style="red").append(
+                    clean(f"{name}: unreachable since {since}: {status.error}"), "not red"
+                )
                 self.out.paragraph(text, hanging=2)
             elif status.state == "pending":
-                self.out.note(clean(f"{name}: not reached yet"))
+                self.out.note(clean(f"{name}: not connected yet"))
         print_problems(self.out, [p for p in table.problems if p.container or p.route or p.file])
 
 
@@ -209,7 +211,7 @@ def _cropped(drawn: str, height: int) -> Text:
 
 
 async def redraw(engines: ChosenEngines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
-    """Show the table of routes as it changes, until cancelled; ``pipe`` as for :func:`follow`."""
+    """Show the table of routes as it changes, until cancelled. See :func:`follow` for ``pipe``."""
     if not out.is_terminal:
         await follow(engines, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)
         return

@@ -33,9 +33,9 @@ def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["pilotage.lan"], "'pilotage.lan' is no place; write HOST:PORT"),
-        (["a:0"], "'a:0' is no place"),
-        (["a:1", "--ca-file", "x"], "--ca-file, --cert-file and --key-file go together."),
+        (["pilotage.lan"], "'pilotage.lan' is not an address; write HOST:PORT"),
+        (["a:0"], "'a:0' is not an address"),
+        (["a:1", "--ca-file", "x"], "--ca-file, --cert-file and --key-file are required together."),
     ],
 )
 def test_what_makes_no_file_is_told(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:

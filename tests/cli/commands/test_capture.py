@@ -18,7 +18,7 @@ async def test_a_recording_of_an_engine_can_be_replayed(pilotage: Callable[..., 
         captured = await asyncio.to_thread(pilotage, "capture", *where)
         live = await asyncio.to_thread(pilotage, "routes", "--format", "json", *where)
     assert captured.status == 0
-    assert "1 container of 1 engine recorded" in captured.err
+    assert "Recorded 1 container of 1 engine" in captured.err
     (tmp_path / "report.json").write_text(captured.out)
     assert pilotage("routes", "--format", "json", "--replay", "report.json").out == live.out
 

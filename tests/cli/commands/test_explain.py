@@ -25,13 +25,13 @@ def test_problems_of_what_is_explained_give_status_1(pilotage: Callable[..., Sai
     assert pilotage("explain", "shop", "--replay", harbour_file(tmp_path)).status == 1
 
 
-@pytest.mark.parametrize(("name", "hint"), [("shpo", "did you mean 'shop'?"), ("zzzzzz", "there are admin, api")])
+@pytest.mark.parametrize(("name", "hint"), [("shpo", "did you mean 'shop'?"), ("zzzzzz", "known names are admin, api")])
 def test_an_unknown_name_is_answered_with_known_ones(
     pilotage: Callable[..., Said], tmp_path: Path, name: str, hint: str
 ) -> None:
     said = pilotage("explain", name, "--replay", harbour_file(tmp_path))
     assert (said.status, said.out) == (2, "")
-    assert said.err.startswith(f"error: no container and no alias is called '{name}'; {hint}")
+    assert said.err.startswith(f"error: no container or alias is named '{name}'; {hint}")
 
 
 def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_labels_can_be_searched(pilotage: Callable[..., Said]) -> None:
 def test_a_label_that_is_not_there_is_answered_with_one_that_is(pilotage: Callable[..., Said]) -> None:
     said = pilotage("labels", "shceme")
     assert (said.status, said.out) == (2, "")
-    assert said.err == "error: no label has 'shceme' in its name; did you mean 'scheme'?\n"
+    assert said.err == "error: no label name contains 'shceme'; did you mean 'scheme'?\n"
 
 
 def test_labels_are_there_for_machines_and_documents(pilotage: Callable[..., Said]) -> None:

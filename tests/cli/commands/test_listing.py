@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 FINE = recording([one("web", {"proxy.web.port": "8080"}), one("db", Image="postgres:17")])
 
 
-def test_what_excludes_each_other_is_told(pilotage: Callable[..., Said]) -> None:
+def test_options_that_cannot_be_combined_are_refused(pilotage: Callable[..., Said]) -> None:
     said = pilotage("ps", "--demo", "--replay", "x")
     assert said.status == 2
-    assert "exclude each other" in said.err
+    assert "cannot be combined" in said.err
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_demonstration_needs_no_engine(pilotage: Callable[..., Said]) -> Non
 def test_the_demonstration_may_stand_in(pilotage: Callable[..., Said]) -> None:
     said = pilotage("routes", "--or-demo")
     assert "shop-admin" in said.out
-    assert said.err == "No container engine answers here, so this is the built-in demonstration.\n"
+    assert said.err == "No container engine responds here, so this is the built-in demonstration.\n"
 
 
 async def test_one_engine_that_fails_does_not_stop_the_others(pilotage: Callable[..., Said], tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_route_of_a_file_is_listed_and_explained(pilotage: Callable[..., Said]
     (tmp_path / "pilotage.yml").write_text("providers:\n  files: own.yml\n")
     (tmp_path / "own.yml").write_text("nas: {host: 10.0.0.2, port: 5000}\n")
     said = pilotage("routes")
-    assert (said.status, said.err) == (0, "Looking at own.yml: named in pilotage.yml.\n")
+    assert (said.status, said.err) == (0, "Using own.yml: named in pilotage.yml.\n")
     assert "nas    http://10.0.0.2:5000  -          own.yml  ready" in said.out
     said = pilotage("explain", "nas")
     assert said.status == 0
@@ -182,7 +182,7 @@ async def test_a_new_user_sees_routes_and_slips_of_a_real_engine(
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     routes = await asyncio.to_thread(pilotage, "routes")
     assert routes.status == 1
-    assert routes.err == f"Looking at local: DOCKER_HOST is {engine.host}.\n"
+    assert routes.err == f"Using local: DOCKER_HOST is {engine.host}.\n"
     (shop,) = [line for line in routes.out.splitlines() if line.startswith("shop ")]
     assert shop.split()[1] == f"https://{engine.inspect('cli-shop')['NetworkSettings']['IPAddress']}:80"
     assert "local/cli-shop: proxy.shop.prot: unknown field; did you mean 'port'?" in routes.out

@@ -99,7 +99,7 @@ def is_taken(port: int) -> bool:
     ("option", "introduction"),
     [
         ("--demo", "This is the built-in demonstration.\n"),
-        ("--or-demo", "No container engine answers here, so this is the built-in demonstration.\n"),
+        ("--or-demo", "No container engine responds here, so this is the built-in demonstration.\n"),
     ],
 )
 async def test_the_demonstration_prints_where_it_is_and_answers_there(
@@ -167,7 +167,7 @@ def test_who_tries_it_gets_the_next_port_where_the_usual_one_is_taken(
     taken = {8080, 8081}
     monkeypatch.setattr("pilotage.api.listen.port_error", lambda host, port: "taken" if port in taken else "")
     assert _with_free_port(Flags()).port == 8082
-    assert capsys.readouterr().err == "Port 8080 is taken, so this is port 8082; --port chooses another.\n"
+    assert capsys.readouterr().err == "Port 8080 is in use; using port 8082. Set another with --port.\n"
     assert _with_free_port(Flags(port=8080)).port == 8080
     assert _with_free_port(Flags(gateway=False)).port is None
     taken.update(range(8080, 8100))
@@ -280,9 +280,9 @@ def test_the_banner_shows_https_only_with_a_certificate() -> None:
     assert gateway_ports(options) == expected
 
 
-def test_the_demonstration_and_engines_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demonstration_cannot_be_combined_with_engines(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = shown(capsys, "serve", "--demo", "--engine", "a=unix:///a.sock")
-    assert (status, "--demo and naming engines exclude each other." in err) == (2, True)
+    assert (status, "--demo cannot be combined with options that select engines." in err) == (2, True)
 
 
 def test_what_stands_in_the_way_is_told_in_one_line(started: list[str]) -> None:
@@ -314,7 +314,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str, command: list[s
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: serving needs more than is installed; pip install 'pilotage[gateway]'\n"
+    assert done.stderr == "error: the gateway's packages are not installed; run pip install 'pilotage[gateway]'\n"
 
 
 def test_every_fault_of_the_configuration_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

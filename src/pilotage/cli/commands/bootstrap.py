@@ -1,4 +1,4 @@
-"""``pilotage envoy-bootstrap``: the file that an Envoy elsewhere is started with."""
+"""``pilotage envoy-bootstrap``: the bootstrap configuration of an external Envoy."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["envoy_bootstrap"]
     ),
 )
 @click.argument("place", metavar="HOST:PORT")
-@click.option("--ca-file", metavar="FILE", default="", help="Who signed the daemon's certificate.")
-@click.option("--cert-file", metavar="FILE", default="", help="What this Envoy shows to the daemon.")
-@click.option("--key-file", metavar="FILE", default="", help="Its private key.")
-@click.option("--node", metavar="NAME", default="", help="What this Envoy calls itself. [default: the host's name]")
+@click.option("--ca-file", metavar="FILE", default="", help="CA certificate that signed the daemon's certificate.")
+@click.option("--cert-file", metavar="FILE", default="", help="Client certificate of this Envoy.")
+@click.option("--key-file", metavar="FILE", default="", help="Private key of the client certificate.")
+@click.option("--node", metavar="NAME", default="", help="Node ID of this Envoy. [default: the host name]")
 def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, node: str) -> int:
-    """Print the configuration of an Envoy elsewhere.
+    """Print the bootstrap configuration of an external Envoy.
 
-    Started with it, that Envoy gets its routes from the daemon here. HOST:PORT is where it reaches the daemon: what
-    gateway.xds says in its configuration. The files are named as they are on Envoy's machine. Envoy's administration
-    is on a unix socket beside its own working folder.
+    An Envoy started with it fetches its routes from the daemon at HOST:PORT, which is gateway.xds in the daemon's
+    configuration. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
+    envoy-admin.sock in its working directory.
     """
     import socket
 
@@ -38,10 +38,10 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
 
     host, _, port = place.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"{place!r} is no place; write HOST:PORT, such as pilotage.lan:18000.")
+        raise click.UsageError(f"{place!r} is not an address; write HOST:PORT, such as pilotage.lan:18000.")
     files = {"ca": ca_file, "certificate": cert_file, "key": key_file}
     if any(files.values()) and not all(files.values()):
-        raise click.UsageError("--ca-file, --cert-file and --key-file go together.")
+        raise click.UsageError("--ca-file, --cert-file and --key-file are required together.")
     tls = files if ca_file else None
     body = bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock")
     click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())

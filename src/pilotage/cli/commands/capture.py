@@ -1,4 +1,4 @@
-"""``pilotage capture``: engines' answers, recorded for a bug report."""
+"""``pilotage capture``: record engine responses for a bug report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["capture"]
 )
 @engine_options
 def capture(**where: Any) -> int:
-    """Record what engines answer, for a bug report.
+    """Record engine responses for a bug report.
 
-    One line of JSON for each engine goes to standard output. Only what pilotage reads is recorded; environments and
-    commands are left out, and values of labels that look like secrets. Read the file before you hand it on: names,
-    images, mounts and addresses are in it.
+    Prints one line of JSON for each engine. The recording has only the fields that pilotage reads: no environment
+    variables, no commands, no label values that look like secrets. It does include names, images, mounts and
+    addresses, so read it before you share it.
     """
     import asyncio
 
@@ -45,6 +45,6 @@ def capture(**where: Any) -> int:
     if not captured.recordings:
         return NOTHING
     containers = sum(len(recording.containers) for recording in captured.recordings)
-    said = f"{count(containers, 'container')} of {count(len(captured.recordings), 'engine')} recorded"
-    err.note(f"{said}; secrets are removed as far as their names tell, so read it before you hand it on.")
+    recorded = f"{count(containers, 'container')} of {count(len(captured.recordings), 'engine')}"
+    err.note(f"Recorded {recorded}. Secrets are recognized by their names, so read the recording before you share it.")
     return PROBLEMS if captured.errors else OK

@@ -1,4 +1,4 @@
-"""``pilotage check``: files are looked over before they are used."""
+"""``pilotage check``: check files without using them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ __all__ = ["check"]
 @click.argument("files", nargs=-1, metavar="[FILES]...")
 @format_option("text", "json")
 def check(files: tuple[str, ...], form: str) -> int:
-    """Look over files before they are used.
+    """Check Compose files, pilotage.yml and route files.
 
-    Labels in compose files, pilotage.yml, files of routes; no engine is asked. Without FILES those of this folder.
+    Reports errors in labels, settings and routes without contacting an engine. Without FILES, checks the ones with
+    the usual names in this directory.
     """
     from pilotage.core.text import count
     from pilotage.lint.check import USUAL, check_files
@@ -33,7 +34,7 @@ def check(files: tuple[str, ...], form: str) -> int:
 
     names = files or [name for name in USUAL if os.path.isfile(name)]  # noqa: PTH113  # pathlib takes its time to import
     if not names:
-        raise click.UsageError(f"There is nothing to check here: no {', '.join(USUAL[:-1])} or {USUAL[-1]}.")
+        raise click.UsageError(f"Nothing to check: this directory has no {', '.join(USUAL[:-1])} or {USUAL[-1]}.")
     found = check_files(names, os.environ)
     errors = sum(problem.severity == "error" for problem in found.problems)
     if form == "json":
@@ -41,8 +42,8 @@ def check(files: tuple[str, ...], form: str) -> int:
     else:
         out = Out()
         print_problems(out, found.problems, apart=False)
-        said = f"{count(errors, 'problem')}, {count(len(found.problems) - errors, 'warning')}"
-        out.line(f"{', '.join(found.files)}: {said if found.problems else 'no problems'}")
+        numbers = f"{count(errors, 'problem')}, {count(len(found.problems) - errors, 'warning')}"
+        out.line(f"{', '.join(found.files)}: {numbers if found.problems else 'no problems'}")
     if "unreadable" in found.files.values():
         return NOTHING
     return PROBLEMS if errors else OK

@@ -1,4 +1,4 @@
-"""``pilotage engines``: which engines there are, and how each answers."""
+"""``pilotage engines``: find engines and test each of them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = ["engines"]
 @engine_options
 @format_option("table", "json")
 def engines(form: str, **where: Any) -> int:
-    """List the engines that can be found.
+    """List engines and test the connection to each.
 
-    Each is asked whether it answers, how fast, and which API versions it speaks. Without options these are the engine
-    of DOCKER_HOST, Docker contexts, and the usual sockets; the one that commands use by themselves has a star.
+    Shows response time and API versions. Without options, lists the engine of DOCKER_HOST, Docker contexts and the
+    default sockets; a star marks the one that commands use by default.
     """
     import asyncio
 
@@ -50,7 +50,7 @@ def engines(form: str, **where: Any) -> int:
     else:
         found = probe.discover(os.environ)
     if not found:
-        chosen_engines(choice)  # says where we looked
+        chosen_engines(choice)  # prints or raises where it looked
     probes = asyncio.run(probe.probe_all(found))
     if form == "json":
         print_json([engine_json(result) for result in probes])

@@ -1,4 +1,4 @@
-"""``pilotage explain``: why a container or alias is as it is."""
+"""``pilotage explain``: explain a container or an alias."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ __all__ = ["explain"]
 @source_options
 @format_option("text", "json")
 def explain(name: str, form: str, **where: Any) -> int:
-    """Tell why a container or alias is as it is.
+    """Explain a container or an alias.
 
-    NAME is a container, an alias, or ENGINE/CONTAINER: which label set each field and what it overrode, which default
-    applied, why something is excluded and what would change that, and who else wants the alias.
+    Shows which label sets each field and what it overrides, which defaults apply, why a route is excluded and how to
+    change that, and who else claims the alias. NAME is a container, ENGINE/CONTAINER, or an alias.
     """
     from pilotage.output.console import Out
     from pilotage.output.explain import explain as explained
@@ -76,5 +76,5 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
 
     names = sorted({known for view in views for known in known_names(view.rosters, view.files)})
     few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    hint = did_you_mean(name, names) or (f"there are {few}" if names else "there are no containers at all")
-    Out(sys.stderr).error(clean(f"no container and no alias is called {shorten(name)!r}; {hint}"))
+    hint = did_you_mean(name, names) or (f"known names are {few}" if names else "there are no containers")
+    Out(sys.stderr).error(clean(f"no container or alias is named {shorten(name)!r}; {hint}"))

@@ -1,4 +1,4 @@
-"""``pilotage labels``: what can be written in labels."""
+"""``pilotage labels``: the label reference."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["labels"]
 @click.argument("word", default="")
 @format_option("table", "json", "markdown")
 def labels(word: str, form: str) -> int:
-    """Show the labels that can be written.
+    """Show the label reference.
 
-    Each with its type, default, meaning and an example. With WORD only those that have it in their name.
+    Lists labels with type, default, meaning and an example; with WORD, only labels whose names contain it.
     """
     from pilotage.core.text import shorten
     from pilotage.output import label_reference
@@ -36,8 +36,8 @@ def labels(word: str, form: str) -> int:
         return OK
     found, hint = label_reference.matching(word)
     if not found:
-        said = hint or "'pilotage labels' shows all there are"
-        Out(sys.stderr).error(f"no label has {shorten(word)!r} in its name; {said}")
+        advice = hint or "run 'pilotage labels' to list all"
+        Out(sys.stderr).error(f"no label name contains {shorten(word)!r}; {advice}")
         return NOTHING
     if form == "json":
         import msgspec

@@ -1,4 +1,4 @@
-"""``pilotage ps`` and ``pilotage routes``: what is there, as tables or JSON."""
+"""``pilotage ps`` and ``pilotage routes``: list containers and routes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["ps", "routes"]
 @source_options
 @format_option("table", "json")
 def ps(form: str, **where: Any) -> int:
-    """List containers, their aliases and routes."""
+    """List containers with their aliases and targets."""
     return _report("containers", form, where)
 
 
@@ -46,18 +46,18 @@ def ps(form: str, **where: Any) -> int:
     ),
 )
 @source_options
-@click.option("--or-demo", is_flag=True, help="The demonstration if no engine can be found or reached.")
-@click.option("--watch", is_flag=True, help="Show them as they change, until interrupted.")
+@click.option("--or-demo", is_flag=True, help="Use the demonstration if no engine responds.")
+@click.option("--watch", is_flag=True, help="Update the list until interrupted.")
 @format_option("table", "json")
 def routes(form: str, *, watch: bool, **where: Any) -> int:
-    """List where each alias leads, or why it does not."""
+    """List aliases and their targets, or why they have none."""
     if not watch:
         return _report("routes", form, where)
     if form == "json":
-        raise click.UsageError("--watch draws tables; 'pilotage watch --format json' tells changes.")
+        raise click.UsageError("--watch prints tables; use 'pilotage watch --format json'.")
     unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
     if unfit:
-        raise click.UsageError(f"--watch looks at engines, so {unfit[0]} does not go with it.")
+        raise click.UsageError(f"{unfit[0]} cannot be combined with --watch, which watches engines.")
     import asyncio
 
     from pilotage.cli import watch as watching

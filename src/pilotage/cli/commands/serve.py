@@ -1,4 +1,4 @@
-"""``pilotage serve``: routes become traffic."""
+"""``pilotage serve``: run the daemon and, on a terminal, show what changes."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ __all__ = ["gateway_ports", "serve"]
     ),
 )
 @engine_options
+@click.option("--port", metavar="PORT", type=click.IntRange(1, 65535), help="Port for plain HTTP. [default: 8080]")
 @click.option(
-    "--port", metavar="PORT", type=click.IntRange(1, 65535), help="Answer plain HTTP on this port. [default: 8080]"
+    "--api", metavar="ADDRESS", multiple=True, help="Serve the HTTP API on HOST:PORT or unix:///PATH. Repeatable."
 )
-@click.option(
-    "--api", metavar="PLACE", multiple=True, help="Where the HTTP API listens: HOST:PORT or unix:///PATH. Repeatable."
-)
-@click.option("--no-gateway", is_flag=True, help="Run no Envoy; others ask for their configuration (gateway.xds).")
-@click.option("--demo", is_flag=True, help="The built-in demonstration, as containers that answer.")
+@click.option("--no-gateway", is_flag=True, help="Run no Envoy; configure external ones (gateway.xds).")
+@click.option("--demo", is_flag=True, help="Serve the built-in demonstration.")
 @click.option(
     "--or-demo",
     is_flag=True,
-    help="For trying: the demonstration if no engine can be found or reached, and the next free port from 8080 on.",
+    help="For a first try: use a free port from 8080, and the demonstration if no engine responds.",
 )
-@click.option("--log-format", type=click.Choice(["text", "journal", "json"]), help="Of the log on standard error.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "journal", "json"]), help="Format of the log on standard error."
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="From which level on. [default: info]",
+    help="Lowest level to log. [default: info]",
 )
 def serve(
     *,
@@ -64,11 +64,10 @@ def serve(
     log_level: str | None,
     **where: Any,
 ) -> int:
-    """Serve the routes through a real proxy, Envoy.
+    """Watch engines and serve the routes through Envoy.
 
-    Engines are watched, and Envoy is kept in step with the routes of their containers: one called shop answers for
-    http://shop.ANYTHING:8080. SIGTERM and Ctrl-C stop in good order: requests are finished first; a second one stops at
-    once. SIGHUP reads the configuration again, as does changing the file.
+    A container named shop is served at http://shop.ANYTHING:8080. SIGTERM and Ctrl-C finish running requests before
+    stopping; a second one stops immediately. SIGHUP reloads the configuration file, as does changing it.
     """
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.daemon import logging as logs
@@ -78,7 +77,7 @@ def serve(
 
     flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api)
     if demo and flags.choice:
-        raise click.UsageError("--demo and naming engines exclude each other.")
+        raise click.UsageError("--demo cannot be combined with options that select engines.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
         logs.configure(log_format or logs.detect_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
@@ -127,7 +126,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Tell whether there is no engine here, and say so; also why not, where one is named or found."""
+    """Return whether no engine responds, and print that; print the error too if one was selected or found."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
@@ -141,7 +140,7 @@ async def _is_without_engine() -> bool:
         named = os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT")
         if named or isinstance(error, EngineError):
             Out(sys.stderr).error(clean(str(error)))
-        _note("No container engine answers here, so this is the built-in demonstration.")
+        _note("No container engine responds here, so this is the built-in demonstration.")
         return True
 
 
@@ -149,18 +148,18 @@ _PORTS = range(8080, 8100)
 
 
 def _with_free_port(flags: Flags) -> Flags:
-    """Take the next port where the usual one is taken and none was asked for: who tries things wants to see them."""
+    """Choose the next free port if the default one is taken and none was requested."""
     import msgspec
 
     from pilotage.api.listen import port_error
 
-    usual = _PORTS[0]
-    if flags.port is not None or not flags.gateway or not port_error("0.0.0.0", usual):  # noqa: S104  # a gateway's place
+    default = _PORTS[0]
+    if flags.port is not None or not flags.gateway or not port_error("0.0.0.0", default):  # noqa: S104  # where a gateway listens
         return flags
     free = next((port for port in _PORTS if not port_error("0.0.0.0", port)), None)  # noqa: S104
     if free is None:
-        return flags  # the error about the usual one says it all
-    _note(f"Port {usual} is taken, so this is port {free}; --port chooses another.")
+        return flags  # the gateway reports the default one
+    _note(f"Port {default} is in use; using port {free}. Set another with --port.")
     return msgspec.structs.replace(flags, port=free)
 
 
@@ -202,7 +201,7 @@ def gateway_ports(options: GatewayOptions) -> GatewayPorts:
 
 
 def _is_news(line: ChangeLine, update: Update) -> bool:
-    """Tell whether a line is worth a look: that the first probes pass is what everybody expects."""
+    """Return whether a line is worth showing. Probes that pass the first time are not."""
     if line.kind != "health":
         return True
     seen = [health for table in (update.old, update.new) for health in table.health_of(line.alias).values()]
@@ -210,9 +209,9 @@ def _is_news(line: ChangeLine, update: Update) -> bool:
 
 
 class _Screen:
-    """A terminal that people look at while pilotage serves: after the table, one line for each change of it.
+    """The terminal while pilotage serves: the banner, then one line for each change.
 
-    The log keeps quiet about what is told here: until all is served about all but failures, later about changes.
+    The log omits what is shown here: before the banner everything but errors, afterwards changes.
     """
 
     def __init__(self) -> None:
@@ -226,7 +225,7 @@ class _Screen:
         self._following: asyncio.Task[None] | None = None
 
     def follow(self, daemon: Daemon) -> None:
-        """Tell what changes from now on, until the engines are no longer watched."""
+        """Print changes from now on, until the daemon stops watching engines."""
         import asyncio
         import logging
 
@@ -242,7 +241,7 @@ class _Screen:
         from pilotage.output.console import Out
 
         columns, formatter = Columns(Out(), [engine.name for engine in daemon.settings.engines]), ChangeFormatter()
-        with contextlib.suppress(OSError):  # the terminal has gone away; what is served goes on
+        with contextlib.suppress(OSError):  # the terminal was closed; serving continues
             async for update in daemon.discovery:
                 lines = formatter.format(update)
                 if update.new is not shown:
@@ -259,5 +258,5 @@ class _Screen:
         self._following.cancel()
         await asyncio.wait([self._following])
         failed = None if self._following.cancelled() else self._following.exception()
-        if failed is not None and kind is None:  # what ended the daemon comes first
+        if failed is not None and kind is None:  # the daemon's own error takes precedence
             raise failed

@@ -1,4 +1,4 @@
-"""``pilotage watch``: what changes, as it happens."""
+"""``pilotage watch``: print changes as they happen."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["watch"]
 @engine_options
 @format_option("text", "json")
 def watch(form: str, **where: Any) -> int:
-    """Tell what changes, as it happens, until interrupted.
+    """Print changes as they happen, until interrupted.
 
-    Routes that come, change and go, with the event behind it; engines that go away and come back, while their routes
-    stay as they were; problems as they arise and are resolved. As JSON one object a line, at first all there is.
+    Prints routes that are added, updated or removed with the event that caused it, engines that become unreachable or
+    return, and problems. JSON output has one object a line and starts with the current routes.
     """
     import asyncio
 
@@ -39,8 +39,8 @@ def watch(form: str, **where: Any) -> int:
     engines, pipe = chosen_engines(EngineChoice(**where)), Pipe.of(sys.stdout)
     out = Out(pipe)
     if form == "json":
-        tell = watching.json_printer(out)
+        show = watching.json_printer(out)
     else:
-        tell = watching.text_printer(out, [config.name for config in engines.configs], engines.problems)
-    asyncio.run(watching.follow(engines, os.environ, tell, pipe=pipe))
+        show = watching.text_printer(out, [config.name for config in engines.configs], engines.problems)
+    asyncio.run(watching.follow(engines, os.environ, show, pipe=pipe))
     return OK
