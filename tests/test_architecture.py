@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "pilotage"
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 IN_ROOT = 10
 
 
@@ -44,6 +46,14 @@ def arrows() -> Mapping[str, frozenset[str]]:
     """Each module, and those that it imports."""
     graph = grimp.build_graph("pilotage", exclude_type_checking_imports=False)
     return {module: frozenset(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+
+
+def between_packages() -> Mapping[str, frozenset[str]]:
+    """Each package, and those that it imports from; ``pilotage/__init__.py`` is left out."""
+    found: dict[str, set[str]] = {}
+    for module, imported in arrows().items():
+        found.setdefault(package(module), set()).update(map(package, imported))
+    return {name: frozenset(others - {name, ""}) for name, others in found.items() if name}
 
 
 def circles(graph: Mapping[str, frozenset[str]]) -> list[list[str]]:
@@ -91,9 +101,26 @@ def imports_of(path: Path) -> Iterator[Import]:
                     yield Import(importer, module, name)
 
 
+def test_no_two_packages_import_each_other_not_even_through_others() -> None:
+    assert circles(between_packages()) == []
+
+
 def test_circles_are_found() -> None:
     graph = {"a": "b", "b": "c", "c": "b", "d": "a", "e": ""}
     assert circles({node: frozenset(others) for node, others in graph.items()}) == [["b", "c"]]
+
+
+def test_no_import_goes_up_and_none_is_excepted() -> None:
+    (layers,) = [contract for contract in CONTRACTS if contract["id"] == "layers"]
+    rank = {name: place for place, line in enumerate(layers["layers"]) for name in re.split(r"\s*[|:]\s*", line)}
+    upward = [
+        f"{module} imports {other}"
+        for module, imported in arrows().items()
+        for other in imported
+        if package(module) and package(other) and rank[package(other)] < rank[package(module)]
+    ]
+    assert upward == []
+    assert [contract["id"] for contract in CONTRACTS if contract.get("ignore_imports")] == []
 
 
 def test_few_modules_lie_directly_in_the_root() -> None:
