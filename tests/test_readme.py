@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -128,7 +129,7 @@ def test_the_example_makes_the_routes_that_are_shown(tmp_path: Path, pilotage: C
         for number, service in enumerate(services().values(), 2)
     ]
     said = pilotage("routes", "--replay", harbour_file(tmp_path, recording(containers)))
-    assert said.out == shown_after("What `pilotage routes` makes of it:")
+    assert said.out == shown_after("`pilotage routes` prints:")
 
 
 async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +142,7 @@ async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.Monkey
     served = Banner(table=table, problems=table.problems, api=(str(api),), is_demo=True)
     printed = Terminal()
     print_banner(Out(printed), served, command="sh scripts/run")
-    shown = shown_after("On a machine without an engine the first one prints:")
+    shown = shown_after("Without a container engine the first command prints:")
     introduction, _, rest = shown.partition("\n")
     assert introduction == "No container engine responds here, so this is the built-in demonstration."
     assert without_addresses(rest.strip()) == without_addresses(printed.getvalue().strip())
@@ -152,6 +153,20 @@ def test_every_link_leads_to_a_file() -> None:
         links = re.findall(r"\]\((?!https?://|#)([^)#]+)", file.read_text())
         missing = [link for link in links if not (file.parent / link).exists()]
         assert missing == [], f"{file.name} links to what is not there"
+
+
+@pytest.mark.parametrize("repository", ["", "https://git.example.com/pilotage/"])
+def test_no_link_of_the_description_on_pypi_is_relative(repository: str) -> None:
+    build = runpy.run_path(str(ROOT / "hatch_build.py"))
+    description = build["with_absolute_links"](README, repository)
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert all(link.startswith("https://git.example.com/pilotage/blob/HEAD/") for link in links)
+    assert bool(links) == bool(repository)
+    assert "docs/start/install.md" in description
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
 
 
 def test_the_commands_of_the_readme_are_there() -> None:
