@@ -1,32 +1,27 @@
 """Deployments under load: real containers are replaced, scaled, recreated; engine, daemon and Envoy come and go.
 
-Each scenario takes an engine, a folder and how often, and returns all answers that the load got meanwhile. The daemon
-is a process of its own, as is the load.
+Each scenario takes an engine, a folder and how many times to repeat, and returns all answers that the load received.
+The daemon and the load run as processes of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
-import yaml
 
-from pilotage.gateway.binary import find_envoy
 from pilotage.testing import FakeEngine
+from tests.support.daemon_process import HOST, Served, serving, serving_elsewhere
 from tests.support.envoy import web_server
-from tests.support.images import GRACEFUL
 from tests.support.load import Answer, load
-from tests.support.ports import free_port
+from tests.support.service import CLOSES, DEAF, Service, run_app
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from tests.support.engines import Engine
 
@@ -46,213 +41,14 @@ __all__ = [
     "serving",
 ]
 
-HOST: Final = "shop.example.com"
-
-CLOSES: Final = "closes"
-DEAF: Final = "deaf"
-
 LIVE_RESTORE: Final = ("--live-restore",)
-"""Options for dockerd, with which containers outlive it."""
-
-_APP: Final = Path(__file__).with_name("app.py")
-
-
-# ---- the daemon ------------------------------------------------------------------------------------------------------
-
-
-class Served:
-    """A ``pilotage serve`` that can be stopped and started again.
-
-    Attributes:
-        folder: holds its configuration, its log and its API's socket.
-        port: where its Envoy answers, or the Envoy elsewhere.
-
-    """
-
-    def __init__(self, folder: Path, port: int, configuration: Mapping[str, Any], *options: str) -> None:
-        self.folder = folder
-        self.port = port
-        self._file = folder / "pilotage.yml"
-        self._file.write_text(yaml.safe_dump(dict(configuration)))
-        self._options = options
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """What the daemon has said."""
-        return (self.folder / "log").read_text(errors="replace")
-
-    async def start(self) -> None:
-        """Start it, and return when it serves its first table."""
-        with (self.folder / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pilotage", "serve", "--config", str(self._file)),
-                *("--api", f"unix://{self.folder}/api.sock", *self._options),
-                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        assert self._process.stdout is not None
-        async with asyncio.timeout(60):
-            if not await self._process.stdout.readline():
-                raise AssertionError(f"it does not serve: {self.log}")
-
-    async def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
-            await self._process.communicate()
-            assert "Traceback" not in self.log, self.log
-            self._process = None
-
-    def envoys(self) -> list[int]:
-        """Return the process ids of its children that are an Envoy."""
-        children = Path(f"/proc/{self.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().startswith("envoy")]
-
-    async def answers(self, host: str = HOST, path: str = "/") -> None:
-        """Wait until a page of a host is there."""
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while await _status(session, f"http://127.0.0.1:{self.port}{path}", host) != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-
-async def _status(session: aiohttp.ClientSession, url: str, host: str = HOST) -> int:
-    try:
-        async with session.get(url, headers={"Host": host}, timeout=aiohttp.ClientTimeout(2)) as answer:
-            return answer.status
-    except (aiohttp.ClientError, TimeoutError):
-        return 0
-
-
-@contextlib.asynccontextmanager
-async def serving(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Serve the containers of engines, name -> URL. Envoy's access log is in ``access.log`` of the folder."""
-    port = free_port()
-    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "workers": 2}
-    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway})
-    await served.start()
-    try:
-        yield served
-    finally:
-        await served.stop()
-
-
-@contextlib.asynccontextmanager
-async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Lead an Envoy that is nobody's child, as those of a fleet are."""
-    port, xds = free_port(), f"127.0.0.1:{free_port()}"
-    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
-    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
-    printing = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pilotage", "envoy-bootstrap", xds, "--node", "edge"), stdout=asyncio.subprocess.PIPE
-    )
-    printed, _ = await printing.communicate()
-    (folder / "envoy.json").write_bytes(printed)
-    with (folder / "envoy.log").open("wb") as log:
-        envoy = await asyncio.create_subprocess_exec(
-            *(str(find_envoy()), "-c", "envoy.json", "--use-dynamic-base-id", "--concurrency", "2"),
-            *("-l", "warning"),
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await served.start()
-        yield served
-    finally:
-        await served.stop()
-        envoy.kill()
-        await envoy.wait()
-
-
-# ---- the containers --------------------------------------------------------------------------------------------------
-
-
-def run_app(
-    engine: Engine, name: str, labels: Mapping[str, str] | None = None, end: str = CLOSES, linger: float = 5
-) -> None:
-    """Start a container with :mod:`tests.support.app`, which runs on the Python of this machine."""
-    places = dict.fromkeys(path for path in (sys.base_prefix, "/usr", "/lib", "/lib64") if Path(path).exists())
-    mounts = [f"{path}:{path}:ro" for path in places] + [f"{_APP}:/app.py:ro"]
-    options = [option for mount in mounts for option in ("-v", mount)]
-    python = str(Path(sys.executable).resolve())
-    command = (python, "-I", "-S", "/app.py", name, end, f"{linger}")
-    engine.run(name, GRACEFUL, labels, *options, command=command)
-
-
-class Service:
-    """Containers that answer for one alias, each of which answers with its name.
-
-    Args:
-        engine: where they run.
-        end: what a container does when it is told to stop, ``CLOSES`` or ``DEAF``: see :mod:`tests.support.app`.
-        linger: how many seconds after that it ends.
-        labels: more labels.
-        compose: they are of Compose, which makes replicas of them; else they are containers that want the same alias.
-
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        end: str = CLOSES,
-        linger: float = 5,
-        labels: Mapping[str, str] | None = None,
-        compose: bool = True,
-    ) -> None:
-        self.engine = engine
-        self.running: list[str] = []
-        self._end, self._linger = end, linger
-        self._labels = {"proxy.aliases": "shop", **(labels or {})}
-        if compose:
-            self._labels |= {"com.docker.compose.project": "shop", "com.docker.compose.service": "shop"}
-        self._number = 0
-
-    async def start(self) -> str:
-        """Start one more, and return its name once its server answers: what a deployment waits for."""
-        self._number += 1
-        name = f"pilotage-shop-{self._number}"
-        await asyncio.to_thread(run_app, self.engine, name, self._labels, self._end, self._linger)
-        networks = (await asyncio.to_thread(self.engine.inspect, name))["NetworkSettings"]["Networks"]
-        (address,) = (network["IPAddress"] for network in networks.values())
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while await _status(session, f"http://{address}/") != 200:  # noqa: ASYNC110  # its server takes its time
-                await asyncio.sleep(0.01)
-        self.running.append(name)
-        return name
-
-    async def stop(self, name: str = "") -> None:
-        """Stop one, the oldest by default, and remove it when it has ended."""
-        name = name or self.running[0]
-        self.running.remove(name)
-        await asyncio.to_thread(self.engine.docker, "stop", "-t", "20", name)
-        await asyncio.to_thread(self.engine.rm, name)
-
-    async def scale(self, number: int) -> None:
-        """Start or stop, the newest first, until there are so many."""
-        missing = number - len(self.running)
-        if missing > 0:
-            await asyncio.gather(*(self.start() for _ in range(missing)))
-        else:
-            await asyncio.gather(*map(self.stop, self.running[number:]))
-
-
-# ---- what happens ----------------------------------------------------------------------------------------------------
+"""Options for dockerd that let containers outlive it."""
 
 
 async def replaced(
     engine: Engine, folder: Path, times: int, *, end: str = CLOSES, linger: float = 5, compose: bool = True
 ) -> list[Answer]:
-    """A container is replaced, the new one first."""
+    """Replace a container: start the new one, then stop the old one."""
     service = Service(engine, end=end, linger=linger, compose=compose)
     async with serving(folder, {"local": engine.host}) as served:
         await service.start()
@@ -265,7 +61,7 @@ async def replaced(
 
 
 async def scaled(engine: Engine, folder: Path, times: int, *, linger: float = 5) -> list[Answer]:
-    """Three containers become one, and three again."""
+    """Scale from three containers to one and back."""
     service = Service(engine, linger=linger)
     async with serving(folder, {"local": engine.host}) as served:
         await service.scale(3)
@@ -278,7 +74,7 @@ async def scaled(engine: Engine, folder: Path, times: int, *, linger: float = 5)
 
 
 async def recreated(engine: Engine, folder: Path, times: int, *, gap: float = 1.0) -> list[Answer]:
-    """The only container is stopped and removed, and after a gap there is a new one; the route has ``hold: 5s``."""
+    """Stop and remove the only container, and start a new one after a gap; the route has ``hold: 5s``."""
     service = Service(engine, linger=0, labels={"proxy.shop.hold": "5s"})
     async with serving(folder, {"local": engine.host}) as served:
         await service.start()
@@ -293,7 +89,7 @@ async def recreated(engine: Engine, folder: Path, times: int, *, gap: float = 1.
 
 
 async def engine_restarted(engine: Engine, folder: Path, times: int) -> list[Answer]:
-    """The engine is stopped and started with ``live-restore``: its containers go on. It is one of the caller's own."""
+    """Restart the engine, which belongs to this test, with ``live-restore``: its containers keep running."""
     assert engine.daemon is not None
     service = Service(engine)
     async with serving(folder, {"local": engine.host}) as served:
@@ -301,7 +97,7 @@ async def engine_restarted(engine: Engine, folder: Path, times: int) -> list[Ans
         await served.answers()
         async with load(served.port, HOST) as asked:
             for _ in range(times):
-                # In this thread: with the one that starts it, the kernel would end the engine.
+                # In this thread: the kernel ends an engine together with the thread that has started it.
                 engine.daemon.stop()
                 await until(lambda: _is_away(served))
                 engine.daemon.start()
@@ -315,7 +111,7 @@ def _is_away(served: Served) -> bool:
 
 
 async def daemon_restarted(engine: Engine, folder: Path, times: int, *, linger: float = 5) -> list[Answer]:
-    """The daemon is stopped, one of two containers is replaced meanwhile, the daemon is started: Envoy goes on."""
+    """Stop the daemon, replace one of two containers, and start the daemon again, while Envoy keeps running."""
     service = Service(engine, linger=linger)
     async with serving_elsewhere(folder, {"local": engine.host}) as served:
         await service.scale(2)
@@ -333,7 +129,7 @@ async def daemon_restarted(engine: Engine, folder: Path, times: int, *, linger: 
 
 
 async def envoy_killed(engine: Engine, folder: Path, times: int, *, settled: float = 12.0) -> list[Answer]:
-    """Envoy is killed, each time after it has run for so many seconds."""
+    """Kill Envoy each time it has run for this many seconds."""
     service = Service(engine)
     async with serving(folder, {"local": engine.host}) as served:
         await service.start()
@@ -352,14 +148,14 @@ async def envoy_killed(engine: Engine, folder: Path, times: int, *, settled: flo
 
 
 class Lasting:
-    """What became of the requests that lasted.
+    """Results of the long requests.
 
     Attributes:
-        said, heard: what was told to WebSockets, and how much of it came back as it was.
-        open: how many of the WebSockets were open to the end.
-        lines: lines of the download, each as it should be.
-        whole: the download came to its end.
-        changes: route changes meanwhile.
+        said, heard: messages sent over WebSockets, and how many came back unchanged.
+        open: number of WebSockets that have been opened.
+        lines: correct lines of the download.
+        whole: whether the download is complete.
+        changes: route changes during the requests.
 
     """
 
@@ -371,7 +167,7 @@ class Lasting:
 async def long_requests(
     engine: Engine, folder: Path, *, seconds: float = 30, changes: int = 1_000, sockets: int = 5
 ) -> tuple[Lasting, list[Answer]]:
-    """WebSockets are open and a download runs while routes of other containers change; others ask meanwhile."""
+    """Keep WebSockets and a download open while other containers' routes change, under the usual load."""
     lasting = Lasting()
     await asyncio.to_thread(run_app, engine, "pilotage-chat", linger=0)
     await asyncio.to_thread(run_app, engine, "pilotage-file", linger=0)
@@ -420,7 +216,7 @@ async def _download(session: aiohttp.ClientSession, lasting: Lasting, least: int
 
 
 async def _change(engine: FakeEngine, target: int, lasting: Lasting, changes: int, seconds: float) -> None:
-    """Add and remove containers in turn, the last one added stays; every other one has a cluster of its own."""
+    """Add and remove containers in turn and keep the last; every other one has a cluster of its own."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number in range(changes):

@@ -1,0 +1,137 @@
+"""``pilotage serve`` as a process that a test stops and starts again, with its own Envoy or with one elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import yaml
+
+from pilotage.gateway.binary import find_envoy
+from tests.support.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+__all__ = ["HOST", "Served", "serving", "serving_elsewhere", "status"]
+
+HOST: Final = "shop.example.com"
+
+
+class Served:
+    """A ``pilotage serve`` that can be stopped and started again.
+
+    Attributes:
+        folder: its configuration, its log and its API's socket.
+        port: the HTTP port of its own Envoy, or of the one elsewhere.
+
+    """
+
+    def __init__(self, folder: Path, port: int, configuration: Mapping[str, Any], *options: str) -> None:
+        self.folder = folder
+        self.port = port
+        self._file = folder / "pilotage.yml"
+        self._file.write_text(yaml.safe_dump(dict(configuration)))
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that the daemon has logged."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    async def start(self) -> None:
+        """Start it, and return once it serves its first table."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "pilotage", "serve", "--config", str(self._file)),
+                *("--api", f"unix://{self.folder}/api.sock", *self._options),
+                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(60):
+            if not await self._process.stdout.readline():
+                raise AssertionError(f"the daemon did not start serving: {self.log}")
+
+    async def stop(self) -> None:
+        """Shut it down gracefully."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            await self._process.communicate()
+            assert "Traceback" not in self.log, self.log
+            self._process = None
+
+    def envoys(self) -> list[int]:
+        """Return the process IDs of the Envoys among its children."""
+        children = Path(f"/proc/{self.pid}/task").glob("*/children")
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().startswith("envoy")]
+
+    async def answers(self, host: str = HOST, path: str = "/") -> None:
+        """Wait until a page answers 200."""
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            while await status(session, f"http://127.0.0.1:{self.port}{path}", host) != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def status(session: aiohttp.ClientSession, url: str, host: str = HOST) -> int:
+    """Return the status of a GET request, or 0 if there is no answer within two seconds."""
+    try:
+        async with session.get(url, headers={"Host": host}, timeout=aiohttp.ClientTimeout(2)) as answer:
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
+    """Serve the containers of engines (name -> URL). Envoy writes its access log to ``access.log`` in the folder."""
+    port = free_port()
+    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "workers": 2}
+    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway})
+    await served.start()
+    try:
+        yield served
+    finally:
+        await served.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
+    """Configure an Envoy that pilotage has not started, as in a fleet."""
+    port, xds = free_port(), f"127.0.0.1:{free_port()}"
+    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
+    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
+    printing = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pilotage", "envoy-bootstrap", xds, "--node", "edge"), stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await printing.communicate()
+    (folder / "envoy.json").write_bytes(printed)
+    with (folder / "envoy.log").open("wb") as log:
+        envoy = await asyncio.create_subprocess_exec(
+            *(str(find_envoy()), "-c", "envoy.json", "--use-dynamic-base-id", "--concurrency", "2"),
+            *("-l", "warning"),
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await served.start()
+        yield served
+    finally:
+        await served.stop()
+        envoy.kill()
+        await envoy.wait()
