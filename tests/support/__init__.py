@@ -1,1 +1,1 @@
-"""What tests lean on: real engines, and the programs they need."""
+"""Helpers for tests: real engines, Envoys, servers that misbehave, and the programs they need."""

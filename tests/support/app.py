@@ -1,16 +1,16 @@
-"""What the containers of deployments run: a web server that stops as a service behind a gateway should, or nearly so.
+"""The program of containers in deployment tests: a web server that stops gracefully, or almost.
 
     python app.py NAME closes|deaf LINGER
 
-``/`` answers with NAME; ``/download?N`` sends N lines in as many tenths of a second, more until somebody asks for
-``/enough``, and a last one; ``/chat`` is a WebSocket that says again what it is told.
+``/`` answers with NAME; ``/download?N`` sends N lines, one every tenth of a second, then more until a request for
+``/enough``, and a last one; ``/chat`` is a WebSocket that echoes messages.
 
-Told to stop, it takes no new connections, and ends LINGER seconds later. Until then:
+On its stop signal it accepts no new connections, and it exits LINGER seconds later. Until then:
 
-``closes``    its port is closed, and so are connections once nothing is under way on them.
-``deaf``      connections are made by the kernel, but nobody will ever accept them; the ones that it had go on.
+``closes``    its port is closed, and connections are closed once they are idle.
+``deaf``      the kernel completes new connections, but the program never accepts them; existing ones continue.
 
-It runs on whatever Python is mounted into the container, so it takes nothing but the standard library.
+It uses only the standard library, because it runs on whatever Python is mounted into the container.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class App:
         self.idle: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer what comes over one connection."""
+        """Serve one connection."""
         try:
             while not self.closing:
                 self.idle.add(writer)
@@ -60,7 +60,7 @@ class App:
             accept = base64.b64encode(hashlib.sha1((keys[0].strip() + _GUID).encode()).digest()).decode()
             upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             writer.write(f"{upgraded}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
-            while said := await reader.read(65536):  # frames come back as they were
+            while said := await reader.read(65536):  # frames are echoed unchanged
                 writer.write(said)
                 await writer.drain()
             return
@@ -83,7 +83,7 @@ class App:
         await writer.drain()
 
     def close(self) -> None:
-        """Close what is idle now, and what is not once it has been answered."""
+        """Close idle connections now, and the others after their response."""
         self.closing = True
         for writer in self.idle:
             writer.close()
@@ -104,11 +104,11 @@ async def _main(name: str, end: str, linger: float) -> None:
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())
     if end == "closes":
-        await asyncio.sleep(0.01)  # asyncio forgets connections that it has accepted, but not yet handed on
+        await asyncio.sleep(0.01)  # asyncio drops connections that it has accepted but not yet passed to a handler
         server.close()
         app.close()
     await asyncio.sleep(linger)
-    os._exit(0)  # whatever is still under way is cut off
+    os._exit(0)  # open requests are cut off
 
 
 if __name__ == "__main__":

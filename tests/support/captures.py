@@ -10,7 +10,7 @@ __all__ = ["CAPTURES", "ENGINES", "by_name", "events", "load", "shape"]
 
 CAPTURES: Final = Path(__file__).parent.parent / "fixtures" / "captures"
 
-#: Folder -> what a FakeEngine takes to be such an engine.
+#: Folder -> arguments that make a FakeEngine behave like that engine.
 ENGINES: Final[dict[str, dict[str, Any]]] = {
     "docker-20.10": {"api": "1.41"},
     "docker-26.1": {"api": "1.45"},

@@ -17,7 +17,9 @@ def make_certificates(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA(organization_name="pilotage tests")
     authority.cert_pem.write_to_path(directory / "ca.pem")
-    authority.private_key_pem.write_to_path(directory / "ca-key.pem")  # for tests that issue more, and worse, ones
+    authority.private_key_pem.write_to_path(
+        directory / "ca-key.pem"
+    )  # for tests that issue further certificates, including bad ones
     server = authority.issue_cert("localhost", "127.0.0.1", "::1")
     client = authority.issue_cert("client@pilotage.invalid")
     for leaf, certificate, key in ((server, "server.pem", "server-key.pem"), (client, "cert.pem", "key.pem")):

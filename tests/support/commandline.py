@@ -1,4 +1,4 @@
-"""Commands as people give them: in this process, on a machine without engines, or as a process of its own."""
+"""Run commands: in this process on a machine without engines, or as a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Said", "a_process", "pilotage"]
 
 
 class Said(NamedTuple):
-    """What a command did."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -49,6 +49,6 @@ def pilotage(
 
 
 def a_process(*args: str, **more: Any) -> subprocess.Popen[str]:
-    """Start a command as people do."""
+    """Start a command as a separate process."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-m", "pilotage", *args], **pipes | more)

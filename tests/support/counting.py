@@ -1,4 +1,4 @@
-"""A connection to no engine at all, which takes virtual time to be made and can fail."""
+"""A connection without an engine, which takes virtual time to open and can fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CountingConnection"]
 
 
 class CountingConnection(Connection):
-    """Connects in ``delay`` virtual seconds, or fails; notes when it was closed."""
+    """Connects in ``delay`` virtual seconds, or fails; records when it was closed."""
 
     delay = 1.0
     failures = 0

@@ -1,4 +1,4 @@
-"""A unix socket in front of an engine's own, whose connections can be cut, held up and counted."""
+"""A unix socket in front of an engine's socket; its connections can be cut, delayed and counted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CHUNK = 65536
 
 
 class Cutter:
-    """Passes connections on, byte for byte, until they are cut: ``async with Cutter(path, target) as cutter``.
+    """Forwards connections byte for byte until they are cut: ``async with Cutter(path, target) as cutter``.
 
     Attributes:
         url: where it listens.
-        passed: how many connections there have been.
+        passed: number of connections so far.
 
     """
 
@@ -43,7 +43,7 @@ class Cutter:
             await asyncio.wait(self._tasks)
 
     def cut(self) -> None:
-        """Break every connection off."""
+        """Cut every connection."""
         for task in self._tasks:
             task.cancel()
 

@@ -1,8 +1,8 @@
-"""Engine daemons as children of the test session: started, stopped, killed, frozen and cleaned away.
+"""Engine daemons as child processes of the tests: start, stop, kill, freeze and clean up.
 
-Each lives in a directory of its own on a real file system, for image layers do not stack on overlayfs. A Docker Engine
-has a bridge and addresses of its own, and touches neither iptables nor any other engine. Should the session die without
-a word, the kernel ends its daemons (``setpriv --pdeathsig``); what they leave behind is swept by the next session.
+Each has a directory on a real file system, because overlayfs cannot hold image layers. A Docker Engine has its own
+bridge and addresses, and touches neither iptables nor any other engine. If the session dies, the kernel ends its
+daemons (``setpriv --pdeathsig``), and the next session removes what they leave behind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORKERS: Final = 8
 
 
 def engine_directory() -> Path:
-    """Make a fresh directory for one engine; its name tells which process owns it.
+    """Make a new directory for one engine; its name contains the ID of the process that owns it.
 
     Raises:
         EngineUnavailable: the usual places for temporary files are all on overlayfs or in memory.
@@ -51,7 +51,7 @@ def engine_directory() -> Path:
 
 
 def abandoned() -> list[Path]:
-    """Return the directories of engines whose session is dead."""
+    """Return the directories of engines whose session has died."""
     found = []
     for place in _places():
         for left in place.glob(f"{_PREFIX}*"):
@@ -62,10 +62,10 @@ def abandoned() -> list[Path]:
 
 
 class Daemon(ABC):
-    """One engine's process, and the directory that it lives in.
+    """One engine's process and its directory.
 
     Attributes:
-        directory: everything of the engine; kept from stop to start, gone with :meth:`remove`.
+        directory: all the engine's files; kept between stop and start, deleted by :meth:`remove`.
         socket: the path of its unix socket.
 
     """
@@ -83,40 +83,40 @@ class Daemon(ABC):
 
     @property
     def pid(self) -> int:
-        """The process id, or 0 when it does not run."""
+        """Process ID, or 0 if the daemon does not run."""
         return self._process.pid if self._process is not None and self.is_running() else 0
 
     def is_running(self) -> bool:
-        """Tell whether the process is there; a frozen one is."""
+        """Return whether the process exists; a frozen one does."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """All that the daemon has said."""
+        """Everything that the daemon has logged."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     @property
     def bridge(self) -> str:
-        """The engine's own network bridge; interface names have at most 15 characters."""
+        """Name of the engine's network bridge; interface names have at most 15 characters."""
         return "pt" + self.directory.name[-8:].replace("_", "x")
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the command line, preparing what it needs on disk."""
+        """Return the command line, and prepare the files that it needs."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the process."""
         return {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
 
-    #: Why no engine may be started now: the running test that lacks the marker ``engine``.
+    #: Name of the running test if it lacks the marker ``engine`` and so may start no engine.
     forbidden: ClassVar[str] = ""
 
     def start(self, timeout: float = 60) -> None:
         """Start the daemon and wait until it answers.
 
         Raises:
-            EngineUnavailable: it ended or did not answer in time; the text carries the end of its log.
+            EngineUnavailable: it exited or did not answer in time; the message has the end of its log.
             RuntimeError: the running test does not carry the marker ``engine``.
 
         """
@@ -131,7 +131,7 @@ class Daemon(ABC):
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is the session's to handle
+                start_new_session=True,  # Ctrl-C in the terminal is for pytest alone
             )  # fmt: skip
         end = time.monotonic() + timeout
         while not _answers(self.socket):
@@ -143,29 +143,29 @@ class Daemon(ABC):
             time.sleep(0.02)
 
     def stop(self, timeout: float = 20) -> None:
-        """End the daemon in an orderly way (SIGTERM): its containers stop, its socket goes."""
+        """Stop the daemon gracefully (SIGTERM): its containers stop, and its socket disappears."""
         if self.is_running():
             self.thaw()
             os.kill(self.pid, signal.SIGTERM)
         self._reap(timeout)
 
     def kill(self) -> None:
-        """End the daemon as a crash would (SIGKILL): its containers go on, its socket's file stays."""
+        """Kill the daemon (SIGKILL): its containers keep running, and its socket's file stays."""
         if self.is_running():
             os.kill(self.pid, signal.SIGKILL)
         self._reap(10)
 
     def freeze(self) -> None:
-        """Make the daemon silent without ending it (SIGSTOP): connections are accepted, nothing answers."""
+        """Freeze the daemon (SIGSTOP): the kernel accepts connections, but nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen daemon go on."""
+        """Resume a frozen daemon."""
         if self.is_running():
             os.kill(self.pid, signal.SIGCONT)
 
     def remove(self) -> None:
-        """Stop the daemon and remove everything it has made on this machine."""
+        """Stop the daemon and remove everything that it created on this machine."""
         self.stop()
         _clear_away(self.directory)
         ip_command("link", "del", self.bridge)
@@ -178,7 +178,7 @@ class Daemon(ABC):
                 self._process.kill()
                 self._process.wait(10)
             self._process = None
-        # a daemon refuses to start over the file of a predecessor that was killed
+        # a daemon refuses to start while the file of a killed predecessor exists
         (self.directory / "pid").unlink(missing_ok=True)
 
 
@@ -187,7 +187,7 @@ class Dockerd(Daemon):
 
     Attributes:
         generation: ``"system"`` or one of :data:`tests.support.install.SUITES`; may be changed between stop and start.
-        tls_url: also listens here with mutual TLS; what a client needs is in ``cert_dir``; or ``None``.
+        tls_url: address with mutual TLS, or ``None``; ``cert_dir`` has the client's files.
 
     """
 
@@ -211,7 +211,7 @@ class Dockerd(Daemon):
             make_certificates(self.cert_dir)
 
     def command(self) -> list[str]:
-        """Return dockerd's command line; sees to the bridge and the configuration file."""
+        """Return dockerd's command line; create the bridge and the configuration file."""
         program = dockerd_path(self.generation)
         major = int(version_of(program).split(".")[0])
         here = self.directory
@@ -232,17 +232,17 @@ class Dockerd(Daemon):
         return [*command, *self.options]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment that finds the generation's own ``docker-proxy`` first."""
+        """Return an environment whose PATH has this generation's ``docker-proxy`` first."""
         env = super().environment()
         beside = dockerd_path(self.generation).parent
         path = os.pathsep.join([str(beside), env.get("PATH", os.defpath), "/usr/sbin"])
         return {**env, **self.variables, "PATH": path}
 
     def kill(self) -> None:
-        """End the daemon as a crash would; its containers go on, its containerd dies with it."""
+        """Kill the daemon: its containers keep running, its containerd dies with it."""
         super().kill()
         self._crashed = True
-        # Until somebody reaps that containerd its pid looks alive, and the next dockerd would wait for it in vain.
+        # Until containerd is reaped, its pid looks alive, and the next dockerd would wait for it.
         left = self.directory / "exec" / "containerd" / "containerd.pid"
         end = time.monotonic() + 5
         while left.exists() and _is_alive(left.read_text().strip()) and time.monotonic() < end:
@@ -250,8 +250,8 @@ class Dockerd(Daemon):
         left.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Stop the daemon and remove everything it has made; after a crash it is started once more for that."""
-        if self._crashed and not self.is_running():  # its containers still run, and only a daemon can end them well
+        """Stop the daemon and remove everything that it created; after a crash, start it once more to do so."""
+        if self._crashed and not self.is_running():  # its containers still run, and only a daemon can stop them cleanly
             with contextlib.suppress(EngineUnavailable):
                 self.start()
         self._crashed = False
@@ -267,7 +267,7 @@ def _places() -> list[Path]:
 
 
 def speak(path: Path | str, method: str, target: str, timeout: float = 30) -> tuple[int, bytes]:
-    """Send one request to a unix socket, as it is; return the status and the body of the answer."""
+    """Send one request to a unix socket; return the status and the body of the response."""
     connection = http.client.HTTPConnection("engine")
     try:
         connection.sock = socket.socket(socket.AF_UNIX)
@@ -288,7 +288,7 @@ def _answers(path: Path) -> bool:
 
 
 def _is_alive(pid: str) -> bool:
-    """Tell whether a process is there and not just waiting to be reaped."""
+    """Return whether a process runs and is not a zombie."""
     try:
         state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -297,24 +297,24 @@ def _is_alive(pid: str) -> bool:
 
 
 def ip_command(*arguments: str, check: bool = False) -> None:
-    """Run ``ip ARGUMENTS``; with ``check``, what it refuses raises :class:`EngineUnavailable`."""
+    """Run ``ip ARGUMENTS``; with ``check``, a failure raises :class:`EngineUnavailable`."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=20)
     if check and done.returncode != 0:
         raise EngineUnavailable(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
 def _unused_subnet() -> str:
-    """Return the start of a /16 that no interface and no route of this machine mentions, e.g. ``"10.37"``."""
+    """Return the prefix of a /16 that no interface or route of this machine uses, e.g. ``"10.37"``."""
     known = subprocess.run(
         ["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False
     ).stdout
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-    mine = range(1 + worker, 255, _WORKERS)  # no two workers take the same one at the same time
+    mine = range(1 + worker, 255, _WORKERS)  # two workers never pick the same one
     return next(subnet for n in random.sample(mine, len(mine)) if f"{(subnet := f'10.{n}')}." not in known)
 
 
 def _file_system(path: Path) -> str:
-    """Return the type of the file system that holds a directory."""
+    """Return the file system type of a directory."""
     best, kind = "", "?"
     for line in Path("/proc/mounts").read_text().splitlines():
         _device, mount, fstype, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Engines as tests see them: an address, and the docker CLI to put containers on it."""
+"""Engines for tests: an address, and the docker CLI to run containers on it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["CommandFailed", "Engine", "named_engine", "own_docker", "own_podman"
 
 
 class CommandFailed(Exception):
-    """The docker CLI ended with a status other than 0; the text is what it said."""
+    """The docker CLI failed; the message has its output."""
 
 
 class Engine:
-    """A real engine, and what a test may do to it.
+    """A real engine, and what tests do with it.
 
     Attributes:
         host: its address as ``DOCKER_HOST`` wants it.
-        socket: the path of its unix socket, or ``""`` when it is reached in another way.
+        socket: path of its unix socket, ``""`` if it has none.
         tcp_url: ``tcp://127.0.0.1:PORT`` without TLS (a relay to the socket), or ``None``.
         tls_url: ``tcp://127.0.0.1:PORT`` with mutual TLS, or ``None``.
         cert_dir: ``ca.pem``, ``cert.pem`` and ``key.pem`` for ``tls_url``, or ``None``.
-        daemon: the process, to be stopped, killed or frozen; ``None`` for an engine that is not ours.
+        daemon: the process, which tests may stop, kill or freeze; ``None`` if the tests have not started the engine.
 
     """
 
@@ -50,7 +50,7 @@ class Engine:
         self.cert_dir = daemon.cert_dir if isinstance(daemon, Dockerd) else None
         self._made: list[str] = []
         self._networks: list[str] = []
-        # an empty configuration keeps the user's contexts and log-ins out of it
+        # an empty configuration, without the user's contexts and log-ins
         config = daemon.directory / "cli" if daemon else None
         # an engine that the user has named may need the user's certificates and keys
         self._env = dict(os.environ if daemon else MACHINE)
@@ -61,10 +61,10 @@ class Engine:
         return f"<Engine {self.host}>"
 
     def docker(self, *arguments: str, stdin: bytes | None = None, timeout: float = 60) -> str:
-        """Run ``docker ARGUMENTS`` against this engine; return what it printed, without the last line end.
+        """Run ``docker ARGUMENTS`` on this engine; return its output without the last newline.
 
         Raises:
-            CommandFailed: it ended with another status than 0.
+            CommandFailed: its exit status is not 0.
 
         """
         feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
@@ -84,12 +84,12 @@ class Engine:
         *options: str,
         command: Sequence[str] = (),
     ) -> str:
-        """Start a container and return its full id.
+        """Start a container and return its full ID.
 
         Args:
             name: at least two characters.
             image: one of :mod:`tests.support.images`.
-            labels: any label; values may have several lines.
+            labels: labels; values may have several lines.
             options: of ``docker run``, e.g. ``"-p", "127.0.0.1::80"``.
             command: instead of the image's own.
 
@@ -106,13 +106,13 @@ class Engine:
         *options: str,
         command: Sequence[str] = (),
     ) -> str:
-        """Make a container without starting it; arguments as for :meth:`run`."""
+        """Create a container without starting it; arguments as for :meth:`run`."""
         arguments = _arguments(name, image, labels, options, command)
         self._made.append(name)
         return self.docker("create", *arguments)
 
     def network(self, name: str, *options: str) -> str:
-        """Make a network and return its id; :meth:`clean` removes it after the containers."""
+        """Create a network and return its ID; :meth:`clean` removes it after the containers."""
         self._networks.append(name)
         return self.docker("network", "create", *options, name)
 
@@ -126,12 +126,12 @@ class Engine:
         return found
 
     def clean(self) -> None:
-        """Remove every container and network made through this object."""
+        """Remove every container and network created through this object."""
         self._remove(0, 0)
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[Engine]:
-        """Remove at the end what was made through this object since the beginning, and nothing older."""
+        """On exit, remove what was created through this object inside the block."""
         containers, networks = len(self._made), len(self._networks)
         try:
             yield self
@@ -139,14 +139,14 @@ class Engine:
             self._remove(containers, networks)
 
     def ensure_images(self) -> None:
-        """Build the images of :mod:`tests.support.images` that the engine does not have."""
+        """Build the missing images of :mod:`tests.support.images`."""
         there = self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
         for image in IMAGES:
             if image not in there and f"localhost/{image}" not in there and f"docker.io/{image}" not in there:
                 self.docker("build", "-q", "-t", image, "-", stdin=build_context(image))
 
     def close(self) -> None:
-        """Remove what was made; end the daemon, if it is ours."""
+        """Remove what was created, and stop the daemon if the tests started it."""
         if self._relay:
             self._relay.close()
         if self.daemon is None:
@@ -178,7 +178,7 @@ def _arguments(
 
 
 def named_engine() -> Engine | None:
-    """Return the engine that ``PILOTAGE_TEST_ENGINE`` or else ``DOCKER_HOST`` names, with the test images, or ``None``.
+    """Return the engine of ``PILOTAGE_TEST_ENGINE`` or else ``DOCKER_HOST``, with the test images; ``None`` if unset.
 
     Raises:
         EngineUnavailable: there is no docker CLI, or the engine does not answer.
@@ -223,7 +223,7 @@ def own_docker(
 
 
 def own_podman() -> Engine:
-    """Start a Podman service of one's own, with the test images; the caller closes it.
+    """Start a Podman service with the test images; the caller closes it.
 
     Raises:
         EngineUnavailable: it cannot run here.
@@ -233,11 +233,11 @@ def own_podman() -> Engine:
 
 
 def sweep() -> None:
-    """Remove what sessions that died left behind: containers, mounts, bridges, namespaces, directories."""
+    """Remove what dead sessions left behind: containers, mounts, bridges, namespaces, directories."""
     for left in abandoned():
         pid_file = left / "pid"
         if pid_file.exists() and Path("/proc", pid_file.read_text().strip()).exists():
-            continue  # it is ending just now; the session after this one sweeps it
+            continue  # it is about to exit; the next session removes it
         kind = Podman if (left / "containers.conf").exists() else Dockerd
         kind(left).remove()
 

@@ -1,4 +1,4 @@
-"""A small site for real Envoys in tests: a web server, and a bootstrap that leads to it."""
+"""A web server, and a static Envoy configuration that routes to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["static_bootstrap", "web_server"]
 async def web_server(
     answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None, *, host: str = "127.0.0.1"
 ) -> AsyncIterator[int]:
-    """Run a web server on loopback and yield its port. Without ``answer`` it says ``hello``."""
+    """Run a web server on loopback and yield its port. Without ``answer`` it responds ``hello``."""
 
     async def hello(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="hello\n")
@@ -36,7 +36,7 @@ async def web_server(
 
 
 def static_bootstrap(port: int, upstream: int) -> dict[str, Any]:
-    """Return Envoy's configuration for one listener that leads to one web server, both on loopback."""
+    """Return an Envoy configuration with one listener for one web server, both on loopback."""
     manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": "web"}}]
     router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}

@@ -1,4 +1,4 @@
-"""Engines that misbehave: a server whose every answer is written by the test, on a unix socket, TCP or TLS."""
+"""Engines that misbehave: a server on a unix socket, TCP or TLS whose every response the test writes."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ VERSION: dict[str, Any] = {
 
 
 class Exchange:
-    """One request that the puppet got, and the way to answer it.
+    """One request to the puppet, and how to answer it.
 
     Attributes:
         method, path: of the request; the path with its query.
         headers: by lower-case name.
-        writer: for whatever shall be sent.
+        writer: sends the response.
 
     """
 
@@ -55,7 +55,7 @@ class Exchange:
         self.writer = writer
 
     async def gone(self) -> None:
-        """Say nothing until the client hangs up."""
+        """Send nothing until the client hangs up."""
         await self.reader.read()
         self.writer.transport.abort()
 
@@ -64,7 +64,7 @@ class Exchange:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """End the connection with a reset instead of an orderly end."""
+        """Reset the connection instead of closing it."""
         self.writer.transport.abort()
 
 
@@ -73,9 +73,9 @@ class Puppet:
 
     Attributes:
         url: its address.
-        behaviour: what it does on a request, to be replaced at will.
+        behaviour: handles each request; tests may replace it at any time.
         requests: method and path of each request so far.
-        connections: how many were opened so far.
+        connections: number of connections so far.
 
     """
 
@@ -116,7 +116,7 @@ class Puppet:
 async def puppet(
     behaviour: Behaviour, *, path: Path | None = None, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Puppet]:
-    """Serve on a unix socket when ``path`` is given, else on a TCP port of loopback, with TLS when ``tls`` is."""
+    """Serve on a unix socket if ``path`` is given, else on a TCP port of loopback, with TLS if ``tls`` is given."""
     server = Puppet(behaviour)
     if path is not None:
         listening: asyncio.Server = await asyncio.start_unix_server(server.serve, path)
@@ -134,20 +134,20 @@ async def puppet(
 
 
 def answer(status: str, body: bytes, *headers: str) -> bytes:
-    """Return a whole answer; ``status`` as ``"200 OK"``."""
+    """Return a complete response; ``status`` like ``"200 OK"``."""
     fields = "".join(f"{header}\r\n" for header in headers)
     return f"HTTP/1.1 {status}\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def json_answer(value: object, *headers: str, status: str = "200 OK") -> bytes:
-    """Return a whole answer in JSON."""
+    """Return a complete JSON response."""
     return answer(status, json.dumps(value).encode(), "Content-Type: application/json", *headers)
 
 
 def behave(**paths: bytes | Behaviour) -> Behaviour:
-    """Return the behaviour of a sound engine without containers, except at the paths given by their last part.
+    """Return the behaviour of a healthy engine without containers, except for paths named by their last part.
 
-    ``behave(json=b"garbage")`` answers ``/containers/json`` with just these bytes; a coroutine function is called.
+    ``behave(json=b"garbage")`` answers ``/containers/json`` with exactly these bytes; coroutine functions are called.
     """
     sound = {"version": json_answer(VERSION), "_ping": answer("200 OK", b"OK"), "json": json_answer([])}
 
@@ -166,7 +166,7 @@ def behave(**paths: bytes | Behaviour) -> Behaviour:
 
 
 async def reset(exchange: Exchange) -> None:
-    """End the connection before an answer."""
+    """Close the connection before responding."""
     exchange.reset()
 
 
@@ -189,7 +189,7 @@ async def end_mid_chunk(exchange: Exchange) -> None:
 
 
 async def endless(exchange: Exchange, status: bytes = b"200 OK") -> None:
-    """Answer without end."""
+    """Send an endless response."""
     await exchange.send(b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
     while not exchange.writer.transport.is_closing():
         await exchange.send(b"100000\r\n" + b"x" * 2**20 + b"\r\n")

@@ -1,4 +1,4 @@
-"""A real Envoy behind a real control plane, on loopback; and small targets that say what they were asked."""
+"""A real Envoy with a real control plane on loopback, and small targets that echo their requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Gateway", "Target", "becomes", "gateway", "route", "target"]
 
 
 def route(alias: str, *ports: int, **fields: Any) -> Route:
-    """Make a route to ports of loopback; settings are given by their names, endpoints by ``endpoints``."""
+    """Make a route to ports of loopback; keywords are settings or, such as ``endpoints``, fields of the route."""
     settings = {name: fields.pop(name) for name in list(fields) if name in _SETTINGS}
     fields.setdefault("endpoints", tuple(Endpoint("127.0.0.1", port, alias, f"id-{port}") for port in ports))
     return Route(
@@ -52,11 +52,11 @@ _SETTINGS = set(RouteSettings.__struct_fields__) - {"alias", "scheme", "host", "
 
 
 class Target:
-    """An HTTP server on loopback that answers with what it was asked, as JSON.
+    """An HTTP server on loopback that echoes each request as JSON.
 
     Attributes:
         port: where it listens.
-        name: what it calls itself in answers.
+        name: its name in responses.
         seen: each request's method, path and headers.
 
     """
@@ -110,14 +110,14 @@ async def target(name: str = "target", **options: Any) -> AsyncIterator[Target]:
 
 
 async def becomes(ask: Callable[[], Awaitable[Any]], expected: Any, *, patience: float = 20) -> None:
-    """Ask until the answer is the expected one."""
+    """Repeat the request until the result is the expected one."""
     async with asyncio.timeout(patience):
         while await ask() != expected:  # noqa: ASYNC110  the answer comes from another process
             await asyncio.sleep(0.02)
 
 
 class Answer:
-    """What a request came back with."""
+    """Response to a request."""
 
     def __init__(self, status: int, headers: Any, body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
@@ -128,7 +128,7 @@ class Answer:
 
     @property
     def by(self) -> str:
-        """Which target answered; ``""`` if Envoy did by itself."""
+        """Name of the target that responded; ``""`` for Envoy itself."""
         found: str = self.headers.get("X-From", "")
         return found
 
@@ -170,14 +170,14 @@ class Gateway:
         return (self.directory / "envoy.log").read_text()
 
     async def publish(self, *routes: Route) -> frozenset[Key]:
-        """Make these the table's routes; return when Envoy has taken note."""
+        """Publish a table with these routes; return once Envoy has acknowledged it."""
         changed = self.publish_unheard(*routes)
         async with asyncio.timeout(20):
             await self.ads.acked()
         return changed
 
     def publish_unheard(self, *routes: Route) -> frozenset[Key]:
-        """Make these the table's routes, without waiting."""
+        """Publish a table with these routes without waiting for Envoy."""
         from pilotage.discovery.manager import Update
 
         old = self.table
@@ -185,7 +185,7 @@ class Gateway:
         return self.ads.publish(Update(old, self.table, diff(old, self.table)))
 
     async def ask(self, host: str, path: str = "/", method: str = "GET", **options: Any) -> Answer:
-        """Ask Envoy for a host's page."""
+        """Request a host's page from Envoy."""
         headers = {"Host": host, **options.pop("headers", {})}
         url = options.pop("url", self.url)
         async with self.client.request(
@@ -195,7 +195,7 @@ class Gateway:
 
 
 async def _listening(port: int) -> None:
-    """Wait until Envoy's workers run, which begin when the last of its first configuration is there."""
+    """Wait until Envoy's workers run: they start once its first configuration is complete."""
     async with asyncio.timeout(20):
         while port:
             try:
@@ -209,7 +209,7 @@ async def _listening(port: int) -> None:
 
 @contextlib.asynccontextmanager
 async def gateway(directory: Path, *, linger: float = 30.0, **options: Any) -> AsyncIterator[Gateway]:
-    """Run an Envoy with its control plane, in a directory of its own."""
+    """Run an Envoy and its control plane in a directory."""
     settings = GatewayOptions(**{"http_address": "127.0.0.1", "http_port": free_port(), **options})
     made = Gateway(settings, directory, linger)
     client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar())

@@ -1,4 +1,4 @@
-"""A recorded engine with a container for each thing that commands have to tell about."""
+"""A recorded engine with a container for every case that commands report."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["HARBOUR", "at", "harbour_file", "one", "recording", "roster", "view"
 
 
 def one(name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
-    """A list element with an id and an age of its own; ``age`` is in minutes."""
+    """An element of the container list with its own ID and age; ``age`` is in minutes."""
     created = 1_700_000_000 - 60 * fields.pop("age", 0)
     container_id = hashlib.sha256(name.encode()).hexdigest()
     return summary(name, labels, Id=container_id, Created=created, **fields)
 
 
 def at(address: str, network: str = "bridge", **others: str) -> dict[str, Any]:
-    """``NetworkSettings`` of a container with an address in a network, and more networks by name."""
+    """``NetworkSettings`` of a container with an address in a network, and in further networks by name."""
     return {"Networks": {name: {"IPAddress": ip} for name, ip in {network: address, **others}.items()}}
 
 

@@ -1,9 +1,9 @@
-"""The images that test containers run: some hundred kilobytes each, made from busybox, without any registry.
+"""Images for test containers: a few hundred kilobytes each, built from busybox without a registry.
 
-``WEB``       a web server on port 80 that says ``hello``; dies at once when stopped (STOPSIGNAL SIGKILL), for as
-              process 1 it ignores SIGTERM and would take ten seconds.
-``HEALTH``    the same, healthy once the file ``/tmp/ok`` exists; probed every second.
-``GRACEFUL``  the same, but its process 1 handles SIGTERM and ends with status 0.
+``WEB``       a web server on port 80 that responds ``hello``. It has STOPSIGNAL SIGKILL, because it ignores SIGTERM as
+              process 1 and would take ten seconds to stop.
+``HEALTH``    the same, healthy once ``/tmp/ok`` exists; checked every second.
+``GRACEFUL``  the same, but its process 1 handles SIGTERM and exits with status 0.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _APPLETS: Final = "sh httpd sleep cat echo wget nc ls ip ps kill test true false
 
 
 def build_context(image: str) -> bytes:
-    """Return the tar archive to feed to ``docker build -`` for one of ``IMAGES``.
+    """Return the tar archive for ``docker build -`` of one of ``IMAGES``.
 
-    With a static busybox on this machine the image starts from nothing, else from the public ``busybox`` image.
+    The image is built from this machine's static busybox if there is one, else from the public ``busybox`` image.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:

@@ -1,6 +1,6 @@
-"""Programs that real engines need, installed where that is possible: as root, on Debian.
+"""Install the programs that real engines need, which works as root on Debian.
 
-Nothing here starts a service: test engines run as children of the test session, in directories of their own.
+Nothing here starts a service: test engines are child processes of the tests with their own directories.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 __all__ = ["EngineUnavailable", "cache_directory", "compose_path", "debian_packages", "dockerd_path", "version_of"]
 
-#: Engine generation -> the Debian suite whose ``docker.io`` carries it. The running system's own is called "system".
+#: Engine generation -> the Debian suite whose ``docker.io`` has it. The running system's own is called "system".
 SUITES: Final = {"26.1": "trixie", "28.5": "forky"}
 
-#: Program -> the Debian package that brings it.
+#: Program -> its Debian package.
 DOCKER_PACKAGES: Final = {
     "dockerd": "docker.io",
     "docker": "docker.io",
@@ -41,20 +41,20 @@ PODMAN_PACKAGES: Final = {
 
 
 class EngineUnavailable(Exception):
-    """This machine cannot run the engine that a test asked for; the text says why and what would help."""
+    """This machine cannot run an engine that a test needs; the message has the reason and the remedy."""
 
 
 class EngineGone(EngineUnavailable):
-    """Nobody offers that engine any more: Debian's moving suite has gone on to another."""
+    """The engine is no longer available: Debian's suite has moved on to another version."""
 
 
 def cache_directory() -> Path:
-    """Return where fetched engines are kept: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
+    """Return the folder for downloaded engines: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
     return Path(os.environ.get("ENGINE_CACHE") or "/var/cache/pilotage-engines")
 
 
 def debian_packages(programs: dict[str, str]) -> None:
-    """Install the packages whose program is missing; does nothing when all are there.
+    """Install the packages of missing programs.
 
     Raises:
         EngineUnavailable: not root, not Debian, or apt failed (its last lines are in the text).
@@ -79,13 +79,13 @@ def debian_packages(programs: dict[str, str]) -> None:
 
 
 def dockerd_path(generation: str) -> Path:
-    """Return the ``dockerd`` of a generation, fetching it if need be: ``"system"``, or a key of ``SUITES``.
+    """Return the ``dockerd`` of a generation (``"system"`` or a key of ``SUITES``), and download it if necessary.
 
-    Only ``dockerd`` and ``docker-proxy`` are taken out of a newer suite's package; they need no newer C library than
-    Debian 12 has, and run over the system's own containerd and runc. The programs lie beside each other.
+    Only ``dockerd`` and ``docker-proxy`` come from the newer suite's package. They run with Debian 12's C library and
+    use the system's containerd and runc. Both programs are in the same folder.
 
     Raises:
-        EngineUnavailable: the Debian mirror in use does not have it (any more), or it does not run here.
+        EngineUnavailable: the configured Debian mirror does not have it, or it does not run here.
 
     """
     debian_packages(DOCKER_PACKAGES)
@@ -106,10 +106,10 @@ def dockerd_path(generation: str) -> Path:
 
 
 def compose_path() -> Path:
-    """Return the program of Docker Compose 2, fetching it if need be; it wants no ``docker`` beside it.
+    """Return the program of Docker Compose 2, and download it if necessary; it does not need ``docker``.
 
     Raises:
-        EngineUnavailable: the Debian mirror in use does not have it, or it does not run here.
+        EngineUnavailable: the configured Debian mirror does not have it, or it does not run here.
 
     """
     kept = cache_directory() / "compose" / "docker-compose"
@@ -146,7 +146,7 @@ def version_of(program: Path, how: str = "--version") -> str:
 
 
 def _is_installed(program: str) -> bool:
-    if program == "busybox":  # others than Debian's static one may lack the web server
+    if program == "busybox":  # only Debian's static one is sure to have the web server
         path = Path("/bin/busybox")
         return path.exists() and b"httpd" in subprocess.run([path, "--list"], capture_output=True, check=False).stdout
     return shutil.which(program) is not None
@@ -162,7 +162,7 @@ def _apt(command: list[str], cwd: Path | None = None) -> None:
 
 
 def _unpack(scratch: Path, suite: str, name: str) -> Path:
-    """Download a package of a suite from the mirror this machine already uses, unpack it, and return the folder."""
+    """Download a package of a suite from this machine's configured mirror, unpack it, and return the folder."""
     targets = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False, timeout=60
     ).stdout.split()
@@ -175,7 +175,7 @@ def _unpack(scratch: Path, suite: str, name: str) -> Path:
     private = [
         *("-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"),
         *("-o", f"Dir::State::lists={scratch / 'lists'}", "-o", "APT::Sandbox::User=root"),
-        # the system's own package caches are left as they are
+        # leave the system's own package caches alone
         *("-o", f"Dir::Cache::pkgcache={scratch / 'pkg.bin'}", "-o", f"Dir::Cache::srcpkgcache={scratch / 'src.bin'}"),
     ]
     _apt(["apt-get", "-qq", *private, "update"])

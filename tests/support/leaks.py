@@ -1,4 +1,4 @@
-"""Nothing may be left behind: no socket, no file, no task, no child process."""
+"""Find leaks: sockets, files, tasks, child processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["assert_no_leaks", "children", "descriptors"]
 
 
 def children() -> set[int]:
-    """Return the ids of this process's children, all threads included."""
+    """Return the IDs of the child processes of all threads of this process."""
     found: set[int] = set()
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
@@ -24,7 +24,7 @@ def children() -> set[int]:
 
 
 def descriptors() -> dict[str, str]:
-    """Return the open sockets, pipes and files; the event loop's own come and go with its threads."""
+    """Return the open sockets, pipes and files, without the event loop's own."""
     found = {}
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -34,10 +34,10 @@ def descriptors() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def assert_no_leaks(*, processes: bool = True) -> AsyncIterator[None]:
-    """Fail when the block leaves a task, a descriptor or a child process behind. What is dying gets its two seconds.
+    """Fail if the block leaks a task, a descriptor or a child process. They have two seconds to end.
 
     Args:
-        processes: whether child processes count; not where the test itself starts an engine.
+        processes: also look for child processes; off where the test itself starts an engine.
 
     """
     tasks, open_before, before = asyncio.all_tasks(), descriptors(), children()

@@ -1,7 +1,7 @@
-"""Requests at a steady pace from a process of their own, and what became of each.
+"""Send requests at a steady rate from a separate process, and record the result of each.
 
-Run as a program it is that process: it asks, writes a line for each answer, and ends when its standard input does.
-Half of the requests come over connections that are kept, half over fresh ones.
+This module is also that process: it prints a line for each response, and exits when its standard input is closed.
+Half of the requests reuse connections, half open new ones.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _ROOT: Final = Path(__file__).parents[2]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What became of one request.
+    """Result of one request.
 
     Attributes:
-        at: when it was begun, by the machine's monotonic clock.
-        took: seconds until all of its answer was there, or until it had failed.
-        what: the status, or what went wrong.
-        by: the first word of the answer: who gave it.
+        at: its start by the machine's monotonic clock, in seconds.
+        took: seconds until the response was complete or the request failed.
+        what: the status or the error.
+        by: the first word of the response: the name of the server.
 
     """
 
@@ -56,19 +56,19 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 def failures(answers: Iterable[Answer]) -> Counter[str]:
-    """Count what went wrong, by kind."""
+    """Count the failures by kind."""
     return Counter(answer.what for answer in answers if answer.failed)
 
 
 def percentiles(answers: Iterable[Answer]) -> tuple[float, float, float]:
-    """Return the median, the 99th percentile and the longest of the times that answers took, in seconds."""
+    """Return the median, 99th percentile and maximum of the response times, in seconds."""
     took = sorted(answer.took for answer in answers)
     cuts = statistics.quantiles(took, n=100)
     return cuts[49], cuts[98], took[-1]
 
 
 def silences(answers: Iterable[Answer], *, apart: float = 2.0) -> list[tuple[int, float]]:
-    """Return how many requests failed together, and for how long, for failures that are not further apart than that."""
+    """Group failures no further apart than ``gap``; return the size and the duration in seconds of each group."""
     found: list[tuple[int, float]] = []
     first = last = float("-inf")
     for answer in sorted((each for each in answers if each.failed), key=lambda each: each.at):
@@ -81,7 +81,7 @@ def silences(answers: Iterable[Answer], *, apart: float = 2.0) -> list[tuple[int
 
 
 class Load:
-    """What has been answered so far."""
+    """Results so far."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -91,21 +91,21 @@ class Load:
         return failures(self.answers)
 
     async def more(self, number: int = RATE // 2) -> None:
-        """Wait for so many more answers."""
+        """Wait for this many further responses."""
         wanted = len(self.answers) + number
         async with asyncio.timeout(60 + number / RATE):
             while len(self.answers) < wanted:  # noqa: ASYNC110  # another process tells
                 await asyncio.sleep(0.01)
 
     async def answered_by(self, name: str) -> None:
-        """Wait for an answer of this server."""
+        """Wait for a response from this server."""
         seen = len(self.answers)
         async with asyncio.timeout(60):
             while not any(answer.by == name for answer in self.answers[seen:]):  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
 
     async def calm(self, *, rest: float = 1.0) -> None:
-        """Wait until a request is answered at once that was begun after so many seconds from now."""
+        """Wait until a request that starts at least this many seconds from now succeeds without delay."""
         begun = time.monotonic() + rest
         async with asyncio.timeout(60):
             while not any(answer.at > begun and answer.took < 0.5 for answer in self.answers[-RATE:]):  # noqa: ASYNC110
@@ -114,9 +114,9 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load(port: int, host: str, *, rate: int = RATE) -> AsyncIterator[Load]:
-    """Ask for a host's page on a port of loopback, from half a second before the block to half a second after it.
+    """Request a host's page on a port of loopback, from half a second before the block to half a second after it.
 
-    When the block is left, what is still under way is waited for: every request has come to an end.
+    On exit, wait for the requests in flight, so every request has a result.
     """
     made = Load()
     process = await asyncio.create_subprocess_exec(
@@ -156,7 +156,7 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class _Client:
-    """Asks for one page over kept and over fresh connections. A kept one that breaks is a failure, too."""
+    """Requests one page over reused and new connections. A broken reused connection is a failure, too."""
 
     def __init__(self, port: int, host: str) -> None:
         self._port = port
@@ -164,7 +164,7 @@ class _Client:
         self._kept: deque[_Connection] = deque()
 
     async def ask(self, *, fresh: bool) -> tuple[str, str]:
-        """Return the status or what went wrong, and the first word of the answer."""
+        """Return the status or the error, and the first word of the response."""
         connection: _Connection | None = None
         keep = False
         try:

@@ -1,8 +1,8 @@
-"""A Podman API service as a second kind of real engine, Debian 12's 4.3 or whatever the system installs.
+"""A Podman API service as a second kind of real engine: the system's version, 4.3 on Debian 12.
 
-It needs no systemd, and runs in a network namespace of its own, because its network program writes iptables rules and
-cannot be told not to. So its containers' addresses and published ports are reached from inside that namespace only.
-Health checks do not run by themselves without systemd: ``GET /v4.0.0/libpod/containers/NAME/healthcheck`` runs one.
+It needs no systemd. It runs in its own network namespace, because its network program always writes iptables rules;
+the containers' addresses and published ports can be reached only from inside that namespace. Without systemd no health
+check runs on schedule: ``GET /v4.0.0/libpod/containers/NAME/healthcheck`` runs one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.support.install import PODMAN_PACKAGES, debian_packages
 
 __all__ = ["Podman"]
 
-# runc, for crun refuses hybrid control groups; limits set low, for raising them takes a capability that root may lack;
-# files and cgroupfs, for there may be no journal and no systemd to ask.
+# runc, because crun refuses hybrid control groups; low limits, because raising them takes a capability that root may
+# lack; files and cgroupfs, because there may be no journal and no systemd.
 _CONTAINERS: Final = """\
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
@@ -36,33 +36,33 @@ _POLICY: Final = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
 
 
 class Podman(Daemon):
-    """A Podman service; its containers outlive it, as Podman's do."""
+    """A Podman service; like all of Podman's, its containers outlive it."""
 
     @property
     def namespace(self) -> str:
-        """The name of its network namespace."""
+        """Name of its network namespace."""
         return self.bridge
 
     def command(self) -> list[str]:
-        """Return podman's command line; writes its configuration and makes its network namespace."""
+        """Return podman's command line; write its configuration and create its network namespace."""
         debian_packages(PODMAN_PACKAGES)
         for folder in ("root", "run", "tmp", "net", "vol", "runtime"):
             (self.directory / folder).mkdir(exist_ok=True)
         for name, text in (("containers", _CONTAINERS), ("storage", _STORAGE), ("registries", _REGISTRIES)):
             (self.directory / f"{name}.conf").write_text(text.format(here=self.directory))
         policy = Path("/etc/containers/policy.json")
-        if not policy.exists():  # the one file that has no option to move it for builds
+        if not policy.exists():  # builds read this file, and no option moves it
             policy.parent.mkdir(parents=True, exist_ok=True)
             policy.write_text(_POLICY)
         if not Path("/run/netns", self.namespace).exists():
             ip_command("netns", "add", self.namespace, check=True)
             ip_command("-n", self.namespace, "link", "set", "lo", "up", check=True)
-        # not `ip netns exec`, which would hide the control groups
+        # `ip netns exec` would hide the control groups
         inside = ["nsenter", f"--net=/run/netns/{self.namespace}"]
         return [*inside, *self._podman(), "system", "service", "--time=0", f"unix://{self.socket}"]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment that names its own configuration files."""
+        """Return an environment that points to its own configuration files."""
         here = self.directory
         return super().environment() | {
             "CONTAINERS_CONF": f"{here}/containers.conf",
@@ -73,7 +73,7 @@ class Podman(Daemon):
         }
 
     def remove(self) -> None:
-        """Remove the containers, stop the service, and remove everything they made."""
+        """Remove the containers, stop the service, and remove everything that they created."""
         self.stop()
         if (self.directory / "containers.conf").exists():
             subprocess.run(

@@ -1,4 +1,4 @@
-"""What Envoy's probes find, followed: by a real Envoy, and by one whose answers the test makes up."""
+"""Follow the health checks of a real Envoy, and of a fake one whose results the test sets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def states(found: Found) -> dict[str, dict[str, str]]:
 
 
 class Administration:
-    """The Envoy of a test's gateway, as the watch asks it."""
+    """The admin interface of a test gateway's Envoy, as the poller uses it."""
 
     def __init__(self, made: Gateway, client: aiohttp.ClientSession) -> None:
         self.made = made
@@ -68,7 +68,7 @@ class Administration:
 
 
 class Probed:
-    """A gateway whose probes are followed; ``found`` is what they have found so far."""
+    """A gateway whose health checks are followed; ``found`` has the results so far."""
 
     def __init__(self, made: Gateway, watch: HealthPoller, found: Found) -> None:
         self.made = made
@@ -76,11 +76,11 @@ class Probed:
         self.found = found
 
     def publish(self, *routes: Route) -> None:
-        self.made.publish_unheard(*routes)  # Envoy says that it has taken them once it has probed them
+        self.made.publish_unheard(*routes)  # Envoy acknowledges clusters once it has checked their endpoints
         self.watch.follow(self.made.table)
 
     async def finds(self, **expected: Mapping[int, str]) -> None:
-        """Wait until that is found: alias -> port -> state."""
+        """Wait until the health checks have this result: alias -> port -> state."""
         wanted = {a: {f"127.0.0.1:{port}": it for port, it in health.items()} for a, health in expected.items()}
         try:
             await until(lambda: states(self.found) == wanted, patience=20)
@@ -94,7 +94,7 @@ def _keep(found: Found, more: Mapping[str, Mapping[str, EndpointHealth]]) -> Non
 
 @contextlib.asynccontextmanager
 async def probing(directory: Path) -> AsyncIterator[Probed]:
-    """Run an Envoy, and follow its probes."""
+    """Run an Envoy and follow its health checks."""
     connector = aiohttp.UnixConnector(str(directory / "admin.sock"))
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
@@ -108,7 +108,7 @@ async def probing(directory: Path) -> AsyncIterator[Probed]:
 
 
 class Patient:
-    """A target that is well or not."""
+    """A target that is healthy or not."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -121,13 +121,13 @@ class Patient:
 
 
 class Made:
-    """An Envoy that says what the test wants.
+    """A fake Envoy that reports what the test sets.
 
     Attributes:
-        status: how it is.
-        says: cluster -> address -> ``healthy``, ``unhealthy``, ``pending``; ``None`` for no answer at all.
-        took: seconds that an answer takes.
-        asked: when and for which clusters it was asked.
+        status: its state.
+        says: cluster -> address -> ``healthy``, ``unhealthy``, ``pending``; ``None`` to not respond at all.
+        took: seconds until it responds.
+        asked: time and clusters of each request.
 
     """
 
@@ -148,7 +148,7 @@ class Made:
 
 
 def answer(says: Mapping[str, Mapping[str, str]]) -> bytes:
-    """Return what Envoy's ``/clusters`` would tell: cluster -> address -> state."""
+    """Return the response of Envoy's ``/clusters``: cluster -> address -> state."""
     clusters = []
     for name, hosts in says.items():
         told = []
@@ -166,7 +166,7 @@ def answer(says: Mapping[str, Mapping[str, str]]) -> bytes:
 
 
 class Watched:
-    """A watch of a made-up Envoy, and a table that it follows."""
+    """A poller of a fake Envoy, and a table that it follows."""
 
     def __init__(self) -> None:
         self.envoy = Made()

@@ -1,6 +1,6 @@
-"""A plain TCP port for an engine that has a unix socket.
+"""A plain TCP port for an engine with a unix socket.
 
-``dockerd`` speaks TLS on all of its TCP ports or on none, and waits a second at each start to warn of the latter.
+``dockerd`` uses TLS on all of its TCP ports or on none, and without TLS it delays each start by a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK: Final = 65536
 
 
 class TcpRelay(socketserver.ThreadingTCPServer):
-    """Passes every connection to ``127.0.0.1:port`` on to a unix socket, byte for byte, ends included."""
+    """Forwards every connection to ``127.0.0.1:port`` to a unix socket, byte for byte, half-closes included."""
 
     daemon_threads = True
     block_on_close = False

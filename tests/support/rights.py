@@ -1,4 +1,4 @@
-"""Looking at things as somebody who may not."""
+"""Do things without the permission to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["as_nobody", "open_to_everybody", "public_folder"]
 
 @contextlib.contextmanager
 def public_folder() -> Iterator[Path]:
-    """A short folder that everybody may enter: test folders are closed to others."""
+    """A folder with a short path that every user may enter; pytest's are private."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -31,7 +31,7 @@ def open_to_everybody(folder: Path) -> None:
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Give up all rights, if we have any to give up."""
+    """Run the block as the user nobody, if the tests run as root."""
     if os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""A daemon at work in the test's own process."""
+"""A daemon in the test's own process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Served", "add", "of", "serving"]
 
 
 class Served:
-    """A daemon at work, and how to ask what it serves."""
+    """A running daemon, and how to request what it serves."""
 
     def __init__(self, daemon: Daemon, port: int, session: aiohttp.ClientSession) -> None:
         self.daemon = daemon
@@ -35,7 +35,7 @@ class Served:
             return answer.status, await answer.text()
 
     async def answers(self, host: str, status: int = 200) -> None:
-        """Wait until a host is answered for."""
+        """Wait until a host answers 200."""
         async with asyncio.timeout(30):
             while (await self.ask(host))[0] != status:  # noqa: ASYNC110  # it happens in Envoy
                 await asyncio.sleep(0.01)
@@ -43,7 +43,7 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Served]:
-    """Run a daemon on ports of its own; what is yielded serves its first table. It ends in good order."""
+    """Run a daemon on its own ports; it serves its first table when it is yielded, and shuts down gracefully."""
     port = free_port()
     flags = Flags(
         choice=flags.choice, gateway=flags.gateway, port=port, api=flags.api or (f"unix://{folder}/api.sock",)
@@ -66,11 +66,11 @@ async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Serve
 
 
 def of(engine: FakeEngine | str, name: str = "local") -> Flags:
-    """Return the command line that names one engine."""
+    """Return the command line for one engine."""
     url = engine if isinstance(engine, str) else engine.url
     return Flags(choice=EngineChoice(engines=(f"{name}={url}",)))
 
 
 def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:
-    """Add a container that is a web server of this test."""
+    """Add a container whose address is a web server of this test."""
     engine.add(name, ip="127.0.0.1", ports=(port,), labels={f"proxy.{name}.port": str(port)}, **more)

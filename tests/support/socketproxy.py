@@ -1,6 +1,6 @@
-"""A socket proxy as operators run it: HAProxy that passes on only what discovery needs, and refuses all else.
+"""A socket proxy as operators run it: HAProxy forwards only what discovery needs, and refuses everything else.
 
-Its rules are the ones that ``docs/how-to/limit-engine-access.md`` gives; the test takes them from there.
+Its rules are those of ``docs/how-to/limit-engine-access.md``; the test reads them from there.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGES", "documented_rules", "socket_proxy"]
 
-#: Program -> the Debian package that brings it.
+#: Program -> its Debian package.
 PACKAGES: Final = {"haproxy": "haproxy"}
 
 _DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "how-to" / "limit-engine-access.md"
 
 
 def documented_rules() -> str:
-    """Return the configuration for HAProxy that the documentation gives."""
+    """Return the HAProxy configuration from the documentation."""
     found = re.search(r"```haproxy\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
     if found is None:
         raise AssertionError("docs/how-to/limit-engine-access.md gives no rules for HAProxy")
@@ -35,15 +35,15 @@ def documented_rules() -> str:
 
 @contextmanager
 def socket_proxy(folder: Path, engine_socket: str, *, silence: str = "10m") -> Generator[str]:
-    """Run HAProxy before an engine's socket.
+    """Run HAProxy in front of an engine's socket.
 
     Args:
         folder: an empty folder for its files.
         engine_socket: path of the engine's socket.
-        silence: how long an event stream may be silent before HAProxy cuts it.
+        silence: how long an event stream may be idle before HAProxy cuts it.
 
     Yields:
-        The URL of the socket that it listens on.
+        The URL of HAProxy's socket.
 
     """
     debian_packages(PACKAGES)

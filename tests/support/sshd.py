@@ -1,4 +1,4 @@
-"""A throw-away ssh server on loopback, and an ``ssh`` of its own configuration, so that nobody's ``~/.ssh`` matters."""
+"""An ssh server on loopback, and an ``ssh`` with its own configuration that ignores ``~/.ssh``."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ exec {ssh} -F {folder}/ssh_config "$@"
 
 
 class Sshd:
-    """The server. It runs as the current user and lets nobody else in.
+    """The server. It runs as the current user and admits nobody else.
 
     Args:
         folder: for its keys and configuration.
-        docker_host: what ``DOCKER_HOST`` is in its sessions.
+        docker_host: ``DOCKER_HOST`` in its sessions.
 
     Attributes:
         port: where it listens.
-        user: who may log in.
-        environment_file: what the environment of the last session was, a variable a line.
+        user: the user who may log in.
+        environment_file: the environment of the last session, one variable a line.
 
     """
 
@@ -84,7 +84,7 @@ class Sshd:
         wrapper.parent.mkdir()
         wrapper.write_text(_WRAPPER.format(ssh=shutil.which("ssh"), folder=folder))
         wrapper.chmod(0o755)
-        Path("/run/sshd").mkdir(exist_ok=True)  # where the server wants to lock itself up
+        Path("/run/sshd").mkdir(exist_ok=True)  # the server's chroot folder
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL
@@ -109,7 +109,7 @@ class Sshd:
         raise AssertionError(f"sshd does not start: {log.read_text(errors='replace')}")
 
     def _authorize(self) -> None:
-        """Let the user in, who leaves a note of the environment; and one who finds no docker."""
+        """Authorize a key whose sessions record their environment, and one whose sessions have no docker."""
         note = f'command="env > {self.environment_file}; exec sh -c \\"$SSH_ORIGINAL_COMMAND\\""'
         bare = 'command="PATH=/nowhere; eval \\"$SSH_ORIGINAL_COMMAND\\""'
         keys = {name: (self.folder / f"{name}.pub").read_text() for name in ("user", "bare", "locked")}
@@ -122,7 +122,7 @@ class Sshd:
         (self.folder / name).write_text(text)
 
     def trust(self, key: str | None) -> None:
-        """Make ``known_hosts`` hold this key for the server; ``None`` for none at all."""
+        """Put this key of the server into ``known_hosts``; none for ``None``."""
         kind = "" if key is None else " ".join((self.folder / f"{key}.pub").read_text().split()[:2])
         names = f"[127.0.0.1]:{self.port}"
         (self.folder / "known_hosts").write_text(f"{names} {kind}\n" if kind else "")
@@ -133,15 +133,15 @@ class Sshd:
 
     @property
     def url(self) -> str:
-        """The address of the engine behind it."""
+        """Address of the engine behind the server."""
         return f"ssh://{self.user}@127.0.0.1:{self.port}"
 
     def environment(self) -> Mapping[str, str]:
-        """Return an environment in which ``ssh`` is this server's."""
+        """Return environment variables that make ``ssh`` use this server's configuration."""
         return {"PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
 
     def sessions(self) -> list[int]:
-        """Return the processes of the sessions that are open."""
+        """Return the processes of the open sessions."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
@@ -151,7 +151,7 @@ class Sshd:
             os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the server and its sessions."""
+        """Stop the server and its sessions."""
         self.cut()
         self._process.terminate()
         self._process.wait(10)

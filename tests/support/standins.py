@@ -1,7 +1,7 @@
-"""Stand-ins for published images, made of this machine's own programs: no image registry is asked for anything.
+"""Stand-ins for published images, built from this machine's programs without an image registry.
 
-``PYTHON``    the Python that runs the tests, a shell and pip, which finds packages in the folder ``/wheels`` alone:
-              what is installed here, put into wheels again.
+``PYTHON``    the Python that runs the tests, a shell and pip. pip finds packages only in ``/wheels``: wheels made from
+              the packages that are installed here.
 ``HAPROXY``   this machine's HAProxy, started as the published image starts it.
 ``WHOAMI``    the small web server of :mod:`tests.support.images`.
 """
@@ -42,11 +42,11 @@ _LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
 def make_standins(engine: Engine, folder: Path) -> None:
-    """Give an engine all stand-ins.
+    """Build all stand-ins on an engine.
 
     Args:
-        engine: where to.
-        folder: an empty one, for what is made on the way (some hundred megabytes).
+        engine: where to build them.
+        folder: an empty folder for intermediate files (a few hundred megabytes).
 
     """
     debian_packages(PACKAGES)
@@ -62,15 +62,15 @@ def make_standins(engine: Engine, folder: Path) -> None:
         _add_python(root)
         for wheel in make_wheels(folder / "wheels"):
             root.add(wheel, f"wheels/{wheel.name}")
-    # Compiling what is installed would take most of the time of the test, and change nothing that it looks at.
+    # Compiling would take most of the test's time, and the test does not look at it.
     settings = {"PATH": "/usr/local/bin:/bin", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_COMPILE": "0"}
     _import(engine, root, PYTHON, *(f"ENV {name}={value}" for name, value in settings.items()))
 
 
 def make_wheels(folder: Path) -> list[Path]:
-    """Put the packages that pilotage runs with, as they are installed here, into wheels again.
+    """Make wheels from the installed packages that pilotage runs with.
 
-    What an installation adds (compiled files, programs made from entry points) is made again by the next one.
+    Files that an installation adds (compiled files, entry points) are left out; the next one adds them again.
     """
     folder.mkdir()
     made = []
@@ -88,14 +88,14 @@ def make_wheels(folder: Path) -> list[Path]:
 
 
 def _needed() -> Iterator[importlib.metadata.Distribution]:
-    """Find what ``requirements/run.txt`` names, as it is installed here."""
+    """Yield the installed distributions of ``requirements/run.txt``."""
     for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / "run.txt").read_text(), re.MULTILINE):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # what wants it will tell
             yield importlib.metadata.distribution(name)
 
 
 class _Root:
-    """The tar archive of an image's files: programs with the libraries that they are linked against."""
+    """The tar archive of an image's files: programs and the libraries that they link to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +115,7 @@ class _Root:
         self._archive.close()
 
     def add(self, path: Path, name: str = "") -> None:
-        """Add a file, with the mode that it has here; one of the same name is kept."""
+        """Add a file with its mode, unless there is one of this name."""
         name = name or str(path).lstrip("/")
         if name not in self._there:
             self._there.add(name)
@@ -137,7 +137,7 @@ class _Root:
             self.link(f"bin/{applet}", "busybox")
 
     def add_program(self, *programs: Path) -> None:
-        """Add programs or libraries where they are here, and what they are linked against."""
+        """Add programs or libraries at the same paths, and the libraries that they link to."""
         for program in programs:
             self.add(program)
         self.add_libraries(programs)
@@ -160,7 +160,7 @@ def _add_python(root: _Root) -> None:
         unwanted = _LEFT_OUT.intersection(parts) or "__pycache__" in parts or parts[0].startswith("config-")
         if path.is_file() and not unwanted:
             root.add(path)
-    # pip as it is here, found by a path of its own: the base's own packages are nobody's business.
+    # this machine's pip in its own folder, without the base's other packages
     import pip
 
     pip_folder = Path(pip.__file__).parent
@@ -179,7 +179,7 @@ def _add_python(root: _Root) -> None:
 
 
 def _libraries(linked: Iterable[Path]) -> list[str]:
-    """Return what the system's linker finds for programs and libraries, itself included; those of wheels excepted."""
+    """Return the linker, and the libraries that it finds for programs and libraries; without those of wheels."""
     done = subprocess.run(["ldd", *map(str, linked)], capture_output=True, text=True, check=False, timeout=60)
     inside = str(Path(sys.prefix))
     return sorted({path for path in _LIBRARY.findall(done.stdout) if not path.startswith(f"{inside}/")})

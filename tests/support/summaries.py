@@ -1,4 +1,4 @@
-"""Containers as an engine lists them, for tests: everything usual unless a test says otherwise."""
+"""Elements of an engine's container list with usual values that tests override."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADDRESS: Final = "172.17.0.5"
 
 
 def summary(name: str = "web", labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
-    """One element of an engine's list: a running container at 172.17.0.5 that exposes port 80."""
+    """An element of an engine's list: a running container at 172.17.0.5 that exposes port 80."""
     plain: dict[str, Any] = {
         "Id": ID,
         "Names": [f"/{name}"],
@@ -41,7 +41,7 @@ def container(
     config: DockerProviderConfig = LOCAL,
     **fields: Any,
 ) -> Container:
-    """The same as a container."""
+    """The same, parsed into a container."""
     return from_docker(summary(name, labels, **fields), config)
 
 
@@ -52,7 +52,7 @@ def built(
     config: DockerProviderConfig = LOCAL,
     **fields: Any,
 ) -> Built:
-    """What comes of such a container."""
+    """The routes and problems of such a container."""
     return build_routes(container(name, labels, config=config, **fields))
 
 
@@ -68,5 +68,5 @@ def route(labels: Mapping[str, str] | None = None, **fields: Any) -> Route:
 
 
 def told(labels: Mapping[str, str] | None = None, **fields: Any) -> list[str]:
-    """Its problems as people read them."""
+    """Its problems as text."""
     return [str(problem) for problem in built(labels, **fields).problems]

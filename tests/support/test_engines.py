@@ -1,4 +1,4 @@
-"""The engines that tests lean on do what tests expect of them."""
+"""The engines behave as the tests expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates of every sound and unsound kind, and contexts for servers that show them."""
+"""Valid and invalid certificates, and TLS contexts of servers that present them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _DAY = dt.timedelta(days=1)
 
 
 class Authority:
-    """A CA, and the files of what it issues.
+    """A CA, and the files of the certificates that it issues.
 
     Args:
         directory: for the files.
-        name: of the CA; people read it in messages.
-        ca: an existing one instead of a new one.
+        name: name of the CA, which messages show.
+        ca: an existing CA instead of a new one.
 
     """
 
@@ -41,12 +41,12 @@ class Authority:
 
     @classmethod
     def of_engine(cls, cert_dir: Path, directory: Path) -> Authority:
-        """Return the CA that an engine of the tests trusts."""
+        """Return the CA that a test engine trusts."""
         ca = trustme.CA.from_pem((cert_dir / "ca.pem").read_bytes(), (cert_dir / "ca-key.pem").read_bytes())
         return cls(directory, "engine", ca)
 
     def issue(self, name: str, *identities: str, expired: bool = False, future: bool = False) -> tuple[str, str]:
-        """Issue a certificate for hosts or people; return its file and its key's."""
+        """Issue a certificate for hosts or people; return the paths of the certificate and its key."""
         now = dt.datetime.now(dt.UTC)
         begin, end = (now - 30 * _DAY, now - _DAY) if expired else (now - _DAY, now + 30 * _DAY)
         if future:
@@ -58,14 +58,14 @@ class Authority:
         return str(cert), str(key)
 
     def files(self, pair: tuple[str, str] = ("", "")) -> TLSFiles:
-        """Return what a client needs to trust this CA and to show a certificate."""
+        """Return the files with which a client trusts this CA and presents a certificate."""
         return TLSFiles(ca_file=self.ca_file, cert_file=pair[0], key_file=pair[1])
 
 
 def server_context(
     pair: tuple[str, str], clients: Authority | None = None, version: ssl.TLSVersion | None = None
 ) -> ssl.SSLContext:
-    """Return the context of a server that shows ``pair`` and, if ``clients`` is given, asks for its certificates."""
+    """Return the context of a server that presents ``pair`` and, if ``clients`` is given, requires its certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pair)
     if version is not None:
@@ -77,10 +77,9 @@ def server_context(
 
 
 def bare_recipe(directory: Path, *, server_only: bool = True) -> tuple[TLSFiles, tuple[str, str]]:
-    """Make a CA and a leaf with no extensions but those of Docker's documented recipe: neither key ids nor key usage.
+    """Make a CA and a leaf by Docker's documented recipe, which has neither key IDs nor key usage.
 
-    Returns the client's files (the leaf serves as its certificate too) and the server's pair. The leaf is for servers
-    only, unless told otherwise.
+    Returns the client's files (it uses the leaf, too) and the server's pair. By default the leaf is for servers only.
     """
     ca_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recipe ca")])

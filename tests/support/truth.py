@@ -1,4 +1,4 @@
-"""Comparing a live table with a fresh look at everything, and writing down all that it tells meanwhile."""
+"""Compare a live table with a new scan of all engines, and record its changes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["Chronicle", "chronicle", "facts", "settled"]
 
 
 def facts(table: Table) -> tuple[dict[str, Any], list[Any]]:
-    """Return what a table says: every route, excluded ones too, and every problem; not who is stale since when."""
+    """Return the content of a table: routes, excluded ones too, and problems, without the times of staleness."""
     return dict(table.routes), list(table.problems)
 
 
 async def settled(
     discovery: Discovery, *configs: DockerProviderConfig, pool: Pool | None = None, patience: float = 20
 ) -> float:
-    """Wait until every engine answers, and the live table equals a fresh look at all of them.
+    """Wait until every engine answers and the live table equals a new scan of all of them.
 
     Returns:
-        How many seconds that took from the moment when the engines answered.
+        The seconds from the moment when the engines answered.
 
     Raises:
-        AssertionError: it does not come to that; with what differs.
+        AssertionError: the table still differs; the message has the difference.
 
     """
     loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ async def settled(
 
 
 class Chronicle:
-    """Every change that a discovery tells, in order, without those of the first complete table."""
+    """All changes of a discovery in order, without those of the first complete table."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -67,17 +67,17 @@ class Chronicle:
         return [change.kind for change in self.changes if change.alias == alias]
 
     def untouched(self, aliases: Iterable[str]) -> bool:
-        """Tell whether nothing was ever said about these routes."""
+        """Return whether these routes never changed."""
         return not any(self.about(alias) for alias in aliases)
 
     def kinds(self, *wanted: str) -> list[str]:
-        """Return the kinds of changes of engines and routes, those wanted, in order."""
+        """Return the kinds of changes of the given engines and routes, in order."""
         return [change.kind for change in self.changes if change.kind in wanted]
 
 
 @contextlib.asynccontextmanager
 async def chronicle(discovery: Discovery) -> AsyncIterator[Chronicle]:
-    """Write down what a discovery tells from now on."""
+    """Record the changes of a discovery from now on."""
     written = Chronicle()
     subscription = discovery.subscribe()
     if discovery.table.version:

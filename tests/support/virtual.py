@@ -1,4 +1,4 @@
-"""A connection to a fake engine without any socket, so that hours pass in milliseconds of virtual time."""
+"""A connection to a fake engine without a socket: in virtual time, hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["VirtualEngine"]
 
 
 class VirtualEngine(FakeEngine):
-    """A fake engine that is reached without a socket: ``Pool(connect=engine.connection)``.
+    """A fake engine without a socket: ``Pool(connect=engine.connection)``.
 
     Attributes:
-        latency: seconds that each answer takes.
-        down: what each request fails with, if it is not empty.
-        silent: whether it answers nothing, and its streams say nothing.
-        attempts: when it was connected to, by the loop's clock.
-        order: the endpoints that were asked for, and ``stream`` when one opened.
+        latency: seconds until each response.
+        down: the error of every request, if not empty.
+        silent: whether it sends neither responses nor events.
+        attempts: times of connection attempts by the loop's clock.
+        order: the requested endpoints, and ``stream`` for each opened stream.
 
     """
 
@@ -46,7 +46,7 @@ class VirtualEngine(FakeEngine):
 
     @property
     def url(self) -> str:
-        """An address that leads nowhere else."""
+        """An address that leads nowhere."""
         return "unix:///nonexistent/virtual.sock"
 
     def connection(self, address: Address) -> Connection:
@@ -54,13 +54,13 @@ class VirtualEngine(FakeEngine):
         return _Connection(address, self)
 
     def break_streams(self) -> None:
-        """End every event stream as a lost connection does."""
+        """End every event stream, as a lost connection does."""
         for stream in tuple(self.open):
             stream.queue.put_nowait(None)
 
 
 class _Stream:
-    """One client's event stream; the answer and its content in one."""
+    """One client's event stream; the response and its content in one object."""
 
     def __init__(self, engine: VirtualEngine, wish: Subscription) -> None:
         self.engine = engine
@@ -119,7 +119,7 @@ class _Connection(Connection):
         versioned: bool = True,
         limit: int = 0,
     ) -> bytes:
-        # What an engine answers is what is true when it answers; on its way the answer grows old.
+        # The response has the state of the moment when the engine sends it, and ages on its way.
         request = Request(method, f"{path}?{urlencode(query or {})}", path, dict(query or {}), {})
         where = route(request)
         self.engine.calls[where.endpoint] += 1

@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of for a time, and a condition that is often waited for."""
+"""Wait for conditions instead of fixed times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def until(condition: Callable[[], object], *, patience: float = 60) -> Non
 
 
 def alive(pid: int) -> bool:
-    """Tell whether there is such a process, and it is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

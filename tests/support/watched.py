@@ -1,4 +1,4 @@
-"""A watcher of one engine at work, and a record of what it tells and when."""
+"""A running watcher of one engine, and a record of its callbacks and their times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def now() -> float:
 
 
 class Told:
-    """What a watcher tells."""
+    """Records a watcher's callbacks."""
 
     def __init__(self) -> None:
         self.log: list[tuple[float, str]] = []
@@ -57,7 +57,7 @@ class Told:
 
 
 class Watch:
-    """An engine, its watcher, and what it tells."""
+    """An engine, its watcher, and the watcher's callbacks."""
 
     def __init__(self, engine: FakeEngine, timing: Timing | None = None, name: str = "local", url: str = "") -> None:
         self.engine = engine
@@ -73,7 +73,7 @@ class Watch:
         return {route.alias: [endpoint.state for endpoint in route.endpoints] for route in routes}
 
     def is_true(self) -> bool:
-        """Whether what is known equals what one look at everything shows."""
+        """Whether the watcher's state equals a full list."""
         reader = self.population.reader
         raws = [self.engine.summary_bytes(it, with_health=False) for it in self.engine.in_order()]
         whole = assemble(reader.config, [reader.decode(raw) for raw in raws])
