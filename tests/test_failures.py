@@ -252,7 +252,7 @@ async def faulty_change(folder: Path) -> str:
                 await process.stdout.readuntil(b"The API listens on")
                 file.write_text(f"{engines}gateway: {{htps: 443}}\n")
                 process.send_signal(signal.SIGHUP)
-                said = await process.stderr.readuntil(b"not taken") + await process.stderr.readline()
+                said = await process.stderr.readuntil(b"configuration rejected") + await process.stderr.readline()
                 process.send_signal(signal.SIGTERM)
                 rest = await process.communicate()
         finally:

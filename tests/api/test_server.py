@@ -48,7 +48,7 @@ class Told:
 
     async def gateway_statistics(self) -> bytes:
         if self.why:
-            raise GatewayError("Envoy does not answer", "wait")
+            raise GatewayError("Envoy does not respond", "wait")
         return b"envoy_up 1\n"
 
 
@@ -175,9 +175,9 @@ async def test_health_readiness_and_figures() -> None:
         assert await caller.raw("/readyz") == (200, b"ready\n")
         assert (await caller.raw("/metrics"))[0] == 200
         assert await caller.raw("/metrics/envoy") == (200, b"envoy_up 1\n")
-        caller.source.why = "Envoy has not taken the first table yet"
-        assert await caller.raw("/readyz") == (503, b"not ready: Envoy has not taken the first table yet\n")
-        assert await caller.json("/metrics/envoy", 503) == {"error": "Envoy does not answer", "hint": "wait"}
+        caller.source.why = "Envoy has not accepted the first table yet"
+        assert await caller.raw("/readyz") == (503, b"not ready: Envoy has not accepted the first table yet\n")
+        assert await caller.json("/metrics/envoy", 503) == {"error": "Envoy does not respond", "hint": "wait"}
         assert (await caller.raw("/healthz"))[0] == 200
 
 

@@ -32,13 +32,13 @@ def probed(*states: HealthState) -> Table:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (Change("stale", engine="local", cause="it is gone"), ("WARNING", "engine local is away, and its routes stay")),
-        (Change("live", engine="local"), ("INFO", "engine local is there")),
+        (Change("stale", engine="local", cause="it is gone"), ("WARNING", "engine local is away, its routes stay")),
+        (Change("live", engine="local"), ("INFO", "engine local is connected")),
         (Change("problem", problem=Problem(message="odd", container="web")), ("WARNING", "web: odd")),
         (Change("conflict", problem=Problem(message="odd", route="web")), ("WARNING", "odd")),
-        (Change("resolved", problem=Problem(message="odd", container="web")), ("INFO", "no longer: web: odd")),
+        (Change("resolved", problem=Problem(message="odd", container="web")), ("INFO", "resolved: web: odd")),
         (Change("added", "web", cause="start of web"), ("DEBUG", "added route web (start of web)")),
-        (Change("removed", "web"), ("DEBUG", "removed route web (found)")),
+        (Change("removed", "web"), ("DEBUG", "removed route web (listed)")),
     ],
     ids=lambda it: it.kind if isinstance(it, Change) else "",
 )

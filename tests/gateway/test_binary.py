@@ -22,13 +22,13 @@ def test_the_binary_is_the_wheels_unless_one_is_named(tmp_path: Path, monkeypatc
     assert "/1.40." in said.stdout
     own = tmp_path / "my-envoy"
     own.write_text("")
-    with pytest.raises(GatewayError, match=r"my-envoy is no program that can be run; check gateway\.envoy"):
+    with pytest.raises(GatewayError, match=r"my-envoy is not an executable program; check gateway\.envoy"):
         find_envoy(str(own))
     own.chmod(0o755)
     assert find_envoy(str(own)) == own
     monkeypatch.setattr("importlib.metadata.distribution", _missing)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GatewayError, match=r"no Envoy is installed; .*pilotage\[gateway\]"):
+    with pytest.raises(GatewayError, match=r"Envoy is not installed; .*pilotage\[gateway\]"):
         find_envoy()
     own.rename(tmp_path / "envoy")
     assert find_envoy() == tmp_path / "envoy"

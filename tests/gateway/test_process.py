@@ -81,7 +81,7 @@ async def test_envoy_serves_tells_its_figures_and_leaves_nothing_behind(tmp_path
             assert gateway.status.state == "stopped"
             assert not alive(status.pid)
             for asked in (gateway.statistics(), gateway.clusters("")):
-                with pytest.raises(GatewayError, match="does not answer"):
+                with pytest.raises(GatewayError, match="does not respond"):
                     await asked
 
 
@@ -99,7 +99,7 @@ async def test_an_envoy_that_was_killed_is_started_again(tmp_path: Path, caplog:
             os.kill(gateway.status.pid, signal.SIGKILL)
             await until(lambda: gateway.status.restarts == 1 and gateway.status.state == "ready")
             assert (await ask(port))[0] == 200
-    assert "Envoy was ended by SIGKILL; starting it again" in caplog.text
+    assert "Envoy was killed by SIGKILL; restarting it" in caplog.text
 
 
 async def test_an_envoy_that_does_not_answer_is_killed_and_started_again(tmp_path: Path) -> None:
@@ -157,13 +157,17 @@ async def test_what_does_not_end_within_the_limit_is_cut_off_and_counted(tmp_pat
 
 async def test_a_bootstrap_that_envoy_refuses_is_an_error_with_its_words(tmp_path: Path) -> None:
     gateway = Gateway({"no_such_field": 1}, tmp_path, binary=find_envoy(), timing=QUICK)
-    with pytest.raises(GatewayError, match=r"Envoy ended with status 1 before it was ready; it said: .*no_such_field"):
+    with pytest.raises(
+        GatewayError, match=r"Envoy exited with status 1 before it was ready; its last log lines: .*no_such_field"
+    ):
         async with running(gateway):
             pass
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(GatewayError, match=r"gone/envoy\.json cannot be written: No such file or directory; make room"):
+    with pytest.raises(
+        GatewayError, match=r"cannot write .*gone/envoy\.json: No such file or directory; free some space"
+    ):
         Gateway({}, tmp_path / "gone", binary=Path("envoy"))
 
 
@@ -196,7 +200,7 @@ async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
         "info\t\t ",
         "warning\tmain\tsomething else",
     ):
-        gateway._envoy_says(line)
+        gateway._log_line(line)
     assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING"]
 
 

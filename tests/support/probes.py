@@ -64,7 +64,7 @@ class Administration:
             async with self.client.get("http://envoy/clusters", params=query) as answer:
                 return await answer.read()
         except aiohttp.ClientError as error:
-            raise GatewayError("Envoy does not answer") from error
+            raise GatewayError("Envoy does not respond") from error
 
 
 class Probed:
@@ -143,7 +143,7 @@ class Made:
         self.asked.append((asyncio.get_running_loop().time(), names))
         await asyncio.sleep(self.took)
         if self.says is None:
-            raise GatewayError("Envoy does not answer")
+            raise GatewayError("Envoy does not respond")
         return self.raw or answer({name: self.says[name] for name in names})
 
 
@@ -192,5 +192,5 @@ class Watched:
         self.watch.follow(update)
 
     async def look(self, *names: str) -> dict[str, dict[str, str]]:
-        await self.watch._look(list(names))
+        await self.watch._poll(list(names))
         return states(self.found)

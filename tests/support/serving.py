@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pilotage.testing import FakeEngine
 
-__all__ = ["Served", "add", "of", "serving"]
+__all__ = ["Served", "add", "configured", "of", "serving"]
 
 
 class Served:
@@ -74,3 +74,9 @@ def of(engine: FakeEngine | str, name: str = "local") -> Flags:
 def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:
     """Add a container whose address is a web server of this test."""
     engine.add(name, ip="127.0.0.1", ports=(port,), labels={f"proxy.{name}.port": str(port)}, **more)
+
+
+def configured(*engines: FakeEngine, more: str = "") -> str:
+    """Return the text of a configuration file that names these engines."""
+    lines = [f"    engine{number}: {engine.url}" for number, engine in enumerate(engines)]
+    return "\n".join(["providers:", "  docker:", *lines, more])

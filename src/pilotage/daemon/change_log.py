@@ -1,4 +1,4 @@
-"""The log of what changes in the table, for those who run a daemon."""
+"""Logs table changes for operators."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ log = logging.getLogger(__name__)
 
 
 def log_change(change: Change, update: Update) -> None:
-    """Log one change of an update: warnings for what fails, news for what recovers, routes for who wants it all."""
+    """Log one change of an update: failures as warnings, recoveries as info, route changes as debug messages."""
     problem = change.problem
     match change.kind:
         case "stale":
-            log.warning("engine %s is away, and its routes stay as they were: %s", change.engine, change.cause)
+            log.warning("engine %s is away, its routes stay unchanged: %s", change.engine, change.cause)
         case "live":
-            log.info("engine %s is there", change.engine)
+            log.info("engine %s is connected", change.engine)
         case "problem" | "conflict" if problem is not None:
-            if problem.container or problem.route or problem.file:  # that of an engine has been told above
+            if problem.container or problem.route or problem.file:  # engine problems are logged as "stale"
                 log.warning("%s", problem)
         case "resolved":
-            log.info("no longer: %s", problem)
+            log.info("resolved: %s", problem)
         case "health":
             before, now = (_failing(table, change.alias) for table in (update.old, update.new))
             level = logging.WARNING if now - before else logging.INFO if before - now else logging.DEBUG
             log.log(level, "route %s: %s", change.alias, change.cause)
         case _:
-            log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "found")
+            log.debug("%s route %s (%s)", change.kind, change.alias, change.cause or "listed")
 
 
 def _failing(table: Table, alias: str) -> set[str]:

@@ -1,6 +1,6 @@
-"""One task group that holds it all: engines -> table -> Envoy, the API, signals, and the configuration reread.
+"""The daemon: runs engine discovery, Envoy, the xDS server and the API in one task group.
 
-It stops in good order: the gateway drains while engines are still watched and endpoints still follow them.
+On shutdown the gateway drains first, while discovery still updates its endpoints.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, GatewayError, PilotageError
-from pilotage.core.filewatch import watch_files
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_change
-from pilotage.daemon.settings import build_settings, changed_settings, check_ports, rebuild_settings
+from pilotage.daemon.reload import Reloader, apply_engines
+from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -48,22 +49,24 @@ __all__ = ["Daemon", "serve"]
 log = logging.getLogger(__name__)
 
 _NODE: Final = "pilotage"
-"""What our own Envoy calls itself; those elsewhere have other names."""
+"""The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
 
 _FIRST_LISTS: Final = 10.0
-"""Seconds that the first table waits for engines that neither answer nor fail: theirs comes when they do."""
+"""Seconds that the first table waits for engines that neither answer nor fail. Their routes follow later."""
 
 
 async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon], object] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT, which end it in good order; a second one ends it at once. SIGHUP rereads.
+    """Run the daemon until SIGTERM or SIGINT.
+
+    The first of these signals shuts down gracefully, the second one at once. SIGHUP reloads the configuration.
 
     Args:
-        flags: what the command line says.
+        flags: the command-line options.
         env: the environment.
         ready: called once the first table is served.
 
     Raises:
-        PilotageError: it cannot be begun, for what was written or because something is missing or taken.
+        PilotageError: the daemon cannot start: the configuration has errors, or a resource is missing or taken.
 
     """
     settings = build_settings(flags, env)
@@ -80,23 +83,21 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
 
 
 class Daemon:
-    """The running whole; also what the API tells about.
+    """Runs all components. Also the source of what the API reports (:class:`pilotage.api.server.Source`).
 
     Args:
-        settings: what to do.
-        rebuild_settings: makes a new settings of the configuration as it is then.
+        settings: the settings at the start.
+        rebuild: returns the settings of the current configuration; raises ConfigError.
         env: the environment.
         ready: called once the first table is served.
 
     Attributes:
-        settings: what is being done.
-        discovery: engines and table, while it runs.
-        metrics: the figures.
-        api: the HTTP API, while it runs.
-        gateway: our Envoy, ``None`` without one.
-        ads: the configuration server for Envoys.
-        xds_address: where Envoys elsewhere get their configuration, ``host:port``; ``""`` for nowhere.
-        reloads: ``taken`` and ``refused`` -> how often the configuration was reread.
+        discovery: engines and table, while the daemon runs.
+        metrics: counters and gauges.
+        api: the HTTP API, while the daemon runs.
+        gateway: the daemon's own Envoy, ``None`` if it runs none.
+        ads: the xDS server.
+        xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if they cannot.
 
     """
 
@@ -107,107 +108,98 @@ class Daemon:
     def __init__(
         self,
         settings: DaemonSettings,
-        rebuild_settings: Callable[[], DaemonSettings],
+        rebuild: Callable[[], DaemonSettings],
         env: Mapping[str, str],
         ready: Callable[[Daemon], object],
     ) -> None:
-        self.settings = settings
         self.metrics = Metrics()
         self.gateway: Gateway | None = None
-        self._health: HealthPoller | None = None
         self.xds_address = settings.xds_address
-        self.reloads = {"taken": 0, "refused": 0}
-        self._rebuild = rebuild_settings
+        self._reloader = Reloader(settings, rebuild)
+        self._health: HealthPoller | None = None
         self._env = env
-        self._tell_ready = ready
+        self._on_ready = ready
         self._systemd = Systemd(env)
         self._waiting_for = "engines have not been listed yet"
-        self._config_faults: tuple[Problem, ...] = ()
         self._stop = asyncio.Event()
-        self._now = asyncio.Event()
-        self._reread = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._stop_now = asyncio.Event()
 
-    # ---- what signals do
+    @property
+    def settings(self) -> DaemonSettings:
+        """The active settings."""
+        return self._reloader.settings
+
+    @property
+    def reloads(self) -> Mapping[str, int]:
+        """Number of configuration reloads by result, ``taken`` or ``refused``."""
+        return self._reloader.results
+
+    # ---- signal handlers
 
     def stop(self) -> None:
-        """End in good order; when called again, at once."""
+        """Shut down gracefully; if called again, at once."""
         if self._stop.is_set():
-            self._now.set()
+            self._stop_now.set()
         self._stop.set()
 
     def reload(self) -> None:
-        """Read the configuration again."""
-        self._reread.set()
+        """Reload the configuration soon."""
+        self._reloader.request()
 
-    # ---- what the API asks
+    # ---- what the API reports
 
     @property
     def config_file(self) -> str:
-        """The full name of the configuration file, ``""`` without one."""
+        """Absolute path of the configuration file, ``""`` if there is none."""
         return str(Path(self.settings.file).resolve()) if self.settings.file else ""
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return everything that is wrong: labels, engines, configuration, what Envoy cannot do or has refused."""
-        return (*self.discovery.table.problems, *self.ads.problems, *self.settings.problems, *self._config_faults)
+        """Return all problems of labels, engines and the configuration, and what Envoy rejected."""
+        found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
+        return tuple(problem for problems in found for problem in problems)
 
     def not_ready(self) -> str:
-        """Return why the first table is not served, ``""`` when it is."""
+        """Return why the daemon is not ready, ``""`` if it is."""
         if self._stop.is_set():
             return "stopping"
-        if not self._waiting_for and self.gateway is not None and self.gateway.status.state != "ready":
-            return "Envoy is being started again"
-        unheard = self.ads.unheard(_NODE) if self.gateway is not None and not self._waiting_for else ()
-        return unheard[0].message if unheard else self._waiting_for
+        if self._waiting_for or self.gateway is None:
+            return self._waiting_for
+        if self.gateway.status.state != "ready":
+            return "Envoy is restarting"
+        unheard = self.ads.unheard(_NODE)
+        return unheard[0].message if unheard else ""
 
     async def gateway_statistics(self) -> bytes:
-        """Return Envoy's own figures for Prometheus.
+        """Return the metrics of the daemon's Envoy, in Prometheus's text format.
 
         Raises:
-            GatewayError: there is no Envoy of ours, or it does not answer.
+            GatewayError: the daemon runs no Envoy, or it does not answer.
 
         """
         if self.gateway is None:
-            raise GatewayError("there is no Envoy of ours", "ask the Envoys that are connected")
+            raise GatewayError("the daemon runs no Envoy of its own", "ask the connected Envoys")
         return await self.gateway.statistics()
 
-    # ---- its life
+    # ---- life cycle
 
     async def run(self) -> None:
         """Run until :meth:`stop`.
 
         Raises:
-            PilotageError: something that is needed cannot be had.
+            PilotageError: a resource that the daemon needs is missing or taken.
 
         """
         settings = self.settings
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
-            # What fails without anything running comes first.
+            # Checks that need nothing running come first.
             folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
-            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_refused=self._refused))
+            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_refused=self._on_rejected))
             address = f"unix:{folder}/xds.sock"
-            try:
-                await self.ads.start(address)
-            except OSError as error:
-                raise GatewayError(str(error), "name a folder in TMPDIR that can hold sockets") from error
-            if self.xds_address:
-                await _start_for_others(self.ads, self.xds_address, settings)
-            pool = await stack.enter_async_context(Pool(connect=self._connection))
-            found = discover(
-                settings.engines,
-                files=settings.files,
-                pool=pool,
-                env=self._env,
-                reserved_ports=settings.reserved_ports,
-                on_lag=self.metrics.reached_table,
-            )
-            self.discovery = await stack.enter_async_context(found)
-            self.metrics.watch(
-                self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads
-            )
+            await _start_xds(self.ads, address, settings, public=self.xds_address)
+            await self._start_discovery(stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
@@ -219,182 +211,138 @@ class Daemon:
                     log_level=settings.gateway.log_level,
                 )
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.site, self.discovery.observe)
-            await self._work()
+            await self._run_tasks()
 
-    async def _work(self) -> None:
-        tasks: list[Coroutine[Any, Any, None]] = [
-            self._feed(),
-            self._rereading(),
-            self._watchdog(),
-            self._watch_certificates(),
+    async def _start_discovery(self, stack: AsyncExitStack) -> None:
+        pool = await stack.enter_async_context(Pool(connect=self._connection))
+        discovery = discover(
+            self.settings.engines,
+            files=self.settings.files,
+            pool=pool,
+            env=self._env,
+            reserved_ports=self.settings.reserved_ports,
+            on_lag=self.metrics.reached_table,
+        )
+        self.discovery = await stack.enter_async_context(discovery)
+        self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
+
+    async def _run_tasks(self) -> None:
+        coroutines: list[Coroutine[Any, Any, None]] = [
+            self._publish_tables(),
+            self._reload_on_request(),
+            self._feed_watchdog(),
+            self._reloader.watch_certificates(self.ads),
+            self._reloader.watch_config(),
         ]
-        if self.settings.file:
-            tasks.append(self._watch_file(self.settings.file))
         if self.gateway is not None:
-            tasks.append(self.gateway.run())
+            coroutines.append(self.gateway.run())
         if self._health is not None:
-            tasks.append(self._health.run())
+            coroutines.append(self._health.run())
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(task) for task in tasks]
+                tasks = [group.create_task(coroutine) for coroutine in coroutines]
                 await self._stop.wait()
-                await self._leave()
-                for task in running:
+                await self._shut_down()
+                for task in tasks:
                     task.cancel()
         except* PilotageError as errors:
             raise _first(errors) from None
 
-    async def _leave(self) -> None:
+    async def _shut_down(self) -> None:
         self._systemd.stopping()
         if self.gateway is None:
             return
         limit = self.settings.gateway.drain
-        log.info("stopping: no new connections; requests have %g s to end (a second signal ends them now)", limit)
+        log.info("stopping: active requests have %g s to finish (send the signal again to stop now)", limit)
         drain = asyncio.create_task(self.gateway.drain(limit))
-        now = asyncio.create_task(self._now.wait())
+        now = asyncio.create_task(self._stop_now.wait())
         await asyncio.wait({drain, now}, return_when=asyncio.FIRST_COMPLETED)
         now.cancel()
         if drain.done():
-            cut = drain.result()
-            log.log(logging.WARNING if cut else logging.INFO, "Envoy has stopped; %d requests were cut off", cut)
+            aborted = drain.result()
+            log.log(
+                logging.WARNING if aborted else logging.INFO, "Envoy stopped; %s aborted", count(aborted, "request")
+            )
         else:
             drain.cancel()
             await self.gateway.stop()
-            log.warning("Envoy was stopped at once")
+            log.warning("Envoy stopped without waiting for active requests")
 
-    # ---- the flow
+    # ---- tables for Envoys
 
-    async def _feed(self) -> None:
-        """Bring every table to the Envoys. The first one waits until it is complete, as far as engines can be had."""
+    async def _publish_tables(self) -> None:
+        """Publish every table. The first one is complete, except for engines that do not answer in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LISTS):
                 await self.discovery.ready(or_away=True)
-        self._waiting_for = "Envoy has not taken the first table yet"
+        self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
-            measuring: asyncio.Task[None] | None = None
-            group.create_task(self._until_served(), name="first table")
-            self.ads.publish(self.discovery.table)  # also when it is empty
+            measurement: asyncio.Task[None] | None = None
+            group.create_task(self._report_ready(), name="first table")
+            self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
                 for change in update.changes:
                     log_change(change, update)
                 keys = self.ads.publish(update)
                 if self._health is not None:
                     self._health.follow(update)
-                if keys and (
-                    measuring is None or measuring.done()
-                ):  # one at a time is enough to know how long it takes
-                    measuring = group.create_task(self._measure(keys), name="acceptance")
+                if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
+                    measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
-    async def _until_served(self) -> None:
+    async def _report_ready(self) -> None:
+        """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""
         if self.gateway is not None:
             await self.gateway.ready()
             await self.ads.acked(node=_NODE)
             if unheard := self.ads.unheard(_NODE):
                 raise ConfigError(unheard)
         self._waiting_for = ""
-        self._systemd.ready(self._in_short())
-        self._tell_ready(self)
+        self._systemd.ready(self._status_text())
+        self._on_ready(self)
 
-    async def _measure(self, keys: frozenset[Key]) -> None:
+    async def _measure_acceptance(self, keys: frozenset[Key]) -> None:
         began = time.perf_counter()
         await self.ads.acked(keys)
         self.metrics.accepted(time.perf_counter() - began)
 
-    def _refused(self, problem: Problem) -> None:
+    def _on_rejected(self, problem: Problem) -> None:
         self.metrics.refusals += 1
         log.error("%s", problem)
 
-    def _in_short(self) -> str:
+    def _status_text(self) -> str:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())
         return f"{count(served, 'route')} of {count(len(self.settings.engines), 'engine')}"
 
-    async def _watchdog(self) -> None:
-        """Give systemd its signs of life, if it wants any: this loop turns."""
+    async def _feed_watchdog(self) -> None:
+        """Show systemd, if its watchdog is enabled, that the event loop is running."""
         while self._systemd.watchdog:
             self._systemd.alive()
             await asyncio.sleep(self._systemd.watchdog)
 
-    # ---- the configuration, again
+    # ---- reload
 
-    async def _watch_file(self, file: str) -> None:
-        async for _ in watch_files(file):
-            self._reread.set()
-
-    async def _watch_certificates(self) -> None:
-        """Take renewed certificates; which files they are may change with the configuration."""
+    async def _reload_on_request(self) -> None:
         while True:
-            self._changed.clear()
-            pairs = self.settings.options.certificates
-            names = [name for pair in pairs for name in (pair.certificate, pair.key)]
-            following = asyncio.create_task(self._follow_certificates(names))
-            try:
-                while pairs == self.settings.options.certificates:
-                    await self._changed.wait()
-                    self._changed.clear()
-            finally:
-                following.cancel()
-                await asyncio.wait([following])
-
-    async def _follow_certificates(self, files: list[str]) -> None:
-        async for _ in watch_files(*files):
-            try:
-                self.ads.reload_certificates()
-            except ConfigError as error:
-                log.error("the old certificates stay: %s", error)  # noqa: TRY400  # for operators
-            else:
-                log.info("certificates read again")
-
-    async def _rereading(self) -> None:
-        while True:
-            await self._reread.wait()
-            self._reread.clear()
-            started = not self._waiting_for  # before that systemd shall not hear that we are ready, if again
+            await self._reloader.requested()
+            started = not self._waiting_for  # before that, READY=1 after the reload would be premature
             if started:
                 self._systemd.reloading()
-            try:
-                settings = self._rebuild()
-                if settings.with_gateway:
-                    check_ports(settings, held=self.settings)
-                self.ads.configure(settings.options)
-            except ConfigError as error:
-                self.reloads["refused"] += 1
-                self._config_faults = error.problems
-                for problem in error.problems:
-                    log.error("the configuration is not taken: %s", problem)  # noqa: TRY400  # for operators
-            else:
-                self.reloads["taken"] += 1
-                self._config_faults = ()
-                await self._change(settings)
+            await self._reloader.reload(self._configure, self._apply)
             if started:
-                self._systemd.ready(self._in_short())
+                self._systemd.ready(self._status_text())
 
-    async def _change(self, new: DaemonSettings) -> None:
-        """Do what a new settings asks for; what it does not change is not touched."""
-        old, self.settings = self.settings, new
-        self._changed.set()
-        told: list[str] = []
-        before = {engine.name or engine.url: engine for engine in old.engines}
-        after = {engine.name or engine.url: engine for engine in new.engines}
-        for name in [name for name in before if before[name] != after.get(name)]:
-            await self.discovery.remove(name)
-            told.append(f"{'changed' if name in after else 'removed'} engine {name}")
-        for name in [name for name in after if before.get(name) != after[name]]:
-            self.discovery.add(after[name])
-            if name not in before:
-                told.append(f"added engine {name}")
-        if old.files != new.files:
-            await self.discovery.use_files(new.files)
-            told.append("changed files of routes")
+    def _configure(self, options: GatewayOptions) -> None:
+        self.ads.configure(options)
+
+    async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
+        done = await apply_engines(self.discovery, old, new)
         if old.options != new.options:
             if self._health is not None:
-                self._health.follow(self.discovery.table)  # other routes may be served now, and so be probed
-            told.append("changed settings of the gateway")
-        log.info("configuration read again: %s", ", ".join(told) or "nothing to do")
-        later = changed_settings(old, new)
-        if later:
-            log.warning("changed, but in force only after a restart: %s", ", ".join(later))
+                self._health.follow(self.discovery.table)  # other routes may be served, and so be probed
+            done.append("changed gateway settings")
+        log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
-    # ---- small things
+    # ---- callbacks
 
     def _connection(self, address: Address) -> Connection:
         connection = CountingConnection(address)
@@ -406,23 +354,30 @@ class Daemon:
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make the folder that holds our sockets and Envoy's files; the context manager removes it."""
+    """Create the folder for sockets and Envoy's files; the returned context manager removes it."""
     try:
         return socket_tempdir("pilotage-", "admin.sock")
     except OSError as error:
-        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or name another folder in TMPDIR"
-        raise GatewayError(f"no folder for temporary files can be made: {error.strerror}", remedy) from error
+        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
+        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error
 
 
-async def _start_for_others(ads: AdsServer, place: str, settings: DaemonSettings) -> None:
+async def _start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
+    """Listen on a unix socket for the daemon's own Envoy and, if ``public`` is not empty, there for other Envoys."""
+    try:
+        await ads.start(address)
+    except OSError as error:
+        raise GatewayError(str(error), "set TMPDIR to a folder that supports sockets") from error
+    if not public:
+        return
     files = settings.gateway.xds.tls
     try:
         names = (files.ca_file, files.cert_file, files.key_file) if files is not None else ()
         read = [await asyncio.to_thread(Path(name).read_bytes) for name in names]
-        await ads.start(place, tls=(read[0], read[1], read[2]) if read else None)
+        await ads.start(public, tls=(read[0], read[1], read[2]) if read else None)
     except OSError as error:
         hint = "change gateway.xds in the configuration"
-        raise ConfigError([Problem(message=f"no Envoy can be told on {place}: {error}", hint=hint)]) from error
+        raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error
 
 
 def _first(group: BaseExceptionGroup[PilotageError]) -> PilotageError:

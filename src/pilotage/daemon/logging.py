@@ -1,6 +1,6 @@
-"""How the daemon writes its log: for people, for the journal, or one JSON object a line.
+"""Configures the daemon's log: text for people, journal lines with priorities, or one JSON object per line.
 
-The library only speaks to :mod:`logging`; who embeds it decides where that goes. This module is for the daemon.
+Only the daemon configures logging. An application that embeds the library configures its own.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _OURS: Final = "pilotage."
 
 
 def detect_format(env: Mapping[str, str]) -> LogFormat:
-    """Return the format for where standard error goes: the journal if systemd says so, else for people."""
+    """Return ``journal`` if systemd connected standard error to the journal, else ``text``."""
     return "journal" if env.get("JOURNAL_STREAM") else "text"
 
 
 def configure(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
-    """Send the log of this process to a stream, and return the handler that does.
+    """Write the log of this process to a stream, and return the handler.
 
     Args:
-        form: ``terminal``: time and what, in colours, beside what a command prints there. ``text``: time, level, who,
-            what. ``journal``: the journal knows the time, and gets the level as a
-            priority. ``json``: an object a line, with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
+        form: ``terminal``: time and message in colours, to go with a command's own output. ``text``: time, level,
+            component and message. ``journal``: the level as a priority prefix and no time, which the journal adds.
+            ``json``: one object per line with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        stream: standard error unless given.
+        stream: default: standard error.
 
     """
     handler = logging.StreamHandler(stream or sys.stderr)
@@ -47,40 +47,40 @@ def configure(form: LogFormat, level: str = "info", stream: TextIO | None = None
     handler.setFormatter(forms[form]())
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(logging.WARNING)  # of libraries: what goes wrong
+    root.setLevel(logging.WARNING)  # for libraries
     logging.getLogger("pilotage").setLevel(level.upper())
     return handler
 
 
-def _who(record: logging.LogRecord) -> str:
+def _component(record: logging.LogRecord) -> str:
     name = record.name.removeprefix(_OURS)
     return name if name == record.name else name.partition(".")[0]
 
 
 class _Text(logging.Formatter):
-    """One line for each record; a defect's traceback follows it."""
+    """One line per record, followed by the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
-        return f"{when} {record.levelname.lower():7} {self.told(record)}"
+        return f"{when} {record.levelname.lower():7} {self.line(record)}"
 
-    def told(self, record: logging.LogRecord) -> str:
-        return f"{_who(record)}: {self.what(record)}"
+    def line(self, record: logging.LogRecord) -> str:
+        return f"{_component(record)}: {self.message(record)}"
 
-    def what(self, record: logging.LogRecord) -> str:
+    def message(self, record: logging.LogRecord) -> str:
         text = clean(record.getMessage())
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
 class _Terminal(_Text):
-    """Time and text; the level only where something is wrong. Without colours for who wants none."""
+    """Time and message, with the level only for warnings and errors. Honours ``NO_COLOR`` and ``TERM=dumb``."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
         level, colour = "", ""
         if record.levelno >= logging.WARNING:
             level, colour = f"{record.levelname.lower()}: ", _RED if record.levelno >= logging.ERROR else _YELLOW
-        text = self.what(record)
+        text = self.message(record)
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             return f"{when}  {level}{text}"
         return f"{_DIM}{when}{_PLAIN}  {colour}{level}{_PLAIN if colour else ''}{text}"
@@ -92,7 +92,7 @@ _DIM, _RED, _YELLOW, _PLAIN = (f"\x1b[{code}m" for code in (2, 31, 33, 0))
 class _Journal(_Text):
     def format(self, record: logging.LogRecord) -> str:
         priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in self.told(record).split("\n"))
+        return "\n".join(f"<{priority}>{line}" for line in self.line(record).split("\n"))
 
 
 class _Json(logging.Formatter):

@@ -1,6 +1,6 @@
-"""What ``pilotage serve`` shall do, as one value made of the command line and the configuration file.
+"""The daemon's settings, built from the command line and the configuration file.
 
-Made at the start, and again whenever the configuration is reread: what differs is what has to change.
+They are built at the start and on each reload. The daemon compares the old and new settings and applies the difference.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ __all__ = [
 ]
 
 XDS_PORT: Final = 18000
-"""Where Envoys elsewhere ask on loopback when nothing else is said and there is none of our own."""
+"""Default xDS port on loopback for other Envoys if the daemon runs none of its own."""
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says.
+    """The command-line options.
 
     Attributes:
-        choice: engines and configuration file.
-        demo: the demonstration's engine, which is served alone; ``None`` without.
-        gateway: run an Envoy of our own.
-        port: of plain HTTP, instead of the configuration's; ``None`` to leave it.
-        api: where the API listens, instead of the configuration's.
+        choice: the engines and the configuration file.
+        demo: the engine of the built-in demonstration, which replaces all others; ``None`` otherwise.
+        gateway: whether to run an Envoy.
+        port: the HTTP port, overriding the configuration; ``None`` if not given.
+        api: addresses of the API, overriding the configuration.
 
     """
 
@@ -60,19 +60,19 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do.
+    """Everything the daemon needs to know to run.
 
     Attributes:
-        engines: what to watch.
-        files: names and patterns of files of routes.
-        why: how the engines were found, for people; ``""`` when they were named.
-        file: the configuration file, ``""`` without one.
-        options: what Envoys are told beside the routes.
-        gateway: how our Envoy is run, and where others get their configuration.
-        with_gateway: run an Envoy of our own.
-        listen: where the API listens.
-        listen_if_free: these are the usual places, and one that is taken is left alone.
-        token: what callers of the API from elsewhere must present.
+        engines: the engines to watch.
+        files: names and patterns of route files.
+        why: why these engines were chosen, as a phrase for people; ``""`` if the user named them.
+        file: the configuration file, ``""`` if there is none.
+        options: what Envoys get in addition to the routes.
+        gateway: how to run Envoy, and where other Envoys get their configuration.
+        with_gateway: whether to run an Envoy.
+        listen: addresses of the API.
+        listen_if_free: whether to skip addresses that are taken, because they are the default ones.
+        token: the bearer token for API clients on other machines.
         problems: warnings about the configuration.
 
     """
@@ -91,22 +91,22 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """The ports of this host that are the proxy's: a container that publishes them is no route to itself."""
+        """Ports of this host that belong to the gateway. A container that publishes one gets no route to itself."""
         return RESERVED_PORTS | {port for port in (self.options.http_port, self.options.https_port) if port}
 
     @property
     def xds_address(self) -> str:
-        """Where Envoys elsewhere ask, ``host:port``; ``""`` for nowhere, which takes one of our own."""
+        """Where other Envoys get their configuration, ``host:port``; ``""`` if they cannot."""
         xds = self.gateway.xds
         port = xds.port or (0 if self.with_gateway else XDS_PORT)
         return f"{bracketed(xds.host)}:{port}" if port else ""
 
 
 def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
-    """Decide what to do.
+    """Build the settings.
 
     Raises:
-        ConfigError: with every fault of the configuration and of what was named.
+        ConfigError: with all errors of the configuration and the options.
 
     """
     file = flags.choice.config or ("" if flags.choice or flags.demo else find_config_file())
@@ -118,7 +118,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     if flags.gateway:
         _check_log(options.access_log, file)
     texts = flags.api or config.api.listen
-    listen = tuple(map(parse_listen, texts)) if texts is not None else _usual_places(env)
+    listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
     return DaemonSettings(
         engines=chosen.configs,
         files=chosen.files,
@@ -135,10 +135,10 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
-    """Decide anew, by the configuration file that was found first: where it is gone now, nobody wishes for another.
+    """Build the settings again from the configuration file that was found first, even if it was deleted since.
 
     Raises:
-        ConfigError: as for :func:`build_settings`, and if that file is gone.
+        ConfigError: as in :func:`build_settings`, and if that file no longer exists.
 
     """
     if first.file:
@@ -152,8 +152,8 @@ def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
     return choose_engines(flags.choice, env)
 
 
-def _usual_places(env: Mapping[str, str]) -> tuple[Listen, ...]:
-    """Return the first usual socket that this user can make, and loopback."""
+def _default_addresses(env: Mapping[str, str]) -> tuple[Listen, ...]:
+    """Return the first default socket that this user can create, and a loopback port."""
     loopback = Listen(host="127.0.0.1", port=API_PORT)
     for path in socket_candidates(env):
         folder = path.parent if os.access(path.parent, os.F_OK) else path.parent.parent
@@ -170,31 +170,31 @@ def _token(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(message="cannot be read as text", hint=str(error), file=file)]) from error
     if len(token) < 16:
-        hint = "write a long random text into it: openssl rand -hex 32"
+        hint = "create one with: openssl rand -hex 32"
         raise ConfigError([Problem(message="the token is shorter than 16 characters", hint=hint, file=file)])
     return token
 
 
 def _check_log(path: str, file: str) -> None:
-    """Make sure that Envoy, which runs as the same user, can write its access log: it would take no requests else."""
+    """Check that this user can write the access log. Envoy rejects its listeners otherwise."""
     if path in {"", "-"}:
         return
     try:
-        # As Envoy opens it, but without waiting for somebody to read from a pipe.
+        # Open it like Envoy does, but do not wait for the reader of a pipe.
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "name a file in a folder that pilotage may write to, or - for its log"
-        message = f"{shorten(path, 200)} cannot be written: {why}"
+        hint = "name a file in a folder that pilotage can write to, or use - to add it to the log"
+        message = f"cannot write {shorten(path, 200)}: {why}"
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 
 
 _AT_START: Final = ("envoy", "workers", "log_level", "xds")
-"""Of the gateway's settings those that count only when the daemon starts."""
+"""Fields of the gateway settings that take effect only when the daemon starts."""
 
 
 def changed_settings(old: DaemonSettings, new: DaemonSettings) -> list[str]:
-    """Return which settings differ between two plans but take effect only at the next start, by name."""
+    """Return the names of the settings that differ but take effect only at the next start."""
     found = [f"gateway.{name}" for name in _AT_START if getattr(old.gateway, name) != getattr(new.gateway, name)]
     if old.listen != new.listen:
         found.append("api.listen")
@@ -204,14 +204,14 @@ def changed_settings(old: DaemonSettings, new: DaemonSettings) -> list[str]:
 
 
 def check_ports(settings: DaemonSettings, *, held: DaemonSettings | None = None) -> None:
-    """Make sure that nobody else listens where the gateway is to.
+    """Check that the ports of the gateway are free.
 
     Args:
-        settings: what is to be done.
-        held: what is being done; the ports of that are our own.
+        settings: the new settings.
+        held: the active settings, whose ports the daemon itself uses.
 
     Raises:
-        ConfigError: somebody does, or this user may not.
+        ConfigError: a port is in use, or this user cannot listen on it.
 
     """
     options = settings.options

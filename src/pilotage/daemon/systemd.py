@@ -1,4 +1,4 @@
-"""What systemd wants to hear of a service of ``Type=notify`` (sd_notify(3)): plain datagrams, no library."""
+"""Notifies systemd about the state of a ``Type=notify`` service (sd_notify(3)) with plain datagrams."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Systemd"]
 
 
 class Systemd:
-    """Tells systemd how the service is; nothing happens where it does not ask.
+    """Sends state notifications to systemd. Does nothing if systemd did not start the process.
 
     Args:
-        env: the environment; ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` matter.
+        env: the environment, with ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
     Attributes:
-        watchdog: seconds between two signs of life, half of what systemd allows; 0 when it does not ask for any.
+        watchdog: seconds between watchdog notifications, half of the timeout; 0 if the watchdog is disabled.
 
     """
 
@@ -32,25 +32,25 @@ class Systemd:
         self.watchdog = int(microseconds) / 2e6 if for_us and self._address and microseconds.isdigit() else 0.0
 
     def ready(self, status: str) -> None:
-        """Tell that the service does its work (also after a reload)."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        """Report that the service has started, or has finished a reload."""
+        self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """Tell that the configuration is being read again."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        """Report that the configuration is being reloaded."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Tell that the service ends."""
-        self._tell("STOPPING=1")
+        """Report that the service is shutting down."""
+        self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Give a sign of life."""
-        self._tell("WATCHDOG=1")
+        """Reset the watchdog."""
+        self._send("WATCHDOG=1")
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if not self._address:
             return
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.settimeout(0)  # a systemd that does not listen must not hold up the service
+            notify.settimeout(0)  # do not block if systemd does not read
             notify.sendto(text.encode(), address)

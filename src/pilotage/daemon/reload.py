@@ -1,0 +1,138 @@
+"""Reloads the configuration and certificates of a running daemon, and applies only what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from pilotage.core.errors import ConfigError
+from pilotage.core.filewatch import watch_files
+from pilotage.daemon.settings import changed_settings, check_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pilotage.core.problems import Problem
+    from pilotage.daemon.settings import DaemonSettings
+    from pilotage.discovery.manager import Discovery
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.server import AdsServer
+
+__all__ = ["Reloader", "apply_engines"]
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Keeps the daemon's settings up to date with the configuration file.
+
+    A configuration with errors is rejected as a whole; the daemon continues with the previous one.
+
+    Args:
+        settings: the settings at the start.
+        rebuild: returns the settings of the current configuration; raises ConfigError.
+
+    Attributes:
+        settings: the active settings.
+        problems: errors of the configuration that was rejected last, empty after a successful reload.
+        results: number of reloads by result, ``taken`` or ``refused``.
+
+    """
+
+    def __init__(self, settings: DaemonSettings, rebuild: Callable[[], DaemonSettings]) -> None:
+        self.settings = settings
+        self.problems: tuple[Problem, ...] = ()
+        self.results = {"taken": 0, "refused": 0}
+        self._rebuild = rebuild
+        self._requested = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def request(self) -> None:
+        """Reload the configuration soon."""
+        self._requested.set()
+
+    async def requested(self) -> None:
+        """Wait for the next request."""
+        await self._requested.wait()
+        self._requested.clear()
+
+    async def reload(
+        self,
+        configure: Callable[[GatewayOptions], None],
+        apply: Callable[[DaemonSettings, DaemonSettings], Awaitable[None]],
+    ) -> None:
+        """Read the configuration and apply it, or log why it is rejected.
+
+        Args:
+            configure: applies the options for Envoys; raises ConfigError to reject them.
+            apply: applies everything else; called with the previous and the new settings.
+
+        """
+        try:
+            settings = self._rebuild()
+            if settings.with_gateway:
+                check_ports(settings, held=self.settings)
+            configure(settings.options)
+        except ConfigError as error:
+            self.results["refused"] += 1
+            self.problems = error.problems
+            for problem in error.problems:
+                log.error("configuration rejected, the previous one stays active: %s", problem)  # noqa: TRY400  # for operators
+            return
+        self.results["taken"] += 1
+        self.problems = ()
+        previous, self.settings = self.settings, settings
+        self._changed.set()
+        await apply(previous, settings)
+        if later := changed_settings(previous, settings):
+            log.warning("changed, but takes effect only after a restart: %s", ", ".join(later))
+
+    async def watch_config(self) -> None:
+        """Request a reload whenever the configuration file changes."""
+        if self.settings.file:
+            async for _ in watch_files(self.settings.file):
+                self.request()
+
+    async def watch_certificates(self, ads: AdsServer) -> None:
+        """Reload renewed certificates. A reload of the configuration can change which files these are."""
+        while True:
+            self._changed.clear()
+            pairs = self.settings.options.certificates
+            names = [name for pair in pairs for name in (pair.certificate, pair.key)]
+            watching = asyncio.create_task(_reload_certificates(ads, names))
+            try:
+                while pairs == self.settings.options.certificates:
+                    await self._changed.wait()
+                    self._changed.clear()
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+
+
+async def _reload_certificates(ads: AdsServer, files: list[str]) -> None:
+    async for _ in watch_files(*files):
+        try:
+            ads.reload_certificates()
+        except ConfigError as error:
+            log.error("new certificates rejected, the previous ones stay active: %s", error)  # noqa: TRY400  # for operators
+        else:
+            log.info("certificates reloaded")
+
+
+async def apply_engines(discovery: Discovery, old: DaemonSettings, new: DaemonSettings) -> list[str]:
+    """Add, remove and replace engines and route files that differ; return what was done, for the log."""
+    done: list[str] = []
+    before = {engine.name or engine.url: engine for engine in old.engines}
+    after = {engine.name or engine.url: engine for engine in new.engines}
+    for name in [name for name in before if before[name] != after.get(name)]:
+        await discovery.remove(name)
+        done.append(f"{'changed' if name in after else 'removed'} engine {name}")
+    for name in [name for name in after if before.get(name) != after[name]]:
+        discovery.add(after[name])
+        if name not in before:
+            done.append(f"added engine {name}")
+    if old.files != new.files:
+        await discovery.use_files(new.files)
+        done.append("changed route files")
+    return done

@@ -1,0 +1,105 @@
+"""Client for Envoy's admin interface on a unix socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import msgspec
+
+from pilotage.core.errors import GatewayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["AdminClient"]
+
+# A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
+_ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
+_ADMIN: Final = "http.admin."  # counts the request that reads the statistics
+
+
+class _ServerInfo(msgspec.Struct):
+    version: str = ""
+
+
+class _Stat(msgspec.Struct):
+    name: str = ""
+    value: int = 0
+
+
+class _Stats(msgspec.Struct):
+    stats: list[_Stat] = []
+
+
+class AdminClient:
+    """Sends requests to the admin interface, one connection for each.
+
+    Methods raise ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError`` if Envoy does not respond,
+    unless they document something else.
+
+    Args:
+        socket: path of the unix socket.
+        timeout: of each request, in seconds.
+
+    """
+
+    def __init__(self, socket: Path, timeout: float) -> None:
+        self.socket = socket
+        self.timeout = timeout
+
+    async def is_ready(self) -> bool:
+        """Return whether Envoy accepts requests."""
+        async with self._session() as session, session.get("/ready") as answer:
+            return answer.status == 200
+
+    async def version(self) -> str:
+        """Return Envoy's version, such as ``1.40.0``; ``""`` if Envoy does not report it."""
+        try:
+            async with self._session() as session, session.get("/server_info") as answer:
+                info = msgspec.json.decode(await answer.read(), type=_ServerInfo)
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+            return ""
+        _, _, rest = info.version.partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
+        return rest.partition("/")[0]
+
+    async def close_listeners(self) -> None:
+        """Accept no new connections; let active requests finish."""
+        async with self._session() as session:
+            # The first makes responses close their connections (HTTP/2: GOAWAY), the second closes the listeners.
+            for command in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):
+                async with session.post(command):
+                    pass
+
+    async def active(self) -> int:
+        """Return the number of active requests and TCP connections.
+
+        Raises:
+            ValueError: the response cannot be parsed.
+
+        """
+        query = {"filter": _ACTIVE, "format": "json"}
+        async with self._session() as session, session.get("/stats", params=query) as answer:
+            found = msgspec.json.decode(await answer.read(), type=_Stats)
+        return sum(stat.value for stat in found.stats if not stat.name.startswith(_ADMIN))
+
+    async def get(self, path: str, **query: str) -> bytes:
+        """Return the body of a response.
+
+        Raises:
+            GatewayError: Envoy does not respond.
+
+        """
+        try:
+            async with self._session() as session, session.get(path, params=query) as answer:
+                return await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GatewayError("Envoy does not respond", "it is starting or has just exited; try again") from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            "http://envoy",
+            connector=aiohttp.UnixConnector(str(self.socket)),
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
+            trust_env=False,
+        )

@@ -1,0 +1,151 @@
+"""Reloads of the configuration and of certificates, with a running daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from cryptography import x509
+
+from pilotage.config.engines import EngineChoice
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.daemon.daemon import Daemon
+from pilotage.daemon.settings import DaemonSettings, Flags
+from pilotage.testing import FakeEngine
+from tests.support.envoy import web_server
+from tests.support.ports import free_port
+from tests.support.serving import add, configured, serving
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.process
+
+
+async def test_a_changed_file_adds_and_removes_engines_and_touches_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with web_server() as port, FakeEngine() as first, FakeEngine() as second:
+        add(first, "one", port)
+        add(second, "two", port)
+        file.write_text(configured(first))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            assert (await served.ask("two.example.com"))[0] == 404
+            calls = dict(first.calls)
+            file.write_text(configured(first, second))
+            await served.answers("two.example.com")
+            assert dict(first.calls) == calls
+            file.write_text(configured(first))
+            await served.answers("two.example.com", 404)
+            assert (await served.ask("one.example.com"))[0] == 200
+            assert dict(first.calls) == calls
+            assert served.daemon.reloads == {"taken": 2, "refused": 0}
+
+
+async def test_routes_from_files_are_served_and_followed(tmp_path: Path) -> None:
+    file, routes = tmp_path / "pilotage.yml", tmp_path / "routes.yml"
+    async with web_server() as port, FakeEngine() as engine:
+        routes.write_text(f"nas: {{host: 127.0.0.1, port: {port}}}")
+        file.write_text(f"providers: {{files: [routes.yml], docker: {{local: '{engine.url}'}}}}")
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            await served.answers("nas.example.com")
+            routes.write_text(f"box: {{host: 127.0.0.1, port: {port}}}")
+            await served.answers("box.example.com")
+            await served.answers("nas.example.com", 404)
+            file.write_text(f"providers: {{docker: {{local: '{engine.url}'}}}}")
+            await served.answers("box.example.com", 404)
+
+
+async def test_a_faulty_file_is_refused_with_its_problems_and_the_old_one_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with web_server() as port, FakeEngine() as engine:
+        add(engine, "web", port)
+        file.write_text(configured(engine))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            file.write_text(configured(engine, more="gatewey: {}"))
+            served.daemon.reload()
+            await until(lambda: served.daemon.reloads["refused"] == 1)
+            assert "unknown key 'gatewey'; did you mean 'gateway'?" in caplog.text
+            assert any("gatewey" in problem.message for problem in served.daemon.problems())
+            assert (await served.ask("web.example.com"))[0] == 200
+            file.write_text(configured(engine, more="match_domains: [.example.com]"))
+            served.daemon.reload()
+            await served.answers("web.other.com", 404)
+            assert (await served.ask("web.example.com"))[0] == 200
+            assert not any("gatewey" in problem.message for problem in served.daemon.problems())
+
+
+async def test_what_takes_a_restart_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with FakeEngine() as engine:
+        file.write_text(configured(engine))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            file.write_text(configured(engine, more="gateway: {workers: 3}"))
+            served.daemon.reload()
+            await until(lambda: served.daemon.reloads["taken"] == 1)
+            await until(lambda: "takes effect only after a restart: gateway.workers" in caplog.text)
+
+
+def issue(folder: Path, authority: trustme.CA) -> int:
+    """Write a certificate for ``shop.example.com`` and its key; return its serial number."""
+    made = authority.issue_cert("shop.example.com")
+    made.private_key_pem.write_to_path(str(folder / "front-key.pem"))
+    (folder / "front.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
+    return x509.load_pem_x509_certificate(made.cert_chain_pems[0].bytes()).serial_number
+
+
+async def test_https_is_served_and_renewed_certificates_are_taken(tmp_path: Path) -> None:
+    file, authority, port = tmp_path / "pilotage.yml", trustme.CA(), free_port()
+    first = issue(tmp_path, authority)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async def shown() -> int:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="shop.example.com")
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return x509.load_der_x509_certificate(found).serial_number
+
+    async with web_server() as upstream, FakeEngine() as engine:
+        add(engine, "shop", upstream)
+        tls = "tls: [{cert_file: front.pem, key_file: front-key.pem}]"
+        file.write_text(configured(engine, more=f"gateway: {{https: '127.0.0.1:{port}', {tls}}}"))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            url = f"https://127.0.0.1:{port}/"
+            async with served.session.get(url, ssl=context, server_hostname="shop.example.com") as refused:
+                assert refused.status == 404  # it is asked for as 127.0.0.1
+            host = {"Host": "shop.example.com"}
+            async with served.session.get(url, ssl=context, server_hostname="shop.example.com", headers=host) as answer:
+                assert await answer.text() == "hello\n"
+            assert await shown() == first
+            second = issue(tmp_path, authority)
+            async with asyncio.timeout(30):
+                while await shown() != second:  # noqa: ASYNC110  # it happens in Envoy
+                    await asyncio.sleep(0.05)
+
+
+async def test_systemd_hears_of_no_readiness_by_a_configuration_that_is_read_before(tmp_path: Path) -> None:
+    def refused() -> DaemonSettings:
+        raise ConfigError([Problem(message="faulty")])
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        daemon = Daemon(
+            DaemonSettings(engines=()), refused, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, lambda _: None
+        )
+        rereading = asyncio.create_task(daemon._reload_on_request())
+        daemon.reload()
+        await until(lambda: daemon.reloads["refused"] == 1)
+        assert not rereading.done()
+        rereading.cancel()
+        with pytest.raises(BlockingIOError):
+            manager.recv(999)
