@@ -1,6 +1,6 @@
-"""The program ``pilotage``, also as ``python -m pilotage``.
+"""The program ``pilotage``, also run as ``python -m pilotage``.
 
-Who interrupts it while it is still being loaded gets the status for that, and no traceback.
+An interrupt while modules are being loaded ends it with status 130 and no traceback.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ __all__ = ["main"]
 
 def main() -> None:
     """Load the command line and run it."""
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else the shell wants it ignored
-    if usual:
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # otherwise the shell ignores it
+    if is_default:
         signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
-    from pilotage.cli import main as cli  # noqa: PLC0415  # it takes a while
+    from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # loading it takes a while
 
-    if usual:
+    if is_default:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli.main()
+    run_and_exit()
 
 
 if __name__ == "__main__":

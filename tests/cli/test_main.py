@@ -60,7 +60,7 @@ def test_the_version_is_told(pilotage: Callable[..., Said]) -> None:
 
 def test_words_can_be_completed() -> None:
     env = {**os.environ, "_PILOTAGE_COMPLETE": "bash_complete", "COMP_WORDS": "pilotage ro", "COMP_CWORD": "1"}
-    code = "import sys; sys.argv = ['pilotage']; from pilotage.cli.main import main; main()"
+    code = "import sys; sys.argv = ['pilotage']; from pilotage.cli.main import run_and_exit; run_and_exit()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
     assert done.stdout == "plain,routes\n"
 

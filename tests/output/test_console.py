@@ -6,7 +6,7 @@ import pytest
 from rich.text import Text
 
 from pilotage.output.console import Out, clean, command_name, fit, print_table
-from tests.support.terminal import Terminal
+from tests.support.terminal import Terminal, printed
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +124,43 @@ def test_a_script_before_pilotage_says_how_it_is_called(monkeypatch: pytest.Monk
     assert command_name() == "pilotage"
     monkeypatch.setenv("PILOTAGE_COMMAND", "sh scripts/run")
     assert command_name() == "sh scripts/run"
+
+
+def test_a_table_on_a_very_narrow_terminal_is_printed_as_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Out(Terminal())
+    rows = [
+        [("shop", "bold"), ("http://10.0.0.2:8080", ""), ("ready", ""), ("", "")],
+        [("db", ""), ("-", ""), (LONG, ""), ("x", "")],
+    ]
+    print_table(out, ["ALIAS", "TARGET", "STATUS", "NOTE"], rows, give_way=[1])
+    assert printed(out) == (
+        """\
+ALIAS   shop
+  TARGET  http://10.0.0.2:8080
+  STATUS  ready
+ALIAS   db
+  TARGET  -
+  STATUS  a sentence that goes
+          on for longer than
+          any forty columns
+          could hold
+  NOTE    x
+"""
+    )
+
+
+def test_a_small_table_stays_a_table_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Out(Terminal())
+    print_table(out, ["A", "B", "C"], [[("1", ""), ("2", ""), ("3", "")]], give_way=[1])
+    assert printed(out) == "A  B  C\n1  2  3\n"
+
+
+def test_an_error_is_wrapped_between_words_on_a_terminal() -> None:
+    out = Out(Terminal())
+    out.error(LONG)
+    lines = printed(out).splitlines()
+    assert lines == ["error: a sentence that goes on for", "  longer than any forty columns could", "  hold"]

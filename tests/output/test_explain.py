@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from pilotage.output.explain import explain, known_names
+from pilotage.output.explain import explain_name, known_names
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import EndpointHealth
 from pilotage.table.store import build_table
@@ -92,7 +92,7 @@ def test_what_probes_found_is_told_with_its_time_for_this_container_alone() -> N
     found = roster([one(f"api-{number}", labels, **more) for number, more in enumerate(networks, 1)])
     health = {"10.0.0.1:80": EndpointHealth("unhealthy", 86400 * 365.0), "10.0.0.2:80": EndpointHealth("pending")}
     table = msgspec.structs.replace(build_table([found]), health={"api": health})
-    (first, second) = explain("api", [found], table).containers
+    (first, second) = explain_name("api", [found], table).containers
     (said,) = (note for note in first.routes[0].notes if "probe" in note)
     assert re.fullmatch(r"10\.0\.0\.1:80 fails the gateway's probe, since 197\d-\d\d-\d\d \d\d:\d\d:\d\d", said)
     assert "10.0.0.2:80 has not been probed yet" in second.routes[0].notes
@@ -141,7 +141,7 @@ def test_a_file_says_who_waits_for_its_alias_and_who_waits_is_told_of_the_file()
     )
     assert {fact.name: fact.value for fact in file_route_explanation("web").facts}["listen"].startswith("tcp")
     rosters = [roster([one("web")])]
-    explanation = explain("web", rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE])
+    explanation = explain_name("web", rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE])
     (route,) = explanation.containers[0].routes
     assert route.reason == "the alias belongs to file own.yml, because files take precedence over containers"
     assert "belongs to the file" in str(explanation.problems[0])
@@ -154,7 +154,7 @@ def test_a_refused_route_of_a_file_says_what_to_do() -> None:
 
 def test_of_two_files_the_later_waits() -> None:
     other = read_route_file("nas: {host: x}", "z.yml")
-    explanation = explain("nas", [], build_table([], [ROUTE_FILE, other]), [ROUTE_FILE, other])
+    explanation = explain_name("nas", [], build_table([], [ROUTE_FILE, other]), [ROUTE_FILE, other])
     assert [file.name for file in explanation.files] == ["own.yml", "z.yml"]
     assert explanation.files[0].routes[0].notes == (
         "file z.yml claims this alias too and waits, because it comes later by name",

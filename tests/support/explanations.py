@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain
+from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain_name
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
 from tests.support.harbour import one, roster
@@ -26,7 +26,7 @@ __all__ = [
 
 def explained(name: str, *rosters: Roster) -> Explanation:
     found = rosters or (roster(),)
-    return explain(name, found, build_table(found))
+    return explain_name(name, found, build_table(found))
 
 
 def container_explanation(name: str, *rosters: Roster) -> ContainerExplanation:
@@ -51,6 +51,6 @@ ROUTE_FILE = read_route_file(
 
 def file_route_explanation(name: str) -> RouteExplanation:
     rosters = [roster([one("web")])]
-    (file,) = explain(name, rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE]).files
+    (file,) = explain_name(name, rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE]).files
     (story,) = file.routes
     return story

@@ -23,7 +23,7 @@ from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.output.explain import explain, known_names
+from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import change_json, container_json, problem_json
 from pilotage.routes.route import route_json
 
@@ -282,7 +282,7 @@ class Api:
         name = request.match_info["name"]
         rosters = self.source.discovery.rosters()
         files = self.source.discovery.files()
-        found = explain(name, rosters, self.source.discovery.table, files)
+        found = explain_name(name, rosters, self.source.discovery.table, files)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(rosters, files))
             return _error(404, f"no container and no alias is called {shorten(name)!r}", hint)

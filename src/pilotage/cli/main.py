@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from pilotage.core.errors import PilotageError
 
-__all__ = ["cli", "main", "run"]
+__all__ = ["cli", "run", "run_and_exit"]
 
 BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 
-def main() -> None:
-    """Run the command line of this process."""
+def run_and_exit() -> None:
+    """Run the command line of this process and exit with its status."""
     if os.getpid() == 1:  # in a container, where the kernel ignores signals that PID 1 does not handle
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     sys.exit(run(sys.argv[1:]))

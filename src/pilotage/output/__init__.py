@@ -1,1 +1,88 @@
-"""output."""
+"""What people and programs read: tables, explanations, change lines, the banner, JSON, the label reference.
+
+Views of engines, tables, updates and problems go in; text on an :class:`~pilotage.output.console.Out` or plain data
+comes out. It must not contact engines, decide anything about routes, or know the daemon, Envoy or the HTTP API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.output.banner import Banner, GatewayPorts, print_banner
+    from pilotage.output.changelog import ChangeFormatter, ChangeLine
+    from pilotage.output.console import Out, clean, command_name
+    from pilotage.output.engines import engine_json, print_engines
+    from pilotage.output.explain import explain_name, known_names
+    from pilotage.output.json import change_json, container_json, document, problem_json
+    from pilotage.output.label_reference import markdown, matching
+    from pilotage.output.pipe import Pipe
+    from pilotage.output.text.containers import print_containers
+    from pilotage.output.text.explanation import print_explanation
+    from pilotage.output.text.labels import print_labels
+    from pilotage.output.text.problems import print_problems
+    from pilotage.output.text.routes import print_routes, summary
+    from pilotage.output.view import View
+
+__all__ = [
+    "Banner",
+    "ChangeFormatter",
+    "ChangeLine",
+    "GatewayPorts",
+    "Out",
+    "Pipe",
+    "View",
+    "change_json",
+    "clean",
+    "command_name",
+    "container_json",
+    "document",
+    "engine_json",
+    "explain_name",
+    "known_names",
+    "markdown",
+    "matching",
+    "print_banner",
+    "print_containers",
+    "print_engines",
+    "print_explanation",
+    "print_labels",
+    "print_problems",
+    "print_routes",
+    "problem_json",
+    "summary",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Banner": "banner",
+        "ChangeFormatter": "changelog",
+        "ChangeLine": "changelog",
+        "GatewayPorts": "banner",
+        "Out": "console",
+        "Pipe": "pipe",
+        "View": "view",
+        "change_json": "json",
+        "clean": "console",
+        "command_name": "console",
+        "container_json": "json",
+        "document": "json",
+        "engine_json": "engines",
+        "explain_name": "explain",
+        "known_names": "explain",
+        "markdown": "label_reference",
+        "matching": "label_reference",
+        "print_banner": "banner",
+        "print_containers": "text.containers",
+        "print_engines": "engines",
+        "print_explanation": "text.explanation",
+        "print_labels": "text.labels",
+        "print_problems": "text.problems",
+        "print_routes": "text.routes",
+        "problem_json": "json",
+        "summary": "text.routes",
+    },
+)

@@ -24,6 +24,7 @@ Cell = tuple[str, str]
 
 _GAP: Final = 2
 _LEAST: Final = 8  # a narrower column is useless
+_NARROW: Final = 11  # with fewer columns of the terminal for each column of a table, print rows as blocks
 
 
 class Out:
@@ -54,11 +55,11 @@ class Out:
 
     def note(self, text: str) -> None:
         """Print a remark, dimmed."""
-        self.line(Text(text, style="dim"))
+        self.paragraph(Text(text, style="dim"))
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self.line(Text("error: ", style="bold red").append(text, style="not bold"))
+        self.paragraph(Text("error: ", style="bold red").append(text, style="not bold"), hanging=2)
 
     def paragraph(self, text: Text, indent: int = 0, hanging: int = 0) -> None:
         """Print a text, wrapped at words on a terminal; ``hanging`` more columns indent the lines after the first."""
@@ -112,7 +113,7 @@ def fit(widths: Sequence[int], available: int, give_way: Sequence[int]) -> list[
 
 
 def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], give_way: Sequence[int]) -> None:
-    """Print a table.
+    """Print a table; on a very narrow terminal, print each row as a block of lines.
 
     Args:
         out: the output.
@@ -126,6 +127,10 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
     if not out.width and out.console.color_system is None:
         _print_plainly(out, [heads, *_texts(lines)], widths)
         return
+    if out.width and out.width < min(sum(widths), _NARROW * len(heads)):
+        for line in lines:
+            _print_block(out, heads, line)
+        return
     widths = fit(widths, out.width, give_way)
     out.line(_row([(head, "bold") for head in heads], widths))
     for line in lines:
@@ -137,6 +142,18 @@ def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int
     for row in rows:
         cells = (text + " " * (width - cell_len(text) + _GAP) for text, width in zip(row, widths, strict=True))
         out.file.write("".join(cells).rstrip() + "\n")
+
+
+def _print_block(out: Out, heads: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Print a row as lines of head and cell, all but the first indented; skip empty cells."""
+    width = max(map(len, heads))
+    indent = 0
+    for head, (text, style) in zip(heads, cells, strict=True):
+        if text:
+            column = width - indent + 2
+            line = Text().append(f"{head:{column}}", style="dim").append(text, style=style)
+            out.paragraph(line, indent, hanging=column)
+            indent = 2
 
 
 def _texts(lines: Iterable[Sequence[Cell]]) -> Iterable[list[str]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import Roster
     from pilotage.table.table import Table
 
-__all__ = ["ContainerExplanation", "Explanation", "FileExplanation", "RouteExplanation", "explain", "known_names"]
+__all__ = ["ContainerExplanation", "Explanation", "FileExplanation", "RouteExplanation", "explain_name", "known_names"]
 
 
 class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ def known_names(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> l
     return sorted(found - {""})
 
 
-def explain(name: str, rosters: Sequence[Roster], table: Table, files: Sequence[RouteFile] = ()) -> Explanation:
+def explain_name(name: str, rosters: Sequence[Roster], table: Table, files: Sequence[RouteFile] = ()) -> Explanation:
     """Explain a container or an alias.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.output.console import Out
-from pilotage.output.explain import explain
+from pilotage.output.explain import explain_name
 from pilotage.output.text.containers import print_containers
 from pilotage.output.text.explanation import print_explanation
 from pilotage.output.text.problems import print_problems
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", ["shop", "shop-copy", "db", "closed", "lost", "wiki", "two-nets", "api", "other"])
 def test_explanations(out: Out, harbour: View, name: str, snapshot: SnapshotAssertion) -> None:
-    print_explanation(out, explain(name, harbour.rosters, harbour.table))
+    print_explanation(out, explain_name(name, harbour.rosters, harbour.table))
     assert printed(out) == snapshot
 
 
@@ -36,7 +36,7 @@ def test_what_containers_are_called_cannot_move_the_cursor(tmp_path: Path) -> No
     print_routes(out, seen)
     print_containers(out, seen)
     print_problems(out, seen.table.problems)
-    print_explanation(out, explain("\x1b[2Jweb", seen.rosters, seen.table))
+    print_explanation(out, explain_name("\x1b[2Jweb", seen.rosters, seen.table))
     assert "\x1b" not in printed(out)
 
 
@@ -46,6 +46,6 @@ def test_routes_of_files(out: Out, snapshot: SnapshotAssertion) -> None:
     seen = View(rosters, build_table(rosters, [file]), files=(file,))
     print_routes(out, seen)
     print_containers(out, seen)
-    print_explanation(out, explain("shop", rosters, seen.table, [file]))
+    print_explanation(out, explain_name("shop", rosters, seen.table, [file]))
     print_problems(out, seen.table.problems)
     assert printed(out) == snapshot

@@ -1,1 +1,5 @@
-"""The commands, each in a module of its own. Only click is imported at once; the rest where a command needs it."""
+"""The commands, one module each.
+
+Parsed options go in; text or JSON and an exit status come out.
+They must not import anything but click and :mod:`pilotage.cli.options` before they run.
+"""

@@ -44,11 +44,11 @@ def explain(name: str, form: str, **where: Any) -> int:
     change that, and who else claims the alias. NAME is a container, ENGINE/CONTAINER, or an alias.
     """
     from pilotage.output.console import Out
-    from pilotage.output.explain import explain as explained
+    from pilotage.output.explain import explain_name
     from pilotage.output.text.explanation import print_explanation
 
     views = views_of(**where)
-    found = [explained(name, view.rosters, view.table, view.files) for view in views]
+    found = [explain_name(name, view.rosters, view.table, view.files) for view in views]
     if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
             _unknown_name(name, views)

@@ -27,14 +27,14 @@ def labels(word: str, form: str) -> int:
     Lists labels with type, default, meaning and an example; with WORD, only labels whose names contain it.
     """
     from pilotage.core.text import shorten
-    from pilotage.output import label_reference
     from pilotage.output.console import Out
+    from pilotage.output.label_reference import markdown, matching
     from pilotage.output.text.labels import print_labels
 
     if form == "markdown":
-        click.echo(label_reference.markdown(), nl=False)
+        click.echo(markdown(), nl=False)
         return OK
-    found, hint = label_reference.matching(word)
+    found, hint = matching(word)
     if not found:
         advice = hint or "run 'pilotage labels' to list all"
         Out(sys.stderr).error(f"no label name contains {shorten(word)!r}; {advice}")

@@ -1,1 +1,5 @@
-"""Tables and paragraphs for people, one module for each kind of output."""
+"""Tables and paragraphs for people, one module for each kind of output.
+
+Views, problems and explanations go in; lines on an :class:`~pilotage.output.console.Out` come out.
+It must not decide anything about routes or contact engines.
+"""

@@ -73,11 +73,12 @@ _NARROW: Final = 24  # a narrower column of text is hard to read
 def _print_facts(out: Out, facts: Sequence[Fact]) -> None:
     names = max((len(fact.name) for fact in facts), default=0)
     values = max((len(fact.value) for fact in facts if len(fact.value) <= _WIDEST_VALUE), default=0)
-    column = names + values + 4  # the column of the reasons
-    hanging = column if not out.width or out.width - column > _NARROW else names + 2
+    hanging = names + values + 4  # the column of the reasons
+    if out.width and out.width - hanging <= _NARROW:
+        hanging, values = names + 2, 0
     for fact in facts:
         text = Text(f"{clean(fact.name):{names}}  ", style="cyan")
-        text.append(f"{clean(fact.value):{values}}  ", style="not cyan")
+        text.append(f"{clean(fact.value).ljust(values)}  ", style="not cyan")
         out.paragraph(text.append(clean(_reason(fact)), style="dim not cyan"), indent=2, hanging=hanging)
 
 
