@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from corpus import list_body
 
-from pilotage import DockerProviderConfig, Pool, build_table, survey_engine
+from pilotage import DockerProviderConfig, Pool, build_table, scan_engine
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
@@ -50,18 +50,18 @@ def _engine(count: int, path: str, ready: Event) -> None:
 async def _survey(path: str) -> None:
     async with Pool() as pool:
         config = DockerProviderConfig(f"unix://{path}", name="local")
-        roster = await survey_engine(config, pool=pool)
+        snapshot = await scan_engine(config, pool=pool)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         spent = []
         for _ in range(_RUNS):
             started = time.process_time()
-            await survey_engine(config, pool=pool)
+            await scan_engine(config, pool=pool)
             spent.append(time.process_time() - started)
         survey = min(spent)
         started = time.process_time()
-        table = build_table([roster])
+        table = build_table([snapshot])
         settle = time.process_time() - started
-    count = len(roster.containers)
+    count = len(snapshot.containers)
     served = sum(not route.excluded for route in table.routes.values())
     print(
         f"{count:>7,} containers: {survey / count * 1e6:5.1f} us each, list to routes (aim: 15)"

@@ -100,7 +100,7 @@ async def _one_engine(orders: Connection, count: int) -> float:
         lists = watcher.lists
         started = time.process_time()
         watcher._reconcile_at = 0.0
-        watcher._wanted.set()
+        watcher._wakeup.set()
         await _until(lambda: watcher.lists > lists)
         await asyncio.sleep(0.3)
         spent = (time.process_time() - started) * 1e3
@@ -121,11 +121,11 @@ async def _many_engines(orders: Connection, engines: int, count: int) -> None:
         started, wall = time.process_time(), time.perf_counter()
         for number in range(rounds):
             engine, stop = (number // 2) % engines, number % 2 == 0
-            population = discovery._engines[f"e{engine}"].population
-            wanted = next(i for i, c in population.containers.items() if c.container_name == f"e{engine}-app0")
+            state = discovery._providers[f"e{engine}"].state
+            wanted = next(i for i, c in state.containers.items() if c.container_name == f"e{engine}-app0")
             asked = time.perf_counter()
             orders.send([(engine, "die" if stop else "start", f"e{engine}-app0")])
-            while population.containers[wanted].running is stop:
+            while state.containers[wanted].running is stop:
                 await anext(updates)
             latencies.append(time.perf_counter() - asked)
             await asyncio.sleep(max(0.0, wall + (number + 1) * 0.01 - time.perf_counter()))

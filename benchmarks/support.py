@@ -17,11 +17,12 @@ from immutables import Map
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pilotage.discovery.manager import Update
+from pilotage.discovery.update import Update
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.process import Gateway
 from pilotage.routes.route import Endpoint, Route
-from pilotage.table.table import Table, diff
+from pilotage.table.diff import diff
+from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.filters import CONTROL_CLUSTER

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pilotage import Roster, build_table
+from pilotage import EngineSnapshot, build_table
 from pilotage.output.json import document
 from pilotage.recording.replay import read_recordings, replay
 
@@ -26,8 +26,8 @@ def recording_of(case: Case) -> bytes:
 
 def outcome_of(case: Case) -> dict[str, Any]:
     """What the library makes of a case, as a reader of the JSON output gets it."""
-    rosters: list[Roster] = [replay(recording) for recording in read_recordings(recording_of(case))]
-    plain: dict[str, Any] = json.loads(json.dumps(document(rosters, build_table(rosters))))
+    snapshots: list[EngineSnapshot] = [replay(recording) for recording in read_recordings(recording_of(case))]
+    plain: dict[str, Any] = json.loads(json.dumps(document(snapshots, build_table(snapshots))))
     return plain
 
 

@@ -90,14 +90,14 @@ async def denied(folder: Path) -> str:
 
 async def in_other_hands(url: str) -> str:
     """Look at an engine as a user who may not, in this process: another user could not read the checkout."""
-    from pilotage import DockerProviderConfig, survey_all
+    from pilotage import DockerProviderConfig, scan_all
 
     groups = os.getgroups()
     os.setgroups([])
     os.setegid(65534)
     os.seteuid(65534)
     try:
-        survey = await survey_all([DockerProviderConfig(url, name="local")])
+        survey = await scan_all([DockerProviderConfig(url, name="local")])
     finally:
         os.seteuid(0)
         os.setegid(0)
@@ -132,13 +132,13 @@ async def proxy_refuses(folder: Path) -> str:
 
 async def engine_hangs(folder: Path) -> str:
     """The limit of 30 s is waited for in the tests of the client; here the same error comes after a shorter one."""
-    from pilotage import DockerProviderConfig, EngineError, Pool, survey_engine
+    from pilotage import DockerProviderConfig, EngineError, Pool, scan_engine
     from pilotage.engine.connection import Timeouts
 
     async with FakeEngine() as engine, Pool(Timeouts(request=0.5)) as pool:
         engine.spoil("list", hang=True)
         with pytest.raises(EngineError) as caught:
-            await survey_engine(DockerProviderConfig(engine.url, name="local"), pool=pool)
+            await scan_engine(DockerProviderConfig(engine.url, name="local"), pool=pool)
         return str(caught.value).replace("0.5 s", "30 s")
 
 

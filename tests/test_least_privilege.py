@@ -1,4 +1,4 @@
-"""Discovery requests only what docs/background/security.md lists, and works behind a proxy that allows no more."""
+"""DiscoveryManager asks engines only for what the security page lists, and works behind a proxy that allows no more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage import DockerProviderConfig, Pool, build_table, discover, survey_engine
+from pilotage import DockerProviderConfig, Pool, build_table, discover, scan_engine
 from pilotage.cli.main import run
 from pilotage.testing import FakeEngine, container
 from tests.support.socketproxy import socket_proxy
@@ -34,10 +34,10 @@ def folder() -> Iterator[Path]:
 
 
 async def live_life(engine: FakeEngine) -> None:
-    """Survey an engine, and watch it through everything that can happen to containers."""
+    """ScanResult an engine, and watch it through everything that can happen to containers."""
     config = DockerProviderConfig(engine.url, name="one")
     async with Pool() as pool:
-        await survey_engine(config, pool=pool)
+        await scan_engine(config, pool=pool)
         async with discover([config], pool=pool) as discovery:
             await discovery.ready()
             updates = discovery.subscribe()
@@ -69,7 +69,7 @@ async def test_discovery_makes_no_request_that_the_documentation_does_not_list()
 async def test_only_containers_on_the_hosts_network_are_inspected() -> None:
     host = container("host", networks={"host": ""}, network_mode="host", ports=())
     async with FakeEngine([host, container("web")]) as engine, Pool() as pool:
-        await survey_engine(DockerProviderConfig(engine.url, name="one"), pool=pool)
+        await scan_engine(DockerProviderConfig(engine.url, name="one"), pool=pool)
         others = [f"{m} {t}" for m, t in engine.requests if not ALLOWED.fullmatch(f"{m} {t}")]
     assert len(others) == 1
     assert INSPECT.fullmatch(others[0])
@@ -109,6 +109,6 @@ async def test_the_live_table_holds_behind_a_proxy_that_cuts_silent_streams(engi
             await asyncio.to_thread(engine.run, "later", "pilotage/web:1", {"proxy.later.port": "81"})
             while "later" not in discovery.table.routes:
                 await anext(updates)
-            fresh = build_table([await survey_engine(config, pool=pool)])
+            fresh = build_table([await scan_engine(config, pool=pool)])
             while dict(discovery.table.routes) != dict(fresh.routes):
                 await anext(updates)

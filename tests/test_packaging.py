@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 import yaml
 
-from pilotage import DockerProviderConfig, survey_engine
+from pilotage import DockerProviderConfig, scan_engine
 from pilotage.api.snapshot import socket_candidates
 from pilotage.cli.main import cli
 from pilotage.config.serve import API_PORT, HTTP_PORT, GatewaySettings
@@ -114,9 +114,9 @@ async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: 
             engine.add("web", labels={"proxy.web.port": "80"})
             engine.add("host", network_mode="host", labels={"proxy.host.port": "81"})
             with required(), socket_proxy(folder, engine.url.removeprefix("unix://")) as url:
-                roster = await survey_engine(DockerProviderConfig(url, name="local"))
-                assert sorted(container.container_name for container in roster.containers) == ["host", "web"]
-                assert all(not built.problems for built in roster.built)
+                snapshot = await scan_engine(DockerProviderConfig(url, name="local"))
+                assert sorted(container.container_name for container in snapshot.containers) == ["host", "web"]
+                assert all(not built.problems for built in snapshot.built)
                 connector = aiohttp.UnixConnector(url.removeprefix("unix://"))
                 async with aiohttp.ClientSession("http://engine", connector=connector) as session:
                     for method, path in (

@@ -15,7 +15,7 @@ from pilotage.output.json import document
 from pilotage.routes.build import _plans
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
-from pilotage.table.snapshot import assemble
+from pilotage.table.snapshot import build_snapshot
 from tests.support.examples import more_examples
 from tests.support.summaries import LOCAL, REMOTE, built, container, summary
 
@@ -105,9 +105,9 @@ label_sets_of_few = st.dictionaries(
 @given(st.lists(summaries, max_size=3), st.sampled_from([LOCAL, REMOTE]))
 def test_any_containers_give_a_table_that_can_be_printed(listed: list[dict[str, Any]], config: Any) -> None:
     containers = [from_docker(plain | {"Id": str(n)}, config) for n, plain in enumerate(listed)]
-    roster = assemble(config, containers)
-    table = build_table([roster])
-    plain = msgspec.json.decode(msgspec.json.encode(document([roster], table)))
+    snapshot = build_snapshot(config, containers)
+    table = build_table([snapshot])
+    plain = msgspec.json.decode(msgspec.json.encode(document([snapshot], table)))
     assert set(plain) == {"containers", "routes", "problems"}
     assert len(plain["containers"]) == len(listed)
     for alias, route in plain["routes"].items():

@@ -1,12 +1,13 @@
 """From running containers to working routes.
 
-The names here are the library; everything else is how it is done. Names are imported when they are first used, so that
-``import pilotage`` is quick and reading labels needs no network code.
+The names exported here are the public library; all other modules are implementation. Names are imported on first use,
+so ``import pilotage`` is fast and reading labels needs no network code.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from pilotage.core.lazy import lazy_exports
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     )
     from pilotage.core.problems import Problem
     from pilotage.discovery.files import read_files
-    from pilotage.discovery.manager import Discovery, Update, discover
-    from pilotage.discovery.scan import Survey, survey_all, survey_engine, update_ports
+    from pilotage.discovery.inspect import update_ports
+    from pilotage.discovery.manager import DiscoveryManager, discover
+    from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import Timing
     from pilotage.engine.address import DockerProviderConfig, TLSFiles
     from pilotage.engine.contexts import default_engine
@@ -40,41 +43,42 @@ if TYPE_CHECKING:
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import Endpoint, EndpointHealth, Route
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.diff import Change
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import build_table
-    from pilotage.table.table import Change, Table
+    from pilotage.table.table import Table
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__ = lazy_exports(
+_load, __dir__ = lazy_exports(
     __name__,
     {
         "Built": "routes.build",
-        "Change": "table.table",
+        "Change": "table.diff",
         "ConfigError": "core.errors",
         "Container": "containers",
         "ContainerImage": "containers",
-        "Discovery": "discovery.manager",
+        "DiscoveryManager": "discovery.manager",
         "DockerProviderConfig": "engine.address",
         "Endpoint": "routes.route",
         "EndpointHealth": "routes.route",
         "EngineError": "core.errors",
         "EngineIncompatible": "core.errors",
         "EngineRefused": "core.errors",
+        "EngineSnapshot": "table.snapshot",
         "EngineUnreachable": "core.errors",
         "IdleConfig": "containers",
         "PilotageError": "core.errors",
         "Pool": "engine.pool",
         "Problem": "core.problems",
-        "Roster": "table.snapshot",
         "Route": "routes.route",
         "RouteFile": "routes.file",
+        "ScanResult": "discovery.scan",
         "SharedClient": "engine.pool",
-        "Survey": "discovery.scan",
         "TLSFiles": "engine.address",
         "Table": "table.table",
         "Timing": "discovery.watcher",
-        "Update": "discovery.manager",
+        "Update": "discovery.update",
         "build_routes": "routes.build",
         "build_table": "table.store",
         "clients": "engine.pool",
@@ -88,11 +92,20 @@ __getattr__, __dir__ = lazy_exports(
         "is_blacklisted": "containers",
         "new_client": "engine.pool",
         "read_files": "discovery.files",
-        "survey_all": "discovery.scan",
-        "survey_engine": "discovery.scan",
-        "update_ports": "discovery.scan",
+        "scan_all": "discovery.scan",
+        "scan_engine": "discovery.scan",
+        "update_ports": "discovery.inspect",
     },
 )
+
+_RENAMED = {
+    "Discovery": "DiscoveryManager",
+    "Roster": "EngineSnapshot",
+    "Survey": "ScanResult",
+    "survey_all": "scan_all",
+    "survey_engine": "scan_engine",
+}
+"""Deprecated name -> name. The deprecated ones go with 1.0."""
 
 __all__ = [
     "Built",
@@ -100,23 +113,23 @@ __all__ = [
     "ConfigError",
     "Container",
     "ContainerImage",
-    "Discovery",
+    "DiscoveryManager",
     "DockerProviderConfig",
     "Endpoint",
     "EndpointHealth",
     "EngineError",
     "EngineIncompatible",
     "EngineRefused",
+    "EngineSnapshot",
     "EngineUnreachable",
     "IdleConfig",
     "PilotageError",
     "Pool",
     "Problem",
-    "Roster",
     "Route",
     "RouteFile",
+    "ScanResult",
     "SharedClient",
-    "Survey",
     "TLSFiles",
     "Table",
     "Timing",
@@ -135,7 +148,15 @@ __all__ = [
     "is_blacklisted",
     "new_client",
     "read_files",
-    "survey_all",
-    "survey_engine",
+    "scan_all",
+    "scan_engine",
     "update_ports",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    current = _RENAMED.get(name)
+    if current is None:
+        return _load(name)
+    warnings.warn(f"pilotage.{name} is now called pilotage.{current}", DeprecationWarning, stacklevel=2)
+    return _load(current)

@@ -53,7 +53,7 @@ async def test_engines_table_gateway_and_reloads_are_told_as_they_are_when_asked
             engine.add("new", labels={"proxy.new.port": "80"})
             await until(lambda: "new" in discovery.table.routes)
             address = discovery.table.routes["new"].endpoints[0].address
-            discovery.observe({"new": {address: EndpointHealth("unhealthy")}})
+            discovery.set_health({"new": {address: EndpointHealth("unhealthy")}})
             told = figures(metrics)
             expected = {
                 "pilotage_engine_up{local}": 1,

@@ -15,7 +15,7 @@ from pilotage.api.server import Api
 from pilotage.api.snapshot import SNAPSHOT_PATH, unpack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
-from pilotage.discovery.manager import Discovery, discover
+from pilotage.discovery.manager import DiscoveryManager, discover
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine
@@ -34,7 +34,7 @@ LOOPBACK = Listen(host="127.0.0.1", port=0)
 class Told:
     """A source as the daemon is one."""
 
-    def __init__(self, discovery: Discovery) -> None:
+    def __init__(self, discovery: DiscoveryManager) -> None:
         self.discovery = discovery
         self.metrics = Metrics()
         self.why = ""
@@ -134,7 +134,7 @@ async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> Non
 async def test_what_is_told_has_the_form_that_the_document_promises() -> None:
     async with serving() as caller:
         address = caller.source.discovery.table.routes["web"].endpoints[0].address
-        caller.source.discovery.observe({"web": {address: EndpointHealth("pending", 5.0)}})
+        caller.source.discovery.set_health({"web": {address: EndpointHealth("pending", 5.0)}})
         promised = await caller.json("/openapi.json")
         assert promised == document()
         for path, methods in promised["paths"].items():
@@ -233,12 +233,12 @@ async def test_what_probes_find_is_told_with_the_route_and_as_an_event() -> None
     async with serving() as caller:
         discovery = caller.source.discovery
         address = discovery.table.routes["web"].endpoints[0].address
-        discovery.observe({"web": {address: EndpointHealth("healthy", 5.0)}})
+        discovery.set_health({"web": {address: EndpointHealth("healthy", 5.0)}})
         async with contextlib.aclosing(events(caller)) as stream:
             async for kind, _ in stream:
                 if kind == "table":
                     break
-            discovery.observe({"web": {address: EndpointHealth("unhealthy", 7.5)}})
+            discovery.set_health({"web": {address: EndpointHealth("unhealthy", 7.5)}})
             kind, data = await anext(stream)
         assert (kind, data["alias"]) == ("health", "web")
         assert data["cause"] == f"web at {address} fails the gateway's probe"
@@ -330,7 +330,7 @@ async def test_on_a_unix_socket_the_file_says_who_may_ask(tmp_path: Path) -> Non
                 snapshot = unpack(await answer.read())
     assert snapshot is not None
     assert snapshot.file == "/etc/pilotage/pilotage.yml"
-    assert snapshot.rosters == caller.source.discovery.rosters()
+    assert snapshot.snapshots == caller.source.discovery.snapshots()
     assert [problem.message for problem in snapshot.table.problems if problem.file] == ["of the configuration"]
     assert not path.exists()
 

@@ -12,13 +12,13 @@ from pilotage.routes.route import EndpointHealth
 
 VIEW = demonstration()
 HEALTH = {"shop": {"10.0.0.1:80": EndpointHealth("unhealthy", 12.5)}}
-PACKED = pack(VIEW.rosters, msgspec.structs.replace(VIEW.table, health=HEALTH))
+PACKED = pack(VIEW.snapshots, msgspec.structs.replace(VIEW.table, health=HEALTH))
 
 
 def test_what_is_packed_comes_out_the_same() -> None:
     snapshot = unpack(PACKED)
     assert snapshot is not None
-    assert snapshot.rosters == VIEW.rosters
+    assert snapshot.snapshots == VIEW.snapshots
     table = snapshot.table
     assert dict(table.routes) == dict(VIEW.table.routes)
     assert table.problems == VIEW.table.problems
@@ -28,7 +28,7 @@ def test_what_is_packed_comes_out_the_same() -> None:
 
 
 def test_problems_beside_the_table_are_in_it() -> None:
-    snapshot = unpack(pack(VIEW.rosters, VIEW.table, [Problem(message="of the configuration")]))
+    snapshot = unpack(pack(VIEW.snapshots, VIEW.table, [Problem(message="of the configuration")]))
     assert snapshot is not None
     assert len(snapshot.table.problems) == len(VIEW.table.problems) + 1
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VIEW = demonstration()
-PACKED = pack(VIEW.rosters, VIEW.table)
+PACKED = pack(VIEW.snapshots, VIEW.table)
 
 
 def test_a_socket_that_is_closed_to_this_user_is_told_from_one_that_is_not_there(
@@ -75,7 +75,7 @@ def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
     with daemon(path, PACKED):
         snapshot = fetch({"PILOTAGE_SOCKET": str(path)})
     assert snapshot is not None
-    assert snapshot.rosters == VIEW.rosters
+    assert snapshot.snapshots == VIEW.snapshots
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"nonsense", 200), (b"", 200), (PACKED, 500)])

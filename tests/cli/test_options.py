@@ -91,7 +91,7 @@ def test_recordings_demonstration_and_engines_cannot_be_combined(both: dict[str,
 
 def test_the_demonstration_stands_in_where_there_is_no_engine_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = views_of(**HERE, or_demo=True)
-    assert [roster.config.name for roster in found.rosters] == ["demo"]
+    assert [snapshot.config.name for snapshot in found.snapshots] == ["demo"]
     assert "this is the built-in demonstration" in capsys.readouterr().err
 
 
@@ -100,7 +100,7 @@ def test_the_demonstration_stands_in_where_the_engine_does_not_answer(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone.sock")
     (found,) = views_of(**HERE, or_demo=True)
-    assert [roster.config.name for roster in found.rosters] == ["demo"]
+    assert [snapshot.config.name for snapshot in found.snapshots] == ["demo"]
     assert f"there is no socket {tmp_path}/gone.sock" in capsys.readouterr().err
 
 

@@ -45,7 +45,7 @@ def test_a_recording_gives_a_view(tmp_path: Path) -> None:
 def test_several_engines_in_one_file_share_one_table(tmp_path: Path) -> None:
     two = [recording([one("web", age=age)], name) for age, name in ((0, "near"), (9, "far"))]
     seen = recorded(harbour_file(tmp_path, *two))
-    assert [roster.config.name for roster in seen.rosters] == ["near", "far"]
+    assert [snapshot.config.name for snapshot in seen.snapshots] == ["near", "far"]
     assert seen.table.routes["web"].provider == "far"
     assert not seen.is_sound
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_recording_is_an_error_in_our_words(text: str, tmp_pat
 def test_an_engine_that_is_away_is_an_error_and_a_problem(tmp_path: Path) -> None:
     choice = EngineChoice(engines=(f"gone=unix://{tmp_path}/none.sock",))
     seen = view(choose_engines(choice, env(tmp_path)), {})
-    assert seen.rosters == ()
+    assert seen.snapshots == ()
     assert [error.engine for error in seen.errors] == ["gone"]
     (problem,) = seen.table.problems
     assert (problem.provider, problem.severity) == ("gone", "error")

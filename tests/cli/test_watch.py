@@ -23,7 +23,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
 
 LABELS = {"proxy.web.port": "80"}
 

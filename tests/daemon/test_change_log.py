@@ -6,9 +6,10 @@ import pytest
 
 from pilotage.core.problems import Problem
 from pilotage.daemon.change_log import log, log_change
-from pilotage.discovery.manager import Update
+from pilotage.discovery.update import Update
 from pilotage.routes.route import EndpointHealth, HealthState
-from pilotage.table.table import Change, Table
+from pilotage.table.diff import Change
+from pilotage.table.table import Table
 
 
 def told(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:

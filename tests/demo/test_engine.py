@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage import DockerProviderConfig, Pool, Table, build_table, survey_engine
+from pilotage import DockerProviderConfig, Pool, Table, build_table, scan_engine
 from pilotage.core.errors import EngineUnreachable
 from pilotage.demo import demo_containers, demo_engine
 from pilotage.demo.site import demo_site
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def table() -> Table:
     async with demo_engine() as engine, Pool() as pool:
-        return build_table([await survey_engine(DockerProviderConfig(engine.url, name="demo"), pool=pool)])
+        return build_table([await scan_engine(DockerProviderConfig(engine.url, name="demo"), pool=pool)])
 
 
 def test_every_alias_has_its_route(table: Table) -> None:

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.routes.file import RouteFile
 
 NAS = "nas: {host: 10.0.0.2, port: 5000}\n"
@@ -32,11 +32,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def targets(discovery: Discovery) -> dict[str, str | None]:
+def targets(discovery: DiscoveryManager) -> dict[str, str | None]:
     return {route.alias: route.target for route in discovery.table.sorted_routes()}
 
 
-def said(discovery: Discovery) -> list[str]:
+def said(discovery: DiscoveryManager) -> list[str]:
     return [str(problem) for problem in discovery.table.problems]
 
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from pilotage.containers.parse import ContainerReader, with_inspection
-from pilotage.discovery.events import Hint
-from pilotage.discovery.state import Population
+from pilotage.discovery.events import ContainerEvent, Effect
+from pilotage.discovery.state import EngineState
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Inspect
-from pilotage.table.snapshot import assemble, inspection_failed
+from pilotage.table.snapshot import build_snapshot, inspection_failed
 from pilotage.testing import FakeEngine, container
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ OURS = {"proxy.web.port": "80"}
 
 
 class Watched:
-    """An engine, and a population that is shown its lists."""
+    """An engine, and a state that is shown its lists."""
 
     def __init__(self, *containers: FakeContainer, name: str = "local", flavour: Any = "docker") -> None:
         self.engine = FakeEngine(containers, flavour=flavour)
-        self.population = Population(ContainerReader(DockerProviderConfig("unix:///run/e.sock", name=name)))
-        self.population.podman = flavour == "podman"
+        self.state = EngineState(ContainerReader(DockerProviderConfig("unix:///run/e.sock", name=name)))
+        self.state.podman = flavour == "podman"
         self.look()
 
     def raws(self, *only: FakeContainer) -> list[msgspec.Raw]:
@@ -41,33 +41,33 @@ class Watched:
 
     def look(self) -> dict[str, Built | None]:
         """List everything; inspect as Podman wants it."""
-        sighting = self.population.sort_out(self.raws())
-        changed = sighting.changed
-        if self.population.podman:
+        listed = self.state.diff(self.raws())
+        changed = listed.changed
+        if self.state.podman:
             answers = [self.engine.inspect_bytes(self.engine.containers[it.container_id]) for it in changed]
             changed = [
                 with_inspection(it, msgspec.json.decode(answer, type=Inspect)) if it.running else it
                 for it, answer in zip(changed, answers, strict=True)
             ]
-        return self.population.apply(changed, prints=sighting.prints, present=sighting.ids)
+        return self.state.update(changed, fingerprints=listed.fingerprints, present=listed.ids)
 
     def routes(self) -> dict[str, Route]:
-        return {route.alias: route for built in self.population.built.values() for route in built.routes}
+        return {route.alias: route for built in self.state.built.values() for route in built.routes}
 
     def states(self) -> dict[str, list[str]]:
         return {alias: [e.state for e in route.endpoints] for alias, route in self.routes().items()}
 
 
-def look(it: FakeContainer, action: str = "start", *, served_only: bool = False) -> Hint:
-    return Hint(it.id, "look", action, it.name, served_only=served_only, labels=it.labels)
+def look(it: FakeContainer, action: str = "start", *, routed_only: bool = False) -> ContainerEvent:
+    return ContainerEvent(it.id, Effect.REFRESH, action, it.name, routed_only=routed_only, labels=it.labels)
 
 
-def gone(it: FakeContainer) -> Hint:
-    return Hint(it.id, "gone", "destroy", it.name, labels=it.labels)
+def gone(it: FakeContainer) -> ContainerEvent:
+    return ContainerEvent(it.id, Effect.REMOVED, "destroy", it.name, labels=it.labels)
 
 
-def draining(it: FakeContainer) -> Hint:
-    return Hint(it.id, "draining", "kill", it.name, served_only=True, labels=it.labels)
+def draining(it: FakeContainer) -> ContainerEvent:
+    return ContainerEvent(it.id, Effect.DRAINING, "kill", it.name, routed_only=True, labels=it.labels)
 
 
 # ---- lists
@@ -76,9 +76,9 @@ def draining(it: FakeContainer) -> Hint:
 def test_a_list_makes_routes_and_the_same_list_again_changes_nothing() -> None:
     watched = Watched(container("web"), container("db", state="exited"))
     assert set(watched.routes()) == {"web", "db"}
-    sighting = watched.population.sort_out(watched.raws())
-    assert sighting.same == set(watched.engine.containers)
-    assert sighting.changed == []
+    listed = watched.state.diff(watched.raws())
+    assert listed.unchanged == set(watched.engine.containers)
+    assert listed.changed == []
     assert watched.look() == {}
 
 
@@ -86,19 +86,19 @@ def test_only_what_changed_is_decoded_again() -> None:
     web, app = container("web"), container("app")
     watched = Watched(web, app)
     watched.engine.become(app, "exited")
-    sighting = watched.population.sort_out(watched.raws())
-    assert (sighting.same, [it.container_name for it in sighting.changed]) == ({web.id}, ["app"])
+    listed = watched.state.diff(watched.raws())
+    assert (listed.unchanged, [it.container_name for it in listed.changed]) == ({web.id}, ["app"])
     assert set(watched.look()) == {app.id}
 
 
 def test_time_passing_is_no_change_but_health_is() -> None:
     raw = {"Id": "a" * 64, "Names": ["/web"], "State": "running", "Status": "Up 2 seconds (healthy)"}
-    population = Watched().population
+    state = Watched().state
 
     def changed(**fields: str) -> bool:
-        sighting = population.sort_out([msgspec.Raw(msgspec.json.encode(raw | fields))])
-        population.apply(sighting.changed, prints=sighting.prints)
-        return bool(sighting.changed)
+        listed = state.diff([msgspec.Raw(msgspec.json.encode(raw | fields))])
+        state.update(listed.changed, fingerprints=listed.fingerprints)
+        return bool(listed.changed)
 
     assert changed()
     assert not changed(Status="Up About a minute (healthy)")
@@ -112,14 +112,14 @@ def test_each_part_that_can_change_is_looked_at(part: str) -> None:
     values = {"Names": ["/x"], "Ports": [], "Mounts": [], "State": "exited", "Image": "x:2"}
     watched = Watched(container("web", labels=OURS, ports=["8080:80"], mounts=[("/a", "/b")]))
     raw = msgspec.json.decode(watched.raws()[0]) | {part: values.get(part, {})}
-    assert watched.population.sort_out([msgspec.Raw(msgspec.json.encode(raw))]).changed
+    assert watched.state.diff([msgspec.Raw(msgspec.json.encode(raw))]).changed
 
 
 def test_a_look_that_was_cut_short_leaves_nothing_behind() -> None:
     web = container("web")
     watched = Watched(web)
     watched.engine.become(web, "exited")
-    watched.population.sort_out(watched.raws())  # and then the engine went away
+    watched.state.diff(watched.raws())  # and then the engine went away
     assert watched.routes()["web"].endpoints
     assert set(watched.look()) == {web.id}
     assert not watched.routes()["web"].endpoints
@@ -131,7 +131,7 @@ def test_what_a_complete_list_lacks_is_gone() -> None:
     del watched.engine.containers[web.id]
     assert watched.look() == {web.id: None}
     assert set(watched.routes()) == {"app"}
-    assert len(watched.population) == 1
+    assert len(watched.state) == 1
 
 
 def test_nothing_is_kept_of_containers_that_went() -> None:
@@ -140,11 +140,11 @@ def test_nothing_is_kept_of_containers_that_went() -> None:
         owner = watched.engine.add(f"owner{n}")
         watched.engine.add(f"user{n}", network_mode=f"container:{owner.id}", labels=OURS)
         watched.look()
-        watched.population.drain(owner.id, 1.0)
+        watched.state.drain(owner.id, 1.0)
         for it in list(watched.engine.containers.values()):
             del watched.engine.containers[it.id]
-            watched.population.apply((), gone=(it.id,))
-    books = {name: value for name, value in vars(watched.population).items() if isinstance(value, dict)}
+            watched.state.update((), gone=(it.id,))
+    books = {name: value for name, value in vars(watched.state).items() if isinstance(value, dict)}
     assert len(books) == 7
     assert all(not value for value in books.values()), books
 
@@ -153,68 +153,68 @@ def test_what_cannot_be_read_is_reported_and_takes_nothing_else_along() -> None:
     watched = Watched(container("web"))
     raws = [*watched.raws(), msgspec.Raw(b'{"Id":"bad","Names":["/odd"],"Labels":7}'), msgspec.Raw(b"7")]
     for _ in range(2):
-        sighting = watched.population.sort_out(raws)
-        watched.population.apply(sighting.changed, prints=sighting.prints, present=sighting.ids)
+        listed = watched.state.diff(raws)
+        watched.state.update(listed.changed, fingerprints=listed.fingerprints, present=listed.ids)
         assert set(watched.routes()) == {"web"}
-        found = [problem for built in watched.population.built.values() for problem in built.problems]
+        found = [problem for built in watched.state.built.values() for problem in built.problems]
         assert len(found) == 2
         assert all("cannot be read" in problem.message for problem in found)
 
 
 def test_the_roster_is_by_name_and_complete() -> None:
     watched = Watched(container("b"), container("a"), container("c", state="exited"))
-    roster = watched.population.roster()
-    assert [it.container_name for it in roster.containers] == ["a", "b", "c"]
-    assert [built.routes[0].alias for built in roster.built] == ["a", "b", "c"]
+    snapshot = watched.state.snapshot()
+    assert [it.container_name for it in snapshot.containers] == ["a", "b", "c"]
+    assert [built.routes[0].alias for built in snapshot.built] == ["a", "b", "c"]
 
 
 # ---- what is worth a look
 
 
 def test_unknown_containers_are_worth_a_look_unless_they_are_going() -> None:
-    population, web = Watched().population, container("web")
-    assert population.matters(look(web, "create"))
-    assert not population.matters(gone(web))
-    assert not population.matters(draining(web))
+    state, web = Watched().state, container("web")
+    assert state.is_relevant(look(web, "create"))
+    assert not state.is_relevant(gone(web))
+    assert not state.is_relevant(draining(web))
 
 
 def test_health_and_signals_matter_only_to_who_is_served() -> None:
     served, hidden = container("web"), container("hidden", labels={"proxy.exclude": "true"})
-    population = Watched(served, hidden).population
+    state = Watched(served, hidden).state
     for action in ("health_status healthy", "update", "oom"):
-        assert population.matters(look(served, action, served_only=True))
-        assert not population.matters(look(hidden, action, served_only=True))
-    assert population.matters(look(hidden, "die"))
+        assert state.is_relevant(look(served, action, routed_only=True))
+        assert not state.is_relevant(look(hidden, action, routed_only=True))
+    assert state.is_relevant(look(hidden, "die"))
 
 
 def test_while_a_look_is_under_way_everything_about_it_may_matter() -> None:
     stopped = container("web", state="exited", health="starting")
-    population = Watched(stopped).population
-    hint = look(stopped, "health_status healthy", served_only=True)
-    assert not population.matters(hint)
-    assert population.matters(hint, unsure=True)
+    state = Watched(stopped).state
+    hint = look(stopped, "health_status healthy", routed_only=True)
+    assert not state.is_relevant(hint)
+    assert state.is_relevant(hint, in_flight=True)
 
 
 def test_where_only_explicit_containers_count_others_are_not_worth_a_look() -> None:
     plain, ours = container("plain"), container("ours", labels=OURS)
-    population = Watched(plain, ours, name="local!").population
-    assert not population.matters(look(plain))
-    assert population.matters(look(ours))
-    assert not population.matters(look(container("new"), "create"))
-    assert population.matters(look(container("new", labels=OURS), "create"))
-    assert population.matters(gone(plain))  # so that it is not remembered for ever
+    state = Watched(plain, ours, name="local!").state
+    assert not state.is_relevant(look(plain))
+    assert state.is_relevant(look(ours))
+    assert not state.is_relevant(look(container("new"), "create"))
+    assert state.is_relevant(look(container("new", labels=OURS), "create"))
+    assert state.is_relevant(gone(plain))  # so that it is not remembered for ever
 
 
 def test_where_only_explicit_containers_count_the_owner_of_a_used_network_still_matters() -> None:
     vpn = container("vpn")
     user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
     watched = Watched(user, name="local!")
-    assert watched.population.missing_peers(watched.population.containers.values()) == {vpn.id: "user"}
-    assert watched.population.matters(look(vpn, "create"))
+    assert watched.state.missing_network_owners(watched.state.containers.values()) == {vpn.id: "user"}
+    assert watched.state.is_relevant(look(vpn, "create"))
     watched.engine.populate([vpn])
     watched.look()
-    assert watched.population.missing_peers(watched.population.containers.values()) == {}
-    assert watched.population.matters(look(vpn, "die"))
+    assert watched.state.missing_network_owners(watched.state.containers.values()) == {}
+    assert watched.state.is_relevant(look(vpn, "die"))
 
 
 # ---- networks of others
@@ -254,9 +254,9 @@ def test_networks_of_others_come_out_as_in_one_look_at_everything() -> None:
     watched = Watched(user)
     watched.engine.populate([vpn])
     watched.look()
-    reader = watched.population.reader
-    whole = assemble(reader.config, [reader.decode(raw) for raw in watched.raws()])
-    assert sorted(whole.built, key=str) == sorted(watched.population.roster().built, key=str)
+    reader = watched.state.reader
+    whole = build_snapshot(reader.config, [reader.decode(raw) for raw in watched.raws()])
+    assert sorted(whole.built, key=str) == sorted(watched.state.snapshot().built, key=str)
 
 
 # ---- about to stop
@@ -265,27 +265,27 @@ def test_networks_of_others_come_out_as_in_one_look_at_everything() -> None:
 def test_a_container_about_to_stop_drains_and_comes_back_after_its_time() -> None:
     web = container("web")
     watched = Watched(web)
-    assert set(watched.population.drain(web.id, 30.0)) == {web.id}
+    assert set(watched.state.drain(web.id, 30.0)) == {web.id}
     assert watched.states() == {"web": ["draining"]}
-    assert watched.population.undrain(29.9) == {}
-    assert set(watched.population.undrain(30.0)) == {web.id}
+    assert watched.state.undrain(29.9) == {}
+    assert set(watched.state.undrain(30.0)) == {web.id}
     assert watched.states() == {"web": ["ready"]}
-    assert watched.population.undrain() == {}
+    assert watched.state.undrain() == {}
 
 
 def test_a_container_that_starts_again_drains_no_more() -> None:
     web, app = container("web"), container("app")
     watched = Watched(web, app)
-    watched.population.drain(web.id, 30.0)
-    watched.population.drain(app.id, 30.0)
-    assert set(watched.population.undrain(only=web.id)) == {web.id}
+    watched.state.drain(web.id, 30.0)
+    watched.state.drain(app.id, 30.0)
+    assert set(watched.state.undrain(only=web.id)) == {web.id}
     assert watched.states() == {"web": ["ready"], "app": ["draining"]}
 
 
 def test_a_stop_ends_draining() -> None:
     web = container("web")
     watched = Watched(web)
-    watched.population.drain(web.id, 30.0)
+    watched.state.drain(web.id, 30.0)
     watched.engine.become(web, "exited")
     watched.look()
     watched.engine.become(web, "running")
@@ -296,7 +296,7 @@ def test_a_stop_ends_draining() -> None:
 def test_a_change_meanwhile_does_not_end_draining() -> None:
     web = container("web")
     watched = Watched(web)
-    watched.population.drain(web.id, 30.0)
+    watched.state.drain(web.id, 30.0)
     watched.engine.rename(web, "shop")
     watched.look()
     assert watched.states() == {"shop": ["draining"]}
@@ -306,25 +306,25 @@ def test_who_uses_the_network_of_a_container_about_to_stop_drains_with_it() -> N
     vpn = container("vpn", labels={"proxy.exclude": "true"})
     user = container("user", labels={"proxy.user.port": "9000"}, network_mode=f"container:{vpn.id}")
     watched = Watched(vpn, user)
-    assert watched.population.matters(draining(vpn))
-    assert set(watched.population.drain(vpn.id, 30.0)) == {user.id}
+    assert watched.state.is_relevant(draining(vpn))
+    assert set(watched.state.drain(vpn.id, 30.0)) == {user.id}
     assert watched.states()["user"] == ["draining"]
-    watched.population.undrain(30.0)
+    watched.state.undrain(30.0)
     assert watched.states()["user"] == ["ready"]
 
 
 def test_a_container_that_was_never_healthy_goes_on_waiting_while_it_is_stopped() -> None:
     web = container("web", health="starting")
     watched = Watched(web)
-    watched.population.drain(web.id, 30.0)
+    watched.state.drain(web.id, 30.0)
     assert watched.states() == {"web": ["waiting"]}
     assert watched.routes()["web"].serving == ()
 
 
 def test_an_unknown_container_does_not_drain() -> None:
-    population = Watched().population
-    assert population.drain("c1", 30.0) == {}
-    assert population.draining == {}
+    state = Watched().state
+    assert state.drain("c1", 30.0) == {}
+    assert state.draining == {}
 
 
 # ---- Podman
@@ -335,8 +335,8 @@ def test_podmans_containers_with_a_health_check_are_asked_again_each_time() -> N
     watched = Watched(healthy, plain, flavour="podman")
     assert watched.states()["healthy"] == ["ready"]
     watched.engine.health(healthy, "unhealthy")  # which Podman's list does not show
-    sighting = watched.population.sort_out(watched.raws())
-    assert (sighting.same, [it.container_name for it in sighting.changed]) == ({plain.id}, ["healthy"])
+    listed = watched.state.diff(watched.raws())
+    assert (listed.unchanged, [it.container_name for it in listed.changed]) == ({plain.id}, ["healthy"])
     assert set(watched.look()) == {healthy.id}
     assert watched.states()["healthy"] == ["unhealthy"]
 
@@ -345,10 +345,10 @@ def test_an_inspection_that_failed_is_tried_again() -> None:
     web = container("web", network_mode="host")
     watched = Watched()
     watched.engine.populate([web])
-    sighting = watched.population.sort_out(watched.raws())
-    failed = [inspection_failed(it, "no luck") for it in sighting.changed]
-    watched.population.apply(failed, prints=sighting.prints)
+    listed = watched.state.diff(watched.raws())
+    failed = [inspection_failed(it, "no luck") for it in listed.changed]
+    watched.state.update(failed, fingerprints=listed.fingerprints)
     assert watched.routes() == {}
-    assert watched.population.sort_out(watched.raws()).changed
+    assert watched.state.diff(watched.raws()).changed
     watched.look()
     assert set(watched.routes()) == {"web"}

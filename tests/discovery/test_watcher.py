@@ -62,7 +62,7 @@ async def test_ids_that_gather_while_the_engine_answers_are_fetched_together() -
         for n in range(1, 20):
             engine.pause(f"app{n}")
         await until(watch.is_true)
-        assert watch.watcher.looks == 2
+        assert watch.watcher.refreshes == 2
 
 
 @pytest.mark.looptime
@@ -74,7 +74,7 @@ async def test_a_flood_is_taken_in_pieces_that_fit_into_a_request() -> None:
         for n in range(250):
             engine.pause(f"app{n}")
         await until(watch.is_true)
-        assert engine.calls["list:id"] == watch.watcher.looks == 3
+        assert engine.calls["list:id"] == watch.watcher.refreshes == 3
         assert engine.calls["list"] == 1
 
 
@@ -88,7 +88,7 @@ async def test_events_without_bearing_on_any_route_cost_nothing() -> None:
             engine.health("hidden", "healthy")
             engine.emit("image", "pull", "busybox")
         await asyncio.sleep(1)
-        assert (watch.watcher.looks, watch.watcher.lists) == (0, 1)
+        assert (watch.watcher.refreshes, watch.watcher.lists) == (0, 1)
 
 
 @pytest.mark.looptime
@@ -101,7 +101,7 @@ async def test_where_only_explicit_containers_count_the_others_cost_nothing() ->
             engine.remove(f"new{n}")
             engine.restart("plain")
         await asyncio.sleep(1)
-        assert watch.watcher.looks == 0
+        assert watch.watcher.refreshes == 0
         engine.add("ours", labels={"proxy.ours.port": "80"})
         await until(lambda: "ours" in watch.states())
 
@@ -130,7 +130,7 @@ async def test_everything_is_listed_again_on_schedule_and_nothing_else_is_asked(
         assert watch.is_true()
         await asyncio.sleep(3300)
         assert 12 <= watch.watcher.lists - 1 <= 13  # in an hour, every 270 to 300 seconds
-        assert (watch.watcher.looks, engine.calls["inspect"]) == (0, 0)
+        assert (watch.watcher.refreshes, engine.calls["inspect"]) == (0, 0)
         assert watch.told.words == ["live"]
 
 
@@ -183,7 +183,7 @@ async def test_a_network_owner_that_is_renamed_or_replaced_is_followed() -> None
         engine.rename(vpn, "old")
         engine.add("vpn", networks={"bridge": "10.1.2.9"})
         await until(watch.is_true)
-        (route,) = next(built for built in watch.population.built.values() if built.routes[0].alias == "user").routes
+        (route,) = next(built for built in watch.state.built.values() if built.routes[0].alias == "user").routes
         assert route.host == "10.1.2.9"
 
 
@@ -206,9 +206,9 @@ async def test_a_list_that_lags_behind_its_event_is_asked_again_until_it_has_cau
             await until(lambda states=states: watch.states()["web"] == states)  # type: ignore[misc]
             assert now() - caught_up < 0.2
             await asyncio.sleep(5)
-            looks = watch.watcher.looks
+            looks = watch.watcher.refreshes
             await asyncio.sleep(5)
-            assert watch.watcher.looks == looks  # and then no more
+            assert watch.watcher.refreshes == looks  # and then no more
 
 
 @pytest.mark.looptime
@@ -237,7 +237,7 @@ async def test_what_never_shows_is_given_up_soon() -> None:
     async with watch.running():
         engine._tell(engine._the("web"), "die")  # which is a lie
         await asyncio.sleep(60)
-        assert watch.watcher.looks == 9
+        assert watch.watcher.refreshes == 9
         assert watch.states() == {"web": ["ready"]}
 
 
@@ -250,7 +250,7 @@ async def test_a_start_outdates_what_was_expected_before() -> None:
         await asyncio.sleep(0.015)
         engine._tell(engine._the("web"), "start")
         await asyncio.sleep(5)
-        assert watch.watcher.looks <= 4
+        assert watch.watcher.refreshes <= 4
 
 
 @pytest.mark.looptime
@@ -297,10 +297,10 @@ async def test_a_stop_signal_drains_before_anything_is_asked_and_its_grace_ends(
         started = now()
         engine._tell(engine._the("web"), "kill", signal="15")  # and the container does not mind
         await until(lambda: watch.states()["web"] == ["draining"])
-        assert watch.watcher.looks == 0
+        assert watch.watcher.refreshes == 0
         await until(lambda: watch.states()["web"] == ["ready"])
         assert 30 <= now() - started < 30.1
-        assert set(watch.told.changes[-1][2].values()) == {"it runs on after its stop signal"}
+        assert set(watch.told.changes[-1][2].values()) == {"it kept running after its stop signal"}
 
 
 @pytest.mark.looptime
@@ -311,7 +311,7 @@ async def test_a_signal_to_reload_does_not_drain() -> None:
         engine._tell(engine._the("web"), "kill", signal="1")
         await asyncio.sleep(1)
         assert watch.states() == {"web": ["ready"]}
-        assert watch.watcher.looks == 0
+        assert watch.watcher.refreshes == 0
 
 
 @pytest.mark.looptime
@@ -486,7 +486,7 @@ async def test_a_list_that_stumbles_is_tried_again_without_giving_up_the_engine(
         engine.pause("web")
         await until(watch.is_true)
         assert watch.told.words == ["live"]
-        assert watch.watcher.looks == 4
+        assert watch.watcher.refreshes == 4
 
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 4), (403, 1)])
@@ -511,12 +511,12 @@ async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.L
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    watch.population.apply = broken  # type: ignore[method-assign, assignment]
+    watch.state.update = broken  # type: ignore[method-assign, assignment]
     async with watch.running(wait=False):
         await asyncio.sleep(600)
         assert watch.told.errors[0].what == "internal error: ZeroDivisionError()"
         assert watch.watcher.sessions < 30
-    assert "engine local: watching failed: ZeroDivisionError()" in caplog.text
+    assert "engine local: internal error: ZeroDivisionError()" in caplog.text
     assert "Traceback" not in caplog.text
 
 
@@ -553,7 +553,7 @@ async def test_a_watcher_that_is_cancelled_anywhere_leaves_no_half_state(steps: 
         assert all(entry.refs == 0 for entry in watch.pool._entries.values())
         engine.become("web", "exited")
         engine.become("app", "paused")
-        again = EngineWatcher(watch.watcher.config, watch.population, watch.told, pool=watch.pool)
+        again = EngineWatcher(watch.watcher.config, watch.state, watch.told, pool=watch.pool)
         watch.watcher = again
         watch.told.log.clear()
         async with watch.running():

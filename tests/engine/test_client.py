@@ -88,10 +88,10 @@ async def test_a_list_goes_through_as_raw_slices() -> None:
 
 
 async def test_a_container_is_inspected_by_id_and_by_name(real: SharedClient, engine: Engine) -> None:
-    container = engine.create("client-inspected")
-    for key in (container, container[:12], "client-inspected"):
+    container = engine.create("client-inspect_all")
+    for key in (container, container[:12], "client-inspect_all"):
         found = await real.inspect(key)
-        assert (found.Id, found.Name) == (container, "/client-inspected")
+        assert (found.Id, found.Name) == (container, "/client-inspect_all")
         assert found.State is not None
         assert found.State.Status == "created"
 

@@ -15,14 +15,14 @@ from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.engine.types import Inspect
-from pilotage.table.snapshot import assemble
+from pilotage.table.snapshot import build_snapshot
 from pilotage.table.store import build_table
 from tests.support.truth import facts
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.table.table import Table
     from pilotage.testing import FakeContainer
     from pilotage.testing.dialect import Flavour
@@ -142,10 +142,10 @@ def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
         if needs_inspection(it, podman=engine.manner.podman):
             answer = engine.inspect_bytes(engine.containers[it.container_id])
             found[index] = with_inspection(it, msgspec.json.decode(answer, type=Inspect))
-    return build_table([assemble(config, found)])
+    return build_table([build_snapshot(config, found)])
 
 
-def is_sound(discovery: Discovery) -> None:
+def is_sound(discovery: DiscoveryManager) -> None:
     """What holds at every moment, whatever is known: no alias leads to a container that is not there for it."""
     for alias, route in discovery.table.routes.items():
         assert route.alias == alias
@@ -190,9 +190,9 @@ async def test_whatever_happened_the_table_is_true_once_everything_was_listed_ag
                 pass
             assert shadow == dict(discovery.table.routes)
             watcher = discovery.watcher(name)
-            assert watcher.population.draining == {}
+            assert watcher.state.draining == {}
             assert watcher._pending == {}
-            assert watcher._behind == {}
+            assert watcher._rechecks == {}
 
 
 @pytest.mark.parametrize("flavour", ["docker", "podman"])

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from tests.support.engines import Engine
 
 
 class Live:
     """A Docker Engine with a container that nobody touches, and what is told about it."""
 
-    def __init__(self, engine: Engine, discovery: Discovery, told: Chronicle, config: DockerProviderConfig) -> None:
+    def __init__(
+        self, engine: Engine, discovery: DiscoveryManager, told: Chronicle, config: DockerProviderConfig
+    ) -> None:
         self.engine = engine
         self.discovery = discovery
         self.told = told
@@ -199,7 +201,7 @@ async def test_five_hundred_containers_come_and_go(engine: Engine) -> None:
         assert not any(alias.startswith("mass") for alias in live.discovery.table.routes)
         watcher = live.discovery.watcher("real")
         assert watcher.lists == 1
-        assert watcher.looks <= watcher.events
+        assert watcher.refreshes <= watcher.events
 
 
 async def test_connections_are_cut_every_second_under_churn(engine: Engine, tmp_path: Path) -> None:

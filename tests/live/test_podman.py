@@ -49,7 +49,7 @@ async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_e
             watcher = discovery.watcher("podman")
             starts = watcher.events + 60  # a dozen restarts, of several events each
             await until(lambda: watcher.events > starts, patience=25)
-            assert watcher.looks <= watcher.events
+            assert watcher.refreshes <= watcher.events
             assert watcher.sessions == 1
             assert discovery.table.engines["podman"].state == "live"
             await asyncio.to_thread(remove, engine, "looping")

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from tests.support.engines import Engine
 
 
@@ -27,14 +27,14 @@ def config(engine: Engine) -> DockerProviderConfig:
 
 
 @asynccontextmanager
-async def watched(engine: Engine, timing: Timing | None = None) -> AsyncIterator[tuple[Discovery, Chronicle]]:
+async def watched(engine: Engine, timing: Timing | None = None) -> AsyncIterator[tuple[DiscoveryManager, Chronicle]]:
     async with assert_no_leaks(processes=False), discover([config(engine)], timing=timing) as discovery:
         await discovery.ready()
         async with chronicle(discovery) as told:
             yield discovery, told
 
 
-def state(discovery: Discovery) -> str:
+def state(discovery: DiscoveryManager) -> str:
     return discovery.table.engines["own"].state
 
 

@@ -71,9 +71,9 @@ async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_
                 await settled(discovery, config(engine), patience=30)
                 engine.requests.clear()
                 growth = resident() - memory
-                log.info("%d events: %d looks, %.0f MB, %+.1f MB", relevant, watcher.looks, memory, growth)
+                log.info("%d events: %d looks, %.0f MB, %+.1f MB", relevant, watcher.refreshes, memory, growth)
                 assert watcher.lists == 1
-                assert watcher.looks <= relevant
+                assert watcher.refreshes <= relevant
                 assert engine.calls["inspect"] == 0
                 assert watcher.events == relevant  # the others are not even sent
                 assert growth < 10, f"{growth} MB more after {EVENTS // 2} more events"
@@ -90,12 +90,12 @@ async def test_containers_that_come_and_go_leave_no_memory_behind() -> None:
             for _ in range(rounds):
                 for _ in range(5):
                     jobs = [engine.add("job", labels={"proxy.#1.port": "x"}) for _ in range(20)]
-                    await until(lambda: len(discovery.table.faults) >= 20)
+                    await until(lambda: len(discovery.table.problems_by_key) >= 20)
                     for it in jobs:
                         engine.remove(it)
                     await until(lambda: set(discovery.table.routes) == {"web"} and not watcher._pending)
-                ledger, population = discovery.ledger, watcher.population
-                books = [*vars(ledger).values(), *vars(population).values(), *vars(watcher).values()]
+                store, state = discovery.store, watcher.state
+                books = [*vars(store).values(), *vars(state).values(), *vars(watcher).values()]
                 sizes.append(sum(len(book) for book in books if isinstance(book, dict | set)))
             assert len(set(sizes)) == 1, sizes
 

@@ -15,7 +15,7 @@ from pilotage.output.banner import Banner, GatewayPorts, print_banner, url_of
 from pilotage.output.console import Out
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
-from tests.support.harbour import one, roster
+from tests.support.harbour import engine_snapshot, one
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def served(*containers: dict[str, Any], **fields: Any) -> Banner:
-    table = build_table([roster(list(containers))])
+    table = build_table([engine_snapshot(list(containers))])
     return Banner(engines=(LOCAL,), why="the default socket", table=table, problems=table.problems, **fields)
 
 
@@ -184,13 +184,13 @@ def test_places_are_ports_or_addresses_of_their_own() -> None:
     ],
 )
 def test_an_address_is_the_one_that_answers(gateway: GatewayPorts, url: str) -> None:
-    (route,) = build_table([roster([one("web")])]).sorted_routes()
+    (route,) = build_table([engine_snapshot([one("web")])]).sorted_routes()
     assert url_of(route, gateway) == url
 
 
 def bound(place: str) -> Route:
     (route,) = build_table(
-        [roster([one("dns", {"proxy.dns": f"scheme: udp\nport: 53:53\nbind: '{place}'"})])]
+        [engine_snapshot([one("dns", {"proxy.dns": f"scheme: udp\nport: 53:53\nbind: '{place}'"})])]
     ).sorted_routes()
     return route
 
@@ -203,10 +203,10 @@ def test_a_stream_has_a_port_of_its_own(place: str, url: str) -> None:
 
 
 def test_an_alias_with_dots_is_a_host() -> None:
-    (route,) = build_table([roster([one("web", {"proxy.aliases": "shop.example.net"})])]).sorted_routes()
+    (route,) = build_table([engine_snapshot([one("web", {"proxy.aliases": "shop.example.net"})])]).sorted_routes()
     assert url_of(route, GatewayPorts(match_domains=("example.org",))) == "http://shop.example.net:8080"
 
 
 def test_the_address_of_a_wildcard_says_what_can_be_chosen() -> None:
-    (route,) = build_table([roster([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
+    (route,) = build_table([engine_snapshot([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
     assert url_of(route, GatewayPorts()) == "http://ANYTHING.example.net:8080"

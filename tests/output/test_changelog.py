@@ -1,4 +1,4 @@
-"""What changed, in lines for people: from tables as a ledger makes them."""
+"""What changed, in lines for people: from tables as a store makes them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.discovery.manager import Update
+from pilotage.discovery.update import Update
 from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_changes
 from pilotage.routes.build import Built
 from pilotage.routes.route import Endpoint, EndpointHealth
-from pilotage.table.store import Ledger
-from pilotage.table.table import EngineStatus, Table, diff
+from pilotage.table.diff import diff
+from pilotage.table.store import RouteStore
+from pilotage.table.table import EngineStatus, Table
 from tests.support.summaries import ADDRESS, built, route
 
 if TYPE_CHECKING:
@@ -23,32 +24,32 @@ STOPPED: dict[str, Any] = {"State": "exited", "Status": "Exited (0) 2 hours ago"
 
 
 class Story:
-    """A ledger, and somebody who is told of it."""
+    """A store, and somebody who is told of it."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.store = RouteStore()
         self.formatter = ChangeFormatter()
         self.seen = Table()
 
     def engine(self, state: Any, since: float = 0.0, error: str = "") -> Story:
-        self.ledger.engine("local", EngineStatus(state, since, error))
+        self.store.set_engine("local", EngineStatus(state, since, error))
         problems = [Problem(message=error, provider="local")] if error else []
-        self.ledger.report(("local", ""), problems)
+        self.store.set_problems(("local", ""), problems)
         return self
 
     def has(self, name: str, labels: dict[str, str] | None = None, cause: str = "", **fields: Any) -> Story:
-        self.ledger.put(("local", name), built(labels, name=name, Id=name * 8, **fields), cause)
+        self.store.set_routes(("local", name), built(labels, name=name, Id=name * 8, **fields), cause)
         return self
 
     def lost(self, name: str, cause: str = "") -> Story:
-        self.ledger.put(("local", name), None, cause)
+        self.store.set_routes(("local", name), None, cause)
         return self
 
     def told(self) -> list[ChangeLine]:
-        settled = self.ledger.settle()
-        aliases = dict.fromkeys(settled.observed, "") | settled.aliases
-        update = Update(self.seen, settled.table, diff(self.seen, settled.table, aliases=aliases))
-        self.seen = settled.table
+        committed = self.store.commit()
+        aliases = dict.fromkeys(committed.health_aliases, "") | committed.aliases
+        update = Update(self.seen, committed.table, diff(self.seen, committed.table, aliases=aliases))
+        self.seen = committed.table
         return self.formatter.format(update)
 
 
@@ -109,7 +110,9 @@ def test_a_route_that_comes_changes_and_goes_is_told_with_the_event(story: Story
 def test_a_container_about_to_stop_is_named(story: Story) -> None:
     (own,) = built(name="web", Id="web" * 8).routes
     leaving = msgspec.structs.replace(own.endpoints[0], state="draining")
-    story.ledger.put(("local", "web"), Built((msgspec.structs.replace(own, endpoints=(leaving,)),)), "kill of web")
+    story.store.set_routes(
+        ("local", "web"), Built((msgspec.structs.replace(own, endpoints=(leaving,)),)), "kill of web"
+    )
     assert short(story.told()) == [("draining", "web", "web is stopping")]
 
 
@@ -133,7 +136,7 @@ def test_problems_come_and_go_with_their_place(story: Story) -> None:
 def test_what_probes_find_is_told_once(story: Story) -> None:
     line: ChangeLine | None = None
     for state in ("healthy", "unhealthy"):
-        story.ledger.observe("web", {f"{ADDRESS}:80": EndpointHealth(state)})
+        story.store.set_health("web", {f"{ADDRESS}:80": EndpointHealth(state)})
         (line,) = story.told()
     assert line is not None
     assert (line.kind, line.alias, line.cause) == ("health", "web", "")

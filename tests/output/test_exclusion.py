@@ -4,20 +4,20 @@ import pytest
 
 from pilotage.output.exclusion import label_for, remedy
 from pilotage.routes.exclusion import ExclusionReason
-from tests.support.harbour import one, roster
+from tests.support.harbour import engine_snapshot, one
 
 
 def changes(alias: str = "web", port_why: str = "no port is exposed", **more: object) -> tuple[str, str]:
     """Why the route of such a container is excluded, and what would change it."""
     labels = more.pop("labels", {})
     name = str(more.pop("name", "web"))
-    found = roster([one(name, labels, **more)])  # type: ignore[arg-type]
+    found = engine_snapshot([one(name, labels, **more)])  # type: ignore[arg-type]
     route = next(route for route in found.built[0].routes if route.alias == alias)
     return route.excluded_reason, remedy(found.containers[0], route, port_why)
 
 
 def test_a_field_of_an_alias_with_dots_is_set_by_its_number() -> None:
-    container = roster([one("web", {"proxy.aliases": "app, app.example.com"})]).containers[0]
+    container = engine_snapshot([one("web", {"proxy.aliases": "app, app.example.com"})]).containers[0]
     assert label_for(container, "app", "port") == "proxy.app.port"
     assert label_for(container, "app.example.com", "port") == "proxy.#2.port"
 

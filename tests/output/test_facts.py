@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from pilotage.output.facts import Fact, container_facts
-from tests.support.harbour import STOPPED, at, one, roster
+from tests.support.harbour import STOPPED, at, engine_snapshot, one
 
 
 def facts(others: list[str] | None = None, **more: object) -> dict[str, Fact]:
     """The facts about one container, made of the fields given."""
     labels = more.pop("labels", {})
     url = str(more.pop("url", "unix:///var/run/docker.sock"))
-    found = roster([one("web", labels, **more), *map(one, others or [])], url=url)  # type: ignore[arg-type]
+    found = engine_snapshot([one("web", labels, **more), *map(one, others or [])], url=url)  # type: ignore[arg-type]
     names = {container.container_id: container.container_name for container in found.containers}
     return {fact.name: fact for fact in container_facts(found.containers[0], names)}
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from pilotage import DockerProviderConfig, Problem, build_table
 from pilotage.output.json import container_json, document, problem_json
-from pilotage.table.snapshot import assemble
+from pilotage.table.snapshot import build_snapshot
 from tests.support.summaries import ADDRESS, ID, LOCAL, container
 
 
 def plain(*containers: Any) -> dict[str, Any]:
-    roster = assemble(LOCAL, containers)
-    found: dict[str, Any] = document([roster], build_table([roster]))
+    snapshot = build_snapshot(LOCAL, containers)
+    found: dict[str, Any] = document([snapshot], build_table([snapshot]))
     assert found == json.loads(json.dumps(found))
     return found
 
@@ -108,5 +108,8 @@ def test_an_empty_document_has_all_its_parts() -> None:
 
 def test_containers_of_all_engines_are_there() -> None:
     other = DockerProviderConfig(url="unix:///x", name="other")
-    rosters = [assemble(LOCAL, [container()]), assemble(other, [container(config=other)])]
-    assert [each["provider"] for each in document(rosters, build_table(rosters))["containers"]] == ["local", "other"]
+    snapshots = [build_snapshot(LOCAL, [container()]), build_snapshot(other, [container(config=other)])]
+    assert [each["provider"] for each in document(snapshots, build_table(snapshots))["containers"]] == [
+        "local",
+        "other",
+    ]

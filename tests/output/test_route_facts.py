@@ -9,7 +9,7 @@ from tests.support.explanations import (
     file_route_explanation,
     route_explanation,
 )
-from tests.support.harbour import at, one, roster
+from tests.support.harbour import at, engine_snapshot, one
 
 
 def test_a_port_of_a_label_names_the_label_and_what_it_overrode() -> None:
@@ -83,18 +83,21 @@ def test_a_label_or_a_pool_has_the_target_probed() -> None:
         {"proxy.web.load_balance.link": "shop"},
         {"proxy.web.healthcheck.path": "/up", "proxy.web.scheme": "udp"},
     ]
-    why = [facts_of(route_explanation("web", "", roster([one("web", each)])))["health check"].why for each in labels]
+    why = [
+        facts_of(route_explanation("web", "", engine_snapshot([one("web", each)])))["health check"].why
+        for each in labels
+    ]
     assert why == ["", "defaults", "UDP is not probed"]
 
 
 def test_a_fileserver_has_neither_host_nor_port() -> None:
-    files = roster([one("files", {"proxy.files": "scheme: fileserver\nroot: /srv/www"})])
+    files = engine_snapshot([one("files", {"proxy.files": "scheme: fileserver\nroot: /srv/www"})])
     assert {"host", "port"}.isdisjoint(facts_of(route_explanation("files", "", files)))
 
 
 def test_a_port_that_was_translated_says_how() -> None:
     ports = [{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
-    remote = roster([one("web", {"proxy.web.port": "80"}, Ports=ports)], "remote", url="tcp://192.0.2.1:2375")
+    remote = engine_snapshot([one("web", {"proxy.web.port": "80"}, Ports=ports)], "remote", url="tcp://192.0.2.1:2375")
     port = facts_of(route_explanation("web", "", remote))["port"]
     assert (port.value, port.why) == ("8080", "container port 80 is published as 8080")
     assert port.source is not None
@@ -105,7 +108,7 @@ def test_the_host_of_a_container_on_the_hosts_network_is_the_engines() -> None:
     shared = [
         one("web", {"proxy.web.port": "8080"}, HostConfig={"NetworkMode": "host"}, NetworkSettings=at("", "host"))
     ]
-    told = facts_of(route_explanation("web", "", roster(shared, inspect_exposed_ports={ids: ["8080/tcp"]})))
+    told = facts_of(route_explanation("web", "", engine_snapshot(shared, inspect_exposed_ports={ids: ["8080/tcp"]})))
     assert told["host"].why == "the engine's host, because the container uses the host network"
 
 

@@ -7,15 +7,15 @@ from msgspec.structs import replace
 from pilotage.core.errors import EngineUnreachable
 from pilotage.output.view import View
 from pilotage.table.store import build_table
-from tests.support.harbour import one, roster
+from tests.support.harbour import engine_snapshot, one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def view(labels: Mapping[str, str]) -> View:
-    rosters = (roster([one("web", labels)]),)
-    return View(rosters, build_table(rosters))
+    snapshots = (engine_snapshot([one("web", labels)]),)
+    return View(snapshots, build_table(snapshots))
 
 
 def test_a_view_with_warnings_alone_is_sound() -> None:

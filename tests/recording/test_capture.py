@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pilotage import DockerProviderConfig, Pool, build_table, survey_all
+from pilotage import DockerProviderConfig, Pool, build_table, scan_all
 from pilotage.core.errors import EngineUnreachable
 from pilotage.output.json import document
 from pilotage.recording.capture import capture_all, capture_engine, recording_json
@@ -25,9 +25,9 @@ YAML = "port: 80\nmiddlewares:\n  oidc:\n    client_secret: s3cret\n"
 async def live(*configs: DockerProviderConfig, env: dict[str, str] | None = None) -> dict[str, Any]:
     """The document of live engines."""
     async with Pool() as pool:
-        survey = await survey_all(configs, pool=pool, env=env)
+        survey = await scan_all(configs, pool=pool, env=env)
     assert survey.errors == {}
-    return document(survey.rosters, build_table(survey.rosters))
+    return document(survey.snapshots, build_table(survey.snapshots))
 
 
 async def replayed(*configs: DockerProviderConfig, env: dict[str, str] | None = None) -> dict[str, Any]:
@@ -35,8 +35,8 @@ async def replayed(*configs: DockerProviderConfig, env: dict[str, str] | None = 
     async with Pool() as pool:
         captured = await capture_all(configs, pool=pool, env=env)
     body = b"\n".join(map(recording_json, captured.recordings))
-    rosters = [replay(recording) for recording in read_recordings(body)]
-    return document(rosters, build_table(rosters))
+    snapshots = [replay(recording) for recording in read_recordings(body)]
+    return document(snapshots, build_table(snapshots))
 
 
 def plain(value: Any) -> Any:

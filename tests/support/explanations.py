@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain_name
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
-from tests.support.harbour import one, roster
+from tests.support.harbour import one
 
 if TYPE_CHECKING:
     from pilotage.output.facts import Fact
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.snapshot import EngineSnapshot
 
 
 __all__ = [
@@ -24,17 +24,17 @@ __all__ = [
 ]
 
 
-def explained(name: str, *rosters: Roster) -> Explanation:
-    found = rosters or (roster(),)
+def explained(name: str, *snapshots: EngineSnapshot) -> Explanation:
+    found = snapshots or (snapshot(),)
     return explain_name(name, found, build_table(found))
 
 
-def container_explanation(name: str, *rosters: Roster) -> ContainerExplanation:
-    return explained(name, *rosters).containers[0]
+def container_explanation(name: str, *snapshots: EngineSnapshot) -> ContainerExplanation:
+    return explained(name, *snapshots).containers[0]
 
 
-def route_explanation(name: str, alias: str = "", *rosters: Roster) -> RouteExplanation:
-    return next(each for each in container_explanation(name, *rosters).routes if each.alias == (alias or name))
+def route_explanation(name: str, alias: str = "", *snapshots: EngineSnapshot) -> RouteExplanation:
+    return next(each for each in container_explanation(name, *snapshots).routes if each.alias == (alias or name))
 
 
 def facts_of(told: ContainerExplanation | RouteExplanation) -> dict[str, Fact]:
@@ -50,7 +50,7 @@ ROUTE_FILE = read_route_file(
 
 
 def file_route_explanation(name: str) -> RouteExplanation:
-    rosters = [roster([one("web")])]
-    (file,) = explain_name(name, rosters, build_table(rosters, [ROUTE_FILE]), [ROUTE_FILE]).files
+    snapshots = [snapshot([one("web")])]
+    (file,) = explain_name(name, snapshots, build_table(snapshots, [ROUTE_FILE]), [ROUTE_FILE]).files
     (story,) = file.routes
     return story

@@ -13,7 +13,8 @@ from aiohttp import web
 from pilotage.gateway.binary import find_envoy
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
-from pilotage.table.table import Table, diff
+from pilotage.table.diff import diff
+from pilotage.table.table import Table
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
@@ -178,7 +179,7 @@ class Gateway:
 
     def publish_unheard(self, *routes: Route) -> frozenset[Key]:
         """Publish a table with these routes without waiting for Envoy."""
-        from pilotage.discovery.manager import Update
+        from pilotage.discovery.update import Update
 
         old = self.table
         self.table = Table({it.alias: it for it in routes}, version=old.version + 1)

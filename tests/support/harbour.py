@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.output.view import View
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.snapshot import EngineSnapshot
 
-__all__ = ["HARBOUR", "at", "harbour_file", "one", "recording", "roster", "view"]
+__all__ = ["HARBOUR", "at", "engine_snapshot", "harbour_file", "one", "recording", "view"]
 
 
 def one(name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def recording(containers: list[dict[str, Any]] | None = None, name: str = "local
     return {"provider": provider, "containers": HARBOUR if containers is None else containers, **more}
 
 
-def roster(containers: list[dict[str, Any]] | None = None, name: str = "local", **more: Any) -> Roster:
+def engine_snapshot(containers: list[dict[str, Any]] | None = None, name: str = "local", **more: Any) -> EngineSnapshot:
     """What becomes of such a recording."""
     (read,) = read_recordings(json.dumps(recording(containers, name, **more)).encode())
     return replay(read)

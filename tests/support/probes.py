@@ -13,12 +13,13 @@ import aiohttp
 from aiohttp import web
 
 from pilotage.core.errors import GatewayError
-from pilotage.discovery.manager import Update
+from pilotage.discovery.update import Update
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.routes.schema import HealthCheck
-from pilotage.table.table import Table, diff
+from pilotage.table.diff import diff
+from pilotage.table.table import Table
 from pilotage.xds.clusters import PROBED
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.snapshot import Snapshot

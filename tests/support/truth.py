@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pilotage.discovery.scan import survey_all
+from pilotage.discovery.scan import scan_all
 from pilotage.table.store import build_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.pool import Pool
-    from pilotage.table.table import Change, Table
+    from pilotage.table.diff import Change
+    from pilotage.table.table import Table
 
 __all__ = ["Chronicle", "chronicle", "facts", "settled"]
 
@@ -26,7 +27,7 @@ def facts(table: Table) -> tuple[dict[str, Any], list[Any]]:
 
 
 async def settled(
-    discovery: Discovery, *configs: DockerProviderConfig, pool: Pool | None = None, patience: float = 20
+    discovery: DiscoveryManager, *configs: DockerProviderConfig, pool: Pool | None = None, patience: float = 20
 ) -> float:
     """Wait until every engine answers and the live table equals a new scan of all of them.
 
@@ -41,9 +42,9 @@ async def settled(
     started = 0.0
     end = loop.time() + patience
     while True:
-        survey = await survey_all(configs, pool=pool or discovery.pool)
+        survey = await scan_all(configs, pool=pool or discovery.pool)
         started = started or (0.0 if survey.errors else loop.time())
-        fresh, live = facts(build_table(survey.rosters)), facts(discovery.table)
+        fresh, live = facts(build_table(survey.snapshots)), facts(discovery.table)
         if not survey.errors and fresh == live:
             return loop.time() - started
         if loop.time() > end:
@@ -76,7 +77,7 @@ class Chronicle:
 
 
 @contextlib.asynccontextmanager
-async def chronicle(discovery: Discovery) -> AsyncIterator[Chronicle]:
+async def chronicle(discovery: DiscoveryManager) -> AsyncIterator[Chronicle]:
     """Record the changes of a discovery from now on."""
     written = Chronicle()
     subscription = discovery.subscribe()

@@ -7,11 +7,11 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pilotage.containers.parse import ContainerReader
-from pilotage.discovery.state import Population
+from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher, Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
-from pilotage.table.snapshot import assemble
+from pilotage.table.snapshot import build_snapshot
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
 
@@ -37,14 +37,14 @@ class Told:
         self.changes: list[tuple[float, dict[str, Built | None], dict[str, str]]] = []
         self.errors: list[EngineError] = []
 
-    def changed(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         assert changes
         self.changes.append((now(), dict(changes), dict(causes)))
 
-    def live(self) -> None:
+    def on_live(self) -> None:
         self.log.append((now(), "live"))
 
-    def away(self, error: EngineError) -> None:
+    def on_stale(self, error: EngineError) -> None:
         self.log.append((now(), "away"))
         self.errors.append(error)
 
@@ -62,22 +62,22 @@ class Watch:
     def __init__(self, engine: FakeEngine, timing: Timing | None = None, name: str = "local", url: str = "") -> None:
         self.engine = engine
         config = DockerProviderConfig(url or engine.url, name=name)
-        self.population = Population(ContainerReader(config))
+        self.state = EngineState(ContainerReader(config))
         self.told = Told()
         connect = engine.connection if isinstance(engine, VirtualEngine) else None
         self.pool = Pool(connect=connect) if connect else Pool()
-        self.watcher = EngineWatcher(config, self.population, self.told, pool=self.pool, timing=timing)
+        self.watcher = EngineWatcher(config, self.state, self.told, pool=self.pool, timing=timing)
 
     def states(self) -> dict[str, list[str]]:
-        routes = [route for built in self.population.built.values() for route in built.routes]
+        routes = [route for built in self.state.built.values() for route in built.routes]
         return {route.alias: [endpoint.state for endpoint in route.endpoints] for route in routes}
 
     def is_true(self) -> bool:
         """Whether the watcher's state equals a full list."""
-        reader = self.population.reader
+        reader = self.state.reader
         raws = [self.engine.summary_bytes(it, with_health=False) for it in self.engine.in_order()]
-        whole = assemble(reader.config, [reader.decode(raw) for raw in raws])
-        return sorted(whole.built, key=str) == sorted(self.population.roster().built, key=str)
+        whole = build_snapshot(reader.config, [reader.decode(raw) for raw in raws])
+        return sorted(whole.built, key=str) == sorted(self.state.snapshot().built, key=str)
 
     @contextlib.asynccontextmanager
     async def running(self, *, wait: bool = True) -> AsyncIterator[None]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pilotage import Container, DockerProviderConfig, Problem, Roster, Route, build_table
+from pilotage import Container, DockerProviderConfig, EngineSnapshot, Problem, Route, build_table
 from pilotage.containers.parse import ContainerReader, needs_inspection, with_inspection
 from pilotage.engine.types import Inspect, Port, split_list
 from pilotage.routes.build import Built
-from pilotage.table.snapshot import assemble, inspection_failed, joined, shared_network_id
+from pilotage.table.snapshot import build_snapshot, inspection_failed, joined, shared_network_id
 from tests.support.captures import CAPTURES
 from tests.support.summaries import ADDRESS, LOCAL, container
 
@@ -26,7 +26,7 @@ def guest(mode: str, name: str = "guest", own_id: str = GUEST) -> Container:
     return container(name, Id=own_id, Ports=[], NetworkSettings={"Networks": {}}, HostConfig={"NetworkMode": mode})
 
 
-def routes_of(roster: Roster) -> dict[str, Route]:
+def routes_of(roster: EngineSnapshot) -> dict[str, Route]:
     return {route.alias: route for built in roster.built for route in built.routes}
 
 
@@ -35,7 +35,7 @@ def routes_of(roster: Roster) -> dict[str, Route]:
 
 def test_a_roster_holds_what_came_of_each_container_in_the_engines_order() -> None:
     problem = Problem(message="slow", provider="local")
-    roster = assemble(LOCAL, [container("b", Id="2"), container("a", Id="1")], problems=[problem])
+    roster = build_snapshot(LOCAL, [container("b", Id="2"), container("a", Id="1")], problems=[problem])
     assert [found.container_name for found in roster.containers] == ["b", "a"]
     assert [[route.alias for route in built.routes] for built in roster.built] == [["b"], ["a"]]
     assert (roster.config, roster.problems) == (LOCAL, (problem,))
@@ -43,8 +43,8 @@ def test_a_roster_holds_what_came_of_each_container_in_the_engines_order() -> No
 
 def test_reserved_ports_are_handed_on() -> None:
     found = [container(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"})]
-    assert assemble(LOCAL, found).built[0].problems == ()
-    assert len(assemble(LOCAL, found, reserved_ports=frozenset({81})).built[0].problems) == 1
+    assert build_snapshot(LOCAL, found).built[0].problems == ()
+    assert len(build_snapshot(LOCAL, found, reserved_ports=frozenset({81})).built[0].problems) == 1
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_whose_network_a_container_shares_is_in_its_mode(mode: str, wanted: str)
 def test_who_shares_a_network_is_reached_at_its_owner(mode: str) -> None:
     owner = container("owner", Id=OWNER, Ports=[{"PrivatePort": 9000}])
     for order in ([owner, guest(mode)], [guest(mode), owner]):
-        found = routes_of(assemble(LOCAL, order))
+        found = routes_of(build_snapshot(LOCAL, order))
         assert (found["guest"].host, found["guest"].port.proxy) == (ADDRESS, 9000)
         assert found["guest"].endpoints[0].container_id == GUEST
 
@@ -71,7 +71,7 @@ def test_without_its_owner_a_container_stays_as_it_is(mode: str) -> None:
 
 def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> None:
     failed = inspection_failed(container(HostConfig={"NetworkMode": "host"}), "403 Forbidden")
-    ((built,),) = (assemble(LOCAL, [failed]).built,)
+    ((built,),) = (build_snapshot(LOCAL, [failed]).built,)
     assert built == Built((), failed.errors)
     assert str(failed.errors[0]) == (
         "local/web: its ports are not known: the container uses the host's network, and inspecting it failed "
@@ -82,7 +82,7 @@ def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> Non
 # ---- recorded engines -----------------------------------------------------------------------------------------------
 
 
-def recorded(engine: str) -> Roster:
+def recorded(engine: str) -> EngineSnapshot:
     """What becomes of a recorded engine's containers, inspected where it is needed."""
     config = DockerProviderConfig(url=SOCKETS.get(engine, "unix:///var/run/docker.sock"), name=engine)
     reader = ContainerReader(config)
@@ -95,7 +95,7 @@ def recorded(engine: str) -> Roster:
         if needs_inspection(found, podman=engine.startswith("podman")):
             found = with_inspection(found, known[found.container_id])
         containers.append(found)
-    return assemble(config, containers)
+    return build_snapshot(config, containers)
 
 
 def shown_ports(ports: dict[int, Port], side: str) -> str:

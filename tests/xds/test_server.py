@@ -10,8 +10,9 @@ import pytest
 import trustme
 from envoy.service.discovery.v3 import discovery_pb2
 
-from pilotage.discovery.manager import Update
-from pilotage.table.table import Table, diff
+from pilotage.discovery.update import Update
+from pilotage.table.diff import diff
+from pilotage.table.table import Table
 from pilotage.xds.bootstrap import bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE

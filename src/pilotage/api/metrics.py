@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from pilotage.core.problems import Problem
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
 
 __all__ = ["CONTENT_TYPE", "CountingConnection", "GatewayState", "Metrics"]
 
@@ -72,7 +72,7 @@ class Metrics:
 
     def watch(
         self,
-        discovery: Discovery,
+        discovery: DiscoveryManager,
         *,
         problems: Callable[[], tuple[Problem, ...]],
         gateway: Callable[[], GatewayState | None],
@@ -108,7 +108,7 @@ class _State(Collector):
     def __init__(
         self,
         metrics: Metrics,
-        discovery: Discovery,
+        discovery: DiscoveryManager,
         problems: Callable[[], tuple[Problem, ...]],
         gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],

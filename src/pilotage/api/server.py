@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from pilotage.api.metrics import Metrics
-    from pilotage.discovery.manager import Discovery
-    from pilotage.table.table import Change, Table
+    from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.table.diff import Change
+    from pilotage.table.table import Table
 
 __all__ = ["Api", "Source"]
 
@@ -59,7 +60,7 @@ class _Callers(logging.LoggerAdapter[logging.Logger]):
 class Source(Protocol):
     """What the API tells about."""
 
-    discovery: Discovery
+    discovery: DiscoveryManager
     metrics: Metrics
 
     @property
@@ -253,7 +254,7 @@ class Api:
         return _json({"version": table.version, "routes": routes})
 
     async def _containers(self, _: web.Request) -> web.Response:
-        found = [container for roster in self.source.discovery.rosters() for container in roster.containers]
+        found = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
         return _json({"containers": [item async for item in _in_turns(found, container_json)]})
 
     async def _problems(self, _: web.Request) -> web.Response:
@@ -262,29 +263,29 @@ class Api:
     async def _engines(self, _: web.Request) -> web.Response:
         statuses = self.source.discovery.table.engines
         engines = []
-        for roster in self.source.discovery.rosters():
-            name = roster.config.name or roster.config.url
+        for snapshot in self.source.discovery.snapshots():
+            name = snapshot.config.name or snapshot.config.url
             status = statuses.get(name)
             engines.append(
                 {
                     "name": name,
-                    "url": roster.config.url,
+                    "url": snapshot.config.url,
                     "state": status.state if status else "pending",
                     "since": status.since if status else 0.0,
                     "error": status.error if status else "",
-                    "containers": len(roster.containers),
-                    "routes": sum(not route.excluded for built in roster.built for route in built.routes),
+                    "containers": len(snapshot.containers),
+                    "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
                 }
             )
         return _json({"engines": engines})
 
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        rosters = self.source.discovery.rosters()
+        snapshots = self.source.discovery.snapshots()
         files = self.source.discovery.files()
-        found = explain_name(name, rosters, self.source.discovery.table, files)
+        found = explain_name(name, snapshots, self.source.discovery.table, files)
         if not found.containers and not found.files:
-            hint = did_you_mean(name, known_names(rosters, files))
+            hint = did_you_mean(name, known_names(snapshots, files))
             return _error(404, f"no container and no alias is called {shorten(name)!r}", hint)
         return _json(msgspec.to_builtins(found))
 
@@ -296,7 +297,7 @@ class Api:
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
         file = self.source.config_file
-        body = pack(discovery.rosters(), discovery.table, others, files=discovery.files(), file=file)
+        body = pack(discovery.snapshots(), discovery.table, others, files=discovery.files(), file=file)
         return web.Response(body=body, content_type="application/msgpack")
 
     # ---- what happens

@@ -17,7 +17,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.yaml import Located
 from pilotage.routes.file import RouteFile
 from pilotage.routes.route import EndpointHealth, Route
-from pilotage.table.snapshot import Roster
+from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import EngineStatus, Table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         version: of pilotage; another version may have other fields.
         pid: the daemon's process.
         file: the full name of its configuration file, ``""`` without one.
-        rosters: engines and their containers.
+        snapshots: engines and their containers.
         files: files of routes.
         routes, faults, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
 
@@ -44,7 +44,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     version: str
     pid: int
     file: str
-    rosters: tuple[Roster, ...]
+    snapshots: tuple[EngineSnapshot, ...]
     files: tuple[RouteFile, ...]
     routes: dict[str, Route]
     faults: list[tuple[str, str, tuple[Problem, ...]]]
@@ -64,7 +64,7 @@ class _Version(msgspec.Struct):
 
 
 def pack(
-    rosters: Iterable[Roster],
+    snapshots: Iterable[EngineSnapshot],
     table: Table,
     problems: Iterable[Problem] = (),
     *,
@@ -74,14 +74,14 @@ def pack(
     """Return a snapshot as bytes.
 
     Args:
-        rosters: the engines.
+        snapshots: the engines.
         table: their routes.
         problems: what is wrong beside the table: the configuration, what Envoy refused.
         files: the files of routes.
         file: the full name of the configuration file.
 
     """
-    faults = [(provider, whose, found) for (provider, whose), found in table.faults.items()]
+    faults = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
     others = tuple(problems)
     if others:
         faults.append(("", "", others))
@@ -89,7 +89,7 @@ def pack(
         __version__,
         os.getpid(),
         file,
-        tuple(rosters),
+        tuple(snapshots),
         tuple(files),
         dict(table.routes),
         faults,

@@ -112,7 +112,7 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
         if not or_demo or choice or find_config_file():
             raise
         found = None
-    if found is None or (or_demo and not found.rosters and not found.files):
+    if found is None or (or_demo and not found.snapshots and not found.files):
         from pilotage.output.console import Out
 
         Out(sys.stderr).note("No container engine responds here, so this is the built-in demonstration.")
@@ -150,7 +150,7 @@ def _ask_daemon() -> View | None:
     errors = tuple(EngineUnreachable(name, f"unreachable: {status.error}") for name, status in away)
     for error in errors:
         err.error(clean(str(error)))
-    return View(snapshot.rosters, snapshot.table, errors, files=snapshot.files)
+    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files)
 
 
 def _look(choice: EngineChoice) -> View:
@@ -187,7 +187,7 @@ def _called(config: DockerProviderConfig, why: str) -> str:
 def status_of(views: Iterable[View]) -> int:
     """Return the exit status for these views."""
     views = list(views)
-    if any(view.errors and not view.rosters for view in views):
+    if any(view.errors and not view.snapshots for view in views):
         return NOTHING
     return OK if all(view.is_sound for view in views) else PROBLEMS
 

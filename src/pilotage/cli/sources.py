@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.config.engines import ChosenEngines
-    from pilotage.discovery.scan import Survey
+    from pilotage.discovery.scan import ScanResult
     from pilotage.routes.file import RouteFile
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.snapshot import EngineSnapshot
 
 __all__ = ["demonstration", "recorded", "view"]
 
@@ -30,10 +30,10 @@ def view(engines: ChosenEngines, env: Mapping[str, str]) -> View:
     import asyncio
 
     from pilotage.discovery.files import read_files
-    from pilotage.discovery.scan import survey_all
+    from pilotage.discovery.scan import scan_all
 
     files = read_files(engines.files)
-    return _seen(asyncio.run(survey_all(engines.configs, env=env)), engines.problems, files)
+    return _seen(asyncio.run(scan_all(engines.configs, env=env)), engines.problems, files)
 
 
 def demonstration() -> View:
@@ -46,18 +46,18 @@ def demonstration() -> View:
     import asyncio
 
     from pilotage.demo.engine import demo_engine
-    from pilotage.discovery.scan import survey_all
+    from pilotage.discovery.scan import scan_all
 
-    async def look() -> Survey:
+    async def look() -> ScanResult:
         async with demo_engine() as engine:
-            return await survey_all([DockerProviderConfig(engine.url, name="demo")])
+            return await scan_all([DockerProviderConfig(engine.url, name="demo")])
 
     return msgspec.structs.replace(_seen(asyncio.run(look())), is_demo=True)
 
 
-def _seen(survey: Survey, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
+def _seen(survey: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in survey.errors.items()]
-    return _view(survey.rosters, (*problems, *failures), tuple(survey.errors.values()), files)
+    return _view(survey.snapshots, (*problems, *failures), tuple(survey.errors.values()), files)
 
 
 def recorded(file: str) -> View:
@@ -81,14 +81,14 @@ def recorded(file: str) -> View:
 
 
 def _view(
-    rosters: tuple[Roster, ...],
+    snapshots: tuple[EngineSnapshot, ...],
     problems: Iterable[Problem] = (),
     errors: tuple[EngineError, ...] = (),
     files: tuple[RouteFile, ...] = (),
 ) -> View:
-    table = build_table(rosters, files)
-    faults = dict(table.faults)
+    table = build_table(snapshots, files)
+    faults = dict(table.problems_by_key)
     for problem in problems:  # of an engine that is not in the table, or of no engine at all
         key = (problem.provider, "")
         faults[key] = (*faults.get(key, ()), problem)
-    return View(rosters, msgspec.structs.replace(table, faults=faults), errors, files=files)
+    return View(snapshots, msgspec.structs.replace(table, problems_by_key=faults), errors, files=files)

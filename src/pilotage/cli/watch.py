@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.core.problems import Problem
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
     from pilotage.output.changelog import ChangeLine
     from pilotage.output.pipe import Pipe
     from pilotage.table.table import Table

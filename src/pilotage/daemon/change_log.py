@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pilotage.discovery.manager import Update
-    from pilotage.table.table import Change, Table
+    from pilotage.discovery.update import Update
+    from pilotage.table.diff import Change
+    from pilotage.table.table import Table
 
 __all__ = ["log", "log_change"]
 

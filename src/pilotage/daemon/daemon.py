@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.daemon.settings import DaemonSettings, Flags
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
@@ -101,7 +101,7 @@ class Daemon:
 
     """
 
-    discovery: Discovery
+    discovery: DiscoveryManager
     api: Api
     ads: AdsServer
 
@@ -210,7 +210,7 @@ class Daemon:
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
-                self._health = HealthPoller(self.gateway, self.ads.snapshot.site, self.discovery.observe)
+                self._health = HealthPoller(self.gateway, self.ads.snapshot.site, self.discovery.set_health)
             await self._run_tasks()
 
     async def _start_discovery(self, stack: AsyncExitStack) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings
-    from pilotage.discovery.manager import Discovery
+    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
 
@@ -120,7 +120,7 @@ async def _reload_certificates(ads: AdsServer, files: list[str]) -> None:
             log.info("certificates reloaded")
 
 
-async def apply_engines(discovery: Discovery, old: DaemonSettings, new: DaemonSettings) -> list[str]:
+async def apply_engines(discovery: DiscoveryManager, old: DaemonSettings, new: DaemonSettings) -> list[str]:
     """Add, remove and replace engines and route files that differ; return what was done, for the log."""
     done: list[str] = []
     before = {engine.name or engine.url: engine for engine in old.engines}

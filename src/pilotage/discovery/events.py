@@ -1,11 +1,15 @@
-"""What an engine's event says about its containers. Pure.
+"""Container events: which containers an engine event concerns, and how urgently. Pure.
 
-An event is only a hint: that a container is worth a look, is gone, or is about to stop. The list is the truth.
+Events only trigger a refresh. The container list is the source of truth, because engines drop events,
+send some of them before the list reflects them, and forget all of them on restart.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pilotage.labels.keys import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,120 +17,138 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Event
 
-__all__ = ["FILTERS", "Hint", "read_hint"]
+__all__ = ["EVENT_FILTERS", "ContainerEvent", "Effect", "parse_event"]
 
-FILTERS: Final[Mapping[str, Sequence[str]]] = {
+EVENT_FILTERS: Final[Mapping[str, Sequence[str]]] = {
     "type": ["container", "network"],
     "event": [
-        "create",
-        "start",
-        "restart",
-        "stop",
-        "kill",
-        "die",
-        "oom",
-        "pause",
-        "unpause",
-        "rename",
-        "update",
-        "health_status",
-        "destroy",
-        "remove",
-        "connect",
-        "disconnect",
+        *("create", "start", "restart", "stop", "kill", "die", "oom", "pause", "unpause"),
+        *("rename", "update", "health_status", "destroy", "remove", "connect", "disconnect"),
     ],
 }
-"""What is asked of ``GET /events``: exec and other noise stays there. Podman says ``remove`` for ``destroy``."""
+"""Query filters for ``GET /events``. They exclude exec noise. ``remove`` is Podman's ``destroy``."""
 
-# Signals with which containers are stopped: TERM, KILL, INT, QUIT, and the stop signals of common images (WINCH for
-# Apache, RTMIN+3 for systemd). The list does not tell a container's own stop signal; others, such as HUP and USR1, mean
-# "reload" far more often, and a container that stops all the same is noticed when it dies.
+# TERM, KILL, INT, QUIT and the stop signals of common images: WINCH (Apache), RTMIN+3 (systemd).
+# A container's own stop signal is not in the list response. HUP and USR1 usually mean "reload";
+# a container that does exit on them is handled by its die event.
 _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
-_ENDS: Final = frozenset({"die", "stop"})
-_GONE: Final = frozenset({"destroy", "remove"})
-# Not "unpause": a paused container that is to be stopped is thawed first, right after its stop signal.
-_BACK: Final = frozenset({"start", "restart"})
-# Of these only health and draining can come, which matter to no route that is not served.
-_SERVED_ONLY: Final = frozenset({"kill", "oom", "update", "health_status", "stop"})
 
 
-class Hint(NamedTuple):
-    """What an event says.
+class Effect(Enum):
+    """What the consumer has to do about an event."""
+
+    REFRESH = "refresh"
+    """The container may have changed: list it again."""
+
+    RESTARTED = "restarted"
+    """Like REFRESH, and the container is no longer draining.
+
+    ``unpause`` is not among these: stopping a paused container unpauses it right after the stop signal.
+    """
+
+    DRAINING = "draining"
+    """The container received its stop signal: stop sending it new requests now."""
+
+    REMOVED = "removed"
+    """The container no longer exists."""
+
+
+_EFFECTS: Final[Mapping[str, Effect]] = {
+    "start": Effect.RESTARTED,
+    "restart": Effect.RESTARTED,
+    "kill": Effect.DRAINING,
+    "destroy": Effect.REMOVED,
+    "remove": Effect.REMOVED,
+}
+
+# These change only health or draining, which matters only for containers that have a route.
+_ROUTED_ONLY: Final = frozenset({"kill", "oom", "update", "health_status", "stop"})
+
+
+class ContainerEvent(NamedTuple):
+    """One engine event that concerns a container.
 
     Attributes:
-        container_id: about which container.
-        kind: ``look``: it may have changed; ``back``: the same, and it is not about to stop; ``draining``: it is about
-            to stop; ``gone``: it is no more.
-        action: the event's word, such as ``start``.
-        name: the container's name where the event tells it, else ``""``.
-        served_only: it can matter only to a container that is served.
-        labels: the event's attributes, which repeat the container's labels; ``None`` where they do not.
-        network: name of the network that was joined or left, where the event tells it.
+        container_id: full container ID.
+        effect: what to do about it.
+        action: the engine's action, e.g. ``start`` or ``network connect``.
+        name: container name, ``""`` if the event does not include it.
+        routed_only: whether only a container with a route can be affected.
+        labels: container labels, if the event repeats them.
+        network: name of the network that was connected or disconnected, ``""`` otherwise.
 
     """
 
     container_id: str
-    kind: Literal["look", "back", "draining", "gone"]
+    effect: Effect
     action: str
     name: str = ""
-    served_only: bool = False
+    routed_only: bool = False
     labels: Mapping[str, str] | None = None
     network: str = ""
 
     @property
-    def is_ours(self) -> bool:
-        """False when the event tells the container's labels and none is of ours."""
-        return self.labels is None or any(key.startswith("proxy.") for key in self.labels)
+    def may_be_ours(self) -> bool:
+        """Whether the container can have our labels. True if the event does not include labels."""
+        return self.labels is None or any(map(is_own, self.labels))
 
     @property
-    def expects(self) -> bool:
-        """True when it is known what the engine's list must show after this."""
-        return self.action in _ENDS or self.action in ("pause", "unpause") or bool(self.network)
+    def predicts_state(self) -> bool:
+        """Whether :meth:`is_reflected_in` can return False: the event says what the container must look like."""
+        return self.action in ("die", "stop", "pause", "unpause") or bool(self.network)
 
-    def is_shown_by(self, container: Container) -> bool:
-        """Tell whether what the engine lists has caught up with the event.
+    def is_reflected_in(self, container: Container) -> bool:
+        """Return whether a listed container already shows this event.
 
-        Docker sends some events (die, pause, unpause, network connect) a moment before its list shows what they tell.
+        Docker sends die, pause, unpause and network events shortly before its list reflects them;
+        list again until this returns True.
         """
-        if self.action in _ENDS or self.action == "pause":
-            return not container.running
-        if self.action == "unpause":
-            return container.state != "paused"
-        if self.network and container.running:
-            return (self.network in container.networks) is (self.action == "network connect")
-        return True
+        match self.action:
+            case "die" | "stop" | "pause":
+                return not container.running
+            case "unpause":
+                return container.state != "paused"
+            case "network connect" | "network disconnect" if self.network and container.running:
+                return (self.network in container.networks) is (self.action == "network connect")
+            case _:
+                return True
 
-    @property
-    def cause(self) -> str:
-        """The event for people, e.g. ``start of web``."""
+    def __str__(self) -> str:
         return f"{self.action} of {self.name}" if self.name else self.action
 
 
-def read_hint(event: Event) -> Hint | None:
-    """Return what an event says about a container, ``None`` if nothing."""
-    actor = event.Actor
-    if actor is None:
+def parse_event(event: Event) -> ContainerEvent | None:
+    """Return the container event, or None if the event does not concern a container."""
+    if event.Actor is None:
         return None
-    attributes = actor.Attributes or {}
-    action, _, detail = event.Action.partition(":")
     if event.Type == "network":
-        if action not in ("connect", "disconnect"):
-            return None
-        # Docker names the network as actor and the container as an attribute; Podman the container as actor.
-        container_id = attributes.get("container") or actor.ID
-        if not container_id:
-            return None
-        network = attributes.get("name" if "container" in attributes else "network", "")
-        return Hint(container_id, "look", f"network {action}", network=network)
-    if event.Type != "container" or not actor.ID or action not in FILTERS["event"]:
+        return _parse_network_event(event)
+    action, _, detail = event.Action.partition(":")
+    attributes = event.Actor.Attributes or {}
+    if event.Type != "container" or not event.Actor.ID or action not in EVENT_FILTERS["event"]:
         return None
-    name = attributes.get("name", "")
-    if action in _GONE:
-        return Hint(actor.ID, "gone", action, name, labels=attributes)
-    if action == "kill":
-        if attributes.get("signal", "15") not in _STOP_SIGNALS:
-            return None
-        return Hint(actor.ID, "draining", action, name, served_only=True, labels=attributes)
-    shown = f"{action} {(detail or event.HealthStatus).strip()}".strip() if action == "health_status" else action
-    kind: Literal["look", "back"] = "back" if action in _BACK else "look"
-    return Hint(actor.ID, kind, shown, name, served_only=action in _SERVED_ONLY, labels=attributes)
+    if action == "kill" and attributes.get("signal", "15") not in _STOP_SIGNALS:
+        return None
+    effect = _EFFECTS.get(action, Effect.REFRESH)
+    if action == "health_status":
+        action = f"{action} {(detail or event.HealthStatus).strip()}".strip()
+    return ContainerEvent(
+        container_id=event.Actor.ID,
+        effect=effect,
+        action=action,
+        name=attributes.get("name", ""),
+        routed_only=action.partition(" ")[0] in _ROUTED_ONLY,
+        labels=attributes,
+    )
+
+
+def _parse_network_event(event: Event) -> ContainerEvent | None:
+    """Docker's actor is the network, with the container as an attribute; Podman's actor is the container."""
+    if event.Actor is None:
+        return None
+    attributes = event.Actor.Attributes or {}
+    container_id = attributes.get("container") or event.Actor.ID
+    if event.Action not in ("connect", "disconnect") or not container_id:
+        return None
+    network = attributes.get("name" if "container" in attributes else "network", "")
+    return ContainerEvent(container_id, Effect.REFRESH, f"network {event.Action}", network=network)

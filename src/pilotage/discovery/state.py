@@ -1,4 +1,4 @@
-"""The containers of one engine as they come and go, and what comes of each. Pure: it is fed with lists."""
+"""The containers of one engine over time, and the routes that result. Pure: the caller passes in lists and events."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from pilotage.discovery.events import Effect
 from pilotage.routes.build import RESERVED_PORTS, Built, build_routes
-from pilotage.table.snapshot import Roster, joined, shared_network_id
+from pilotage.table.snapshot import EngineSnapshot, joined, shared_network_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.containers.parse import ContainerReader
-    from pilotage.discovery.events import Hint
+    from pilotage.discovery.events import ContainerEvent
 
-__all__ = ["Population", "Sighting"]
+__all__ = ["EngineState", "ListDiff"]
 
 NOTHING: Final = Built()
 
 
-class _Slices(msgspec.Struct, gc=False):
-    """The parts of a list element that can change for a container, undecoded. The others never do for one id."""
+class _RawFields(msgspec.Struct, gc=False):
+    """The fields of a list element that can change during the life of a container, undecoded."""
 
     Id: str = ""
     Names: msgspec.Raw = msgspec.Raw()
@@ -36,49 +37,50 @@ class _Slices(msgspec.Struct, gc=False):
     Image: str = ""
 
     def fingerprint(self) -> int:
-        # "Up 3 hours (healthy)" ticks: only what it ends with counts.
+        # "Up 3 hours (healthy)" changes all the time; only the part in parentheses matters.
         health = self.Status[self.Status.rfind("(") :] if self.Status.endswith(")") else ""
         raw = (self.Names, self.Labels, self.Ports, self.NetworkSettings, self.Mounts, self.Health)
         return hash((self.State, self.Image, health, *map(bytes, raw)))
 
 
-_SLICES: Final = msgspec.json.Decoder(_Slices)
+_RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
 
 
-class Sighting(NamedTuple):
-    """What a list shows, sorted.
+class ListDiff(NamedTuple):
+    """How a list differs from the known state.
 
     Attributes:
-        same: ids of the containers that are just as they were, recognised from their bytes.
-        changed: the others, decoded; to be inspected where that is needed, then given to :meth:`Population.apply`.
-        prints: by which those will be recognised the next time.
+        unchanged: IDs of containers whose bytes are as before.
+        changed: the other containers, decoded. The caller inspects those that need it and passes them to
+            :meth:`EngineState.update`.
+        fingerprints: ID -> fingerprint of the changed containers.
 
     """
 
-    same: set[str]
+    unchanged: set[str]
     changed: list[Container]
-    prints: dict[str, int]
+    fingerprints: dict[str, int]
 
     @property
     def ids(self) -> set[str]:
-        """The ids of all that the list held."""
-        return self.same | {container.container_id for container in self.changed}
+        """The IDs of all listed containers."""
+        return self.unchanged | {container.container_id for container in self.changed}
 
 
-class Population:
-    """Containers by id, what came of each, and how a look at some of them changes that.
+class EngineState:
+    """The known containers of one engine and their routes.
 
     Args:
-        reader: reads the engine's containers.
-        reserved_ports: ports of this host that belong to the proxy.
+        reader: decodes the engine's list elements.
+        reserved_ports: ports of this host that the proxy itself uses.
 
     Attributes:
-        podman: the engine is a Podman, whose list tells no health: containers with a health check are never taken for
-            unchanged. Set by who looks.
+        podman: the engine is Podman. Its list lacks health, so running containers with a health check always count as
+            changed. The watcher sets this.
         explicit_only: containers without labels of ours get no routes.
-        containers: id -> container, with the network of another where it uses that.
-        built: id -> what came of it.
-        draining: id -> until when the container counts as about to stop, by the caller's clock.
+        containers: ID -> container. A container that shares another one's network has that network's address and ports.
+        built: ID -> its routes and problems.
+        draining: ID -> end of the grace period, by the caller's clock.
 
     """
 
@@ -90,80 +92,80 @@ class Population:
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
-        self._own: dict[str, Container] = {}  # as listed, before another's network is lent to it
-        self._prints: dict[str, int] = {}
+        self._listed: dict[str, Container] = {}  # without the network of another container
+        self._fingerprints: dict[str, int] = {}
         self._ids: dict[str, str] = {}  # name -> id
-        self._sharers: dict[str, set[str]] = {}  # id or name -> ids of those that use its network
+        self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
 
     def __len__(self) -> int:
         return len(self.containers)
 
-    # ---- what is worth a look
+    # ---- events
 
-    def matters(self, hint: Hint, *, unsure: bool = False) -> bool:
-        """Tell whether an event can have any bearing on a route.
+    def is_relevant(self, event: ContainerEvent, *, in_flight: bool = False) -> bool:
+        """Return whether an event can affect a route.
 
         Args:
-            hint: what the event says.
-            unsure: a look at the container is under way, so what is known of it may just be changing.
+            event: the event.
+            in_flight: a request that covers the container is in flight, so the known state may be outdated.
 
         """
-        known = self._own.get(hint.container_id)
+        known = self._listed.get(event.container_id)
         if known is None:
-            if hint.kind in ("gone", "draining") and not unsure:
+            if event.effect in (Effect.REMOVED, Effect.DRAINING) and not in_flight:
                 return False
-            return not self.explicit_only or hint.is_ours or bool(self._users(hint.container_id, hint.name))
-        if hint.kind == "gone":
+            return not self.explicit_only or event.may_be_ours or bool(self._users_of(event.container_id, event.name))
+        if event.effect is Effect.REMOVED:
             return True
-        users = self._users(hint.container_id, known.container_name)
+        users = self._users_of(event.container_id, known.container_name)
         if self.explicit_only and not known.is_explicit and not users:
             return False
-        return unsure or not hint.served_only or any(map(self._is_served, (hint.container_id, *users)))
+        return in_flight or not event.routed_only or any(map(self._is_served, (event.container_id, *users)))
 
     def _is_served(self, container_id: str) -> bool:
         return any(not route.excluded for route in self.built.get(container_id, NOTHING).routes)
 
-    # ---- looking
+    # ---- lists
 
-    def sort_out(self, raws: Iterable[msgspec.Raw]) -> Sighting:
-        """Tell the unchanged containers of a list from the changed ones. Changes nothing yet."""
-        sighting = Sighting(set(), [], {})
-        for raw in raws:
-            known_id, printed = _recognise(raw)
+    def diff(self, elements: Iterable[msgspec.Raw]) -> ListDiff:
+        """Compare list elements with the known state, without changing it."""
+        listed = ListDiff(set(), [], {})
+        for raw in elements:
+            known_id, fingerprint = _fingerprint(raw)
             if known_id:
-                if self._prints.get(known_id) == printed and not self._needs_inspection_again(known_id):
-                    sighting.same.add(known_id)
+                if self._fingerprints.get(known_id) == fingerprint and not self._needs_inspection_again(known_id):
+                    listed.unchanged.add(known_id)
                     continue
-                sighting.prints[known_id] = printed
-            container = self.reader.decode(raw)  # which tells what cannot be read, too
+                listed.fingerprints[known_id] = fingerprint
+            container = self.reader.decode(raw)  # an unreadable element becomes a container with an error
             if not container.container_id:
-                nameless = f"#{len(sighting.changed)}"
+                nameless = f"#{len(listed.changed)}"
                 container = msgspec.structs.replace(container, container_id=nameless)
-            sighting.changed.append(container)
-        return sighting
+            listed.changed.append(container)
+        return listed
 
     def _needs_inspection_again(self, container_id: str) -> bool:
-        known = self._own.get(container_id)
+        known = self._listed.get(container_id)
         return self.podman and known is not None and known.running and bool(known.health)
 
-    def apply(
+    def update(
         self,
         changed: Iterable[Container],
         *,
-        prints: Mapping[str, int] | None = None,
+        fingerprints: Mapping[str, int] | None = None,
         gone: Iterable[str] = (),
         present: set[str] | None = None,
     ) -> dict[str, Built | None]:
-        """Take in what a look has shown.
+        """Update the known containers.
 
         Args:
             changed: containers as they are now.
-            prints: of these, from :meth:`sort_out`.
-            gone: ids of those that are no more.
-            present: for a complete list, the ids of all it held; every other container is gone.
+            fingerprints: their fingerprints, from :meth:`diff`.
+            gone: IDs of removed containers.
+            present: IDs in a full list; every other container is gone.
 
         Returns:
-            Container id -> what comes of it now, ``None`` if it is gone; only what differs.
+            Container ID -> its routes and problems, ``None`` if it is gone; only those that changed.
 
         """
         away = set(gone)
@@ -172,46 +174,46 @@ class Population:
         for container in changed:
             container_id = container.container_id
             seen.add(container_id)
-            affected |= dict.fromkeys(self._remember(container))
-            if prints is not None and container_id in prints and self._is_complete(container):
-                self._prints[container_id] = prints[container_id]
+            affected |= dict.fromkeys(self._store(container))
+            if fingerprints is not None and container_id in fingerprints and self._is_complete(container):
+                self._fingerprints[container_id] = fingerprints[container_id]
             else:
-                self._prints.pop(container_id, None)
+                self._fingerprints.pop(container_id, None)
         if present is not None:
-            away |= self._own.keys() - present - seen
+            away |= self._listed.keys() - present - seen
         for container_id in away - seen:
-            if container_id in self._own:
-                affected |= dict.fromkeys(self._forget(container_id))
+            if container_id in self._listed:
+                affected |= dict.fromkeys(self._remove(container_id))
         return self._rebuild(affected)
 
     def _is_complete(self, container: Container) -> bool:
-        """False when its inspection failed, for it shall be tried again; who has errors is read again, to be safe."""
+        """Return whether nothing is left to retry: the inspection succeeded and the container has no errors."""
         return not container.errors and not (self.podman and container.running and not container.network_mode)
 
-    def is_behind(self, hint: Hint) -> bool:
-        """Tell whether the list has not shown yet what an event tells."""
-        own = self._own.get(hint.container_id)
-        return own is not None and not hint.is_shown_by(own)
+    def is_behind(self, event: ContainerEvent) -> bool:
+        """Return whether the last list did not reflect an event yet."""
+        listed = self._listed.get(event.container_id)
+        return listed is not None and not event.is_reflected_in(listed)
 
-    def missing_peers(self, containers: Iterable[Container]) -> dict[str, str]:
-        """Return the ids of containers whose network some of these use and that are not known -> name of the user."""
+    def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
+        """Return the IDs of unknown containers whose network these containers use -> name of the user."""
         found: dict[str, str] = {}
         for container in containers:
             wanted = shared_network_id(container)
-            if len(wanted) == _ID_LENGTH and wanted not in self._own:
+            if len(wanted) == _ID_LENGTH and wanted not in self._listed:
                 found[wanted] = container.container_name
         return found
 
     def drain(self, container_id: str, until: float) -> dict[str, Built | None]:
-        """Mark a container's endpoints as draining until a time of the caller's clock, and those of its network."""
-        known = self._own.get(container_id)
+        """Drain a container and the users of its network until a time of the caller's clock."""
+        known = self._listed.get(container_id)
         if known is None:
             return {}
         self.draining[container_id] = until
-        return self._rebuild([container_id, *self._users(container_id, known.container_name)])
+        return self._rebuild([container_id, *self._users_of(container_id, known.container_name)])
 
     def undrain(self, now: float = float("inf"), *, only: str | None = None) -> dict[str, Built | None]:
-        """Take back the mark from containers whose time is over, or from one."""
+        """Stop draining the containers whose grace period ended, or only the given one."""
         if not self.draining:
             return {}
         due = [i for i, until in self.draining.items() if until <= now and (only is None or i == only)]
@@ -219,78 +221,78 @@ class Population:
         for container_id in due:
             del self.draining[container_id]
             affected[container_id] = None
-            affected |= dict.fromkeys(self._users(container_id, self._own[container_id].container_name))
+            affected |= dict.fromkeys(self._users_of(container_id, self._listed[container_id].container_name))
         return self._rebuild(affected)
 
-    def roster(self) -> Roster:
-        """Return the containers and routes as they are, by name."""
+    def snapshot(self) -> EngineSnapshot:
+        """Return the current containers and routes, sorted by container name."""
         order = sorted(self.containers, key=lambda i: (self.containers[i].container_name, i))
-        return Roster(
+        return EngineSnapshot(
             self.reader.config,
             tuple(self.containers[i] for i in order),
             tuple(self.built.get(i, NOTHING) for i in order),
         )
 
-    # ---- inside
+    # ---- internals
 
-    def _users(self, container_id: str, name: str) -> list[str]:
-        """Return the ids of the containers that use a container's network; engines let it be given by id or name."""
-        if not self._sharers:
+    def _users_of(self, container_id: str, name: str) -> list[str]:
+        """Return the IDs of containers that use this container's network, which may be given by ID or by name."""
+        if not self._network_users:
             return []
-        return sorted(self._sharers.get(container_id, set()) | self._sharers.get(name, set()))
+        return sorted(self._network_users.get(container_id, set()) | self._network_users.get(name, set()))
 
-    def _peer(self, container: Container) -> Container | None:
-        """Return the container whose network this one uses, if it uses another's and that is known."""
+    def _network_owner(self, container: Container) -> Container | None:
+        """Return the known container whose network this one uses, if any."""
         wanted = shared_network_id(container)
-        return (self._own.get(wanted) or self._own.get(self._ids.get(wanted, ""))) if wanted else None
+        return (self._listed.get(wanted) or self._listed.get(self._ids.get(wanted, ""))) if wanted else None
 
-    def _remember(self, container: Container) -> list[str]:
-        """Note what a container is like now; return the ids of all to which that may matter."""
+    def _store(self, container: Container) -> list[str]:
+        """Store a container; return the IDs of all containers it may affect."""
         container_id, name = container.container_id, container.container_name
         affected = [container_id]
-        old = self._own.get(container_id)
+        old = self._listed.get(container_id)
         if old is not None:
             affected += self._unlink(old)
-        self._own[container_id] = container
+        self._listed[container_id] = container
         if name:
             self._ids[name] = container_id
         if wanted := shared_network_id(container):
-            self._sharers.setdefault(wanted, set()).add(container_id)
+            self._network_users.setdefault(wanted, set()).add(container_id)
         if not container.running:
             self.draining.pop(container_id, None)
-        return affected + self._users(container_id, name)
+        return affected + self._users_of(container_id, name)
 
-    def _forget(self, container_id: str) -> list[str]:
-        """Drop a container; return the ids of all to which that may matter."""
-        own = self._own.pop(container_id)
-        for book in (self._prints, self.draining, self.containers):
+    def _remove(self, container_id: str) -> list[str]:
+        """Remove a container; return the IDs of all containers it may affect."""
+        own = self._listed.pop(container_id)
+        for book in (self._fingerprints, self.draining, self.containers):
             book.pop(container_id, None)
         return [container_id, *self._unlink(own)]
 
     def _unlink(self, own: Container) -> list[str]:
-        """Take a container out of the indexes; return the ids of those that use its network."""
+        """Remove a container from the indexes; return the IDs of the users of its network."""
         container_id, name = own.container_id, own.container_name
-        users = self._users(container_id, name)
+        users = self._users_of(container_id, name)
         if self._ids.get(name) == container_id:
             del self._ids[name]
         wanted = shared_network_id(own)
-        sharers = self._sharers.get(wanted)
+        sharers = self._network_users.get(wanted)
         if sharers is not None:
             sharers.discard(container_id)
             if not sharers:
-                del self._sharers[wanted]
+                del self._network_users[wanted]
         return users
 
     def _rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
-        """Build the routes of containers anew; those that are gone get ``None``."""
+        """Rebuild the routes of some containers; return those that changed, ``None`` for removed ones."""
         changes: dict[str, Built | None] = {}
         for container_id in ids:
-            own = self._own.get(container_id)
+            own = self._listed.get(container_id)
             if own is None:
                 if self.built.pop(container_id, None) is not None:
                     changes[container_id] = None
                 continue
-            peer = self._peer(own)
+            peer = self._network_owner(own)
             container = joined(own, {} if peer is None else {shared_network_id(own): peer})
             self.containers[container_id] = container
             built = build_routes(container, explicit_only=self.explicit_only, reserved_ports=self.reserved_ports)
@@ -305,17 +307,17 @@ class Population:
 _ID_LENGTH: Final = 64
 
 
-def _recognise(raw: msgspec.Raw) -> tuple[str, int]:
-    """Return a list element's id and fingerprint, without decoding more; ``""`` for one that cannot be read."""
+def _fingerprint(raw: msgspec.Raw) -> tuple[str, int]:
+    """Return the ID and fingerprint of a list element without decoding all of it; ``("", 0)`` if unreadable."""
     try:
-        slices = _SLICES.decode(raw)
+        fields = _RAW_FIELDS.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "", 0
-    return slices.Id, slices.fingerprint()
+    return fields.Id, fields.fingerprint()
 
 
 def _draining(built: Built) -> Built:
-    """Return the routes with every endpoint about to stop; one that never took requests goes on waiting."""
+    """Return the routes with every endpoint draining, except those that were never ready."""
     replace = msgspec.structs.replace
     routes = tuple(
         replace(

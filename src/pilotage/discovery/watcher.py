@@ -1,12 +1,12 @@
-"""Keeps one engine's containers true, for ever.
+"""Follows one engine forever and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
 
-Three loops, one inside the other: one look at some containers; a session of event stream and list; sessions again and
-again, with pauses between them while the engine is away. Events are only hints, the list is the truth: the stream is
-opened first, then everything is listed, and again after every reconnect and every few minutes.
+Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
+containers, and one refresh lists the containers that events named. Events only trigger a refresh; the list is the
+source of truth. The watcher lists everything after each (re)connect and every few minutes.
 
-There is no debounce timer. While a request to the engine is under way, ids gather; the next request takes them all. So
-a lone change is acted on at once, and a flood costs no more requests than the engine answers. Where the list does not
-show yet what an event tells (Docker sends some of them a moment too early) it is asked again, a few times.
+There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
+them. A single change is handled at once, and a flood costs no more requests than the engine can answer. If the list
+does not reflect an event yet (Docker sends some events too early), the watcher lists that container again.
 """
 
 from __future__ import annotations
@@ -16,46 +16,45 @@ import logging
 import os
 import random
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
 from pilotage.core.gc import gc_paused
-from pilotage.discovery.events import FILTERS, Hint, read_hint
-from pilotage.discovery.scan import first_error, inspected
+from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
+from pilotage.discovery.inspect import first_error, inspect_all
 from pilotage.engine.pool import new_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from collections.abc import Container as Holder
+    from collections.abc import Callable, Container, Iterable, Mapping
 
-    from pilotage.discovery.state import Population
+    from pilotage.discovery.state import EngineState
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient
     from pilotage.routes.build import Built
 
-__all__ = ["EngineWatcher", "Sink", "Timing"]
+__all__ = ["EngineWatcher", "Timing", "WatchHandler"]
 
 log = logging.getLogger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient a watcher is. All in seconds.
+    """Intervals and timeouts of a watcher, in seconds.
 
     Attributes:
-        reconcile: time between two complete lists of a healthy engine, at most; up to a tenth less by chance, for
-            many engines shall not be listed all at once.
-        reconcile_podman: the same for Podman, some versions of which now and then tell nothing of a container's end.
-        silence: after so long without an event the engine is pinged.
-        ping: how long the answer to that may take; then the connection counts as dead.
-        drain_grace: how long a container that was sent its stop signal counts as about to stop; longer than engines
-            wait before they kill (10 s unless set otherwise).
-        first_pause: pause after the first failed attempt to reach an engine.
-        longest_pause: pauses double up to here. Each is shortened or lengthened by chance by up to a quarter. They
-            count from the beginning of an attempt: one that waited in vain for long is repeated at once.
-        pause_after_session: pause after a session that had listed everything, short for the engine was well.
+        reconcile: interval between full lists of a healthy engine, shortened at random by up to a tenth so that many
+            engines are not listed at the same moment.
+        reconcile_podman: the same for Podman, some versions of which lose events.
+        silence: ping the engine after this long without an event.
+        ping: the connection counts as dead if a ping takes longer.
+        drain_grace: how long a container stays draining after its stop signal. It must exceed the engine's stop
+            timeout (10 s by default).
+        first_pause: back-off after the first failed attempt, measured from the start of the attempt. An attempt that
+            itself took longer is repeated at once.
+        longest_pause: limit of the doubling back-off. Jitter changes each pause by up to a quarter.
+        pause_after_session: pause after a session that had listed all containers.
 
     """
 
@@ -69,320 +68,333 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     pause_after_session: float = 0.5
 
 
-class Sink(Protocol):
-    """Who is told what a watcher finds. None of its methods may wait."""
+class WatchHandler(Protocol):
+    """Callbacks of a watcher. They must not block."""
 
-    def changed(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
-        """Containers changed: id -> what comes of them now, ``None`` if gone; id -> event behind it."""
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+        """Handle changed containers.
 
-    def live(self) -> None:
-        """Tell that everything is known: the first list after a (re)connect has been taken in."""
+        Args:
+            changes: container ID -> its routes and problems, ``None`` if the container is gone.
+            causes: container ID -> the event that led to the change, if known.
 
-    def away(self, error: EngineError) -> None:
-        """Tell that the engine cannot be reached; what was known stays as it was."""
+        """
+
+    def on_live(self) -> None:
+        """Handle the end of the first full list after a (re)connect."""
+
+    def on_stale(self, error: EngineError) -> None:
+        """Handle a lost or failed connection. The known containers stay as they are."""
 
 
-class _Everything:
+class _Recheck(NamedTuple):
+    """A container whose listed state does not reflect an event yet."""
+
+    due: float
+    tries: int
+    event: ContainerEvent
+
+
+class _AllContainers:
+    """Contains every container ID."""
+
     def __contains__(self, _: object) -> bool:
         return True
 
 
-_EVERYTHING: Final = _Everything()
-_SOCKET_LOOK: Final = 0.1  # seconds between two looks at a socket file while its engine is away
-_TICK: Final = 0.001  # loops wake sleepers a little early, who then must not find that nothing is due yet
-_SURVIVED: Final = "it runs on after its stop signal"
-_IDS_A_LOOK: Final = 100  # more do not fit into one request; what is left waits for the next look, not for all of them
-_CATCH_UP: Final = (
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-    0.16,
-    0.32,
-    0.64,
-    1.28,
-)  # seconds between looks at who lags behind its event
-_TRIES: Final = 4  # Podman's list fails with status 500 when a container goes while it is being made
+_ALL: Final = _AllContainers()
+_SOCKET_POLL: Final = 0.1  # seconds between checks for a new socket file while the engine is away
+_TICK: Final = 0.001  # seconds; event loops wake sleepers slightly early
+_MAX_IDS: Final = 100  # container IDs in one request; the URL would get too long with more
+_RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # seconds
+_LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while the list is built
+_STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
 class EngineWatcher:
-    """Watches one engine. Run :meth:`run` in a task; cancel it to stop.
+    """Watches one engine. Run :meth:`run` in a task and cancel the task to stop.
 
     Args:
         config: the engine.
-        population: its containers; the watcher alone changes it.
-        sink: who is told.
-        pool: whose connections are used; the running loop's own by default.
-        timing: how patient it is.
-        on_lag: told how many seconds after an event a change of its container was handed on.
+        state: the engine's containers; only this watcher changes it.
+        handler: receives changes.
+        pool: source of connections; the running loop's default pool if omitted.
+        timing: intervals and timeouts.
+        on_lag: receives the seconds between an event and the change it caused.
 
     Attributes:
-        events: how many events were read.
-        looks: how many filtered lists were asked for.
-        lists: how many complete ones.
-        sessions: how many times the engine was (re)connected.
-        listed_at: when everything was listed last, by the loop's clock; 0 before the first time.
+        events: number of events received.
+        refreshes: number of filtered lists requested.
+        lists: number of full lists requested.
+        sessions: number of (re)connects.
+        listed_at: loop time of the last full list, 0 before the first one.
 
     """
 
     def __init__(
         self,
         config: DockerProviderConfig,
-        population: Population,
-        sink: Sink,
+        state: EngineState,
+        handler: WatchHandler,
         *,
         pool: Pool | None = None,
         timing: Timing | None = None,
         on_lag: Callable[[float], object] | None = None,
     ) -> None:
         self.config = config
-        self.population = population
-        self.sink = sink
+        self.state = state
+        self.handler = handler
         self.timing = timing or Timing()
-        self.events = self.looks = self.lists = self.sessions = 0
+        self.events = self.refreshes = self.lists = self.sessions = 0
         self.listed_at = 0.0
         self._pool = pool
         self._on_lag = on_lag
-        self._heard_of: dict[str, float] = {}  # id -> when its first event came that has not been acted on
-        self._pending: dict[str, Hint] = {}  # id -> why it is worth a look, oldest first
-        self._behind: dict[str, tuple[float, int, Hint]] = {}  # id -> when to look again, how often that was done, why
-        self._asked: Holder[str] = ()  # about whom a request is under way
-        self._gone: set[str] = set()  # which of those were destroyed meanwhile
-        self._wanted = asyncio.Event()
-        self._heard = 0.0
+        self._received_at: dict[str, float] = {}  # ID -> time of its first event that is not handled yet
+        self._pending: dict[str, ContainerEvent] = {}  # ID -> event that requires a refresh, oldest first
+        self._rechecks: dict[str, _Recheck] = {}
+        self._in_flight: Container[str] = ()  # IDs covered by the current request
+        self._removed_in_flight: set[str] = set()
+        self._wakeup = asyncio.Event()
+        self._last_event = 0.0
         self._reconcile_at = 0.0
-        self._was_listed = False
+        self._listed = False
 
-    # ---- for ever
+    # ---- forever
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch the engine until cancelled."""
         failures = 0
         while True:
-            self._was_listed = False
-            marker = _socket_marker(self.config)
+            self._listed = False
+            socket_id = _socket_id(self.config)
             started = _now()
-            sound = True
+            defect = False
             try:
-                await self._connected()
+                await self._run_session()
             except EngineError as error:
-                self.sink.away(error)
-            except ConfigError as error:  # certificate files that went, a context that was removed
-                self.sink.away(EngineUnreachable(self.config.name, "; ".join(p.message for p in error.problems)))
-            except Exception as failed:
-                sound = False
-                cause = _single(failed)
-                log.error("engine %s: watching failed: %r", self.config.name, cause)  # noqa: TRY400  # for operators
+                self.handler.on_stale(error)
+            except ConfigError as error:  # a certificate file or a Docker context disappeared
+                self.handler.on_stale(
+                    EngineUnreachable(self.config.name, "; ".join(problem.message for problem in error.problems))
+                )
+            except Exception as failure:
+                defect = True
+                cause = _first_exception(failure)
+                log.error("engine %s: internal error: %r", self.config.name, cause)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
-                self.sink.away(EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it"))
-            failures = 0 if self._was_listed and sound else failures + 1
-            await self._pause(failures, started, marker)
+                self.handler.on_stale(
+                    EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
+                )
+            failures = 0 if self._listed and not defect else failures + 1
+            await self._back_off(failures, started, socket_id)
 
-    async def _pause(self, failures: int, started: float, marker: tuple[int, int] | None) -> None:
-        """Wait before the next attempt, but no longer than until the engine's socket file is made anew."""
+    async def _back_off(self, failures: int, started: float, socket_id: tuple[int, int] | None) -> None:
+        """Wait before the next attempt. A new socket file ends the wait."""
         timing = self.timing
-        chance = random.uniform(0.75, 1.25)  # noqa: S311  # many engines that come back together shall not be asked at once
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311  # engines that return together are not asked all at once
         if failures:
-            until = started + chance * min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
+            until = started + jitter * min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
         else:
-            until = _now() + chance * timing.pause_after_session
+            until = _now() + jitter * timing.pause_after_session
         if _socket_path(self.config) is None:
             await asyncio.sleep(until - _now())
             return
         while (left := until - _now()) > _TICK:
-            now = _socket_marker(self.config)
-            if now is not None and now != marker:
+            current = _socket_id(self.config)
+            if current is not None and current != socket_id:
                 return
-            await asyncio.sleep(min(left, _SOCKET_LOOK))
+            await asyncio.sleep(min(left, _SOCKET_POLL))
 
     # ---- one session
 
-    async def _connected(self) -> None:
+    async def _run_session(self) -> None:
         async with await new_client(self.config, pool=self._pool) as client:
             if self.sessions:
-                await client.check_connection()  # another engine may have come up at the same address
+                await client.check_connection()  # the address may belong to another engine now
             self.sessions += 1
-            self.population.podman = client.kind == "podman"
-            async with client.events(filters=FILTERS) as stream:
-                await self._session(client, stream)
+            self.state.podman = client.kind == "podman"
+            async with client.events(filters=EVENT_FILTERS) as stream:
+                await self._follow(client, stream)
 
-    async def _session(self, client: SharedClient, stream: EventStream) -> None:
-        """Read events in one task and act on them in another; the first to fail ends both."""
+    async def _follow(self, client: SharedClient, stream: EventStream) -> None:
+        """Receive events in one task and refresh in another. The first failure ends both."""
         self._pending.clear()
-        self._heard_of.clear()
-        self._behind.clear()
-        self._wanted.clear()
-        self._heard = _now()
+        self._received_at.clear()
+        self._rechecks.clear()
+        self._wakeup.clear()
+        self._last_event = _now()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(stream), name=f"events of {self.config.name}")
-                group.create_task(self._act(client), name=f"looks at {self.config.name}")
-        except* EngineError as group_error:
-            raise first_error(group_error) from None
+                group.create_task(self._receive(stream), name=f"events of {self.config.name}")
+                group.create_task(self._work(client), name=f"refreshes of {self.config.name}")
+        except* EngineError as errors:
+            raise first_error(errors) from None
 
-    async def _listen(self, stream: EventStream) -> None:
+    async def _receive(self, stream: EventStream) -> None:
         async for event in stream:
             self.events += 1
-            self._heard = _now()
-            hint = read_hint(event)
-            if hint is not None:
-                self._take(hint)
-        raise EngineUnreachable(self.config.name, "the event stream was closed")
+            self._last_event = _now()
+            container_event = parse_event(event)
+            if container_event is not None:
+                self._handle(container_event)
+        raise EngineUnreachable(self.config.name, "the engine closed the event stream")
 
-    def _take(self, hint: Hint) -> None:
-        """Note what an event asks for. Draining takes effect at once: it comes just before a container stops."""
-        container_id, population = hint.container_id, self.population
-        unsure = container_id in self._asked
-        if hint.kind == "gone":
-            for book in (self._pending, self._behind, self._heard_of):
+    def _handle(self, event: ContainerEvent) -> None:
+        """Apply an event that takes effect at once, and schedule a refresh if needed."""
+        container_id, state = event.container_id, self.state
+        in_flight = container_id in self._in_flight
+        if event.effect is Effect.REMOVED:
+            for book in (self._pending, self._rechecks, self._received_at):
                 book.pop(container_id, None)
-            if unsure:
-                self._gone.add(container_id)
-        if not population.matters(hint, unsure=unsure):
+            if in_flight:
+                self._removed_in_flight.add(container_id)
+        if not state.is_relevant(event, in_flight=in_flight):
             return
-        cause = {container_id: hint.cause}
-        match hint.kind:
-            case "gone":
-                self._tell(population.apply((), gone=(container_id,)), cause)
-            case "draining":
-                self._tell(population.drain(container_id, _now() + self.timing.drain_grace), cause)
-                self._wanted.set()  # so that its end is waited for
-            case "back":
-                self._tell(population.undrain(only=container_id), cause)
-                self._want(hint)
-            case "look":
-                self._want(hint)
+        cause = {container_id: str(event)}
+        match event.effect:
+            case Effect.REMOVED:
+                self._publish(state.update((), gone=(container_id,)), cause)
+            case Effect.DRAINING:
+                self._publish(state.drain(container_id, _now() + self.timing.drain_grace), cause)
+                self._wakeup.set()  # to wait for the end of the grace period
+            case Effect.RESTARTED:
+                self._publish(state.undrain(only=container_id), cause)
+                self._schedule(event)
+            case Effect.REFRESH:
+                self._schedule(event)
 
-    def _want(self, hint: Hint) -> None:
-        """Have a look at a container soon. What an earlier event lets expect holds until a later one says otherwise."""
-        container_id = hint.container_id
-        self._heard_of.setdefault(container_id, _now())
-        if hint.expects or hint.kind == "back":
-            self._behind.pop(container_id, None)
-            self._pending[container_id] = hint
+    def _schedule(self, event: ContainerEvent) -> None:
+        """Refresh the container of an event soon.
+
+        An event that predicts a state replaces an earlier one; other events keep the earlier prediction.
+        """
+        container_id = event.container_id
+        self._received_at.setdefault(container_id, _now())
+        if event.predicts_state or event.effect is Effect.RESTARTED:
+            self._rechecks.pop(container_id, None)
+            self._pending[container_id] = event
         else:
-            self._pending.setdefault(container_id, self._behind.get(container_id, (0.0, 0, hint))[2])
-        self._wanted.set()
+            recheck = self._rechecks.get(container_id)
+            self._pending.setdefault(container_id, recheck.event if recheck is not None else event)
+        self._wakeup.set()
 
-    async def _act(self, client: SharedClient) -> None:
-        """List everything, then look at what events point to, until the engine fails."""
-        await self._list_all(client)
-        self._was_listed = True
-        self.sink.live()
+    async def _work(self, client: SharedClient) -> None:
+        """List all containers, then refresh and ping until the engine fails."""
+        await self._sync(client)
+        self._listed = True
+        self.handler.on_live()
         while True:
-            await self._wait()
+            await self._wait_for_work()
             now = _now() + _TICK
-            undrained = self.population.undrain(now)
-            self._tell(undrained, dict.fromkeys(undrained, _SURVIVED))
-            for container_id in [i for i, (due, *_) in self._behind.items() if due <= now]:
-                self._pending.setdefault(container_id, self._behind[container_id][2])
+            undrained = self.state.undrain(now)
+            self._publish(undrained, dict.fromkeys(undrained, _STILL_RUNNING))
+            for container_id in [i for i, recheck in self._rechecks.items() if recheck.due <= now]:
+                self._pending.setdefault(container_id, self._rechecks[container_id].event)
             if now >= self._reconcile_at:
-                await self._list_all(client)
+                await self._sync(client)
             elif self._pending:
-                await self._look(client)
-            elif now >= self._heard + self.timing.silence:
+                ids = list(islice(self._pending, _MAX_IDS))
+                await self._refresh(client, {container_id: self._pending.pop(container_id) for container_id in ids})
+            elif now >= self._last_event + self.timing.silence:
                 await self._ping(client)
 
-    async def _wait(self) -> None:
-        """Wait for an event that asks for something, or for the next thing that is due by time."""
-        if not self._pending and not self._wanted.is_set():
-            due = min(self._heard + self.timing.silence, self._reconcile_at, *self.population.draining.values())
-            due = min(due, *(again for again, *_ in self._behind.values())) if self._behind else due
+    async def _wait_for_work(self) -> None:
+        """Wait for an event that requires a refresh, or until the next recheck, sync, ping or end of draining."""
+        if not self._pending and not self._wakeup.is_set():
+            due = min(self._last_event + self.timing.silence, self._reconcile_at, *self.state.draining.values())
+            due = min(due, *(recheck.due for recheck in self._rechecks.values())) if self._rechecks else due
             try:
                 async with asyncio.timeout_at(due):
-                    await self._wanted.wait()
+                    await self._wakeup.wait()
             except TimeoutError:
                 pass
-        self._wanted.clear()
+        self._wakeup.clear()
 
     async def _ping(self, client: SharedClient) -> None:
-        """Make sure that a silent engine is alive: a dead connection says nothing either."""
+        """Check a silent engine: a dead TCP connection is silent, too."""
         try:
             async with asyncio.timeout(self.timing.ping):
                 await client.ping()
         except TimeoutError:
             what = f"no event for {self.timing.silence:g} s, and no answer to a ping within {self.timing.ping:g} s"
             raise EngineUnreachable(self.config.name, what) from None
-        except EngineRefused:  # a proxy that does not let it pass is a sign of life, too
+        except EngineRefused:  # a socket proxy that denies the ping is alive
             pass
-        self._heard = _now()
+        self._last_event = _now()
 
-    # ---- one look
+    # ---- one refresh
 
-    async def _look(self, client: SharedClient) -> None:
-        """Look at the containers that events pointed to, as many as fit into one request."""
-        ids = list(islice(self._pending, _IDS_A_LOOK))
-        await self._see(client, {container_id: self._pending.pop(container_id) for container_id in ids})
-
-    async def _list_all(self, client: SharedClient) -> None:
-        """Look at everything; whatever the list does not hold is gone."""
-        hints, self._pending = self._pending, {}
-        await self._see(client, hints, everything=True)
-        early = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
+    async def _sync(self, client: SharedClient) -> None:
+        """List all containers. Those missing from the list are gone."""
+        events, self._pending = self._pending, {}
+        await self._refresh(client, events, everything=True)
+        jitter = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
         self.listed_at = _now()
         timing = self.timing
-        patience = min(timing.reconcile, timing.reconcile_podman) if self.population.podman else timing.reconcile
-        self._reconcile_at = self.listed_at + early * patience
+        interval = min(timing.reconcile, timing.reconcile_podman) if self.state.podman else timing.reconcile
+        self._reconcile_at = self.listed_at + jitter * interval
 
-    async def _see(self, client: SharedClient, hints: dict[str, Hint], *, everything: bool = False) -> None:
-        """Ask for some containers or all, and take in what the answer shows. Until then nothing is changed."""
-        population = self.population
-        self._asked = _EVERYTHING if everything else hints
+    async def _refresh(
+        self, client: SharedClient, events: dict[str, ContainerEvent], *, everything: bool = False
+    ) -> None:
+        """List the containers of some events, or all, and update the state. Nothing changes before the list is read."""
+        state = self.state
+        self._in_flight = _ALL if everything else events
         try:
-            raws = await self._ask(client, None if everything else hints)
-            with gc_paused(len(raws)):
-                sighting = population.sort_out(raws)
-            changed = await inspected(sighting.changed, client)
-            changed = [container for container in changed if container.container_id not in self._gone]
+            elements = await self._list(client, None if everything else events)
+            with gc_paused(len(elements)):
+                listed = state.diff(elements)
+            changed = await inspect_all(listed.changed, client)
+            changed = [container for container in changed if container.container_id not in self._removed_in_flight]
         finally:
-            self._asked = ()
-            self._gone.clear()
-        there = sighting.ids
+            self._in_flight = ()
+            self._removed_in_flight.clear()
         with gc_paused(len(changed)):
             if everything:
-                changes = population.apply(changed, prints=sighting.prints, present=there)
+                changes = state.update(changed, fingerprints=listed.fingerprints, present=listed.ids)
             else:
-                changes = population.apply(changed, prints=sighting.prints, gone=hints.keys() - there)
-        self._tell(changes, {container_id: hint.cause for container_id, hint in hints.items()})
-        for container_id, hint in hints.items():
-            self._catch_up(container_id, hint)
-            if container_id in self._behind:
+                changes = state.update(changed, fingerprints=listed.fingerprints, gone=events.keys() - listed.ids)
+        self._publish(changes, {container_id: str(event) for container_id, event in events.items()})
+        for container_id, event in events.items():
+            self._schedule_recheck(container_id, event)
+            if container_id in self._rechecks:
                 continue
-            heard = self._heard_of.pop(container_id, None)
-            if heard is not None and container_id in changes and self._on_lag is not None:
-                self._on_lag(_now() - heard)
-        for container_id, user in population.missing_peers(changed).items():
-            self._want(Hint(container_id, "look", "use of its network", user))
+            received_at = self._received_at.pop(container_id, None)
+            if received_at is not None and container_id in changes and self._on_lag is not None:
+                self._on_lag(_now() - received_at)
+        for container_id, user in state.missing_network_owners(changed).items():
+            self._schedule(ContainerEvent(container_id, Effect.REFRESH, "use of its network", user))
 
-    def _catch_up(self, container_id: str, hint: Hint) -> None:
-        """Have another look in a moment at a container that does not show yet what its event tells."""
-        _, tries, _ = self._behind.pop(container_id, (0.0, 0, hint))
-        if hint.expects and tries < len(_CATCH_UP) and self.population.is_behind(hint):
-            self._behind[container_id] = (_now() + _CATCH_UP[tries], tries + 1, hint)
+    def _schedule_recheck(self, container_id: str, event: ContainerEvent) -> None:
+        """List the container again shortly if the list does not reflect the event yet."""
+        previous = self._rechecks.pop(container_id, None)
+        tries = previous.tries if previous is not None else 0
+        if tries < len(_RECHECK_DELAYS) and self.state.is_behind(event):
+            self._rechecks[container_id] = _Recheck(_now() + _RECHECK_DELAYS[tries], tries + 1, event)
 
-    async def _ask(self, client: SharedClient, ids: Iterable[str] | None) -> list[msgspec.Raw]:
-        """List, and again after a pause when the engine has stumbled."""
-        for tries in range(1, _TRIES + 1):
+    async def _list(self, client: SharedClient, ids: Iterable[str] | None) -> list[msgspec.Raw]:
+        """List containers, retrying if the engine answers with status 500."""
+        for attempt in range(1, _LIST_TRIES + 1):
             if ids is None:
                 self.lists += 1
             else:
-                self.looks += 1
+                self.refreshes += 1
             try:
                 return await client.list_containers(ids=ids)
             except EngineRefused as error:
-                if error.status != 500 or tries == _TRIES:
+                if error.status != 500 or attempt == _LIST_TRIES:
                     raise
-            await asyncio.sleep(self.timing.first_pause / 8 * 2**tries)
-        raise AssertionError  # the last try returned or raised
+            await asyncio.sleep(self.timing.first_pause / 8 * 2**attempt)
+        raise AssertionError  # unreachable: the last attempt returned or raised
 
-    def _tell(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+    def _publish(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:
-            self.sink.changed(changes, causes)
+            self.handler.on_change(changes, causes)
 
 
-def _single(error: Exception) -> Exception:
-    """Return the first of a group of errors."""
-    return _single(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+def _first_exception(error: Exception) -> Exception:
+    """Return the first exception inside nested groups."""
+    return _first_exception(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _now() -> float:
@@ -393,8 +405,8 @@ def _socket_path(config: DockerProviderConfig) -> str | None:
     return config.url.removeprefix("unix://") if config.url.startswith("unix://") else None
 
 
-def _socket_marker(config: DockerProviderConfig) -> tuple[int, int] | None:
-    """Return what tells one socket file from the next at the same path; ``None`` where there is none."""
+def _socket_id(config: DockerProviderConfig) -> tuple[int, int] | None:
+    """Return what distinguishes a socket file from its successor at the same path; ``None`` without a file."""
     path = _socket_path(config)
     if path is None:
         return None

@@ -24,7 +24,7 @@ from pilotage.xds.clusters import PROBED, is_probed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
     from pilotage.gateway.process import GatewayStatus
     from pilotage.routes.route import HealthState, Route
     from pilotage.xds.backend import Site

@@ -16,7 +16,7 @@ from pilotage.core.text import shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "label_shape", "near_namespaces", "own_keys", "split_key"]
+__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "is_own", "label_shape", "near_namespaces", "own_keys", "split_key"]
 
 CONTAINER_LABELS: Final = (
     "aliases",
@@ -77,6 +77,11 @@ def own_keys(labels: Mapping[str, str]) -> list[str]:
     """Return the keys below ``proxy.``, in no order."""
     # What is known to be somebody else's is sorted out in C: this runs for every label of every container.
     return [key for key in labels.keys() - _fine_keys if key.startswith("proxy.")]
+
+
+def is_own(key: str) -> bool:
+    """Return whether a label key is in our namespace."""
+    return key.startswith("proxy.")
 
 
 def near_namespaces(labels: Mapping[str, str]) -> list[Problem]:

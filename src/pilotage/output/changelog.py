@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pilotage.core.problems import Problem
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
     from pilotage.routes.route import Route
-    from pilotage.table.table import Change, Table
+    from pilotage.table.diff import Change
+    from pilotage.table.table import Table
 
 __all__ = ["ChangeFormatter", "ChangeLine", "describe_changes"]
 
@@ -109,7 +110,7 @@ def _numbers(routes: Iterable[Route], problems: int) -> str:
 
 
 def _problems_of(table: Table, engine: str) -> int:
-    return sum(problem.provider == engine for found in table.faults.values() for problem in found)
+    return sum(problem.provider == engine for found in table.problems_by_key.values() for problem in found)
 
 
 def _line(change: Change, old: Table) -> ChangeLine | None:

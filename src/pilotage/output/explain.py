@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pilotage.routes.build import Built
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import Table
 
 __all__ = ["ContainerExplanation", "Explanation", "FileExplanation", "RouteExplanation", "explain_name", "known_names"]
@@ -131,30 +131,32 @@ def _problems_of(routes: Iterable[RouteExplanation]) -> Iterator[Problem]:
         yield from route.conflicts
 
 
-def known_names(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> list[str]:
+def known_names(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = ()) -> list[str]:
     """Return the names of all containers and aliases, sorted."""
     found = {route.alias for file in files for route in file.routes}
-    for roster in rosters:
-        found |= {container.container_name for container in roster.containers}
-        found |= {route.alias for built in roster.built for route in built.routes}
+    for snapshot in snapshots:
+        found |= {container.container_name for container in snapshot.containers}
+        found |= {route.alias for built in snapshot.built for route in built.routes}
     return sorted(found - {""})
 
 
-def explain_name(name: str, rosters: Sequence[Roster], table: Table, files: Sequence[RouteFile] = ()) -> Explanation:
+def explain_name(
+    name: str, snapshots: Sequence[EngineSnapshot], table: Table, files: Sequence[RouteFile] = ()
+) -> Explanation:
     """Explain a container or an alias.
 
     Args:
         name: a container, ``engine/container``, an alias, or the first 12 or more characters of a container ID.
-        rosters: all engines.
+        snapshots: all engines.
         table: the table built from the engines and files.
         files: all route files.
 
     """
-    explainer = _Explainer(rosters, files, table)
+    explainer = _Explainer(snapshots, files, table)
     named, claiming = [], []
-    for roster in rosters:
-        names = {container.container_id: container.container_name for container in roster.containers}
-        for container, built in zip(roster.containers, roster.built, strict=True):
+    for snapshot in snapshots:
+        names = {container.container_id: container.container_name for container in snapshot.containers}
+        for container, built in zip(snapshot.containers, snapshot.built, strict=True):
             if _is_called(container, name):
                 named.append(explainer.container(container, built, built.routes, names))
             elif routes := [route for route in built.routes if route.alias == name.lower()]:
@@ -173,10 +175,10 @@ def _is_called(container: Container, name: str) -> bool:
 class _Explainer:
     """Explains containers and files with the claims of all others at hand."""
 
-    def __init__(self, rosters: Iterable[Roster], files: Iterable[RouteFile], table: Table) -> None:
+    def __init__(self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table) -> None:
         self._table = table
         self._claims: dict[str, list[Route]] = {}
-        for route in _all_routes(rosters, files):
+        for route in _all_routes(snapshots, files):
             self._claims.setdefault(route.alias, []).append(route)
 
     def container(
@@ -221,7 +223,7 @@ class _Explainer:
         if not reason and not is_owner:
             reason = f"the alias belongs to {_owner(winner, route)}"
             change = "this route takes over if that one goes away; to serve both, give one of them another alias"
-        conflicts = self._table.faults.get(("", route.alias), ())
+        conflicts = self._table.problems_by_key.get(("", route.alias), ())
         return RouteExplanation(
             alias=route.alias,
             target=route.target,
@@ -253,11 +255,11 @@ class _Explainer:
             yield f"load-balanced with {', '.join(pool)} in pool {link}" if pool else f"alone in pool {link} so far"
 
 
-def _all_routes(rosters: Iterable[Roster], files: Iterable[RouteFile]) -> Iterator[Route]:
+def _all_routes(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile]) -> Iterator[Route]:
     for file in files:
         yield from file.routes
-    for roster in rosters:
-        for built in roster.built:
+    for snapshot in snapshots:
+        for built in snapshot.built:
             yield from built.routes
 
 

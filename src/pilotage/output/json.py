@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.engine.types import Port
     from pilotage.labels.container_options import IdleConfig
-    from pilotage.table.snapshot import Roster
-    from pilotage.table.table import Change, Table
+    from pilotage.table.diff import Change
+    from pilotage.table.snapshot import EngineSnapshot
+    from pilotage.table.table import Table
 
 __all__ = ["change_json", "container_json", "document", "problem_json"]
 
 
-def document(rosters: Iterable[Roster], table: Table) -> dict[str, Any]:
+def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any]:
     """Return ``{"containers": […], "routes": {alias: …}, "problems": […]}``."""
     return {
-        "containers": [container_json(container) for roster in rosters for container in roster.containers],
+        "containers": [container_json(container) for snapshot in snapshots for container in snapshot.containers],
         "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
         "problems": [problem_json(problem) for problem in table.problems],
     }

@@ -6,7 +6,7 @@ import msgspec
 
 from pilotage.core.errors import EngineError
 from pilotage.routes.file import RouteFile
-from pilotage.table.snapshot import Roster
+from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import Table
 
 __all__ = ["View"]
@@ -16,7 +16,7 @@ class View(msgspec.Struct, frozen=True):
     """Containers, routes and problems at one moment.
 
     Attributes:
-        rosters: the engines that answered.
+        snapshots: the engines that answered.
         table: their routes, and all problems, including those of engines that failed.
         errors: one for each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.
@@ -24,7 +24,7 @@ class View(msgspec.Struct, frozen=True):
 
     """
 
-    rosters: tuple[Roster, ...]
+    snapshots: tuple[EngineSnapshot, ...]
     table: Table
     errors: tuple[EngineError, ...] = ()
     is_demo: bool = False

@@ -27,7 +27,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Inspect, InspectConfig
-from pilotage.table.snapshot import Roster, assemble, inspection_failed
+from pilotage.table.snapshot import EngineSnapshot, build_snapshot, inspection_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,15 +81,15 @@ def _documents(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> Roster:
+def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> EngineSnapshot:
     """Return what becomes of a recording's containers."""
     config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
     reader = ContainerReader(config, agents=recording.agents, env=recording.env)
     containers = [_read(raw, reader, recording) for raw in recording.containers]
     return (
-        assemble(config, containers)
+        build_snapshot(config, containers)
         if reserved_ports is None
-        else assemble(config, containers, reserved_ports=reserved_ports)
+        else build_snapshot(config, containers, reserved_ports=reserved_ports)
     )
 
 

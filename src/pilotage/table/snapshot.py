@@ -15,12 +15,12 @@ from pilotage.routes.build import RESERVED_PORTS, Built, build_routes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Roster", "assemble", "inspection_failed", "joined", "shared_network_id"]
+__all__ = ["EngineSnapshot", "build_snapshot", "inspection_failed", "joined", "shared_network_id"]
 
 _SHARED: Final = "container:"
 
 
-class Roster(msgspec.Struct, frozen=True):
+class EngineSnapshot(msgspec.Struct, frozen=True):
     """One engine's containers and their routes, at one moment.
 
     Attributes:
@@ -57,13 +57,13 @@ def joined(container: Container, others: Mapping[str, Container]) -> Container:
     return container if peer is None or peer is container else with_network_of(container, peer)
 
 
-def assemble(
+def build_snapshot(
     config: DockerProviderConfig,
     containers: Iterable[Container],
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     problems: Iterable[Problem] = (),
-) -> Roster:
+) -> EngineSnapshot:
     """Build the routes of all containers of one engine."""
     found = tuple(containers)
     if any(container.network_mode.startswith(_SHARED) for container in found):
@@ -71,7 +71,7 @@ def assemble(
         others |= {container.container_id: container for container in found}
         found = tuple(joined(container, others) for container in found)
     built = tuple(build_routes(container, reserved_ports=reserved_ports) for container in found)
-    return Roster(config, found, built, tuple(problems))
+    return EngineSnapshot(config, found, built, tuple(problems))
 
 
 def inspection_failed(container: Container, why: str) -> Container:

@@ -1,7 +1,8 @@
-"""Keeps a table true while single containers change: the cost of a change does not grow with their number. Pure.
+"""Keeps the table up to date while single containers change. Pure.
 
-A ledger is the one mutable thing between engines and tables. It remembers who claims which alias, settles only the
-aliases that a change touches, and hands out immutable tables that share everything else.
+The store is the one mutable object between engines and tables. It remembers which owner claims which alias, resolves
+only the aliases that a change touches, and returns immutable tables that share everything else. The cost of a change
+does not depend on the number of containers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from immutables import Map
 
 from pilotage.routes.build import Built
-from pilotage.table.table import EngineStatus, Table, settle
+from pilotage.table.conflicts import resolve_claims
+from pilotage.table.table import EngineStatus, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,108 +21,119 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
-    from pilotage.table.snapshot import Roster
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import ProblemKey
 
-__all__ = ["Ledger", "build_table"]
+__all__ = ["RouteStore", "build_table"]
 
-Claimant = tuple[str, str]
-"""``(engine, container id)``; for routes from files ``(name of the file provider, alias)``."""
+Owner = tuple[str, str]
+"""Who claims an alias: ``(engine, container ID)``, or ``(file, alias)`` for a route from a file."""
 
 
-class Settlement(NamedTuple):
-    """What came of settling.
+class CommitResult(NamedTuple):
+    """The result of a commit.
 
     Attributes:
-        table: the table now; the very one from before if nothing changed.
-        aliases: alias -> cause, for every alias that was decided anew.
-        keys: whose problems changed.
-        observed: aliases about whose endpoints probes found something else.
+        table: the current table; the same object as before if nothing changed.
+        aliases: resolved alias -> cause of the change.
+        problem_keys: keys whose problems changed.
+        health_aliases: aliases whose endpoint health changed.
 
     """
 
     table: Table
     aliases: dict[str, str]
-    keys: set[ProblemKey]
-    observed: set[str]
+    problem_keys: set[ProblemKey]
+    health_aliases: set[str]
 
 
-class Ledger:
-    """Claims of all containers of all engines, and the table that follows from them."""
+class RouteStore:
+    """The claims of all containers and files, and the table that results from them."""
 
     def __init__(self) -> None:
-        self._claims: dict[str, dict[Claimant, Route]] = {}
-        self._aliases: dict[Claimant, tuple[str, ...]] = {}
+        self._claims: dict[str, dict[Owner, Route]] = {}
+        self._aliases: dict[Owner, tuple[str, ...]] = {}
         self._touched: dict[str, str] = {}
-        self._reported: set[ProblemKey] = set()
+        self._changed_problems: set[ProblemKey] = set()
+        self._changed_health: set[str] = set()
         self._routes: Map[str, Route] = Map()
-        self._faults: Map[ProblemKey, tuple[Problem, ...]] = Map()
+        self._problems: Map[ProblemKey, tuple[Problem, ...]] = Map()
         self._engines: Map[str, EngineStatus] = Map()
         self._health: Map[str, Mapping[str, EndpointHealth]] = Map()
-        self._observed: set[str] = set()
         self._table = Table()
 
     @property
     def table(self) -> Table:
-        """The table as it was last settled."""
+        """The table as of the last commit."""
         return self._table
 
-    def put(self, claimant: Claimant, built: Built | None, cause: str = "") -> None:
-        """Record what came of a container; ``None``: it is gone. Takes effect with the next :meth:`settle`."""
+    def set_routes(self, owner: Owner, built: Built | None, cause: str = "") -> None:
+        """Replace the routes and problems of an owner; ``None`` removes the owner. :meth:`commit` applies the change.
+
+        Args:
+            owner: the container or file route.
+            built: its routes and problems.
+            cause: the event that led to the change, e.g. ``start of web``.
+
+        """
         routes = {route.alias: route for route in built.routes} if built is not None else {}
-        for alias in self._aliases.pop(claimant, ()):
+        for alias in self._aliases.pop(owner, ()):
             if alias not in routes:
                 claims = self._claims[alias]
-                del claims[claimant]
+                del claims[owner]
                 if not claims:
                     del self._claims[alias]
                 self._touched[alias] = cause
         for alias, route in routes.items():
             claims = self._claims.setdefault(alias, {})
-            if claims.get(claimant) != route:
-                claims[claimant] = route
+            if claims.get(owner) != route:
+                claims[owner] = route
                 self._touched[alias] = cause
         if routes:
-            self._aliases[claimant] = tuple(routes)
-        self.report(claimant, built.problems if built is not None else ())
+            self._aliases[owner] = tuple(routes)
+        self.set_problems(owner, built.problems if built is not None else ())
 
-    def report(self, key: ProblemKey, problems: Iterable[Problem]) -> None:
-        """Record what is wrong with somebody; nothing: all is well."""
+    def set_problems(self, key: ProblemKey, problems: Iterable[Problem]) -> None:
+        """Replace the problems recorded under a key."""
         found = tuple(problems)
-        if found == self._faults.get(key, ()):
+        if found == self._problems.get(key, ()):
             return
-        self._faults = self._faults.set(key, found) if found else self._faults.delete(key)
-        self._reported.add(key)
+        self._problems = self._problems.set(key, found) if found else self._problems.delete(key)
+        self._changed_problems.add(key)
 
-    def engine(self, name: str, status: EngineStatus | None) -> None:
-        """Record how an engine is; ``None`` forgets it."""
+    def set_engine(self, name: str, status: EngineStatus | None) -> None:
+        """Set the status of an engine; ``None`` removes the engine."""
         if status is not None:
             if self._engines.get(name) != status:
                 self._engines = self._engines.set(name, status)
         elif name in self._engines:
             self._engines = self._engines.delete(name)
 
-    def status(self, name: str) -> EngineStatus | None:
-        """Return how an engine is, ``None`` for an unknown one."""
+    def engine(self, name: str) -> EngineStatus | None:
+        """Return the status of an engine, ``None`` if the engine is unknown."""
         return self._engines.get(name)
 
-    def observe(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
-        """Record what probes found about the endpoints of an alias, by address; nothing: they are not probed.
+    def set_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
+        """Replace the probe results of an alias.
 
-        What is about no endpoint of its route, as it was last settled, is left out.
+        Args:
+            alias: alias of the route.
+            health: endpoint address -> health; empty if nothing is probed. Addresses that are not endpoints of the
+                committed route are ignored.
+
         """
         route = self._routes.get(alias)
         known = {endpoint.address for endpoint in route.endpoints} if route is not None else set()
-        self._keep(alias, {address: found for address, found in health.items() if address in known})
+        self._replace_health(alias, {address: found for address, found in health.items() if address in known})
 
-    def _keep(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
+    def _replace_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
         if health == self._health.get(alias, {}):
             return
         self._health = self._health.set(alias, health) if health else self._health.delete(alias)
-        self._observed.add(alias)
+        self._changed_health.add(alias)
 
-    def settle(self) -> Settlement:
-        """Decide every alias whose claims changed, and make the table of it."""
+    def commit(self) -> CommitResult:
+        """Resolve every alias whose claims changed and return the resulting table."""
         touched, self._touched = self._touched, {}
         if touched:
             with self._routes.mutate() as changing:
@@ -128,44 +141,46 @@ class Ledger:
                     claims = self._claims.get(alias)
                     if claims is None:
                         changing.pop(alias, None)
-                        self.report(("", alias), ())
+                        self.set_problems(("", alias), ())
                         continue
-                    settled = settle(list(claims.values()))
-                    changing[alias] = settled.route
-                    self.report(("", alias), settled.problems)
+                    resolution = resolve_claims(list(claims.values()))
+                    changing[alias] = resolution.route
+                    self.set_problems(("", alias), resolution.problems)
                 self._routes = changing.finish()
             for alias in touched:
                 if alias in self._health:
-                    self._forget_gone(alias)
-        keys, self._reported = self._reported, set()
-        observed, self._observed = self._observed, set()
+                    self._drop_stale_health(alias)
+        problem_keys, self._changed_problems = self._changed_problems, set()
+        health_aliases, self._changed_health = self._changed_health, set()
         old = self._table
-        if touched or keys or observed or self._engines is not old.engines:
-            self._table = Table(self._routes, self._faults, self._engines, old.version + 1, self._health)
-        return Settlement(self._table, touched, keys, observed)
+        if touched or problem_keys or health_aliases or self._engines is not old.engines:
+            self._table = Table(self._routes, self._problems, self._engines, old.version + 1, self._health)
+        return CommitResult(self._table, touched, problem_keys, health_aliases)
 
-    def _forget_gone(self, alias: str) -> None:
-        """Forget what probes found about endpoints that are no more; another container's at the same address is new."""
-        before, now = _places(self._table.routes.get(alias)), _places(self._routes.get(alias))
-        stayed = {address for address, _ in before & now}
-        self._keep(alias, {address: found for address, found in self._health[alias].items() if address in stayed})
+    def _drop_stale_health(self, alias: str) -> None:
+        """Drop the health of removed endpoints. A different container at the same address is a new endpoint."""
+        before, now = _endpoints(self._table.routes.get(alias)), _endpoints(self._routes.get(alias))
+        kept = {address for address, _ in before & now}
+        self._replace_health(
+            alias, {address: found for address, found in self._health[alias].items() if address in kept}
+        )
 
 
-def _places(route: Route | None) -> set[tuple[str, str]]:
+def _endpoints(route: Route | None) -> set[tuple[str, str]]:
     return {(endpoint.address, endpoint.container_id) for endpoint in route.endpoints} if route is not None else set()
 
 
-def build_table(rosters: Iterable[Roster], files: Iterable[RouteFile] = ()) -> Table:
-    """Bring the routes of all engines, and of files, together, once."""
-    ledger = Ledger()
+def build_table(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = ()) -> Table:
+    """Build the table of some engines and route files."""
+    store = RouteStore()
     for file in files:
-        ledger.report((file.name, ""), file.problems)
+        store.set_problems((file.name, ""), file.problems)
         for route in file.routes:
-            ledger.put((file.name, route.alias), Built((route,), route.problems))
-    for roster in rosters:
-        name = roster.config.name
-        ledger.engine(name, EngineStatus("live"))
-        ledger.report((name, ""), roster.problems)
-        for index, (container, built) in enumerate(zip(roster.containers, roster.built, strict=True)):
-            ledger.put((name, container.container_id or f"#{index}"), built)
-    return ledger.settle().table
+            store.set_routes((file.name, route.alias), Built((route,), route.problems))
+    for snapshot in snapshots:
+        name = snapshot.config.name
+        store.set_engine(name, EngineStatus("live"))
+        store.set_problems((name, ""), snapshot.problems)
+        for index, (container, built) in enumerate(zip(snapshot.containers, snapshot.built, strict=True)):
+            store.set_routes((name, container.container_id or f"#{index}"), built)
+    return store.commit().table

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from pilotage.core.problems import Problem
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key

@@ -22,13 +22,14 @@ from pilotage.cli.commands.serve import _Screen, gateway_ports
 from pilotage.cli.main import run
 from pilotage.core.errors import GatewayError
 from pilotage.daemon.settings import DaemonSettings
-from pilotage.discovery.manager import Update
+from pilotage.discovery.update import Update
 from pilotage.output.banner import GatewayPorts
+from pilotage.table.diff import diff
 from pilotage.table.store import build_table
-from pilotage.table.table import Table, diff
+from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
 from pilotage.xds.options import CertificateFiles, GatewayOptions
-from tests.support.harbour import one, roster
+from tests.support.harbour import engine_snapshot, one
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -211,7 +212,7 @@ class Followed:
         self.told = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[Update]:
-        new = build_table([roster([one("web")])])
+        new = build_table([engine_snapshot([one("web")])])
         yield Update(self.table, new, diff(self.table, new))
         self.told.set()
         await asyncio.Event().wait()

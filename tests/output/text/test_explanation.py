@@ -14,7 +14,7 @@ from pilotage.output.text.routes import print_routes
 from pilotage.output.view import View
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
-from tests.support.harbour import one, recording, roster, view
+from tests.support.harbour import engine_snapshot, one, recording, view
 from tests.support.terminal import printed
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", ["shop", "shop-copy", "db", "closed", "lost", "wiki", "two-nets", "api", "other"])
 def test_explanations(out: Out, harbour: View, name: str, snapshot: SnapshotAssertion) -> None:
-    print_explanation(out, explain_name(name, harbour.rosters, harbour.table))
+    print_explanation(out, explain_name(name, harbour.snapshots, harbour.table))
     assert printed(out) == snapshot
 
 
@@ -36,16 +36,16 @@ def test_what_containers_are_called_cannot_move_the_cursor(tmp_path: Path) -> No
     print_routes(out, seen)
     print_containers(out, seen)
     print_problems(out, seen.table.problems)
-    print_explanation(out, explain_name("\x1b[2Jweb", seen.rosters, seen.table))
+    print_explanation(out, explain_name("\x1b[2Jweb", seen.snapshots, seen.table))
     assert "\x1b" not in printed(out)
 
 
 def test_routes_of_files(out: Out, snapshot: SnapshotAssertion) -> None:
     file = read_route_file("nas: {host: 10.0.0.2}\nshop: {host: x, port: 1, prot: 2}\n", "own.yml")
-    rosters = (roster([one("shop")]),)
-    seen = View(rosters, build_table(rosters, [file]), files=(file,))
+    snapshots = (engine_snapshot([one("shop")]),)
+    seen = View(snapshots, build_table(snapshots, [file]), files=(file,))
     print_routes(out, seen)
     print_containers(out, seen)
-    print_explanation(out, explain_name("shop", rosters, seen.table, [file]))
+    print_explanation(out, explain_name("shop", snapshots, seen.table, [file]))
     print_problems(out, seen.table.problems)
     assert printed(out) == snapshot

@@ -13,7 +13,7 @@ from pilotage.output.view import View
 from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
-from tests.support.harbour import one, recording, roster, view
+from tests.support.harbour import engine_snapshot, one, recording, view
 from tests.support.summaries import route
 from tests.support.terminal import printed
 
@@ -77,18 +77,18 @@ def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[st
 
 
 def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:
-    rosters = (roster([one("shop")]),)
-    table = build_table(rosters)
+    snapshots = (engine_snapshot([one("shop")]),)
+    table = build_table(snapshots)
     health = {table.routes["shop"].endpoints[0].address: EndpointHealth("unhealthy")}
-    print_routes(out, View(rosters, msgspec.structs.replace(table, health={"shop": health})))
+    print_routes(out, View(snapshots, msgspec.structs.replace(table, health={"shop": health})))
     assert re.search(r"probe fails since \d\d:\d\d:\d\d", printed(out))
 
 
 def test_routes_of_an_engine_that_is_away_say_since_when(out: Out) -> None:
-    rosters = (roster([one("shop")]),)
-    table = build_table(rosters)
+    snapshots = (engine_snapshot([one("shop")]),)
+    table = build_table(snapshots)
     table = msgspec.structs.replace(table, engines={"local": EngineStatus("stale", 0.0, "gone")})
-    print_routes(out, View(rosters, table))
+    print_routes(out, View(snapshots, table))
     assert re.search(r"ready, stale since \d\d:\d\d:\d\d", printed(out))
 
 

@@ -48,7 +48,7 @@ def explain(name: str, form: str, **where: Any) -> int:
     from pilotage.output.text.explanation import print_explanation
 
     views = views_of(**where)
-    found = [explain_name(name, view.rosters, view.table, view.files) for view in views]
+    found = [explain_name(name, view.snapshots, view.table, view.files) for view in views]
     if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
             _unknown_name(name, views)
@@ -74,7 +74,7 @@ def _unknown_name(name: str, views: Iterable[View]) -> None:
     from pilotage.output.console import Out, clean
     from pilotage.output.explain import known_names
 
-    names = sorted({known for view in views for known in known_names(view.rosters, view.files)})
+    names = sorted({known for view in views for known in known_names(view.snapshots, view.files)})
     few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     hint = did_you_mean(name, names) or (f"known names are {few}" if names else "there are no containers")
     Out(sys.stderr).error(clean(f"no container or alias is named {shorten(name)!r}; {hint}"))

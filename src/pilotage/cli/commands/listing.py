@@ -76,7 +76,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         from pilotage.output.json import document
 
         for view in views:
-            print_json(document(view.rosters, view.table))
+            print_json(document(view.snapshots, view.table))
         return status_of(views)
     from pilotage.output.console import Out
     from pilotage.output.text.containers import print_containers
@@ -87,7 +87,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
     for index, view in enumerate(views):
         if index:
             out.line()
-        if view.errors and not view.rosters and not view.files:
+        if view.errors and not view.snapshots and not view.files:
             continue
         if what == "routes":
             print_routes(out, view)

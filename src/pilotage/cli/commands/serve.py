@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.settings import Flags
-    from pilotage.discovery.manager import Update
+    from pilotage.discovery.update import Update
     from pilotage.output.banner import GatewayPorts
     from pilotage.output.changelog import ChangeLine
     from pilotage.table.table import Table

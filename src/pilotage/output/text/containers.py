@@ -23,8 +23,8 @@ __all__ = ["print_containers"]
 def print_containers(out: Out, view: View) -> None:
     """Print a table of all containers, one row for each alias with its target or why it has none."""
     rows: list[list[Cell]] = []
-    for roster in view.rosters:
-        for container, built in zip(roster.containers, roster.built, strict=True):
+    for snapshot in view.snapshots:
+        for container, built in zip(snapshot.containers, snapshot.built, strict=True):
             rows += _container_rows(container, built, view, repeat=not out.is_terminal)
     if not rows:
         out.line("No containers.")

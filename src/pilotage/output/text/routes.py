@@ -89,7 +89,7 @@ def summary(view: View, *, containers: bool = False) -> Text:
     excluded = sum(route.excluded for route in routes)
     parts = []
     if containers:
-        parts.append(count(sum(len(roster.containers) for roster in view.rosters), "container"))
+        parts.append(count(sum(len(snapshot.containers) for snapshot in view.snapshots), "container"))
     parts.append(count(len(routes), "route"))
     if excluded:
         parts.append(f"{excluded} excluded")

@@ -1,0 +1,148 @@
+"""The differences between two tables, as data. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.routes.route import Route
+from pilotage.table.table import problem_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pilotage.routes.route import EndpointHealth
+    from pilotage.table.table import ProblemKey, Table
+
+__all__ = ["Change", "ChangeKind", "diff"]
+
+ChangeKind = Literal[
+    "added", "updated", "draining", "removed", "health", "stale", "live", "conflict", "problem", "resolved"
+]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between two tables.
+
+    Attributes:
+        kind: ``added``, ``updated`` or ``removed`` for a route; ``draining`` if only an endpoint started draining;
+            ``health`` for new probe results; ``stale`` or ``live`` for an engine; ``conflict`` or ``problem`` for a
+            new problem; ``resolved`` for a problem that is gone.
+        alias: the route's alias; ``""`` for engines and for problems that are not about one route.
+        route: the route, in its last state if it was removed.
+        fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``.
+        engine: name of the engine.
+        problem: for ``conflict``, ``problem`` and ``resolved``.
+        cause: the event that led to it, e.g. ``start of web``, or the probe results; ``""`` if unknown.
+
+    """
+
+    kind: ChangeKind
+    alias: str = ""
+    route: Route | None = None
+    fields: tuple[str, ...] = ()
+    engine: str = ""
+    problem: Problem | None = None
+    cause: str = ""
+
+
+def diff(
+    old: Table,
+    new: Table,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    keys: Iterable[ProblemKey] | None = None,
+) -> tuple[Change, ...]:
+    """Return the differences between two tables: engines, then routes by alias, then problems.
+
+    Args:
+        old: the earlier table.
+        new: the later table.
+        aliases: alias -> cause of its change; only these aliases are compared. All if omitted.
+        keys: compare only problems under these keys. All if omitted.
+
+    """
+    changes = [*_engine_changes(old, new)]
+    compared = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
+    for alias in sorted(compared):
+        change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), compared[alias])
+        if change is not None:
+            changes.append(change)
+        change = _health_change(alias, old, new)
+        if change is not None:
+            changes.append(change)
+    for key in sorted(keys if keys is not None else {*old.problems_by_key, *new.problems_by_key}):
+        changes += _problem_changes(key, old.problems_by_key.get(key, ()), new.problems_by_key.get(key, ()))
+    return tuple(changes)
+
+
+def _engine_changes(old: Table, new: Table) -> Iterator[Change]:
+    if old.engines is new.engines:
+        return
+    for name in sorted({*old.engines, *new.engines}):
+        before, now = old.engines.get(name), new.engines.get(name)
+        state = now.state if now is not None else None
+        if state == (before.state if before is not None else None):
+            continue
+        if state == "stale" and now is not None:
+            yield Change("stale", engine=name, cause=now.error)
+        elif state == "live":
+            yield Change("live", engine=name)
+
+
+def _route_change(alias: str, before: Route | None, now: Route | None, cause: str) -> Change | None:
+    if before is None:
+        return None if now is None else Change("added", alias, now, engine=now.provider, cause=cause)
+    if now is None:
+        return Change("removed", alias, before, engine=before.provider, cause=cause)
+    if now is before or now == before:
+        return None
+    fields = tuple(name for name in Route.__struct_fields__ if getattr(before, name) != getattr(now, name))
+    kind: ChangeKind = "draining" if fields == ("endpoints",) and _newly_draining(before, now) else "updated"
+    return Change(kind, alias, now, fields, engine=now.provider, cause=cause)
+
+
+def _health_change(alias: str, old: Table, new: Table) -> Change | None:
+    """Return new probe results. New and removed endpoints are changes of the route instead."""
+    before, now, route = old.health_of(alias), new.health_of(alias), new.routes.get(alias)
+    if before is now or route is None:
+        return None
+    found = []
+    for endpoint in route.endpoints:
+        known, health = before.get(endpoint.address), now.get(endpoint.address)
+        if health is None or health.state == (known.state if known is not None else "pending"):
+            continue
+        name = f"{endpoint.container} at {endpoint.address}" if endpoint.container else endpoint.address
+        found.append(f"{name} {_describe(known, health)}")
+    more = f"; and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    return (
+        Change("health", alias, route, engine=route.provider, cause="; ".join(found[:_MAX_LISTED]) + more)
+        if found
+        else None
+    )
+
+
+_MAX_LISTED: Final = 3
+
+
+def _describe(known: EndpointHealth | None, health: EndpointHealth) -> str:
+    if health.state == "pending":
+        return "is being probed again because Envoy restarted"
+    again = " again" if health.state == "healthy" and known is not None and known.state == "unhealthy" else ""
+    return health.remark + again
+
+
+def _newly_draining(before: Route, now: Route) -> bool:
+    known = {endpoint.container_id: endpoint.state for endpoint in before.endpoints}
+    return any(e.state == "draining" and known.get(e.container_id, "draining") != "draining" for e in now.endpoints)
+
+
+def _problem_changes(key: ProblemKey, before: Iterable[Problem], now: Iterable[Problem]) -> Iterator[Change]:
+    old, new = set(before), set(now)
+    for problem in sorted(new - old, key=problem_order):
+        kind: ChangeKind = "problem" if key[0] else "conflict"
+        yield Change(kind, problem.route, engine=problem.provider, problem=problem)
+    for problem in sorted(old - new, key=problem_order):
+        yield Change("resolved", problem.route, engine=problem.provider, problem=problem)

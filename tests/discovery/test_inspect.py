@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage import (
+    DockerProviderConfig,
+    EngineSnapshot,
+    Pool,
+    Route,
+    build_table,
+    from_docker,
+    scan_engine,
+    update_ports,
+)
+from pilotage.testing import FakeEngine
+from tests.support.images import WEB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.engines import Engine
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    async with Pool() as pool:
+        yield pool
+
+
+def routes(snapshot: EngineSnapshot) -> dict[str, Route]:
+    return {route.alias: route for built in snapshot.built for route in built.routes}
+
+
+def address(engine: Engine, name: str, network: str = "bridge") -> str:
+    found: str = engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+    return found
+
+
+async def look(engine: Engine, pool: Pool) -> EngineSnapshot:
+    return await scan_engine(DockerProviderConfig(engine.host, name="here"), pool=pool)
+
+
+async def test_the_ports_of_one_container_can_be_asked_for(engine: Engine, pool: Pool) -> None:
+    engine.run("survey-ports", WEB, None, "--network", "host", command=["sleep", "1000"])
+    config = DockerProviderConfig(engine.host, name="here")
+    listed = {
+        "Id": engine.inspect("survey-ports")["Id"],
+        "Names": ["/survey-ports"],
+        "State": "running",
+        "HostConfig": {"NetworkMode": "host"},
+    }
+    filled = await update_ports(from_docker(listed, config), pool=pool)
+    assert list(filled.public_port_mapping) == [80]
+
+
+async def test_only_what_the_list_cannot_tell_is_inspected(pool: Pool) -> None:
+    async with FakeEngine() as engine:
+        engine.add("web")
+        host = engine.add("host", network_mode="host")
+        snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+        assert engine.calls["list"] == 1
+        assert engine.calls["inspect"] == 1
+        assert [path for method, path in engine.requests if host.id in path] != []
+    assert len(snapshot.containers) == 2
+
+
+async def test_a_refused_inspection_costs_the_route_of_the_hosts_network_only(pool: Pool) -> None:
+    async with FakeEngine() as engine:
+        engine.add("web")
+        engine.add("host", network_mode="host")
+        engine.spoil("inspect", status=403, message="not allowed")
+        snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+    assert list(routes(snapshot)) == ["web"]
+    (problem,) = build_table([snapshot]).problems
+    assert (problem.container, problem.severity) == ("host", "error")
+    assert "inspecting it failed" in problem.message
+
+
+async def test_a_refused_inspection_of_podman_costs_only_ports_and_is_told(pool: Pool) -> None:
+    async with FakeEngine(flavour="podman") as engine:
+        engine.add("web", ports=["8080:80"])
+        engine.spoil("inspect", status=403, message="not allowed")
+        snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+    assert not routes(snapshot)["web"].excluded
+    (problem,) = build_table([snapshot]).problems
+    assert (problem.container, problem.severity) == ("web", "warning")
+    assert "its ports may be incomplete" in problem.message
+
+
+async def test_a_container_that_went_since_the_list_is_no_problem(pool: Pool) -> None:
+    async with FakeEngine(flavour="podman") as engine:
+        engine.add("web", ports=["8080:80"])
+        engine.spoil("inspect", status=404, message="no such container")
+        snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+    assert build_table([snapshot]).problems == ()

@@ -1,0 +1,129 @@
+"""Many engines, one live table: what subscribers are told, and what happens when engines and readers come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pilotage import discover
+from pilotage.discovery.watcher import Timing
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.testing import FakeEngine, container
+from tests.support.truth import chronicle, settled
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage.discovery.manager import DiscoveryManager
+
+QUICK = Timing(first_pause=0.02, longest_pause=0.05, pause_after_session=0.02)
+NOWHERE = DockerProviderConfig("unix:///nonexistent/engine.sock", name="nowhere")
+COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api", "proxy.aliases": "api"}
+
+
+def config(engine: FakeEngine, name: str = "local") -> DockerProviderConfig:
+    return DockerProviderConfig(engine.url, name=name)
+
+
+def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
+    return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
+
+
+async def test_while_an_engine_is_away_its_routes_stay_and_are_stale_since_then() -> None:
+    async with FakeEngine([container("web")]) as one, FakeEngine([container("db")]) as two:
+        both = [config(one, "one"), config(two, "two")]
+        async with discover(both, timing=QUICK) as discovery:
+            await discovery.ready()
+            async with chronicle(discovery) as told:
+                web = discovery.table.routes["web"]
+                one.crash()
+                await until(lambda: discovery.table.engines["one"].state == "stale")
+                since = discovery.table.engines["one"].since
+                accepted = discovery.watcher("one").sessions
+                await asyncio.sleep(0.3)
+                assert discovery.table.engines["one"].since == since == discovery.table.stale_since(web)
+                assert discovery.table.routes["web"] is web
+                assert discovery.table.stale_since(discovery.table.routes["db"]) is None
+                assert any(problem.provider == "one" for problem in discovery.table.problems)
+                await one.recover()
+                await settled(discovery, *both)
+                await until(lambda: told.kinds("stale", "live") == ["stale", "live"])
+                assert told.untouched(["web", "db"])
+                assert discovery.watcher("one").sessions == accepted + 1
+                assert discovery.table.problems == ()
+
+
+async def test_empty_is_believed_when_the_engine_says_so() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)], timing=QUICK) as discovery:
+            await discovery.ready()
+            engine.crash()
+            await until(lambda: discovery.table.engines["local"].state == "stale")
+            assert set(discovery.table.routes) == {"web"}
+            engine.remove("web")
+            await engine.recover()
+            await until(lambda: not discovery.table.routes)
+
+
+async def test_an_engine_without_a_name_goes_by_its_address() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([DockerProviderConfig(engine.url)], timing=QUICK) as discovery:
+            await discovery.ready()
+            route = discovery.table.routes["web"]
+            assert route.provider == engine.url
+            engine.crash()
+            await until(lambda: discovery.table.stale_since(route))
+
+
+async def test_a_container_joins_when_healthy_and_stays_when_it_is_the_only_one() -> None:
+    async with FakeEngine(api="1.52") as engine:
+        async with discover([config(engine)]) as discovery:
+            engine.add("web", health="starting")
+            await until(lambda: "web" in discovery.table.routes and discovery.table.routes["web"].endpoints)
+            route = discovery.table.routes["web"]
+            assert route.serving == ()
+            assert route.remark == "web: its health check has not passed yet; no endpoint takes requests"
+            engine.health("web", "healthy")
+            await until(lambda: endpoints(discovery, "web") == {"web": "ready"})
+            assert discovery.table.routes["web"].remark == ""
+            engine.health("web", "unhealthy")
+            await until(lambda: endpoints(discovery, "web") == {"web": "unhealthy"})
+            route = discovery.table.routes["web"]
+            assert route.serving == route.endpoints
+            assert route.remark == "web: its health check fails; requests go there for want of a better one"
+
+
+async def test_an_unhealthy_replica_leaves_while_another_is_well() -> None:
+    replicas = [container(f"api-{n}", labels=COMPOSE, created=n, health="healthy") for n in (1, 2)]
+    async with FakeEngine(replicas) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            engine.health("api-1", "unhealthy")
+            await until(lambda: endpoints(discovery, "api")["api-1"] == "unhealthy")
+            route = discovery.table.routes["api"]
+            assert [e.container for e in route.serving] == ["api-2"]
+            assert route.remark == "api-1: its health check fails"
+
+
+async def test_a_container_that_is_stopped_is_told_to_drain_before_it_goes() -> None:
+    replicas = [container(f"api-{n}", labels=COMPOSE, created=n) for n in (1, 2)]
+    async with FakeEngine(replicas) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            async with chronicle(discovery) as told:
+                engine._tell(engine._the("api-1"), "kill", signal="15")
+                await until(lambda: endpoints(discovery, "api") == {"api-1": "draining", "api-2": "ready"})
+                assert [e.container for e in discovery.table.routes["api"].serving] == ["api-2"]
+                engine.die("api-1")
+                await until(lambda: set(endpoints(discovery, "api")) == {"api-2"})
+                await until(lambda: told.about("api") == ["draining", "updated"])
+
+
+async def test_podmans_health_is_followed_although_its_list_does_not_tell() -> None:
+    async with FakeEngine(flavour="podman", version="5.4.2") as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            engine.add("web", health="starting")
+            await until(lambda: "web" in discovery.table.routes and endpoints(discovery, "web") == {"web": "waiting"})
+            engine.health("web", "healthy")
+            await until(lambda: endpoints(discovery, "web") == {"web": "ready"})
+            await settled(discovery, config(engine))

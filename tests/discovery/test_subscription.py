@@ -1,0 +1,130 @@
+"""Many engines, one live table: what subscribers are told, and what happens when engines and readers come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage import discover
+from pilotage.discovery.watcher import Timing
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.pool import Pool
+from pilotage.testing import FakeEngine, container
+from tests.support.leaks import assert_no_leaks
+from tests.support.truth import settled
+from tests.support.virtual import VirtualEngine
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.discovery.update import Update
+
+QUICK = Timing(first_pause=0.02, longest_pause=0.05, pause_after_session=0.02)
+NOWHERE = DockerProviderConfig("unix:///nonexistent/engine.sock", name="nowhere")
+COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api", "proxy.aliases": "api"}
+
+
+def config(engine: FakeEngine, name: str = "local") -> DockerProviderConfig:
+    return DockerProviderConfig(engine.url, name=name)
+
+
+def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
+    return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
+
+
+async def test_a_subscriber_is_told_old_and_new_and_what_changed() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            updates = aiter(discovery)
+            first = await anext(updates)
+            assert (len(first.old.routes), set(first.new.routes)) == (0, {"web"})
+            assert [change.kind for change in first.changes] == ["live", "added"]
+            engine.pause("web")
+            second = await anext(updates)
+            assert second.old is first.new
+            assert second.new.version > second.old.version
+            (change,) = second.changes
+            assert (change.kind, change.alias, change.cause) == ("updated", "web", "pause of web")
+            assert {"excluded", "endpoints"} <= set(change.fields)
+            assert not first.new.routes["web"].excluded  # the old table is as it was
+            await updates.aclose()
+
+
+async def test_a_slow_subscriber_gets_the_newest_table_and_the_sum_of_the_changes() -> None:
+    async with FakeEngine([container("web"), container("app")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            slow = discovery.subscribe()
+            seen = (await anext(slow)).new
+            engine.pause("web")
+            await until(lambda: discovery.table.routes["web"].excluded)
+            engine.unpause("web")
+            engine.remove("app")
+            engine.add("new")
+            await until(lambda: not discovery.table.routes["web"].excluded and "app" not in discovery.table.routes)
+            await settled(discovery, config(engine))
+            update = await anext(slow)
+            assert update.old is seen
+            assert update.new is discovery.table
+            assert {(c.kind, c.alias) for c in update.changes} == {("removed", "app"), ("added", "new")}
+
+
+@pytest.mark.looptime
+async def test_a_subscriber_that_never_reads_costs_no_more_memory_than_the_tables() -> None:
+    engine = VirtualEngine([container("web")])
+    async with Pool(connect=engine.connection) as pool, discover([config(engine)], pool=pool) as discovery:
+        await discovery.ready()
+        asleep = discovery.subscribe()
+        await anext(asleep)
+        for n in range(3000):
+            engine.add(f"job{n}", labels={"prxy": "odd"}, networks=())
+            await until(lambda n=n: f"job{n}" in discovery.table.routes)  # type: ignore[misc]
+            engine.remove(f"job{n}")
+        await until(lambda: set(discovery.table.routes) == {"web"})
+        assert len(asleep._aliases) < 1100
+        assert len(asleep._keys) < 1100
+
+
+async def test_a_subscriber_that_is_dropped_is_forgotten() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            async for _ in discovery:
+                break
+            dropped = discovery.subscribe()
+            await anext(dropped)
+            del dropped
+            await asyncio.sleep(0)
+            gc.collect()
+            await until(lambda: not len(discovery._subscriptions))
+
+
+async def test_whoever_waits_for_a_change_is_let_go_when_the_discovery_ends() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        updates: list[Update] = []
+
+        async def read(discovery: DiscoveryManager) -> None:
+            async for update in discovery:
+                updates.append(update)  # noqa: PERF401  # one at a time, as they come
+
+        async with discover([config(engine)]) as discovery:
+            reader = asyncio.create_task(read(discovery))
+            await until(lambda: updates)
+        await asyncio.wait_for(reader, 5)
+        assert set(updates[-1].new.routes) == {"web"}
+
+
+async def test_a_reader_that_gives_up_waiting_loses_nothing() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            subscription = discovery.subscribe()
+            await anext(subscription)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(subscription), 0.01)
+            engine.pause("web")
+            assert (await anext(subscription)).changes[0].alias == "web"

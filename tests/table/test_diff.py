@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage import Endpoint, Problem, Table, build_table
+from pilotage.routes.route import EndpointHealth
+from pilotage.table.diff import Change, diff
+from pilotage.table.table import EngineStatus
+from tests.support.claims import claim, engine_snapshots
+
+
+def changes(old: Table, new: Table, **limits: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(change.kind, change.alias or change.engine, change.fields) for change in diff(old, new, **limits)]
+
+
+def test_equal_tables_do_not_differ() -> None:
+    table = build_table(engine_snapshots("one"))
+    assert diff(table, table) == diff(table, build_table(engine_snapshots("one"))) == ()
+
+
+def test_routes_come_change_and_go() -> None:
+    old = Table({"a": claim(alias="a"), "b": claim(alias="b"), "c": claim(alias="c")})
+    new = Table({"b": claim(alias="b", scheme="https"), "c": claim(alias="c"), "d": claim(alias="d")})
+    assert changes(old, new) == [("removed", "a", ()), ("updated", "b", ("scheme",)), ("added", "d", ())]
+    (removed, updated, _) = diff(old, new)
+    assert (removed.route, updated.route) == (old.routes["a"], new.routes["b"])
+
+
+def test_only_the_aliases_asked_for_are_looked_at_each_with_its_cause() -> None:
+    new = Table({"a": claim(alias="a"), "b": claim(alias="b")})
+    assert diff(Table(), new, aliases={"b": "start of web"}) == (
+        Change("added", "b", new.routes["b"], engine="local", cause="start of web"),
+    )
+
+
+def test_an_endpoint_about_to_stop_is_draining() -> None:
+    before = claim()
+    draining = (msgspec.structs.replace(before.endpoints[0], state="draining"),)
+    after = msgspec.structs.replace(before, endpoints=draining)
+    assert changes(Table({"app": before}), Table({"app": after})) == [("draining", "app", ("endpoints",))]
+    assert changes(Table({"app": after}), Table({"app": before})) == [("updated", "app", ("endpoints",))]
+    other = msgspec.structs.replace(after, scheme="https")
+    assert changes(Table({"app": before}), Table({"app": other})) == [("updated", "app", ("scheme", "endpoints"))]
+
+
+def test_engines_go_and_come_back() -> None:
+    live, stale = ({"local": EngineStatus(state)} for state in ("live", "stale"))
+    assert changes(Table(engines=live), Table(engines=stale)) == [("stale", "local", ())]
+    assert changes(Table(engines=stale), Table(engines=live)) == [("live", "local", ())]
+    assert changes(Table(), Table(engines={"local": EngineStatus("pending")})) == []
+    assert changes(Table(engines=live), Table()) == []
+
+
+def test_problems_come_and_go() -> None:
+    problem = Problem(message="x", provider="local", container="web", route="app")
+    fault, conflict = (
+        Table(problems_by_key={("local", "id"): (problem,)}),
+        Table(problems_by_key={("", "app"): (problem,)}),
+    )
+    assert [change.kind for change in diff(Table(), fault)] == ["problem"]
+    assert [change.kind for change in diff(Table(), conflict)] == ["conflict"]
+    assert [(change.kind, change.problem) for change in diff(fault, Table())] == [("resolved", problem)]
+    assert diff(Table(), fault, keys=[]) == ()
+
+
+# ---- what probes found ----------------------------------------------------------------------------------------------
+
+
+def with_health(**states: str) -> Table:
+    """A table with one route, whose endpoints are called by name."""
+    found = tuple(Endpoint(f"10.0.0.{number}", 80, name, name) for number, name in enumerate("abcde", 1))
+    health = {e.address: EndpointHealth(states[e.container], 5) for e in found if e.container in states}  # type: ignore[arg-type]
+    return Table({"app": claim(alias="app", endpoints=found)}, health={"app": health})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cause"),
+    [
+        ({"a": "pending"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe"),
+        ({"a": "healthy"}, {"a": "unhealthy"}, "a at 10.0.0.1:80 fails the gateway's probe"),
+        ({"a": "unhealthy"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe again"),
+        ({"a": "healthy"}, {"a": "pending"}, "a at 10.0.0.1:80 is being probed again because Envoy restarted"),
+        ({"b": "healthy"}, {"a": "unhealthy", "b": "healthy"}, "a at 10.0.0.1:80 fails the gateway's probe"),
+        (
+            dict.fromkeys("abcde", "healthy"),
+            dict.fromkeys("abcde", "unhealthy"),
+            (
+                "a at 10.0.0.1:80 fails the gateway's probe; b at 10.0.0.2:80 fails the gateway's probe; "
+                "c at 10.0.0.3:80 fails the gateway's probe; and 2 more"
+            ),
+        ),
+    ],
+    ids=str,
+)
+def test_a_change_of_health_is_told_in_a_sentence(before: dict[str, str], after: dict[str, str], cause: str) -> None:
+    old, new = with_health(**before), with_health(**after)
+    assert diff(old, new) == (Change("health", "app", new.routes["app"], engine="local", cause=cause),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"a": "pending"}), ({"a": "healthy"}, {}), ({"a": "healthy"}, {"a": "healthy"})],
+    ids=str,
+)
+def test_that_something_is_to_be_probed_or_no_longer_is_no_news(before: dict[str, str], after: dict[str, str]) -> None:
+    assert diff(with_health(**before), with_health(**after)) == ()
+
+
+def test_an_endpoint_without_a_container_is_named_by_its_address() -> None:
+    route = claim(alias="app", endpoints=(Endpoint("10.0.0.1", 80),))
+    new = Table({"app": route}, health={"app": {"10.0.0.1:80": EndpointHealth("unhealthy")}})
+    assert diff(Table({"app": route}), new)[0].cause == "10.0.0.1:80 fails the gateway's probe"
