@@ -37,7 +37,7 @@ async def test_a_file_that_stays_the_same_is_no_news(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
-    await watch.refreshes(50)
+    await watch.looks(50)
     assert watch.seen == 0
     watch.task.cancel()
 
@@ -47,13 +47,13 @@ async def test_each_change_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
-    await watch.refreshes(3)
+    await watch.looks(3)
     file.write_text("a: 22")
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 1
     (tmp_path / "new").write_text("a: 333")
     (tmp_path / "new").rename(file)
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 2
     watch.task.cancel()
 
@@ -65,10 +65,10 @@ async def test_a_swapped_link_is_a_change_as_mounted_configurations_do_it(tmp_pa
     link = tmp_path / "pilotage.yml"
     link.symlink_to("one")
     watch = Watch(link)
-    await watch.refreshes(3)
+    await watch.looks(3)
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").rename(link)
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 1
     watch.task.cancel()
 
@@ -78,12 +78,12 @@ async def test_a_file_that_has_gone_is_told_when_it_is_back(tmp_path: Path) -> N
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
-    await watch.refreshes(3)
+    await watch.looks(3)
     file.unlink()
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 0
     file.write_text("a: 2")
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 1
     watch.task.cancel()
 
@@ -94,10 +94,10 @@ async def test_two_files_that_change_together_are_one_change(tmp_path: Path) -> 
     for file in files:
         file.write_text("old")
     watch = Watch(*files)
-    await watch.refreshes(3)
+    await watch.looks(3)
     for file in files:
         file.write_text("newer")
-    await watch.refreshes(10)
+    await watch.looks(10)
     assert watch.seen == 1
     watch.task.cancel()
 

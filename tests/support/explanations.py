@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain_name
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
-from tests.support.harbour import one
+from tests.support.harbour import engine_snapshot, one
 
 if TYPE_CHECKING:
     from pilotage.output.facts import Fact
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def explained(name: str, *snapshots: EngineSnapshot) -> Explanation:
-    found = snapshots or (snapshot(),)
+    found = snapshots or (engine_snapshot(),)
     return explain_name(name, found, build_table(found))
 
 
@@ -50,7 +50,7 @@ ROUTE_FILE = read_route_file(
 
 
 def file_route_explanation(name: str) -> RouteExplanation:
-    snapshots = [snapshot([one("web")])]
+    snapshots = [engine_snapshot([one("web")])]
     (file,) = explain_name(name, snapshots, build_table(snapshots, [ROUTE_FILE]), [ROUTE_FILE]).files
     (story,) = file.routes
     return story
