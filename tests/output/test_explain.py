@@ -29,7 +29,7 @@ def test_an_excluded_route_says_what_would_change_that() -> None:
 
 
 def test_the_remedy_of_the_blacklist_works() -> None:
-    served = engine_engine_snapshot([one("db", {"proxy.aliases": "db"}, Image="postgres:17")])
+    served = engine_snapshot([one("db", {"proxy.aliases": "db"}, Image="postgres:17")])
     assert route_explanation("db", "", served).served
 
 
@@ -48,7 +48,7 @@ def test_who_has_an_alias_is_told_who_waits_for_it() -> None:
 
 
 def test_a_holder_on_another_engine_is_named_with_its_engine() -> None:
-    near, far = engine_engine_snapshot([one("web")], "near"), engine_snapshot([one("web", age=5)], "far")
+    near, far = engine_snapshot([one("web")], "near"), engine_snapshot([one("web", age=5)], "far")
     told = {each.provider: each.routes[0] for each in explained("web", near, far).containers}
     assert told["near"].reason == "the alias belongs to container far/web, which is older"
     assert told["far"].notes == ("near/web claims this alias too and waits, because it is newer",)
@@ -61,9 +61,9 @@ def test_replicas_are_told_of_one_another() -> None:
 
 def test_members_of_a_pool_are_told_of_one_another() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
-    both = engine_engine_snapshot([one("a1", pool), one("a2", pool)])
+    both = engine_snapshot([one("a1", pool), one("a2", pool)])
     assert route_explanation("a1", "", both).notes == ("load-balanced with a2 in pool all",)
-    alone = engine_engine_snapshot([one("a1", pool)])
+    alone = engine_snapshot([one("a1", pool)])
     assert route_explanation("a1", "", alone).notes == ("alone in pool all so far",)
 
 
@@ -75,7 +75,7 @@ def test_a_container_with_an_error_says_that_it_has_no_routes_for_it() -> None:
 
 
 def test_an_explicit_only_engine_is_the_reason_for_no_routes() -> None:
-    told = container_explanation("web", engine_engine_snapshot([one("web")], "edge!"))
+    told = container_explanation("web", engine_snapshot([one("web")], "edge!"))
     assert told.routes == ()
     assert "edge! ends in '!'" in told.notes[0]
 
@@ -89,7 +89,7 @@ def test_problems_of_the_container_are_not_repeated_at_its_routes() -> None:
 def test_what_probes_found_is_told_with_its_time_for_this_container_alone() -> None:
     labels = {"proxy.aliases": "api", "com.docker.compose.project": "p", "com.docker.compose.service": "api"}
     networks = {"NetworkSettings": at("10.0.0.1")}, {"NetworkSettings": at("10.0.0.2")}
-    found = engine_engine_snapshot([one(f"api-{number}", labels, **more) for number, more in enumerate(networks, 1)])
+    found = engine_snapshot([one(f"api-{number}", labels, **more) for number, more in enumerate(networks, 1)])
     health = {"10.0.0.1:80": EndpointHealth("unhealthy", 86400 * 365.0), "10.0.0.2:80": EndpointHealth("pending")}
     table = msgspec.structs.replace(build_table([found]), health={"api": health})
     (first, second) = explain_name("api", [found], table).containers
@@ -128,7 +128,7 @@ def test_asked_for_an_alias_only_its_route_is_told() -> None:
 
 def test_known_names_are_containers_and_aliases() -> None:
     found = [one("web", {"proxy.aliases": "a, b"}), one("", Names=None)]
-    assert known_names([engine_engine_snapshot(found)]) == ["a", "b", "web"]
+    assert known_names([engine_snapshot(found)]) == ["a", "b", "web"]
 
 
 def test_all_problems_of_an_explanation_are_at_hand() -> None:
