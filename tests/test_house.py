@@ -33,6 +33,7 @@ WHOLE = {
     "live/test_scale.py",
     "test_architecture.py",
     "test_conformance.py",
+    "test_contributing.py",
     "test_failures.py",
     "test_house.py",
     "test_least_privilege.py",
