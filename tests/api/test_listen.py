@@ -30,7 +30,7 @@ def test_places_are_read(text: str, listen: Listen, shown: str, *, local: bool) 
 
 @pytest.mark.parametrize("text", ["", "host", "host:port", "1.2.3.4:99999", "unix://x.sock", "unix:///" + "x" * 108])
 def test_what_is_no_place_is_told_with_how_to_write_one(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no place for the API to listen; write "):
+    with pytest.raises(ConfigError, match=r"is not an address for the API; write "):
         parse_listen(text)
 
 
@@ -96,7 +96,7 @@ async def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path: Path, r
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
     file = tmp_path / "precious"
     file.write_text("data")
-    with pytest.raises(OSError, match="there is a file that is no socket"):
+    with pytest.raises(OSError, match="a file that is not a socket is in the way"):
         await start_socket(runner, str(file))
     assert file.read_text() == "data"
     await runner.cleanup()

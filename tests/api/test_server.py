@@ -184,7 +184,7 @@ async def test_health_readiness_and_figures() -> None:
 async def test_what_does_not_exist_is_told_and_where_to_look() -> None:
     async with serving() as caller:
         error = await caller.json("/v2/routes", 404)
-        assert error == {"error": "no such thing here: GET /v2/routes", "hint": "GET / lists what there is"}
+        assert error == {"error": "not found: GET /v2/routes", "hint": "GET / lists all paths"}
         assert "/v1/routes" in (await caller.json("/"))["paths"]
         async with caller.session.post(caller.url + "/v1/routes") as answer:
             assert answer.status == 405
@@ -194,8 +194,8 @@ async def test_a_defect_is_told_without_its_traceback(caplog: pytest.LogCaptureF
     async with serving() as caller:
         caller.source.not_ready = None  # type: ignore[method-assign,assignment]
         error = await caller.json("/readyz", 500)
-        assert error["error"] == "this is a defect of pilotage; its log says more"
-    assert "answering GET /readyz failed" in caplog.text
+        assert error["error"] == "internal error; see the log of pilotage"
+    assert "request GET /readyz failed" in caplog.text
 
 
 # ---- events
@@ -268,7 +268,7 @@ async def test_open_event_streams_do_not_hold_up_the_end() -> None:
 async def test_web_pages_cannot_ask_by_pointing_their_own_name_here() -> None:
     async with serving() as caller:
         error = await caller.json("/v1/routes", 403, Host="evil.example.com")
-        assert error["error"] == "'evil.example.com' is no name of this machine"
+        assert error["error"] == "'evil.example.com' is not a loopback name"
         port = caller.api.places[0].port
         for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]:1", "[::1]"):
             await caller.json("/v1/routes", 200, Host=host)

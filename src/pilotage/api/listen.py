@@ -1,4 +1,4 @@
-"""Where the daemon listens: addresses as people write them, sockets and ports taken with care."""
+"""Addresses that the daemon listens on: parsing, unix sockets, and checks for free ports."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Listen", "is_loopback", "parse_listen", "port_error", "remove_socket
 
 
 class Listen(msgspec.Struct, frozen=True):
-    """Where the API listens: a unix socket, or host and port.
+    """An address of the API: a unix socket, or host and port.
 
     Attributes:
-        path: of the socket; ``""`` for TCP.
-        host: name or address.
-        port: 0 for any that is free.
+        path: path of the socket, ``""`` for TCP.
+        host: host name or IP address.
+        port: 0 for any free port.
 
     """
 
@@ -37,7 +37,7 @@ class Listen(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine gets there."""
+        """Whether only this machine can connect."""
         return bool(self.path) or is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -45,30 +45,30 @@ class Listen(msgspec.Struct, frozen=True):
 
 
 def parse_listen(text: str) -> Listen:
-    """Read ``unix:///path``, ``host:port``, ``:port`` (loopback) or ``port`` (loopback).
+    """Parse ``unix:///path``, ``host:port``, ``:port`` (loopback) or ``port`` (loopback).
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: the text has none of these forms.
 
     """
     if text.startswith("unix://"):
         path = text.removeprefix("unix://")
         if path.startswith("/") and len(os.fsencode(path)) < 108:
             return Listen(path=path)
-        raise ConfigError([_fault(text, "write unix:// and an absolute path of at most 107 bytes")])
+        raise ConfigError([_error(text, "write unix:// and an absolute path of at most 107 bytes")])
     host, _, port = text.removeprefix("http://").rstrip("/").rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigError([_fault(text, "write HOST:PORT, such as 127.0.0.1:8888, or unix:///run/pilotage.sock")])
+        raise ConfigError([_error(text, "write HOST:PORT, such as 127.0.0.1:8888, or unix:///run/pilotage.sock")])
     return Listen(host=host, port=int(port))
 
 
-def _fault(text: str, hint: str) -> Problem:
-    return Problem(message=f"{shorten(text)!r} is no place for the API to listen", hint=hint, value=shorten(text))
+def _error(text: str, hint: str) -> Problem:
+    return Problem(message=f"{shorten(text)!r} is not an address for the API", hint=hint, value=shorten(text))
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine alone."""
+    """Return whether a host name or address is a loopback one."""
     try:
         return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
     except ValueError:
@@ -76,16 +76,16 @@ def is_loopback(host: str) -> bool:
 
 
 async def start_socket(runner: web.AppRunner, path: str) -> None:
-    """Listen on a unix socket that its owner and group may open; what a killed daemon left there is replaced.
+    """Listen on a unix socket for its owner and group. Replaces the socket that a killed daemon left behind.
 
     Raises:
-        OSError: another daemon listens there, or the socket cannot be made.
+        OSError: another daemon listens there, or the socket cannot be created.
 
     """
     if _is_socket(path) and await _answers(path):
         raise OSError(98, "another daemon listens there")
     _make_way(Path(path))
-    mask = os.umask(0o117)  # never, not for a moment, open to others
+    mask = os.umask(0o117)  # other users must never be able to connect
     try:
         await web.UnixSite(runner, path).start()
     finally:
@@ -93,10 +93,10 @@ async def start_socket(runner: web.AppRunner, path: str) -> None:
 
 
 def _is_socket(path: str) -> bool:
-    """Tell whether there is a socket.
+    """Return whether the path is a socket.
 
     Raises:
-        OSError: there is something else.
+        OSError: the path is something else.
 
     """
     try:
@@ -104,7 +104,7 @@ def _is_socket(path: str) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(kind):
-        raise FileExistsError(17, "there is a file that is no socket")
+        raise FileExistsError(17, "a file that is not a socket is in the way")
     return True
 
 
@@ -114,7 +114,7 @@ def _make_way(path: Path) -> None:
 
 
 def remove_socket(path: str) -> None:
-    """Remove a socket that nobody listens on any more."""
+    """Remove an unused socket."""
     with contextlib.suppress(OSError):
         Path(path).unlink()
 
@@ -129,9 +129,9 @@ async def _answers(path: str) -> bool:
 
 
 def port_error(host: str, port: int) -> str:
-    """Return why nothing can listen on a TCP port of this machine, ``""`` if something can.
+    """Return why this process cannot listen on a TCP port, ``""`` if it can.
 
-    Envoy shares its ports with whoever asks (``SO_REUSEPORT``), another Envoy even: it would not notice. We do.
+    Envoy listens with ``SO_REUSEPORT``, so it would silently share the port with another Envoy.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

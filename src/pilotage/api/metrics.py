@@ -1,4 +1,4 @@
-"""Figures for Prometheus. What can be read off the table is read when somebody asks; only events are counted."""
+"""Prometheus metrics. Gauges are read from the table at scrape time; only events use counters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTENT_TYPE", "CountingConnection", "GatewayState", "Metrics"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""Of what :meth:`Metrics.text` returns."""
+"""Content type of :meth:`Metrics.text`."""
 
 _LAGS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -44,12 +44,12 @@ class GatewayState(Protocol):
 
 
 class Metrics:
-    """The figures of one daemon. Nothing is shared with other users of prometheus-client in the process.
+    """The metrics of one daemon. They use a registry of their own, not the global one of prometheus-client.
 
     Attributes:
-        registry: holds them all; more may be registered.
-        calls: (engine, endpoint) -> how often it was called.
-        refusals: how often an Envoy refused a route or a listener.
+        registry: contains all metrics; more can be registered.
+        calls: (engine, endpoint) -> number of requests.
+        refusals: number of routes and listeners that an Envoy rejected.
 
     """
 
@@ -59,13 +59,13 @@ class Metrics:
         self.refusals = 0
         self._event_to_table = Histogram(
             "pilotage_event_to_table_seconds",
-            "From an engine's event to the table that reflects it.",
+            "Time from an engine event to the table that reflects it.",
             buckets=_LAGS,
             registry=self.registry,
         )
         self._table_to_ack = Histogram(
             "pilotage_table_to_ack_seconds",
-            "From a change of the table to its acceptance by every connected Envoy.",
+            "Time from a table change until every connected Envoy has accepted it.",
             buckets=_LAGS,
             registry=self.registry,
         )
@@ -78,32 +78,32 @@ class Metrics:
         gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],
     ) -> None:
-        """Read the other figures off these whenever somebody asks for the text.
+        """Read the other metrics from these sources at scrape time.
 
         Args:
             discovery: engines and table.
-            problems: everything that is wrong now.
-            gateway: how the Envoy is, ``None`` where there is none of ours.
-            reloads: ``taken`` and ``refused`` -> how often the configuration was.
+            problems: returns all current problems.
+            gateway: returns the state of the daemon's Envoy, ``None`` if it runs none.
+            reloads: number of configuration reloads by result, ``taken`` or ``refused``.
 
         """
         self.registry.register(_State(self, discovery, problems, gateway, reloads))
 
     def reached_table(self, seconds: float) -> None:
-        """Count one change of the table and how long after its event it came."""
+        """Record the seconds from an event to the table change."""
         self._event_to_table.observe(seconds)
 
     def accepted(self, seconds: float) -> None:
-        """Count one acceptance by Envoy and how long after the table's change it came."""
+        """Record the seconds from a table change to its acceptance by all Envoys."""
         self._table_to_ack.observe(seconds)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class _State(Collector):
-    """What is true at this moment."""
+    """Gauges and counters that are read at scrape time."""
 
     def __init__(
         self,
@@ -120,22 +120,22 @@ class _State(Collector):
         self.reloads = reloads
 
     def describe(self) -> list[Metric]:
-        """Return nothing: asking for the names would mean collecting before there is anything."""
+        """Return nothing: prometheus-client would otherwise collect at registration, before there is any data."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every figure."""
-        yield _gauge("pilotage_info", "Which pilotage this is.", ["version"], {(__version__,): 1})
+        """Yield all metrics."""
+        yield _gauge("pilotage_info", "Version of pilotage.", ["version"], {(__version__,): 1})
         yield from self._engines()
         yield from self._table()
         yield from self._gateway()
         yield _counter(
-            "pilotage_engine_calls", "Requests to engines, by endpoint.", ["engine", "endpoint"], self.metrics.calls
+            "pilotage_engine_calls", "Requests to engines by endpoint.", ["engine", "endpoint"], self.metrics.calls
         )
         refused = {(): self.metrics.refusals}
-        yield _counter("pilotage_nacks", "How often an Envoy refused a route or a setting.", [], refused)
+        yield _counter("pilotage_nacks", "Routes and listeners that an Envoy rejected.", [], refused)
         reloads = {(result,): number for result, number in self.reloads.items()}
-        yield _counter("pilotage_config_reloads", "Changed configurations, by what came of them.", ["result"], reloads)
+        yield _counter("pilotage_config_reloads", "Configuration reloads by result.", ["result"], reloads)
 
     def _engines(self) -> Iterator[Metric]:
         up: dict[tuple[str], float] = {}
@@ -151,11 +151,13 @@ class _State(Collector):
             if watcher.listed_at:
                 synced[(name,)] = now - (clock - watcher.listed_at)
         label = ["engine"]
-        yield _gauge("pilotage_engine_up", "1 while the engine is connected and has been listed.", label, up)
-        text = "When the engine's containers were last listed completely, seconds since 1970."
+        yield _gauge(
+            "pilotage_engine_up", "1 if the engine is connected and its containers are listed, else 0.", label, up
+        )
+        text = "Unix time of the last complete list of the engine's containers."
         yield _gauge("pilotage_engine_last_sync_timestamp_seconds", text, label, synced)
-        yield _counter("pilotage_engine_events", "Events read.", label, events)
-        yield _counter("pilotage_engine_reconnects", "How often the engine was connected again.", label, again)
+        yield _counter("pilotage_engine_events", "Events received from the engine.", label, events)
+        yield _counter("pilotage_engine_reconnects", "Reconnections to the engine.", label, again)
 
     def _table(self) -> Iterator[Metric]:
         table = self.discovery.table
@@ -167,22 +169,32 @@ class _State(Collector):
             else:
                 routes["stale" if route.provider in away else "served",] += 1
         yield _gauge("pilotage_routes", "Routes by state.", ["state"], routes)
-        yield _gauge("pilotage_table_version", "Grows by one with each change of the table.", [], {(): table.version})
+        yield _gauge(
+            "pilotage_table_version",
+            "Version of the route table; increases by one with each change.",
+            [],
+            {(): table.version},
+        )
         found = Counter({("error",): 0, ("warning",): 0})
         found.update((problem.severity,) for problem in self.problems())
-        yield _gauge("pilotage_problems", "What is wrong now, by severity.", ["severity"], found)
+        yield _gauge("pilotage_problems", "Current problems by severity.", ["severity"], found)
 
     def _gateway(self) -> Iterator[Metric]:
         status = self.gateway()
         if status is None:
             return
-        yield _gauge("pilotage_gateway_up", "1 while our Envoy takes requests.", [], {(): status.state == "ready"})
-        text = "How often our Envoy was started again."
+        yield _gauge(
+            "pilotage_gateway_up",
+            "1 if the daemon's Envoy accepts requests, else 0.",
+            [],
+            {(): status.state == "ready"},
+        )
+        text = "Restarts of the daemon's Envoy."
         yield _counter("pilotage_gateway_restarts", text, [], {(): status.restarts})
         probed = Counter({("healthy",): 0, ("unhealthy",): 0, ("pending",): 0})
         for health in self.discovery.table.health.values():
             probed.update((found.state,) for found in health.values())
-        text = "Endpoints that our Envoy probes, by what it finds; those of several routes count for each."
+        text = "Endpoints with health checks by state, counted once per route."
         yield _gauge("pilotage_probed_endpoints", text, ["state"], probed)
 
 
@@ -213,18 +225,18 @@ class CountingConnection(Connection):
     async def call(
         self, engine: str, method: str, path: str, query: Mapping[str, str] | None = None, **limits: Any
     ) -> bytes:
-        """Make a request; see :meth:`Connection.call`."""
+        """Count and send a request; see :meth:`Connection.call`."""
         self.calls[engine, endpoint(path, query or {})] += 1
         return await super().call(engine, method, path, query, **limits)
 
     async def stream(self, engine: str, path: str, query: Mapping[str, str], **limits: Any) -> aiohttp.ClientResponse:
-        """Start a request without end; see :meth:`Connection.stream`."""
+        """Count and open a streaming request; see :meth:`Connection.stream`."""
         self.calls[engine, endpoint(path, query)] += 1
         return await super().stream(engine, path, query, **limits)
 
 
 def endpoint(path: str, query: Mapping[str, str]) -> str:
-    """Return what is asked for in one word: ``list``, ``list:id``, ``inspect``, ``events``, ``ping``, ``stop`` …."""
+    """Return the metric label for an endpoint: ``list``, ``list:id``, ``inspect``, ``events``, ``ping``, ``stop`` …."""
     if path == "/containers/json":
         return "list:id" if "filters" in query else "list"
     named = _OF_A_CONTAINER.fullmatch(path)

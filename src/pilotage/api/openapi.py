@@ -12,7 +12,7 @@ __all__ = ["document"]
 
 
 class _Path(msgspec.Struct, frozen=True):
-    """One thing that can be asked for: what it is, its media type and schema, names in the path, other statuses."""
+    """One path: summary, media type, schema, path parameters, and descriptions of other statuses."""
 
     summary: str
     kind: str = "application/json"
@@ -28,7 +28,7 @@ def _object(**properties: Any) -> dict[str, Any]:
 _TEXT: Final = {"type": "string"}
 _WHOLE: Final = {"type": "integer"}
 _TRUTH: Final = {"type": "boolean"}
-_TIME: Final = {"type": "number", "description": "seconds since 1970"}
+_TIME: Final = {"type": "number", "description": "Unix time in seconds"}
 
 
 def _list(items: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 _HEALTH: Final = {
     **_or_null(_object(state={"enum": ["healthy", "unhealthy", "pending"]}, since=_TIME)),
-    "description": "What the probes of our own Envoy found; null where it does not probe.",
+    "description": "Last health check result of the daemon's Envoy; null if it does not probe the endpoint.",
 }
 _ENDPOINT: Final = _object(
     container=_TEXT,
@@ -67,7 +67,7 @@ _ROUTE: Final = {
         idle_watcher=_TRUTH,
         stale_since=_or_null(_TIME),
     ),
-    "description": "Further properties are the fields that labels set; durations end in _s and are seconds.",
+    "description": "The other properties are the fields that labels set. Names of durations end in _s (seconds).",
 }
 _PROBLEM: Final = _object(
     provider=_TEXT,
@@ -119,33 +119,38 @@ _PLAIN: Final = "text/plain"
 
 _PATHS: Final[dict[str, _Path]] = {
     "/v1/routes": _Path(
-        "Every alias and its route, excluded ones too",
+        "All aliases and their routes, including excluded ones",
         schema=_object(version=_WHOLE, routes={"type": "object", "additionalProperties": _ROUTE}),
     ),
     "/v1/containers": _Path("All containers of all engines", schema=_object(containers=_list(_CONTAINER))),
-    "/v1/problems": _Path("Everything that is wrong now", schema=_object(problems=_list(_PROBLEM))),
-    "/v1/engines": _Path("The engines, and how true their routes are", schema=_object(engines=_list(_ENGINE))),
+    "/v1/problems": _Path("All current problems", schema=_object(problems=_list(_PROBLEM))),
+    "/v1/engines": _Path(
+        "All engines, and whether their routes are up to date", schema=_object(engines=_list(_ENGINE))
+    ),
     "/v1/explain/{name}": _Path(
-        "Why a container or alias is as it is",
+        "How the routes of a container or an alias come about",
         parameters=("name",),
         schema=_object(name=_TEXT, containers=_list({"type": "object"}), files=_list({"type": "object"})),
-        other={"404": "no container and no alias has this name"},
+        other={"404": "No container and no alias has this name"},
     ),
     "/v1/events": _Path(
-        "Server-sent events: every change, at first everything there is; `table` ends each batch",
+        "Server-sent events: first all routes, then every change. A `table` event ends each batch",
         kind="text/event-stream",
         schema=_TEXT,
     ),
-    "/healthz": _Path("200 while the process lives", kind=_PLAIN, schema=_TEXT),
+    "/healthz": _Path("200 while the process is running", kind=_PLAIN, schema=_TEXT),
     "/readyz": _Path(
-        "200 once the first complete table is served; 503 before, and while stopping",
+        "200 once the first complete table is served; 503 before that and during shutdown",
         kind=_PLAIN,
         schema=_TEXT,
-        other={"503": "not yet, or no longer; the text says why"},
+        other={"503": "Not ready; the body contains the reason"},
     ),
-    "/metrics": _Path("Figures for Prometheus", kind=_PLAIN, schema=_TEXT),
+    "/metrics": _Path("Prometheus metrics of pilotage", kind=_PLAIN, schema=_TEXT),
     "/metrics/envoy": _Path(
-        "Envoy's own figures for Prometheus", kind=_PLAIN, schema=_TEXT, other={"503": "there is no Envoy of ours"}
+        "Prometheus metrics of Envoy",
+        kind=_PLAIN,
+        schema=_TEXT,
+        other={"503": "The daemon runs no Envoy, or it does not respond"},
     ),
     "/openapi.json": _Path("This document", schema={"type": "object"}),
 }
@@ -155,22 +160,26 @@ def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "pilotage", "version": __version__, "description": "Routes of containers, as they are now."},
+        "info": {
+            "title": "pilotage",
+            "version": __version__,
+            "description": "The current routes of containers, and the state of engines and of the gateway.",
+        },
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{}, {"token": []}],
-        "paths": {path: {"get": _operation(path, told)} for path, told in _PATHS.items()},
+        "paths": {path: {"get": _operation(path, spec)} for path, spec in _PATHS.items()},
     }
 
 
-def _operation(path: str, told: _Path) -> dict[str, Any]:
-    answers: dict[str, Any] = {"200": {"description": told.summary, "content": {told.kind: {"schema": told.schema}}}}
-    for status, text in told.other.items():
-        kind = told.kind if told.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
+def _operation(path: str, spec: _Path) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": spec.summary, "content": {spec.kind: {"schema": spec.schema}}}}
+    for status, text in spec.other.items():
+        kind = spec.kind if spec.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
         schema = _TEXT if kind == _PLAIN else _ERROR
         answers[status] = {"description": text, "content": {kind: {"schema": schema}}}
-    operation: dict[str, Any] = {"summary": told.summary, "responses": answers}
-    if told.parameters:
+    operation: dict[str, Any] = {"summary": spec.summary, "responses": answers}
+    if spec.parameters:
         operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in told.parameters
+            {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in spec.parameters
         ]
     return operation

@@ -1,7 +1,7 @@
-"""The daemon's HTTP API: routes, containers, problems, events, health and figures.
+"""The daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-Who may ask: whoever can open the unix socket (its owner and group); on loopback everybody on this machine, but no web
-page (the ``Host`` must be a name of loopback); from anywhere else only with the bearer token.
+The unix socket is open to its owner and group. On loopback every local user has access, but no web page, because
+``Host`` must be a loopback name. All other addresses require the bearer token.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, so that dead readers are noticed
-_SLICE: Final = 100  # containers or routes turned into JSON before others get a turn
-_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for probes: they tell nothing but yes or no
+_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
+_SLICE: Final = 100  # containers or routes serialized before other tasks run
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
 
 
 class _Callers(logging.LoggerAdapter[logging.Logger]):
-    """Keeps what callers do wrong, and are told in the answer, from the log of this side's errors."""
+    """Logs malformed requests as debug messages, because the client gets the error in the response."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
         if isinstance(exc_info, HttpProcessingError):
@@ -58,26 +58,26 @@ class _Callers(logging.LoggerAdapter[logging.Logger]):
 
 
 class Source(Protocol):
-    """What the API tells about."""
+    """The data that the API serves."""
 
     discovery: DiscoveryManager
     metrics: Metrics
 
     @property
     def config_file(self) -> str:
-        """The full name of the configuration file, ``""`` without one."""
+        """Absolute path of the configuration file, ``""`` if there is none."""
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return everything that is wrong: labels, engines, configuration, what Envoy refused."""
+        """Return all problems of labels, engines and the configuration, and what Envoy rejected."""
 
     def not_ready(self) -> str:
-        """Return why the first table is not served yet, ``""`` when it is."""
+        """Return why the daemon is not ready, ``""`` if it is."""
 
     async def gateway_statistics(self) -> bytes:
-        """Return Envoy's own figures for Prometheus.
+        """Return Envoy's metrics in Prometheus's text format.
 
         Raises:
-            GatewayError: there is no Envoy of ours, or it does not answer.
+            GatewayError: the daemon runs no Envoy, or it does not respond.
 
         """
 
@@ -86,16 +86,16 @@ class Api:
     """Serves the API. ``async with Api(...) as api`` listens inside the block.
 
     Args:
-        source: what to tell about.
-        listen: where; at least one place.
-        token: what others must present as ``Authorization: Bearer …``; needed for places that are not local.
-        if_free: leave out places that are taken, with a warning, rather than fail.
+        source: the data to serve.
+        listen: at least one address.
+        token: bearer token; required for addresses that are not local.
+        if_free: skip addresses that are taken, with a warning, instead of failing.
 
     Attributes:
-        places: where it listens, with the ports that were chosen.
+        places: the addresses it listens on, with the actual ports.
 
     Raises:
-        ConfigError: a place is not local and there is no token.
+        ConfigError: an address is not local and there is no token.
 
     """
 
@@ -164,13 +164,13 @@ class Api:
             await site.start()
         except OSError as error:
             text = error.strerror if error.errno and error.strerror else str(error)
-            hint = "choose another place with --api, or stop what listens there"
+            hint = "choose another address with --api, or stop the process that uses it"
             raise ConfigError([Problem(message=f"the API cannot listen on {place}: {text}", hint=hint)]) from error
-        server = site._server  # noqa: SLF001  # the only way to learn the port that was chosen
+        server = site._server  # noqa: SLF001  # aiohttp does not expose the chosen port otherwise
         port: int = server.sockets[0].getsockname()[1] if isinstance(server, asyncio.Server) else place.port
         return msgspec.structs.replace(place, port=port)
 
-    # ---- who may ask
+    # ---- access
 
     @web.middleware
     async def _guard(
@@ -180,15 +180,13 @@ class Api:
             refused = self._refusal(request)
             response = refused if refused is not None else await handler(request)
         except web.HTTPException as error:
-            what = "no such thing here" if error.status == 404 else error.reason.lower()
-            return _error(
-                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists what there is"
-            )
+            what = "not found" if error.status == 404 else error.reason.lower()
+            return _error(error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths")
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
-            log.exception("answering %s %s failed", request.method, shorten(request.path))
-            return _error(500, "this is a defect of pilotage; its log says more")
+            log.exception("request %s %s failed", request.method, shorten(request.path))
+            return _error(500, "internal error; see the log of pilotage")
         return response
 
     def _refusal(self, request: web.Request) -> web.Response | None:
@@ -196,24 +194,26 @@ class Api:
             return None
         transport = request.transport
         name = transport.get_extra_info("sockname") if transport is not None else None
-        if isinstance(name, str | bytes):  # a unix socket: its file says who may open it
+        if isinstance(name, str | bytes):  # a unix socket: its file mode controls access
             return None
         if self._token:
             kind, _, given = request.headers.get("Authorization", "").partition(" ")
-            presented = given.strip().encode(errors="surrogateescape")  # a header's bytes may be no text
+            presented = given.strip().encode(errors="surrogateescape")  # headers can contain arbitrary bytes
             if kind.lower() == "bearer" and hmac.compare_digest(presented, self._token):
                 return None
             if name is None or not is_loopback(name[0]):
-                response = _error(401, "this needs the header Authorization: Bearer TOKEN", "see api.token_file")
+                response = _error(
+                    401, "the header Authorization: Bearer TOKEN is missing or wrong", "the token is in api.token_file"
+                )
                 response.headers["WWW-Authenticate"] = "Bearer"
                 return response
         if name is None or not is_loopback(name[0]):
-            return _error(403, "this is for local use only")
+            return _error(403, "only local clients have access")
         host = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
         host = host or request.host
-        # A web page whose own name was made to point here (DNS rebinding) names itself in Host.
+        # A web page whose host name resolves to this address (DNS rebinding) sends that name in Host.
         if not is_loopback(host.strip("[]")):
-            return _error(403, f"{shorten(request.host)!r} is no name of this machine", "ask 127.0.0.1 or localhost")
+            return _error(403, f"{shorten(request.host)!r} is not a loopback name", "use 127.0.0.1 or localhost")
         return None
 
     # ---- health
@@ -235,7 +235,7 @@ class Api:
             return _error(503, error.what, error.remedy)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
-    # ---- what there is
+    # ---- state
 
     async def _index(self, _: web.Request) -> web.Response:
         return _json({"paths": sorted(openapi.document()["paths"])})
@@ -246,11 +246,11 @@ class Api:
     async def _routes(self, _: web.Request) -> web.Response:
         table = self.source.discovery.table
 
-        def told(alias: str) -> tuple[str, dict[str, Any]]:
+        def convert(alias: str) -> tuple[str, dict[str, Any]]:
             route = table.routes[alias]
             return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
 
-        routes = dict([item async for item in _in_turns(sorted(table.routes), told)])
+        routes = dict([item async for item in _in_turns(sorted(table.routes), convert)])
         return _json({"version": table.version, "routes": routes})
 
     async def _containers(self, _: web.Request) -> web.Response:
@@ -292,7 +292,7 @@ class Api:
     async def _snapshot(self, request: web.Request) -> web.Response:
         transport = request.transport
         if transport is None or not isinstance(transport.get_extra_info("sockname"), str | bytes):
-            return _error(403, "this is for pilotage's own commands, on the unix socket")
+            return _error(403, "snapshots are only served on the unix socket, to commands of pilotage")
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
@@ -300,13 +300,13 @@ class Api:
         body = pack(discovery.snapshots(), discovery.table, others, files=discovery.files(), file=file)
         return web.Response(body=body, content_type="application/msgpack")
 
-    # ---- what happens
+    # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Send every change as it happens; at first everything there is. After each batch comes ``table``."""
+        """Stream all routes, then every change. A ``table`` event ends each batch."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # we are in one
+        assert task is not None  # noqa: S101  # always set in a coroutine
         self._streams.add(task)
         subscription = self.source.discovery.subscribe()
         try:
@@ -323,7 +323,7 @@ class Api:
                 async for event in _in_turns(update.changes, _event_of(update.new)):
                     await response.write(event)
                 await response.write(_event("table", {"version": update.new.version}, update.new.version))
-        except ConnectionError:  # the reader has gone
+        except ConnectionError:  # the client disconnected
             pass
         finally:
             self.source.discovery.unsubscribe(subscription)
@@ -336,11 +336,11 @@ class Api:
             task.cancel()
 
 
-# ---- values as bytes -----------------------------------------------------------------------------------------------
+# ---- serialization ------------------------------------------------------------------------------------------------
 
 
 async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
-    """Yield what becomes of each item, and let other tasks run now and then: routes change meanwhile."""
+    """Apply a function to each item, and let other tasks run now and then."""
     for number, item in enumerate(items, 1):
         yield function(item)
         if not number % _SLICE:
@@ -348,10 +348,10 @@ async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIter
 
 
 def _event_of(table: Table) -> Callable[[Change], bytes]:
-    def told(change: Change) -> bytes:
+    def convert(change: Change) -> bytes:
         return _event(change.kind, change_json(change, table), table.version)
 
-    return told
+    return convert
 
 
 def _event(kind: str, data: Any, version: int) -> bytes:

@@ -29,14 +29,14 @@ SNAPSHOT_PATH: Final = "/v1/snapshot"
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A daemon's engines and table at one moment.
+    """Engines and table of a daemon at one moment.
 
     Attributes:
-        version: of pilotage; another version may have other fields.
-        pid: the daemon's process.
-        file: the full name of its configuration file, ``""`` without one.
+        version: version of pilotage; another version may have other fields.
+        pid: process ID of the daemon.
+        file: absolute path of the configuration file, ``""`` if there is none.
         snapshots: engines and their containers.
-        files: files of routes.
+        files: route files.
         routes, faults, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
 
     """
@@ -71,14 +71,14 @@ def pack(
     files: Iterable[RouteFile] = (),
     file: str = "",
 ) -> bytes:
-    """Return a snapshot as bytes.
+    """Serialize a snapshot.
 
     Args:
         snapshots: the engines.
         table: their routes.
-        problems: what is wrong beside the table: the configuration, what Envoy refused.
-        files: the files of routes.
-        file: the full name of the configuration file.
+        problems: problems that are not in the table: of the configuration, and what Envoy rejected.
+        files: the route files.
+        file: absolute path of the configuration file.
 
     """
     faults = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
@@ -101,10 +101,10 @@ def pack(
 
 
 def unpack(body: bytes) -> Snapshot | None:
-    """Return the snapshot, or ``None`` when it is of another version of pilotage.
+    """Parse a snapshot. Returns ``None`` if another version of pilotage wrote it.
 
     Raises:
-        msgspec.MsgspecError: it is none.
+        msgspec.MsgspecError: the body is not a snapshot.
 
     """
     if msgspec.msgpack.decode(body, type=_Version).version != __version__:
@@ -121,7 +121,7 @@ def _restored(file: RouteFile) -> RouteFile:
 
 
 def _marked(marked: Located) -> Located:
-    """Restore what is inside a value, whose type does not tell that it is marked, too."""
+    """Restore nested values, which msgspec decodes as plain data because their static type is Any."""
     value = marked.value
     if isinstance(value, dict):
         value = {key: _marked(msgspec.convert(item, Located)) for key, item in value.items()}
@@ -131,7 +131,7 @@ def _marked(marked: Located) -> Located:
 
 
 def socket_candidates(env: Mapping[str, str]) -> list[Path]:
-    """Return where a daemon's socket may be: ``PILOTAGE_SOCKET`` alone if set, else this user's, then the system's."""
+    """Return possible paths of a daemon's socket: ``PILOTAGE_SOCKET`` if set, else the user's and the system's."""
     named = env.get("PILOTAGE_SOCKET")
     if named:
         return [Path(named)]

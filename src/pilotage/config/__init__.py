@@ -1,1 +1,46 @@
-"""config."""
+"""Reads ``pilotage.yml`` and decides which engines are used.
+
+The text of the file, the environment and command-line options go in; frozen settings or a ConfigError with all errors
+and their positions come out. It must not connect to engines, start anything or keep state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
+    from pilotage.config.load import Config, load_config
+    from pilotage.config.serve import API_PORT, GatewaySettings
+    from pilotage.config.substitute import Unset, fill_in
+
+__all__ = [
+    "API_PORT",
+    "ChosenEngines",
+    "Config",
+    "EngineChoice",
+    "GatewaySettings",
+    "Unset",
+    "choose_engines",
+    "fill_in",
+    "find_config_file",
+    "load_config",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ChosenEngines": "engines",
+        "EngineChoice": "engines",
+        "choose_engines": "engines",
+        "find_config_file": "engines",
+        "Config": "load",
+        "load_config": "load",
+        "API_PORT": "serve",
+        "GatewaySettings": "serve",
+        "Unset": "substitute",
+        "fill_in": "substitute",
+    },
+)

@@ -1,1 +1,22 @@
-"""daemon."""
+"""The process behind ``pilotage serve``: builds its settings, runs all components, reloads and shuts down.
+
+Command-line options, the environment and signals go in; a running gateway, API and log come out.
+It must not contain rules about labels, routes or Envoy's configuration, and must not print or import the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.daemon.daemon import Daemon
+    from pilotage.daemon.settings import Flags
+
+__all__ = ["Daemon", "Flags"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {"Daemon": "daemon", "Flags": "settings"},
+)

@@ -1,1 +1,23 @@
-"""gateway."""
+"""Runs an Envoy process and reads its health check results.
+
+Envoy's binary, initial configuration and settings go in; its state, its metrics and the health of endpoints come out.
+It must not decide what Envoy serves, which is the task of ``xds``, and must not import the API or the daemon.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.gateway.binary import find_envoy
+    from pilotage.gateway.health import HealthPoller
+    from pilotage.gateway.process import Gateway, GatewayStatus
+
+__all__ = ["Gateway", "GatewayStatus", "HealthPoller", "find_envoy"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {"find_envoy": "binary", "HealthPoller": "health", "Gateway": "process", "GatewayStatus": "process"},
+)

@@ -1,1 +1,21 @@
-"""lint."""
+"""Checks files without an engine: what ``pilotage check`` does.
+
+Names of Compose files, configuration files and route files go in; their problems with positions come out.
+It must not connect to an engine, and must not have rules of its own: it runs the code that reads running containers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.lint.check import USUAL, check_files
+
+__all__ = ["USUAL", "check_files"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {"USUAL": "check", "check_files": "check"},
+)
