@@ -53,7 +53,11 @@ async def test_an_unknown_version_is_empty(responses: dict[str, str], body: str,
 async def test_active_requests_do_not_include_those_to_the_admin_interface(
     responses: dict[str, str], tmp_path: Path
 ) -> None:
-    stats = {"http.admin.downstream_rq_active": 1, "http.http.downstream_rq_active": 2, "tcp.db.downstream_cx_active": 3}
+    stats = {
+        "http.admin.downstream_rq_active": 1,
+        "http.http.downstream_rq_active": 2,
+        "tcp.db.downstream_cx_active": 3,
+    }
     responses["/stats"] = json.dumps({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
     assert await AdminClient(tmp_path / "admin.sock", 5).active() == 5
 
