@@ -1,10 +1,10 @@
-"""From `docker start` having returned to the first answer through Envoy, with a real engine.
+"""Time from the return of `docker start` to the first response through Envoy, with a real engine.
 
     python benchmarks/container_latency.py [--quick]
 
-The engine that ``PILOTAGE_TEST_ENGINE`` or ``DOCKER_HOST`` names, else one of its own, as the tests have it (root on
-Debian). `pilotage serve` is a process of its own, with a second, fake engine for the other routes. Every other start is
-waited for at the container's own address: what is left of the time when there is no pilotage.
+The engine is the one of ``PILOTAGE_TEST_ENGINE`` or ``DOCKER_HOST``, else one started as the tests do (root on Debian).
+`pilotage serve` runs as a separate process, with a second, fake engine for the other routes. Every other start is
+measured at the container's own address: the time that it takes without pilotage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GONE: Final = 0.1
 
 
 class _EngineApi:
-    """Starts and kills a container over the engine's socket: the docker command would take longer than the rest."""
+    """Starts and kills a container over the engine's socket, because the docker CLI would take most of the time."""
 
     def __init__(self, socket: str) -> None:
         self._socket = socket
@@ -52,12 +52,12 @@ class _EngineApi:
         await self._ask("POST", "start")
 
     async def kill(self) -> None:
-        """Kill it, and return when it has ended."""
+        """Kill it, and return once it has exited."""
         await self._ask("POST", "kill")
         await self._ask("POST", "wait")
 
     async def address(self) -> str:
-        """Return where it is now."""
+        """Return its current address."""
         answer = json.loads(await self._ask("GET", "json"))
         networks = answer["NetworkSettings"]["Networks"].values()
         found: str = next(network["IPAddress"] for network in networks)
@@ -87,7 +87,7 @@ class _EngineApi:
 
 
 async def _directly(address: str, began: float) -> float:
-    """Ask a container itself until it answers."""
+    """Send requests to a container itself until it responds."""
     async with asyncio.timeout(_PATIENCE):
         while True:
             try:
@@ -99,7 +99,7 @@ async def _directly(address: str, began: float) -> float:
 
 
 async def _starts(api: _EngineApi, asker: Asker, times: int) -> tuple[list[float], list[float]]:
-    """Start the container again and again; return how long it took through Envoy, and at its own address."""
+    """Start the container repeatedly; return the times through Envoy and at its own address, in seconds."""
     through: list[float] = []
     directly: list[float] = []
     for number in range(2 * (times + 1)):
@@ -115,7 +115,7 @@ async def _starts(api: _EngineApi, asker: Asker, times: int) -> tuple[list[float
         else:
             await asker.until(_HOST)
             through.append(time.perf_counter() - began)
-    return through[1:], directly[1:]  # the first are for warming up
+    return through[1:], directly[1:]  # the first ones warm up
 
 
 async def _measure(real: Engine, folder: Path, others: int, times: int) -> None:

@@ -1,4 +1,4 @@
-"""Containers as a real Docker Engine lists them: about 2 kB and 14 labels each, every one its own application."""
+"""Container lists like a real Docker Engine's: about 2 kB and 14 labels each, every container its own application."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What deployments cost those who ask: requests that fail while containers, engine, daemon and Envoy come and go.
+"""Requests that fail during deployments, while containers, engine, daemon and Envoy come and go.
 
     python benchmarks/deploys.py [--times 20] [--burn] [SCENARIO …]
 
-A real engine of its own, ``pilotage serve``, its Envoy, and 200 requests each second from a process of their own,
-half over kept and half over fresh connections.
+It starts a real engine, ``pilotage serve`` with its Envoy, and a process that sends 200 requests per second, half over
+reused and half over new connections.
 
 Scenarios: replace, replace-deaf, replace-plain, scale, recreate, engine, daemon, envoy, long.
 """
@@ -67,7 +67,7 @@ def _spin() -> None:
 
 @contextlib.contextmanager
 def _burning(count: int) -> Iterator[None]:
-    """Keep so many processors busy."""
+    """Keep this many processors busy."""
     spinning = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(count)]
     for process in spinning:
         process.start()
@@ -100,8 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", choices=[[], *_SCENARIOS])
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--burn", action="store_true", help="keep all processors busy meanwhile")
-    parser.add_argument("--keep", type=Path, help="a folder that keeps logs and answers")
+    parser.add_argument("--burn", action="store_true", help="keep all processors busy during the scenarios")
+    parser.add_argument("--keep", type=Path, help="folder to keep logs and responses in")
     asked = parser.parse_args()
     print(_row("what happens", "times", "requests", "failed", "p50", "p99", "longest"))
     print(_row(*["---"] * 7))

@@ -1,9 +1,9 @@
-"""From a change of the table to the first answer through Envoy, with few and many routes; pushes and restarts.
+"""Time from a change of the table to the first response through Envoy, with few and many routes; pushes and restarts.
 
     python benchmarks/gateway_latency.py [--quick]
 
-Real Envoys with one worker each and the control plane in this process, targets in another, all on loopback. Envoys with
-10, 1,000 and 10,000 routes take turns, so that a noisy machine is as noisy to all of them.
+Real Envoys with one worker each, the control plane in this process and targets in another, all on loopback. Envoys with
+10, 1,000 and 10,000 routes take turns, so noise affects all of them alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AWAY: Final = 0.5
 
 
 class _Figures:
-    """What was measured at one number of routes."""
+    """Measurements at one number of routes."""
 
     def __init__(self) -> None:
         self.took: list[float] = []
@@ -41,13 +41,13 @@ class _Figures:
 
 
 async def _warm_up(envoy: Led, asker: Asker, count: int, port: int, *, service: bool) -> None:
-    """Publish all routes in one go, and see that every one of them is served."""
+    """Publish all routes at once, and check that each one is served."""
     all_routes = routes(count, port, service=service)
     began, spent = time.perf_counter(), time.process_time()
     envoy.publish_all(all_routes)
     built = time.process_time() - spent
     await envoy.acked()
-    last = max(all_routes)  # sent in the order of names
+    last = max(all_routes)  # sent in order of their names
     await asker.until(f"{last}.example.com")
     took = time.perf_counter() - began
     await served([asker], [host_of(number) for number in range(count)])
@@ -56,7 +56,7 @@ async def _warm_up(envoy: Led, asker: Asker, count: int, port: int, *, service: 
 
 
 async def _changes(envoy: Led, asker: Asker, figures: _Figures, port: int, numbers: range, *, service: bool) -> None:
-    """Add a route and wait for its first answer, and remove it, again and again."""
+    """Repeatedly add a route, wait for its first response, and remove it."""
     received = await envoy.received()
     for number in numbers:
         fresh = route(number, port, service=service)
@@ -71,7 +71,7 @@ async def _changes(envoy: Led, asker: Asker, figures: _Figures, port: int, numbe
 
 
 async def _push(envoy: Led, askers: list[Asker], port: int, first: int, *, service: bool) -> tuple[float, float]:
-    """Add many routes at once, and wait until all are served; return how long that takes, and asking alone."""
+    """Add many routes at once; return the seconds until all are served, and those of the requests alone."""
     fresh = [route(number, port, service=service) for number in range(first, first + _PUSHED)]
     hosts = [host_of(number) for number in range(first, first + _PUSHED)]
     began = time.perf_counter()
@@ -86,7 +86,7 @@ async def _push(envoy: Led, askers: list[Asker], port: int, first: int, *, servi
 
 
 async def _restart(envoy: Led, asker: Asker, port: int) -> None:
-    """Stop the control plane and start one that knows nothing, while somebody asks; change something afterwards."""
+    """Replace the control plane by a new one without state, under load; then change a route."""
     asked, failed, done = 0, 0, asyncio.Event()
 
     async def ask() -> None:
@@ -140,7 +140,7 @@ async def _measure(folder: Path, port: int, counts: tuple[int, ...], *, service:
             await _warm_up(envoy, askers[count], count, port, service=service)
         for turn in range(1 + (2 if quick else 20)):
             for count, envoy in envoys.items():
-                # The first turn is for warming up.
+                # The first turn warms up.
                 kept = figures[count] if turn else _Figures()
                 first = _FRESH + turn * _AT_ONCE
                 await _changes(envoy, askers[count], kept, port, range(first, first + _AT_ONCE), service=service)
@@ -161,7 +161,7 @@ async def _measure(folder: Path, port: int, counts: tuple[int, ...], *, service:
         ]
         what = f"{_PUSHED} more routes in one push at {counts[-1]:,}: all asked for and served, median of {len(pushes)}"
         row(what, ms(quantile((took for took, _ in pushes), 0.5)), "150 ms")
-        row("  of which asking for them takes", ms(quantile((asking for _, asking in pushes), 0.5)), "")
+        row("  of which the requests take", ms(quantile((asking for _, asking in pushes), 0.5)), "")
         await _restart(envoy, askers[counts[-1]], port)
 
 

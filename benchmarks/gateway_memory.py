@@ -1,8 +1,8 @@
-"""What `pilotage serve` holds in memory, it and its Envoy, with many routes; and how long its start takes.
+"""Memory of `pilotage serve` and its Envoy with many routes, and the time that their start takes.
 
     python benchmarks/gateway_memory.py [--quick]
 
-The daemon as it is run, with a fake engine in a process of its own, whose containers are web servers on loopback.
+The daemon runs as a separate process, with a fake engine in another whose containers are web servers on loopback.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ async def _measure(folder: Path, port: int, count: int, *, composed: bool) -> No
             async with Asker(daemon.port) as asker:
                 await served([asker], [host_of(number) for number in range(count)])
             row(f"**{count:,} {'routes of Compose services' if composed else 'plain routes'}**", "", "")
-            row("daemon started until it says that it serves", f"{took:.1f} s", "")
+            row("start of the daemon until it serves", f"{took:.1f} s", "")
             row("  processor time: daemon, Envoy", f"{spent[0]:.1f} s, {spent[1]:.1f} s", "")
             row("memory: daemon", f"{memory(daemon.pid):.0f} MiB", aims.get("daemon", ""))
             row("memory: Envoy", f"{unasked:.0f} MiB", aims.get("Envoy", ""))
-            row("  once every route has been asked for", f"{memory(envoy):.0f} MiB", "")
+            row("  after a request to every route", f"{memory(envoy):.0f} MiB", "")
 
 
 async def _run(counts: tuple[int, ...]) -> None:

@@ -1,8 +1,8 @@
-"""From an engine's list over a unix socket to routes: CPU, memory, and how that compares with reading the JSON alone.
+"""From an engine's list over a unix socket to routes: CPU and memory, beside the CPU of parsing the JSON alone.
 
     python benchmarks/list_to_routes.py [COUNT …]
 
-Each count runs in a process of its own, the engine in another.
+Each count runs in a separate process, the engine in another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RUNS = 5
 
 
 async def _answer(body: bytes, path: str, ready: Event) -> None:
-    """Be an engine that knows one answer."""
+    """Run an engine that has one response."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while request := await reader.read(2**16):

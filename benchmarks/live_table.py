@@ -1,10 +1,9 @@
-"""The live table under events: calls, CPU, latency and memory for different numbers of containers and engines.
+"""The live table under events: requests, CPU, latency and memory for different numbers of containers and engines.
 
     python benchmarks/live_table.py [COUNT …]
     python benchmarks/live_table.py --engines 200
 
-The engines run in a process of their own and are told over a pipe what to do, so that the CPU time printed is that of
-pilotage alone.
+The engines run in a separate process that takes orders over a pipe, so the CPU time printed is pilotage's alone.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def _containers(count: int, prefix: str = "") -> list[Any]:
 
 
 async def _engines(orders: Connection, engines: int, count: int) -> None:
-    """Run fake engines; carry out ``(engine, method, container)`` and answer with the time just before."""
+    """Run fake engines; carry out orders ``(engine, method, container)``."""
     prefixes = [f"e{number}-" if engines > 1 else "" for number in range(engines)]
     running = [FakeEngine(_containers(count, prefix)) for prefix in prefixes]
     for engine in running:

@@ -1,4 +1,4 @@
-"""What the gateway's benchmarks share: targets, routes to them, an Envoy that is led, a client, figures."""
+"""Shared by the gateway's benchmarks: targets, routes to them, an Envoy and its control plane, a client, statistics."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _targets(port: int, ready: Connection) -> None:
 
 @contextlib.contextmanager
 def _process(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
-    """Run work in a process of its own, and yield what it says first, over the pipe that is its last argument."""
+    """Run work in a separate process, and yield the first message that it sends over the pipe, its last argument."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(*arguments, theirs), daemon=True)
@@ -109,23 +109,23 @@ def _process(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def targets() -> Iterator[int]:
-    """Run web servers on many addresses of loopback, in a process of their own, and yield the port they share."""
+    """Run web servers on many addresses of loopback in a separate process, and yield their common port."""
     with _process(_targets, free_port()) as port:
         yield port
 
 
 def host_of(number: int) -> str:
-    """Return a host that a route answers for."""
+    """Return the host of a route."""
     return f"app-{number}.example.com"
 
 
 def route(number: int, port: int, *, service: bool = False) -> Route:
-    """Make a route of one container, with nothing labelled but its port.
+    """Make the route of one container that has no label but its port.
 
     Args:
-        number: distinguishes it; every one has an application of its own.
+        number: distinguishes the route and its application from others.
         port: of :func:`targets`.
-        service: it belongs to a Compose service, which may get replicas.
+        service: whether it belongs to a Compose service, which may get replicas.
 
     """
     name, identity, address = f"app-{number}", f"{number:064x}", _address(number)
@@ -143,7 +143,7 @@ def route(number: int, port: int, *, service: bool = False) -> Route:
 
 
 def routes(count: int, port: int, *, service: bool = False) -> dict[str, Route]:
-    """Make so many routes, numbered from 0."""
+    """Make this many routes, numbered from 0."""
     made = (route(number, port, service=service) for number in range(count))
     return {each.alias: each for each in made}
 
@@ -172,12 +172,12 @@ def _engine(count: int, port: int, composed: bool, ready: Connection) -> None:  
 
 @contextlib.contextmanager
 def engine(count: int, port: int, *, composed: bool = False) -> Iterator[str]:
-    """Run a fake engine with so many containers in a process of its own, and yield its URL.
+    """Run a fake engine with this many containers in a separate process, and yield its URL.
 
     Args:
-        count: how many; they answer for the same hosts as :func:`routes`.
+        count: number of containers; they have the same hosts as :func:`routes`.
         port: of :func:`targets`.
-        composed: they belong to services of Docker Compose.
+        composed: whether they belong to Compose services.
 
     """
     with _process(_engine, count, port, composed) as url:
@@ -188,13 +188,13 @@ def engine(count: int, port: int, *, composed: bool = False) -> Iterator[str]:
 
 
 class Led:
-    """An Envoy with one worker, and the control plane that leads it, in this process.
+    """An Envoy with one worker, and its control plane in this process.
 
     Attributes:
-        port: where it answers.
+        port: its HTTP port.
         ads: its control plane.
-        gateway: keeps it running.
-        table: what it is to serve.
+        gateway: supervises it.
+        table: the table that it serves.
 
     """
 
@@ -207,17 +207,17 @@ class Led:
         self.gateway = Gateway(bootstrap(self._address, "bench"), folder, binary=find_envoy(), workers=1)
 
     async def start_control_plane(self) -> None:
-        """Make a control plane that knows nothing of the one before, and have it listen."""
+        """Start a new control plane without the state of the previous one."""
         self.ads = AdsServer(self._options)
         await self.ads.start(self._address)
 
     def publish_all(self, routes: Mapping[str, Route]) -> None:
-        """Make these the routes of the table, and bring it to Envoy."""
+        """Publish a table with these routes."""
         self.table = Table(Map(routes), version=self.table.version + 1)
         self.ads.publish(self.table)
 
     def change(self, put: Iterable[Route] = (), remove: Collection[str] = ()) -> None:
-        """Add routes, or remove some by alias, as discovery does: at a cost that does not grow with the table."""
+        """Add routes, or remove routes by alias, as discovery does: the cost does not grow with the table."""
         old, now = self.table, self.table.routes
         assert isinstance(now, Map)
         aliases = dict.fromkeys(remove, "")
@@ -236,7 +236,7 @@ class Led:
             await self.ads.acked()
 
     async def received(self) -> int:
-        """Return how many bytes Envoy has got from its control plane, as they went over the socket."""
+        """Return the number of bytes that Envoy has received from its control plane."""
         name = f"cluster.{CONTROL_CLUSTER}.upstream_cx_rx_bytes_total"
         answer = await admin(self.gateway.admin_socket, f"/stats?format=json&filter=^{name.replace('.', '[.]')}$")
         return sum(stat["value"] for stat in answer["stats"] if stat.get("name") == name)
@@ -244,7 +244,7 @@ class Led:
 
 @contextlib.asynccontextmanager
 async def led(folder: Path) -> AsyncIterator[Led]:
-    """Run an Envoy that is led, without a route so far."""
+    """Run an Envoy with a control plane, without routes."""
     made = Led(folder)
     await made.start_control_plane()
     made.publish_all({})
@@ -264,7 +264,7 @@ async def led(folder: Path) -> AsyncIterator[Led]:
 
 
 async def admin(path: Path, target: str) -> Any:
-    """Return what Envoy's administration answers in JSON."""
+    """Return a JSON response of Envoy's admin interface."""
     async with (
         aiohttp.ClientSession("http://envoy", connector=aiohttp.UnixConnector(str(path))) as session,
         session.get(target) as answer,
@@ -276,7 +276,7 @@ async def admin(path: Path, target: str) -> Any:
 
 
 class Asker:
-    """Asks for pages over one connection, by hand: a client library would take longer than the answer does."""
+    """Requests pages over one connection without a client library, which would take longer than the response."""
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._place = (address, port)
@@ -291,12 +291,12 @@ class Asker:
         self._writer.close()
 
     async def status(self, host: str) -> int:
-        """Ask for a host's page, and return the status."""
+        """Request a host's page, and return the status."""
         self._writer.write(_request(host))
         return await self._answer()
 
     async def statuses(self, hosts: Sequence[str]) -> list[int]:
-        """Ask for many, two at once: Envoy takes a client for an attacker that leaves more of its answers unread."""
+        """Request many pages, two at a time: Envoy closes connections with more unread responses."""
         found = []
         for start in range(0, len(hosts), 2):
             some = hosts[start : start + 2]
@@ -305,7 +305,7 @@ class Asker:
         return found
 
     async def until(self, host: str, status: int = 200, patience: float = 60) -> None:
-        """Ask until this is the status."""
+        """Repeat the request until it has this status."""
         async with asyncio.timeout(patience):
             while await self.status(host) != status:
                 await asyncio.sleep(_PAUSE)
@@ -323,7 +323,7 @@ def _request(host: str) -> bytes:
 
 
 async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float = 60) -> None:
-    """Wait until every one of the hosts answers 200; several ask for them, the last first."""
+    """Wait until every host answers 200, using several clients; the last host is requested first."""
 
     async def watch(asker: Asker, missing: Sequence[str]) -> None:
         while missing:
@@ -339,28 +339,28 @@ async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float 
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """Return the smallest value that this share of all values does not exceed."""
+    """Return the smallest value that is not exceeded by this share of all values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 def ms(seconds: float) -> str:
-    """Write a duration in milliseconds."""
+    """Format a duration in milliseconds."""
     return f"{seconds * 1e3:,.1f} ms"
 
 
 def row(*cells: object) -> None:
-    """Print a line of a table."""
+    """Print a row of a Markdown table."""
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def busy(pid: int) -> float:
-    """Return the processor time that the threads of a process have taken, in seconds."""
+    """Return the processor time used by the threads of a process, in seconds."""
     tasks = Path(f"/proc/{pid}/task")
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
 
 
 def memory(pid: int) -> float:
-    """Return the memory that a process holds (resident set), in MiB."""
+    """Return the memory of a process (resident set), in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,10 +1,10 @@
-"""Requests each second that one core proxies: pilotage's Envoy beside a bare one, nginx, HAProxy and Caddy.
+"""Requests per second that one core proxies: pilotage's Envoy beside a bare Envoy, nginx, HAProxy and Caddy.
 
     python benchmarks/throughput.py [--quick]
 
-Every proxy has the first core, with one worker; the load (``wrk``, 64 connections) and the web server behind it (nginx,
-which answers 12 bytes) share the second. All take turns of a few seconds, so that a noisy machine is as noisy to each.
-Processor time for each request says most: noise hardly touches it.
+Every proxy runs one worker on the first core; the load (``wrk``, 64 connections) and the web server behind it (nginx
+with a 12-byte response) share the second. They take turns of a few seconds, so noise affects all of them alike.
+Processor time per request is the best figure to compare, because noise hardly changes it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _PROXY_CORE, _LOAD_CORE = 0, 1
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """What came out of one turn.
+    """Result of one turn.
 
     Attributes:
-        rate: requests each second.
-        p99: the time that 99 % of the answers did not exceed, in seconds.
-        spent: the proxy's processor time for one request, in seconds.
+        rate: requests per second.
+        p99: 99th percentile of the response times, in seconds.
+        spent: the proxy's processor time per request, in seconds.
 
     """
 
@@ -56,13 +56,13 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy that runs.
+    """A running proxy.
 
     Attributes:
-        name: what it is.
-        pid: its only process.
-        port: where it answers.
-        turns: what was measured so far.
+        name: name of the program.
+        pid: ID of its only process.
+        port: its HTTP port.
+        turns: results so far.
 
     """
 
@@ -77,7 +77,7 @@ class Proxy(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def _running(folder: Path, *command: str, core: int = _PROXY_CORE, **environment: str) -> AsyncIterator[int]:
-    """Run a program on one core, with a folder as its home; yield its process id."""
+    """Run a program on one core with a folder as its home; yield its process ID."""
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *("taskset", "-c", str(core), *command),
@@ -156,12 +156,12 @@ _PEERS: Final[dict[str, Any]] = {"nginx": _peer_nginx, "HAProxy": _peer_haproxy,
 
 @contextlib.asynccontextmanager
 async def _upstream(folder: Path) -> AsyncIterator[int]:
-    """Run what the proxies lead to: nginx, or without it an Envoy, which is slower."""
+    """Run the web server behind the proxies: nginx, or the slower Envoy if nginx is not installed."""
     port = free_port()
     if shutil.which("nginx"):
         command = _nginx(folder, port, f'return 200 "{ANSWER.decode().strip()}\\n";')
     else:
-        print("nginx is not installed: an Envoy answers instead, which limits the faster proxies.")
+        print("nginx is not installed: an Envoy is the web server instead, which limits the faster proxies.")
         configuration = static_bootstrap(port, port)
         listener = configuration["static_resources"]["listeners"][0]
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
@@ -196,7 +196,7 @@ async def _load(proxy: Proxy, seconds: int) -> Turn:
 
 
 def _read(printed: str, spent: float) -> Turn:
-    """Make sense of what wrk prints; ``spent`` is the processor time that the proxy took meanwhile."""
+    """Parse the output of wrk; ``spent`` is the proxy's processor time during the turn, in seconds."""
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise SystemExit(f"requests failed, so nothing can be said:\n{printed}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
@@ -214,7 +214,7 @@ async def _proxies(folder: Path, upstream: int, many: int) -> AsyncIterator[list
         found = []
         for name, prepare in {**_PEERS, _BARE: _bare_envoy}.items():
             if name in _PEERS and not shutil.which(name.lower()):
-                print(f"{name} is not installed, and left out (apt-get install {name.lower()}).")
+                print(f"{name} is not installed and left out (install it with: apt-get install {name.lower()}).")
                 continue
             place = _folder(folder, name)
             port = free_port()
@@ -245,7 +245,7 @@ def _folder(folder: Path, name: str) -> Path:
 
 
 def _towards(route: Any, upstream: int) -> Any:
-    """Let a route lead to the only address that the web server has."""
+    """Point a route to the web server's only address."""
     endpoint = msgspec.structs.replace(route.endpoints[0], host="127.0.0.1", port=upstream)
     return msgspec.structs.replace(route, host="127.0.0.1", endpoints=(endpoint,))
 
@@ -279,7 +279,7 @@ async def _run(turns: int, seconds: int, many: int) -> None:
             for turn in range(turns + 1):
                 for proxy in proxies:
                     result = await _load(proxy, seconds)
-                    if turn:  # the first is for warming up
+                    if turn:  # the first one warms up
                         proxy.turns.append(result)
             print(f"{_CONNECTIONS} connections, {turns} turns of {seconds} s each, medians")
             _tell(proxies)

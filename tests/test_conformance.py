@@ -1,4 +1,4 @@
-"""The label language by example: every case of ``conformance/cases.json`` (its README tells what the keys mean)."""
+"""The label language by example: every case of ``conformance/cases.json`` (its README explains the keys)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def recording_of(case: Case) -> bytes:
 
 
 def outcome_of(case: Case) -> dict[str, Any]:
-    """What the library makes of a case, as a reader of the JSON output gets it."""
+    """Return the library's result for a case, as in the JSON output."""
     snapshots: list[EngineSnapshot] = [replay(recording) for recording in read_recordings(recording_of(case))]
     plain: dict[str, Any] = json.loads(json.dumps(document(snapshots, build_table(snapshots))))
     return plain
@@ -36,7 +36,7 @@ def is_empty(value: object) -> bool:
 
 
 def differences(expected: object, found: object, place: str) -> list[str]:
-    """Each place where ``found`` is not as expected, in words."""
+    """Return each difference between ``found`` and the expectation, in words."""
     if isinstance(expected, dict) and (found is None or isinstance(found, dict)):
         inner = found or {}
         return [
@@ -49,7 +49,7 @@ def differences(expected: object, found: object, place: str) -> list[str]:
 
 
 def faults_of(expect: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Each respect in which an outcome is not as expected, in words."""
+    """Return each difference between an outcome and the expectation, in words."""
     faults: list[str] = []
     containers, routes, problems = found["containers"], found["routes"], found["problems"]
     wanted = expect["containers"]
@@ -77,7 +77,7 @@ def faults_of(expect: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
-def test_a_case_has_the_outcome_that_the_rules_give_it(case: Case) -> None:
+def test_a_case_has_the_outcome_of_the_rules(case: Case) -> None:
     assert faults_of(case["expect"], outcome_of(case)) == []
 
 
@@ -102,11 +102,11 @@ def test_the_command_line_prints_the_outcome_of_every_case(tmp_path: Path) -> No
     assert {name: mine for name, mine in faults.items() if mine} == {}
 
 
-def test_the_cases_are_all_there_and_each_has_its_own_name() -> None:
+def test_all_cases_are_present_and_have_unique_names() -> None:
     assert len(CASES) == len({case["id"] for case in CASES}) == 228
 
 
-def test_a_difference_is_noticed_wherever_it_is() -> None:
+def test_every_difference_is_reported() -> None:
     case = next(case for case in CASES if case["id"] == "alias-015")
     found = outcome_of(case)
     expect = case["expect"]

@@ -1,4 +1,4 @@
-"""Every failure in the tables of docs/how-to/troubleshooting.md, made on purpose: what is printed is what they show."""
+"""Cause every failure in the tables of docs/how-to/troubleshooting.md: the messages are those that the tables show."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ENVIRONMENT = {**os.environ, "COLUMNS": "400", "PYTHONPATH": os.pathsep.join(sys
 
 
 async def printed(*words: str, **options: Any) -> str:
-    """Return all that a command prints."""
+    """Return the output of a command."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pilotage", *words),
         stdin=asyncio.subprocess.DEVNULL,
@@ -72,7 +72,7 @@ async def not_started(folder: Path) -> str:
 
 
 async def no_permission(_: Path) -> str:
-    folder = Path(tempfile.mkdtemp(prefix="closed-"))  # not below pytest's, which is closed as a whole
+    folder = Path(tempfile.mkdtemp(prefix="closed-"))  # not in pytest's folder, which only its owner can enter
     try:
         return await denied(folder)
     finally:
@@ -89,7 +89,7 @@ async def denied(folder: Path) -> str:
 
 
 async def in_other_hands(url: str) -> str:
-    """Look at an engine as a user who may not, in this process: another user could not read the checkout."""
+    """Scan an engine as a user without permission, in this process: another user could not read the checkout."""
     from pilotage import DockerProviderConfig, scan_all
 
     groups = os.getgroups()
@@ -131,7 +131,7 @@ async def proxy_refuses(folder: Path) -> str:
 
 
 async def engine_hangs(folder: Path) -> str:
-    """The limit of 30 s is waited for in the tests of the client; here the same error comes after a shorter one."""
+    """The client's tests cover the time-out of 30 s; here a shorter one causes the same error."""
     from pilotage import DockerProviderConfig, EngineError, Pool, scan_engine
     from pilotage.engine.connection import Timeouts
 
@@ -201,7 +201,7 @@ async def no_envoy(folder: Path) -> str:
 
 
 async def served(folder: Path, *words: str, config: str = "") -> str:
-    """Return what ``pilotage serve`` says before it gives up."""
+    """Return what ``pilotage serve`` prints before it exits."""
     (folder / "pilotage.yml").write_text(f"providers: {{docker: {{local: 'unix://{folder}/none.sock'}}}}\n{config}")
     places = ["--port", str(free_port()), "--api", f"unix://{folder}/api.sock"]
     return await printed("serve", "--config", "pilotage.yml", *places, *words, cwd=folder)
@@ -262,7 +262,7 @@ async def faulty_change(folder: Path) -> str:
 
 
 async def refusal(folder: Path, refused: Route) -> str:
-    """Return what Envoy's refusal of a route becomes."""
+    """Return the problem that a NACK of Envoy becomes."""
     async with gateway(folder) as gw:
         await gw.publish(refused)
         await until(lambda: gw.refused)

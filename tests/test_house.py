@@ -1,4 +1,4 @@
-"""The house keeps its own rules: files in their places, versions fixed, nothing private in the text."""
+"""The project's rules for its files: where they are, which versions they pin, and nothing private in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = sorted(
     for path in (ROOT / "src" / "pilotage").rglob("*.py")
     if path.name not in {"__init__.py", "__main__.py"}
 )
-# Tests of the project as a whole, which belong to no single source file.
+# Tests of the whole project, which belong to no source file.
 WHOLE = {
     "live/test_chance.py",
     "live/test_changes.py",
@@ -48,7 +48,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def where_tested(source: Path) -> Path:
-    """``engine/pool.py`` -> ``engine/test_pool.py``; a private module's leading underscore is dropped."""
+    """``engine/pool.py`` -> ``engine/test_pool.py``, without a private module's leading underscore."""
     return source.with_name(f"test_{source.stem.lstrip('_')}.py")
 
 
@@ -65,7 +65,7 @@ def test_every_test_file_belongs_to_a_source_file() -> None:
 
 
 def texts() -> Iterator[tuple[Path, str]]:
-    """Every file that is ours to publish, with its text."""
+    """Yield every file that is published, with its text."""
     tops = [
         ROOT / name for name in ("src", "tests", "docs", "scripts", "requirements", "packaging", "benchmarks", ".ci")
     ]
@@ -78,8 +78,8 @@ def texts() -> Iterator[tuple[Path, str]]:
             continue
 
 
-def test_no_file_names_the_folders_of_somebodys_machine() -> None:
-    # Put together here, so that this file does not find itself.
+def test_no_file_mentions_a_folder_of_a_developers_machine() -> None:
+    # Concatenated, so this file does not match.
     private = re.compile("|".join(["/" + "work/", "/" + "tmp/brief", "/" + "root/", "/" + r"home/(?!me\b|user\b)\w"]))
     found = [f"{path}: {match.group()}" for path, text in texts() for match in private.finditer(text)]
     assert found == []
@@ -89,7 +89,7 @@ PINNED = re.compile(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)")
 
 
 def pins(name: str) -> dict[str, str]:
-    """The pinned versions of a requirements file and of those it includes, by normalised name."""
+    """Return the pinned versions of a requirements file and those it includes, by normalized name."""
     found: dict[str, str] = {}
     for line in (ROOT / "requirements" / name).read_text().splitlines():
         if line.startswith("-r "):
@@ -105,11 +105,11 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_everything_that_is_installed_has_a_fixed_version_and_no_address() -> None:
+def test_every_requirement_is_pinned_by_version_and_not_by_url() -> None:
     assert len(pins("dev.txt")) > len(pins("test.txt")) > len(pins("run.txt")) > 10
 
 
-def test_the_fixed_versions_fit_the_declared_dependencies() -> None:
+def test_the_pinned_versions_satisfy_the_declared_dependencies() -> None:
     fixed = pins("run.txt")
     for text in PYPROJECT["project"]["dependencies"]:
         requirement = Requirement(text)
@@ -136,7 +136,7 @@ def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: P
     }
 
 
-def test_the_gates_skip_nothing_that_the_package_supports() -> None:
+def test_the_gates_cover_every_supported_python() -> None:
     supported = {text.rsplit(" ", 1)[1] for text in PYPROJECT["project"]["classifiers"] if "Python :: 3." in text}
     loop = re.search(r"for version in (.*); do", (ROOT / "scripts" / "test").read_text())
     assert loop is not None

@@ -27,14 +27,14 @@ INSPECT = re.compile(r"GET /v1\.\d+/containers/[0-9a-f]{64}/json")
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name, for socket paths are limited."""
+    """A folder with a short name, because the length of socket paths is limited."""
     path = Path(tempfile.mkdtemp(prefix="proxy-"))
     yield path
     shutil.rmtree(path)
 
 
 async def live_life(engine: FakeEngine) -> None:
-    """ScanResult an engine, and watch it through everything that can happen to containers."""
+    """Scan an engine, and watch it while everything happens that can happen to containers."""
     config = DockerProviderConfig(engine.url, name="one")
     async with Pool() as pool:
         await scan_engine(config, pool=pool)
@@ -87,7 +87,7 @@ def test_ps_routes_and_explain_work_behind_a_proxy_that_allows_no_more(
             said = capsys.readouterr()
             assert "shop" in said.out
             assert "Traceback" not in said.out + said.err
-            assert status == (0 if command[0] == "explain" else 1)  # what was refused is told as an error
+            assert status == (0 if command[0] == "explain" else 1)  # a refused request is reported as an error
         run(["routes", "--engine", f"local={url}"])
         out = capsys.readouterr().out
     (route,) = [line for line in out.splitlines() if line.startswith("shop ")]

@@ -1,6 +1,6 @@
-"""Deployments under load, on real engines: nobody who asks notices what is replaced, scaled, recreated and restarted.
+"""Deployments under load on real engines: clients notice no replacement, scaling, recreation or restart.
 
-Each is a short form of a scenario of ``benchmarks/deploys.py``.
+Each test is a short version of a scenario of ``benchmarks/deploys.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def assert_none_lost(answers: list[Answer], folder: Path) -> None:
-    """Fail with what Envoy says of the requests that were lost."""
+    """Fail if requests were lost, with Envoy's log lines about them."""
     lost = failures(answers)
     if lost:
         told = [line for line in (folder / "access.log").read_text().splitlines() if '"status":200' not in line]

@@ -1,4 +1,4 @@
-"""The files that put pilotage into systemd, containers and Compose say what the program does."""
+"""The files for systemd, the container image and Compose match what the program does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def unit() -> configparser.SectionProxy:
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
-    """What click makes of a command line; it raises for options that do not exist."""
+    """Parse a command line with click, which raises for unknown options."""
     name, *rest = words
     context = cli.commands[name].make_context(name, list(rest))
     return context.params
@@ -63,7 +63,7 @@ def compose() -> dict[str, Any]:
     return document
 
 
-def test_the_units_command_exists_and_its_service_is_told_of_readiness_and_life() -> None:
+def test_the_units_command_exists_and_notifies_systemd() -> None:
     service = unit()
     _, *words = shlex.split(service["ExecStart"])
     assert parsed(words)["log_format"] == "journal"
@@ -72,13 +72,13 @@ def test_the_units_command_exists_and_its_service_is_told_of_readiness_and_life(
     assert f"/run/{service['RuntimeDirectory']}/pilotage.sock" == str(socket_candidates({})[-1])
 
 
-def test_systemd_waits_longer_than_requests_have_to_end_and_leaves_envoy_to_us() -> None:
+def test_systemd_waits_longer_than_the_drain_and_signals_only_pilotage() -> None:
     service = unit()
     assert int(service["TimeoutStopSec"].removesuffix("s")) > GatewaySettings().drain + 5
     assert service["KillMode"] == "mixed"
 
 
-def test_the_image_is_made_of_files_that_exist_and_asks_where_the_api_is() -> None:
+def test_the_image_copies_files_that_exist_and_checks_the_api() -> None:
     text = (PACKAGING / "Dockerfile").read_text()
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [line for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
@@ -90,7 +90,7 @@ def test_the_image_is_made_of_files_that_exist_and_asks_where_the_api_is() -> No
     assert str(HTTP_PORT) in re.findall(r"^EXPOSE (.*)$", text, re.MULTILINE)[0].split()
 
 
-def test_compose_gives_the_engines_socket_to_the_proxy_alone() -> None:
+def test_compose_gives_the_engines_socket_only_to_the_proxy() -> None:
     services = compose()["services"]
     holders = {
         name for name, service in services.items() if any("docker.sock" in v for v in service.get("volumes", []))
@@ -106,7 +106,7 @@ def test_compose_gives_the_engines_socket_to_the_proxy_alone() -> None:
 
 
 @pytest.mark.engine
-async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_proxys_rules_allow_discovery_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.socketproxy.documented_rules", (PACKAGING / "haproxy.cfg").read_text)
     folder = Path(tempfile.mkdtemp(prefix="proxy-"))
     try:
@@ -131,8 +131,8 @@ async def test_the_proxys_rules_let_pilotage_look_and_nothing_else(monkeypatch: 
         shutil.rmtree(folder)
 
 
-def test_as_process_1_it_heeds_a_signal_also_before_it_serves() -> None:
-    # A process with another number would die of it, too, but by the signal and not by itself.
+def test_as_process_1_it_ends_on_a_signal_before_it_serves() -> None:
+    # Any other process would die of the signal; process 1 has to exit itself.
     program = """
 import os, signal, sys, time
 from pilotage.cli import main as cli
@@ -145,7 +145,7 @@ cli.main()
 
 @pytest.fixture(scope="module")
 def image(engine_factory: Callable[[str], Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine with the image of ``packaging/Dockerfile``, which was built upon stand-ins for published images."""
+    """An engine with the image of ``packaging/Dockerfile``, built on stand-ins for published images."""
     folder = tmp_path_factory.mktemp("standins")
     with engine_factory("26.1").scope() as engine:
         make_standins(engine, folder)
@@ -155,7 +155,7 @@ def image(engine_factory: Callable[[str], Engine], tmp_path_factory: pytest.Temp
 
 
 class Composed:
-    """The example of ``packaging/compose.yml``, running on an engine; its port is :attr:`port`."""
+    """The example of ``packaging/compose.yml`` running on an engine at :attr:`port`."""
 
     def __init__(self, engine: Engine) -> None:
         self.port = free_port()
@@ -185,14 +185,14 @@ def composed(image: Engine) -> Iterator[Composed]:
 
 
 @pytest.mark.timeout(300)
-def test_the_image_runs_as_nobody_in_particular_and_says_what_it_is(image: Engine) -> None:
+def test_the_image_runs_as_an_unprivileged_user_and_has_metadata(image: Engine) -> None:
     config = json.loads(image.docker("image", "inspect", "pilotage"))[0]["Config"]
     assert config["User"] == "65532:65532"
     assert config["Labels"]["org.opencontainers.image.version"] == importlib.metadata.version("pilotage")
     assert config["Labels"]["proxy.exclude"] == "true"
     assert (config["Entrypoint"], config["Cmd"]) == (["pilotage"], ["serve"])
     assert set(config["ExposedPorts"]) == {"8080/tcp", "8443/tcp"}
-    # What it needs, in the versions that are tested, and nothing of what built it.
+    # It has its dependencies in the tested versions, and no build tools.
     look = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
     said = image.docker("run", "--rm", "--network=none", "--entrypoint=python", "pilotage", "-c", look)
     found = dict(normal(word).split("==") for word in said.split())
@@ -204,7 +204,7 @@ def test_the_image_runs_as_nobody_in_particular_and_says_what_it_is(image: Engin
 
 
 @pytest.mark.timeout(300)
-def test_the_example_serves_behind_its_proxy_and_ends_in_good_order(image: Engine, composed: Composed) -> None:
+def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: Engine, composed: Composed) -> None:
     def state() -> dict[str, Any]:
         return image.inspect("pilotage-pilotage-1")
 
@@ -231,13 +231,13 @@ def test_the_example_serves_behind_its_proxy_and_ends_in_good_order(image: Engin
 
 
 @pytest.mark.timeout(300)
-def test_without_a_place_to_write_it_says_what_is_missing(image: Engine) -> None:
+def test_without_a_writable_folder_it_says_what_is_missing(image: Engine) -> None:
     with pytest.raises(CommandFailed, match=r"(?s)error: cannot create a folder for temporary files.*--tmpfs /tmp"):
         image.docker("run", "--rm", "--read-only", "pilotage", "serve", "--engine", "local=unix:///none.sock")
 
 
 def ask(port: int, host: str) -> tuple[int, bytes]:
-    """Return status and body of what a host's first page is, ``(0, b"")`` where nobody answers."""
+    """Return status and body of a host's first page, ``(0, b"")`` without a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/", headers={"Host": host})

@@ -1,4 +1,4 @@
-"""What holds for any labels and any answers, from an engine's list to the table."""
+"""Properties of any labels and any responses, from an engine's list to the table."""
 
 from __future__ import annotations
 
@@ -139,9 +139,9 @@ def test_the_order_in_which_an_engine_lists_labels_does_not_matter(plain: dict[s
     st.sampled_from(["proxy.web.{}", "proxy.*.{}", "proxy.#1.{}", "proxy.web.{}.deeper", "proxy.web.{}.a.b"]),
     labels,
 )
-def test_a_label_that_names_an_unknown_field_is_always_told(field: str, form: str, others: dict[str, str]) -> None:
+def test_a_label_with_an_unknown_field_is_always_reported(field: str, form: str, others: dict[str, str]) -> None:
     own = form.format(field)
-    # Others of the same field may take its place; of the container itself they may leave it without any routes.
+    # Another label of the same field may replace it; one of the container itself may leave it without routes.
     rest = {
         key: text
         for key, text in others.items()
@@ -155,7 +155,9 @@ def test_a_label_that_names_an_unknown_field_is_always_told(field: str, form: st
 @given(
     st.sampled_from(sorted(PROTECTIVE)), st.sampled_from(VALUES.split("|")), st.sampled_from(["", ".x", ".x.y"]), labels
 )
-def test_a_fault_of_what_protects_is_never_served(field: str, text: str, deeper: str, others: dict[str, str]) -> None:
+def test_a_route_with_a_broken_access_rule_is_never_served(
+    field: str, text: str, deeper: str, others: dict[str, str]
+) -> None:
     found = built(others | {f"proxy.web.{field}{deeper}": text})
     for route in found.routes:
         mine = [p for p in found.problems if p.route == route.alias and p.path.split(".")[0].split("[")[0] == field]
@@ -171,8 +173,8 @@ def test_a_fault_of_what_protects_is_never_served(field: str, text: str, deeper:
         st.tuples(label_sets_of_few, st.sampled_from(["a,b", "b,a", "*,b", "#1,b", "ports,a", "a,a,b"])), max_size=8
     )
 )
-def test_what_was_read_of_one_container_never_leaks_into_another(fleet: list[tuple[dict[str, str], str]]) -> None:
-    """Labels of one shape are read once and remembered: with a memory or without, the routes are the same."""
+def test_cached_labels_of_one_container_never_leak_into_another(fleet: list[tuple[dict[str, str], str]]) -> None:
+    """Labels of one shape are read once and cached: the routes are the same with and without a cache."""
     containers = [container(labels=labels | {"proxy.aliases": aliases}) for labels, aliases in fleet]
     _plans.clear()
     remembered = [build_routes(each) for each in containers]

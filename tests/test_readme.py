@@ -1,4 +1,4 @@
-"""README and docs/reference/library.md are true: the example runs on a real engine, snippets print what they show."""
+"""README and docs/reference/library.md are correct: the example runs on a real engine, snippets print their output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Snippet(NamedTuple):
-    """A Python block and the text block right after it, which shows what it prints."""
+    """A Python block and the text block after it, which has its output."""
 
     code: str
     prints: str
@@ -63,13 +63,13 @@ def services() -> dict[str, dict[str, object]]:
     return found
 
 
-# What the images of the example would expose besides port 80 of the image that stands in for them.
+# Ports that the example's images expose, besides port 80 of their stand-in.
 EXPOSED = {"postgres:17": "5432"}
 
 
 @pytest.fixture(scope="module")
 def example(docker_engine: Engine) -> Iterator[Engine]:
-    """The services of the README's example, running."""
+    """The services of the README's example on a real engine."""
     with docker_engine.scope():
         for service in services().values():
             port = EXPOSED.get(str(service["image"]))
@@ -82,12 +82,12 @@ def example(docker_engine: Engine) -> Iterator[Engine]:
 
 
 def without_addresses(text: str) -> str:
-    """Put one text for every IPv4 address: the engine hands them out as it likes."""
+    """Replace every IPv4 address by the same text, because the engine chooses them."""
     return re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "IP", text)
 
 
 async def run(code: str) -> str:
-    """Run Python with ``await`` at its top level and return what it prints."""
+    """Run Python with top-level ``await`` and return its output."""
     printed = io.StringIO()
     compiled = compile(code, "library.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with contextlib.redirect_stdout(printed):
@@ -110,7 +110,7 @@ def test_every_python_snippet_shows_what_it_prints() -> None:
 
 
 def shown_after(sentence: str) -> str:
-    """The text block after a sentence of the README."""
+    """Return the text block after a sentence of the README."""
     (block,) = re.findall(re.escape(sentence) + r"\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert isinstance(block, str)
     return block
@@ -169,14 +169,14 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 120
 
 
-def test_the_commands_of_the_readme_are_there() -> None:
+def test_the_commands_of_the_readme_exist() -> None:
     for script in re.findall(r"^sh (\S+)", README, re.MULTILINE):
         assert (ROOT / script).is_file()
 
 
-def test_the_run_command_serves_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+def test_the_run_script_serves_by_default(tmp_path: Path) -> None:
     script = (ROOT / "scripts" / "run").read_text()
-    # In a checkout whose environment is there, and whose pilotage tells what it is asked for.
+    # In a checkout with a prepared environment, whose pilotage prints its arguments.
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "run").write_text(script)
     (tmp_path / "scripts" / "environment.sh").write_text("prepare() { :; }\n")
