@@ -146,11 +146,10 @@ def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int
 
 def _print_block(out: Out, heads: Sequence[str], cells: Sequence[Cell]) -> None:
     """Print a row as lines of head and cell, all but the first indented; skip empty cells."""
-    width = max(map(len, heads))
+    column = max(map(len, heads)) + _GAP
     indent = 0
     for head, (text, style) in zip(heads, cells, strict=True):
         if text:
-            column = width - indent + 2
             line = Text().append(f"{head:{column}}", style="dim").append(text, style=style)
             out.paragraph(line, indent, hanging=column)
             indent = 2
