@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pilotage.testing.container import FakeContainer
-    from pilotage.testing.fake_engine import FakeEngine
+    from pilotage.testing.engine_state import Operations
     from pilotage.testing.server import Request
 
 __all__ = ["Filters", "Route", "Subscription", "endpoint_of", "reply", "route"]
@@ -76,7 +76,7 @@ def route(request: Request) -> Route:
     return Route("other", api)
 
 
-def reply(engine: FakeEngine, request: Request, where: Route) -> Answer | Subscription:
+def reply(engine: Operations, request: Request, where: Route) -> Answer | Subscription:
     """Answer a request, or say that it wants the event stream."""
     manner = engine.manner
     if where.endpoint == "other":
@@ -105,7 +105,7 @@ def reply(engine: FakeEngine, request: Request, where: Route) -> Answer | Subscr
         return why.answer
 
 
-def _subscribe(engine: FakeEngine, request: Request, api: tuple[int, int]) -> Answer | Subscription:
+def _subscribe(engine: Operations, request: Request, api: tuple[int, int]) -> Answer | Subscription:
     moments: dict[str, int | None] = {}
     for name in ("since", "until"):
         text = request.query.get(name, "")
@@ -117,7 +117,7 @@ def _subscribe(engine: FakeEngine, request: Request, api: tuple[int, int]) -> An
     return Subscription(filters, moments["since"], moments["until"], engine.manner.podman or api < (1, 52))
 
 
-def _list(engine: FakeEngine, request: Request, api: tuple[int, int]) -> Answer:
+def _list(engine: Operations, request: Request, api: tuple[int, int]) -> Answer:
     filters = _filters(engine, request)
     manner = engine.manner
     for name in filters:
@@ -141,7 +141,7 @@ def _list(engine: FakeEngine, request: Request, api: tuple[int, int]) -> Answer:
     return Answer(200, manner.headers(), b"[" + b",".join(entries[: count or None]) + b"]\n")
 
 
-def _candidates(engine: FakeEngine, filters: Filters) -> Iterable[FakeContainer]:
+def _candidates(engine: Operations, filters: Filters) -> Iterable[FakeContainer]:
     """Return the containers to look through, in the engine's order; whole ids are looked up instead."""
     ids = filters.get("id")
     if ids and all(len(wanted) == 64 for wanted in ids):
@@ -174,7 +174,7 @@ def _passes(it: FakeContainer, filters: Filters) -> bool:
     return True
 
 
-def _filters(engine: FakeEngine, request: Request) -> Filters:
+def _filters(engine: Operations, request: Request) -> Filters:
     """Read ``filters``: a map of lists, or of Docker's older maps to booleans."""
     text = request.query.get("filters", "")
     if not text:
@@ -192,7 +192,7 @@ def _filters(engine: FakeEngine, request: Request) -> Filters:
     raise _BadFilter(manner.error(400, "invalid filter") if manner.modern else manner.error(500, go))
 
 
-def _act(engine: FakeEngine, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer:
+def _act(engine: Operations, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer:
     refusal = _refuse(engine, what, it, wanted, query)
     if refusal is not None:
         return refusal
@@ -208,7 +208,7 @@ def _act(engine: FakeEngine, what: str, it: FakeContainer, wanted: str, query: M
     return Answer(204, engine.manner.headers())
 
 
-def _refuse(engine: FakeEngine, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer | None:
+def _refuse(engine: Operations, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer | None:
     """Return why an operation cannot be done to a container in its state, or ``None``."""
     if (what == "start" and it.state == "running") or (what == "stop" and not it.alive):
         return Answer(304, engine.manner.headers())
@@ -218,7 +218,7 @@ def _refuse(engine: FakeEngine, what: str, it: FakeContainer, wanted: str, query
     return _refuse_as_docker(engine, what, it, wanted, signal)
 
 
-def _refuse_as_podman(engine: FakeEngine, what: str, it: FakeContainer, signal: str) -> Answer | None:
+def _refuse_as_podman(engine: Operations, what: str, it: FakeContainer, signal: str) -> Answer | None:
     improper = "container state improper"
     match what:
         case "kill" if signal not in _SIGNALS:
@@ -237,7 +237,7 @@ def _refuse_as_podman(engine: FakeEngine, what: str, it: FakeContainer, signal: 
     return engine.manner.error(500, words)
 
 
-def _refuse_as_docker(engine: FakeEngine, what: str, it: FakeContainer, wanted: str, signal: str) -> Answer | None:
+def _refuse_as_docker(engine: Operations, what: str, it: FakeContainer, wanted: str, signal: str) -> Answer | None:
     manner = engine.manner
     named, cannot = _case(engine, "Container"), _case(engine, "Cannot")
     match what:
@@ -257,6 +257,6 @@ def _refuse_as_docker(engine: FakeEngine, what: str, it: FakeContainer, wanted: 
     return None
 
 
-def _case(engine: FakeEngine, word: str) -> str:
+def _case(engine: Operations, word: str) -> str:
     """Return a word as the engine begins a message with: older Dockers use a capital."""
     return word.lower() if engine.manner.modern else word
