@@ -101,6 +101,10 @@ def imports_of(path: Path) -> Iterator[Import]:
                     yield Import(importer, module, name)
 
 
+def test_no_two_modules_import_each_other_not_even_through_others() -> None:
+    assert circles(arrows()) == []
+
+
 def test_no_two_packages_import_each_other_not_even_through_others() -> None:
     assert circles(between_packages()) == []
 
