@@ -65,7 +65,7 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_is_not_there_is_an_error_in_our_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         recorded(str(tmp_path / "none.json"))
-    assert fault(error) == "cannot be read: No such file or directory; give a file made with 'pilotage capture'"
+    assert fault(error) == "cannot be read: No such file or directory; use a file created by 'pilotage capture'"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"provider": {"name": "x"}}', "\x00\xff"])

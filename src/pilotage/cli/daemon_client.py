@@ -23,7 +23,7 @@ _TIMEOUT: Final = 5.0  # seconds; a command asks the engines itself if the daemo
 
 
 def closed_socket(env: Mapping[str, str]) -> Path | None:
-    """Return the first of :func:`socket_candidates` that is there and closed to this user; ``None`` without one."""
+    """Return the first of :func:`socket_candidates` that exists but is not accessible to this user, or None."""
     for path in socket_candidates(env):
         try:
             path.lstat()
@@ -37,7 +37,7 @@ def closed_socket(env: Mapping[str, str]) -> Path | None:
 
 
 def fetch(env: Mapping[str, str]) -> Snapshot | None:
-    """Ask a running daemon, and return what it knows; ``None`` if there is none that we may ask and understand."""
+    """Return the snapshot of a running daemon; None if there is none that is accessible and of this version."""
     for path in socket_candidates(env):
         if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
             found = asyncio.run(_fetch(path))
@@ -52,8 +52,8 @@ async def _fetch(path: Path) -> Snapshot | None:
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.get(f"http://pilotage{SNAPSHOT_PATH}") as answer,
+            session.get(f"http://pilotage{SNAPSHOT_PATH}") as response,
         ):
-            return unpack(await answer.read()) if answer.status == 200 else None
+            return unpack(await response.read()) if response.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
         return None

@@ -1,4 +1,4 @@
-"""Views of live engines, of recordings and of the built-in demonstration: what commands print."""
+"""Views of live engines, recordings and the built-in demonstration, for commands to print."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ __all__ = ["demonstration", "recorded", "view"]
 
 
 def view(engines: ChosenEngines, env: Mapping[str, str]) -> View:
-    """Look at live engines, all at once, and at files. One that fails takes nothing from the others."""
+    """List all engines concurrently and read the route files. An engine that fails does not affect the others."""
     import asyncio
 
     from pilotage.discovery.files import read_files
     from pilotage.discovery.scan import scan_all
 
     files = read_files(engines.files)
-    return _seen(asyncio.run(scan_all(engines.configs, env=env)), engines.problems, files)
+    return _view_of_scan(asyncio.run(scan_all(engines.configs, env=env)), engines.problems, files)
 
 
 def demonstration() -> View:
-    """Look at the engine that is built in, for trying pilotage on a machine without one.
+    """List the containers of the built-in engine, for machines without one.
 
     Raises:
-        EngineUnreachable: there is no folder in which it could make its socket.
+        EngineUnreachable: no directory is suitable for its socket.
 
     """
     import asyncio
@@ -52,19 +52,19 @@ def demonstration() -> View:
         async with demo_engine() as engine:
             return await scan_all([DockerProviderConfig(engine.url, name="demo")])
 
-    return msgspec.structs.replace(_seen(asyncio.run(look())), is_demo=True)
+    return msgspec.structs.replace(_view_of_scan(asyncio.run(look())), is_demo=True)
 
 
-def _seen(survey: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
+def _view_of_scan(survey: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in survey.errors.items()]
     return _view(survey.snapshots, (*problems, *failures), tuple(survey.errors.values()), files)
 
 
 def recorded(file: str) -> View:
-    """Look at the recordings in one file; ``-`` is standard input.
+    """Return the view of the recordings in one file; ``-`` is standard input.
 
     Raises:
-        ConfigError: it cannot be read, or holds no recordings.
+        ConfigError: the file cannot be read or has no recordings.
 
     """
     import sys
@@ -74,7 +74,7 @@ def recorded(file: str) -> View:
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        hint = "give a file made with 'pilotage capture'"
+        hint = "use a file created by 'pilotage capture'"
         problem = Problem(message=f"cannot be read: {error.strerror or shorten(error)}", hint=hint, file=file)
         raise ConfigError([problem]) from error
     return _view(tuple(replay(recording) for recording in read_recordings(body, file)))
@@ -88,7 +88,7 @@ def _view(
 ) -> View:
     table = build_table(snapshots, files)
     faults = dict(table.problems_by_key)
-    for problem in problems:  # of an engine that is not in the table, or of no engine at all
+    for problem in problems:  # of engines that are not in the table, or of none
         key = (problem.provider, "")
         faults[key] = (*faults.get(key, ()), problem)
     return View(snapshots, msgspec.structs.replace(table, problems_by_key=faults), errors, files=files)
