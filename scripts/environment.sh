@@ -1,13 +1,13 @@
-# Sourced by the other scripts: finds a Python and keeps virtual environments in step with requirements/.
-# POSIX shell only. Expects `root` to be the checkout's folder.
+# Sourced by the other scripts: finds a Python, and keeps virtual environments up to date with requirements/.
+# POSIX shell only. Expects the checkout's folder in `root`.
 
-# usable COMMAND: is it a Python >= 3.11 that can make virtual environments?
+# usable COMMAND: succeed if it is a Python >= 3.11 that can create virtual environments.
 usable() {
     "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
-# python_of VERSION: print the command of that Python (3.12, say); fail when the machine has none.
-# pyenv puts a command for every version on the PATH, most of which do not work, so its folders are looked into as well.
+# python_of VERSION: print the command of that Python, such as 3.12; fail if the machine has none.
+# pyenv puts a command for every version on the PATH, but most of them do not work: search its folders, too.
 python_of() {
     for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python3; do
         if usable "$candidate"; then
@@ -18,7 +18,7 @@ python_of() {
     return 1
 }
 
-# find_python: print the command of the Python to use: $PYTHON, else the newest that the pinned requirements know.
+# find_python: print the command of the Python to use: $PYTHON, else the newest that the pinned requirements support.
 find_python() {
     if [ -n "${PYTHON:-}" ]; then
         if usable "$PYTHON"; then
@@ -31,18 +31,18 @@ find_python() {
     python_of 3.13 || python_of 3.12 || python_of 3.11 || { usable python3 && echo python3; } && return
     for candidate in python3.13 python3.12 python3.11 python3; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-            echo "$candidate cannot make virtual environments: the module ensurepip is missing." >&2
-            echo "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: PYTHON=/path/to/python3" >&2
+            echo "$candidate cannot create virtual environments: its module ensurepip is missing." >&2
+            echo "On Debian and Ubuntu, run 'apt-get install python3-venv'. Or choose another Python: PYTHON=/path/to/python3" >&2
             return 1
         fi
     done
-    echo "No Python >= 3.11 found. Install one, or name it: PYTHON=/path/to/python3" >&2
+    echo "No Python >= 3.11 found. Install one, or set PYTHON=/path/to/python3" >&2
     return 1
 }
 
-# prepare FOLDER REQUIREMENTS [PYTHON]: make FOLDER a virtual environment holding REQUIREMENTS and this checkout.
-# Quick when nothing changed since: a stamp in the folder holds the sum of all that went in. It is written last, so
-# an interrupted installation is taken up again. (The body is a subshell: its variables stay its own.)
+# prepare FOLDER REQUIREMENTS [PYTHON]: make FOLDER a virtual environment with REQUIREMENTS and this checkout.
+# It returns at once if nothing has changed: a stamp in the folder has the checksum of everything that went in. The stamp
+# is written last, so an interrupted installation is repeated. The body is a subshell, which keeps its variables local.
 prepare() (
     stamp="$1/.holds-$(basename "$2")"
     wanted=$( (echo "$root"; cat "$root"/requirements/*.txt "$root/pyproject.toml" "$root/scripts/environment.sh") | cksum)
@@ -56,7 +56,7 @@ prepare() (
     fi
     echo "Installing $(basename "$2") into $1 ..." >&2
     pip="-m pip install --quiet --disable-pip-version-check --no-input"
-    # hatchling comes with the pinned requirements, so the checkout is built with it and with nothing newer.
+    # hatchling comes with the pinned requirements, so the checkout is not built with a newer one.
     # shellcheck disable=SC2086 # several words on purpose
     "$1/bin/python" $pip --requirement "$2" && "$1/bin/python" $pip --no-build-isolation --no-deps --editable "$root" ||
         return 1
