@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pilotage import build_routes, build_table, from_docker
-from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS
 from pilotage.output.json import document
-from pilotage.routes.build import _plans
+from pilotage.routes.build import RouteBuilder
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 from pilotage.table.snapshot import build_snapshot
@@ -43,7 +43,7 @@ rate_limit: {average: 0, period: .inf}|x: !!binary a"""
 
 labels = st.dictionaries(
     st.one_of(
-        st.sampled_from([f"proxy.{name}" for name in (*CONTAINER_LABELS, *SHORTCUTS, "", "*", "#1", "web", "app")]),
+        st.sampled_from([f"proxy.{name}" for name in (*CONTAINER_OPTIONS, *SHORTCUTS, "", "*", "#1", "web", "app")]),
         st.builds(
             "proxy.{}.{}".format, st.sampled_from(["web", "app", "*", "#1", "$2", "Web"]), st.sampled_from(FIELDS)
         ),
@@ -145,7 +145,7 @@ def test_a_label_with_an_unknown_field_is_always_reported(field: str, form: str,
     rest = {
         key: text
         for key, text in others.items()
-        if field.lower() not in (key + text).lower() and key.removeprefix("proxy.") not in CONTAINER_LABELS
+        if field.lower() not in (key + text).lower() and key.removeprefix("proxy.") not in CONTAINER_OPTIONS
     }
     found = built(rest | {own: "1"})
     assert any(problem.label == own and problem.path == field for problem in found.problems)
@@ -176,10 +176,5 @@ def test_a_route_with_a_broken_access_rule_is_never_served(
 def test_cached_labels_of_one_container_never_leak_into_another(fleet: list[tuple[dict[str, str], str]]) -> None:
     """Labels of one shape are read once and cached: the routes are the same with and without a cache."""
     containers = [container(labels=labels | {"proxy.aliases": aliases}) for labels, aliases in fleet]
-    _plans.clear()
-    remembered = [build_routes(each) for each in containers]
-    afresh = []
-    for each in containers:
-        _plans.clear()
-        afresh.append(build_routes(each))
-    assert remembered == afresh
+    cached = list(map(RouteBuilder().build, containers))
+    assert cached == [RouteBuilder().build(each) for each in containers]

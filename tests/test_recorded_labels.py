@@ -2,6 +2,8 @@
 
 ``fixtures/labels-0.1.0.jsonl.xz`` has one JSON object per container of :func:`tests.support.label_sets.containers`. It
 records everything but the words of messages: a problem is compared by its severity, place and value.
+
+Accepted difference: if an alias is listed twice, 0.1.0 reported a forgotten alias twice.
 """
 
 from __future__ import annotations
@@ -30,12 +32,16 @@ def place(problem: Problem) -> list[Any]:
     return [problem.severity, *where, problem.value]
 
 
+def distinct(problems: list[Any]) -> list[Any]:
+    return [problem for number, problem in enumerate(problems) if problem not in problems[:number]]
+
+
 def outcome(summary: dict[str, Any], config: DockerProviderConfig) -> dict[str, Any]:
     container = from_docker(summary, config)
     built = build_routes(container)
     found = {
         "routes": [
-            {**route_json(route), "labelled": route.labelled, "problems": sorted(map(place, route.problems))}
+            {**route_json(route), "labelled": route.labelled, "problems": distinct(sorted(map(place, route.problems)))}
             for route in built.routes
         ],
         "problems": sorted(map(place, built.problems)),
@@ -57,4 +63,7 @@ def test_random_labels_give_the_routes_and_problems_that_0_1_0_gave() -> None:
     lines = lzma.decompress(RECORDED.read_bytes()).splitlines()
     assert len(lines) == COUNT
     for (summary, is_remote), line in zip(containers(SEED, COUNT), lines, strict=True):
-        assert outcome(summary, REMOTE if is_remote else LOCAL) == json.loads(line), summary
+        recorded = json.loads(line)
+        for route in recorded["routes"]:
+            route["problems"] = distinct(route["problems"])
+        assert outcome(summary, REMOTE if is_remote else LOCAL) == recorded, summary

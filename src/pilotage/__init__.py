@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pilotage.containers import (
         Container,
         ContainerImage,
-        IdleConfig,
         dependencies,
         docker_compose_project,
         docker_compose_service,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import DockerProviderConfig, TLSFiles
     from pilotage.engine.contexts import default_engine
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
+    from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import Endpoint, EndpointHealth, Route

@@ -35,3 +35,11 @@ def test_the_own_label_says_what_a_container_needs_and_else_that_of_compose(
     labels: dict[str, str], found: tuple[str, ...]
 ) -> None:
     assert dependencies(container(labels=labels)) == found
+
+
+def test_an_idle_container_needs_what_compose_says_unless_a_label_names_it() -> None:
+    idle = {"proxy.idle_timeout": "5m", NEEDS: "db:service_started:true"}
+    for labels, needed in ((idle, "db:service_started:true"), (idle | {"proxy.depends_on": "cache"}, "cache")):
+        config = container(labels=labels).idlewatcher_config
+        assert config is not None
+        assert config.depends_on == (needed,)

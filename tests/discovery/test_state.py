@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pilotage.containers.parse import ContainerReader, with_inspection
+from pilotage.containers.inspection import inspection_failed, with_inspection
+from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.events import ContainerEvent, Effect
 from pilotage.discovery.state import EngineState
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Inspect
-from pilotage.table.snapshot import build_snapshot, inspection_failed
+from pilotage.table.snapshot import build_snapshot
 from pilotage.testing import FakeEngine, container
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Watched:
 
     def __init__(self, *containers: FakeContainer, name: str = "local", flavour: Any = "docker") -> None:
         self.engine = FakeEngine(containers, flavour=flavour)
-        self.state = EngineState(ContainerReader(DockerProviderConfig("unix:///run/e.sock", name=name)))
+        self.state = EngineState(ContainerParser(DockerProviderConfig("unix:///run/e.sock", name=name)))
         self.state.podman = flavour == "podman"
         self.look()
 

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.labels.container_options import STOP_SIGNALS, IdleConfig, parse_idle
+from pilotage.labels.container_options import (
+    NO_OPTIONS,
+    STOP_SIGNALS,
+    ContainerOptions,
+    IdleConfig,
+    decode_options,
+    parse_idle,
+)
+from pilotage.labels.keys import filter_labels
 
 
 def config(**labels: str) -> IdleConfig:
@@ -104,8 +112,36 @@ def test_anything_else_is_refused_as_a_start_endpoint(endpoint: str) -> None:
     assert told(idle_timeout="5m", start_endpoint=endpoint)
 
 
-def test_dependencies_of_compose_hold_where_none_are_named() -> None:
-    labels = {"proxy.idle_timeout": "5m", "com.docker.compose.depends_on": "db:service_started:true"}
-    found, _ = parse_idle(labels)
-    assert found is not None
-    assert found.depends_on == ("db:service_started:true",)
+# ---- all options ----------------------------------------------------------------------------------------------------
+
+
+def options(**labels: str) -> ContainerOptions:
+    return decode_options(filter_labels({f"proxy.{name}": text for name, text in labels.items()}))
+
+
+def test_without_labels_there_are_no_options() -> None:
+    assert decode_options(filter_labels({"com.example": "x"})) is NO_OPTIONS
+    assert options(**{"web.port": "80"}) is NO_OPTIONS
+
+
+def test_aliases_are_lower_cased_and_keep_their_order_and_duplicates() -> None:
+    assert options(aliases="Shop, admin shop,,").aliases == ("shop", "admin", "shop")
+
+
+@pytest.mark.parametrize(("text", "exclude"), [("true", True), ("T", True), ("0", False), ("", None)])
+def test_exclude_is_a_boolean_or_unset(text: str, exclude: bool | None) -> None:
+    assert (options(exclude=text).exclude, options(exclude=text).problems) == (exclude, ())
+
+
+def test_an_unreadable_exclude_excludes_and_is_reported() -> None:
+    found = options(exclude="yes")
+    assert found.exclude is True
+    (problem,) = found.problems
+    assert (problem.label, problem.value, problem.hint) == ("proxy.exclude", "yes", "write true or false")
+    assert problem.message == "'yes' is not a boolean; the container stays excluded"
+
+
+def test_errors_in_idle_labels_are_errors_of_the_container() -> None:
+    found = options(idle_timeout="soon", network="front", depends_on="db, cache")
+    assert (found.idle, [error.label for error in found.errors]) == (None, ["proxy.idle_timeout"])
+    assert (found.network, found.depends_on) == ("front", ("db", "cache"))

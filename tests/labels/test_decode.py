@@ -1,34 +1,45 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.core.yaml import bare
-from pilotage.labels.decode import LabelTree, read_labels
-from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
-from pilotage.routes.schema import ROUTE
+from pilotage.labels.decode import DecodedLabels, decode
+from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS, filter_labels
+from pilotage.routes.schema import ROUTE, ROUTE_KEYS
 from tests.support.examples import more_examples
 
+if TYPE_CHECKING:
+    from pilotage.labels.merge import FieldError
 
-def read(labels: dict[str, str], *aliases: str) -> LabelTree:
-    return read_labels(labels, aliases or ("web",), ROUTE)
+
+def read(labels: dict[str, str], *aliases: str) -> DecodedLabels:
+    return decode(filter_labels(labels), aliases or ("web",), ROUTE_KEYS)
+
+
+def names(decoded: DecodedLabels) -> list[str]:
+    return [fields.alias for fields in decoded.routes]
+
+
+def errors(decoded: DecodedLabels) -> dict[str, list[FieldError]]:
+    return {fields.alias: list(fields.errors) for fields in decoded.routes if fields.errors}
 
 
 def fields(labels: dict[str, str], *aliases: str) -> dict[str, dict[str, Any]]:
-    tree = read(labels, *aliases)
-    assert tree.problems == []
-    assert tree.faults == {}
-    return {alias: {name: bare(value) for name, value in mapping.items()} for alias, mapping in tree.fields.items()}
+    decoded = read(labels, *aliases)
+    assert decoded.problems == ()
+    assert errors(decoded) == {}
+    return {mine.alias: {name: bare(value) for name, value in mine.fields.items()} for mine in decoded.routes}
 
 
-def told(labels: dict[str, str], *aliases: str) -> list[tuple[str, str, str]]:
-    """Label, message and hint of everything that is wrong, each once."""
-    tree = read(labels, *aliases)
-    faults = [fault.problem for mine in tree.faults.values() for fault in mine]
-    return list(dict.fromkeys((p.label, p.message, p.hint) for p in [*tree.problems, *faults]))
+def reported(labels: dict[str, str], *aliases: str) -> list[tuple[str, str, str]]:
+    """Label, message and hint of every problem, each once."""
+    decoded = read(labels, *aliases)
+    found = [*decoded.problems, *(error.problem for mine in decoded.routes for error in mine.errors)]
+    return list(dict.fromkeys((p.label, p.message, p.hint) for p in found))
 
 
 # ---- keys -----------------------------------------------------------------------------------------------------------
@@ -62,8 +73,8 @@ def test_a_dot_always_separates() -> None:
 
 
 @pytest.mark.parametrize("key", ["proxy.", "proxy..x", "proxy..", "proxy..x.y"])
-def test_an_empty_alias_is_told(key: str) -> None:
-    assert told({key: "1"}) == [(key, "empty alias", "write proxy.<alias>.<field>")]
+def test_an_empty_alias_is_reported(key: str) -> None:
+    assert reported({key: "1"}) == [(key, "empty alias", "write proxy.<alias>.<field>")]
 
 
 # ---- references -----------------------------------------------------------------------------------------------------
@@ -92,15 +103,15 @@ def test_repeated_aliases_count() -> None:
     ],
 )
 def test_a_reference_to_nothing_is_told_and_makes_no_route(key: str, said: str) -> None:
-    tree = read({f"proxy.{key}.port": "81"}, "a", "b")
-    assert list(tree.fields) == ["a", "b"]
-    (problem,) = tree.problems
+    decoded = read({f"proxy.{key}.port": "81"}, "a", "b")
+    assert names(decoded) == ["a", "b"]
+    (problem,) = decoded.problems
     assert (problem.label, problem.message, problem.hint) == (f"proxy.{key}.port", said, "there is #1 (a), #2 (b)")
 
 
-def test_each_label_with_a_reference_to_nothing_is_told() -> None:
+def test_each_label_with_a_reference_to_nothing_is_reported() -> None:
     labels = {"proxy.#9.scheme": "https", "proxy.#9.port": "1", "proxy.#9": "host: x"}
-    assert [label for label, _, _ in told(labels)] == ["proxy.#9", "proxy.#9.port", "proxy.#9.scheme"]
+    assert [label for label, _, _ in reported(labels)] == ["proxy.#9", "proxy.#9.port", "proxy.#9.scheme"]
 
 
 # ---- precedence -----------------------------------------------------------------------------------------------------
@@ -138,8 +149,8 @@ def test_whatever_the_order_a_mapping_gathers_what_all_sources_say(order: list[i
         ("proxy.web.healthcheck.f", "flat"),
         ("proxy.web.healthcheck", "{g: deeper, e: deeper}"),
     ]
-    tree = read(dict(sources[at] for at in order))
-    assert {name: value.value for name, value in tree.fields["web"]["healthcheck"].value.items()} == {
+    decoded = read(dict(sources[at] for at in order))
+    assert {name: value.value for name, value in decoded.find("web").fields["healthcheck"].value.items()} == {
         "a": "#",
         "b": "named",
         "c": "#",
@@ -165,11 +176,11 @@ def test_lists_replace_and_null_unsets() -> None:
 
 
 def test_every_value_knows_its_label_and_what_it_replaced() -> None:
-    tree = read({"proxy.*.port": "80", "proxy.web": "host: a\nport: 81", "proxy.web.port": "82"})
-    port = tree.fields["web"]["port"]
+    decoded = read({"proxy.*.port": "80", "proxy.web": "host: a\nport: 81", "proxy.web.port": "82"})
+    port = decoded.find("web").fields["port"]
     assert (port.value, port.source) == ("82", "proxy.web.port")
-    assert (tree.fields["web"]["host"].source, tree.fields["web"]["host"].line) == ("proxy.web", 1)
-    assert [(o.path, o.loser.source, o.winner.source) for o in tree.overridden] == [
+    assert (decoded.find("web").fields["host"].source, decoded.find("web").fields["host"].line) == ("proxy.web", 1)
+    assert [(o.path, o.loser.source, o.winner.source) for o in decoded.find("web").overridden] == [
         ("port", "proxy.*.port", "proxy.web"),
         ("port", "proxy.web", "proxy.web.port"),
     ]
@@ -193,9 +204,9 @@ def test_a_multi_line_value_below_a_wildcard_belongs_to_its_field() -> None:
 
 
 def test_faults_in_the_yaml_of_a_wildcard_are_told_for_every_alias() -> None:
-    tree = read({"proxy.*": "port: [1"}, "a", "b")
-    assert list(tree.faults) == ["a", "b"]
-    assert "not valid YAML" in tree.faults["a"][0].problem.message
+    decoded = read({"proxy.*": "port: [1"}, "a", "b")
+    assert list(errors(decoded)) == ["a", "b"]
+    assert "not valid YAML" in decoded.find("a").errors[0].problem.message
 
 
 # ---- object labels --------------------------------------------------------------------------------------------------
@@ -215,30 +226,30 @@ def test_leading_tabs_are_two_spaces_in_any_object_label() -> None:
 
 @pytest.mark.parametrize(("text", "kind"), [("80", "a number"), ("[a]", "a list"), ("x", "text"), ("null", "null")])
 def test_an_object_label_of_a_listed_alias_must_be_a_mapping(text: str, kind: str) -> None:
-    assert told({"proxy.web": text}) == [
+    assert reported({"proxy.web": text}) == [
         ("proxy.web", f"a mapping is needed here, not {kind}", "write lines such as 'name: value'")
     ]
 
 
 def test_a_fault_in_yaml_has_its_place() -> None:
-    tree = read({"proxy.web": "port: 80\nport: 81\n"})
-    (fault,) = tree.faults["web"]
-    assert (fault.problem.label, fault.problem.line, fault.problem.column) == ("proxy.web", 2, 1)
-    assert "duplicate key 'port'" in fault.problem.message
+    decoded = read({"proxy.web": "port: 80\nport: 81\n"})
+    (error,) = decoded.find("web").errors
+    assert (error.problem.label, error.problem.line, error.problem.column) == ("proxy.web", 2, 1)
+    assert "duplicate key 'port'" in error.problem.message
 
 
 def test_a_fault_below_a_field_names_the_field() -> None:
-    tree = read({"proxy.web.middlewares": "{a: b: c}"})
-    (fault,) = tree.faults["web"]
-    assert (fault.field, fault.problem.path) == ("middlewares", "middlewares")
+    decoded = read({"proxy.web.middlewares": "{a: b: c}"})
+    (error,) = decoded.find("web").errors
+    assert (error.field, error.problem.path) == ("middlewares", "middlewares")
 
 
 def test_a_label_below_a_single_value_is_told_and_changes_nothing() -> None:
-    tree = read({"proxy.web.port": "80", "proxy.web.port.proxy": "81"})
-    assert bare(tree.fields["web"]["port"]) == "80"
-    (fault,) = tree.faults["web"]
-    assert fault.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
-    assert (fault.problem.label, fault.field) == ("proxy.web.port.proxy", "port")
+    decoded = read({"proxy.web.port": "80", "proxy.web.port.proxy": "81"})
+    assert bare(decoded.find("web").fields["port"]) == "80"
+    (error,) = decoded.find("web").errors
+    assert error.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
+    assert (error.problem.label, error.field) == ("proxy.web.port.proxy", "port")
 
 
 def test_text_that_is_a_mapping_can_be_entered() -> None:
@@ -256,14 +267,16 @@ def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
 
 def test_text_that_is_no_mapping_is_not_entered() -> None:
     for text in ("'{'", "'[1]'", "80"):
-        tree = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
-        assert [fault.field for fault in tree.faults["web"]] == ["port"]
+        decoded = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
+        assert [error.field for error in decoded.find("web").errors] == ["port"]
 
 
 def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
-    tree = read({"proxy.*.healthcheck.path": "/a", "proxy.web.healthcheck": "null"})
-    assert tree.fields["web"]["healthcheck"].value is None
-    assert [(o.path, o.winner.source) for o in tree.overridden] == [("healthcheck", "proxy.web.healthcheck")]
+    decoded = read({"proxy.*.healthcheck.path": "/a", "proxy.web.healthcheck": "null"})
+    assert decoded.find("web").fields["healthcheck"].value is None
+    assert [(o.path, o.winner.source) for o in decoded.find("web").overridden] == [
+        ("healthcheck", "proxy.web.healthcheck")
+    ]
 
 
 # ---- forgotten aliases ----------------------------------------------------------------------------------------------
@@ -282,15 +295,15 @@ def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
     ],
 )
 def test_a_forgotten_alias_or_a_mistyped_label_is_told_and_makes_no_route(key: str, hint: str) -> None:
-    tree = read({key: "8080"})
-    assert list(tree.fields) == ["web"]
-    assert told({key: "8080"}) == [(key, "a mapping of fields is needed here, not a number", hint)]
+    decoded = read({key: "8080"})
+    assert names(decoded) == ["web"]
+    assert reported({key: "8080"}) == [(key, "a mapping of fields is needed here, not a number", hint)]
 
 
 def test_a_further_alias_whose_yaml_is_broken_makes_no_route() -> None:
-    tree = read({"proxy.other": "a: [1"})
-    assert list(tree.fields) == ["web"]
-    assert [problem.label for problem in tree.problems] == ["proxy.other"]
+    decoded = read({"proxy.other": "a: [1"})
+    assert names(decoded) == ["web"]
+    assert [problem.label for problem in decoded.problems] == ["proxy.other"]
 
 
 # ---- shortcuts ------------------------------------------------------------------------------------------------------
@@ -301,11 +314,11 @@ def test_a_shortcut_spreads_over_the_aliases_in_turn(shortcut: str, field: str) 
     assert fields({f"proxy.{shortcut}": "x, y"}, "a", "b", "c") == {"a": {field: "x"}, "b": {field: "y"}, "c": {}}
 
 
-def test_surplus_items_are_told() -> None:
-    tree = read({"proxy.ports": "80 81 82"}, "a", "b")
-    assert {alias: bare(mapping["port"]) for alias, mapping in tree.fields.items()} == {"a": "80", "b": "81"}
-    assert [(problem.label, problem.value) for problem in tree.problems] == [("proxy.ports", "82")]
-    assert "out of range" in tree.problems[0].message
+def test_surplus_items_are_reported() -> None:
+    decoded = read({"proxy.ports": "80 81 82"}, "a", "b")
+    assert {mine.alias: bare(mine.fields["port"]) for mine in decoded.routes} == {"a": "80", "b": "81"}
+    assert [(problem.label, problem.value) for problem in decoded.problems] == [("proxy.ports", "82")]
+    assert "out of range" in decoded.problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -327,27 +340,27 @@ def test_a_shortcut_yields_to_any_full_label_of_its_field(key: str, text: str) -
         "proxy.ports",
         f"shortcut conflicts with full label: proxy.ports -> port conflicts with {key}",
         "keep one of them",
-    ) in told(labels, "a", "b")
-    tree = read(labels, "a", "b")
-    assert all(value.source != "proxy.ports" for mapping in tree.fields.values() for value in mapping.values())
+    ) in reported(labels, "a", "b")
+    decoded = read(labels, "a", "b")
+    assert all(value.source != "proxy.ports" for mine in decoded.routes for value in mine.fields.values())
 
 
 @pytest.mark.parametrize(
     ("key", "text"), [("proxy.b.port.proxy", "1"), ("proxy.b", "healthcheck: {port: 1}"), ("proxy.port", "1")]
 )
 def test_other_labels_are_no_rivals(key: str, text: str) -> None:
-    assert read({"proxy.ports": "80", key: text}, "a").fields["a"]["port"].value == "80"
+    assert read({"proxy.ports": "80", key: text}, "a").find("a").fields["port"].value == "80"
 
 
 def test_of_two_shortcuts_for_one_field_the_first_in_their_order_wins() -> None:
-    tree = read({"proxy.schemes": "http", "proxy.protos": "https", "proxy.protocols": "tcp"})
-    assert tree.fields["web"]["scheme"].source == "proxy.protos"
-    assert [label for label, _, _ in told({"proxy.schemes": "http", "proxy.protos": "https"})] == ["proxy.schemes"]
+    decoded = read({"proxy.schemes": "http", "proxy.protos": "https", "proxy.protocols": "tcp"})
+    assert decoded.find("web").fields["scheme"].source == "proxy.protos"
+    assert [label for label, _, _ in reported({"proxy.schemes": "http", "proxy.protos": "https"})] == ["proxy.schemes"]
 
 
 def test_a_refused_shortcut_is_a_fault_of_every_alias_for_it_may_have_protected_them() -> None:
-    tree = read({"proxy.binds": "127.0.0.1", "proxy.b.bind": "127.0.0.1"}, "a", "b")
-    assert {alias: [fault.field for fault in mine] for alias, mine in tree.faults.items()} == {
+    decoded = read({"proxy.binds": "127.0.0.1", "proxy.b.bind": "127.0.0.1"}, "a", "b")
+    assert {alias: [error.field for error in mine] for alias, mine in errors(decoded).items()} == {
         "a": ["bind"],
         "b": ["bind"],
     }
@@ -356,13 +369,15 @@ def test_a_refused_shortcut_is_a_fault_of_every_alias_for_it_may_have_protected_
 # ---- any labels -----------------------------------------------------------------------------------------------------
 
 aliases = st.sampled_from(["web", "WEB", "app", "*", "#1", "$1", "#2", "#9", "#x", "", "x-y"])
-names = st.sampled_from([*ROUTE.fields, *SHORTCUTS, *CONTAINER_LABELS, "bogus", "", "path", "allow", "cidr_whitelist"])
+key_names = st.sampled_from(
+    [*ROUTE.fields, *SHORTCUTS, *CONTAINER_OPTIONS, "bogus", "", "path", "allow", "cidr_whitelist"]
+)
 keys = st.one_of(
     st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases),
-    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), names),
-    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names),
-    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names, names),
-    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, names, names, names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), key_names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, key_names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, key_names, key_names),
+    st.builds(lambda *parts: ".".join(parts), st.just("proxy"), aliases, key_names, key_names, key_names),
     st.text(),
 )
 TEXTS = """80|x|a: 1|port: 80|{port: 80, host: x}|healthcheck: {path: /}|[1, 2]|- a|null|{a: {b: {c: 1}}}|bogus: 1|
@@ -376,23 +391,18 @@ label_sets = st.dictionaries(keys, texts, max_size=8)
 def test_any_labels_give_a_result_that_does_not_depend_on_their_order(
     labels: dict[str, str], listed: tuple[str, ...], data: st.DataObject
 ) -> None:
-    tree = read(labels, *listed)
-    assert list(tree.fields)[: len(set(listed))] == list(dict.fromkeys(listed))
+    decoded = read(labels, *listed)
+    assert names(decoded)[: len(set(listed))] == list(dict.fromkeys(listed))
     shuffled = dict(data.draw(st.permutations(list(labels.items()))))
     other = read(shuffled, *listed)
-    assert (tree.fields, tree.faults, tree.problems, tree.overridden) == (
-        other.fields,
-        other.faults,
-        other.problems,
-        other.overridden,
-    )
-    assert list(tree.fields) == list(other.fields)
+    assert decoded == other
+    assert [list(mine.fields) for mine in decoded.routes] == [list(mine.fields) for mine in other.routes]
 
 
 @more_examples(3)
 @given(label_sets)
 def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> None:
-    tree = read(labels)
-    for problem in [*tree.problems, *(fault.problem for mine in tree.faults.values() for fault in mine)]:
+    decoded = read(labels)
+    for problem in [*decoded.problems, *(error.problem for mine in decoded.routes for error in mine.errors)]:
         assert problem.label in labels
         assert problem.message

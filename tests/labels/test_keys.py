@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.labels.keys import label_shape, near_namespaces, own_keys, split_key
+from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, split_key
 
 
-def told(labels: dict[str, str]) -> list[tuple[str, str, str]]:
-    return [(problem.label, problem.message, problem.hint) for problem in near_namespaces(labels)]
+def reported(labels: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [(problem.label, problem.message, problem.hint) for problem in filter_labels(labels).warnings]
 
 
 def test_a_key_names_an_alias_and_a_path() -> None:
@@ -14,17 +14,40 @@ def test_a_key_names_an_alias_and_a_path() -> None:
     assert split_key("proxy.web") == ("web", ())
 
 
-def test_the_bare_namespace_is_told() -> None:
-    assert told({"proxy": "x"}) == [
+def test_the_bare_namespace_is_reported() -> None:
+    assert reported({"proxy": "x"}) == [
         ("proxy", "the label names neither an alias nor a field", "write proxy.<alias>.<field>")
     ]
 
 
-def test_own_keys_are_found_among_those_of_others_seen_before_or_not() -> None:
+def test_own_labels_are_selected_whether_foreign_keys_are_known_or_not() -> None:
     labels = {"proxy.web.port": "80", "other.key": "1", "proxy.aliases": "web", "Proxy.x": "2", "proxy": "3"}
-    assert sorted(own_keys(labels)) == ["proxy.aliases", "proxy.web.port"]
-    near_namespaces(labels)
-    assert sorted(own_keys(labels)) == ["proxy.aliases", "proxy.web.port"]
+    foreign: set[str] = set()
+    for _ in range(2):
+        own = filter_labels(labels, foreign)
+        assert (own.options, own.routes) == ({"proxy.aliases": "web"}, {"proxy.web.port": "80"})
+        assert [warning.label for warning in own.warnings] == ["proxy"]
+        assert foreign == {"other.key", "Proxy.x"}
+
+
+def test_a_container_without_own_labels_has_none() -> None:
+    assert filter_labels({"com.example": "x"}) is NO_OWN_LABELS
+    assert NO_OWN_LABELS.is_empty
+    assert filter_labels({"prxy.web": "x"}).is_empty
+    assert not filter_labels({"proxy.exclude": "false"}).is_empty
+
+
+def test_routes_are_sorted_by_key() -> None:
+    assert list(filter_labels({"proxy.b.x": "1", "proxy.a": "2", "proxy.b": "3"}).routes) == [
+        "proxy.a",
+        "proxy.b",
+        "proxy.b.x",
+    ]
+
+
+@pytest.mark.parametrize(("key", "own"), [("proxy.web", True), ("proxy.", True), ("proxy", False), ("Proxy.x", False)])
+def test_the_namespace_is_case_sensitive(key: str, own: bool) -> None:
+    assert is_own(key) is own
 
 
 @pytest.mark.parametrize(
@@ -36,31 +59,30 @@ def test_own_keys_are_found_among_those_of_others_seen_before_or_not() -> None:
         ("proxy-web.port", "proxy.web.port"),
     ],
 )
-def test_a_mistyped_namespace_is_told(key: str, meant: str) -> None:
-    ((label, message, hint),) = told({key: "1"})
+def test_a_misspelt_namespace_causes_a_warning(key: str, meant: str) -> None:
+    ((label, message, hint),) = reported({key: "1"})
     assert label == key
     assert "is not a namespace of pilotage" in message
     assert hint == f"did you mean {meant!r}?"
 
 
 @pytest.mark.parametrize("key", ["Proxy.x", "proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x"])
-def test_what_is_not_near_the_namespace_is_not(key: str) -> None:
-    assert told({key: "1"}) == []
+def test_other_keys_cause_no_warning(key: str) -> None:
+    assert reported({key: "1"}) == []
 
 
 def shape(labels: dict[str, str], *listed: str) -> object:
-    near_namespaces(labels)  # keys of others are known after that
-    return label_shape(labels, listed)
+    return fingerprint(filter_labels(labels), listed)
 
 
-def test_labels_that_say_the_same_of_aliases_in_turn_have_one_shape() -> None:
+def test_labels_that_say_the_same_about_the_nth_alias_have_one_fingerprint() -> None:
     one = shape({"proxy.a.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "other": "1"}, "a", "b")
     other = shape({"proxy.x.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "another": "2"}, "x", "y")
     assert one == other != shape({"proxy.y.port": "80", "proxy.*.host": "x", "proxy.schemes": "http"}, "x", "y")
     assert one is not None
 
 
-def test_an_alias_that_looks_like_a_sign_is_not_taken_for_a_name() -> None:
+def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
     assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
     assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
 
@@ -77,5 +99,7 @@ def test_an_alias_that_looks_like_a_sign_is_not_taken_for_a_name() -> None:
         ({"proxy.a.rules": "x" * 600}, ("a", "b")),
     ],
 )
-def test_what_may_be_wrong_or_long_has_none(labels: dict[str, str], listed: tuple[str, ...]) -> None:
+def test_labels_with_warnings_or_long_values_have_no_fingerprint(
+    labels: dict[str, str], listed: tuple[str, ...]
+) -> None:
     assert shape(labels, *listed) is None

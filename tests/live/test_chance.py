@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pilotage.containers.parse import ContainerReader, needs_inspection, with_inspection
+from pilotage.containers.inspection import needs_inspection, with_inspection
+from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.manager import discover
 from pilotage.discovery.watcher import Timing
 from pilotage.engine.address import DockerProviderConfig
@@ -136,7 +137,7 @@ class Fate:
 
 def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
     """What one look at everything shows."""
-    reader = ContainerReader(config)
+    reader = ContainerParser(config)
     found = [reader.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
     for index, it in enumerate(found):
         if needs_inspection(it, podman=engine.manner.podman):

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pilotage.containers.parse import CONSUMED
-from pilotage.labels.keys import CONTAINER_LABELS, SHORTCUTS
+from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS, filter_labels
 from pilotage.output.label_reference import CONTAINER, LabelEntry, entries, markdown, matching
 from pilotage.routes.schema import ROUTE
 from tests.support.summaries import built, container
@@ -23,8 +22,9 @@ def label_of(entry: LabelEntry) -> dict[str, str]:
 
 
 def test_every_label_of_containers_is_there() -> None:
-    assert [entry.label for entry in CONTAINER] == [f"proxy.{name}" for name in CONTAINER_LABELS]
-    assert {entry.label for entry in CONTAINER} == CONSUMED
+    assert [entry.label for entry in CONTAINER] == [f"proxy.{name}" for name in CONTAINER_OPTIONS]
+    keys = {entry.label: "" for entry in CONTAINER}
+    assert filter_labels(keys).options == keys
 
 
 def test_every_field_and_shortcut_is_there() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage import DockerProviderConfig, Problem, build_routes, from_docker
-from pilotage.containers.parse import with_inspection
+from pilotage.containers.inspection import with_inspection
 from pilotage.engine.types import HostConfig, Inspect
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.ports import PortPair
@@ -156,7 +156,7 @@ def test_where_the_engine_forgets_ports_that_is_told() -> None:
     assert [route.excluded_reason for route in found.routes] == [ExclusionReason.NO_PORT]
     (problem,) = found.problems
     assert (problem.message, problem.hint, problem.severity) == (
-        "no port is known for it: the engine does not tell the ports of containers on the host's network",
+        "its port is not known: the engine does not report the ports of containers on the host's network",
         "set the label proxy.web.port",
         "warning",
     )

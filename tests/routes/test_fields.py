@@ -13,17 +13,16 @@ from pilotage.routes.fields import (
     Choice,
     Duration,
     FieldContext,
-    FreeMapping,
     Host,
     Integer,
     IPAddress,
     Kind,
-    ListOf,
     Name,
     Path,
     RequestPath,
     Text,
 )
+from pilotage.routes.mappings import FreeMapping, ListOf
 
 
 def reading(kind: Kind, value: Any) -> tuple[Any, list[tuple[str, str]]]:
@@ -182,34 +181,16 @@ def test_a_host_is_a_name_or_an_address_alone(text: str) -> None:
     assert hint == "write the name or the address alone, without scheme, port or path"
 
 
-def test_bad_elements_of_a_list_are_told_with_their_place_and_dropped() -> None:
-    to = FieldContext(path="ssl_protocols")
-    value = parse_yaml("- TLSv1.2\n- SSLv3\n- TLSv1.3\n", "proxy.web.ssl_protocols")
-    assert value is not None
-    assert ListOf(Choice(("TLSv1.2", "TLSv1.3"))).read(value, to) == ("TLSv1.2", "TLSv1.3")
-    (problem,) = to.problems
-    assert (problem.path, problem.line, problem.column, problem.value) == ("ssl_protocols[1]", 2, 3, "SSLv3")
-    assert (to.path, problem.label) == ("ssl_protocols", "proxy.web.ssl_protocols")
-
-
 def test_a_fault_points_at_the_value_or_at_its_key() -> None:
     document = parse_yaml("a:  {b: c}\n", "label")
     assert document is not None
     to = FieldContext(path="a")
-    to.fault(document.value["a"], "x")
-    to.fault(document.value["a"], "x", path="a.b", at_key=True)
+    to.error(document.value["a"], "x")
+    to.error(document.value["a"], "x", path="a.b", at_key=True)
     assert [(p.path, p.line, p.column, p.value) for p in to.problems] == [
         ("a", 1, 5, "{'b': 'c'}"),
         ("a.b", 1, 1, "{'b': 'c'}"),
     ]
-
-
-@pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
-def test_yaml_that_cannot_be_read_is_told_with_its_place_in_the_label(kind: Kind) -> None:
-    to = FieldContext(path="field")
-    kind.read(Located("- a\n- [\n", "label"), to)
-    kind.read(Located("- a\n- [\n", "label", line=7, column=3), to)
-    assert [(problem.line, problem.column) for problem in to.problems] == [(3, 1), (7, 3)]
 
 
 def test_durations_are_written_as_seconds_and_lists_by_their_elements() -> None:

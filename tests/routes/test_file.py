@@ -129,13 +129,13 @@ def test_what_cannot_be_served_stays_visible(text: str, problem: str) -> None:
 def test_what_is_no_alias_makes_no_route(alias: str) -> None:
     file = read(f"{alias}: {{host: nas}}")
     assert file.routes == ()
-    assert "is no alias; write a name such as shop" in str(file.problems[0])
+    assert "is not an alias; write a name such as shop" in str(file.problems[0])
 
 
 def test_one_alias_in_two_spellings_counts_once() -> None:
     text = "App: {host: one}\napp: {host: two}\n"
     assert only(text).host == "one"
-    assert said(text)[0].startswith("own.yml:2:1: the alias 'app' stands in this file already")
+    assert said(text)[0].startswith("own.yml:2:1: the alias 'app' is already defined in this file")
 
 
 def test_one_field_in_two_spellings_is_told() -> None:

@@ -54,12 +54,12 @@ def test_a_bad_port_is_told_and_does_not_stay(text: Any, message: str, hint: str
     found, to = read(Port(), text)
     assert told(to) == [("field", message, hint)]
     assert found is UNSET or found.proxy in (0, 80)
-    assert not to.fatal
+    assert not to.refused
 
 
 def test_a_negative_port_takes_the_route_out_of_service() -> None:
     found, to = read(Port(), "-1")
-    assert (found, to.fatal) == (PortPair(), True)
+    assert (found, to.refused) == (PortPair(), True)
 
 
 def test_ports_may_be_a_mapping() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pilotage.engine.types import Port
 from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import RouteSettings
-from pilotage.routes.target import Reasons, preferred_port, resolve_static_target, resolve_target
+from pilotage.routes.target import preferred_port, resolve_static_target, resolve_target
 from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container
 
 TCP_80, TCP_9000 = {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 9000, "Type": "tcp"}
@@ -159,31 +159,31 @@ def test_the_host_is_the_label_the_address_or_the_engines_host(
         (
             {},
             {},
-            Reasons("nothing says otherwise", "the container's address", "the only port"),
+            ("nothing says otherwise", "the container's address", "the only port"),
         ),
         (
             {"scheme": "http", "host": "x", "port": PortPair(0, 1)},
             {},
-            Reasons("set by a label", "set by a label", "set by a label"),
+            ("set by a label", "set by a label", "set by a label"),
         ),
         (
             {},
             {"Image": "grafana"},
-            Reasons("known for the image grafana", "the container's address", "known for the image grafana"),
+            ("known for the image grafana", "the container's address", "known for the image grafana"),
         ),
         (
             {},
             {"config": REMOTE, "Ports": [published(443, 8443), published(9000, 9000)]},
-            Reasons(
+            (
                 "port 8443 ends in 443",
-                "the engine's host, for the container's own address cannot be reached from here",
+                "the engine's host, because the container's own address cannot be reached from here",
                 "first of 80, 8080, 3000, 8000, 443, 8443 that is exposed; container port 443 is published as 8443",
             ),
         ),
         (
             {"port": PortPair(22, 0)},
             {"State": "exited", "Ports": [TCP_9000, {"PrivatePort": 9001}]},
-            Reasons(
+            (
                 "a listening port is given",
                 "not known while the container does not run",
                 "the lowest that is exposed",
@@ -192,25 +192,26 @@ def test_the_host_is_the_label_the_address_or_the_engines_host(
         (
             {},
             {"config": REMOTE, "Ports": [TCP_9000]},
-            Reasons(
+            (
                 "nothing says otherwise",
-                "the engine's host, for the container's own address cannot be reached from here",
+                "the engine's host, because the container's own address cannot be reached from here",
                 "the only port; container port 9000 is not published",
             ),
         ),
-        ({}, {"Ports": []}, Reasons("nothing says otherwise", "the container's address", "no port is exposed")),
+        ({}, {"Ports": []}, ("nothing says otherwise", "the container's address", "no port is exposed")),
     ],
 )
-def test_every_choice_has_its_reason(asks: dict[str, Any], fields: dict[str, Any], reasons: Reasons) -> None:
-    why = Reasons()
-    resolve_target("web", container(**fields), RouteSettings(**asks), why)
-    assert why == reasons
+def test_every_choice_has_its_reason(
+    asks: dict[str, Any], fields: dict[str, Any], reasons: tuple[str, str, str]
+) -> None:
+    found = resolve_target("web", container(**fields), RouteSettings(**asks))
+    assert (found.scheme_reason, found.host_reason, found.port_reason) == reasons
 
 
 @pytest.mark.parametrize(
     ("alias", "settings", "target", "why"),
     [
-        ("app", {}, ("http", "localhost", 80), ("nothing says otherwise", "this host, for none is written")),
+        ("app", {}, ("http", "localhost", 80), ("nothing says otherwise", "this host, because the file sets none")),
         ("app", {"host": "nas", "scheme": "https"}, ("https", "nas", 443), ("set by the file", "set by the file")),
         ("app", {"port": PortPair(22, 2222)}, ("tcp", "localhost", 2222), ("a listening port is given", "")),
         ("app", {"port": PortPair(0, 8443)}, ("https", "localhost", 8443), ("port 8443 ends in 443", "")),
@@ -221,16 +222,14 @@ def test_every_choice_has_its_reason(asks: dict[str, Any], fields: dict[str, Any
 def test_without_a_container_the_target_is_this_host(
     alias: str, settings: dict[str, Any], target: tuple[str, str, int], why: tuple[str, str]
 ) -> None:
-    reasons = Reasons()
-    found = resolve_static_target(alias, RouteSettings(**settings), reasons)
+    found = resolve_static_target(alias, RouteSettings(**settings))
     assert (found.scheme, found.host, found.port.proxy) == target
-    assert reasons.scheme == why[0]
-    assert reasons.host == why[1] or not why[1]
+    assert found.scheme_reason == why[0]
+    assert found.host_reason == why[1] or not why[1]
 
 
 def test_a_port_that_nobody_publishes_for_a_shared_network_leads_nowhere() -> None:
     lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
-    why = Reasons()
-    found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)), why)
+    found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)))
     assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
-    assert why.port == "set by a label; the container whose network it shares does not publish 8080"
+    assert found.port_reason == "set by a label; the container whose network it shares does not publish 8080"

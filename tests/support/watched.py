@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from pilotage.containers.parse import ContainerReader
+from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher, Timing
 from pilotage.engine.address import DockerProviderConfig
@@ -62,7 +62,7 @@ class Watch:
     def __init__(self, engine: FakeEngine, timing: Timing | None = None, name: str = "local", url: str = "") -> None:
         self.engine = engine
         config = DockerProviderConfig(url or engine.url, name=name)
-        self.state = EngineState(ContainerReader(config))
+        self.state = EngineState(ContainerParser(config))
         self.told = Told()
         connect = engine.connection if isinstance(engine, VirtualEngine) else None
         self.pool = Pool(connect=connect) if connect else Pool()

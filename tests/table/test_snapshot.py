@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from pilotage import Container, DockerProviderConfig, EngineSnapshot, Problem, Route, build_table
-from pilotage.containers.parse import ContainerReader, needs_inspection, with_inspection
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
+from pilotage.containers.networks import join_shared_network, shared_network_id
+from pilotage.containers.parse import ContainerParser
 from pilotage.engine.types import Inspect, Port, split_list
 from pilotage.routes.build import Built
-from pilotage.table.snapshot import build_snapshot, inspection_failed, joined, shared_network_id
+from pilotage.table.snapshot import build_snapshot
 from tests.support.captures import CAPTURES
 from tests.support.summaries import ADDRESS, LOCAL, container
 
@@ -66,7 +68,7 @@ def test_who_shares_a_network_is_reached_at_its_owner(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["container:nobody", f"container:{GUEST}"])
 def test_without_its_owner_a_container_stays_as_it_is(mode: str) -> None:
     alone = guest(mode)
-    assert joined(alone, {GUEST: alone}) is alone
+    assert join_shared_network(alone, {GUEST: alone}) is alone
 
 
 def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> None:
@@ -85,7 +87,7 @@ def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> Non
 def recorded(engine: str) -> EngineSnapshot:
     """What becomes of a recorded engine's containers, inspected where it is needed."""
     config = DockerProviderConfig(url=SOCKETS.get(engine, "unix:///var/run/docker.sock"), name=engine)
-    reader = ContainerReader(config)
+    reader = ContainerParser(config)
     inspected = CAPTURES / engine / "inspect.json"
     answers = msgspec.json.decode(inspected.read_bytes(), type=list[Inspect]) if inspected.exists() else []
     known = {answer.Id: answer for answer in answers}
@@ -159,7 +161,7 @@ def test_the_same_containers_give_the_same_routes_under_podman_as_under_docker(e
 def test_where_podman_cannot_it_is_told() -> None:
     (problem,) = build_table([recorded("podman-4.3")]).problems
     assert (problem.container, problem.severity) == ("net-host", "warning")
-    assert "the engine does not tell the ports of containers on the host's network" in problem.message
+    assert "the engine does not report the ports of containers on the host's network" in problem.message
 
 
 @pytest.mark.parametrize("engine", [*DOCKER, *PODMAN])

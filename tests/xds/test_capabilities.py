@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from pilotage.routes.access_log import AccessLog
 from pilotage.routes.ports import PortPair
-from pilotage.routes.schema import AccessLog, LoadBalance
+from pilotage.routes.schema import LoadBalance
 from pilotage.xds.capabilities import check_support
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route

@@ -1,27 +1,35 @@
-"""2. From an engine's answer to a :class:`Container`. Pure: nothing here opens a socket or reads the environment."""
+"""One element of an engine's container list -> a :class:`Container`: names, networks, ports, health, options.
+
+Summaries, inspections and facts about the engine go in; frozen containers come out, and every error in them is a
+:class:`~pilotage.core.problems.Problem` of the container.
+It must not open sockets, read the environment, or know what a route is.
+"""
 
 from __future__ import annotations
 
-from pilotage.containers.backends import is_blacklisted
+from pilotage.containers.backends import blacklist_reason, is_blacklisted
 from pilotage.containers.compose import dependencies, docker_compose_project, docker_compose_service
-from pilotage.containers.container import Container, Health
+from pilotage.containers.container import Container
+from pilotage.containers.engine_facts import is_rootless
 from pilotage.containers.image import ContainerImage
-from pilotage.containers.parse import ContainerReader, from_docker, with_inspection, with_network_of
-from pilotage.containers.ports import PortMapping
-from pilotage.labels.container_options import IdleConfig
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
+from pilotage.containers.networks import join_shared_network, shared_network_id
+from pilotage.containers.parse import ContainerParser, from_docker
 
 __all__ = [
     "Container",
     "ContainerImage",
-    "ContainerReader",
-    "Health",
-    "IdleConfig",
-    "PortMapping",
+    "ContainerParser",
+    "blacklist_reason",
     "dependencies",
     "docker_compose_project",
     "docker_compose_service",
     "from_docker",
+    "inspection_failed",
     "is_blacklisted",
+    "is_rootless",
+    "join_shared_network",
+    "needs_inspection",
+    "shared_network_id",
     "with_inspection",
-    "with_network_of",
 ]

@@ -1,6 +1,6 @@
-"""Containers that should not be served unless somebody labels them: databases and backend services.
+"""Recognises databases and backend services, which are served only if they have labels of ours. Pure.
 
-The lists are the reference's (LABELS II.4.4), compared properly (decision 14).
+The lists are GoDoxy's (LABELS II.4.4); they are compared by decision 14.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _PORTS: Final = frozenset({5432, 3306, 6379, 11211, 27017})
 
 
 def is_blacklisted(container: Container) -> bool:
-    """Tell whether the container looks like a database or a backend service, by image, mounts or ports.
+    """Return whether the container looks like a database or a backend service, by image, mounts or ports.
 
-    Only containers without labels of ours are kept from being served for it (LABELS II.1.5).
+    Such a container is still served if it has labels of ours (LABELS II.1.5).
     """
     return bool(blacklist_reason(container))
 
 
 def blacklist_reason(container: Container) -> str:
-    """Return what makes the container look like a backend service, e.g. ``"port 5432"``; ``""`` if nothing does."""
+    """Return why the container looks like a backend service, e.g. ``"port 5432"``; ``""`` if it does not."""
     if _is_backend_image(container.image):
         return f"image {container.image}"
     for mount in container.mounts:

@@ -1,16 +1,14 @@
-"""What Docker Compose says about a container in its labels (LABELS II.4)."""
+"""Labels that Docker Compose sets, and the public functions that read them (LABELS II.4)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pilotage.labels.container_options import DEPENDS_ON, dependencies_from
-
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
 
 __all__ = [
-    "DEPENDS_ON",
+    "COMPOSE_DEPENDS_ON",
     "ONEOFF",
     "PROJECT",
     "SERVICE",
@@ -21,22 +19,23 @@ __all__ = [
 
 PROJECT: Final = "com.docker.compose.project"
 SERVICE: Final = "com.docker.compose.service"
+COMPOSE_DEPENDS_ON: Final = "com.docker.compose.depends_on"
 ONEOFF: Final = "com.docker.compose.oneoff"
 
 
 def docker_compose_project(container: Container) -> str:
-    """Return the compose project the container belongs to, ``""`` if none."""
-    return container.actual_labels.get(PROJECT, "")
+    """Return the container's compose project, ``""`` if it has none."""
+    return container.compose_project
 
 
 def docker_compose_service(container: Container) -> str:
-    """Return the compose service the container belongs to, ``""`` if none."""
-    return container.actual_labels.get(SERVICE, "")
+    """Return the container's compose service, ``""`` if it has none."""
+    return container.compose_service
 
 
 def dependencies(container: Container) -> tuple[str, ...]:
-    """Return what the container depends on: ``proxy.depends_on``, else compose's label (decision 9).
+    """Return the containers that this one needs: ``proxy.depends_on``, otherwise compose's label (decision 9).
 
     Entries keep their text, e.g. ``db:service_healthy:false``.
     """
-    return dependencies_from(container.actual_labels)
+    return container.depends_on

@@ -1,58 +1,59 @@
-"""A container as pilotage sees it: a frozen value made of one engine's answer."""
+"""A container as listed by one engine: an immutable value."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
+from pilotage.containers.health import Health
 from pilotage.containers.image import ContainerImage
 from pilotage.core.problems import Problem
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Mount, Port
 from pilotage.labels.container_options import IdleConfig
+from pilotage.labels.keys import OwnLabels
 
-__all__ = ["Container", "Health"]
-
-Health = Literal["", "starting", "healthy", "unhealthy"]
+__all__ = ["Container"]
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A container, its place in the networks, and what its labels say about it as a whole.
+    """A container, its networks and ports, and the options that its labels set.
 
-    Made by :func:`pilotage.from_docker`; what its labels say about its routes is read later.
+    Made by :func:`pilotage.from_docker`. Labels of routes are decoded later.
 
     Attributes:
         docker_cfg: the engine it runs on.
         container_id: the engine's id, 64 hexadecimal digits.
         container_name: its name without the leading slash; ``""`` while it is being removed.
-        image: what it runs.
-        created: when it was created, seconds since 1970.
+        image: its image.
+        created: time of creation, seconds since 1970.
         state: the engine's word: ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``removing``,
             ``dead``.
         status: the engine's sentence, such as ``Up 3 hours (healthy)``.
-        running: True when it runs and is not paused.
-        health: the engine's own health check; ``""`` when there is none or the engine does not say.
-        aliases: the names it wants to be reached by, lower-cased, in order, duplicates kept.
-        labels: the labels left for routes and other uses.
-        actual_labels: all labels as the engine gave them.
-        is_explicit: it carries a label of ours (LABELS II.1.5).
-        is_excluded: ``proxy.exclude`` says so.
+        running: it runs and is not paused.
+        health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
+        aliases: names it answers for, lower-cased, in order, duplicates kept.
+        labels: all labels except options of the container.
+        actual_labels: all labels.
+        own_labels: its labels of ours; ``None`` for a container that was not parsed, whose ``labels`` count.
+        is_explicit: it has a label of ours (LABELS II.1.5).
+        is_excluded: ``proxy.exclude`` hides it.
         is_oneoff: a one-off of ``docker compose run`` (decision 22).
-        network_mode: as the engine says, ``""`` if it does not.
+        compose_project, compose_service: of Docker Compose; ``""`` without.
+        depends_on: containers it needs, e.g. ``db:service_healthy:false``.
+        network_mode: the engine's value, ``""`` if it does not report one.
         is_host_network_mode: it uses the host's network.
-        network: name of the network whose address is used, else what ``proxy.network`` asks for.
+        network: name of the network whose address is used, otherwise the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
         private_hostname: its address in that network; ``""`` if there is none or it cannot be reached from here.
         public_hostname: the host that publishes its ports; ``""`` while it does not run.
         public_port_mapping: port on the host -> entry.
         private_port_mapping: port in the container -> entry.
-        ports_unknown: why the engine cannot tell the ports, ``""`` where it can.
-        mounts: all of them.
-        agent: name of the agent through which it is reached, ``""`` without one.
+        ports_unknown: why the engine cannot report the ports, ``""`` if it can.
+        mounts: all mounts.
+        agent: name of the agent that relays to the engine, ``""`` without one.
         idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
-        errors: why no route can come of it; any error means no routes.
-        problems: what else is wrong with its labels, without such effect.
+        errors: errors that leave it without routes.
+        problems: other problems with its options.
 
     """
 
@@ -68,9 +69,13 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     aliases: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     actual_labels: dict[str, str] = {}
+    own_labels: OwnLabels | None = None
     is_explicit: bool = False
     is_excluded: bool = False
     is_oneoff: bool = False
+    compose_project: str = ""
+    compose_service: str = ""
+    depends_on: tuple[str, ...] = ()
     network_mode: str = ""
     is_host_network_mode: bool = False
     network: str = ""
@@ -93,12 +98,12 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def docker_health(self) -> bool:
-        """True when the engine itself checks the container's health."""
+        """Whether the engine itself checks the container's health."""
         return self.health != ""
 
     @property
     def idles(self) -> bool:
-        """True when the container is put to sleep while nobody asks for it."""
+        """Whether the container sleeps while it has no requests."""
         return self.idlewatcher_config is not None and self.idlewatcher_config.active
 
     def __repr__(self) -> str:

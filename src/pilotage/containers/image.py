@@ -1,8 +1,6 @@
-"""Image names, read as the OCI reference grammar has them (decision 13)."""
+"""Parses image names by the OCI reference grammar (decision 13). Pure."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import msgspec
 
@@ -10,14 +8,14 @@ __all__ = ["ContainerImage", "parse_image"]
 
 
 class ContainerImage(msgspec.Struct, frozen=True):
-    """An image, taken apart.
+    """An image and the parts of its name.
 
     Attributes:
         author: everything before the last part of the path, with the registry host: ``ghcr.io/acme/team``,
-            ``localhost:5000``; ``library`` where there is none.
+            ``localhost:5000``; ``library`` if there is none.
         name: the last part of the path: ``nginx``.
-        tag: the tag; ``latest`` when neither tag nor digest is given, ``""`` for a digest without a tag.
-        sha256: the image's id without its ``sha256:`` prefix, ``""`` when the engine does not say.
+        tag: the tag; ``latest`` if neither tag nor digest is given, ``""`` for a digest without a tag.
+        sha256: the image's id without its ``sha256:`` prefix, ``""`` if the engine does not report it.
         version: the label ``org.opencontainers.image.version``, ``""`` without one.
 
     """
@@ -30,7 +28,7 @@ class ContainerImage(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """Author without the registry host: ``acme/team`` of ``ghcr.io/acme/team``, ``library`` where none is left."""
+        """Author without the registry host: ``acme/team`` of ``ghcr.io/acme/team``, ``library`` if nothing is left."""
         return _without_registry(self.author)
 
     def __str__(self) -> str:
@@ -38,7 +36,6 @@ class ContainerImage(msgspec.Struct, frozen=True):
         return f"{author}{self.name}:{self.tag}" if self.tag else f"{author}{self.name}"
 
 
-@lru_cache(maxsize=4096)
 def _without_registry(author: str) -> str:
     first, slash, rest = author.partition("/")
     is_host = "." in first or ":" in first or first == "localhost"
@@ -47,7 +44,6 @@ def _without_registry(author: str) -> str:
     return rest if slash else "library"
 
 
-@lru_cache(maxsize=4096)
 def _split(reference: str) -> tuple[str, str, str]:
     """Return author, name and tag of a reference such as ``host:5000/a/b:tag@sha256:…``."""
     rest, at, _digest = reference.partition("@")
@@ -59,7 +55,7 @@ def _split(reference: str) -> tuple[str, str, str]:
 
 
 def parse_image(reference: str, image_id: str = "", version: str = "") -> ContainerImage:
-    """Read the ``Image`` and ``ImageID`` of a container; any text gives a result.
+    """Parse the ``Image`` and ``ImageID`` of a container. Any text gives a result.
 
     A bare image id (``sha256:0123…``) reads as name ``sha256`` and the id as tag, as the grammar has it.
     """

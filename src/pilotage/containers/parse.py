@@ -1,54 +1,151 @@
-"""From one element of an engine's list to a :class:`Container` (LABELS II.3, decisions 13 to 16, 19, 21, 26).
+"""Parses one element of an engine's list into a :class:`Container`. Pure.
 
-``from_docker`` never raises, whatever the engine answers, and never changes its input: what is wrong becomes an error
-of the container, which then has no routes, or a problem of it.
+Parsing never raises and never changes its input: an error leaves the container without routes, a lesser problem does
+not. Sources of the rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.containers.compose import ONEOFF, PROJECT
-from pilotage.containers.container import Container, Health
+from pilotage.containers.compose import COMPOSE_DEPENDS_ON, ONEOFF, PROJECT, SERVICE
+from pilotage.containers.container import Container
+from pilotage.containers.engine_facts import EngineFacts, engine_facts
+from pilotage.containers.health import listed_health
 from pilotage.containers.image import parse_image
-from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspect
+from pilotage.containers.networks import choose_network, default_network
+from pilotage.containers.ports import map_ports
 from pilotage.core.problems import Problem
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import FALSE, TRUE, comma_list
-from pilotage.engine.address import DockerProviderConfig, is_local, url_hostname
-from pilotage.engine.types import Endpoint, Inspect, Port, Summary
-from pilotage.labels.container_options import IDLE_LABELS, parse_idle
-from pilotage.labels.keys import own_keys
+from pilotage.engine.types import Summary
+from pilotage.labels.container_options import decode_options, split_names
+from pilotage.labels.keys import NO_OWN_LABELS, filter_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ContainerReader", "from_docker", "needs_inspection", "unreadable", "with_inspection", "with_network_of"]
+    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.labels.container_options import ContainerOptions
+    from pilotage.labels.keys import OwnLabels
 
-CONSUMED: Final = frozenset({"proxy.network", "proxy.exclude", "proxy.aliases", *IDLE_LABELS})
-_AGENT: Final = "agent://"
-_YES: Final = ("True", "true")  # Compose 1 and 2 both write True
-_IDLE_OFF: Final = "proxy.idle_timeout"
+__all__ = ["ContainerParser", "from_docker", "parse", "unreadable"]
+
+_TRUE: Final = ("True", "true")  # Compose 1 and 2 both write True
+_VERSION: Final = "org.opencontainers.image.version"
 _SUMMARY: Final = msgspec.json.Decoder(Summary)
-# Of another shape, not JSON at all, not UTF-8, nested a thousand levels deep.
+# Another shape, not JSON, not UTF-8, nested a thousand levels deep.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-class ContainerReader:
-    """Reads the containers of one engine: everything about the engine itself is worked out once.
+def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: ContainerOptions) -> Container:
+    """Build a container.
+
+    Args:
+        summary: element of ``GET /containers/json``.
+        facts: the engine.
+        own: the container's labels of ours.
+        options: decoded from them.
+
+    """
+    labels = summary.Labels or {}
+    name = container_name(summary.Names)
+    running = summary.State == "running" or summary.Status == "running"
+    project = labels.get(PROJECT, "")
+    errors = [*facts.errors, *options.errors]
+    network, address = options.network, ""
+    networks = (summary.NetworkSettings and summary.NetworkSettings.Networks) or {}
+    if facts.reaches_containers and networks and (network or running):
+        chosen = choose_network(network, networks, project) if network else default_network(networks, project)
+        network, address = chosen.name, (chosen.address if running else "")
+        if chosen.error is not None:
+            errors.append(chosen.error)
+    public_host = facts.host if running else ""
+    if running and not address and not public_host:
+        errors.append(_NO_ADDRESS)
+    problems = options.problems
+    if errors or problems:
+        where = {"provider": facts.config.name, "container": name}
+        errors = [problem.at(**where) for problem in errors]
+        problems = tuple(problem.at(**where) for problem in problems)
+    host_config = summary.HostConfig
+    mode = host_config.NetworkMode if host_config is not None else ""
+    ports = map_ports(summary.Ports)
+    depends_on, idle = options.depends_on, options.idle
+    if not depends_on and (text := labels.get(COMPOSE_DEPENDS_ON)):
+        depends_on = split_names(text)
+        if idle is not None:
+            idle = msgspec.structs.replace(idle, depends_on=depends_on)
+    return Container(
+        docker_cfg=facts.config,
+        container_id=summary.Id,
+        container_name=name,
+        image=parse_image(summary.Image, summary.ImageID, labels.get(_VERSION, "")),
+        created=summary.Created,
+        state=summary.State,
+        status=summary.Status,
+        running=running,
+        health=listed_health(summary),
+        aliases=options.aliases or ((name.lower(),) if name else ()),
+        labels=_without(labels, own.options),
+        actual_labels=labels,
+        own_labels=own,
+        is_explicit=not own.is_empty,
+        is_excluded=options.exclude is True,
+        is_oneoff=labels.get(ONEOFF) in _TRUE and options.exclude is not False,
+        compose_project=project,
+        compose_service=labels.get(SERVICE, ""),
+        depends_on=depends_on,
+        network_mode=mode,
+        is_host_network_mode=mode == "host" or (host_config is None and "host" in networks),
+        network=network,
+        networks=tuple(sorted(networks)) if len(networks) > 1 else tuple(networks),
+        private_hostname=address,
+        public_hostname=public_host,
+        public_port_mapping=ports.public,
+        private_port_mapping=ports.private,
+        mounts=tuple(summary.Mounts or ()),
+        agent=facts.agent,
+        idlewatcher_config=idle,
+        errors=tuple(errors),
+        problems=problems,
+    )
+
+
+_NO_ADDRESS: Final = Problem(
+    message="no network found: the container has no address that can be reached, nor has its host",
+    hint="check the engine's address in the configuration",
+)
+
+
+def _without(labels: dict[str, str], options: Mapping[str, str]) -> dict[str, str]:
+    if not options:
+        return labels
+    rest = labels.copy()
+    for key in options:
+        del rest[key]
+    return rest
+
+
+def container_name(names: Sequence[str] | None) -> str:
+    """Return a container's own name: the one with a single slash, because links (``/a/b``) are listed too."""
+    if not names:
+        return ""
+    for name in names:
+        if "/" not in name[1:]:
+            return name.removeprefix("/")
+    return names[0].removeprefix("/")
+
+
+class ContainerParser:
+    """Parses the containers of one engine. It works out facts about the engine once and remembers foreign label keys.
 
     Args:
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
-        env: environment variables; only ``DOCKER_HOST`` matters, which makes an engine local (LABELS II.3.5).
-
-    Attributes:
-        reaches_containers: container addresses can be reached from here.
+        env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
 
     """
 
@@ -59,29 +156,18 @@ class ContainerReader:
         agents: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = config
-        self.errors: tuple[Problem, ...] = ()
-        self.agent = ""
-        url = config.url
-        if url.startswith(_AGENT):
-            address = url.removeprefix(_AGENT)
-            self.agent = (config.name or address) if agents is None else agents.get(address, "")
-            if not self.agent:
-                self.errors = (
-                    Problem(
-                        message=f"agent {url!r} not found",
-                        hint=f"known agents: {', '.join(sorted(agents or ())) or 'none'}",
-                        provider=config.name,
-                    ),
-                )
-        local = is_local(url, env or {})
-        self.host = "127.0.0.1" if local else url_hostname(url)
-        self.reaches_containers = bool(self.agent) or (local and not self.errors and not is_rootless(url))
+        self.facts = engine_facts(config, agents=agents, env=env)
+        self._foreign: set[str] = set()
+
+    @property
+    def config(self) -> DockerProviderConfig:
+        """The engine."""
+        return self.facts.config
 
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
-        """Build the container of one undecoded list element; one that cannot be read becomes one with an error."""
+        """Build the container of one undecoded list element. An unreadable one becomes a container with an error."""
         try:
-            return self.read(_SUMMARY.decode(raw))
+            return self.parse(_SUMMARY.decode(raw))
         except _UNREADABLE as error:
             try:
                 known = msgspec.json.decode(raw, type=_Identity)
@@ -89,88 +175,10 @@ class ContainerReader:
                 known = _Identity()
             return unreadable(self.config, error, *_identity(known.Id, known.Names))
 
-    def read(self, summary: Summary) -> Container:
+    def parse(self, summary: Summary) -> Container:
         """Build the container of one list element."""
-        labels = summary.Labels or {}
-        name = container_name(summary.Names)
-        status = summary.Status
-        running = summary.State == "running" or status == "running"
-        problems: list[Problem] = []
-        errors: list[Problem] = list(self.errors)
-
-        own = own_keys(labels)
-        rest = labels
-        aliases: tuple[str, ...] = ()
-        network = ""
-        excluded = False
-        idle = None
-        if own:
-            if not CONSUMED.isdisjoint(own):
-                rest = labels.copy()
-                for key in CONSUMED.intersection(own):
-                    del rest[key]
-                aliases = tuple(comma_list(labels.get("proxy.aliases", "").lower()))
-            network = labels.get("proxy.network", "")
-            if "proxy.exclude" in labels:
-                excluded = _excluded(labels["proxy.exclude"], problems)
-            if _IDLE_OFF in labels:
-                idle, faults = parse_idle(labels)
-                errors += faults
-
-        networks = (summary.NetworkSettings and summary.NetworkSettings.Networks) or {}
-        address = ""
-        if self.reaches_containers and networks:
-            if network:
-                network, address = _named_network(network, networks, labels.get(PROJECT, ""), errors)
-            elif running:
-                network, address = _automatic_network(networks, labels.get(PROJECT, ""))
-            if not running:
-                address = ""
-        public_host = self.host if running else ""
-        if running and not address and not public_host:
-            errors.append(
-                Problem(
-                    message="no network found: the container has no address that can be reached, nor has its host",
-                    hint="check the engine's address in the configuration",
-                )
-            )
-        host_config = summary.HostConfig
-        mode = host_config.NetworkMode if host_config is not None else ""
-        ports = map_ports(summary.Ports)
-        if errors or problems:
-            where = {"provider": self.config.name, "container": name}
-            errors = [problem.at(**where) for problem in errors]
-            problems = [problem.at(**where) for problem in problems]
-        return Container(
-            docker_cfg=self.config,
-            container_id=summary.Id,
-            container_name=name,
-            image=parse_image(summary.Image, summary.ImageID, labels.get("org.opencontainers.image.version", "")),
-            created=summary.Created,
-            state=summary.State,
-            status=status,
-            running=running,
-            health=_health(summary),
-            aliases=aliases or ((name.lower(),) if name else ()),
-            labels=rest,
-            actual_labels=labels,
-            is_explicit=bool(own),
-            is_excluded=excluded,
-            is_oneoff=labels.get(ONEOFF) in _YES and labels.get("proxy.exclude") not in FALSE,
-            network_mode=mode,
-            is_host_network_mode=mode == "host" or (host_config is None and "host" in networks),
-            network=network,
-            networks=tuple(sorted(networks)) if len(networks) > 1 else tuple(networks),
-            private_hostname=address,
-            public_hostname=public_host,
-            public_port_mapping=ports.public,
-            private_port_mapping=ports.private,
-            mounts=tuple(summary.Mounts or ()),
-            agent=self.agent,
-            idlewatcher_config=idle,
-            errors=tuple(errors),
-            problems=tuple(problems),
-        )
+        own = filter_labels(summary.Labels, self._foreign) if summary.Labels else NO_OWN_LABELS
+        return parse(summary, self.facts, own, decode_options(own))
 
 
 def from_docker(
@@ -184,30 +192,29 @@ def from_docker(
 
     Args:
         summary: the element, decoded, as a plain mapping or as JSON bytes.
-        config: the engine that answered.
+        config: the engine.
         agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
-        env: environment variables; ``DOCKER_HOST`` alone matters, an engine with that very address is local.
+        env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
 
     Returns:
-        The container. What is wrong with it is in its ``errors`` and ``problems``; an element that cannot be read at
-        all becomes a container with an error.
+        The container, with its errors and problems. An unreadable element becomes a container with an error.
 
     """
-    reader = ContainerReader(config, agents=agents, env=env)
+    parser = ContainerParser(config, agents=agents, env=env)
     if isinstance(summary, Summary):
-        return reader.read(summary)
+        return parser.parse(summary)
     if isinstance(summary, bytes | bytearray | memoryview | msgspec.Raw):
-        return reader.decode(summary)
+        return parser.decode(summary)
     plain: object = summary
     try:
-        return reader.read(msgspec.convert(plain, Summary))
+        return parser.parse(msgspec.convert(plain, Summary))
     except msgspec.ValidationError as error:
         known = plain if isinstance(plain, Mapping) else {}
         return unreadable(config, error, *_identity(known.get("Id"), known.get("Names")))
 
 
 def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
-    """Return the container that stands for a list element of a shape no engine should answer."""
+    """Return the container that stands for a list element of an unexpected shape."""
     problem = Problem(
         message=f"the engine's answer for a container cannot be read: {shorten(error, 160)}",
         provider=config.name,
@@ -218,167 +225,13 @@ def unreadable(config: DockerProviderConfig, error: Exception, container_id: str
 
 
 class _Identity(msgspec.Struct, gc=False):
-    """What names a container, of whatever types."""
+    """The fields that name a container, of any type."""
 
     Id: Any = None
     Names: Any = None
 
 
 def _identity(container_id: object, names: object) -> tuple[str, str]:
-    """Return what can be made out of a container's id and name."""
+    """Return the readable part of a container's id and name."""
     texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     return (container_id if isinstance(container_id, str) else "", container_name(texts))
-
-
-def with_inspection(container: Container, answer: Inspect) -> Container:
-    """Fill in what the engine's list cannot know.
-
-    For a container on the host's network: the ports its image exposes are ports of the host (LABELS II.3.7). For any
-    other: its ports in full, where the engine's list had left some out (Podman does). Podman's list does not tell the
-    health either.
-    """
-    health = answer.State.Health if answer.State is not None else None
-    if not container.health and health is not None:
-        container = msgspec.structs.replace(container, health=_known_health(health.Status))
-    exposed = exposed_ports((answer.Config and answer.Config.ExposedPorts) or ())
-    lists_mode = bool(container.network_mode)
-    if not lists_mode and answer.HostConfig is not None:
-        mode = answer.HostConfig.NetworkMode
-        container = msgspec.structs.replace(container, network_mode=mode, is_host_network_mode=mode == "host")
-    if container.is_host_network_mode:
-        public = dict(container.public_port_mapping)
-        for port in exposed:  # TCP comes before UDP
-            public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
-        # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
-        unknown = (
-            "" if public or lists_mode else "the engine does not tell the ports of containers on the host's network"
-        )
-        return msgspec.structs.replace(container, public_port_mapping=public, ports_unknown=unknown)
-    settings = answer.NetworkSettings
-    bound = ports_from_inspect((settings and settings.Ports) or {})
-    if not exposed and not bound:
-        return container
-    ports = map_ports([*exposed, *bound])
-    return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
-
-
-def needs_inspection(container: Container, *, podman: bool) -> bool:
-    """Tell whether an engine's list leaves out what its routes need.
-
-    Docker: the ports of a container on the host's network. Podman lists neither network modes nor exposed ports, and of
-    published ones not all.
-    """
-    if container.errors or not container.container_id:
-        return False
-    return container.is_host_network_mode or (podman and container.running and not container.network_mode)
-
-
-def with_network_of(container: Container, peer: Container) -> Container:
-    """Return the container with hostnames and ports of the one whose network it shares (decision 21).
-
-    Args:
-        container: one with ``network_mode: container:<id>``.
-        peer: the container with that id, of the same engine.
-
-    """
-    return msgspec.structs.replace(
-        container,
-        is_host_network_mode=peer.is_host_network_mode,
-        network=peer.network,
-        networks=peer.networks,
-        private_hostname=peer.private_hostname if container.running else "",
-        public_hostname=peer.public_hostname if container.running else "",
-        public_port_mapping=peer.public_port_mapping,
-        private_port_mapping=peer.private_port_mapping,
-    )
-
-
-def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name: of its names the one with a single slash, for links (``/a/b``) are named too."""
-    if not names:
-        return ""
-    for name in names:
-        if "/" not in name[1:]:
-            return name.removeprefix("/")
-    return names[0].removeprefix("/")
-
-
-@lru_cache(maxsize=256)
-def is_rootless(url: str) -> bool:
-    """Tell whether a local socket is that of a rootless engine, whose container addresses the host cannot reach."""
-    path = url.removeprefix("unix://")
-    return path.startswith("/run/user/") or path.endswith("/.docker/run/docker.sock")
-
-
-def _health(summary: Summary) -> Health:
-    """Read the health from the list: the field of API 1.52, else the end of the engine's sentence."""
-    if summary.Health is not None and summary.Health.Status:
-        return _known_health(summary.Health.Status)
-    status = summary.Status
-    if not status.endswith(")"):
-        return ""
-    if status.endswith("(healthy)"):
-        return "healthy"
-    if status.endswith("(unhealthy)"):
-        return "unhealthy"
-    return "starting" if status.endswith("(health: starting)") else ""
-
-
-def _known_health(status: str) -> Health:
-    return cast("Health", status) if status in ("starting", "healthy", "unhealthy") else ""
-
-
-def _excluded(text: str, problems: list[Problem]) -> bool:
-    """Read ``proxy.exclude``: what is not a boolean hides the container all the same, and is reported (decision 8)."""
-    if text in TRUE:
-        return True
-    if text in FALSE or not text:
-        return False
-    problems.append(
-        Problem(
-            message=f"{shorten(text)!r} is not a boolean; the container stays excluded",
-            hint="write true or false",
-            value=shorten(text),
-            label="proxy.exclude",
-        )
-    )
-    return True
-
-
-def _address(endpoint: Endpoint | None) -> str:
-    return (endpoint.IPAddress or endpoint.GlobalIPv6Address) if endpoint is not None else ""
-
-
-def _automatic_network(networks: Mapping[str, Endpoint | None], project: str) -> tuple[str, str]:
-    """Choose a network when none is named: the compose project's default one, then by name (decision 16)."""
-    if len(networks) > 1:
-        default = f"{project}_default"
-        for name in sorted(networks, key=lambda name: (name != default, name)):
-            if address := _address(networks[name]):
-                return name, address
-        return "", ""
-    for name, endpoint in networks.items():
-        if address := _address(endpoint):
-            return name, address
-    return "", ""
-
-
-def _named_network(
-    wanted: str, networks: Mapping[str, Endpoint | None], project: str, errors: list[Problem]
-) -> tuple[str, str]:
-    """Find the network that ``proxy.network`` names, by its own name or with the compose project's prefix."""
-    names = (wanted, f"{project}_{wanted}") if project else (wanted,)
-    for name in names:
-        if address := _address(networks.get(name)):
-            return name, address
-    if any(name in networks for name in names):
-        return wanted, ""
-    prefix = f"{project}_"
-    short = [name.removeprefix(prefix) for name in networks] if project else []
-    hint = did_you_mean(wanted, [*networks, *short]) or f"the container is attached to {', '.join(sorted(networks))}"
-    errors.append(
-        Problem(
-            message=f"network {shorten(wanted)!r} not found", hint=hint, label="proxy.network", value=shorten(wanted)
-        )
-    )
-    return wanted, ""

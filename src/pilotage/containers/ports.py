@@ -1,4 +1,4 @@
-"""A container's ports: which it listens on, and where the host publishes them (LABELS II.3.4)."""
+"""Maps a container's ports: those it listens on, and those that the host publishes (LABELS II.3.4). Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HIGHEST: Final = 65535
 
 
 class PortMapping(msgspec.Struct, gc=False, frozen=True):
-    """A container's ports in both directions, each value the engine's whole entry.
+    """A container's ports in both directions, each value being the engine's whole entry.
 
     Attributes:
         public: port on the host -> entry, published ports only.
@@ -37,9 +37,9 @@ NO_PORTS: Final = PortMapping({}, {})
 def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
-    Engines list in no stable order and repeat a publication for IPv6, so which of several entries for one number
-    stays is decided by what they say: of two protocols the published one, else TCP; IPv4 before IPv6, then the
-    higher number. Where one protocol has a published and an unpublished entry, the later in the list stays.
+    Engines list ports in no stable order and repeat a published port for IPv6. Of several entries for one number, the
+    published protocol wins, then TCP, then IPv4, then the higher number. If one protocol has a published and an
+    unpublished entry, the later one in the list wins.
     """
     if not entries:
         return NO_PORTS
@@ -48,7 +48,7 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     for entry in entries:
         number = entry.PrivatePort
         if not 0 < number <= _HIGHEST or not 0 <= entry.PublicPort <= _HIGHEST:
-            continue  # no port at all
+            continue  # not a port
         known = private.get(number)
         if known is None or _replaces(entry, known):
             private[number] = entry
@@ -73,12 +73,12 @@ def _replaces(entry: Port, known: Port) -> bool:
 
 
 def is_port(text: str) -> bool:
-    """Tell whether a text is the number of a port, 1 to 65535."""
+    """Return whether a text is a port number, 1 to 65535."""
     return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= _HIGHEST
 
 
 def exposed_ports(keys: Iterable[str]) -> list[Port]:
-    """Read the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, sorted; ranges and garbage are passed over."""
+    """Parse the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, sorted; skip ranges and garbage."""
     found = []
     for key in keys:
         number, _, protocol = key.partition("/")
@@ -88,9 +88,9 @@ def exposed_ports(keys: Iterable[str]) -> list[Port]:
 
 
 def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list[Port]:
-    """Read ``NetworkSettings.Ports`` of inspect, which has what some engines leave out of their list.
+    """Parse ``NetworkSettings.Ports`` of an inspection, which has ports that some engines leave out of their list.
 
-    Podman lists only the first port of a published range, and of a number published for TCP and UDP only one.
+    Podman lists only the first port of a published range, and one protocol of a number published for TCP and UDP.
     """
     found = []
     for port in exposed_ports(bindings):

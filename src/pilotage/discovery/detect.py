@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.parse import is_rootless
+from pilotage.containers.engine_facts import is_rootless
 from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, list_contexts, local_sockets

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.parse import needs_inspection, with_inspection
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
 from pilotage.core.errors import EngineError, EngineRefused
 from pilotage.core.problems import Problem
 from pilotage.engine.pool import new_client
-from pilotage.table.snapshot import inspection_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

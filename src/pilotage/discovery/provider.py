@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.parse import ContainerReader
+from pilotage.containers.parse import ContainerParser
 from pilotage.core.problems import Problem
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
@@ -73,7 +73,7 @@ class DockerProvider:
         self._store = store
         self._publish = publish
         self._removed = False
-        self.state = EngineState(ContainerReader(config, agents=agents, env=env), reserved_ports=reserved_ports)
+        self.state = EngineState(ContainerParser(config, agents=agents, env=env), reserved_ports=reserved_ports)
         self.watcher = EngineWatcher(config, self.state, self, pool=pool, timing=timing, on_lag=on_lag)
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.parse import ContainerReader
+from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import EngineError
 from pilotage.core.gc import gc_paused
 from pilotage.discovery.inspect import inspect_all
@@ -103,7 +103,7 @@ async def scan_engine(
 
     """
     config = resolved(config, env)
-    reader = ContainerReader(config, agents=agents, env=os.environ if env is None else env)
+    reader = ContainerParser(config, agents=agents, env=os.environ if env is None else env)
     async with await new_client(config, pool=pool) as client:
         elements = await client.list_containers()
         with gc_paused(len(elements)):

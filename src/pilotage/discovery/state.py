@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.discovery.events import Effect
-from pilotage.routes.build import RESERVED_PORTS, Built, build_routes
-from pilotage.table.snapshot import EngineSnapshot, joined, shared_network_id
+from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
+from pilotage.table.snapshot import EngineSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.containers.container import Container
-    from pilotage.containers.parse import ContainerReader
+    from pilotage.containers.parse import ContainerParser
     from pilotage.discovery.events import ContainerEvent
 
 __all__ = ["EngineState", "ListDiff"]
@@ -84,11 +85,11 @@ class EngineState:
 
     """
 
-    def __init__(self, reader: ContainerReader, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
+    def __init__(self, reader: ContainerParser, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
         self.reader = reader
-        self.reserved_ports = reserved_ports
         self.podman = False
-        self.explicit_only = (reader.agent or reader.config.name).endswith("!")
+        self.explicit_only = (reader.facts.agent or reader.config.name).endswith("!")
+        self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
@@ -293,9 +294,9 @@ class EngineState:
                     changes[container_id] = None
                 continue
             peer = self._network_owner(own)
-            container = joined(own, {} if peer is None else {shared_network_id(own): peer})
+            container = join_shared_network(own, {} if peer is None else {shared_network_id(own): peer})
             self.containers[container_id] = container
-            built = build_routes(container, explicit_only=self.explicit_only, reserved_ports=self.reserved_ports)
+            built = self._builder.build(container)
             if container_id in self.draining or (peer is not None and peer.container_id in self.draining):
                 built = _draining(built)
             if self.built.get(container_id) != built:

@@ -1,4 +1,7 @@
-"""When an idle container is put to sleep, and how it wakes: the idle-watcher labels (LABELS II.5)."""
+"""Options of a whole container: aliases, exclude, network, and how it idles. Pure.
+
+Sources of the rules: LABELS II.1.2, II.5.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,32 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import ParseError, go_bool, parse_duration
+from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEPENDS_ON", "IDLE_LABELS", "IdleConfig", "dependencies_from", "parse_idle"]
+    from pilotage.labels.keys import OwnLabels
 
-DEPENDS_ON: Final = "com.docker.compose.depends_on"
+__all__ = [
+    "ALIASES",
+    "DEPENDS_ON",
+    "EXCLUDE",
+    "IDLE_LABELS",
+    "IDLE_TIMEOUT",
+    "NETWORK",
+    "NO_OPTIONS",
+    "ContainerOptions",
+    "IdleConfig",
+    "decode_options",
+    "split_names",
+]
+
+ALIASES: Final = "proxy.aliases"
+EXCLUDE: Final = "proxy.exclude"
+NETWORK: Final = "proxy.network"
+IDLE_TIMEOUT: Final = "proxy.idle_timeout"
+DEPENDS_ON: Final = "proxy.depends_on"
 
 STOP_METHODS: Final = ("stop", "pause", "kill")
 STOP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP", "INT", "TERM", "KILL", "QUIT", "HUP")
@@ -25,13 +46,13 @@ WAKE_TIMEOUT: Final = 180.0
 STOP_TIMEOUT: Final = 60.0
 
 IDLE_LABELS: Final = (
-    "proxy.idle_timeout",
+    IDLE_TIMEOUT,
     "proxy.wake_timeout",
     "proxy.stop_method",
     "proxy.stop_timeout",
     "proxy.stop_signal",
     "proxy.start_endpoint",
-    "proxy.depends_on",
+    DEPENDS_ON,
     "proxy.no_loading_page",
 )
 
@@ -40,14 +61,14 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: never by itself, only with the
-            container that depends on it.
+        idle_timeout: sleep after this long without a request. 0: never. Negative: only with the container that depends
+            on it.
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills.
         stop_signal: signal for stopping; ``""`` is the container's own.
         start_endpoint: the only path that wakes it; ``""`` for any.
-        depends_on: what is woken before it, e.g. ``db:service_healthy``.
+        depends_on: containers to wake before it, e.g. ``db:service_healthy``.
         no_loading_page: let browsers wait too, instead of showing a page.
 
     """
@@ -63,22 +84,87 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def active(self) -> bool:
-        """True when the container is put to sleep by itself."""
+        """Whether the container sleeps when it has no requests."""
         return self.idle_timeout > 0
 
 
-def parse_idle(labels: Mapping[str, str]) -> tuple[IdleConfig | None, list[Problem]]:
-    """Read the idle-watcher labels of a container.
+class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options that labels set for a container.
 
-    Returns:
-        The settings and no problems; ``None`` and no problems when ``proxy.idle_timeout`` is absent or empty (the other
-        labels are ignored then); ``None`` and every problem found when something is wrong.
+    Attributes:
+        aliases: names the container answers for, lower-cased, in order, duplicates kept; empty for the default.
+        exclude: whether to hide the container; ``None`` if no label says.
+        network: name of the network to use; ``""`` for the default.
+        idle: how it sleeps and wakes; ``None`` if it never sleeps, or after an error.
+        depends_on: containers it needs, e.g. ``db:service_healthy``.
+        errors: errors that leave the container without routes.
+        problems: other problems.
 
     """
-    if not labels.get("proxy.idle_timeout"):
+
+    aliases: tuple[str, ...] = ()
+    exclude: bool | None = None
+    network: str = ""
+    idle: IdleConfig | None = None
+    depends_on: tuple[str, ...] = ()
+    errors: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+NO_OPTIONS: Final = ContainerOptions()
+
+
+def decode_options(own: OwnLabels) -> ContainerOptions:
+    """Decode the options of one container."""
+    labels = own.options
+    if not labels:
+        return NO_OPTIONS
+    exclude, problems = _exclude(labels.get(EXCLUDE, ""))
+    idle, errors = parse_idle(labels)
+    return ContainerOptions(
+        aliases=tuple(comma_list(labels.get(ALIASES, "").lower())),
+        exclude=exclude,
+        network=labels.get(NETWORK, ""),
+        idle=idle,
+        depends_on=split_names(labels.get(DEPENDS_ON, "")),
+        errors=tuple(errors),
+        problems=problems,
+    )
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Split a list of dependencies at its commas: ``"db:service_healthy, cache"``."""
+    return tuple(name for item in text.split(",") if (name := item.strip()))
+
+
+def _exclude(text: str) -> tuple[bool | None, tuple[Problem, ...]]:
+    """Read ``proxy.exclude``. Text that is not a boolean excludes the container and is reported (decision 8)."""
+    if text in FALSE or not text:
+        return (False if text else None), ()
+    if text in TRUE:
+        return True, ()
+    shown = shorten(text)
+    problem = Problem(
+        message=f"{shown!r} is not a boolean; the container stays excluded",
+        hint="write true or false",
+        value=shown,
+        label=EXCLUDE,
+    )
+    return True, (problem,)
+
+
+def parse_idle(labels: Mapping[str, str]) -> tuple[IdleConfig | None, list[Problem]]:
+    """Read the idle labels of a container.
+
+    Returns:
+        The settings and no problems; ``None`` and no problems if ``proxy.idle_timeout`` is absent or empty (the other
+        labels have no effect then); or ``None`` and all problems.
+
+    """
+    if not labels.get(IDLE_TIMEOUT):
         return None, []
-    reader = _Reader(labels)
-    idle = reader.duration("proxy.idle_timeout")
+    reader = _OptionReader(labels)
+    idle = reader.duration(IDLE_TIMEOUT)
     method = labels.get("proxy.stop_method", "")
     signal = labels.get("proxy.stop_signal", "")
     endpoint = labels.get("proxy.start_endpoint", "")
@@ -89,37 +175,35 @@ def parse_idle(labels: Mapping[str, str]) -> tuple[IdleConfig | None, list[Probl
         stop_timeout=reader.duration("proxy.stop_timeout") or 0.0,
         stop_signal=signal,
         start_endpoint=endpoint,
-        depends_on=dependencies_from(labels),
+        depends_on=split_names(labels.get(DEPENDS_ON, "")),
         no_loading_page=reader.boolean("proxy.no_loading_page"),
     )
     if idle == 0:
-        # Switched off: the rest is neither checked nor given defaults, but stays visible.
+        # Idling is off. The other options are neither checked nor completed, but they stay visible.
         return (None, reader.problems) if reader.problems else (config, [])
     reader.one_of("proxy.stop_method", method, STOP_METHODS)
     reader.one_of("proxy.stop_signal", signal, STOP_SIGNALS)
     reader.endpoint("proxy.start_endpoint", endpoint)
     if reader.problems:
         return None, reader.problems
-    return (
-        msgspec.structs.replace(
-            config,
-            wake_timeout=config.wake_timeout or WAKE_TIMEOUT,
-            stop_timeout=config.stop_timeout or STOP_TIMEOUT,
-            stop_method=method or STOP_METHODS[0],
-            start_endpoint=endpoint.partition("#")[0],
-        ),
-        [],
+    completed = msgspec.structs.replace(
+        config,
+        wake_timeout=config.wake_timeout or WAKE_TIMEOUT,
+        stop_timeout=config.stop_timeout or STOP_TIMEOUT,
+        stop_method=method or STOP_METHODS[0],
+        start_endpoint=endpoint.partition("#")[0],
     )
+    return completed, []
 
 
-class _Reader:
-    """Reads values and gathers what is wrong with them."""
+class _OptionReader:
+    """Reads option values and collects their problems."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.problems: list[Problem] = []
 
-    def fault(self, label: str, value: str, message: str, hint: str = "") -> None:
+    def error(self, label: str, value: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message=message, hint=hint, label=label, value=shorten(value)))
 
     def duration(self, label: str) -> float | None:
@@ -129,31 +213,30 @@ class _Reader:
         try:
             return parse_duration(text)
         except ParseError as error:
-            self.fault(label, text, f"{shorten(text)!r}: {error.message}")
+            self.error(label, text, f"{shorten(text)!r}: {error.message}")
             return None
 
     def boolean(self, label: str) -> bool:
         text = self.labels.get(label, "")
         value = go_bool(text) if text else False
         if value is None:
-            self.fault(label, text, f"{shorten(text)!r} is not a boolean", "write true or false")
+            self.error(label, text, f"{shorten(text)!r} is not a boolean", "write true or false")
         return bool(value)
 
     def one_of(self, label: str, value: str, allowed: tuple[str, ...]) -> None:
         if value and value not in allowed:
             message = f"{shorten(value)!r} is not allowed here; one of {', '.join(allowed)}"
-            self.fault(label, value, message, did_you_mean(value, allowed))
+            self.error(label, value, message, did_you_mean(value, allowed))
 
     def endpoint(self, label: str, value: str) -> None:
         if not value:
             return
         path = value.partition("#")[0]
         if not path:
-            self.fault(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
+            self.error(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
         elif not (path == "*" or path.startswith("/") or _is_absolute_url(path)):
-            self.fault(
-                label, value, f"{shorten(value)!r} is neither an absolute path nor a URL", f"write /{path.lstrip('/')}"
-            )
+            message = f"{shorten(value)!r} is neither an absolute path nor a URL"
+            self.error(label, value, message, f"write /{path.lstrip('/')}")
 
 
 def _is_absolute_url(text: str) -> bool:
@@ -162,11 +245,3 @@ def _is_absolute_url(text: str) -> bool:
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc)
-
-
-def dependencies_from(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Do the work of :func:`dependencies` on a container's untouched labels."""
-    own = tuple(piece for item in labels.get("proxy.depends_on", "").split(",") if (piece := item.strip()))
-    if own:
-        return own
-    return tuple(piece for item in labels.get(DEPENDS_ON, "").split(",") if (piece := item.strip()))

@@ -1,24 +1,35 @@
-"""The keys of labels: what they name, which there are beside the fields of routes, and which are near misses. Pure.
+"""Label keys: which labels are ours, how a key splits, and near misses of the namespace. Pure.
 
-The rules: LABELS I.3, I.28, II.1.
+This is the only module that knows the namespace ``proxy.``. Sources of the rules: LABELS I.3, I.28, II.1.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import edit_distance
 from pilotage.core.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
-__all__ = ["CONTAINER_LABELS", "SHORTCUTS", "is_own", "label_shape", "near_namespaces", "own_keys", "split_key"]
+__all__ = [
+    "CONTAINER_OPTIONS",
+    "NO_OWN_LABELS",
+    "SHORTCUTS",
+    "OwnLabels",
+    "filter_labels",
+    "fingerprint",
+    "is_own",
+    "split_key",
+    "typo_warnings",
+]
 
-CONTAINER_LABELS: Final = (
+CONTAINER_OPTIONS: Final = (
     "aliases",
     "exclude",
     "network",
@@ -31,8 +42,8 @@ CONTAINER_LABELS: Final = (
     "depends_on",
     "no_loading_page",
 )
+"""Options of the whole container: ``proxy.<option>``."""
 
-# In the order in which the reference looks at them: it matters where several fill one field (LABELS II.1.4).
 SHORTCUTS: Final[Mapping[str, str]] = {
     "ports": "port",
     "protos": "scheme",
@@ -57,89 +68,136 @@ SHORTCUTS: Final[Mapping[str, str]] = {
     "proxy_protocol_headers": "relay_proxy_protocol_header",
     "disable_compressions": "disable_compression",
 }
+"""Shortcut -> field. ``proxy.<shortcut>`` lists one value per alias.
 
+If several shortcuts set one field, the first in this order wins. The order is GoDoxy's (LABELS II.1.4).
+"""
 
-@lru_cache(maxsize=16384)
-def split_key(key: str) -> tuple[str, tuple[str, ...]]:
-    """Return the alias, lower-cased, and the path of ``proxy.<alias>.<path>``. A dot always separates."""
-    _, alias, *path = key.split(".")
-    return alias.lower(), tuple(path)
-
-
-_fine_keys: set[str] = set()
-_MOST_FINE_KEYS: Final = 50_000
-_LONG: Final = 500  # longer keys and values are not worth remembering
+_NAMESPACE: Final = "proxy."
+_AFTER_NAMESPACE: Final = len(_NAMESPACE)
+_OPTION_KEYS: Final = frozenset(_NAMESPACE + option for option in CONTAINER_OPTIONS)
+_MAX_FOREIGN: Final = 50_000
+_LONG: Final = 500  # characters; longer keys and values are not worth caching
 _SIGNS: Final = ("*", "#", "$")
-_NAMESPACE: Final = re.compile(r"[^.\-_/:]*-?")
+_FIRST_WORD: Final = re.compile(r"[^.\-_/:]*-?")
 
 
-def own_keys(labels: Mapping[str, str]) -> list[str]:
-    """Return the keys below ``proxy.``, in no order."""
-    # What is known to be somebody else's is sorted out in C: this runs for every label of every container.
-    return [key for key in labels.keys() - _fine_keys if key.startswith("proxy.")]
+class OwnLabels(msgspec.Struct, frozen=True, gc=False):
+    """The labels of one container that are ours.
+
+    Attributes:
+        options: key -> text of the labels in :data:`CONTAINER_OPTIONS`.
+        routes: key -> text of all other labels in our namespace, sorted by key.
+        warnings: keys that look like a misspelt ``proxy.`` (LABELS, decision 28).
+
+    """
+
+    options: dict[str, str] = {}
+    routes: dict[str, str] = {}
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the container has no label of ours; warnings do not count."""
+        return not (self.options or self.routes)
+
+
+NO_OWN_LABELS: Final = OwnLabels()
 
 
 def is_own(key: str) -> bool:
     """Return whether a label key is in our namespace."""
-    return key.startswith("proxy.")
+    return key.startswith(_NAMESPACE)
 
 
-def near_namespaces(labels: Mapping[str, str]) -> list[Problem]:
-    """Report keys that look like a mistyped ``proxy.``: ``prxy.``, ``proxy-``, ``porxy.`` (decision 28)."""
-    problems = []
-    if len(_fine_keys) > _MOST_FINE_KEYS:
-        _fine_keys.clear()
-    for key in sorted(labels.keys() - _fine_keys):
-        fault = None if key.startswith("proxy.") else _namespace_fault(key)
-        if fault:
-            problems.append(fault)
-        elif not key.startswith("proxy.") and len(key) < _LONG:
-            _fine_keys.add(key)
-    return problems
+def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) -> OwnLabels:
+    """Select our labels from all labels of a container.
 
+    Args:
+        labels: all labels.
+        foreign: keys known not to be ours; updated in place. The containers of an engine repeat most keys, so a set
+            that they share makes filtering almost free.
 
-def label_shape(labels: Mapping[str, str], aliases: Sequence[str]) -> tuple[int, frozenset[tuple[str, ...]]] | None:
-    """Return what the labels of a container say, whatever its aliases are called.
-
-    Containers of one shape have the same settings, alias for alias, and in a fleet most have one of a few shapes: so
-    what was read once need not be read again. ``None`` when there may be something to say about the labels themselves,
-    or an alias that is not listed.
     """
-    said = set()
-    for key in labels.keys() - _fine_keys:
-        if not key.startswith("proxy."):
-            return None
-        alias, _, _ = key[6:].partition(".")
-        path, value = key[6 + len(alias) :], labels[key]
-        if len(value) > _LONG:
+    if foreign is None:
+        foreign = set()
+    unknown = labels.keys() - foreign
+    if not unknown:
+        return NO_OWN_LABELS
+    options: dict[str, str] = {}
+    routes: dict[str, str] = {}
+    others: list[str] = []
+    for key in sorted(unknown):
+        if not key.startswith(_NAMESPACE):
+            others.append(key)
+        elif key in _OPTION_KEYS:
+            options[key] = labels[key]
+        else:
+            routes[key] = labels[key]
+    warnings: tuple[Problem, ...] = ()
+    if others:
+        warnings = typo_warnings(others)
+        if len(foreign) > _MAX_FOREIGN:
+            foreign.clear()
+        foreign.update(key for key in others if len(key) < _LONG)
+        foreign.difference_update(warning.label for warning in warnings)
+    return OwnLabels(options, routes, warnings) if options or routes or warnings else NO_OWN_LABELS
+
+
+def split_key(key: str) -> tuple[str, tuple[str, ...]]:
+    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path."""
+    _, alias, *path = key.split(".")
+    return alias.lower(), tuple(path)
+
+
+def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
+    """Return a key that is equal for containers whose labels set the same fields of their n-th alias.
+
+    A fleet has few distinct fingerprints, so its containers can share decoded settings. The names of the aliases do
+    not matter.
+
+    Returns:
+        The fingerprint, or ``None`` if the result must not be shared: with warnings, very long values, duplicate
+        aliases, or labels of an alias that is not listed.
+
+    """
+    if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
+        return None
+    parts = set()
+    for key, text in own.routes.items():
+        alias, _, _ = key[_AFTER_NAMESPACE:].partition(".")
+        path = key[_AFTER_NAMESPACE + len(alias) :]
+        if len(text) > _LONG:
             return None
         if alias[:1] in _SIGNS or (not path and alias in SHORTCUTS):
-            said.add((alias, path, value))
+            parts.add((alias, path, text))
         elif alias in aliases:
-            said.add((str(aliases.index(alias)), path, value))
+            parts.add((str(aliases.index(alias)), path, text))
         else:
             return None
-    if len(aliases) > 1 and len(set(aliases)) < len(aliases):
-        return None
-    return len(aliases), frozenset(said)
+    return len(aliases), frozenset(parts)
 
 
-def _namespace_fault(key: str) -> Problem | None:
+def typo_warnings(keys: Sequence[str]) -> tuple[Problem, ...]:
+    """Return a warning for each key that looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``porxy.``."""
+    return tuple(warning for key in keys if (warning := _typo_warning(key)) is not None)
+
+
+def _typo_warning(key: str) -> Problem | None:
     if key == "proxy":
-        return Problem(
-            message="the label names neither an alias nor a field", hint="write proxy.<alias>.<field>", label=key
-        )
-    first = _NAMESPACE.match(key)
+        message = "the label names neither an alias nor a field"
+        return Problem(message=message, hint="write proxy.<alias>.<field>", label=key)
+    first = _FIRST_WORD.match(key)
     word = first.group() if first else ""
     rest = key[len(word) :]
     is_dashed = word == "proxy-"
     if not is_dashed and (not rest.startswith(".") or word.endswith("-") or word.lower() == "proxy"):
         return None
-    if is_dashed or edit_distance(word, "proxy", 1) <= 1:
-        return Problem(
-            message=f"{shorten(word)!r} is not a namespace of pilotage, so this label has no effect",
-            severity="warning",
-            hint=f"did you mean {'proxy.' + shorten(rest.lstrip('.'))!r}?",
-            label=key,
-        )
-    return None
+    if not is_dashed and edit_distance(word, "proxy", 1) > 1:
+        return None
+    return Problem(
+        message=f"{shorten(word)!r} is not a namespace of pilotage, so this label has no effect",
+        severity="warning",
+        hint=f"did you mean {_NAMESPACE + shorten(rest.lstrip('.'))!r}?",
+        label=key,
+    )

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.labels.decode import read_labels
 from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
-from pilotage.routes.schema import ROUTE
-from pilotage.routes.target import Reasons, resolve_static_target, resolve_target
+from pilotage.routes.build import decode_labels
+from pilotage.routes.target import resolve_static_target, resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.labels.decode import LabelTree
+    from pilotage.labels.merge import AliasFields
     from pilotage.routes.build import Built
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
@@ -185,7 +184,7 @@ class _Explainer:
         self, container: Container, built: Built, routes: Iterable[Route], names: Mapping[str, str]
     ) -> ContainerExplanation:
         """Explain a container and some of its routes; ``names`` maps IDs to names of the engine's containers."""
-        tree = read_labels(container.labels, container.aliases, ROUTE)
+        decoded = decode_labels(container)
         of_routes = {problem for route in built.routes for problem in route.problems}
         return ContainerExplanation(
             name=container.container_name,
@@ -196,7 +195,7 @@ class _Explainer:
             status=container.status,
             facts=container_facts(container, names),
             notes=() if built.routes else (_why_no_routes(container),),
-            routes=tuple(self._container_route(container, route, tree) for route in routes),
+            routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
         )
 
@@ -204,17 +203,15 @@ class _Explainer:
         """Explain the routes of a file that have this alias."""
         found = []
         for route in (route for route in file.routes if route.alias == alias):
-            why = Reasons()
-            resolve_static_target(route.alias, route.settings, why)
+            target = resolve_static_target(route.alias, route.settings)
             change = "fix the problems below" if route.excluded else ""
-            found.append(self._route(route, tuple(file_route_facts(route, file, why)), change))
+            found.append(self._route(route, tuple(file_route_facts(route, file, target)), change))
         return FileExplanation(file.name, tuple(found))
 
-    def _container_route(self, container: Container, route: Route, tree: LabelTree) -> RouteExplanation:
-        why = Reasons()
-        resolve_target(route.alias, container, route.settings, why)
-        facts = tuple(route_facts(container, route, tree, why))
-        return self._route(route, facts, remedy(container, route, why.port))
+    def _container_route(self, container: Container, route: Route, labels: AliasFields) -> RouteExplanation:
+        target = resolve_target(route.alias, container, route.settings)
+        facts = tuple(route_facts(container, route, labels, target))
+        return self._route(route, facts, remedy(container, route, target.port_reason))
 
     def _route(self, route: Route, facts: tuple[Fact, ...], change: str) -> RouteExplanation:
         """Explain a route; ``change`` is the remedy if the route is excluded."""

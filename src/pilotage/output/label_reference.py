@@ -13,10 +13,12 @@ import msgspec
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import format_duration
 from pilotage.labels.container_options import STOP_METHODS, STOP_SIGNALS, STOP_TIMEOUT, WAKE_TIMEOUT
+from pilotage.labels.key_schema import fold
 from pilotage.labels.keys import SHORTCUTS
 from pilotage.routes.fields import Duration
+from pilotage.routes.mappings import StructKind
 from pilotage.routes.middlewares import MIDDLEWARES
-from pilotage.routes.schema import ROUTE, UNSUPPORTED, StructKind, fold
+from pilotage.routes.schema import ROUTE, UNSUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pilotage.containers.container import Container
-    from pilotage.labels.decode import LabelTree
+    from pilotage.labels.merge import AliasFields
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import Route
-    from pilotage.routes.target import Reasons
+    from pilotage.routes.target import Target
 
 __all__ = ["file_route_facts", "route_facts"]
 
@@ -28,25 +28,24 @@ _HIDDEN: Final = "<hidden>"
 _ASSIGNED: Final = "no listening port is set, so one is assigned"
 
 
-def route_facts(container: Container, route: Route, tree: LabelTree, why: Reasons) -> Iterator[Fact]:
+def route_facts(container: Container, route: Route, labels: AliasFields, target: Target) -> Iterator[Fact]:
     """Yield the facts of a container's route.
 
     Args:
         container: the container.
         route: the route.
-        tree: the container's decoded labels.
-        why: the reasons for scheme, host and port.
+        labels: the decoded labels of its alias.
+        target: its target, with the reasons for scheme, host and port.
 
     """
-    fields = tree.fields.get(route.alias, {})
+    fields = labels.fields
     overridden: dict[str, list[Source]] = {}
-    for override in tree.overridden:
-        if override.alias == route.alias:
-            overridden.setdefault(override.path, []).insert(0, _source(override.loser))
+    for override in labels.overridden:
+        overridden.setdefault(override.path, []).insert(0, _source(override.loser))
     if route.alias not in container.aliases:
         yield Fact("alias", route.alias, "added by the labels below; not in the container's own aliases")
     shown = set()
-    for path, fact in _target(container, route, fields, why):
+    for path, fact in _target(container, route, fields, target):
         shown.add(path)
         yield msgspec.structs.replace(fact, instead_of=tuple(overridden.get(path, ()))) if fact.source else fact
     if route.listen:
@@ -59,11 +58,11 @@ def route_facts(container: Container, route: Route, tree: LabelTree, why: Reason
             yield _setting(path, leaf, overridden.get(path, ()))
 
 
-def file_route_facts(route: Route, file: RouteFile, why: Reasons) -> Iterator[Fact]:
-    """Yield the facts of a route in a file; ``why`` has the reasons for scheme, host and port."""
+def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[Fact]:
+    """Yield the facts of a route in a file; ``target`` has the reasons for scheme, host and port."""
     fields = file.fields.get(route.alias, {})
     shown = set()
-    for name, value, reason in _target_values(route, route.host, why):
+    for name, value, reason in _target_values(route, route.host, target):
         leaf = fields.get(name)
         if leaf is not None and reason.startswith(_BY_FILE):
             shown.add(name)
@@ -80,17 +79,19 @@ def file_route_facts(route: Route, file: RouteFile, why: Reasons) -> Iterator[Fa
             yield _setting(path, leaf, (), file.name)
 
 
-def _target_values(route: Route, host: str, why: Reasons) -> list[tuple[str, str, str]]:
+def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
     """Return name, value and reason of scheme, host and port, as far as the scheme has them."""
-    scheme = ("scheme", route.scheme, why.scheme)
+    scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]
-    return [scheme, ("host", host, why.host), ("port", str(route.port.proxy), why.port)]
+    return [scheme, ("host", host, target.host_reason), ("port", str(route.port.proxy), target.port_reason)]
 
 
-def _target(container: Container, route: Route, fields: dict[str, Located], why: Reasons) -> Iterator[tuple[str, Fact]]:
+def _target(
+    container: Container, route: Route, fields: dict[str, Located], target: Target
+) -> Iterator[tuple[str, Fact]]:
     """Yield scheme, host and port, each with the path of the field that sets it, ``""`` if no label does."""
-    for name, value, reason in _target_values(route, route.host or "-", why):
+    for name, value, reason in _target_values(route, route.host or "-", target):
         leaf, path = fields.get(name), name
         if leaf is not None and isinstance(leaf.value, dict):
             leaf, path = leaf.value.get("proxy"), f"{name}.proxy"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.containers.parse import ContainerReader, needs_inspection
+from pilotage.containers.inspection import needs_inspection
+from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import EngineError, EngineRefused
 from pilotage.engine import types as wire
 from pilotage.engine.pool import new_client
@@ -77,7 +78,7 @@ async def capture_engine(
 
     """
     host = (env or {}).get("DOCKER_HOST", "")
-    reader = ContainerReader(config, env=env)
+    reader = ContainerParser(config, env=env)
     containers: list[msgspec.Raw] = []
     wanted: list[str] = []
     async with await new_client(config, pool=pool) as client:
@@ -89,7 +90,7 @@ async def capture_engine(
                 containers.append(msgspec.Raw(b"{}"))  # what it holds is unknown, so it stays here
                 continue
             containers.append(_trimmed(summary))
-            if needs_inspection(reader.read(summary), podman=podman):
+            if needs_inspection(reader.parse(summary), podman=podman):
                 wanted.append(summary.Id)
         inspected = await _inspect(wanted, client)
     return Recording(

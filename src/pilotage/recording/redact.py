@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from pilotage.containers.compose import DEPENDS_ON, ONEOFF, PROJECT, SERVICE
+from pilotage.containers.compose import COMPOSE_DEPENDS_ON, ONEOFF, PROJECT, SERVICE
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
-from pilotage.labels.decode import read_labels
-from pilotage.routes.schema import ROUTE, StructKind, fold
+from pilotage.labels.key_schema import fold
+from pilotage.labels.keys import is_own, split_key, typo_warnings
+from pilotage.routes.mappings import StructKind
+from pilotage.routes.schema import ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +29,7 @@ __all__ = ["REMOVED", "holds_secret", "is_secret", "read_by_us", "redact_label",
 
 REMOVED: Final = "<removed>"
 
-_READ: Final = frozenset({PROJECT, SERVICE, ONEOFF, DEPENDS_ON, "org.opencontainers.image.version"})
+_READ: Final = frozenset({PROJECT, SERVICE, ONEOFF, COMPOSE_DEPENDS_ON, "org.opencontainers.image.version"})
 _SECRET: Final = re.compile(
     r"pass(word|wd|phrase)?s?$|pwd$|secret|token|credential|keys?$|clientid$|basicauth$|^auth$|authorization$|cookie|session"
     r"|jwt|bearer|users?$|emails?$"
@@ -60,7 +62,7 @@ def without_passwords(url: str) -> str:
 
 def read_by_us(label: str) -> bool:
     """Tell whether a label means anything to pilotage, be it as a typing error of one of ours."""
-    return label.startswith("proxy.") or label in _READ or bool(read_labels({label: ""}, (), ROUTE).problems)
+    return is_own(label) or label in _READ or bool(typo_warnings([label]))
 
 
 def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -70,9 +72,9 @@ def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 def redact_label(key: str, text: str) -> str:
     """Return a label's value without the secrets in it."""
-    if not key.startswith("proxy."):
+    if not is_own(key):
         return without_passwords(text)
-    _, _, *path = key.split(".")
+    _, path = split_key(key)
     if holds_secret(path):
         return REMOVED if text else text
     places = _secrets_in(text, _kind_at(path))

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.parse import ContainerReader, with_inspection
+from pilotage.containers.inspection import inspection_failed, with_inspection
+from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.types import Inspect, InspectConfig
-from pilotage.table.snapshot import EngineSnapshot, build_snapshot, inspection_failed
+from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def _documents(body: bytes) -> Iterator[bytes]:
 def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> EngineSnapshot:
     """Return what becomes of a recording's containers."""
     config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
-    reader = ContainerReader(config, agents=recording.agents, env=recording.env)
+    reader = ContainerParser(config, agents=recording.agents, env=recording.env)
     containers = [_read(raw, reader, recording) for raw in recording.containers]
     return (
         build_snapshot(config, containers)
@@ -93,7 +94,7 @@ def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None
     )
 
 
-def _read(raw: msgspec.Raw, reader: ContainerReader, recording: Recording) -> Container:
+def _read(raw: msgspec.Raw, reader: ContainerParser, recording: Recording) -> Container:
     container = reader.decode(raw)
     answer = recording.inspect.get(container.container_id)
     if answer is None and container.is_host_network_mode:

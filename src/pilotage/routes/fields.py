@@ -1,14 +1,13 @@
-"""The kinds of values that fields take: each reads what was written and says what is wrong with it.
+"""Kinds of single values: each reads a written value and reports errors. Pure.
 
-Reading never raises: a bad value is reported to the :class:`FieldContext` and comes back as :data:`UNSET`; the field
-keeps its default (decision 10). The rules of conversion: LABELS II.6.1, with decisions 7 and 8.
+Reading never raises: a bad value is reported to the :class:`FieldContext` and becomes :data:`UNSET`, so the field keeps
+its default (decision 10). Sources of the rules: LABELS II.6.1, decisions 7 and 8.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,13 +16,13 @@ from msgspec import UNSET
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import ParseError, comma_list, go_bool, parse_duration
-from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
+from pilotage.core.values import ParseError, go_bool, parse_duration
+from pilotage.core.yaml import Located, bare, kind_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from pilotage.labels.decode import Spelling
+    from pilotage.labels.key_schema import KeySchema
 
 __all__ = [
     "UNSET",
@@ -31,72 +30,76 @@ __all__ = [
     "Choice",
     "Duration",
     "FieldContext",
-    "FreeMapping",
     "Host",
     "IPAddress",
     "Integer",
     "Kind",
-    "ListOf",
     "Name",
-    "Nested",
     "Path",
     "RequestPath",
     "Text",
+    "problem_at",
+    "scalar_text",
 ]
 
 
 class FieldContext(msgspec.Struct):
-    """Where values are being read, and what was wrong so far.
+    """The position of the value being read, and the problems found so far.
 
     Attributes:
         path: dotted path of the value being read.
-        problems: what was found wrong.
-        fatal: True once something was found that takes the route out of service.
+        problems: problems found so far.
+        refused: a problem takes the route out of service.
 
     """
 
     path: str = ""
     problems: list[Problem] = []
-    fatal: bool = False
+    refused: bool = False
 
-    def fault(self, value: Located, message: str, hint: str = "", *, path: str = "", at_key: bool = False) -> None:
-        """Report that a value is wrong."""
-        self.problems.append(
-            Problem(
-                message=message,
-                hint=hint,
-                value=shorten(value.value) if not isinstance(value.value, dict | list) else shorten(bare(value)),
-                label=value.source,
-                path=path or self.path,
-                line=value.key_line if at_key else value.line,
-                column=value.key_column if at_key else value.column,
-            )
-        )
+    def error(self, value: Located, message: str, hint: str = "", *, path: str = "", at_key: bool = False) -> None:
+        """Report an error in a value."""
+        self.problems.append(problem_at(value, path or self.path, message, hint, at_key=at_key))
+
+
+def problem_at(value: Located, path: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+    """Return a problem with the place of a value, or of its key."""
+    return Problem(
+        message=message,
+        hint=hint,
+        value=shorten(bare(value) if isinstance(value.value, dict | list) else value.value),
+        label=value.source,
+        path=path,
+        line=value.key_line if at_key else value.line,
+        column=value.key_column if at_key else value.column,
+    )
 
 
 class Kind:
-    """A kind of value. Subclasses read one, name themselves, and write it for machines.
+    """A kind of value. Subclasses read a value and convert it to JSON.
 
     Attributes:
-        name: how documentation calls it.
-        eager: text for it in a label is YAML for a mapping, to be read before labels are merged.
+        name: its name in documentation and messages.
+        keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
+        eager: label text for it is a YAML mapping, parsed before labels are merged.
 
     """
 
     name: str = "value"
+    keys: KeySchema | None = None
     eager: bool = False
 
-    def read(self, value: Located, to: FieldContext) -> Any:
-        """Return the value read, or :data:`UNSET` for automatic, null or bad values, the last being reported."""
+    def read(self, value: Located, context: FieldContext) -> Any:
+        """Return the value, or :data:`UNSET` if it is automatic, null or bad. Bad values are reported."""
         raise NotImplementedError
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        """Return the key and the value that stand for it in JSON."""
+        """Return the key and the value in JSON."""
         return name, value
 
-    def wrong(self, value: Located, to: FieldContext, hint: str = "") -> Any:
-        """Report that a value is none of this kind, and return :data:`UNSET`."""
-        to.fault(value, f"{_shown(value)} is not {_article(self.name)}", hint)
+    def wrong(self, value: Located, context: FieldContext, hint: str = "") -> Any:
+        """Report that a value is not of this kind, and return :data:`UNSET`."""
+        context.error(value, f"{_shown(value)} is not {_article(self.name)}", hint)
         return UNSET
 
 
@@ -113,7 +116,7 @@ def _article(name: str) -> str:
 
 
 def scalar_text(value: Any) -> str | None:
-    """Return the text of a single value: numbers in decimal, booleans as true and false; ``None`` for others."""
+    """Return a single value as text: numbers in decimal, booleans as true and false; ``None`` for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -122,31 +125,31 @@ def scalar_text(value: Any) -> str | None:
 
 
 class Text(Kind):
-    """Any text; numbers and booleans count as their spelling."""
+    """Any text. Numbers and booleans become text."""
 
     name = "text"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None:
             return UNSET
         text = scalar_text(value.value)
-        return text if text is not None else self.wrong(value, to)
+        return text if text is not None else self.wrong(value, context)
 
 
 class Name(Text):
-    """A name that hosts are compared with: lower-cased, like aliases (decision 3)."""
+    """A name that is compared like aliases: lower-cased (decision 3)."""
 
-    def read(self, value: Located, to: FieldContext) -> Any:
-        text = super().read(value, to)
+    def read(self, value: Located, context: FieldContext) -> Any:
+        text = super().read(value, context)
         return text if text is UNSET else text.strip().lower()
 
 
 class Boolean(Kind):
-    """A boolean as Go spells it (decision 8)."""
+    """A boolean in Go's spelling (decision 8)."""
 
     name = "boolean"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if isinstance(value.value, bool):
             return value.value
         if value.value is None:
@@ -155,7 +158,7 @@ class Boolean(Kind):
         if text == "":
             return False
         known = go_bool(text) if text is not None else None
-        return known if known is not None else self.wrong(value, to, "write true or false")
+        return known if known is not None else self.wrong(value, context, "write true or false")
 
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
@@ -170,54 +173,47 @@ class Integer(Kind):
         self.least = least
         self.most = most
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
         if isinstance(given, bool) or not isinstance(given, int | str):
-            return self.wrong(value, to)
+            return self.wrong(value, context)
         if isinstance(given, str) and (not _INTEGER.fullmatch(given) or len(given) > 20):
-            return self.wrong(value, to)
+            return self.wrong(value, context)
         number = int(given)
         if self.least is not None and number < self.least:
-            to.fault(value, f"{number} is too small; at least {self.least}")
+            context.error(value, f"{number} is too small; at least {self.least}")
             return UNSET
         if not -self.most - 1 <= number <= self.most:
-            to.fault(value, f"{shorten(given)} is too large")
+            context.error(value, f"{shorten(given)} is too large")
             return UNSET
         return number
 
 
-@lru_cache(maxsize=1024)
-def _seconds(text: str) -> float | str:
-    try:
-        return parse_duration(text)
-    except ParseError as error:
-        return error.message
-
-
 class Duration(Kind):
-    """A length of time; read into seconds. A bare whole number is seconds (decision 7)."""
+    """A duration, read into seconds. A bare whole number is seconds (decision 7)."""
 
     name = "duration"
 
     def __init__(self, least: float | None = None) -> None:
         self.least = least
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
         if isinstance(given, bool) or not isinstance(given, int | str):
-            return self.wrong(value, to, "write a number with a unit, such as 30s or 5m")
-        seconds = _seconds(str(given))
-        if isinstance(seconds, str):
-            to.fault(value, f"{_shown(value)}: {seconds}")
+            return self.wrong(value, context, "write a number with a unit, such as 30s or 5m")
+        try:
+            seconds = parse_duration(str(given))
+        except ParseError as error:
+            context.error(value, f"{_shown(value)}: {error.message}")
             return UNSET
         if self.least is None or seconds >= self.least:
             return seconds
         if seconds:
-            to.fault(value, f"{_shown(value)} is too short; at least {self.least:g}s")
+            context.error(value, f"{_shown(value)} is too short; at least {self.least:g}s")
         return UNSET  # 0 is automatic
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
@@ -225,7 +221,7 @@ class Duration(Kind):
 
 
 class Choice(Kind):
-    """One of a few words, spelt exactly so."""
+    """One of a few words, in exactly this spelling."""
 
     def __init__(self, words: Sequence[str], *, fold: bool = False) -> None:
         self.words = tuple(words)
@@ -233,7 +229,7 @@ class Choice(Kind):
         self.name = "one of " + ", ".join(words)
         self._known = {word.lower() if fold else word: word for word in words}
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         text = scalar_text(value.value)
@@ -241,7 +237,7 @@ class Choice(Kind):
         if known is not None:
             return known
         near = _near_choice(text or "", self.words)
-        to.fault(value, f"{_shown(value)} is not {self.name}", near)
+        context.error(value, f"{_shown(value)} is not {self.name}", near)
         return UNSET
 
 
@@ -255,7 +251,7 @@ class IPAddress(Kind):
 
     name = "IP address"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         if isinstance(value.value, str) and "%" not in value.value:
@@ -263,23 +259,23 @@ class IPAddress(Kind):
                 return str(ipaddress.ip_address(value.value))
             except ValueError:
                 pass
-        return self.wrong(value, to, "write one such as 127.0.0.1, or :: for every IPv6 address")
+        return self.wrong(value, context, "write one such as 127.0.0.1, or :: for every IPv6 address")
 
 
 _HOST: Final = re.compile(r"[\w.-]+")
 
 
 class Host(Kind):
-    """A host name or an IP address; lower-cased, without white space around it and without brackets."""
+    """A host name or an IP address; lower-cased, without surrounding white space and without brackets."""
 
     name = "host name or an IP address"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None:
             return UNSET
         text = scalar_text(value.value)
         if text is None:
-            return self.wrong(value, to)
+            return self.wrong(value, context)
         text = text.strip().lower()
         if not text:
             return UNSET
@@ -290,121 +286,26 @@ class Host(Kind):
                 return str(ipaddress.IPv6Address(text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text))
             except ValueError:
                 pass
-        return self.wrong(value, to, "write the name or the address alone, without scheme, port or path")
+        return self.wrong(value, context, "write the name or the address alone, without scheme, port or path")
 
 
 class Path(Text):
-    """A path of a file on pilotage's own machine."""
+    """A file path on pilotage's own machine."""
 
     name = "path"
 
 
 class RequestPath(Kind):
-    """A path of a request, starting with a slash."""
+    """The path of a request. It starts with a slash."""
 
     name = "request path"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         text = scalar_text(value.value)
         if text is None:
-            return self.wrong(value, to)
+            return self.wrong(value, context)
         if not text.startswith("/") or any(c.isspace() or not c.isprintable() for c in text):
-            return self.wrong(value, to, f"write {'/' + text.strip().lstrip('/')!r}")
+            return self.wrong(value, context, f"write {'/' + text.strip().lstrip('/')!r}")
         return text
-
-
-class ListOf(Kind):
-    """A list: comma separated, or YAML. Bad elements are reported and dropped."""
-
-    def __init__(self, item: Kind) -> None:
-        self.item = item
-        self.name = f"list of {item.name}" if not isinstance(item, Text) else "list"
-
-    def read(self, value: Located, to: FieldContext) -> Any:
-        given = value.value
-        if given is None or given == "":
-            return UNSET
-        if isinstance(given, str):
-            elements = self._split(value, to)
-        elif isinstance(given, list):
-            elements = given
-        else:
-            return self.wrong(value, to)
-        if elements is None:
-            return UNSET
-        path = to.path
-        found = []
-        for index, element in enumerate(elements):
-            to.path = f"{path}[{index}]"
-            item = self.item.read(element, to)
-            if item is not UNSET:
-                found.append(item)
-        to.path = path
-        return tuple(found)
-
-    def _split(self, value: Located, to: FieldContext) -> Iterable[Located] | None:
-        text = value.value
-        if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
-            return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text)]
-        try:
-            document = parse_yaml(text, value.source)
-        except ParseError as error:
-            _refuse_yaml(value, error, to)
-            return None
-        if document is None:
-            return []
-        if not isinstance(document.value, list):
-            self.wrong(document, to)
-            return None
-        return document.value
-
-    def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        return name, [self.item.dump("", item)[1] for item in value]
-
-
-class Nested(Kind):
-    """A kind whose values may be mappings with keys of a known spelling: a `Spelling`."""
-
-    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
-        """Return the name to keep a key under, the spelling below it, and whether a label's text for it is YAML."""
-        raise NotImplementedError
-
-
-class FreeMapping(Kind):
-    """A mapping whose keys are anybody's, kept as they are written."""
-
-    name = "mapping"
-    eager = True
-
-    def read(self, value: Located, to: FieldContext) -> Any:
-        mapping = as_mapping(self, value, to)
-        return UNSET if mapping is UNSET else {key: bare(item) for key, item in mapping.items()}
-
-
-def _refuse_yaml(value: Located, error: ParseError, to: FieldContext) -> None:
-    """Report text that is no YAML: at its place in the label, or where the label itself is the text, at the fault's."""
-    whole = not value.line
-    to.fault(msgspec.structs.replace(value, line=error.line, column=error.column) if whole else value, error.message)
-
-
-def as_mapping(kind: Kind, value: Located, to: FieldContext) -> Any:
-    """Return the mapping a value is, reading text as YAML; :data:`UNSET` for null, or when it is none (reported)."""
-    given = value.value
-    if isinstance(given, dict):
-        return given
-    if given is None:
-        return UNSET
-    if isinstance(given, str):
-        try:
-            document = parse_yaml(given, value.source)
-        except ParseError as error:
-            _refuse_yaml(value, error, to)
-            return UNSET
-        if document is None:
-            return {}
-        if isinstance(document.value, dict):
-            return document.value
-    kind.wrong(value, to, "write lines such as 'name: value'")
-    return UNSET

@@ -1,7 +1,7 @@
-"""Routes from files: ``alias: {fields}``, with the fields that labels have (LABELS II.6.3). Pure.
+"""Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
-What is wrong with one route touches only that route, as with labels. A text that cannot be read as a whole gives no
-routes at all and says so; who has read the file before keeps what it had.
+An error in one route touches only that route, as with labels. A file that is not readable at all gives no routes and
+says so; its caller keeps the routes it had.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
-from pilotage.routes.build import RESERVED_PORTS, default_bind, read_settings, refuse_impossible, reserved
+from pilotage.labels.key_schema import fold
+from pilotage.labels.merge import AliasFields, FieldError
+from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind, reserved_target
 from pilotage.routes.exclusion import ExclusionReason
-from pilotage.routes.fields import FieldContext
+from pilotage.routes.fields import problem_at
 from pilotage.routes.route import Endpoint, Route
-from pilotage.routes.schema import ROUTE, UNSUPPORTED, fold
+from pilotage.routes.schema import ROUTE_KEYS, UNSUPPORTED
+from pilotage.routes.settings import read_settings
 from pilotage.routes.target import resolve_static_target
 
 if TYPE_CHECKING:
@@ -32,14 +35,14 @@ _TEMPLATE: Final = "x-"
 
 
 class RouteFile(msgspec.Struct, frozen=True):
-    """A file of routes, read.
+    """A file of routes.
 
     Attributes:
-        name: of the file, as people gave it; the provider of its routes.
-        routes: in the order of the file, refused ones too.
-        problems: what is wrong with the file as a whole; each route has its own besides.
-        fields: alias -> what is written for it, under canonical names.
-        is_whole: it could be read; otherwise it says nothing about its routes.
+        name: name of the file as configured; the provider of its routes.
+        routes: routes in the order of the file, including refused ones.
+        problems: problems with the file as a whole; each route has its own.
+        fields: alias -> its fields as written, under canonical names.
+        is_whole: the file was readable; otherwise it says nothing about its routes.
 
     """
 
@@ -51,14 +54,12 @@ class RouteFile(msgspec.Struct, frozen=True):
 
     @property
     def all_problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the file and with each of its routes."""
+        """The problems of the file and of all its routes."""
         return (*self.problems, *(problem for route in self.routes for problem in route.problems))
 
 
 def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> RouteFile:
-    """Read a file of routes.
-
-    Keys that begin with ``x-`` hold what other routes refer to with YAML anchors; they are no routes.
+    """Read a file of routes. Keys that begin with ``x-`` are not routes: they hold YAML anchors.
 
     Args:
         text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
@@ -83,75 +84,70 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
         return RouteFile(name, problems=(problem,), is_whole=False)
     routes: list[Route] = []
     problems: list[Problem] = []
-    found: dict[str, dict[str, Located]] = {}
+    fields: dict[str, dict[str, Located]] = {}
     for key, value in document.value.items():
         alias = key.strip().lower()
         if alias.startswith(_TEMPLATE):
             continue
-        fault = _alias_fault(alias, found)
-        if fault:
-            message, hint = fault
+        wrong = _alias_error(alias, fields)
+        if wrong is not None:
+            message, hint = wrong
             place = {"file": name, "line": value.key_line, "column": value.key_column}
             problems.append(Problem(message=message, hint=hint, value=shorten(key), **place))
             continue
-        reading = FieldContext()
-        found[alias] = _fields(value, reading)
-        routes.append(_route(alias, value, found[alias], reading, file=name, reserved_ports=reserved_ports))
-    return RouteFile(name, tuple(routes), tuple(problems), found)
+        mine = _alias_fields(alias, value)
+        fields[alias] = mine.fields
+        routes.append(_make_route(mine, value, file=name, reserved_ports=reserved_ports))
+    return RouteFile(name, tuple(routes), tuple(problems), fields)
 
 
-def _alias_fault(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
+def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
+    """Return message and hint if an alias is not valid, or already defined."""
     if not _ALIAS.fullmatch(alias):
-        hint = "write a name such as shop, shop.example.com or *.example.com"
-        return f"{shorten(alias)!r} is no alias", hint
+        return f"{shorten(alias)!r} is not an alias", "write a name such as shop, shop.example.com or *.example.com"
     if alias in known:
-        return f"the alias {alias!r} stands in this file already", "capital letters make no difference; keep one"
+        return f"the alias {alias!r} is already defined in this file", "case does not matter; keep one"
     return None
 
 
-def _fields(value: Located, to: FieldContext) -> dict[str, Located]:
-    """Return the fields under their canonical names; what is no mapping refuses the route."""
+def _alias_fields(alias: str, value: Located) -> AliasFields:
+    """Return the fields of one route under their canonical names. Anything but a mapping refuses the route."""
     if value.value is None:
-        return {}
+        return AliasFields(alias)
     if not isinstance(value.value, dict):
-        to.fault(value, f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port")
-        to.fatal = True
-        return {}
+        message = f"a mapping of fields is needed here, not {kind_name(value.value)}"
+        problem = problem_at(value, "", message, "write host and port")
+        return AliasFields(alias, errors=(FieldError(problem, protective=True),))
     fields: dict[str, Located] = {}
+    errors = []
     for key, item in value.value.items():
-        field = ROUTE.child(key)[0]
-        if field in fields:
-            to.path = field
-            to.fault(item, f"{key} is the same field as one on line {fields[field].key_line}", "keep one", at_key=True)
-        fields[field] = item
-    return fields
+        name = ROUTE_KEYS.find(key).name
+        if name in fields:
+            message = f"{key} is the same field as one on line {fields[name].key_line}"
+            errors.append(FieldError(problem_at(item, name, message, "keep one", at_key=True), name))
+        fields[name] = item
+    return AliasFields(alias, fields, tuple(errors))
 
 
-def _route(
-    alias: str,
-    whole: Located,
-    fields: dict[str, Located],
-    before: FieldContext,
-    *,
-    file: str,
-    reserved_ports: frozenset[int],
-) -> Route:
-    settings, labelled, reading = read_settings(fields)
+def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int]) -> Route:
+    """Make the route of one alias; ``whole`` is its mapping, for the place of problems."""
+    alias = fields.alias
+    mine = read_settings(fields)
+    settings = mine.settings
     target = resolve_static_target(alias, settings)
-    refuse_impossible(target, settings, fields, reading)
+    problems = [*mine.problems, *check_target(mine, target)]
+    refused = mine.refused or len(problems) > len(mine.problems)
     if settings.healthcheck.disable and settings.load_balance.link:
-        reading.path = "healthcheck.disable"
-        reading.fault(fields["healthcheck"], "cannot disable the health check, which a load-balanced pool needs")
-        reading.fatal = True
-    problems = [*before.problems, *reading.problems]
-    fatal = before.fatal or reading.fatal
-    own = None if fatal else reserved(target, reserved_ports)
+        message = "cannot disable the health check, which a load-balanced pool needs"
+        problems.append(problem_at(mine.judged_later["healthcheck"], "healthcheck.disable", message))
+        refused = True
+    own = None if refused else reserved_target(target, reserved_ports)
     if own is not None:
-        place = fields.get("port") or fields.get("host") or whole
+        place = fields.fields.get("port") or fields.fields.get("host") or whole
         hint = "give the target's own host or port"
         problems.append(msgspec.structs.replace(own, hint=hint, line=place.key_line, column=place.key_column))
-        fatal = True
-    serves = not fatal and target.scheme != "fileserver"
+        refused = True
+    is_served = not refused and target.scheme != "fileserver"
     return Route(
         alias=alias,
         provider=file,
@@ -159,18 +155,18 @@ def _route(
         host=target.host,
         port=target.port,
         bind=default_bind(target, settings),
-        endpoints=(Endpoint(target.host, target.port.proxy),) if serves else (),
-        excluded=fatal,
-        excluded_reason=ExclusionReason.ERROR if fatal else "",
-        health_check=not fatal and not settings.healthcheck.disable,
+        endpoints=(Endpoint(target.host, target.port.proxy),) if is_served else (),
+        excluded=refused,
+        excluded_reason=ExclusionReason.ERROR if refused else "",
+        health_check=not refused and not settings.healthcheck.disable,
         settings=settings,
-        labelled=labelled,
+        labelled=mine.labelled,
         problems=tuple(_in_file(problems, file, alias)),
     )
 
 
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
-    """Give problems their place; what is said of labels and containers is said of files."""
+    """Give problems their place in the file, and replace messages that are about labels."""
     for problem in problems:
         message = problem.message
         if fold(problem.path) in UNSUPPORTED:

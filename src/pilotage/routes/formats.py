@@ -20,14 +20,16 @@ class Icon(Text):
 
     name = "icon"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
-        text = super().read(value, to)
+    def read(self, value: Located, context: FieldContext) -> Any:
+        text = super().read(value, context)
         if text is UNSET or not text:
             return text
         if text.startswith(("http://", "https://", "/", "@target/")) or _ICON.fullmatch(text):
             return text
         return self.wrong(
-            value, to, "write a URL, /path, @target/path, @selfhst/name.svg or @walkxcode/name.png (svg, png, webp)"
+            value,
+            context,
+            "write a URL, /path, @target/path, @selfhst/name.svg or @walkxcode/name.png (svg, png, webp)",
         )
 
 
@@ -44,12 +46,12 @@ class Retention(Kind):
 
     name = "retention"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
         match = _RETENTION.fullmatch(value.value) if isinstance(value.value, str) else None
         if match is None:
-            return self.wrong(value, to, "write one such as '7 days', '2 weeks', 'last 100' or '50 MB'")
+            return self.wrong(value, context, "write one such as '7 days', '2 weeks', 'last 100' or '50 MB'")
         if match["days"]:
             return {"days": int(match["days"]) * _DAYS[match["unit"].rstrip("s")]}
         if match["last"]:
@@ -62,9 +64,9 @@ class StatusRange(Kind):
 
     name = "status or a range of them"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         text = scalar_text(value.value)
         match = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text or "")
         if match is None or (match[2] and match[2] < match[1]):
-            return self.wrong(value, to, "write one such as 404 or 400-499")
+            return self.wrong(value, context, "write one such as 404 or 400-499")
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,10 +12,9 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, parse_duration
 from pilotage.core.yaml import Located, bare
-from pilotage.routes.fields import UNSET, FieldContext, Nested, as_mapping, scalar_text
-
-if TYPE_CHECKING:
-    from pilotage.labels.decode import Spelling
+from pilotage.labels.key_schema import FREE_KEYS, KeySchema
+from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
+from pilotage.routes.mappings import as_mapping
 
 __all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
 
@@ -48,55 +47,43 @@ def middleware_name(written: str) -> str | None:
     return MIDDLEWARES.get(written.lower().replace("_", ""))
 
 
-class _Options:
-    """The spelling of a middleware's options: text of a label for them stays text."""
-
-    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
-        return name, self, False
-
-
-_OPTIONS: Final = _Options()
-
-
-class Middlewares(Nested):
+class Middlewares(Kind):
     """Middleware -> its options. Names are checked; options are kept as they are written, the vital ones checked."""
 
     name = "mapping"
+    keys = KeySchema(below=FREE_KEYS, is_yaml=True)
     eager = True
 
-    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
-        return name, _OPTIONS, True
-
-    def read(self, value: Located, to: FieldContext) -> Any:
-        mapping = as_mapping(self, value, to)
+    def read(self, value: Located, context: FieldContext) -> Any:
+        mapping = as_mapping(self, value, context)
         if mapping is UNSET:
             return UNSET
-        path = to.path
+        path = context.path
         found: dict[str, Any] = {}
         seen: dict[str, str] = {}
         for written, options in mapping.items():
-            to.path = f"{path}.{written}"
+            context.path = f"{path}.{written}"
             name = middleware_name(written)
             if name is None:
-                self._unknown(written, options, to)
+                self._unknown(written, options, context)
                 continue
             if name in seen:
-                to.fault(options, f"{written} and {seen[name]} are the same middleware", "keep one", at_key=True)
+                context.error(options, f"{written} and {seen[name]} are the same middleware", "keep one", at_key=True)
             seen[name] = written
-            content = as_mapping(self, options, to)
+            content = as_mapping(self, options, context)
             found[written] = {key: bare(item) for key, item in content.items()} if content else None
             check = _CHECKS.get(name)
             if check is not None and content is not UNSET:
-                check({key.lower().replace("_", ""): item for key, item in content.items()}, options, to)
-        to.path = path
+                check({key.lower().replace("_", ""): item for key, item in content.items()}, options, context)
+        context.path = path
         return found
 
-    def _unknown(self, written: str, options: Located, to: FieldContext) -> None:
+    def _unknown(self, written: str, options: Located, context: FieldContext) -> None:
         if "@" in written:
-            to.fault(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
+            context.error(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
             return
         hint = did_you_mean(written, sorted(set(MIDDLEWARES.values()))) or did_you_mean(written.lower(), MIDDLEWARES)
-        to.fault(options, "unknown middleware", hint, at_key=True)
+        context.error(options, "unknown middleware", hint, at_key=True)
 
 
 def _elements(value: Located | None) -> list[Located]:
@@ -108,37 +95,40 @@ def _elements(value: Located | None) -> list[Located]:
     return [msgspec.structs.replace(value, value=piece) for piece in re.split(r"[,\s]+", text.strip("[] \n")) if piece]
 
 
-def _check_cidrs(options: dict[str, Located], whole: Located, to: FieldContext) -> None:
+def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldContext) -> None:
     allowed = _elements(options.get("allow"))
     if not allowed:
-        to.fault(whole, "allow needs at least one network", "write allow: [10.0.0.0/8]")
+        context.error(whole, "allow needs at least one network", "write allow: [10.0.0.0/8]")
     for item in allowed:
         text = scalar_text(item.value) or ""
         try:
             ipaddress.ip_network(text.lstrip("- "), strict=False)
         except ValueError:
-            to.fault(
-                item, f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", path=f"{to.path}.allow"
+            context.error(
+                item,
+                f"{shorten(text)!r} is not a network",
+                "write one such as 10.0.0.0/8",
+                path=f"{context.path}.allow",
             )
 
 
-def _check_rate(options: dict[str, Located], _whole: Located, to: FieldContext) -> None:
+def _check_rate(options: dict[str, Located], _whole: Located, context: FieldContext) -> None:
     for key in ("average", "burst"):
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
             shown = shorten(bare(value))
-            to.fault(value, f"{shown!r} is not a whole number of at least 1", path=f"{to.path}.{key}")
+            context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
     period = options.get("period")
     if period is None or period.value is None:
         return
     try:
         seconds = parse_duration(scalar_text(period.value) or "")
     except ParseError as error:
-        to.fault(period, error.message, path=f"{to.path}.period")
+        context.error(period, error.message, path=f"{context.path}.period")
         return
     if seconds < 1:
-        to.fault(period, "the period is too short; at least 1s", path=f"{to.path}.period")
+        context.error(period, "the period is too short; at least 1s", path=f"{context.path}.period")
 
 
 _CHECKS: Final = {"cidr_whitelist": _check_cidrs, "rate_limit": _check_rate}

@@ -22,7 +22,7 @@ class Rules(Kind):
 
     name = "list of rules"
 
-    def read(self, value: Located, to: FieldContext) -> Any:
+    def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value
         if given is None or given == "":
             return UNSET
@@ -30,17 +30,19 @@ class Rules(Kind):
             text = given.strip()
             if text[:1] not in ("-", "["):
                 return (
-                    given if not text or self._is_block(text) else self.wrong(value, to, "write 'condition { action }'")
+                    given
+                    if not text or self._is_block(text)
+                    else self.wrong(value, context, "write 'condition { action }'")
                 )
             try:
                 document = parse_yaml(given, value.source)
             except ParseError as error:
-                to.fault(value, error.message)
+                context.error(value, error.message)
                 return UNSET
             value = document if document is not None else value
         if not isinstance(value.value, list):
-            return self.wrong(value, to, "write blocks in braces, or a list of rules with name, on and do")
-        return bare(value) if self._check(value.value, to) else UNSET
+            return self.wrong(value, context, "write blocks in braces, or a list of rules with name, on and do")
+        return bare(value) if self._check(value.value, context) else UNSET
 
     @staticmethod
     def _is_block(text: str) -> bool:
@@ -52,17 +54,17 @@ class Rules(Kind):
         return depth == 0 and "{" in text
 
     @staticmethod
-    def _check(rules: list[Located], to: FieldContext) -> bool:
-        before, defaults = len(to.problems), 0
+    def _check(rules: list[Located], context: FieldContext) -> bool:
+        before, defaults = len(context.problems), 0
         for rule in rules:
             if not isinstance(rule.value, dict):
-                to.fault(rule, f"a rule is a mapping, not {kind_name(rule.value)}", "write name, on and do")
+                context.error(rule, f"a rule is a mapping, not {kind_name(rule.value)}", "write name, on and do")
                 continue
             for key, item in rule.value.items():
                 if key not in _RULE_KEYS:
-                    to.fault(item, "unknown field of a rule", did_you_mean(key, _RULE_KEYS), at_key=True)
+                    context.error(item, "unknown field of a rule", did_you_mean(key, _RULE_KEYS), at_key=True)
             name = rule.value.get("name")
             defaults += name is not None and name.value == "default"
             if defaults > 1:
-                to.fault(rule, "there is a default rule already", "keep one")
-        return len(to.problems) == before
+                context.error(rule, "there is a default rule already", "keep one")
+        return len(context.problems) == before

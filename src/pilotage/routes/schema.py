@@ -1,177 +1,51 @@
-"""The one table of fields: name, spellings, kind, default and meaning of all that a label can set on a route.
+"""The table of fields: name, spellings, kind, default and meaning of everything a label can set on a route. Pure.
 
-A field is an attribute of a struct below, annotated with :class:`Field`; the attribute's default is the field's.
-Parsing, suggestions, ``pilotage labels`` and the documentation all come from here and from nowhere else. The fields are
-the reference's (LABELS II.6.2); :data:`UNSUPPORTED` are those that only the reference has.
+A field is an attribute of a struct below, annotated with :class:`~pilotage.routes.mappings.Field`; the attribute's
+default is the field's. Parsing, suggestions, ``pilotage labels`` and the documentation all use this table. The fields
+are GoDoxy's (LABELS II.6.2); :data:`UNSUPPORTED` lists those that only GoDoxy has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from pilotage.core.suggest import did_you_mean, nearest
-from pilotage.core.yaml import Located
+from pilotage.core.suggest import nearest
+from pilotage.labels.key_schema import fold
+from pilotage.routes.access_log import AccessLog, AccessLogKind
 from pilotage.routes.fields import (
-    UNSET,
     Boolean,
     Choice,
     Duration,
     FieldContext,
-    FreeMapping,
     Host,
     Integer,
     IPAddress,
-    Kind,
-    ListOf,
     Name,
-    Nested,
     Path,
     RequestPath,
     Text,
-    as_mapping,
 )
-from pilotage.routes.formats import Icon, Retention, StatusRange
+from pilotage.routes.formats import Icon
+from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
 from pilotage.routes.middlewares import Middlewares
 from pilotage.routes.ports import Port, PortPair
 from pilotage.routes.rules import Rules
 
 if TYPE_CHECKING:
-    from pilotage.labels.decode import Spelling
+    from pilotage.core.yaml import Located
 
 __all__ = [
     "PROTECTIVE",
     "ROUTE",
+    "ROUTE_KEYS",
     "UNSUPPORTED",
-    "AccessLog",
-    "Field",
     "HealthCheck",
     "Homepage",
     "LoadBalance",
     "RouteSettings",
-    "StructKind",
-    "fold",
 ]
-
-
-class Field(msgspec.Struct, frozen=True):
-    """What is known about one field besides its name and default.
-
-    Attributes:
-        kind: the kind of value it takes.
-        meaning: one sentence.
-        example: a value fit for a label.
-        spellings: other names of it.
-        protective: an error in it takes the route out of service, for it may have kept people out (decision 10).
-        strict: a value it refuses takes the route out of service too, as it does in the reference.
-        default: how documentation puts the default, where the attribute's own does not say it.
-
-    """
-
-    kind: Kind
-    meaning: str
-    example: str = ""
-    spellings: tuple[str, ...] = ()
-    protective: bool = False
-    strict: bool = False
-    default: str = ""
-
-
-def fold(name: str) -> str:
-    """Return the form by which field names are compared: lower case, no underscores (LABELS II.6.1)."""
-    return name.lower().replace("_", "")
-
-
-_MOST_SPELLINGS: Final = 1024
-
-
-class StructKind(Nested):
-    """A mapping with known fields, read into a struct."""
-
-    name = "mapping"
-    eager = True
-
-    def __init__(self, struct: type[msgspec.Struct]) -> None:
-        self.struct = struct
-        hints = get_type_hints(struct, include_extras=True)
-        self.fields: dict[str, Field] = {name: hints[name].__metadata__[0] for name in struct.__struct_fields__}
-        self._names: dict[str, str] = {}
-        self._children: dict[str, tuple[str, Spelling | None, bool]] = {}
-        for name, field in self.fields.items():
-            for spelling in (name, *field.spellings):
-                self._names[fold(spelling)] = name
-
-    def canonical(self, name: str) -> str | None:
-        """Return the field that a key names, in whatever spelling."""
-        return self._names.get(fold(name))
-
-    def child(self, name: str) -> tuple[str, Spelling | None, bool]:
-        known = self._children.get(name)
-        if known is None:
-            canonical = self.canonical(name)
-            if canonical is None:
-                return name, None, False
-            kind = self.fields[canonical].kind
-            known = (canonical, kind if isinstance(kind, Nested) else None, kind.eager)
-            if len(self._children) < _MOST_SPELLINGS:
-                self._children[name] = known
-        return known
-
-    def read(self, value: Located, to: FieldContext) -> Any:
-        mapping = as_mapping(self, value, to)
-        return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, to))
-
-    def read_fields(self, mapping: dict[str, Located], to: FieldContext) -> dict[str, Any]:
-        """Read every field of a mapping; unknown keys are reported, with the nearest known name."""
-        path = to.path
-        found: dict[str, Any] = {}
-        for key, value in mapping.items():
-            name = self.canonical(key)
-            to.path = f"{path}.{name or key}" if path else name or key
-            if name is None:
-                self._unknown(key, value, to)
-                continue
-            field = self.fields[name]
-            before = len(to.problems)
-            read = field.kind.read(value, to)
-            if (field.protective or field.strict) and len(to.problems) > before:
-                to.fatal = True
-            if read is not UNSET:
-                found[name] = read
-        to.path = path
-        return found
-
-    def _unknown(self, key: str, value: Located, to: FieldContext) -> None:
-        if not key:
-            to.fault(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
-        elif self.struct is RouteSettings and fold(key) in UNSUPPORTED:
-            message, fatal = UNSUPPORTED[fold(key)]
-            to.fault(value, message, "remove it", at_key=True)
-            to.fatal = to.fatal or fatal
-        else:
-            to.fault(value, "unknown field", did_you_mean(key, self.fields), at_key=True)
-            for label in sorted(_sources(value) - {value.source}):
-                to.fault(Located(value.value, label), "unknown field", did_you_mean(key, self.fields))
-            if self.struct is RouteSettings and nearest(key, self.fields) in PROTECTIVE:
-                to.fatal = True
-
-    def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        answer: dict[str, Any] = {}
-        for key, field in self.fields.items():
-            item = getattr(value, key)
-            if item is not None:
-                dumped, content = field.kind.dump(key, item)
-                answer[dumped] = content
-        return name, answer
-
-
-def _sources(value: Located) -> set[str]:
-    """Return the labels that put something below a value, each of which may have to be told of."""
-    found = {value.source}
-    if isinstance(value.value, dict):
-        found = found.union(*map(_sources, value.value.values()))
-    return found
 
 
 _BOOLEAN: Final = Boolean()
@@ -239,78 +113,6 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
     widget_config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of a widget.", "", ("widget",))] = (
         None
     )
-
-
-class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one group of logged fields."""
-
-    default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
-    config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for single names.")] = None
-
-
-class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
-    """Which details of a request are logged."""
-
-    headers: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Request headers.", "", ("header",))] = FieldFilter()
-    query: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Query parameters.", "", ("queries",))] = FieldFilter(
-        default="keep"
-    )
-    cookies: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Cookies.", "", ("cookie",))] = FieldFilter()
-
-
-def _log_filter(kind: Kind) -> Any:
-    """Make the struct of a log filter over one kind of value."""
-    return msgspec.defstruct(
-        "LogFilter",
-        [
-            ("negative", Annotated[bool, Field(_BOOLEAN, "Log all but these.", "true")], False),
-            ("values", Annotated[tuple[Any, ...], Field(ListOf(kind), "What to log.")], ()),
-        ],
-        frozen=True,
-        kw_only=True,
-    )
-
-
-_StatusFilter = _log_filter(StatusRange())
-_TextFilter = _log_filter(_TEXT)
-
-
-class LogFilters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which requests are logged."""
-
-    status_codes: Annotated[Any, Field(StructKind(_StatusFilter), "By status: 404, 400-499.")] = None
-    method: Annotated[Any, Field(StructKind(_TextFilter), "By method.")] = None
-    host: Annotated[Any, Field(StructKind(_TextFilter), "By host.")] = None
-    headers: Annotated[Any, Field(StructKind(_TextFilter), "By header: Name or Name=value.")] = None
-    cidr: Annotated[Any, Field(StructKind(_TextFilter), "By client address.")] = None
-
-
-class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how requests of the route are logged."""
-
-    path: Annotated[str, Field(_PATH, "File to log to.", "/var/log/app.log")] = ""
-    stdout: Annotated[bool, Field(_BOOLEAN, "Log to standard output.", "true")] = False
-    format: Annotated[str, Field(Choice(("common", "combined", "json")), "common, combined or json.", "json")] = (
-        "combined"
-    )
-    retention: Annotated[
-        dict[str, int] | None, Field(Retention(), "What is kept.", "7 days", ("keep",), default="30 days")
-    ] = None
-    rotate_interval: Annotated[float | None, Field(_SECONDS, "Time between rotations.", "1h")] = None
-    filters: Annotated[LogFilters, Field(StructKind(LogFilters), "Which requests are logged.")] = LogFilters()
-    fields: Annotated[LoggedFields, Field(StructKind(LoggedFields), "Which details are logged.")] = LoggedFields()
-
-
-class _AccessLogKind(StructKind):
-    def read(self, value: Located, to: FieldContext) -> Any:
-        read = super().read(value, to)
-        if read is not UNSET and not read.path and not read.stdout:
-            to.fault(value, "path or stdout is required", "set access_log.stdout to true, or access_log.path to a file")
-            return UNSET
-        return read
-
-    def dump(self, name: str, value: AccessLog) -> tuple[str, Any]:
-        return super().dump(name, msgspec.structs.replace(value, retention=value.retention or {"days": 30}))
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -410,7 +212,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     access_log: Annotated[
         AccessLog | None,
         Field(
-            _AccessLogKind(AccessLog),
+            AccessLogKind(AccessLog),
             "Where requests of this route are logged. Not in effect yet.",
             "{stdout: true}",
             default="off",
@@ -424,14 +226,33 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-ROUTE: Final = StructKind(RouteSettings)
-PROTECTIVE: Final = frozenset(name for name, field in ROUTE.fields.items() if field.protective)
-
-_ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage"
+_UNSUPPORTED_HERE: Final = "known to GoDoxy, not supported by pilotage"
 UNSUPPORTED: Final = {
     "agent": ("an agent cannot be chosen for routes of containers: their engine decides", True),
-    "idlewatcher": (f"idlewatcher is {_ELSEWHERE}; the labels proxy.idle_timeout and others do it", False),
-    "pathpatterns": (f"path_patterns is {_ELSEWHERE}", False),
-    "proxmox": (f"proxmox is {_ELSEWHERE}", False),
+    "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; the labels proxy.idle_timeout and others do it", False),
+    "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
+    "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
 }
-"""Folded name of a field that only the reference has -> what to say of it, and whether the route is refused."""
+"""Folded name of a field that only GoDoxy has -> message, and whether it takes the route out of service."""
+
+
+class _RouteKind(StructKind):
+    def unknown(self, key: str, value: Located, context: FieldContext) -> None:
+        unsupported = UNSUPPORTED.get(fold(key))
+        if unsupported is None:
+            super().unknown(key, value, context)
+            refused = bool(key) and nearest(key, self.fields) in PROTECTIVE
+        else:
+            message, refused = unsupported
+            context.error(value, message, "remove it", at_key=True)
+        context.refused = context.refused or refused
+
+
+ROUTE: Final = _RouteKind(RouteSettings)
+"""All fields of a route."""
+
+ROUTE_KEYS: Final = ROUTE.schema
+"""The spelling of all keys below an alias."""
+
+PROTECTIVE: Final = ROUTE.schema.protective
+"""Names of the fields that restrict access: an error in them takes the route out of service (decision 10)."""

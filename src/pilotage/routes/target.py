@@ -1,4 +1,7 @@
-"""Scheme, host and port of a route where its labels do not say (LABELS II.6.3, decisions 17 and 20)."""
+"""Resolves scheme, host and port of a route if its labels do not set them. Pure.
+
+Sources of the rules: LABELS II.6.3, decisions 17 and 20.
+"""
 
 from __future__ import annotations
 
@@ -16,67 +19,95 @@ if TYPE_CHECKING:
     from pilotage.engine.types import Port
     from pilotage.routes.schema import RouteSettings
 
-__all__ = ["Reasons", "Target", "resolve_static_target", "resolve_target"]
+__all__ = ["Target", "resolve_static_target", "resolve_target"]
 
 _HTTP: Final = 80
 _HTTPS: Final = 443
-_WRITTEN: Final = "set by the file"
+_BY_LABEL: Final = "set by a label"
+_BY_FILE: Final = "set by the file"
+_NO_TARGET: Final = "a file server has no target"
 _PREFERRED: Final = f"first of {', '.join(map(str, PREFERRED_PORTS))} that is exposed"
 _THOUSAND: Final = 1000
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """Where a route leads."""
+    """The target of a route.
+
+    Attributes:
+        scheme: protocol spoken with the target.
+        host: name or address; ``""`` if unknown.
+        port: where the proxy listens and where the target does; 0 if unknown.
+        scheme_reason, host_reason, port_reason: why, for people.
+
+    """
 
     scheme: str
     host: str
     port: PortPair
+    scheme_reason: str = ""
+    host_reason: str = ""
+    port_reason: str = ""
 
 
-class Reasons(msgspec.Struct):
-    """Why a target is what it is: sentences for people, filled in only when asked for."""
-
-    scheme: str = ""
-    host: str = ""
-    port: str = ""
-
-
-def resolve_target(alias: str, container: Container, asked: RouteSettings, why: Reasons | None = None) -> Target:
-    """Work out a route's target.
+def resolve_target(alias: str, container: Container, settings: RouteSettings) -> Target:
+    """Resolve the target of a container's route.
 
     Args:
         alias: the route's alias, lower-cased.
-        container: where it comes from.
-        asked: what its labels ask for.
-        why: filled with the reasons when given.
+        container: the container behind it.
+        settings: set by its labels.
 
     """
-    if asked.scheme == "fileserver":
-        return _file_server(asked, why)
-    host, host_why = _host(container, asked)
-    scheme, port = asked.scheme, asked.port.proxy
-    scheme_why = port_why = "set by a label"
+    if settings.scheme == "fileserver":
+        return _file_server(settings)
+    host, host_reason = _host(container, settings)
+    scheme, port = settings.scheme, settings.port.proxy
+    scheme_reason = port_reason = _BY_LABEL
     for table, key, name in ((IMAGES, container.image.name, "image"), (ALIASES, alias, "alias")):
         known = table.get(key)
         if known is not None:
             if not scheme:
-                scheme, scheme_why = known[0], f"known for the {name} {key}"
+                scheme, scheme_reason = known[0], f"known for the {name} {key}"
             if not port:
-                port, port_why = known[1], f"known for the {name} {key}"
+                port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
         ports = container.public_port_mapping if container.is_host_network_mode else container.private_port_mapping
-        port, port_why = preferred_port(ports)
+        port, port_reason = preferred_port(ports)
     published = container.public_port_mapping
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
-        scheme, scheme_why = "udp", f"port {port} is published for UDP"
+        scheme, scheme_reason = "udp", f"port {port} is published for UDP"
     translated, how = _translate(port, host, container)
     if how:
-        port, port_why = translated, f"{port_why}; {how}"
+        port, port_reason = translated, f"{port_reason}; {how}"
     if not scheme:
-        scheme, scheme_why = _scheme_by_port(asked.port.listening, port)
-    if why is not None:
-        why.scheme, why.host, why.port = scheme_why, host_why, port_why
-    return Target(scheme, host, PortPair(asked.port.listening, port))
+        scheme, scheme_reason = _scheme_by_port(settings.port.listening, port)
+    pair = settings.port if settings.port.proxy == port else PortPair(settings.port.listening, port)
+    return Target(scheme, host, pair, scheme_reason, host_reason, port_reason)
+
+
+def resolve_static_target(alias: str, settings: RouteSettings) -> Target:
+    """Resolve the target of a route from a file: this host and the scheme's usual port, unless set (LABELS II.6.3).
+
+    Args:
+        alias: the route's alias, lower-cased.
+        settings: set by the file.
+
+    """
+    scheme, port = settings.scheme, settings.port.proxy
+    scheme_reason = port_reason = _BY_FILE
+    if alias in ALIASES:
+        known = ALIASES[alias]
+        if not scheme:
+            scheme, scheme_reason = known[0], f"known for the alias {alias}"
+        if not port:
+            port, port_reason = known[1], f"known for the alias {alias}"
+    if not scheme:
+        scheme, scheme_reason = _scheme_by_port(settings.port.listening, port)
+    if not port:
+        port, port_reason = (_HTTPS if scheme == "https" else _HTTP), f"usual for {scheme}"
+    host_reason = _BY_FILE if settings.host else "this host, because the file sets none"
+    host = settings.host or "localhost"
+    return Target(scheme, host, PortPair(settings.port.listening, port), scheme_reason, host_reason, port_reason)
 
 
 def _scheme_by_port(listening: int, port: int) -> tuple[str, str]:
@@ -87,60 +118,26 @@ def _scheme_by_port(listening: int, port: int) -> tuple[str, str]:
     return "http", "nothing says otherwise"
 
 
-def _file_server(asked: RouteSettings, why: Reasons | None) -> Target:
+def _file_server(settings: RouteSettings) -> Target:
     """Return the target of a route that serves a folder: none (LABELS II.6.6)."""
-    if why is not None:
-        why.scheme, why.host, why.port = "set by a label", "a file server has no target", "a file server has no target"
-    return Target("fileserver", "", PortPair(asked.port.listening, 0))
+    return Target("fileserver", "", PortPair(settings.port.listening, 0), _BY_LABEL, _NO_TARGET, _NO_TARGET)
 
 
-def resolve_static_target(alias: str, asked: RouteSettings, why: Reasons | None = None) -> Target:
-    """Work out the target of a route without a container: this host, and its scheme's usual port (LABELS II.6.3).
-
-    Args:
-        alias: the route's alias, lower-cased.
-        asked: what is written for it.
-        why: filled with the reasons when given.
-
-    """
-    scheme, port = asked.scheme, asked.port.proxy
-    scheme_why = port_why = _WRITTEN
-    if alias in ALIASES:
-        known = ALIASES[alias]
-        if not scheme:
-            scheme, scheme_why = known[0], f"known for the alias {alias}"
-        if not port:
-            port, port_why = known[1], f"known for the alias {alias}"
-    if not scheme:
-        if asked.port.listening:
-            scheme, scheme_why = "tcp", "a listening port is given"
-        elif port % _THOUSAND == _HTTPS:
-            scheme, scheme_why = "https", f"port {port} ends in 443"
-        else:
-            scheme, scheme_why = "http", "nothing says otherwise"
-    if not port:
-        port, port_why = (_HTTPS if scheme == "https" else _HTTP), f"usual for {scheme}"
-    if why is not None:
-        why.scheme, why.port = scheme_why, port_why
-        why.host = _WRITTEN if asked.host else "this host, for none is written"
-    return Target(scheme, asked.host or "localhost", PortPair(asked.port.listening, port))
-
-
-def _host(container: Container, asked: RouteSettings) -> tuple[str, str]:
-    if asked.host:
-        return asked.host, "set by a label"
+def _host(container: Container, settings: RouteSettings) -> tuple[str, str]:
+    if settings.host:
+        return settings.host, _BY_LABEL
     if container.private_hostname:
         return container.private_hostname, "the container's address"
     if container.public_hostname:
         return (
             container.public_hostname,
-            "the engine's host, for the container's own address cannot be reached from here",
+            "the engine's host, because the container's own address cannot be reached from here",
         )
     return "", "not known while the container does not run"
 
 
 def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
-    """Choose among ports: the usual ones in their order, else the lowest; 0 when there is none."""
+    """Return the first usual port that is exposed, otherwise the lowest, with the reason; 0 if there is none."""
     if not ports:
         return 0, "no port is exposed"
     for port in PREFERRED_PORTS:
@@ -151,10 +148,10 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
 
 
 def _unlisted(port: int, container: Container) -> tuple[int, str]:
-    """Return a port at the engine's host that is none of the container's, which somebody else may have.
+    """Return a port at the engine's host that the container does not list; another process may listen there.
 
-    One whose network is another container's has only the ports which that one publishes: were that one gone, the port
-    would lead to whatever listens there on the host.
+    A container that shares a network has only the ports that the network's owner publishes. Without the owner, the port
+    would lead to whatever else listens there on the host.
     """
     if container.network_mode.startswith("container:") and port not in container.public_port_mapping:
         return 0, f"the container whose network it shares does not publish {port}"
@@ -162,10 +159,10 @@ def _unlisted(port: int, container: Container) -> tuple[int, str]:
 
 
 def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
-    """Return the port to use at a host, and how it came about where it is another (decision 17).
+    """Return the port to use at a host, and the reason if it is another one (decision 17).
 
-    At the engine's host a container's port is found where it is published, nowhere (0) if it is not. At the container's
-    own address a published number that is none of its ports stands for the port behind it.
+    At the engine's host, a container's port is the published one, or 0 if it is not published. At the container's own
+    address, a published number that is not one of its ports means the port behind it.
     """
     if not port or not host:
         return port, ""

@@ -1,0 +1,78 @@
+"""Facts about an engine that decide how its containers are reached. Pure.
+
+Sources of the rules: LABELS II.3.5, II.3.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.engine.address import DockerProviderConfig, is_local, url_hostname
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EngineFacts", "engine_facts", "is_rootless"]
+
+_AGENT: Final = "agent://"
+
+
+class EngineFacts(msgspec.Struct, frozen=True):
+    """Facts about one engine.
+
+    Attributes:
+        config: the engine.
+        host: host that publishes its containers' ports.
+        agent: name of the agent that relays to it, ``""`` without one.
+        reaches_containers: whether container addresses can be reached from here.
+        errors: errors that leave all its containers without routes.
+
+    """
+
+    config: DockerProviderConfig
+    host: str = ""
+    agent: str = ""
+    reaches_containers: bool = False
+    errors: tuple[Problem, ...] = ()
+
+
+def engine_facts(
+    config: DockerProviderConfig,
+    *,
+    agents: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> EngineFacts:
+    """Return the facts about one engine.
+
+    Args:
+        config: the engine.
+        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
+        env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
+
+    """
+    url, agent = config.url, ""
+    errors: tuple[Problem, ...] = ()
+    if url.startswith(_AGENT):
+        address = url.removeprefix(_AGENT)
+        agent = (config.name or address) if agents is None else agents.get(address, "")
+        if not agent:
+            known = ", ".join(sorted(agents or ())) or "none"
+            problem = Problem(message=f"agent {url!r} not found", hint=f"known agents: {known}", provider=config.name)
+            errors = (problem,)
+    local = is_local(url, env or {})
+    return EngineFacts(
+        config,
+        host="127.0.0.1" if local else url_hostname(url),
+        agent=agent,
+        reaches_containers=bool(agent) or (local and not errors and not is_rootless(url)),
+        errors=errors,
+    )
+
+
+def is_rootless(url: str) -> bool:
+    """Return whether a URL is the socket of a rootless engine: the host cannot reach its container addresses."""
+    path = url.removeprefix("unix://")
+    return path.startswith("/run/user/") or path.endswith("/.docker/run/docker.sock")

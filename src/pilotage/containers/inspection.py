@@ -1,0 +1,75 @@
+"""Adds what an engine's list leaves out and only an inspection has. Pure.
+
+Sources of the rules: LABELS II.3.7, Engine API ``GET /containers/{id}/json``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.containers.health import known_health
+from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspect
+from pilotage.core.problems import Problem
+from pilotage.engine.types import Inspect, Port
+
+if TYPE_CHECKING:
+    from pilotage.containers.container import Container
+
+__all__ = ["inspection_failed", "needs_inspection", "with_inspection"]
+
+
+def needs_inspection(container: Container, *, podman: bool) -> bool:
+    """Return whether the engine's list leaves out what the container's routes need.
+
+    Docker: the ports of a container on the host's network. Podman lists neither network modes nor exposed ports, and
+    not all published ports.
+    """
+    if container.errors or not container.container_id:
+        return False
+    return container.is_host_network_mode or (podman and container.running and not container.network_mode)
+
+
+def with_inspection(container: Container, answer: Inspect) -> Container:
+    """Return a container completed by its inspection.
+
+    On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
+    replace those of the list, because Podman lists only some. Podman's list has no health either.
+    """
+    health = answer.State.Health if answer.State is not None else None
+    if not container.health and health is not None:
+        container = msgspec.structs.replace(container, health=known_health(health.Status))
+    exposed = exposed_ports((answer.Config and answer.Config.ExposedPorts) or ())
+    lists_mode = bool(container.network_mode)
+    if not lists_mode and answer.HostConfig is not None:
+        mode = answer.HostConfig.NetworkMode
+        container = msgspec.structs.replace(container, network_mode=mode, is_host_network_mode=mode == "host")
+    if container.is_host_network_mode:
+        return _with_host_ports(container, exposed, lists_mode=lists_mode)
+    settings = answer.NetworkSettings
+    bound = ports_from_inspect((settings and settings.Ports) or {})
+    if not exposed and not bound:
+        return container
+    ports = map_ports([*exposed, *bound])
+    return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
+
+
+def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: bool) -> Container:
+    public = dict(container.public_port_mapping)
+    for port in exposed:  # TCP comes before UDP
+        public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
+    # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
+    unknown = "" if public or lists_mode else "the engine does not report the ports of containers on the host's network"
+    return msgspec.structs.replace(container, public_port_mapping=public, ports_unknown=unknown)
+
+
+def inspection_failed(container: Container, why: str) -> Container:
+    """Return a container on the host's network whose ports are unknown, with the error that says so."""
+    problem = Problem(
+        message=f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})",
+        hint="allow GET /containers/{id}/json, or exclude it with proxy.exclude",
+        provider=container.provider,
+        container=container.container_name,
+    )
+    return msgspec.structs.replace(container, errors=(*container.errors, problem))

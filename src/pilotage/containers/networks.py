@@ -1,0 +1,107 @@
+"""Chooses the network whose address is used, and follows ``container:<id>`` to shared networks. Pure.
+
+Sources of the rules: LABELS II.3.6, decisions 15, 16 and 21.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
+from pilotage.labels.container_options import NETWORK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pilotage.containers.container import Container
+    from pilotage.engine.types import Endpoint
+
+__all__ = ["ChosenNetwork", "choose_network", "default_network", "join_shared_network", "shared_network_id"]
+
+_SHARED: Final = "container:"
+
+
+class ChosenNetwork(NamedTuple):
+    """A network and the container's address in it.
+
+    Attributes:
+        name: name of the network, ``""`` if there is none.
+        address: ``""`` if the container has no address there.
+        error: the label names a network that the container is not attached to.
+
+    """
+
+    name: str
+    address: str = ""
+    error: Problem | None = None
+
+
+def default_network(networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
+    """Return the compose project's default network, otherwise the first by name that has an address (decision 16)."""
+    names = list(networks)
+    if len(names) > 1:
+        default = f"{project}_default"
+        names.sort(key=lambda name: (name != default, name))
+    for name in names:
+        if address := _address(networks[name]):
+            return ChosenNetwork(name, address)
+    return ChosenNetwork("")
+
+
+def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
+    """Return the network that ``proxy.network`` names, with or without the compose project's prefix."""
+    names = (wanted, f"{project}_{wanted}") if project else (wanted,)
+    for name in names:
+        if address := _address(networks.get(name)):
+            return ChosenNetwork(name, address)
+    if any(name in networks for name in names):
+        return ChosenNetwork(wanted)
+    prefix = f"{project}_"
+    short = [name.removeprefix(prefix) for name in networks] if project else []
+    hint = did_you_mean(wanted, [*networks, *short]) or f"the container is attached to {', '.join(sorted(networks))}"
+    shown = shorten(wanted)
+    return ChosenNetwork(
+        wanted, error=Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
+    )
+
+
+def _address(endpoint: Endpoint | None) -> str:
+    return (endpoint.IPAddress or endpoint.GlobalIPv6Address) if endpoint is not None else ""
+
+
+def shared_network_id(container: Container) -> str:
+    """Return the id or name of the container whose network this one shares, ``""`` if it has its own (decision 21)."""
+    return container.network_mode.removeprefix(_SHARED) if container.network_mode.startswith(_SHARED) else ""
+
+
+def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
+    """Return a container with the hostnames and ports of the one whose network it shares, if that is known.
+
+    Args:
+        container: any container.
+        others: the engine's containers by id and by name.
+
+    """
+    owner_id = shared_network_id(container)
+    if not owner_id:
+        return container
+    owner = others.get(owner_id)
+    return container if owner is None or owner is container else with_network_of(container, owner)
+
+
+def with_network_of(container: Container, owner: Container) -> Container:
+    """Return a container with the hostnames and ports of the network's owner."""
+    return msgspec.structs.replace(
+        container,
+        is_host_network_mode=owner.is_host_network_mode,
+        network=owner.network,
+        networks=owner.networks,
+        private_hostname=owner.private_hostname if container.running else "",
+        public_hostname=owner.public_hostname if container.running else "",
+        public_port_mapping=owner.public_port_mapping,
+        private_port_mapping=owner.private_port_mapping,
+    )

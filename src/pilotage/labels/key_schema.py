@@ -1,0 +1,70 @@
+"""The spelling of keys below an alias, as plain data. Pure.
+
+:mod:`pilotage.routes.schema` builds it from the table of fields; :mod:`pilotage.labels.decode` reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = ["FREE_KEYS", "Key", "KeySchema", "fold"]
+
+
+def fold(name: str) -> str:
+    """Return the form in which field names are compared: lower case, no underscores (LABELS II.6.1)."""
+    return name.lower().replace("_", "")
+
+
+class Key(msgspec.Struct, frozen=True):
+    """The meaning of a written key.
+
+    Attributes:
+        name: canonical name.
+        below: keys of the mapping below it; ``None`` if the field takes no mapping.
+        is_yaml: label text for this key is a YAML mapping. Other text stays text until a deeper label needs a mapping.
+
+    """
+
+    name: str
+    below: KeySchema | None = None
+    is_yaml: bool = False
+
+
+class KeySchema(msgspec.Struct, frozen=True):
+    """The keys of one mapping.
+
+    Attributes:
+        keys: folded spelling -> key.
+        protective: canonical names of the fields that restrict access: a route must not be served without them.
+        lower: lower-case unlisted keys.
+        below: keys of the mapping below an unlisted key.
+        is_yaml: label text for an unlisted key is a YAML mapping.
+        free: any keys, at any depth.
+
+    """
+
+    keys: dict[str, Key] = {}
+    protective: frozenset[str] = frozenset()
+    lower: bool = False
+    below: KeySchema | None = None
+    is_yaml: bool = False
+    free: bool = False
+
+    def find(self, written: str) -> Key:
+        """Return the key with this spelling; an unlisted key stands for itself."""
+        if self.keys:
+            known = self.keys.get(fold(written))
+            if known is not None:
+                return known
+        name = written.lower() if self.lower else written
+        return Key(name, self if self.free else self.below, self.is_yaml)
+
+    def knows(self, written: str) -> bool:
+        """Return whether the key is listed, in any spelling."""
+        return fold(written) in self.keys
+
+
+FREE_KEYS: Final = KeySchema(free=True)
+"""A mapping with any keys, kept as written."""

@@ -1,0 +1,213 @@
+"""Kinds of values with parts: lists, free mappings, mappings with known fields. Pure.
+
+Sources of the rules: LABELS II.6.1, decision 10.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.values import ParseError, comma_list
+from pilotage.core.yaml import Located, bare, parse_yaml
+from pilotage.labels.key_schema import Key, KeySchema, fold
+from pilotage.routes.fields import UNSET, FieldContext, Kind, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Field", "FreeMapping", "ListOf", "StructKind", "as_mapping"]
+
+
+class ListOf(Kind):
+    """A list: comma-separated, or YAML. Bad elements are reported and dropped."""
+
+    def __init__(self, item: Kind) -> None:
+        self.item = item
+        self.name = f"list of {item.name}" if not isinstance(item, Text) else "list"
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        given = value.value
+        if given is None or given == "":
+            return UNSET
+        if isinstance(given, str):
+            elements = self._split(value, context)
+        elif isinstance(given, list):
+            elements = given
+        else:
+            return self.wrong(value, context)
+        if elements is None:
+            return UNSET
+        path = context.path
+        found = []
+        for index, element in enumerate(elements):
+            context.path = f"{path}[{index}]"
+            item = self.item.read(element, context)
+            if item is not UNSET:
+                found.append(item)
+        context.path = path
+        return tuple(found)
+
+    def _split(self, value: Located, context: FieldContext) -> Iterable[Located] | None:
+        text = value.value
+        if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
+            return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text)]
+        try:
+            document = parse_yaml(text, value.source)
+        except ParseError as error:
+            refuse_yaml(value, error, context)
+            return None
+        if document is None:
+            return []
+        if not isinstance(document.value, list):
+            self.wrong(document, context)
+            return None
+        return document.value
+
+    def dump(self, name: str, value: Any) -> tuple[str, Any]:
+        return name, [self.item.dump("", item)[1] for item in value]
+
+
+class FreeMapping(Kind):
+    """A mapping with any keys, kept as written."""
+
+    name = "mapping"
+    eager = True
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        mapping = as_mapping(self, value, context)
+        return UNSET if mapping is UNSET else {key: bare(item) for key, item in mapping.items()}
+
+
+def refuse_yaml(value: Located, error: ParseError, context: FieldContext) -> None:
+    """Report text that is not YAML: at its place in the label, or at the error's place if it is the whole label."""
+    whole = not value.line
+    context.error(
+        msgspec.structs.replace(value, line=error.line, column=error.column) if whole else value, error.message
+    )
+
+
+def as_mapping(kind: Kind, value: Located, context: FieldContext) -> Any:
+    """Return a value as a mapping, parsing text as YAML; :data:`UNSET` for null, or after reporting an error."""
+    given = value.value
+    if isinstance(given, dict):
+        return given
+    if given is None:
+        return UNSET
+    if isinstance(given, str):
+        try:
+            document = parse_yaml(given, value.source)
+        except ParseError as error:
+            refuse_yaml(value, error, context)
+            return UNSET
+        if document is None:
+            return {}
+        if isinstance(document.value, dict):
+            return document.value
+    kind.wrong(value, context, "write lines such as 'name: value'")
+    return UNSET
+
+
+class Field(msgspec.Struct, frozen=True):
+    """The definition of one field besides its name and default.
+
+    Attributes:
+        kind: the kind of value it takes.
+        meaning: one sentence.
+        example: a value fit for a label.
+        spellings: other names.
+        protective: it restricts access, so an error in it takes the route out of service (decision 10).
+        strict: a bad value takes the route out of service, as in GoDoxy.
+        default: the default in documentation, if the attribute's own default does not say it.
+
+    """
+
+    kind: Kind
+    meaning: str
+    example: str = ""
+    spellings: tuple[str, ...] = ()
+    protective: bool = False
+    strict: bool = False
+    default: str = ""
+
+
+class StructKind(Kind):
+    """A mapping with known fields, read into a struct.
+
+    Args:
+        struct: its attributes are annotated with :class:`Field`.
+
+    """
+
+    name = "mapping"
+    eager = True
+
+    def __init__(self, struct: type[msgspec.Struct]) -> None:
+        self.struct = struct
+        hints = get_type_hints(struct, include_extras=True)
+        self.fields: dict[str, Field] = {name: hints[name].__metadata__[0] for name in struct.__struct_fields__}
+        keys = {
+            fold(spelling): Key(name, field.kind.keys, field.kind.eager)
+            for name, field in self.fields.items()
+            for spelling in (name, *field.spellings)
+        }
+        protective = frozenset(name for name, field in self.fields.items() if field.protective)
+        self._names = {spelling: key.name for spelling, key in keys.items()}
+        self.schema = self.keys = KeySchema(keys, protective)
+
+    def canonical(self, name: str) -> str | None:
+        """Return the field that a key names, in any spelling."""
+        return self._names.get(fold(name))
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        mapping = as_mapping(self, value, context)
+        return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, context))
+
+    def read_fields(self, mapping: dict[str, Located], context: FieldContext) -> dict[str, Any]:
+        """Read every field of a mapping. Unknown keys are reported with the nearest known name."""
+        path = context.path
+        found: dict[str, Any] = {}
+        for key, value in mapping.items():
+            name = self.canonical(key)
+            context.path = f"{path}.{name or key}" if path else name or key
+            if name is None:
+                self.unknown(key, value, context)
+                continue
+            field = self.fields[name]
+            before = len(context.problems)
+            read = field.kind.read(value, context)
+            if (field.protective or field.strict) and len(context.problems) > before:
+                context.refused = True
+            if read is not UNSET:
+                found[name] = read
+        context.path = path
+        return found
+
+    def unknown(self, key: str, value: Located, context: FieldContext) -> None:
+        """Report a key that names no field, once for each label that sets it."""
+        if not key:
+            context.error(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
+            return
+        hint = did_you_mean(key, self.fields)
+        context.error(value, "unknown field", hint, at_key=True)
+        for label in sorted(_sources(value) - {value.source}):
+            context.error(Located(value.value, label), "unknown field", hint)
+
+    def dump(self, name: str, value: Any) -> tuple[str, Any]:
+        answer: dict[str, Any] = {}
+        for key, field in self.fields.items():
+            item = getattr(value, key)
+            if item is not None:
+                dumped, content = field.kind.dump(key, item)
+                answer[dumped] = content
+        return name, answer
+
+
+def _sources(value: Located) -> set[str]:
+    """Return the labels that set a value or anything below it."""
+    found = {value.source}
+    if isinstance(value.value, dict):
+        found = found.union(*map(_sources, value.value.values()))
+    return found

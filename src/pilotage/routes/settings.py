@@ -1,0 +1,97 @@
+"""Reads the fields of one alias into typed settings. Pure.
+
+Sources of the rules: LABELS II.6.6, decision 10.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.yaml import Located
+from pilotage.routes.fields import FieldContext
+from pilotage.routes.schema import ROUTE, RouteSettings
+
+if TYPE_CHECKING:
+    from pilotage.labels.merge import AliasFields
+
+__all__ = ["NO_SETTINGS", "AliasSettings", "read_settings"]
+
+
+class AliasSettings(msgspec.Struct, frozen=True):
+    """The settings of one alias. They do not depend on its name or its container, so they can be shared.
+
+    Attributes:
+        settings: every field, with defaults.
+        labelled: names of the fields that are set.
+        problems: problems with its labels.
+        refused: a problem takes the route out of service.
+        judged_later: fields whose values are only wrong for some targets, as written.
+
+    """
+
+    settings: RouteSettings = RouteSettings()
+    labelled: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    refused: bool = False
+    judged_later: dict[str, Located] = {}
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether nothing in it names a label of the alias."""
+        return not (self.problems or self.refused or self.judged_later)
+
+
+NO_SETTINGS: Final = AliasSettings()
+
+
+def read_settings(fields: AliasFields) -> AliasSettings:
+    """Read the fields of one alias. Never raises.
+
+    Args:
+        fields: decoded labels of the alias, or its mapping in a file of routes.
+
+    """
+    if not fields.fields and not fields.errors:
+        return NO_SETTINGS
+    context = FieldContext(
+        problems=[error.problem for error in fields.errors], refused=any(error.protective for error in fields.errors)
+    )
+    if not fields.fields:
+        return AliasSettings(problems=tuple(context.problems), refused=context.refused)
+    found = ROUTE.read_fields(fields.fields, context)
+    settings = RouteSettings(**found)
+    _check_combinations(settings, fields.fields, context)
+    return AliasSettings(
+        settings, tuple(found), tuple(context.problems), context.refused, _judged_later(settings, fields.fields)
+    )
+
+
+def _check_combinations(settings: RouteSettings, fields: dict[str, Located], context: FieldContext) -> None:
+    """Refuse fields that exclude or need each other (LABELS II.6.6)."""
+
+    def refuse(field: str, message: str, hint: str = "") -> None:
+        context.error(fields[field], message, hint, path=field)
+        context.refused = True
+
+    if "inbound_mtls_profile" in fields and settings.inbound_mtls_profile:
+        refuse("inbound_mtls_profile", f"there is no inbound mTLS profile {settings.inbound_mtls_profile!r}")
+    if settings.rules and settings.rule_file:
+        refuse("rule_file", "rules and rule_file exclude each other", "keep one of them")
+    if bool(settings.ssl_certificate) is not bool(settings.ssl_certificate_key):
+        given, missing = "ssl_certificate", "ssl_certificate_key"
+        if not settings.ssl_certificate:
+            given, missing = missing, given
+        refuse(given, f"{missing} is required when {given} is specified")
+
+
+def _judged_later(settings: RouteSettings, fields: dict[str, Located]) -> dict[str, Located]:
+    """Return the fields that :mod:`pilotage.routes.build` may have to refuse once the target is known."""
+    names = [name for name in ("relay_proxy_protocol_header", "tls_termination") if getattr(settings, name)]
+    if settings.scheme == "fileserver":
+        names += ["scheme", "root"]
+    if settings.healthcheck.disable:
+        names.append("healthcheck")
+    return {name: fields[name] for name in names if name in fields}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.containers.inspection import needs_inspection, with_inspection
+from pilotage.engine.types import (
+    Health,
+    HostConfig,
+    Inspect,
+    InspectConfig,
+    InspectNetworkSettings,
+    InspectState,
+    Port,
+    PortBinding,
+)
+from tests.support.summaries import container
+
+
+def networks(**addresses: str) -> dict[str, Any]:
+    return {"Networks": {name: {"IPAddress": address} for name, address in addresses.items()}}
+
+
+def exposing(*ports: str, **fields: Any) -> Inspect:
+    return Inspect(Config=InspectConfig(ExposedPorts=dict.fromkeys(ports)), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "podman", "needed"),
+    [
+        ({}, False, False),
+        ({"HostConfig": {"NetworkMode": "host"}}, False, True),
+        ({"HostConfig": {"NetworkMode": "host"}, "State": "exited"}, False, True),
+        ({"HostConfig": None}, False, False),
+        ({"HostConfig": None}, True, True),
+        ({"HostConfig": None, "State": "exited"}, True, False),
+        ({"HostConfig": {"NetworkMode": "host"}, "Id": ""}, False, False),
+        ({"HostConfig": {"NetworkMode": "host"}, "Labels": {"proxy.idle_timeout": "x"}}, False, False),
+    ],
+)
+def test_only_what_the_list_cannot_tell_is_inspected(fields: dict[str, Any], podman: bool, needed: bool) -> None:
+    assert needs_inspection(container(**fields), podman=podman) is needed
+
+
+def test_on_the_hosts_network_exposed_ports_are_ports_of_the_host() -> None:
+    found = container(Ports=[], HostConfig={"NetworkMode": "host"}, NetworkSettings=networks(host=""))
+    filled = with_inspection(found, exposing("8096/tcp", "1900/udp", "9000-9002/tcp", "53/tcp", "53/udp"))
+    assert filled.public_port_mapping == {
+        53: Port(53, 53, "tcp"),
+        1900: Port(1900, 1900, "udp"),
+        8096: Port(8096, 8096, "tcp"),
+    }
+    assert filled.private_port_mapping == {}
+    assert filled.ports_unknown == ""
+
+
+def test_podman_tells_mode_ports_and_health_only_when_inspected() -> None:
+    listed = container(HostConfig=None, Ports=[{"PrivatePort": 53, "PublicPort": 5353, "Type": "udp"}])
+    answer = exposing(
+        "80/tcp",
+        "53/udp",
+        HostConfig=HostConfig("bridge"),
+        State=InspectState(Health=Health("unhealthy")),
+        NetworkSettings=InspectNetworkSettings(
+            Ports={"80/tcp": None, "53/udp": [PortBinding("", "5353")], "53/tcp": [PortBinding("", "5354")]}
+        ),
+    )
+    filled = with_inspection(listed, answer)
+    assert (filled.network_mode, filled.is_host_network_mode, filled.health) == ("bridge", False, "unhealthy")
+    assert filled.private_port_mapping == {53: Port(53, 5354, "tcp"), 80: Port(80)}
+    assert filled.public_port_mapping == {5353: Port(53, 5353, "udp"), 5354: Port(53, 5354, "tcp")}
+
+
+def test_podman_may_forget_the_ports_of_the_hosts_network() -> None:
+    listed = container(HostConfig=None, Ports=[], NetworkSettings={"Networks": None})
+    filled = with_inspection(listed, Inspect(HostConfig=HostConfig("host")))
+    assert filled.is_host_network_mode
+    assert filled.ports_unknown == "the engine does not report the ports of containers on the host's network"
+
+
+def test_the_health_that_the_list_tells_stays() -> None:
+    listed = container(Status="Up (healthy)", HostConfig={"NetworkMode": "host"})
+    assert with_inspection(listed, Inspect(State=InspectState(Health=Health("starting")))).health == "healthy"
+
+
+def test_an_empty_answer_changes_nothing() -> None:
+    listed = container(HostConfig=None)
+    assert with_inspection(listed, Inspect()) == listed

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage import Container, DockerProviderConfig
+from pilotage.containers.inspection import with_inspection
+from pilotage.containers.networks import with_network_of
+from pilotage.engine.types import (
+    Inspect,
+    InspectConfig,
+)
+from tests.support.summaries import ADDRESS, ID, REMOTE, container
+
+
+def told(found: Container) -> list[tuple[str, str, str]]:
+    return [(problem.label, problem.message, problem.hint) for problem in (*found.errors, *found.problems)]
+
+
+def networks(**addresses: str) -> dict[str, Any]:
+    return {"Networks": {name: {"IPAddress": address} for name, address in addresses.items()}}
+
+
+def exposing(*ports: str, **fields: Any) -> Inspect:
+    return Inspect(Config=InspectConfig(ExposedPorts=dict.fromkeys(ports)), **fields)
+
+
+@pytest.mark.parametrize(
+    ("attached", "labels", "chosen"),
+    [
+        ({"b": "10.0.0.2", "a": "10.0.0.1"}, {}, ("a", "10.0.0.1")),
+        ({"b": "10.0.0.2", "a": ""}, {}, ("b", "10.0.0.2")),
+        (
+            {"a": "10.0.0.1", "shop_default": "10.0.0.3"},
+            {"com.docker.compose.project": "shop"},
+            ("shop_default", "10.0.0.3"),
+        ),
+        ({"b": "10.0.0.2", "a": "10.0.0.1"}, {"proxy.network": "b"}, ("b", "10.0.0.2")),
+        (
+            {"a": "10.0.0.1", "shop_front": "10.0.0.4"},
+            {"com.docker.compose.project": "shop", "proxy.network": "front"},
+            ("shop_front", "10.0.0.4"),
+        ),
+        (
+            {"front": "10.0.0.1", "shop_front": "10.0.0.4"},
+            {"com.docker.compose.project": "shop", "proxy.network": "front"},
+            ("front", "10.0.0.1"),
+        ),
+        ({"a": "", "b": "10.0.0.2"}, {"proxy.network": "a"}, ("a", "")),
+        ({"a": "", "b": ""}, {}, ("", "")),
+    ],
+)
+def test_the_network_is_the_named_one_or_always_the_same(
+    attached: dict[str, str], labels: dict[str, str], chosen: tuple[str, str]
+) -> None:
+    for order in (attached, dict(reversed(attached.items()))):
+        found = container(labels=labels, NetworkSettings=networks(**order))
+        assert (found.network, found.private_hostname) == chosen
+        assert found.networks == tuple(sorted(attached))
+        assert found.errors == ()
+
+
+def test_ipv6_counts_where_there_is_no_ipv4() -> None:
+    attached = {"six": {"IPAddress": "", "GlobalIPv6Address": "fd00::5"}}
+    assert container(NetworkSettings={"Networks": attached}).private_hostname == "fd00::5"
+    attached["six"]["IPAddress"] = "10.0.0.5"
+    assert container(NetworkSettings={"Networks": attached}).private_hostname == "10.0.0.5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels", "hint"),
+    [
+        ("frnot", {}, "did you mean 'front'?"),
+        ("frnot", {"com.docker.compose.project": "shop"}, "did you mean 'front'?"),
+        ("elsewhere", {}, "the container is attached to back, front, shop_inner"),
+        ("iner", {"com.docker.compose.project": "shop"}, "did you mean 'inner'?"),
+    ],
+)
+def test_a_network_that_is_not_attached_is_an_error_that_names_the_nearest(
+    wanted: str, labels: dict[str, str], hint: str
+) -> None:
+    attached = networks(front="10.0.0.1", back="10.0.0.2", shop_inner="10.0.0.3")
+    found = container(labels=labels | {"proxy.network": wanted}, NetworkSettings=attached)
+    assert told(found) == [("proxy.network", f"network {wanted!r} not found", hint)]
+
+
+def test_on_a_remote_engine_networks_do_not_matter() -> None:
+    found = container(labels={"proxy.network": "nope"}, config=REMOTE)
+    assert (found.network, found.private_hostname, found.errors) == ("nope", "", ())
+
+
+def test_a_container_that_cannot_be_reached_at_all_is_an_error() -> None:
+    found = container(config=DockerProviderConfig(url="tcp://:2375", name="odd"))
+    assert [message for _, message, _ in told(found)] == [
+        "no network found: the container has no address that can be reached, nor has its host"
+    ]
+    assert container(config=DockerProviderConfig(url="tcp://:2375", name="odd"), State="exited").errors == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "host"),
+    [
+        ({"HostConfig": {"NetworkMode": "host"}}, True),
+        ({"HostConfig": {"NetworkMode": "bridge"}, "NetworkSettings": networks(host="")}, False),
+        ({"HostConfig": None, "NetworkSettings": networks(host="")}, True),
+        ({"HostConfig": None}, False),
+    ],
+)
+def test_the_hosts_network_is_known_by_the_mode_or_by_its_name_where_there_is_no_mode(
+    fields: dict[str, Any], host: bool
+) -> None:
+    assert container(**fields).is_host_network_mode is host
+
+
+def test_who_shares_a_network_is_reached_where_its_owner_is() -> None:
+    owner = container("owner", Ports=[{"PrivatePort": 80, "PublicPort": 8080}])
+    guest = container(
+        "guest", Ports=[], NetworkSettings={"Networks": {}}, HostConfig={"NetworkMode": f"container:{ID}"}
+    )
+    shared = with_network_of(guest, owner)
+    assert (shared.container_name, shared.network, shared.networks) == ("guest", "bridge", ("bridge",))
+    assert (shared.private_hostname, shared.public_hostname) == (ADDRESS, "127.0.0.1")
+    assert shared.private_port_mapping == owner.private_port_mapping
+    assert shared.public_port_mapping == owner.public_port_mapping
+
+
+def test_who_shares_the_hosts_network_is_on_it_too() -> None:
+    owner = with_inspection(container("owner", HostConfig={"NetworkMode": "host"}, Ports=[]), exposing("8096/tcp"))
+    assert with_network_of(container("guest", NetworkSettings={}), owner).is_host_network_mode
+
+
+def test_a_stopped_guest_is_reached_nowhere() -> None:
+    shared = with_network_of(container("guest", State="exited"), container("owner"))
+    assert (shared.private_hostname, shared.public_hostname) == ("", "")

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pilotage.core.yaml import bare
+from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema
+from pilotage.labels.merge import AliasFields, Entry, merge_entries
+
+SCHEMA = KeySchema(
+    {"port": Key("port", KeySchema(lower=True)), "check": Key("check", FREE_KEYS, is_yaml=True), "bind": Key("bind")},
+    protective=frozenset({"bind"}),
+)
+
+
+def entry(text: str, *path: str, rank: int = 3) -> Entry:
+    return Entry(rank, len(path), ".".join(("proxy", "web", *path)), path, text)
+
+
+def merged(*entries: Entry) -> AliasFields:
+    return merge_entries("web", entries, SCHEMA)
+
+
+def plain(fields: AliasFields) -> dict[str, object]:
+    return {name: bare(value) for name, value in fields.fields.items()}
+
+
+def test_without_labels_an_alias_has_no_fields() -> None:
+    assert merged() == AliasFields("web")
+
+
+def test_stronger_labels_apply_later_whatever_their_order() -> None:
+    weak, strong = entry("1", "port", rank=0), entry("2", "port")
+    for order in ((weak, strong), (strong, weak)):
+        found = merged(*order)
+        assert plain(found) == {"port": "2"}
+        assert [(o.path, o.loser.value, o.winner.value) for o in found.overridden] == [("port", "1", "2")]
+
+
+def test_mappings_merge_and_other_values_replace() -> None:
+    found = merged(entry("check: {a: 1, b: [1]}", rank=0), entry("{b: [2], c: 3}", "check"))
+    assert plain(found) == {"check": {"a": 1, "b": [2], "c": 3}}
+
+
+def test_an_error_of_a_protective_field_is_marked() -> None:
+    errors = merged(entry("x", "bind", rank=0), entry("y", "bind", "deeper")).errors
+    assert [(error.field, error.protective) for error in errors] == [("bind", True)]
+
+
+def test_unreadable_text_that_names_a_protective_field_is_marked() -> None:
+    marks = {text: merged(entry(text)).errors[0].protective for text in ("bind: [", "bnid: [", "port: [", "x")}
+    assert marks == {"bind: [": True, "bnid: [": True, "port: [": False, "x": False}

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+from pilotage.core.yaml import parse_yaml
+from pilotage.routes.access_log import AccessLog
+from pilotage.routes.fields import FieldContext
+from pilotage.routes.schema import (
+    ROUTE,
+)
+
+
+def read(text: str) -> tuple[dict[str, Any], FieldContext]:
+    document = parse_yaml(text, "proxy.web")
+    assert document is not None
+    to = FieldContext()
+    return ROUTE.read_fields(document.value, to), to
+
+
+def told(to: FieldContext) -> list[tuple[str, int, int, str, str]]:
+    return [(p.path, p.line, p.column, p.message, p.hint) for p in to.problems]
+
+
+def test_an_access_log_needs_somewhere_to_go() -> None:
+    found, to = read("access_log: {format: json}")
+    assert "access_log" not in found
+    assert [message for *_, message, _ in told(to)] == ["path or stdout is required"]
+
+
+def test_an_access_log_names_its_retention_in_json() -> None:
+    _, log = ROUTE.fields["access_log"].kind.dump("access_log", AccessLog(stdout=True))
+    assert (log["retention"], log["format"]) == ({"days": 30}, "combined")

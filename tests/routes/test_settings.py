@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotage.labels.decode import decode
+from pilotage.labels.keys import filter_labels
+from pilotage.labels.merge import AliasFields
+from pilotage.routes.ports import PortPair
+from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
+from pilotage.routes.settings import NO_SETTINGS, AliasSettings, read_settings
+
+
+def read(labels: dict[str, str]) -> AliasSettings:
+    return read_settings(decode(filter_labels(labels), ("web",), ROUTE_KEYS).find("web"))
+
+
+def test_without_labels_all_settings_are_defaults() -> None:
+    assert read_settings(AliasFields("web")) is NO_SETTINGS
+    assert AliasSettings(RouteSettings()) == NO_SETTINGS
+
+
+def test_settings_hold_the_values_and_the_names_of_the_fields_that_are_set() -> None:
+    found = read({"proxy.web.port": "8080", "proxy.web.scheme": "https"})
+    assert (found.settings.port, found.settings.scheme) == (PortPair(0, 8080), "https")
+    assert found.labelled == ("port", "scheme")
+    assert (found.problems, found.refused, found.can_be_shared) == ((), False, True)
+
+
+def test_an_error_leaves_the_default_and_one_in_a_protective_field_refuses_the_route() -> None:
+    found = read({"proxy.web.hold": "soon", "proxy.web.port": "80"})
+    assert (found.settings.hold, found.refused, len(found.problems), found.can_be_shared) == (0.0, False, 1, False)
+    assert read({"proxy.web.bind": "eth0"}).refused
+    assert read({"proxy.web": "middlewares: ["}).refused
+
+
+@pytest.mark.parametrize(
+    ("labels", "judged"),
+    [
+        ({"proxy.web.tls_termination": "true"}, {"tls_termination"}),
+        ({"proxy.web.scheme": "fileserver", "proxy.web.root": "www"}, {"scheme", "root"}),
+        ({"proxy.web.healthcheck.disable": "true"}, {"healthcheck"}),
+    ],
+)
+def test_fields_that_only_some_targets_allow_keep_their_place(labels: dict[str, str], judged: set[str]) -> None:
+    found = read(labels)
+    assert found.judged_later.keys() == judged
+    assert not found.can_be_shared
