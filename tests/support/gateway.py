@@ -110,7 +110,7 @@ async def target(name: str = "target", **options: Any) -> AsyncIterator[Target]:
         await made.stop()
 
 
-async def becomes(ask: Callable[[], Awaitable[Any]], expected: Any, *, patience: float = 20) -> None:
+async def becomes(ask: Callable[[], Awaitable[Any]], expected: Any, *, patience: float = 60) -> None:
     """Repeat the request until the result is the expected one."""
     async with asyncio.timeout(patience):
         while await ask() != expected:  # noqa: ASYNC110  the answer comes from another process

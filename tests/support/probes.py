@@ -84,7 +84,7 @@ class Probed:
         """Wait until the health checks have this result: alias -> port -> state."""
         wanted = {a: {f"127.0.0.1:{port}": it for port, it in health.items()} for a, health in expected.items()}
         try:
-            await until(lambda: states(self.found) == wanted, patience=20)
+            await until(lambda: states(self.found) == wanted)
         except TimeoutError:
             assert states(self.found) == wanted, states(self.found)
 
