@@ -34,6 +34,7 @@ WHOLE = {
     "test_architecture.py",
     "test_conformance.py",
     "test_contributing.py",
+    "test_documentation.py",
     "test_failures.py",
     "test_house.py",
     "test_least_privilege.py",
