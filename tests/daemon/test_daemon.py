@@ -128,7 +128,7 @@ async def test_what_envoys_probes_find_is_in_the_table_and_begins_anew_with_anot
                     assert 'pilotage_probed_endpoints{state="unhealthy"} 1.0' in await figures.text()
                 assert f"route api: api-2 at 127.0.0.1:{sick} fails the gateway's probe" in caplog.text
                 # It changes nothing in what Envoy is told, which would stop probing what it no longer knows.
-                assert len(served.daemon.ads.snapshot.site("route/api").members) == 2  # type: ignore[union-attr]
+                assert len(served.daemon.ads.snapshot.backend("route/api").members) == 2  # type: ignore[union-attr]
                 assert {(await served.ask("api"))[0] for _ in range(6)} == {200}
                 assert served.daemon.gateway is not None
                 killed = time.time()

@@ -19,7 +19,7 @@ from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused,
 from pilotage.engine import diagnosis as faults
 from pilotage.engine.address import Address, DockerProviderConfig
 from pilotage.engine.connection import Timeouts
-from pilotage.engine.diagnosis import DialError, Finding, Request, explain, renamed, tcp_finding, unix_finding
+from pilotage.engine.diagnosis import Diagnosis, DialError, Request, diagnose_tcp, diagnose_unix, explain, renamed
 from pilotage.engine.pool import Pool, new_client
 from tests.support.faults import (
     VERSION,
@@ -393,15 +393,15 @@ REQUEST = Request("far", Address("tcp", host="h", port=1), "GET /x", 5, 30)
     ],
 )
 def test_each_network_fault_has_its_own_words(error: OSError, words: str) -> None:
-    found = tcp_finding("h", 1, error)
+    found = diagnose_tcp("h", 1, error)
     assert found is not None
     assert words in found.what
 
 
 def test_faults_of_others_are_left_to_others() -> None:
-    assert tcp_finding("h", 1, OSError(errno.EMFILE, "x")) is None
-    assert tcp_finding("h", 1, RuntimeError()) is None
-    assert unix_finding("/s", OSError(errno.EMFILE, "x")) is None
+    assert diagnose_tcp("h", 1, OSError(errno.EMFILE, "x")) is None
+    assert diagnose_tcp("h", 1, RuntimeError()) is None
+    assert diagnose_unix("/s", OSError(errno.EMFILE, "x")) is None
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_what_remains_is_told_without_bodies(error: Exception, words: str) -> No
 
 
 def test_a_finding_of_the_dialer_comes_first_and_our_own_errors_stay() -> None:
-    assert str(explain(OSError(), REQUEST, Finding("it rains", "wait"))) == "far: it rains; wait"
+    assert str(explain(OSError(), REQUEST, Diagnosis("it rains", "wait"))) == "far: it rains; wait"
     own = EngineRefused("far", "no", status=418)
     assert explain(own, REQUEST) is own
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pilotage.engine.singleflight import SharedRun
+from pilotage.engine.singleflight import SingleFlight
 
 pytestmark = pytest.mark.looptime
 
@@ -31,18 +31,18 @@ class Work:
 
 async def test_all_who_come_meanwhile_share_one_run() -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     assert await asyncio.gather(*(run.result() for _ in range(10))) == [1] * 10
 
 
 async def test_who_comes_later_starts_a_new_run() -> None:
-    run = SharedRun(Work())
+    run = SingleFlight(Work())
     assert [await run.result(), await run.result()] == [1, 2]
 
 
 async def test_a_failure_is_everybodys_and_not_kept() -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     work.error = ValueError("no")
     results = await asyncio.gather(*(run.result() for _ in range(3)), return_exceptions=True)
     assert results == [work.error] * 3
@@ -52,7 +52,7 @@ async def test_a_failure_is_everybodys_and_not_kept() -> None:
 
 async def test_a_waiter_that_gives_up_does_not_disturb_the_others() -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     first, second = asyncio.create_task(run.result()), asyncio.create_task(run.result())
     await asyncio.sleep(0.5)
     first.cancel()
@@ -63,7 +63,7 @@ async def test_a_waiter_that_gives_up_does_not_disturb_the_others() -> None:
 
 async def test_when_all_give_up_the_work_has_ended_before_they_go_on() -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     tasks = [asyncio.create_task(run.result()) for _ in range(3)]
     await asyncio.sleep(0.5)
     for task in tasks:
@@ -75,7 +75,7 @@ async def test_when_all_give_up_the_work_has_ended_before_they_go_on() -> None:
 
 async def test_who_comes_while_an_abandoned_run_ends_gets_a_new_one() -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     first = asyncio.create_task(run.result())
     await asyncio.sleep(0.5)
     first.cancel()
@@ -84,7 +84,7 @@ async def test_who_comes_while_an_abandoned_run_ends_gets_a_new_one() -> None:
 
 
 async def test_cancelling_the_run_tells_its_waiters() -> None:
-    run = SharedRun(Work())
+    run = SingleFlight(Work())
     waiter = asyncio.create_task(run.result())
     await asyncio.sleep(0.5)
     await run.cancel()
@@ -97,7 +97,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported_as_forgo
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     work = Work()
-    run = SharedRun(work)
+    run = SingleFlight(work)
     work.error = ValueError("no")
     waiter = asyncio.create_task(run.result())
     await asyncio.sleep(1)

@@ -14,7 +14,7 @@ from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address, DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
-from pilotage.engine.ssh import command_line, finding
+from pilotage.engine.ssh import command_line, diagnosis
 from tests.support.leaks import assert_no_leaks, children
 from tests.support.ports import free_port
 from tests.support.required import required
@@ -262,6 +262,6 @@ async def test_what_a_greeting_says_is_no_reason(sshd: Sshd, monkeypatch: pytest
 
 
 def test_long_words_are_shortened_to_their_first_and_last_line() -> None:
-    found = finding(Address("ssh", host="host"), "one\ntwo\nthree\nfour\n")
+    found = diagnosis(Address("ssh", host="host"), "one\ntwo\nthree\nfour\n")
     assert found.what == "ssh says: one … four"
     assert found.remedy == "try `ssh host docker system dial-stdio`"

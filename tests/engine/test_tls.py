@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import DockerProviderConfig, TLSFiles
-from pilotage.engine.diagnosis import FoundError
+from pilotage.engine.diagnosis import DiagnosedError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial
 from tests.support.faults import behave, puppet
@@ -23,9 +23,9 @@ def house(tmp_path: Path) -> Authority:
 
 
 def fault(files: TLSFiles) -> str:
-    with pytest.raises(FoundError) as caught:
+    with pytest.raises(DiagnosedError) as caught:
         TLSMaterial(files).context()
-    found = caught.value.finding
+    found = caught.value.diagnosis
     return f"{found.what}; {found.remedy}"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import DockerProviderConfig, TLSFiles
-from pilotage.engine.diagnosis import Finding
+from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial
 from pilotage.engine.tls_diagnosis import Peer, Shown, explain_tls
@@ -180,12 +180,14 @@ async def test_a_tls_server_that_just_hangs_up_on_plain_http_leads_to_the_questi
 @pytest.mark.parametrize("said", ["TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"])
 def test_an_engine_with_no_version_of_tls_in_common_is_explained(said: str) -> None:
     found = explain_tls(None, Shown(objection=said), Peer("old.invalid", 2376, "old.invalid", None))
-    assert found == Finding("old.invalid:2376 speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine")
+    assert found == Diagnosis(
+        "old.invalid:2376 speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine"
+    )
 
 
 def test_what_has_no_words_of_ours_is_told_in_openssls() -> None:
     found = explain_tls(None, Shown(objection="TLSV1_UNRECOGNIZED_NAME"), Peer("::1", 2376, "::1", None))
-    assert found == Finding("TLS with [::1]:2376 failed: tlsv1 unrecognized name")
+    assert found == Diagnosis("TLS with [::1]:2376 failed: tlsv1 unrecognized name")
 
 
 async def test_a_ca_made_by_dockers_documented_recipe_is_good_enough(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
     reader = ContainerParser(config)
     found = [reader.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
     for index, it in enumerate(found):
-        if needs_inspection(it, podman=engine.manner.podman):
+        if needs_inspection(it, podman=engine.dialect.podman):
             answer = engine.inspect_bytes(engine.containers[it.container_id])
             found[index] = with_inspection(it, msgspec.json.decode(answer, type=Inspect))
     return build_table([build_snapshot(config, found)])

@@ -76,9 +76,9 @@ class Target:
             app, access_log=None, shutdown_timeout=0.1, max_field_size=300_000, max_line_size=300_000
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, **options)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        backend = web.TCPSite(self._runner, "127.0.0.1", port, **options)
+        await backend.start()
+        self.port = backend._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
     async def stop(self) -> None:
         if self._runner is not None:

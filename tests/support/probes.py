@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from tests.support.gateway import Gateway
 
 __all__ = ["CHECK", "Found", "Made", "Patient", "Probed", "Watched", "answer", "probing", "states"]
@@ -99,7 +99,7 @@ async def probing(directory: Path) -> AsyncIterator[Probed]:
     connector = aiohttp.UnixConnector(str(directory / "admin.sock"))
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
-        watch = HealthPoller(Administration(made, client), made.ads.snapshot.site, partial(_keep, found))
+        watch = HealthPoller(Administration(made, client), made.ads.snapshot.backend, partial(_keep, found))
         task = asyncio.create_task(watch.run())
         try:
             yield Probed(made, watch, found)
@@ -176,11 +176,11 @@ class Watched:
         self.told: list[dict[str, dict[str, str]]] = []
         self.snapshot = Snapshot(GatewayOptions())
         self.table = Table()
-        self.watch = HealthPoller(self.envoy, self._site, self._tell)
+        self.watch = HealthPoller(self.envoy, self._backend, self._tell)
 
-    def _site(self, name: str) -> Site | None:
+    def _backend(self, name: str) -> Backend | None:
         self.sought.append(name)
-        return self.snapshot.site(name)
+        return self.snapshot.backend(name)
 
     def _tell(self, found: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
         self.found |= {alias: dict(health) for alias, health in found.items()}

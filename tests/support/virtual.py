@@ -96,7 +96,7 @@ class _Connection(Connection):
         self.engine.attempts.append(asyncio.get_running_loop().time())
         await self._wait("GET /version", self._timeouts)
         self.engine.calls["version"] += 1
-        components = [Component("Podman Engine" if self.engine.manner.podman else "Engine")]
+        components = [Component("Podman Engine" if self.engine.dialect.podman else "Engine")]
         self.version = Version("0", "1.45", "1.24", components)
         self.api_version, self._stale = "1.45", False
 

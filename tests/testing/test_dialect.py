@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from pilotage.testing.dialect import api_number, manner_of
+from pilotage.testing.dialect import api_number, dialect_of
 from tests.support import captures
 
 
-def manner(engine: str) -> Any:
-    return manner_of(**({"flavour": "docker"} | captures.ENGINES[engine]))
+def dialect(engine: str) -> Any:
+    return dialect_of(**({"flavour": "docker"} | captures.ENGINES[engine]))
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
 def test_version_has_the_keys_and_the_numbers_of_the_real_engine(engine: str) -> None:
-    real, fake = captures.load(engine, "version"), manner(engine).describe()
+    real, fake = captures.load(engine, "version"), dialect(engine).describe()
     assert real.keys() == fake.keys()
     assert real["Components"][0].keys() == fake["Components"][0].keys()
     assert real["Components"][0]["Details"].keys() == fake["Components"][0]["Details"].keys()
@@ -32,7 +32,7 @@ def test_version_has_the_keys_and_the_numbers_of_the_real_engine(engine: str) ->
 def test_versions_out_of_range_are_refused_in_the_real_engine_s_words(
     engine: str, recorded: str, asked: tuple[int, int]
 ) -> None:
-    real, fake = captures.load(engine, "answers")[recorded], manner(engine).refuse_version(asked)
+    real, fake = captures.load(engine, "answers")[recorded], dialect(engine).refuse_version(asked)
     if fake is None:
         assert real["status"] == 200
         return
@@ -42,20 +42,20 @@ def test_versions_out_of_range_are_refused_in_the_real_engine_s_words(
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
 def test_a_container_that_is_not_there_is_told_of_in_the_real_engine_s_words(engine: str) -> None:
-    real, fake = captures.load(engine, "answers")["err-no-such-container"], manner(engine).no_such_container("nope")
+    real, fake = captures.load(engine, "answers")["err-no-such-container"], dialect(engine).no_such_container("nope")
     assert (real["status"], json.loads(real["body"])) == (fake.status, json.loads(fake.body))
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
 def test_a_page_that_is_not_there_is_told_of_in_the_real_engine_s_words(engine: str) -> None:
-    real, fake = captures.load(engine, "answers")["err-no-such-route"], manner(engine).no_such_page()
+    real, fake = captures.load(engine, "answers")["err-no-such-route"], dialect(engine).no_such_page()
     assert (real["status"], real["body"]) == (fake.status, fake.body.decode())
     assert real["headers"]["Content-Type"] == fake.headers["Content-Type"]
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
 def test_a_ping_has_the_headers_that_tell_the_kind_and_the_version(engine: str) -> None:
-    real, fake = captures.load(engine, "answers")["ping-get"], manner(engine).ping()
+    real, fake = captures.load(engine, "answers")["ping-get"], dialect(engine).ping()
     assert (real["status"], real["body"]) == (fake.status, fake.body.decode())
     assert real["headers"]["Api-Version"] == fake.headers["Api-Version"]
     assert real["headers"]["Server"].partition("+")[0] == fake.headers["Server"].partition(" ")[0] or (
@@ -68,11 +68,11 @@ def test_a_ping_has_the_headers_that_tell_the_kind_and_the_version(engine: str) 
     ("api", "oldest"), [("1.41", (1, 12)), ("1.45", (1, 24)), ("1.51", (1, 24)), ("1.52", (1, 44)), ("1.60", (1, 44))]
 )
 def test_the_oldest_version_is_docker_s_choice_of_the_time(api: str, oldest: tuple[int, int]) -> None:
-    assert manner_of("docker", api).min_api == oldest
+    assert dialect_of("docker", api).min_api == oldest
 
 
 def test_what_is_said_wins_over_what_follows() -> None:
-    made = manner_of("docker", "1.51", "1.44", "99.1")
+    made = dialect_of("docker", "1.51", "1.44", "99.1")
     assert (made.min_api, made.version, made.major) == ((1, 44), "99.1", 99)
 
 

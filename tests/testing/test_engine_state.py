@@ -27,7 +27,7 @@ class Ear:
 
     def __init__(self, engine: FakeEngine) -> None:
         self.filters: dict[str, frozenset[str]] = {}
-        self.old_fields = engine.manner.podman or engine.manner.api < (1, 52)
+        self.old_fields = engine.dialect.podman or engine.dialect.api < (1, 52)
         self.heard: list[dict[str, Any]] = []
         engine.hub.listeners.add(self)
 
@@ -136,7 +136,7 @@ def test_every_kind_of_event_has_the_keys_of_a_recorded_one(engine: str) -> None
     one.connect(it, "netb")
     one.disconnect(it, "netb")
     one.rename(it, "other")
-    if not one.manner.podman:
+    if not one.dialect.podman:
         one.health(it, "healthy")
     one.remove(it)
     plain = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pilotage.testing.dialect import manner_of
+from pilotage.testing.dialect import dialect_of
 from pilotage.testing.events import DOCKER_MEMORY, EventHub, FakeEvent, matches, moment
 
 
@@ -23,7 +23,7 @@ def event(action: str = "start", at: int = 1, **attributes: str) -> FakeEvent:
 
 
 def hub(*readers: Reader, flavour: str = "docker") -> EventHub:
-    made = EventHub(manner_of(flavour))  # type: ignore[arg-type]
+    made = EventHub(dialect_of(flavour))  # type: ignore[arg-type]
     made.listeners.update(readers)
     return made
 
@@ -130,8 +130,8 @@ def test_reversed_events_come_together_last_first() -> None:
 
 
 def test_api_1_52_has_dropped_the_old_fields() -> None:
-    manner = manner_of("docker", "1.52")
-    old, new = (json.loads(event().encode(manner, old_fields=wanted)) for wanted in (True, False))
+    dialect = dialect_of("docker", "1.52")
+    old, new = (json.loads(event().encode(dialect, old_fields=wanted)) for wanted in (True, False))
     assert old.keys() - new.keys() == {"status", "id", "from"}
     assert new["Actor"]["ID"] == "abc123"
 

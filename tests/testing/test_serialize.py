@@ -46,7 +46,7 @@ def imitate(engine: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         health=original.health,
     )  # fmt: skip
     fake.populate([it])
-    return summary(it, fake.manner), inspect(it, fake.manner)
+    return summary(it, fake.dialect), inspect(it, fake.dialect)
 
 
 def same_types(real: Any, fake: Any, path: str, *, subset: bool = False) -> list[str]:
@@ -126,8 +126,8 @@ def test_what_pilotage_reads_of_an_inspect_answer_is_the_same_in_the_real_one(en
 def test_the_list_tells_of_health_from_api_1_52_on() -> None:
     fake = FakeEngine(api="1.52")
     it = container("web", health="unhealthy")
-    assert summary(it, fake.manner, with_health=True)["Health"] == {"Status": "unhealthy", "FailingStreak": 1}
-    assert "Health" not in summary(it, fake.manner)
+    assert summary(it, fake.dialect, with_health=True)["Health"] == {"Status": "unhealthy", "FailingStreak": 1}
+    assert "Health" not in summary(it, fake.dialect)
 
 
 def test_a_recorded_entry_is_told_as_it_was_until_its_state_changes() -> None:
@@ -136,7 +136,7 @@ def test_a_recorded_entry_is_told_as_it_was_until_its_state_changes() -> None:
     it = fake.find("plain-bridge")
     assert it is not None
     it.raw_inspect = real_inspect
-    assert summary(it, fake.manner) == real
+    assert summary(it, fake.dialect) == real
     fake.die(it, 3)
-    assert summary(it, fake.manner) == real | {"State": "exited", "Status": "Exited (3) 2 minutes ago"}
-    assert inspect(it, fake.manner)["State"]["Running"] is False
+    assert summary(it, fake.dialect) == real | {"State": "exited", "Status": "Exited (3) 2 minutes ago"}
+    assert inspect(it, fake.dialect)["State"]["Running"] is False

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import LoadBalance
-from pilotage.xds.backend import pool_site, route_site, usable
+from pilotage.xds.backend import pool_backend, route_backend, usable
 from tests.support.gateway import route
 
 
@@ -39,29 +39,29 @@ def test_one_address_is_one_endpoint() -> None:
 
 
 def test_a_route_that_others_ask_has_a_cluster_that_they_can_name() -> None:
-    assert route_site(route("auth", 80)).backing == "shared"
-    assert route_site(route("auth", 80), asked=True).backing == "own"
+    assert route_backend(route("auth", 80)).backing == "shared"
+    assert route_backend(route("auth", 80), asked=True).backing == "own"
 
 
 def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_in_which_requests_under_way_find_the_next() -> None:
-    assert route_site(route("app", 80, contested=True)).backing == "own"
-    assert route_site(route("app", 80, service=("local", "shop", "web"))).backing == "own"
+    assert route_backend(route("app", 80, contested=True)).backing == "own"
+    assert route_backend(route("app", 80, service=("local", "shop", "web"))).backing == "own"
 
 
 def test_a_pool_is_led_by_its_first_member_whatever_the_order() -> None:
     members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("b", 1), ("a", 2))]
-    site, problems = pool_site("shop", members)
-    assert (site.route.alias, site.cluster, len(site.members), problems) == ("a", "pool/shop", 2, ())
-    assert pool_site("shop", members[::-1]) == (site, ())
+    backend, problems = pool_backend("shop", members)
+    assert (backend.route.alias, backend.cluster, len(backend.members), problems) == ("a", "pool/shop", 2, ())
+    assert pool_backend("shop", members[::-1]) == (backend, ())
 
 
 def test_a_member_that_protects_itself_otherwise_cannot_join() -> None:
     balance = LoadBalance(link="shop")
     guard = {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}
-    site, problems = pool_site(
+    backend, problems = pool_backend(
         "shop", [route("a", 1, load_balance=balance), route("b", 2, load_balance=balance, middlewares=guard)]
     )
-    assert [member.endpoint.port for member in site.members] == [1]
+    assert [member.endpoint.port for member in backend.members] == [1]
     assert [(problem.route, problem.path) for problem in problems] == [("b", "load_balance.link")]
     assert "middlewares" in problems[0].message
 
@@ -72,4 +72,4 @@ def test_a_member_without_weight_has_a_mean_one() -> None:
         route(alias, port, load_balance=LoadBalance(link="shop", weight=weight))
         for port, (alias, weight) in enumerate(weights.items(), 1)
     ]
-    assert [member.weight for member in pool_site("shop", members)[0].members] == [30, 10, 20]
+    assert [member.weight for member in pool_backend("shop", members)[0].members] == [30, 10, 20]

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
-from pilotage.xds.backend import route_site
+from pilotage.xds.backend import route_backend
 from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER
@@ -31,7 +31,7 @@ _SHARED = ["shared/http", "shared/http/safe", "shared/https", "shared/https/safe
 
 
 def test_plain_routes_have_no_cluster_of_their_own() -> None:
-    assert own_clusters(route_site(route("app", 80)), GatewayOptions()) == []
+    assert own_clusters(route_backend(route("app", 80)), GatewayOptions()) == []
     assert [it.name for it in shared_clusters(GatewayOptions())] == _SHARED
 
 
@@ -52,12 +52,12 @@ def test_plain_routes_have_no_cluster_of_their_own() -> None:
     ids=str,
 )
 def test_what_asks_for_it_has_one(asking: dict[str, Any]) -> None:
-    made = own_clusters(route_site(route("app", 80, **asking)), GatewayOptions())
+    made = own_clusters(route_backend(route("app", 80, **asking)), GatewayOptions())
     assert made[0].name == "route/app"
 
 
 def test_a_cluster_with_checks_is_preceded_by_its_twin_without() -> None:
-    (checked,) = own_clusters(route_site(route("app", 80, healthcheck=HealthCheck())), GatewayOptions())
+    (checked,) = own_clusters(route_backend(route("app", 80, healthcheck=HealthCheck())), GatewayOptions())
     assert checked.first is not None
     assert checked.first.version != checked.version
     assert len(checked.first.body) < len(checked.body)
@@ -241,9 +241,9 @@ async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Env
     ids=str,
 )
 def test_a_site_is_probed_if_its_route_is_and_there_is_an_endpoint(fields: dict[str, Any], probed: bool) -> None:
-    site = route_site(route("app", 80, **fields))
-    assert is_probed(site) is probed
-    assert any(cluster.first for cluster in own_clusters(site, GatewayOptions())) is probed
+    backend = route_backend(route("app", 80, **fields))
+    assert is_probed(backend) is probed
+    assert any(cluster.first for cluster in own_clusters(backend, GatewayOptions())) is probed
 
 
 # ---- schemes -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pilotage.xds.backend import route_site
-from pilotage.xds.filters import http_filters, site_settings
+from pilotage.xds.backend import route_backend
+from pilotage.xds.filters import backend_settings, http_filters
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import becomes, route, target
 
@@ -26,7 +26,7 @@ def test_no_filter_can_be_switched_off_before_the_route_is_known() -> None:
 
 
 def test_a_plain_route_asks_nothing_of_the_filters() -> None:
-    assert site_settings(route_site(route("app", 80)), GatewayOptions()) == {}
+    assert backend_settings(route_backend(route("app", 80)), GatewayOptions()) == {}
 
 
 ODD = ("APP.example.com", "app:80", "app.example.com.", "aPP")

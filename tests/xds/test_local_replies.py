@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from pilotage.xds.local_replies import failed_page, unknown_page, unknown_text
+from pilotage.xds.local_replies import not_found_page, not_found_text, unavailable_page
 from tests.support.gateway import route, target
 from tests.support.ports import free_port
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-@pytest.mark.parametrize("page", [unknown_page, failed_page])
+@pytest.mark.parametrize("page", [not_found_page, unavailable_page])
 def test_pages_load_nothing_from_elsewhere(page: Callable[..., str]) -> None:
     for debug in (False, True):
         assert not re.search(r"https?:|src=|@import|url\(", page(debug=debug))
 
 
-@pytest.mark.parametrize("text", [unknown_page, unknown_text, failed_page])
+@pytest.mark.parametrize("text", [not_found_page, not_found_text, unavailable_page])
 def test_only_its_operator_is_told_of_commands(text: Callable[..., str]) -> None:
     assert "pilotage explain NAME" in text(debug=True)
     assert "pilotage" not in text(debug=False)
@@ -37,7 +37,7 @@ async def test_browsers_get_pages_and_everything_else_short_texts(envoy: Envoy) 
         assert page.body.startswith(b"<!doctype html>")
         text = await gw.ask("nothing")
         assert (text.status, text.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
-        assert text.body == unknown_text(debug=False).encode()
+        assert text.body == not_found_text(debug=False).encode()
 
 
 async def test_a_browser_is_told_that_a_service_does_not_answer(envoy: Envoy) -> None:

@@ -7,23 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.middlewares import MIDDLEWARES
-from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, treatment
+from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, route_policy
 
 
 def test_names_of_middlewares_and_options_may_be_spelt_in_any_way() -> None:
-    read = treatment({"ModifyRequest": {"setHeaders": {"A": 1}, "HIDE_HEADERS": "b, c"}, "SetXForwarded": None})
+    read = route_policy({"ModifyRequest": {"setHeaders": {"A": 1}, "HIDE_HEADERS": "b, c"}, "SetXForwarded": None})
     assert read.request == Edits((("A", "1"),), (), ("b", "c"))
     assert read.forwarded == "set"
     assert read.problems == ()
 
 
 def test_options_may_be_yaml_in_a_text() -> None:
-    read = treatment({"response": {"set_headers": "A: 1\nB: two", "hide_headers": "- X\n- Y"}})
+    read = route_policy({"response": {"set_headers": "A: 1\nB: two", "hide_headers": "- X\n- Y"}})
     assert read.answer == Edits((("A", "1"), ("B", "two")), (), ("X", "Y"))
 
 
 def test_everything_that_is_supported_is_read() -> None:
-    read = treatment(
+    read = route_policy(
         {
             "cidr_whitelist": {"allow": "10.0.0.1, fd00::/8"},
             "rate_limit": {"average": "10", "period": "1m"},
@@ -89,16 +89,16 @@ def test_everything_that_is_supported_is_read() -> None:
 def test_what_is_not_honoured_is_told_and_fails_closed_where_it_protects(
     middlewares: dict[str, Any], servable: bool
 ) -> None:
-    read = treatment(middlewares)
+    read = route_policy(middlewares)
     assert read.servable is servable
     assert len(read.problems) == 1
     assert read.problems[0].path.startswith("middlewares.")
 
 
 def test_headers_that_cannot_be_set_leave_the_others_alone() -> None:
-    read = treatment({"response": {"set_headers": {"Host": "x", "A": "1"}, "hide_headers": "Host, Server"}})
+    read = route_policy({"response": {"set_headers": {"Host": "x", "A": "1"}, "hide_headers": "Host, Server"}})
     assert read.answer == Edits((("A", "1"),), (), ("Server",))
-    read = treatment({"request": {"add_headers": {"Content-Length": "5", "B": "%" * 8_192}}})
+    read = route_policy({"request": {"add_headers": {"Content-Length": "5", "B": "%" * 8_192}}})
     assert read.request == Edits((), (("B", "%" * 8_192),), ())
 
 
@@ -119,4 +119,4 @@ _names = st.sampled_from(
     )
 )
 def test_any_options_give_a_treatment(middlewares: dict[str, Any]) -> None:
-    treatment(middlewares)
+    route_policy(middlewares)

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from pilotage.xds.nacks import problems_of
+from pilotage.xds.nacks import nack_problems
 from pilotage.xds.resources import CLUSTER, LISTENER, SECRET, Resource
-from pilotage.xds.session import Refusal
+from pilotage.xds.session import Nack
 from tests.support.gateway import route
 
 
 def refused(said: str, type_url: str, name: str, *answers: str) -> list[tuple[str, str, str]]:
     routes = {"app": route("app", 80), "db": route("db", 22)}
-    refusal = Refusal(Resource(type_url, name, "1", b"", answers=answers), said)
-    return [(it.route, it.message, it.hint) for it in problems_of(refusal, "edge", routes.get)]
+    nack = Nack(Resource(type_url, name, "1", b"", answers=answers), said)
+    return [(it.route, it.message, it.hint) for it in nack_problems(nack, "edge", routes.get)]
 
 
 def test_a_port_that_is_taken_is_told_as_that() -> None:

@@ -9,7 +9,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.request_queue import Waiting
+from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import Gateway, route, target
 from tests.support.ports import free_port
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-def _request(site: str) -> object:
-    attributes = {"context_extensions": {"site": site}}
+def _request(backend: str) -> object:
+    attributes = {"context_extensions": {"backend": backend}}
     return external_auth_pb2.CheckRequest(attributes=attributes)
 
 
 @pytest.mark.looptime
 async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
-    waiting = Waiting(lambda _site: False, lambda site: {"route/app": 5.0}.get(site, 0.0))
+    waiting = RequestQueue(lambda _backend: False, lambda backend: {"route/app": 5.0}.get(backend, 0.0))
     loop = asyncio.get_running_loop()
     before = loop.time()
     answer = await waiting.check(_request("route/app"))
@@ -41,7 +41,7 @@ async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
 
 async def test_all_go_on_when_their_site_is_ready_and_those_of_others_wait() -> None:
     ready: set[str] = set()
-    waiting = Waiting(ready.__contains__, lambda _site: 60.0)
+    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0)
     tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
     await until(lambda: waiting.count == 3)
     ready.add("route/a")
@@ -194,7 +194,7 @@ async def _served(statuses: list[int], more: int) -> None:
 
 async def test_a_request_waits_until_the_server_of_its_container_listens() -> None:
     port, ready = free_port(), set[str]()
-    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", port)])
+    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", port)])
     task = asyncio.create_task(waiting.check(_request("route/app")))
     await until(lambda: waiting.count)
     ready.add("route/app")
@@ -211,7 +211,7 @@ async def test_a_request_waits_until_the_server_of_its_container_listens() -> No
 @pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
 async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str) -> None:
     ready = set[str]()
-    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [(host, 80)])
+    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [(host, 80)])
     task = asyncio.create_task(waiting.check(_request("route/app")))
     await until(lambda: waiting.count)
     ready.add("route/app")
@@ -222,7 +222,7 @@ async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str
 @pytest.mark.looptime
 async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> None:
     ready, gone = set[str](), list[int]()
-    waiting = Waiting(ready.__contains__, lambda _site: 60.0)
+    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0)
 
     async def ask(number: int) -> None:
         assert (await waiting.check(_request("route/app"))).status.code == 0
@@ -242,7 +242,7 @@ async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> Non
 
 async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens() -> None:
     ready = {"route/app"}
-    waiting = Waiting(ready.__contains__, lambda _site: 60.0, lambda _site: [("127.0.0.1", free_port())])
+    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", free_port())])
     ready.clear()
     task = asyncio.create_task(waiting.check(_request("route/app")))
     await until(lambda: waiting.count)
@@ -256,7 +256,7 @@ async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens(
 
 
 async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
-    waiting = Waiting(lambda _site: False, lambda _site: 60.0)
+    waiting = RequestQueue(lambda _backend: False, lambda _backend: 60.0)
     tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
     await until(lambda: waiting.count == 3)
     waiting.end()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.xds.backend import route_site
+from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.retries import repeats, retries, shared_retries
 from tests.support.gateway import route, target
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def test_what_has_begun_is_tried_again_only_if_that_is_safe() -> None:
-    site, options = route_site(route("app", 80, 81)), GatewayOptions()
-    assert "reset" not in retries(site, options).retry_on.split(",")
-    assert "reset" in retries(site, options, safe=True).retry_on.split(",")
+    backend, options = route_backend(route("app", 80, 81)), GatewayOptions()
+    assert "reset" not in retries(backend, options).retry_on.split(",")
+    assert "reset" in retries(backend, options, safe=True).retry_on.split(",")
     assert "reset" in shared_retries(options, safe=True).retry_on.split(",")
     assert "reset" not in shared_retries(options, safe=False).retry_on.split(",")
 
 
 def test_a_limit_of_time_ends_a_request_where_it_would_be_tried_again() -> None:
     options = GatewayOptions()
-    site = route_site(route("app", 80, 81))
-    assert retries(site, options).per_try_timeout.ToSeconds() == 60
-    assert not retries(site, options, safe=True).HasField("per_try_timeout")
-    limited = route_site(route("app", 80, 81, response_header_timeout=5.0))
+    backend = route_backend(route("app", 80, 81))
+    assert retries(backend, options).per_try_timeout.ToSeconds() == 60
+    assert not retries(backend, options, safe=True).HasField("per_try_timeout")
+    limited = route_backend(route("app", 80, 81, response_header_timeout=5.0))
     assert not repeats(limited)
     for safe in (False, True):
         policy = retries(limited, options, safe=safe)
@@ -38,7 +38,7 @@ def test_a_limit_of_time_ends_a_request_where_it_would_be_tried_again() -> None:
 
 
 def test_who_is_held_is_tried_for_as_long_as_the_route_holds() -> None:
-    policy = retries(route_site(route("app", 80, hold=5.0)), GatewayOptions(retries=1))
+    policy = retries(route_backend(route("app", 80, hold=5.0)), GatewayOptions(retries=1))
     assert policy.num_retries.value * policy.retry_back_off.max_interval.ToMilliseconds() / 2 >= 5000
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pilotage.routes.route import Endpoint
 from pilotage.xds import scoped_routes as scopes
-from pilotage.xds.backend import route_site
+from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import SCOPE
 from pilotage.xds.retries import retries
@@ -65,9 +65,9 @@ def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
 
 def test_plain_routes_are_made_as_any_other() -> None:
     for scheme in ("http", "https"):
-        site = route_site(route("app", 80, scheme=scheme, no_tls_verify=True))
-        assert site.backing == "shared"
-        assert scopes._plain_host(scheme, GatewayOptions()) == scopes._treated(site, GatewayOptions())
+        backend = route_backend(route("app", 80, scheme=scheme, no_tls_verify=True))
+        assert backend.backing == "shared"
+        assert scopes._plain_host(scheme, GatewayOptions()) == scopes._routes_with_policy(backend, GatewayOptions())
 
 
 @pytest.mark.parametrize("suffixes", [(), (".example.com", ".example.org")])
@@ -78,12 +78,12 @@ def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
 ) -> None:
     from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration as Message
 
-    site = route_site(route(alias, 80, scheme=scheme, no_tls_verify=True))
+    backend = route_backend(route(alias, 80, scheme=scheme, no_tls_verify=True))
     options = GatewayOptions(match_domains=suffixes)
-    quick = scopes.scope(alias, [site], options)
+    quick = scopes.scope(alias, [backend], options)
     monkeypatch.setattr(scopes, "_plain_scope", lambda *_: pytest.fail("it was to be made the long way"))
     monkeypatch.setattr(scopes, "_is_plain", lambda _: False)
-    slow = scopes.scope(alias, [site], options)
+    slow = scopes.scope(alias, [backend], options)
     assert Message.FromString(quick.body) == Message.FromString(slow.body)
     assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
 
@@ -91,9 +91,9 @@ def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
 def test_a_request_that_began_with_one_endpoint_is_tried_on_the_one_that_came_meanwhile() -> None:
     """The cluster has the newcomer before the route could say so: it must not matter to the route."""
     service = ("local", "shop", "web")
-    one, two = (route_site(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
+    one, two = (route_backend(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
     assert len(retries(one, GatewayOptions()).retry_host_predicate) == 1
-    assert scopes._treated(one, GatewayOptions()) == scopes._treated(two, GatewayOptions())
+    assert scopes._routes_with_policy(one, GatewayOptions()) == scopes._routes_with_policy(two, GatewayOptions())
 
 
 async def test_hosts_find_their_routes(envoy: Envoy) -> None:

@@ -130,12 +130,12 @@ async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -
             await stream.write(_first(LISTENER))
             told = await stream.read()
             assert [it.name for it in told.resources] == ["http"]
-            assert ads.unheard("me") == ()
-            refusal = {"type_url": LISTENER, "response_nonce": told.nonce, "error_detail": {"message": "no"}}
-            await stream.write(discovery_pb2.DeltaDiscoveryRequest(**refusal))
-            await until(lambda: bool(ads.unheard("me")))
-            assert "Envoy me did not accept the listener http" in ads.unheard("me")[0].message
-            assert ads.unheard("another") == ()
+            assert ads.unacknowledged("me") == ()
+            nack = {"type_url": LISTENER, "response_nonce": told.nonce, "error_detail": {"message": "no"}}
+            await stream.write(discovery_pb2.DeltaDiscoveryRequest(**nack))
+            await until(lambda: bool(ads.unacknowledged("me")))
+            assert "Envoy me did not accept the listener http" in ads.unacknowledged("me")[0].message
+            assert ads.unacknowledged("another") == ()
             stream.cancel()
 
 

@@ -124,13 +124,13 @@ def test_certificates_outlive_other_settings() -> None:
     snapshot.replace(table(route("app", 80)))
     resources = snapshot.resources
     one = secret(0, b"chain", b"key")
-    assert snapshot.certify([one]) == {one.key}
-    assert snapshot.certify([one]) == frozenset()
+    assert snapshot.set_secrets([one]) == {one.key}
+    assert snapshot.set_secrets([one]) == frozenset()
     changed = snapshot.configure(GatewayOptions(compression=False))
     assert (LISTENER, "http") in changed
     assert snapshot.resources is resources  # conversations look into it
     assert one.key in resources
-    assert snapshot.certify([]) == {one.key}
+    assert snapshot.set_secrets([]) == {one.key}
 
 
 def test_who_waits_for_a_successor_is_let_go_once() -> None:
@@ -140,9 +140,9 @@ def test_who_waits_for_a_successor_is_let_go_once() -> None:
     snapshot.replace(table())
     left = snapshot.lingering["app"]
     snapshot.replace(table(held))
-    assert snapshot.forget("app", left) == frozenset()  # it came back
+    assert snapshot.remove("app", left) == frozenset()  # it came back
     snapshot.replace(table())
-    assert (SCOPE, "app") in snapshot.forget("app", snapshot.lingering["app"])
+    assert (SCOPE, "app") in snapshot.remove("app", snapshot.lingering["app"])
     assert (SCOPE, "app") not in snapshot.resources
 
 
@@ -155,12 +155,12 @@ def test_who_waits_for_a_successor_waits_on_under_other_settings() -> None:
     assert snapshot.lingering == {"app": left}
     assert snapshot.resources[SCOPE, "app"] == scope
     assert (CLUSTER, "route/app") in snapshot.resources
-    assert (SCOPE, "app") in snapshot.forget("app", left)
+    assert (SCOPE, "app") in snapshot.remove("app", left)
     assert (SCOPE, "app") not in snapshot.resources
 
 
 @pytest.mark.parametrize(
-    "function", ["check_support", "route_site", "pool_site", "own_clusters", "scope", "stream_listener"]
+    "function", ["check_capabilities", "route_backend", "pool_backend", "own_clusters", "scope", "stream_listener"]
 )
 def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     real = getattr(module, function)
@@ -170,7 +170,7 @@ def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.Monkey
             raise ValueError("odd")
         return real(*args, **options)
 
-    pooled: dict[str, Any] = {"pool_site": {"load_balance": LoadBalance(link="bad.pool")}}
+    pooled: dict[str, Any] = {"pool_backend": {"load_balance": LoadBalance(link="bad.pool")}}
     stream: dict[str, Any] = {"stream_listener": {"scheme": "tcp", "port": PortPair(2222, 22)}}
     bad = route("app.bad", 80, **{**pooled, **stream}.get(function, {}))
     good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))

@@ -49,14 +49,14 @@ class Metrics:
     Attributes:
         registry: contains all metrics; more can be registered.
         calls: (engine, endpoint) -> number of requests.
-        refusals: number of routes and listeners that an Envoy rejected.
+        nacks: number of routes and listeners that an Envoy rejected.
 
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls: Counter[tuple[str, str]] = Counter()
-        self.refusals = 0
+        self.nacks = 0
         self._event_to_table = Histogram(
             "pilotage_event_to_table_seconds",
             "Time from an engine event to the table that reflects it.",
@@ -132,7 +132,7 @@ class _State(Collector):
         yield _counter(
             "pilotage_engine_calls", "Requests to engines by endpoint.", ["engine", "endpoint"], self.metrics.calls
         )
-        refused = {(): self.metrics.refusals}
+        refused = {(): self.metrics.nacks}
         yield _counter("pilotage_nacks", "Routes and listeners that an Envoy rejected.", [], refused)
         reloads = {(result,): number for result, number in self.reloads.items()}
         yield _counter("pilotage_config_reloads", "Configuration reloads by result.", ["result"], reloads)

@@ -166,8 +166,8 @@ class Daemon:
             return self._waiting_for
         if self.gateway.status.state != "ready":
             return "Envoy is restarting"
-        unheard = self.ads.unheard(_NODE)
-        return unheard[0].message if unheard else ""
+        unacknowledged = self.ads.unacknowledged(_NODE)
+        return unacknowledged[0].message if unacknowledged else ""
 
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
@@ -210,7 +210,7 @@ class Daemon:
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
-                self._health = HealthPoller(self.gateway, self.ads.snapshot.site, self.discovery.set_health)
+                self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
             await self._run_tasks()
 
     async def _start_discovery(self, stack: AsyncExitStack) -> None:
@@ -294,8 +294,8 @@ class Daemon:
         if self.gateway is not None:
             await self.gateway.ready()
             await self.ads.acked(node=_NODE)
-            if unheard := self.ads.unheard(_NODE):
-                raise ConfigError(unheard)
+            if unacknowledged := self.ads.unacknowledged(_NODE):
+                raise ConfigError(unacknowledged)
         self._waiting_for = ""
         self._systemd.ready(self._status_text())
         self._on_ready(self)
@@ -306,7 +306,7 @@ class Daemon:
         self.metrics.accepted(time.perf_counter() - began)
 
     def _on_rejected(self, problem: Problem) -> None:
-        self.metrics.refusals += 1
+        self.metrics.nacks += 1
         log.error("%s", problem)
 
     def _status_text(self) -> str:

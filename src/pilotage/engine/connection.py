@@ -16,7 +16,7 @@ from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused,
 from pilotage.engine import diagnosis as faults
 from pilotage.engine import types as wire
 from pilotage.engine.address import bracketed
-from pilotage.engine.singleflight import SharedRun
+from pilotage.engine.singleflight import SingleFlight
 from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Connection:
         self._responses: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
         self._signature: tuple[str, str] | None = None
         self._stale = True
-        self._negotiation = SharedRun(self._negotiate)
+        self._negotiation = SingleFlight(self._negotiate)
         self._timeouts = Timeouts()
         self._origin = f"http://{self._authority()}{self._root()}"
 
@@ -291,8 +291,8 @@ class Connection:
                 raise faults.explain(faults.ClosedError(), request) from error
             if isinstance(error, RuntimeError):
                 raise
-            finding = await self._dialer.diagnose(error)
-            mapped = faults.explain(error, request, finding)
+            diagnosis = await self._dialer.diagnose(error)
+            mapped = faults.explain(error, request, diagnosis)
             self._stale = self._stale or isinstance(mapped, EngineUnreachable)
             raise mapped from error
 

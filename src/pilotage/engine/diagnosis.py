@@ -1,6 +1,6 @@
 """What went wrong with an engine, in our words: the one border where foreign exceptions become ours.
 
-Two layers: a :class:`Finding` says what failed and what to do; :func:`explain` turns any exception of a request into
+Two layers: a :class:`Diagnosis` says what failed and what to do; :func:`explain` turns any exception of a request into
 an `EngineError`. What only one way to an engine can know (a socket's group, ssh's own words,
 a certificate's date) is found by that way's dialer.
 """
@@ -29,15 +29,15 @@ __all__ = [
     "OURS",
     "BodyTooLargeError",
     "ClosedError",
+    "DiagnosedError",
+    "Diagnosis",
     "DialError",
-    "Finding",
-    "FoundError",
     "Request",
+    "diagnose_tcp",
+    "diagnose_unix",
     "explain",
     "refusal",
     "renamed",
-    "tcp_finding",
-    "unix_finding",
 ]
 
 
@@ -62,24 +62,24 @@ class BodyTooLargeError(Exception):
         self.limit = limit
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Diagnosis(msgspec.Struct, frozen=True):
     """What failed, and what to do about it. Both without a full stop, as `EngineError`."""
 
     what: str
     remedy: str = ""
 
 
-class FoundError(Exception):
+class DiagnosedError(Exception):
     """A dialer knows what is wrong before it has opened anything.
 
     Args:
-        finding: what that is.
+        diagnosis: what that is.
 
     """
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding)
-        self.finding = finding
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis)
+        self.diagnosis = diagnosis
 
 
 OURS: Final = (DialError, ClosedError, BodyTooLargeError)
@@ -117,19 +117,19 @@ _LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDO
 _TLS_RECORD: Final = r"\x15\x03"  # how aiohttp shows a TLS alert that it took for a status line
 
 
-def explain(error: BaseException, request: Request, finding: Finding | None = None) -> EngineError:
+def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None = None) -> EngineError:
     """Turn an exception of a request into ours. Bodies never get into messages.
 
     Args:
         error: what aiohttp, asyncio or the system raised; an error of ours is returned as it is.
         request: what was being asked.
-        finding: what the dialer found out, when it did.
+        diagnosis: what the dialer found out, when it did.
 
     """
     if isinstance(error, EngineError):
         return error
-    if finding is not None:
-        return EngineUnreachable(request.engine, finding.what, finding.remedy)
+    if diagnosis is not None:
+        return EngineUnreachable(request.engine, diagnosis.what, diagnosis.remedy)
     match error:
         case ClosedError():
             return EngineUnreachable(request.engine, f"{request.line}: the client was closed meanwhile")
@@ -154,8 +154,8 @@ def explain(error: BaseException, request: Request, finding: Finding | None = No
 
 def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
     """Explain why no stream could be opened, where the dialer did not know better."""
-    if isinstance(error, FoundError):
-        return error.finding.what, error.finding.remedy
+    if isinstance(error, DiagnosedError):
+        return error.diagnosis.what, error.diagnosis.remedy
     if isinstance(error, TimeoutError) and error.errno is None:
         what = f"no connection to {request.address} within {request.connect_timeout:g} s"
         return what, "is the machine up, and does a firewall let us through?"
@@ -271,11 +271,11 @@ def _said(content_type: str, body: bytes) -> str:
 # ---- what the ways know --------------------------------------------------------------------------------------------
 
 
-def unix_finding(path: str, error: BaseException | None) -> Finding | None:
+def diagnose_unix(path: str, error: BaseException | None) -> Diagnosis | None:
     """Say why a Unix socket could not be connected to; ``None`` when the socket is not the reason."""
     match error:
         case FileNotFoundError():
-            return Finding(f"there is no socket {path}", "start the engine, or give its address if it is elsewhere")
+            return Diagnosis(f"there is no socket {path}", "start the engine, or give its address if it is elsewhere")
         case PermissionError():
             return _forbidden(path)
         case ConnectionRefusedError():
@@ -284,14 +284,14 @@ def unix_finding(path: str, error: BaseException | None) -> Finding | None:
             except OSError:
                 is_socket = True
             if not is_socket:
-                return Finding(f"{path} is not a socket", "give the path of the engine's socket")
-            return Finding(f"nothing listens on {path}", "start the engine: the socket is left from a former run")
+                return Diagnosis(f"{path} is not a socket", "give the path of the engine's socket")
+            return Diagnosis(f"nothing listens on {path}", "start the engine: the socket is left from a former run")
         case NotADirectoryError():
-            return Finding(f"there is no socket {path}: a part of the path is no directory", "check the path")
+            return Diagnosis(f"there is no socket {path}: a part of the path is no directory", "check the path")
     return None
 
 
-def _forbidden(path: str) -> Finding:
+def _forbidden(path: str) -> Diagnosis:
     user = pwd.getpwuid(os.geteuid()).pw_name if _known_user() else str(os.geteuid())
     what = f"permission denied on {path}"
     try:
@@ -301,17 +301,17 @@ def _forbidden(path: str) -> Finding:
             (str(p) for p in reversed(Path(path).parents) if not os.access(p, os.X_OK, effective_ids=True)),
             "a directory above",
         )
-        return Finding(f"{what}: {closed} is closed to the user {user}", "run as the user who owns it, or as root")
+        return Diagnosis(f"{what}: {closed} is closed to the user {user}", "run as the user who owns it, or as root")
     if not found.st_mode & stat.S_IWGRP:
-        return Finding(f"{what}: only its owner may use it", "run as that user, or as root")
+        return Diagnosis(f"{what}: only its owner may use it", "run as that user, or as root")
     try:
         group = grp.getgrgid(found.st_gid).gr_name
     except KeyError:
-        return Finding(
+        return Diagnosis(
             f"{what}: only its owner and the group with id {found.st_gid} may use it",
             f"start with that supplementary group (for a container: --group-add {found.st_gid})",
         )
-    return Finding(
+    return Diagnosis(
         f"{what}: only its owner and the group {group!r} may use it",
         f"add the user {user} to the group {group!r} (sudo usermod -aG {group} {user}) and log in again",
     )
@@ -325,23 +325,23 @@ def _known_user() -> bool:
     return True
 
 
-def tcp_finding(host: str, port: int, error: BaseException | None) -> Finding | None:
+def diagnose_tcp(host: str, port: int, error: BaseException | None) -> Diagnosis | None:
     """Say why a TCP port could not be connected to; ``None`` when the network is not the reason."""
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
-            return Finding(f"the name {host!r} cannot be looked up now: no name server answers", "check the network")
-        return Finding(f"the name {host!r} is not known to any name server", "check the name, or give an address")
+            return Diagnosis(f"the name {host!r} cannot be looked up now: no name server answers", "check the network")
+        return Diagnosis(f"the name {host!r} is not known to any name server", "check the name, or give an address")
     if isinstance(error, UnicodeError):
-        return Finding(f"{shorten(host)!r} cannot be a host name", "check the name")
+        return Diagnosis(f"{shorten(host)!r} cannot be a host name", "check the name")
     if not isinstance(error, OSError):
         return None
     match error.errno:
         case errno.ECONNREFUSED:
-            return Finding(
+            return Diagnosis(
                 f"nothing listens on port {port} of {host}", "start the engine, and have it listen there (dockerd -H)"
             )
         case errno.EHOSTUNREACH | errno.ENETUNREACH:
-            return Finding(f"there is no way to {host} from here", "check the network and its routes")
+            return Diagnosis(f"there is no way to {host} from here", "check the network and its routes")
         case errno.ETIMEDOUT:
-            return Finding(f"{host} does not answer on port {port}", "is it up, and does a firewall let us through?")
+            return Diagnosis(f"{host} does not answer on port {port}", "is it up, and does a firewall let us through?")
     return None

@@ -43,7 +43,7 @@ class EventStream:
         self._timeouts = timeouts
         self._response: aiohttp.ClientResponse | None = None
         self._ready: deque[wire.Event] = deque()
-        self._rest: list[bytes] = []
+        self._start_idle_timer: list[bytes] = []
         self._rest_size = 0
         self._garbage: Exception | None = None
         self._closed = False
@@ -91,13 +91,13 @@ class EventStream:
 
     def _feed(self, chunk: bytes) -> None:
         first, *others = chunk.split(b"\n")
-        self._rest.append(first)
+        self._start_idle_timer.append(first)
         self._rest_size += len(first)
         if self._rest_size > _LONGEST:
             self._garbage = ValueError("a line without end")
         for line in others:
-            self._line(b"".join(self._rest))
-            self._rest, self._rest_size = [line], len(line)
+            self._line(b"".join(self._start_idle_timer))
+            self._start_idle_timer, self._rest_size = [line], len(line)
 
     def _line(self, line: bytes) -> None:
         """Decode a line. What follows garbage is not read, what came before it is delivered first."""

@@ -155,7 +155,7 @@ class Pool:
         entry = self._entries.get(address)
         if entry is None:
             entry = self._entries[address] = _Entry(self._connect(address))
-        self._take(entry)
+        self._acquire(entry)
         if not entry.connected:
             await self._first_contact(entry, name, timeouts)
         return self._handle(entry, name, timeouts)
@@ -181,11 +181,11 @@ class Pool:
             # A failure is everybody's; who merely gave up leaves the attempt to the others. Who comes between the
             # failure and here has begun a new attempt on the same connection: that closes with its last waiter.
             if not entry.connected and (isinstance(error, EngineError) or not entry.opening):
-                self._forget(entry)
+                self._evict(entry)
             if not entry.connected and not entry.opening:
                 await entry.connection.close()
             elif not entry.refs:
-                self._rest(entry)
+                self._start_idle_timer(entry)
             raise
         entry.opening -= 1
         if entry.connection.closed:
@@ -196,7 +196,7 @@ class Pool:
         """Return a client for every connection in the pool, idle ones included, each to be released."""
         connected = [entry for entry in self._entries.values() if entry.connected]
         for entry in connected:
-            self._take(entry)
+            self._acquire(entry)
         return Clients(self._handle(entry, entry.connection.address.url, self.timeouts) for entry in connected)
 
     async def close(self) -> None:
@@ -220,29 +220,29 @@ class Pool:
         return f"<Pool of {engines}{', closed' if self._closed else ''}>"
 
     def _handle(self, entry: _Entry, name: str, timeouts: Timeouts) -> SharedClient:
-        return SharedClient(name, entry.connection, timeouts, lambda: self._give_back(entry))
+        return SharedClient(name, entry.connection, timeouts, lambda: self._release(entry))
 
-    def _take(self, entry: _Entry) -> None:
+    def _acquire(self, entry: _Entry) -> None:
         entry.refs += 1
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
 
-    def _give_back(self, entry: _Entry) -> None:
+    def _release(self, entry: _Entry) -> None:
         entry.refs -= 1
         if not entry.refs and not self._closed:
-            self._rest(entry)
+            self._start_idle_timer(entry)
 
-    def _rest(self, entry: _Entry) -> None:
+    def _start_idle_timer(self, entry: _Entry) -> None:
         entry.timer = asyncio.get_running_loop().call_later(IDLE, self._expire, entry)
 
     def _expire(self, entry: _Entry) -> None:
-        self._forget(entry)
+        self._evict(entry)
         task = asyncio.get_running_loop().create_task(entry.connection.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _forget(self, entry: _Entry) -> None:
+    def _evict(self, entry: _Entry) -> None:
         if self._entries.get(entry.connection.address) is entry:
             del self._entries[entry.connection.address]
 

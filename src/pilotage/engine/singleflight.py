@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["SharedRun"]
+__all__ = ["SingleFlight"]
 
 T = TypeVar("T")
 
 
-class SharedRun(Generic[T]):
+class SingleFlight(Generic[T]):
     """Runs ``work`` once while anybody waits for it, whoever came first and whoever gives up.
 
     A waiter that is cancelled does not disturb the others. When the last one is, so is the work, and it has ended

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from pilotage.core.text import shorten
-from pilotage.engine.diagnosis import DialError, Finding, FoundError
+from pilotage.engine.diagnosis import DiagnosedError, Diagnosis, DialError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.address import Address
 
-__all__ = ["SSHDialer", "command_line", "finding"]
+__all__ = ["SSHDialer", "command_line", "diagnosis"]
 
 _CONNECT_TIMEOUT: Final = 25
 """Seconds that ssh may take to connect: less than a request may by default, so that its own words come first."""
@@ -173,10 +173,10 @@ class SSHDialer:
                 start_new_session=True,  # neither the terminal nor its Ctrl-C is ssh's
             )
         except FileNotFoundError as error:
-            found = Finding("there is no ssh on this machine", "install it (apt-get install openssh-client)")
-            raise FoundError(found) from error
+            found = Diagnosis("there is no ssh on this machine", "install it (apt-get install openssh-client)")
+            raise DiagnosedError(found) from error
 
-    async def diagnose(self, error: Exception) -> Finding | None:
+    async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Wait for the ssh whose stream ended, and pass its words on."""
         if isinstance(error, DialError) or not isinstance(error, aiohttp.ClientError | OSError):
             return None
@@ -185,7 +185,7 @@ class SSHDialer:
             await asyncio.wait([tunnel.task for tunnel in lost], timeout=3 * _DYING)
         for tunnel in reversed(lost):
             if tunnel.failed and tunnel.words.strip():
-                return finding(self.address, tunnel.words)
+                return diagnosis(self.address, tunnel.words)
         return None
 
     async def close(self) -> None:
@@ -201,7 +201,7 @@ class SSHDialer:
 _CHATTER: Final = ("@@@", "warning: permanently added", "** ", "add correct host key", "offending")
 
 
-def finding(address: Address, words: str) -> Finding:
+def diagnosis(address: Address, words: str) -> Diagnosis:
     """Turn what ssh, or docker at the far end, wrote into a sentence, with what to do about the usual causes.
 
     Args:
@@ -219,7 +219,7 @@ def finding(address: Address, words: str) -> Finding:
     signs = _remedies(login, known)
     lower = words.lower()
     remedy = next((remedy for sign, remedy in signs if sign in lower), f"try `{login} docker system dial-stdio`")
-    return Finding(f"ssh says: {text}", remedy)
+    return Diagnosis(f"ssh says: {text}", remedy)
 
 
 def _remedies(login: str, host: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, NoReturn
 
 from pilotage.core.text import shorten
-from pilotage.engine.diagnosis import Finding, FoundError
+from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 
 if TYPE_CHECKING:
     from pilotage.engine.address import TLSFiles
@@ -36,7 +36,7 @@ class TLSMaterial:
         """Return a context that fits the files as they are now.
 
         Raises:
-            FoundError: a file is missing, unreadable, no PEM, locked with a password, or does not belong to
+            DiagnosedError: a file is missing, unreadable, no PEM, locked with a password, or does not belong to
                 the others. The message names it.
 
         """
@@ -114,4 +114,4 @@ class TLSMaterial:
 
 
 def _fail(what: str, remedy: str) -> NoReturn:
-    raise FoundError(Finding(what, remedy))
+    raise DiagnosedError(Diagnosis(what, remedy))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.engine.address import TLSFiles, bracketed
-from pilotage.engine.diagnosis import Finding
+from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.x509 import Certificate, read_certificate, read_certificates
 
@@ -143,7 +143,7 @@ async def _listen(sock: socket.socket, context: ssl.SSLContext, server_name: str
         writer.transport.abort()
 
 
-def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Finding | None:
+def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Diagnosis | None:
     """Say what went wrong; ``None`` when TLS is not to blame.
 
     Args:
@@ -157,29 +157,31 @@ def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Finding
     reason = (error.reason if error is not None else "") or ""
     for said in (reason, shown.objection):
         if said in _NOT_TLS:
-            return Finding(
+            return Diagnosis(
                 f"{peer} does not speak TLS", "write tcp:// without `tls:`, or have the engine use TLS (--tlsverify)"
             )
         if said in _NO_COMMON_VERSION:
-            return Finding(f"{peer} speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine")
+            return Diagnosis(f"{peer} speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine")
     if reason in _ABOUT_CLIENT or shown.objection in _ABOUT_CLIENT or shown.objection == _CLOSED:
         return _client_certificate(peer.files, shown)
     said = reason or shown.objection
-    return Finding(f"TLS with {peer} failed: {said.replace('_', ' ').lower()}") if said else None
+    return Diagnosis(f"TLS with {peer} failed: {said.replace('_', ' ').lower()}") if said else None
 
 
-def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certificate | None, peer: Peer) -> Finding:
+def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certificate | None, peer: Peer) -> Diagnosis:
     """Explain why we do not accept the engine's certificate."""
     its = f"the certificate of {peer}" + (f" ({certificate.subject!r})" if certificate else "")
     code = error.verify_code
     if code == _EXPIRED:
-        return Finding(f"{its} expired{_on(certificate.not_after if certificate else None)}", "renew it on the engine")
+        return Diagnosis(
+            f"{its} expired{_on(certificate.not_after if certificate else None)}", "renew it on the engine"
+        )
     if code == _NOT_YET_VALID:
         since = _on(certificate.not_before if certificate else None).replace(" on ", " before ")
-        return Finding(f"{its} is not valid{since}", "check the clocks of both machines")
+        return Diagnosis(f"{its} is not valid{since}", "check the clocks of both machines")
     if code in _OTHER_NAME:
         names = ", ".join(certificate.names) if certificate and certificate.names else "no host at all"
-        return Finding(
+        return Diagnosis(
             f"{its} is made out for {names}, not for {peer.server_name}",
             "use one of these names in the address, or have the certificate made for this one",
         )
@@ -187,37 +189,37 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
         issuer = f"issued by {certificate.issuer!r}, which" if certificate else "issued by somebody who"
         files = peer.files
         if files is None or not files.ca_file:
-            return Finding(f"{its} was {issuer} this system does not trust", "name its CA in `tls:` as ca_file")
+            return Diagnosis(f"{its} was {issuer} this system does not trust", "name its CA in `tls:` as ca_file")
         held = ", ".join(repr(ca.subject) for ca in read_certificates(files.ca_file)) or "no certificate"
-        return Finding(
+        return Diagnosis(
             f"{its} was {issuer} is not in {files.ca_file} (it holds {held})",
             "give as ca_file the CA that the engine's certificate was made with",
         )
-    return Finding(f"{its} cannot be trusted: {error.verify_message}", "have a new one made")
+    return Diagnosis(f"{its} cannot be trusted: {error.verify_message}", "have a new one made")
 
 
-def _client_certificate(files: TLSFiles | None, shown: Shown) -> Finding:
+def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
     """Explain why the engine does not accept us. Engines hardly say; our own file tells more."""
     if files is None or not files.cert_file:
-        return Finding(
+        return Diagnosis(
             "the engine asks for a client certificate, and `tls:` names none", "add cert_file and key_file to `tls:`"
         )
     own = next(iter(read_certificates(files.cert_file)), None)
     mine = f"the client certificate {files.cert_file}"
     if own is None:
-        return Finding(f"the engine does not accept {mine}", "check the file")
+        return Diagnosis(f"the engine does not accept {mine}", "check the file")
     now = datetime.now(UTC)
     if own.not_after < now:
-        return Finding(f"{mine} ({own.subject!r}) expired{_on(own.not_after)}", "have a new one made")
+        return Diagnosis(f"{mine} ({own.subject!r}) expired{_on(own.not_after)}", "have a new one made")
     if own.not_before > now:
         since = _on(own.not_before).replace(" on ", " before ")
-        return Finding(f"{mine} ({own.subject!r}) is not valid{since}", "check the clocks of both machines")
+        return Diagnosis(f"{mine} ({own.subject!r}) is not valid{since}", "check the clocks of both machines")
     if not own.for_clients:
-        return Finding(
+        return Diagnosis(
             f"{mine} ({own.subject!r}) is not made for clients", "have one made with extendedKeyUsage=clientAuth"
         )
     theirs = f" (its own was issued by {shown.certificate.issuer!r})" if shown.certificate else ""
-    return Finding(
+    return Diagnosis(
         f"the engine does not accept {mine} ({own.subject!r}, issued by {own.issuer!r}){theirs}",
         "use one that was issued by the CA that the engine trusts (its --tlscacert)",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
-from pilotage.engine.diagnosis import DialError, tcp_finding, unix_finding
+from pilotage.engine.diagnosis import DialError, diagnose_tcp, diagnose_unix
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.ssh import SSHDialer
 from pilotage.engine.tls import TLSMaterial
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
     from pilotage.engine.address import Address
-    from pilotage.engine.diagnosis import Finding
+    from pilotage.engine.diagnosis import Diagnosis
 
     Factory = Callable[[], ResponseHandler]
 
@@ -55,7 +55,7 @@ class Dialer(Protocol):
         """Open a stream, feed it to a new protocol and return that. Raises whatever the system raises."""
         ...
 
-    async def diagnose(self, error: Exception) -> Finding | None:
+    async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Say why a request failed, if the reason lies on this way; ``None`` when it does not.
 
         Args:
@@ -94,9 +94,9 @@ class UnixDialer(_Silent):
         _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
         return protocol
 
-    async def diagnose(self, error: Exception) -> Finding | None:
+    async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Look at the socket's file."""
-        return unix_finding(self.path, error.__cause__) if isinstance(error, DialError) else None
+        return diagnose_unix(self.path, error.__cause__) if isinstance(error, DialError) else None
 
 
 class TCPDialer(_Silent):
@@ -122,9 +122,9 @@ class TCPDialer(_Silent):
             raise
         return protocol
 
-    async def diagnose(self, error: Exception) -> Finding | None:
+    async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Tell network faults apart."""
-        return tcp_finding(self.host, self.port, error.__cause__) if isinstance(error, DialError) else None
+        return diagnose_tcp(self.host, self.port, error.__cause__) if isinstance(error, DialError) else None
 
 
 class TLSDialer(_Silent):
@@ -157,9 +157,9 @@ class TLSDialer(_Silent):
             raise
         return protocol
 
-    async def diagnose(self, error: Exception) -> Finding | None:
+    async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Tell network faults apart, and examine what may be TLS's. That takes up to two seconds."""
-        if isinstance(error, DialError) and (found := tcp_finding(self.host, self.port, error.__cause__)):
+        if isinstance(error, DialError) and (found := diagnose_tcp(self.host, self.port, error.__cause__)):
             return found
         reason = tls_reason(error)
         cause = error.__cause__ if isinstance(error, DialError) else error

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.update import Update
     from pilotage.gateway.process import GatewayStatus
     from pilotage.routes.route import HealthState, Route
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
 
 __all__ = ["EnvoyAdmin", "HealthPoller", "read_clusters"]
 
@@ -91,7 +91,7 @@ class HealthPoller:
 
     Args:
         envoy: the Envoy that probes.
-        site: returns the backend of a cluster as last published to Envoys, ``None`` if there is no such cluster.
+        backend: returns the backend of a cluster as last published to Envoys, ``None`` if there is no such cluster.
         report: called with changes: alias -> address -> health, with all probed endpoints of each alias.
 
     """
@@ -99,11 +99,11 @@ class HealthPoller:
     def __init__(
         self,
         envoy: EnvoyAdmin,
-        site: Callable[[str], Site | None],
+        backend: Callable[[str], Backend | None],
         report: Callable[[Mapping[str, Mapping[str, EndpointHealth]]], object],
     ) -> None:
         self._envoy = envoy
-        self._site = site
+        self._backend = backend
         self._report = report
         self._cluster_of: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = {}
@@ -154,13 +154,15 @@ class HealthPoller:
         aliases = self._aliases[name]
         if not aliases:
             del self._aliases[name]
-        site = self._site(name)
-        members = {member.endpoint for member in site.members} if site is not None and is_probed(site) else set()
+        backend = self._backend(name)
+        members = (
+            {member.endpoint for member in backend.members} if backend is not None and is_probed(backend) else set()
+        )
         found = {alias: tuple(e for e in table.routes[alias].endpoints if e in members) for alias in aliases}
-        if site is None or not any(found.values()):
+        if backend is None or not any(found.values()):
             self._clusters.pop(name, None)
         else:
-            check = site.route.settings.healthcheck
+            check = backend.route.settings.healthcheck
             patience = check.timeout + 2 * _MAX_INTERVAL
             self._clusters[name] = _Cluster(check.interval, patience, {a: e for a, e in found.items() if e})
         return found

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["Answer", "Manner", "api_number", "manner_of"]
+__all__ = ["Answer", "Dialect", "api_number", "dialect_of"]
 
 Flavour = Literal["docker", "podman"]
 
@@ -43,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Manner:
+class Dialect:
     """One engine's ways.
 
     Attributes:
@@ -166,8 +166,8 @@ class Manner:
         }
 
 
-def manner_of(flavour: Flavour, api: str = "", min_api: str = "", version: str = "") -> Manner:
-    """Make the manner of an engine; what is not said follows from what is.
+def dialect_of(flavour: Flavour, api: str = "", min_api: str = "", version: str = "") -> Dialect:
+    """Make the dialect of an engine; what is not said follows from what is.
 
     Args:
         flavour: ``docker`` or ``podman``.
@@ -180,11 +180,11 @@ def manner_of(flavour: Flavour, api: str = "", min_api: str = "", version: str =
 
     """
     if flavour == "podman":
-        return Manner(flavour, version or "4.3.1", api_number(api or "1.41"), api_number(min_api or "1.24"))
+        return Dialect(flavour, version or "4.3.1", api_number(api or "1.41"), api_number(min_api or "1.24"))
     number = api_number(api or "1.41")
     oldest = (1, 44) if number >= (1, 52) else (1, 24) if number >= (1, 44) else (1, 12)
     known = max((known for known in _ENGINES if known <= number), default=(1, 24))
-    return Manner(flavour, version or _ENGINES[known], number, api_number(min_api) if min_api else oldest)
+    return Dialect(flavour, version or _ENGINES[known], number, api_number(min_api) if min_api else oldest)
 
 
 def api_number(text: str) -> tuple[int, int]:

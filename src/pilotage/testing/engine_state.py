@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pilotage.testing.container import State
-    from pilotage.testing.dialect import Manner
+    from pilotage.testing.dialect import Dialect
 
-__all__ = ["Operations"]
+__all__ = ["FakeEngineState"]
 
 _SIGNALS: Final = {"HUP": "1", "INT": "2", "KILL": "9", "TERM": "15"}
 
 
-class Operations:
+class FakeEngineState:
     """The containers of an engine without its server, and all that can be done to them.
 
     Every method takes a container as an object, by name, by id or by the beginning of its id, and raises
     ``LookupError`` for one that is not there.
 
     Attributes:
-        manner: whose ways are imitated.
+        dialect: whose ways are imitated.
         containers: by id, oldest first.
         hub: where events go.
 
     """
 
-    def __init__(self, manner: Manner, clock: Callable[[], int] = time.time_ns) -> None:
-        self.manner = manner
+    def __init__(self, dialect: Dialect, clock: Callable[[], int] = time.time_ns) -> None:
+        self.dialect = dialect
         self.containers: dict[str, FakeContainer] = {}
-        self.hub = EventHub(manner)
+        self.hub = EventHub(dialect)
         self._clock = clock
         self._now = 0
         self._addresses = 1
@@ -62,17 +62,17 @@ class Operations:
 
     def in_order(self) -> list[FakeContainer]:
         """Return the containers as the engine lists them: Docker newest first, Podman in an order without meaning."""
-        if self.manner.podman:
+        if self.dialect.podman:
             return [self.containers[ident] for ident in sorted(self.containers)]
         return list(reversed(self.containers.values()))
 
     def summary_bytes(self, it: FakeContainer, *, with_health: bool) -> bytes:
         """Return a container's list entry as JSON; kept until the container changes."""
-        return self._bytes(it, f"summary {with_health}", lambda: summary(it, self.manner, with_health=with_health))
+        return self._bytes(it, f"summary {with_health}", lambda: summary(it, self.dialect, with_health=with_health))
 
     def inspect_bytes(self, it: FakeContainer) -> bytes:
         """Return a container's inspect answer as JSON; kept until the container changes."""
-        return self._bytes(it, "inspect", lambda: inspect(it, self.manner))
+        return self._bytes(it, "inspect", lambda: inspect(it, self.dialect))
 
     # Coming and going.
 
@@ -110,14 +110,14 @@ class Operations:
         """Remove a container; one that runs is killed before."""
         it = self._the(which)
         if it.alive:
-            if not self.manner.podman:
+            if not self.dialect.podman:
                 self._tell(it, "kill", signal="9")
             self._died(it, 137)
         del self.containers[it.id]
         self._names.pop(it.name, None)
         self._changed(it)
-        ended = {"containerExitCode": str(it.exit_code)} if self.manner.podman and self.manner.modern else {}
-        self._tell(it, "remove" if self.manner.podman else "destroy", **ended)
+        ended = {"containerExitCode": str(it.exit_code)} if self.dialect.podman and self.dialect.modern else {}
+        self._tell(it, "remove" if self.dialect.podman else "destroy", **ended)
 
     # Starting and ending.
 
@@ -128,7 +128,7 @@ class Operations:
     def stop(self, which: FakeContainer | str, exit_code: int = 0) -> None:
         """Stop a container that handles SIGTERM."""
         it = self._the(which)
-        if not self.manner.podman:
+        if not self.dialect.podman:
             self._tell(it, "kill", signal="15")
         self._died(it, exit_code, stopped=True)
 
@@ -136,7 +136,7 @@ class Operations:
         """Send a signal that ends the container: status 137 after KILL, else 0."""
         it = self._the(which)
         name = signal.removeprefix("SIG")
-        self._tell(it, "kill", **({} if self.manner.podman else {"signal": _SIGNALS.get(name, name)}))
+        self._tell(it, "kill", **({} if self.dialect.podman else {"signal": _SIGNALS.get(name, name)}))
         self._died(it, 137 if name in {"KILL", "9"} else 0)
 
     def die(self, which: FakeContainer | str, exit_code: int = 0) -> None:
@@ -147,14 +147,14 @@ class Operations:
         """Let a container die for want of memory; Podman does not say why."""
         it = self._the(which)
         it.oom_killed = True
-        if not self.manner.podman:
+        if not self.dialect.podman:
             self._tell(it, "oom")
         self._died(it, 137)
 
     def restart(self, which: FakeContainer | str) -> None:
         """Stop and start a container in one go."""
         it = self._the(which)
-        if self.manner.podman:
+        if self.dialect.podman:
             self._tell(it, "restart")
             if it.alive:
                 self._died(it, 137, stopped=True, cleanup=False)
@@ -196,17 +196,17 @@ class Operations:
         self._names.pop(old, None)
         self._names[name] = it.id
         self._changed(it)
-        self._tell(it, "rename", **({} if self.manner.podman else {"oldName": f"/{old}"}))
+        self._tell(it, "rename", **({} if self.dialect.podman else {"oldName": f"/{old}"}))
 
     def health(self, which: FakeContainer | str, status: str) -> None:
         """Change a container's health to ``starting``, ``healthy`` or ``unhealthy``. Podman 4 is one probe late."""
         it = self._the(which)
         before, it.health = it.health or "starting", status
         self._changed(it)
-        if not self.manner.podman:
+        if not self.dialect.podman:
             self._tell(it, f"health_status: {status}")
             return
-        self._tell(it, "health_status", health=status if self.manner.modern else before)
+        self._tell(it, "health_status", health=status if self.dialect.modern else before)
 
     def connect(self, which: FakeContainer | str, network: str, address: str = "") -> None:
         """Attach a container to a network."""
@@ -220,15 +220,15 @@ class Operations:
         it = self._the(which)
         del it.networks[network]
         self._changed(it)
-        for _ in range(2 if not self.manner.podman and self.manner.major < 28 and it.alive else 1):
+        for _ in range(2 if not self.dialect.podman and self.dialect.major < 28 and it.alive else 1):
             self._tell_network(it, "disconnect", network)
 
     def exec(self, which: FakeContainer | str, command: str = "true") -> None:
         """Run a command in a container, as health checks do: events that mean nothing and fill the memory."""
         it = self._the(which)
-        if self.manner.podman:
+        if self.dialect.podman:
             self._tell(it, "exec")
-            self._tell(it, "exec_died", **({"containerExitCode": "0"} if self.manner.modern else {}))
+            self._tell(it, "exec_died", **({"containerExitCode": "0"} if self.dialect.modern else {}))
             return
         extra = {"execID": f"{self._tick():064x}"}
         self._tell(it, f"exec_create: {command}", **extra)
@@ -253,7 +253,7 @@ class Operations:
             bridge = {"bridge", "podman"}
             own = it.network_mode in {"host", "none"}
             it.networks = {
-                self.manner.bridge if name in bridge else name: address or ("" if own else self._address())
+                self.dialect.bridge if name in bridge else name: address or ("" if own else self._address())
                 for name, address in it.networks.items()
             }
         self.containers[it.id] = it
@@ -264,7 +264,7 @@ class Operations:
         it.exit_code = 0
         it.health = it.health and "starting"
         self._become(it, "running")
-        if self.manner.podman:
+        if self.dialect.podman:
             self._tell(it, "init")
         else:
             for network in it.networks:
@@ -275,23 +275,23 @@ class Operations:
         it.exit_code = exit_code
         self._become(it, "exited")
         code = str(exit_code)
-        if self.manner.podman:
-            if stopped and not self.manner.modern:
+        if self.dialect.podman:
+            if stopped and not self.dialect.modern:
                 self._tell(it, "stop")
             self._tell(it, "die", exitCode=code, containerExitCode=code)
             if cleanup:
                 self._tell(it, "cleanup")
             return
-        lasted = {"execDuration": "120"} if self.manner.modern else {}
-        if not self.manner.modern:
+        lasted = {"execDuration": "120"} if self.dialect.modern else {}
+        if not self.dialect.modern:
             self._tell(it, "die", exitCode=code)
         for network in it.networks:
             self._tell_network(it, "disconnect", network)
-        if stopped and self.manner.major < 28:
+        if stopped and self.dialect.major < 28:
             self._tell(it, "stop")
-        if self.manner.modern:
+        if self.dialect.modern:
             self._tell(it, "die", exitCode=code, **lasted)
-        if stopped and self.manner.major >= 28:
+        if stopped and self.dialect.major >= 28:
             self._tell(it, "stop")
 
     def _become(self, it: FakeContainer, state: State) -> None:
@@ -309,23 +309,23 @@ class Operations:
         return found
 
     def _tell(self, it: FakeContainer, action: str, *, health: str = "", **extra: str) -> None:
-        image = summary_image(it, self.manner)
+        image = summary_image(it, self.dialect)
         attributes = it.labels | {"image": image, "name": it.name} | extra
-        if self.manner.podman:
+        if self.dialect.podman:
             attributes.setdefault("podId", "")
-            if not self.manner.modern:
+            if not self.dialect.modern:
                 attributes.setdefault("containerExitCode", "0")
         self.hub.publish(FakeEvent("container", action, it.id, attributes, self._tick(), health))
 
     def _tell_network(self, it: FakeContainer, action: str, network: str) -> None:
-        if self.manner.podman:
+        if self.dialect.podman:
             attributes = {"image": "", "name": it.name, "podId": ""}
-            attributes |= {"network": network} if self.manner.modern else {"containerExitCode": "0"}
+            attributes |= {"network": network} if self.dialect.modern else {"containerExitCode": "0"}
             self.hub.publish(FakeEvent("network", action, it.id, attributes, self._tick()))
             return
         driver = network if network == "host" else "null" if network == "none" else "bridge"
         attributes = {"container": it.id, "name": network, "type": driver}
-        self.hub.publish(FakeEvent("network", action, network_id(network, self.manner), attributes, self._tick()))
+        self.hub.publish(FakeEvent("network", action, network_id(network, self.dialect), attributes, self._tick()))
 
     def _address(self) -> str:
         self._addresses += 1
@@ -337,9 +337,9 @@ class Operations:
         return self._now
 
 
-def summary_image(it: FakeContainer, manner: Manner) -> str:
+def summary_image(it: FakeContainer, dialect: Dialect) -> str:
     """Return an image's name as the engine lists it."""
-    found: str = summary(dataclasses.replace(it, raw=None), manner)["Image"] if it.raw is None else it.raw["Image"]
+    found: str = summary(dataclasses.replace(it, raw=None), dialect)["Image"] if it.raw is None else it.raw["Image"]
     return found
 
 

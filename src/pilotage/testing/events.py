@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pilotage.testing.dialect import Manner
+    from pilotage.testing.dialect import Dialect
 
 __all__ = ["DOCKER_MEMORY", "EventHub", "FakeEvent", "Listener", "matches", "moment"]
 
@@ -40,17 +40,17 @@ class FakeEvent:
     nanoseconds: int
     health: str = ""
 
-    def encode(self, manner: Manner, *, old_fields: bool) -> bytes:
+    def encode(self, dialect: Dialect, *, old_fields: bool) -> bytes:
         """Return the event as a line of JSON.
 
         Args:
-            manner: whose dialect.
+            dialect: whose dialect.
             old_fields: whether to send ``status``, ``id`` and ``from``, which API 1.52 has dropped.
 
         """
         seconds = self.nanoseconds // 1_000_000_000
         found: dict[str, Any] = {}
-        if old_fields and (manner.podman or self.kind == "container"):
+        if old_fields and (dialect.podman or self.kind == "container"):
             found = {"status": self.action, "id": self.actor}
             if self.kind == "container":
                 found["from"] = self.attributes.get("image", "")
@@ -91,11 +91,11 @@ class EventHub:
 
     """
 
-    def __init__(self, manner: Manner) -> None:
-        self.manner = manner
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
         self.listeners: set[Listener] = set()
         self.held: list[FakeEvent] | None = None
-        self._memory: collections.deque[FakeEvent] = collections.deque(maxlen=None if manner.podman else DOCKER_MEMORY)
+        self._memory: collections.deque[FakeEvent] = collections.deque(maxlen=None if dialect.podman else DOCKER_MEMORY)
         self._drop = self._double = self._reverse = 0
         self._reversed: list[FakeEvent] = []
 
@@ -154,7 +154,7 @@ class EventHub:
             for listener in tuple(self.listeners):
                 if matches(event, listener.filters):
                     if listener.old_fields not in lines:
-                        lines[listener.old_fields] = event.encode(self.manner, old_fields=listener.old_fields)
+                        lines[listener.old_fields] = event.encode(self.dialect, old_fields=listener.old_fields)
                     listener.send(lines[listener.old_fields])
 
 

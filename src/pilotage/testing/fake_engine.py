@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pilotage.core.tempdirs import socket_tempdir
-from pilotage.testing.dialect import Answer, Flavour, manner_of
-from pilotage.testing.engine_state import Operations
+from pilotage.testing.dialect import Answer, Flavour, dialect_of
+from pilotage.testing.engine_state import FakeEngineState
 from pilotage.testing.events import matches
 from pilotage.testing.faults import Fault, due
 from pilotage.testing.handlers import Subscription, reply, route
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FakeEngine"]
 
 
-class FakeEngine(Operations):
+class FakeEngine(FakeEngineState):
     """A Docker or Podman engine for tests and demonstrations, on a unix socket or a TCP port of loopback.
 
     It is an asynchronous context manager::
@@ -37,8 +37,8 @@ class FakeEngine(Operations):
             ...  # point a client at engine.url
             assert engine.calls["list"] == 1
 
-    What can happen to containers (``add``, ``stop``, ``rename``, …) comes from :class:`Operations`; each changes the
-    state and sends the events that a real engine sends. Faults are asked for with :meth:`spoil` and its neighbours.
+    The operations on containers (``add``, ``stop``, ``rename``, …) are those of :class:`FakeEngineState`. Each changes
+    the state and sends the events that a real engine sends. Inject failures with :meth:`spoil` and related methods.
 
     Attributes:
         url: its address, e.g. ``unix:///…/engine.sock`` or ``tcp://127.0.0.1:2375``.
@@ -73,7 +73,7 @@ class FakeEngine(Operations):
             clock: the time of events, in nanoseconds since 1970.
 
         """
-        super().__init__(manner_of(flavour, api, min_api, version), clock)
+        super().__init__(dialect_of(flavour, api, min_api, version), clock)
         self.calls: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
@@ -85,7 +85,7 @@ class FakeEngine(Operations):
         self.populate(containers)
 
     def __repr__(self) -> str:
-        return f"<FakeEngine {self.manner.flavour} {self.manner.version} with {len(self.containers)} containers>"
+        return f"<FakeEngine {self.dialect.flavour} {self.dialect.version} with {len(self.containers)} containers>"
 
     @property
     def url(self) -> str:
@@ -219,10 +219,10 @@ class FakeEngine(Operations):
     async def recover(self, *, api: str = "", min_api: str = "", version: str = "") -> None:
         """Come back at the same address, as another version if one is named. Docker has forgotten its events."""
         if api or min_api or version:
-            self.manner = manner_of(self.manner.flavour, api, min_api, version)
-            self.hub.manner = self.manner
+            self.dialect = dialect_of(self.dialect.flavour, api, min_api, version)
+            self.hub.dialect = self.dialect
             self._encoded.clear()
-        if not self.manner.podman:
+        if not self.dialect.podman:
             self.hub.forget()
         await self.listen()
 
@@ -247,14 +247,14 @@ class FakeEngine(Operations):
             return
         answer: Answer | Subscription
         if fault is not None and fault.body is not None:
-            answer = Answer(fault.status or 200, self.manner.headers(fault.kind), fault.body)
+            answer = Answer(fault.status or 200, self.dialect.headers(fault.kind), fault.body)
         elif fault is not None and fault.status:
-            answer = self.manner.error(fault.status, fault.message)
+            answer = self.dialect.error(fault.status, fault.message)
         else:
             answer = reply(self, request, route(request))
         if isinstance(answer, Subscription):
             if request.method == "HEAD":
-                connection.answer(Answer(200, self.manner.headers()))
+                connection.answer(Answer(200, self.dialect.headers()))
                 return
             _Stream(self, connection, answer).begin()
         elif fault is not None and fault.cut_after is not None:
@@ -286,13 +286,13 @@ class _Stream:
     def begin(self) -> None:
         """Replay what is wanted, then stay for what comes, until the moment that the client named."""
         engine, wish = self._engine, self._wish
-        self.connection.stream(engine.manner.headers())
+        self.connection.stream(engine.dialect.headers())
         now = time.time_ns()
         past = wish.until is not None and wish.until <= now
-        if not (past and engine.manner.podman):  # Podman's reader is cancelled before it has read anything
+        if not (past and engine.dialect.podman):  # Podman's reader is cancelled before it has read anything
             for event in engine.hub.replay(wish.since, wish.until):
                 if matches(event, self.filters):
-                    self.send(event.encode(engine.manner, old_fields=self.old_fields))
+                    self.send(event.encode(engine.dialect, old_fields=self.old_fields))
         if past:
             self.connection.end()
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pilotage.testing.container import FakeContainer
-    from pilotage.testing.engine_state import Operations
+    from pilotage.testing.engine_state import FakeEngineState
     from pilotage.testing.server import Request
 
 __all__ = ["Filters", "Route", "Subscription", "endpoint_of", "reply", "route"]
@@ -76,20 +76,20 @@ def route(request: Request) -> Route:
     return Route("other", api)
 
 
-def reply(engine: Operations, request: Request, where: Route) -> Answer | Subscription:
+def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | Subscription:
     """Answer a request, or say that it wants the event stream."""
-    manner = engine.manner
+    dialect = engine.dialect
     if where.endpoint == "other":
-        return manner.no_such_page()
-    if where.api is not None and (refusal := manner.refuse_version(where.api)) is not None:
+        return dialect.no_such_page()
+    if where.api is not None and (refusal := dialect.refuse_version(where.api)) is not None:
         return refusal
-    api = where.api or manner.api
+    api = where.api or dialect.api
     try:
         match where.endpoint:
             case "ping":
-                return manner.ping()
+                return dialect.ping()
             case "version":
-                return manner.json(manner.describe())
+                return dialect.json(dialect.describe())
             case "events":
                 return _subscribe(engine, request, api)
             case "list" | "list:id":
@@ -97,51 +97,51 @@ def reply(engine: Operations, request: Request, where: Route) -> Answer | Subscr
             case _:
                 it = engine.find(where.container)
                 if it is None:
-                    return manner.no_such_container(where.container)
+                    return dialect.no_such_container(where.container)
                 if where.endpoint == "inspect":
-                    return Answer(200, manner.headers(), engine.inspect_bytes(it))
+                    return Answer(200, dialect.headers(), engine.inspect_bytes(it))
                 return _act(engine, where.endpoint, it, where.container, request.query)
     except _BadFilter as why:
         return why.answer
 
 
-def _subscribe(engine: Operations, request: Request, api: tuple[int, int]) -> Answer | Subscription:
+def _subscribe(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> Answer | Subscription:
     moments: dict[str, int | None] = {}
     for name in ("since", "until"):
         text = request.query.get(name, "")
         try:
             moments[name] = moment(text) if text else None
         except ValueError:
-            return engine.manner.error(500, f'strconv.ParseInt: parsing "{text}": invalid syntax')
+            return engine.dialect.error(500, f'strconv.ParseInt: parsing "{text}": invalid syntax')
     filters = _filters(engine, request)
-    return Subscription(filters, moments["since"], moments["until"], engine.manner.podman or api < (1, 52))
+    return Subscription(filters, moments["since"], moments["until"], engine.dialect.podman or api < (1, 52))
 
 
-def _list(engine: Operations, request: Request, api: tuple[int, int]) -> Answer:
+def _list(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> Answer:
     filters = _filters(engine, request)
-    manner = engine.manner
+    dialect = engine.dialect
     for name in filters:
         if name not in _KNOWN_FILTERS:
-            if manner.podman:
-                raise _BadFilter(manner.error(500, f"{name} is an invalid filter"))
-            raise _BadFilter(manner.error(400, f"{_case(engine, 'Invalid')} filter '{name}'"))
+            if dialect.podman:
+                raise _BadFilter(dialect.error(500, f"{name} is an invalid filter"))
+            raise _BadFilter(dialect.error(400, f"{_case(engine, 'Invalid')} filter '{name}'"))
     for state in sorted(filters.get("status", frozenset())):
-        if manner.podman and (state not in _STATES or state == "dead"):
-            raise _BadFilter(manner.error(500, f"unknown container state: {state}: invalid argument"))
+        if dialect.podman and (state not in _STATES or state == "dead"):
+            raise _BadFilter(dialect.error(500, f"unknown container state: {state}: invalid argument"))
         if state not in _STATES:
-            raise _BadFilter(manner.error(400, f"{_case(engine, 'Invalid')} filter 'status={state}'"))
+            raise _BadFilter(dialect.error(400, f"{_case(engine, 'Invalid')} filter 'status={state}'"))
     limit = request.query.get("limit", "")
     if limit and not limit.lstrip("-").isdecimal():
-        return manner.error(500, f'strconv.Atoi: parsing "{limit}": invalid syntax')
+        return dialect.error(500, f'strconv.Atoi: parsing "{limit}": invalid syntax')
     count = max(0, int(limit or 0))
     every = request.query.get("all", "").lower() in {"1", "true"} or count > 0 or "status" in filters
     found = (it for it in _candidates(engine, filters) if (every or it.alive) and _passes(it, filters))
-    with_health = not manner.podman and api >= (1, 52)
+    with_health = not dialect.podman and api >= (1, 52)
     entries = [engine.summary_bytes(it, with_health=with_health) for it in found]
-    return Answer(200, manner.headers(), b"[" + b",".join(entries[: count or None]) + b"]\n")
+    return Answer(200, dialect.headers(), b"[" + b",".join(entries[: count or None]) + b"]\n")
 
 
-def _candidates(engine: Operations, filters: Filters) -> Iterable[FakeContainer]:
+def _candidates(engine: FakeEngineState, filters: Filters) -> Iterable[FakeContainer]:
     """Return the containers to look through, in the engine's order; whole ids are looked up instead."""
     ids = filters.get("id")
     if ids and all(len(wanted) == 64 for wanted in ids):
@@ -174,7 +174,7 @@ def _passes(it: FakeContainer, filters: Filters) -> bool:
     return True
 
 
-def _filters(engine: Operations, request: Request) -> Filters:
+def _filters(engine: FakeEngineState, request: Request) -> Filters:
     """Read ``filters``: a map of lists, or of Docker's older maps to booleans."""
     text = request.query.get("filters", "")
     if not text:
@@ -184,15 +184,15 @@ def _filters(engine: Operations, request: Request) -> Filters:
         return {name: frozenset(map(str, values)) for name, values in read.items()}
     except (msgspec.DecodeError, AttributeError, TypeError):
         pass
-    manner = engine.manner
+    dialect = engine.dialect
     go = f"invalid character '{text[:1]}' looking for beginning of value"
-    if manner.podman:
+    if dialect.podman:
         words = f"failed to decode filter parameters for {request.target}: {go}"
-        raise _BadFilter(manner.error(500, words, go))
-    raise _BadFilter(manner.error(400, "invalid filter") if manner.modern else manner.error(500, go))
+        raise _BadFilter(dialect.error(500, words, go))
+    raise _BadFilter(dialect.error(400, "invalid filter") if dialect.modern else dialect.error(500, go))
 
 
-def _act(engine: Operations, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer:
+def _act(engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer:
     refusal = _refuse(engine, what, it, wanted, query)
     if refusal is not None:
         return refusal
@@ -205,25 +205,27 @@ def _act(engine: Operations, what: str, it: FakeContainer, wanted: str, query: M
         "unpause": lambda: engine.unpause(it),
     }
     acts[what]()
-    return Answer(204, engine.manner.headers())
+    return Answer(204, engine.dialect.headers())
 
 
-def _refuse(engine: Operations, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]) -> Answer | None:
+def _refuse(
+    engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]
+) -> Answer | None:
     """Return why an operation cannot be done to a container in its state, or ``None``."""
     if (what == "start" and it.state == "running") or (what == "stop" and not it.alive):
-        return Answer(304, engine.manner.headers())
+        return Answer(304, engine.dialect.headers())
     signal = query.get("signal", "KILL").removeprefix("SIG")
-    if engine.manner.podman:
+    if engine.dialect.podman:
         return _refuse_as_podman(engine, what, it, signal)
     return _refuse_as_docker(engine, what, it, wanted, signal)
 
 
-def _refuse_as_podman(engine: Operations, what: str, it: FakeContainer, signal: str) -> Answer | None:
+def _refuse_as_podman(engine: FakeEngineState, what: str, it: FakeContainer, signal: str) -> Answer | None:
     improper = "container state improper"
     match what:
         case "kill" if signal not in _SIGNALS:
             words = f"invalid signal: {signal}"
-            return engine.manner.error(500, words, words)
+            return engine.dialect.error(500, words, words)
         case "kill" if not it.alive:
             words = f"can only kill running containers. {it.id} is in state {it.state}: {improper}"
         case "pause" if it.state == "paused":
@@ -234,29 +236,29 @@ def _refuse_as_podman(engine: Operations, what: str, it: FakeContainer, signal: 
             words = f'"{it.id}" is not paused, can\'t unpause: {improper}'
         case _:
             return None
-    return engine.manner.error(500, words)
+    return engine.dialect.error(500, words)
 
 
-def _refuse_as_docker(engine: Operations, what: str, it: FakeContainer, wanted: str, signal: str) -> Answer | None:
-    manner = engine.manner
+def _refuse_as_docker(engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, signal: str) -> Answer | None:
+    dialect = engine.dialect
     named, cannot = _case(engine, "Container"), _case(engine, "Cannot")
     match what:
         case "kill" if signal not in _SIGNALS:
             words = f"cannot kill container: {wanted}: invalid signal: {signal}"
-            return manner.error(400, words if manner.modern else f"Invalid signal: {signal}")
+            return dialect.error(400, words if dialect.modern else f"Invalid signal: {signal}")
         case "kill" if not it.alive:
-            return manner.error(409, f"{cannot} kill container: {wanted}: {named} {it.id} is not running")
+            return dialect.error(409, f"{cannot} kill container: {wanted}: {named} {it.id} is not running")
         case "start" if it.state == "paused":
-            return manner.error(409, "cannot start a paused container, try unpause instead")
+            return dialect.error(409, "cannot start a paused container, try unpause instead")
         case "pause" if it.state == "paused":
-            return manner.error(409, f"Container {it.id} is already paused")
+            return dialect.error(409, f"Container {it.id} is already paused")
         case "pause" if not it.alive:
-            return manner.error(409, f"{named} {it.id} is not running")
+            return dialect.error(409, f"{named} {it.id} is not running")
         case "unpause" if it.state != "paused":
-            return manner.error(500, f"Container {it.id} is not paused")
+            return dialect.error(500, f"Container {it.id} is not paused")
     return None
 
 
-def _case(engine: Operations, word: str) -> str:
+def _case(engine: FakeEngineState, word: str) -> str:
     """Return a word as the engine begins a message with: older Dockers use a capital."""
-    return word.lower() if engine.manner.modern else word
+    return word.lower() if engine.dialect.modern else word

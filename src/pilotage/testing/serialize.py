@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pilotage.testing.container import FakeContainer, FakePort
-    from pilotage.testing.dialect import Manner
+    from pilotage.testing.dialect import Dialect
 
 __all__ = ["inspect", "network_id", "summary"]
 
@@ -25,12 +25,12 @@ _PODMAN_EXTRA: Final = {
 }
 
 
-def summary(it: FakeContainer, manner: Manner, *, with_health: bool = False) -> dict[str, Any]:
+def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -> dict[str, Any]:
     """Return a container's entry of ``GET /containers/json``.
 
     Args:
         it: the container.
-        manner: whose dialect.
+        dialect: whose dialect.
         with_health: whether the entry carries ``Health``, as from API 1.52 on.
 
     """
@@ -39,32 +39,32 @@ def summary(it: FakeContainer, manner: Manner, *, with_health: bool = False) -> 
     found: dict[str, Any] = {
         "Id": it.id,
         "Names": [*it.links, f"/{it.name}"] if it.name else [],
-        "Image": _image(it, manner),
+        "Image": _image(it, dialect),
         "ImageID": image_id(it.image),
         "Command": " ".join(it.command),
         "Created": it.created,
-        "Ports": _listed_ports(it, manner),
+        "Ports": _listed_ports(it, dialect),
         "Labels": it.labels,
         "State": it.state,
-        "Status": _status(it, told=not manner.podman),
+        "Status": _status(it, told=not dialect.podman),
     }
-    if not manner.podman:
-        found["HostConfig"] = {"NetworkMode": _mode(it, manner)}
-    found["NetworkSettings"] = {"Networks": _networks(it, manner)}
+    if not dialect.podman:
+        found["HostConfig"] = {"NetworkMode": _mode(it, dialect)}
+    found["NetworkSettings"] = {"Networks": _networks(it, dialect)}
     found["Mounts"] = [_mount(source, destination) for source, destination in it.mounts]
-    if manner.podman:
-        found |= _PODMAN_EXTRA | {"DefaultReadOnlyNonRecursive" if manner.modern else "AdjustCPUShares": False}
+    if dialect.podman:
+        found |= _PODMAN_EXTRA | {"DefaultReadOnlyNonRecursive" if dialect.modern else "AdjustCPUShares": False}
     if with_health:
         found["Health"] = {"Status": it.health or "none", "FailingStreak": 1 if it.health == "unhealthy" else 0}
     return found
 
 
-def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
+def inspect(it: FakeContainer, dialect: Dialect) -> dict[str, Any]:
     """Return a container's ``GET /containers/{id}/json``."""
     if it.raw_inspect is not None:
         changed = {"Status": it.state, "Running": it.alive, "Paused": it.state == "paused"}
         return it.raw_inspect | {"State": it.raw_inspect["State"] | changed}
-    networks = _networks(it, manner)
+    networks = _networks(it, dialect)
     first: dict[str, Any] = next(iter((networks or {}).values()), {})
     moment = _moment(it.created)
     state: dict[str, Any] = {
@@ -80,9 +80,9 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
         "StartedAt": "0001-01-01T00:00:00Z" if it.state == "created" else moment,
         "FinishedAt": moment if it.state == "exited" else "0001-01-01T00:00:00Z",
     }
-    if it.health or (manner.podman and not manner.modern):
+    if it.health or (dialect.podman and not dialect.modern):
         state["Health"] = {"Status": it.health, "FailingStreak": 0, "Log": [] if it.health else None}
-    silent = manner.podman and not manner.modern and it.network_mode in {"host", "none"}
+    silent = dialect.podman and not dialect.modern and it.network_mode in {"host", "none"}
     exposed: dict[str, dict[str, str]] = {f"{port.private}/{port.protocol}": {} for port in it.ports}
     return {
         "Id": it.id,
@@ -93,11 +93,11 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
         "Image": image_id(it.image),
         "Name": f"/{it.name}",
         "RestartCount": 0,
-        "Driver": "overlay" if manner.podman else "overlay2",
+        "Driver": "overlay" if dialect.podman else "overlay2",
         "Platform": "linux",
         "HostConfig": {
-            "NetworkMode": _inspected_mode(it, manner),
-            "PortBindings": _bindings(it, manner, configured=True),
+            "NetworkMode": _inspected_mode(it, dialect),
+            "PortBindings": _bindings(it, dialect, configured=True),
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
             "AutoRemove": False,
             "Privileged": False,
@@ -113,16 +113,16 @@ def inspect(it: FakeContainer, manner: Manner) -> dict[str, Any]:
             "OpenStdin": False,
             **({"ExposedPorts": exposed} if exposed and not silent else {}),
             "Cmd": list(it.command),
-            "Image": _image(it, manner),
+            "Image": _image(it, dialect),
             "WorkingDir": "",
             "Labels": it.labels,
-            **({"StopSignal": "15"} if manner.podman else {}),
+            **({"StopSignal": "15"} if dialect.podman else {}),
         },
         "NetworkSettings": {
             "Bridge": "",
             "SandboxID": "",
             "HairpinMode": False,
-            "Ports": _bindings(it, manner, configured=False),
+            "Ports": _bindings(it, dialect, configured=False),
             "SandboxKey": "",
             "EndpointID": first.get("EndpointID", ""),
             "Gateway": first.get("Gateway", ""),
@@ -142,17 +142,17 @@ def image_id(image: str) -> str:
     return "sha256:" + hashlib.sha256(image.encode()).hexdigest()
 
 
-def network_id(name: str, manner: Manner) -> str:
+def network_id(name: str, dialect: Dialect) -> str:
     """Return a network's id; Podman before version 5 uses its name."""
-    if manner.podman and not manner.modern:
+    if dialect.podman and not dialect.modern:
         return name
     return hashlib.sha256(f"network {name}".encode()).hexdigest()
 
 
-def _image(it: FakeContainer, manner: Manner) -> str:
+def _image(it: FakeContainer, dialect: Dialect) -> str:
     """Return the image's name as listed: Docker keeps what was typed, Podman puts the registry before it."""
     head = it.image.split("/")[0]
-    if not manner.podman or "." in head or ":" in head or head == "localhost":
+    if not dialect.podman or "." in head or ":" in head or head == "localhost":
         return it.image
     return f"docker.io/{it.image}" if "/" in it.image else f"docker.io/library/{it.image}"
 
@@ -174,19 +174,19 @@ def _status(it: FakeContainer, *, told: bool = True) -> str:
             return it.state.capitalize()
 
 
-def _mode(it: FakeContainer, manner: Manner) -> str:
-    return "bridge" if it.network_mode == "default" and manner.modern else it.network_mode
+def _mode(it: FakeContainer, dialect: Dialect) -> str:
+    return "bridge" if it.network_mode == "default" and dialect.modern else it.network_mode
 
 
-def _inspected_mode(it: FakeContainer, manner: Manner) -> str:
+def _inspected_mode(it: FakeContainer, dialect: Dialect) -> str:
     special = it.network_mode in {"host", "none"} or it.network_mode.startswith("container:")
-    return "bridge" if manner.podman and not special else _mode(it, manner)
+    return "bridge" if dialect.podman and not special else _mode(it, dialect)
 
 
-def _listed_ports(it: FakeContainer, manner: Manner) -> list[dict[str, Any]]:
+def _listed_ports(it: FakeContainer, dialect: Dialect) -> list[dict[str, Any]]:
     if it.network_mode in {"host", "none"}:
         return []
-    if manner.podman:  # listed even while it does not run
+    if dialect.podman:  # listed even while it does not run
         return [_entry(port, port.ip) for port in it.ports if port.public]
     if not it.alive:
         return []
@@ -209,44 +209,44 @@ def _entry(port: FakePort, ip: str) -> dict[str, Any]:
     return found
 
 
-def _bindings(it: FakeContainer, manner: Manner, *, configured: bool) -> dict[str, Any]:
+def _bindings(it: FakeContainer, dialect: Dialect, *, configured: bool) -> dict[str, Any]:
     """Return ``PortBindings`` (as configured) or ``Ports`` (as in force; Docker's are empty while it is stopped)."""
-    apart = it.network_mode == "host" or (it.network_mode == "none" and not (manner.podman and manner.modern))
-    if apart or (not configured and not it.alive and not manner.podman):
+    apart = it.network_mode == "host" or (it.network_mode == "none" and not (dialect.podman and dialect.modern))
+    if apart or (not configured and not it.alive and not dialect.podman):
         return {}
     found: dict[str, Any] = {}
     for port in it.ports:
         key = f"{port.private}/{port.protocol}"
         if not port.public:
-            if not configured or (manner.podman and not manner.modern):
+            if not configured or (dialect.podman and not dialect.modern):
                 found.setdefault(key, None)
             continue
         if port.ip:
             hosts: tuple[str, ...] = (port.ip,)
-        elif manner.podman:
-            hosts = ("0.0.0.0",) if manner.modern else ("",)  # noqa: S104 (what Podman says for "all addresses")
+        elif dialect.podman:
+            hosts = ("0.0.0.0",) if dialect.modern else ("",)  # noqa: S104 (what Podman says for "all addresses")
         else:
             hosts = ("",) if configured else _host_addresses(port)
         found[key] = (found.get(key) or []) + [{"HostIp": host, "HostPort": str(port.public)} for host in hosts]
     return found
 
 
-def _networks(it: FakeContainer, manner: Manner) -> dict[str, Any] | None:
-    if manner.podman and not manner.modern and it.network_mode in {"host", "none"}:
+def _networks(it: FakeContainer, dialect: Dialect) -> dict[str, Any] | None:
+    if dialect.podman and not dialect.modern and it.network_mode in {"host", "none"}:
         return None
-    return {name: _endpoint(it, manner, name, address) for name, address in it.networks.items()}
+    return {name: _endpoint(it, dialect, name, address) for name, address in it.networks.items()}
 
 
-def _endpoint(it: FakeContainer, manner: Manner, name: str, address: str) -> dict[str, Any]:
+def _endpoint(it: FakeContainer, dialect: Dialect, name: str, address: str) -> dict[str, Any]:
     here = address if it.alive else ""
     own = it.network_mode in {"host", "none"}
-    never = it.state == "created" and not manner.podman
-    endpoint = "" if manner.podman or not it.alive else hashlib.sha256(f"{it.id} {name}".encode()).hexdigest()
+    never = it.state == "created" and not dialect.podman
+    endpoint = "" if dialect.podman or not it.alive else hashlib.sha256(f"{it.id} {name}".encode()).hexdigest()
     found: dict[str, Any] = {
         "IPAMConfig": None,
         "Links": None,
-        "Aliases": [it.id[:12]] if manner.podman and not own else None,
-        "NetworkID": "" if never else name if own and manner.podman else network_id(name, manner),
+        "Aliases": [it.id[:12]] if dialect.podman and not own else None,
+        "NetworkID": "" if never else name if own and dialect.podman else network_id(name, dialect),
         "EndpointID": endpoint,
         "Gateway": here.rpartition(".")[0] + ".1" if here else "",
         "IPAddress": here,
@@ -257,9 +257,9 @@ def _endpoint(it: FakeContainer, manner: Manner, name: str, address: str) -> dic
         "MacAddress": "02:42:" + ":".join(f"{int(part):02x}" for part in here.split(".")) if here else "",
         "DriverOpts": None,
     }
-    if manner.modern:
+    if dialect.modern:
         found["DNSNames"] = None
-    if not manner.podman and manner.major >= 28:
+    if not dialect.podman and dialect.major >= 28:
         found["GwPriority"] = 0
     return found
 

@@ -1,4 +1,4 @@
-"""A site: what answers for one name, an alias or a pool; with the endpoints that take its requests now."""
+"""A backend: what answers for one name, an alias or a pool; with the endpoints that take its requests now."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.middlewares import PLAIN, Treatment, treatment
+from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Member", "Site", "pool_site", "route_site", "usable"]
+__all__ = ["Backend", "Member", "pool_backend", "route_backend", "usable"]
 
 Backing = Literal["none", "shared", "own"]
 
@@ -27,7 +27,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     weight: int = 1
 
 
-class Site(msgspec.Struct, frozen=True, kw_only=True):
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """What answers for one name.
 
     Attributes:
@@ -35,7 +35,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         pool: it is a pool.
         route: the route whose settings hold; of a pool, its first member's.
         members: what takes requests now; empty: nothing does.
-        treatment: what middlewares ask for.
+        route_policy: what middlewares ask for.
         backing: ``own``: a cluster of its own; ``shared``: the one of all plain routes, which are told apart by the
             address that each of them sets; ``none``: no endpoint.
 
@@ -44,7 +44,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     route: Route
     members: tuple[Member, ...] = ()
-    treatment: Treatment = PLAIN
+    route_policy: RoutePolicy = PLAIN
     backing: Backing = "none"
     pool: bool = False
 
@@ -81,8 +81,8 @@ def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[End
     return ()
 
 
-def route_site(route: Route, *, asked: bool = False) -> Site:
-    """Make the site of a route.
+def route_backend(route: Route, *, asked: bool = False) -> Backend:
+    """Make the backend of a route.
 
     Args:
         route: a route that may be served.
@@ -90,24 +90,24 @@ def route_site(route: Route, *, asked: bool = False) -> Site:
 
     """
     members = tuple(Member(e) for e in usable(route.endpoints, patient=bool(route.settings.hold)))
-    return Site(
+    return Backend(
         name=route.alias,
         route=route,
         members=members,
-        treatment=treatment(route.settings.middlewares),
+        route_policy=route_policy(route.settings.middlewares),
         backing=_backing(route, members, asked=asked),
     )
 
 
-def pool_site(link: str, routes: Sequence[Route]) -> tuple[Site, tuple[Problem, ...]]:
-    """Make the site of a pool.
+def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Problem, ...]]:
+    """Make the backend of a pool.
 
     Args:
         link: its name.
         routes: its members, at least one.
 
     Returns:
-        The site, and a problem for each route that cannot join, since it is to be treated differently.
+        The backend, and a problem for each route that cannot join, since it is to be treated differently.
 
     """
     leader, *others = sorted(routes, key=lambda route: route.alias)
@@ -132,9 +132,11 @@ def pool_site(link: str, routes: Sequence[Route]) -> tuple[Site, tuple[Problem, 
     patient = bool(leader.settings.hold)
     chosen = set(usable((e for route in joined for e in route.endpoints), patient=patient))
     members = tuple(Member(e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
-    asked = treatment(leader.settings.middlewares)
+    asked = route_policy(leader.settings.middlewares)
     backing: Backing = "own" if members or patient else "none"
-    return Site(name=link, route=leader, members=members, treatment=asked, backing=backing, pool=True), tuple(problems)
+    return Backend(name=link, route=leader, members=members, route_policy=asked, backing=backing, pool=True), tuple(
+        problems
+    )
 
 
 _COMMON: Final = (

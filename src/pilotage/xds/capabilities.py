@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.xds.middlewares import treatment
+from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from typing import Protocol
 
     from pilotage.routes.route import Route
-    from pilotage.xds.middlewares import Treatment
+    from pilotage.xds.middlewares import RoutePolicy
 
     class _Refuse(Protocol):
         def __call__(self, field: str, message: str, hint: str, *, vital: bool = True) -> None: ...
 
 
-__all__ = ["check_support"]
+__all__ = ["check_capabilities"]
 
 _LONGEST_NAME: Final = 253
 """Letters of a host name (RFC 1035)."""
@@ -32,7 +32,7 @@ _ASKABLE: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNOR
 _ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage's gateway"
 
 
-def check_support(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
+def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
     """Tell what the gateway cannot do for a route that is to be served.
 
     Args:
@@ -45,7 +45,7 @@ def check_support(route: Route, options: GatewayOptions | None = None) -> tuple[
 
     """
     found, servable = _check(route, options or GatewayOptions())
-    asked = treatment(route.settings.middlewares)
+    asked = route_policy(route.settings.middlewares)
     found += asked.problems
     servable = servable and asked.servable
     where = {"provider": route.provider, "container": route.container, "route": route.alias}
@@ -78,7 +78,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_ELSEWHERE}", "remove it")
-    _check_addresses(treatment(settings.middlewares), options, refuse)
+    _check_addresses(route_policy(settings.middlewares), options, refuse)
     if settings.load_balance.options:
         refuse("load_balance.options", f"options of the mode are {_ELSEWHERE}", "remove them", vital=False)
     return found, servable
@@ -123,7 +123,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
         refuse("load_balance.link", f"a pool of {route.scheme} routes is {_ELSEWHERE}", "remove it")
 
 
-def _check_addresses(asked: Treatment, options: GatewayOptions, refuse: _Refuse) -> None:
+def _check_addresses(asked: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """A route cannot choose whom it believes: the gateway decides once, before it knows the route."""
     if asked.address_from is None:
         return

@@ -1,4 +1,4 @@
-"""Clusters: the endpoints of one site, and how they are spoken with. Pure.
+"""Clusters: the endpoints of one backend, and how they are spoken with. Pure.
 
 Endpoints stand inside their cluster. Plain routes share two clusters that connect to whatever address the route sets in
 a header; what a client writes there is overwritten.
@@ -27,7 +27,7 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -103,24 +103,24 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
     return resource(CLUSTER, name, cluster)
 
 
-def own_clusters(site: Site, options: GatewayOptions) -> list[Resource]:
-    """Return the cluster of a site; of one that speaks https, the one for gRPC as well."""
-    if site.backing != "own":
+def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
+    """Return the cluster of a backend; of one that speaks https, the one for gRPC as well."""
+    if backend.backing != "own":
         return []
-    suffixes = ("", GRPC_SUFFIX) if site.route.scheme == "https" else ("",)
-    return [_own(site, options, suffix) for suffix in suffixes]
+    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
+    return [_own(backend, options, suffix) for suffix in suffixes]
 
 
-def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
-    route, settings = site.route, site.route.settings
-    named = not all(is_address(member.endpoint.host) for member in site.members)
+def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
+    route, settings = backend.route, backend.route.settings
+    named = not all(is_address(member.endpoint.host) for member in backend.members)
     cluster = cluster_pb2.Cluster(
-        name=site.cluster + suffix,
+        name=backend.cluster + suffix,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.connect_timeout),
-        lb_policy=_policy(site),
+        lb_policy=_policy(backend),
         circuit_breakers=_breakers(settings.max_conns_per_host),
-        load_assignment=_assignment(site, suffix),
+        load_assignment=_assignment(backend, suffix),
     )
     if named:
         cluster.cluster_type.CopyFrom(_NAMED)  # takes the place of the type
@@ -129,42 +129,42 @@ def _own(site: Site, options: GatewayOptions, suffix: str) -> Resource:
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
     if route.scheme == "https":
-        cluster.transport_socket.CopyFrom(_tls(_context(site), h2=bool(suffix)))
+        cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
         cluster.transport_socket.CopyFrom(_relaying())
-    checks = _checks(site)
-    answers = (site.name,)
+    checks = _checks(backend)
+    answers = (backend.name,)
     plain = resource(CLUSTER, cluster.name, cluster, answers=answers)
     if checks is None:
         return plain
-    _probe(cluster, checks, site, h2=h2)
+    _probe(cluster, checks, backend, h2=h2)
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
 
 
-def _assignment(site: Site, suffix: str) -> Any:
+def _assignment(backend: Backend, suffix: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=socket(member.endpoint.host, member.endpoint.port, udp=site.route.scheme == "udp")
+                address=socket(member.endpoint.host, member.endpoint.port, udp=backend.route.scheme == "udp")
             ),
             load_balancing_weight=number(max(1, member.weight)),
         )
-        for member in site.members
+        for member in backend.members
     ]
-    if site.held:
+    if backend.held:
         # Requests that were on their way when the last endpoint went are tried again until the next one comes. For
         # that there must be something to try: a path that nothing can listen on.
         nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
     return endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=site.cluster + suffix,
+        cluster_name=backend.cluster + suffix,
         endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
     )
 
 
-def _policy(site: Site) -> int:
-    balance = site.route.settings.load_balance
+def _policy(backend: Backend) -> int:
+    balance = backend.route.settings.load_balance
     mode = balance.mode.lower().replace("_", "")
     kinds = cluster_pb2.Cluster
     if balance.sticky or mode == "iphash":
@@ -217,12 +217,12 @@ def _tls(context: Any, *, h2: bool) -> Any:
     return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
 
 
-def _context(site: Site) -> Any:
+def _context(backend: Backend) -> Any:
     """Return how TLS is spoken with a target: Go's rules, by which a certificate must be valid for the name sent."""
-    settings = site.route.settings
+    settings = backend.route.settings
     common = tls_pb2.CommonTlsContext()
     given = settings.ssl_server_name
-    hosts = sorted({member.endpoint.host for member in site.members}) or [site.route.host]
+    hosts = sorted({member.endpoint.host for member in backend.members}) or [backend.route.host]
     name = "" if given == "off" else hosts[0] if given in {None, "", "on"} else str(given)
     if not settings.no_tls_verify:
         checks = common.validation_context
@@ -259,16 +259,16 @@ def _relaying() -> Any:
 # ---- probes --------------------------------------------------------------------------------------------------------
 
 
-def is_probed(site: Site) -> bool:
-    """Tell whether Envoy probes the endpoints of a site; a container's own health needs no probe of ours."""
-    return bool(site.members) and site.route.probed
+def is_probed(backend: Backend) -> bool:
+    """Tell whether Envoy probes the endpoints of a backend; a container's own health needs no probe of ours."""
+    return bool(backend.members) and backend.route.probed
 
 
-def _checks(site: Site) -> Any:
+def _checks(backend: Backend) -> Any:
     """Return the probe that labels ask for, ``None`` without."""
-    if not is_probed(site):
+    if not is_probed(backend):
         return None
-    health = site.route.settings.healthcheck
+    health = backend.route.settings.healthcheck
     probe = health_check_pb2.HealthCheck(
         timeout=seconds(health.timeout),
         interval=seconds(health.interval),
@@ -277,7 +277,7 @@ def _checks(site: Site) -> Any:
         healthy_threshold=number(1),
         always_log_health_check_failures=False,
     )
-    if site.route.scheme == "tcp":
+    if backend.route.scheme == "tcp":
         probe.tcp_health_check.CopyFrom(health_check_pb2.HealthCheck.TcpHealthCheck())
         return probe
     http = probe.http_health_check
@@ -285,7 +285,7 @@ def _checks(site: Site) -> Any:
     http.method = base_pb2.GET if health.use_get else base_pb2.HEAD
     # Anything that a running server says is a sign of life, except that it cannot serve (LABELS II.6.6).
     http.expected_statuses.add(start=200, end=500)
-    if site.route.scheme == "h2c":
+    if backend.route.scheme == "h2c":
         http.codec_client_type = 1
     else:  # also where requests are HTTP/2: the probe is HTTP/1.1, and must not agree on anything else
         probe.tls_options.alpn_protocols.append("http/1.1")
@@ -295,11 +295,11 @@ def _checks(site: Site) -> Any:
 _LONG: Final = 5.0
 
 
-def _probe(cluster: Any, checks: Any, site: Site, *, h2: bool) -> None:
+def _probe(cluster: Any, checks: Any, backend: Backend, *, h2: bool) -> None:
     """Add probes to a cluster that is complete without them."""
     cluster.health_checks.append(checks)
-    timeout = site.route.settings.healthcheck.timeout
-    if timeout > _LONG and not site.route.is_stream:
+    timeout = backend.route.settings.healthcheck.timeout
+    if timeout > _LONG and not backend.route.is_stream:
         # To Envoy a connection is idle while a probe waits for its answer. Up to the usual timeout that is left so: a
         # connection that the endpoint closes first may cost a request, a probe that takes so long costs little.
         _speak(cluster, _packed_protocol(h2=h2, idle=timeout + 1))
@@ -307,6 +307,6 @@ def _probe(cluster: Any, checks: Any, site: Site, *, h2: bool) -> None:
     cluster.common_lb_config.healthy_panic_threshold.value = 1
     endpoints = cluster.load_assignment.endpoints[0]
     endpoints.locality.sub_zone = PROBED
-    for endpoint, member in zip(endpoints.lb_endpoints, site.members, strict=True):
+    for endpoint, member in zip(endpoints.lb_endpoints, backend.members, strict=True):
         # By itself Envoy asks for the cluster's name, which is no host: servers refuse it before they look at the path.
         endpoint.endpoint.health_check_config.hostname = member.endpoint.address

@@ -29,11 +29,11 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.xds.resources import OFF, header, number, packed, seconds
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "http_filters", "mark", "scope_settings", "site_settings"]
+__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "backend_settings", "http_filters", "mark", "scope_settings"]
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
@@ -200,17 +200,17 @@ def scope_settings() -> dict[str, Any]:
     return dict.fromkeys((_FOLD, _WILDCARD, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
 
 
-def mark(route: Any, site: Site) -> None:
+def mark(route: Any, backend: Backend) -> None:
     """Let scripts see that a route was found, and whether somebody is to be asked about its requests."""
     route.name = _FOUND
-    if site.treatment.auth is not None:
+    if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
 
 
-def site_settings(site: Site, options: GatewayOptions) -> dict[str, Any]:
-    """Return what a site asks of the filters beyond that."""
-    asked = site.treatment
+def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
+    """Return what a backend asks of the filters beyond that."""
+    asked = backend.route_policy
     found: dict[str, Any] = {}
     if asked.allow:
         found[_WHITELIST] = packed(_whitelist(asked.allow))
@@ -219,10 +219,10 @@ def site_settings(site: Site, options: GatewayOptions) -> dict[str, Any]:
     if asked.auth is not None:
         found[_STRIP] = packed(_strip(asked.auth.headers))
         found[_AUTH] = packed(_forward(asked.auth))
-    if site.held:
-        check = ext_authz_pb2.CheckSettings(context_extensions={"site": site.cluster})
+    if backend.held:
+        check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
         found[_HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
-    if options.compression and site.route.settings.disable_compression:
+    if options.compression and backend.route.settings.disable_compression:
         found[_GZIP] = _OFF_GZIP
     return found
 

@@ -32,7 +32,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
-from pilotage.xds.local_replies import failed_page, unknown_page, unknown_text
+from pilotage.xds.local_replies import not_found_page, not_found_text, unavailable_page
 from pilotage.xds.resources import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pilotage.routes.route import Route
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
@@ -212,9 +212,9 @@ def _replies(options: GatewayOptions) -> Any:
     unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
     return http_connection_manager_pb2.LocalReplyConfig(
         mappers=[
-            _reply(_both(unknown, _WANTS_HTML), unknown_page(debug=options.debug), pages),
-            _reply(unknown, unknown_text(debug=options.debug), "text/plain; charset=utf-8"),
-            _reply(_both(_FAILED, _WANTS_HTML), failed_page(debug=options.debug), pages),
+            _reply(_both(unknown, _WANTS_HTML), not_found_page(debug=options.debug), pages),
+            _reply(unknown, not_found_text(debug=options.debug), "text/plain; charset=utf-8"),
+            _reply(_both(_FAILED, _WANTS_HTML), unavailable_page(debug=options.debug), pages),
         ]
     )
 
@@ -317,9 +317,9 @@ def listening_address(route: Route) -> str:
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 
-def stream_listener(site: Site) -> Resource:
+def stream_listener(backend: Backend) -> Resource:
     """Make the listener of a tcp or udp route that has an endpoint."""
-    route = site.route
+    route = backend.route
     name = listening_address(route)
     message = listener_pb2.Listener(
         name=name,
@@ -327,14 +327,14 @@ def stream_listener(site: Site) -> Resource:
     )
     if route.scheme == "udp":
         message.udp_listener_config.CopyFrom(udp_listener_config_pb2.UdpListenerConfig())
-        message.listener_filters.append(_udp(site.cluster))
+        message.listener_filters.append(_udp(backend.cluster))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # else another Envoy's port would be shared, and half its clients taken
-        proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=site.cluster, max_connect_attempts=number(3))
+        proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=backend.cluster, max_connect_attempts=number(3))
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
-    return resource(LISTENER, name, message, clusters=frozenset({site.cluster}), answers=(site.name,))
+    return resource(LISTENER, name, message, clusters=frozenset({backend.cluster}), answers=(backend.name,))
 
 
 def _udp(cluster: str) -> Any:

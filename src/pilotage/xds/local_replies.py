@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["failed_page", "unknown_page", "unknown_text"]
+__all__ = ["not_found_page", "not_found_text", "unavailable_page"]
 
 _UNKNOWN: Final = "Nothing answers under this name"
 _SPELLING: Final = "No service is known for this address. Look at its spelling; if it has just been started, try again."
@@ -33,19 +33,19 @@ def _page(status: str, title: str, *paragraphs: str) -> str:
     return page.replace("%", "%%")
 
 
-def unknown_page(*, debug: bool) -> str:
+def not_found_page(*, debug: bool) -> str:
     """Return the page for a host that no route answers for; with ``debug`` it tells its operator what to do."""
     more = f"For who runs this gateway: <code>pilotage routes</code> {_ROUTES}, <code>pilotage explain NAME</code>"
     return _page("404", _UNKNOWN, _SPELLING, *([f"{more} {_EXPLAIN}."] if debug else []))
 
 
-def unknown_text(*, debug: bool) -> str:
+def not_found_text(*, debug: bool) -> str:
     """Return the same for who wants no HTML."""
     more = f"For who runs this gateway: 'pilotage routes' {_ROUTES}, 'pilotage explain NAME' {_EXPLAIN}.\n"
     return f"{_UNKNOWN}. {_SPELLING}\n{more if debug else ''}".replace("%", "%%")
 
 
-def failed_page(*, debug: bool) -> str:
+def unavailable_page(*, debug: bool) -> str:
     """Return the page for a service that could not be reached, or did not answer in time."""
     said = "The gateway knows it, but could not reach it, or got no answer in time. Try again in a moment."
     more = "For who runs this gateway: <code>pilotage explain NAME</code> tells how the route is; Envoy's flags: <code>"

@@ -23,7 +23,7 @@ from pilotage.xds.resources import literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Edits", "ForwardAuth", "Rate", "Treatment", "treatment"]
+__all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -59,7 +59,7 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     headers: tuple[str, ...]
 
 
-class Treatment(msgspec.Struct, frozen=True):
+class RoutePolicy(msgspec.Struct, frozen=True):
     """What middlewares ask for.
 
     Attributes:
@@ -91,7 +91,7 @@ class Treatment(msgspec.Struct, frozen=True):
     servable: bool = True
 
 
-PLAIN: Final = Treatment()
+PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
 _UNSUPPORTED: Final = frozenset(
@@ -99,7 +99,7 @@ _UNSUPPORTED: Final = frozenset(
 )
 
 
-def treatment(middlewares: Mapping[str, Any]) -> Treatment:
+def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
     """Read a route's middlewares, as :class:`~pilotage.routes.schema.RouteSettings` holds them. Never raises."""
     if not middlewares:
         return PLAIN
@@ -108,7 +108,7 @@ def treatment(middlewares: Mapping[str, Any]) -> Treatment:
         name = middleware_name(written)
         if name is not None:  # unknown ones have been reported, and the route is excluded
             reader.middleware(name, written, options)
-    return Treatment(**reader.found, problems=tuple(reader.problems), servable=reader.servable)
+    return RoutePolicy(**reader.found, problems=tuple(reader.problems), servable=reader.servable)
 
 
 class _Reader:

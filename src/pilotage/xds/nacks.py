@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pilotage.routes.route import Route
-    from pilotage.xds.session import Refusal
+    from pilotage.xds.session import Nack
 
-__all__ = ["problems_of"]
+__all__ = ["nack_problems"]
 
 _CANNOT_BIND: Final = re.compile(r"cannot bind '(?P<address>[^']+)': (?P<why>[^\n]+)")
 _PREFIX: Final = re.compile(r"^Error adding/updating \w+\(s\) ")
 _DUMP: Final = re.compile(r"\s*goo\.gle/\S+.*$", re.DOTALL)
 
 
-def problems_of(refusal: Refusal, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
+def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
     """Say what was refused, to whom it matters.
 
     Args:
-        refusal: the resource and what Envoy said.
+        nack: the resource and what Envoy said.
         node: what that Envoy calls itself.
         route_of: returns the route behind an alias or the name of a pool, ``None`` where it is gone.
 
     """
-    item = refusal.resource
-    message, hint = _in_words(refusal, node)
+    item = nack.resource
+    message, hint = _in_words(nack, node)
     found = []
     for name in item.answers or ("",):
         route = route_of(name) if name else None
@@ -48,10 +48,10 @@ def problems_of(refusal: Refusal, node: str, route_of: Callable[[str], Route | N
     return found
 
 
-def _in_words(refusal: Refusal, node: str) -> tuple[str, str]:
-    item = refusal.resource
-    said = " ".join(_DUMP.sub("", _PREFIX.sub("", refusal.said.strip())).split())
-    taken = _CANNOT_BIND.search(refusal.said)
+def _in_words(nack: Nack, node: str) -> tuple[str, str]:
+    item = nack.resource
+    said = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.said.strip())).split())
+    taken = _CANNOT_BIND.search(nack.said)
     if item.type_url == LISTENER and taken:
         what = f"Envoy {node} cannot listen on {item.name if '/' in item.name else taken['address']}: {taken['why']}"
         return what, "choose another port, or end what listens there"

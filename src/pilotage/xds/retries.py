@@ -12,7 +12,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from pilotage.xds.resources import number, packed, seconds
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = ["repeats", "retries", "shared_retries"]
@@ -25,7 +25,7 @@ _HELD_WAITS: Final = (0.05, 0.2)
 
 
 def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
-    """Return the policy of all plain sites, which the clusters that they share hold for them.
+    """Return the policy of all plain backends, which the clusters that they share hold for them.
 
     To Envoy a target that takes too long has broken its connection, too. What is tried again after that has no limit of
     time therefore, or a busy target would be asked ever more often.
@@ -38,29 +38,29 @@ def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
     return _policy(options.retries, _WAITS, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)
 
 
-def repeats(site: Site) -> bool:
+def repeats(backend: Backend) -> bool:
     """Tell whether requests that are safe to repeat are tried again when a connection broke: not if time is limited."""
-    return not site.route.settings.response_header_timeout
+    return not backend.route.settings.response_header_timeout
 
 
-def retries(site: Site, options: GatewayOptions, *, safe: bool = False) -> Any:
-    """Return the policy of one site.
+def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) -> Any:
+    """Return the policy of one backend.
 
     Args:
-        site: which.
+        backend: which.
         options: the gateway's settings.
         safe: of requests that may be repeated.
 
     """
-    settings = site.route.settings
+    settings = backend.route.settings
     hold = settings.hold
     # Waits are drawn between nothing and the longest, so half of it is what each takes.
     tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, _WAITS)
-    safe = safe and repeats(site)
+    safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
     # Of an own cluster another endpoint is looked for also where there is one: when a second one comes, the cluster has
     # it before the route.
-    return _policy(tries, waits, slowest, safe=safe, another=site.backing == "own")
+    return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own")
 
 
 _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(

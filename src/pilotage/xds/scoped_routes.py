@@ -14,9 +14,9 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.backend import Member, Site
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import ANY_LABEL, mark, scope_settings, site_settings
+from pilotage.xds.filters import ANY_LABEL, backend_settings, mark, scope_settings
 from pilotage.xds.resources import SCOPE, Frame, Resource, header, literal, resource, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 
@@ -61,16 +61,16 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     return [name, *(f"{name}.{suffix}" for suffix in dict.fromkeys(wanted) if suffix)] if wanted else ["*"]
 
 
-def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resource:
+def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
     """Make the scope of a first label.
 
     Args:
         label: see :func:`scope_label`.
-        sites: all that live in it, at least one.
+        backends: all that live in it, at least one.
         options: the gateway's settings.
 
     """
-    ordered = sorted(sites, key=lambda site: site.name)
+    ordered = sorted(backends, key=lambda backend: backend.name)
     if len(ordered) == 1 and ordered[0].name == label and _is_plain(ordered[0]):
         return _plain_scope(ordered[0], options)
     message = scoped_route_pb2.ScopedRouteConfiguration(
@@ -82,10 +82,10 @@ def scope(label: str, sites: Iterable[Site], options: GatewayOptions) -> Resourc
     )
     message.route_configuration.name = label
     message.route_configuration.virtual_hosts.extend(
-        _virtual_host(site, hosts, options) for site, hosts in _share_hosts(ordered, options) if hosts
+        _virtual_host(backend, hosts, options) for backend, hosts in _share_hosts(ordered, options) if hosts
     )
-    clusters = frozenset(name for site in ordered for name in _clusters(site))
-    return resource(SCOPE, label, message, clusters=clusters, answers=tuple(site.name for site in ordered))
+    clusters = frozenset(name for backend in ordered for name in _clusters(backend))
+    return resource(SCOPE, label, message, clusters=clusters, answers=tuple(backend.name for backend in ordered))
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
@@ -106,15 +106,15 @@ _HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
 _HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
 
 
-def _plain_scope(site: Site, options: GatewayOptions) -> Resource:
-    """Make the scope of a plain site that has it for itself; the same as :func:`scope` makes, in other order."""
-    everywhere, host, header_name, header_rest, clusters = _plain_parts(site.route.scheme, options)
-    name = site.name.encode()
-    hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(site.name, options.match_domains))
-    address = _HEADER(header_name + _HEADER_VALUE(site.members[0].endpoint.address.encode())) + header_rest
+def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
+    """Make the scope of a plain backend that has it for itself; the same as :func:`scope` makes, in other order."""
+    everywhere, host, header_name, header_rest, clusters = _plain_parts(backend.route.scheme, options)
+    name = backend.name.encode()
+    hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(backend.name, options.match_domains))
+    address = _HEADER(header_name + _HEADER_VALUE(backend.members[0].endpoint.address.encode())) + header_rest
     routes = everywhere + _ROUTES_NAME(name) + _ROUTES_HOST(host + _HOST_NAME(name) + hosts + _HOST_HEADER(address))
     body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
-    return Resource(SCOPE, site.name, version_of(body), body, clusters, (site.name,))
+    return Resource(SCOPE, backend.name, version_of(body), body, clusters, (backend.name,))
 
 
 @lru_cache(maxsize=8)
@@ -125,65 +125,69 @@ def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, by
     address.ClearField("header")
     parts = (_EVERYWHERE, _plain_host(scheme, options), address)
     everywhere, host, rest = (it.SerializeToString(deterministic=True) for it in parts)
-    return everywhere, host, named, rest, frozenset(_clusters(_plain_site(scheme)))
+    return everywhere, host, named, rest, frozenset(_clusters(_plain_backend(scheme)))
 
 
-def _clusters(site: Site) -> list[str]:
-    """Return the clusters that a site leads to: of requests in general, of gRPC, of what is safe to repeat."""
-    if site.backing == "none":
+def _clusters(backend: Backend) -> list[str]:
+    """Return the clusters that a backend leads to: of requests in general, of gRPC, of what is safe to repeat."""
+    if backend.backing == "none":
         return []
-    name = SHARED[site.route.scheme] if site.backing == "shared" else site.cluster
-    found = [name, name + GRPC_SUFFIX] if site.route.scheme == "https" else [name]
-    return [*found, name + SAFE_SUFFIX] if site.backing == "shared" and repeats(site) else found
+    name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
+    found = [name, name + GRPC_SUFFIX] if backend.route.scheme == "https" else [name]
+    return [*found, name + SAFE_SUFFIX] if backend.backing == "shared" and repeats(backend) else found
 
 
-def _share_hosts(sites: list[Site], options: GatewayOptions) -> Iterator[tuple[Site, list[str]]]:
-    """Give each host to one site: Envoy refuses a scope in which two want the same. Who names it in full has it."""
+def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
+    """Give each host to one backend: Envoy refuses a scope in which two want the same. Who names it in full has it."""
     taken: set[str] = set()
-    for site in sorted(sites, key=lambda site: ("." not in site.name, site.name.startswith("*"), site.name)):
-        hosts = [host for host in domains(site.name, options.match_domains) if host not in taken]
+    for backend in sorted(
+        backends, key=lambda backend: ("." not in backend.name, backend.name.startswith("*"), backend.name)
+    ):
+        hosts = [host for host in domains(backend.name, options.match_domains) if host not in taken]
         taken.update(hosts)
-        yield site, hosts
+        yield backend, hosts
 
 
-def _virtual_host(site: Site, hosts: list[str], options: GatewayOptions) -> Any:
+def _virtual_host(backend: Backend, hosts: list[str], options: GatewayOptions) -> Any:
     host = route_components_pb2.VirtualHost()
-    host.CopyFrom(_plain_host(site.route.scheme, options) if _is_plain(site) else _treated(site, options))
-    host.name = site.name
+    host.CopyFrom(
+        _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
+    )
+    host.name = backend.name
     host.domains.extend(hosts)
-    if site.backing == "shared":
+    if backend.backing == "shared":
         # Last, so that no label can lead somewhere else.
-        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, site.members[0].endpoint.address))
+        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, backend.members[0].endpoint.address))
     return host
 
 
-def _is_plain(site: Site) -> bool:
-    """Tell whether a site differs from most others in its name and address only."""
-    settings = site.route.settings
+def _is_plain(backend: Backend) -> bool:
+    """Tell whether a backend differs from most others in its name and address only."""
+    settings = backend.route.settings
     plain = not (settings.middlewares or settings.response_header_timeout or settings.disable_compression)
-    return plain and site.backing == "shared"
+    return plain and backend.backing == "shared"
 
 
 @lru_cache(maxsize=8)
 def _plain_host(scheme: str, options: GatewayOptions) -> Any:
-    """Return what all plain sites have in common: making it anew for each would be most of the work."""
-    return _treated(_plain_site(scheme), options)
+    """Return what all plain backends have in common: making it anew for each would be most of the work."""
+    return _routes_with_policy(_plain_backend(scheme), options)
 
 
-def _plain_site(scheme: str) -> Site:
-    return Site(name="", route=Route(alias="", scheme=scheme), members=(Member(Endpoint("", 0)),), backing="shared")
+def _plain_backend(scheme: str) -> Backend:
+    return Backend(name="", route=Route(alias="", scheme=scheme), members=(Member(Endpoint("", 0)),), backing="shared")
 
 
-def _treated(site: Site, options: GatewayOptions) -> Any:
-    """Return a site's virtual host without its name and address."""
-    asked = site.treatment
-    routes = [*_redirect(site, options), *_routes(site, options)]
+def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
+    """Return a backend's virtual host without its name and address."""
+    asked = backend.route_policy
+    routes = [*_redirect(backend, options), *_routes(backend, options)]
     for route in routes:
-        mark(route, site)
+        mark(route, backend)
     host = route_components_pb2.VirtualHost(
         routes=routes,
-        typed_per_filter_config=site_settings(site, options),
-        retry_policy=None if site.backing == "shared" and repeats(site) else retries(site, options),
+        typed_per_filter_config=backend_settings(backend, options),
+        retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
         request_headers_to_add=[
             *(header(name, literal(value)) for name, value in asked.request.put),
             *(header(name, literal(value), add=True) for name, value in asked.request.add),
@@ -217,8 +221,8 @@ _SEEN: Final = dict(
 )
 
 
-def _redirect(site: Site, options: GatewayOptions) -> list[Any]:
-    if not site.treatment.redirect:
+def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:
+    if not backend.route_policy.redirect:
         return []
     plain = route_components_pb2.HeaderMatcher(
         name="x-forwarded-proto", string_match=string_pb2.StringMatcher(exact="http")
@@ -238,24 +242,28 @@ def https_redirect(options: GatewayOptions) -> Any:
     return action
 
 
-def _routes(site: Site, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a site: what is safe to repeat is also tried again when a connection broke."""
+def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
+    """Return the routes of a backend: what is safe to repeat is also tried again when a connection broke."""
     kinds = route_components_pb2
-    if site.backing == "none":
+    if backend.backing == "none":
         answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
         return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
-    name = _clusters(site)[0]
-    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(site, name))]
-    if repeats(site):
+    name = _clusters(backend)[0]
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name))]
+    if repeats(backend):
         # Envoy keeps a compiled expression for each route, so of the many plain ones only GET is tried again.
-        shared = site.backing == "shared"
+        shared = backend.backing == "shared"
         said = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
         safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=said)])
-        action = _action(site, name + SAFE_SUFFIX) if shared else _action(site, name, retries(site, options, safe=True))
+        action = (
+            _action(backend, name + SAFE_SUFFIX)
+            if shared
+            else _action(backend, name, retries(backend, options, safe=True))
+        )
         routes.insert(0, kinds.Route(match=safe, route=action))
-    if site.route.scheme == "https":
+    if backend.route.scheme == "https":
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
-        routes.insert(0, kinds.Route(match=grpc, route=_action(site, name + GRPC_SUFFIX)))
+        routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + GRPC_SUFFIX)))
     return routes
 
 
@@ -263,23 +271,23 @@ def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(site: Site, cluster: str, policy: Any = None) -> Any:
+def _action(backend: Backend, cluster: str, policy: Any = None) -> Any:
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # streams end when they end
         retry_policy=policy,
-        hash_policy=_hash_policy(site),
-        prefix_rewrite=site.treatment.prefix,
+        hash_policy=_hash_policy(backend),
+        prefix_rewrite=backend.route_policy.prefix,
     )
-    if site.treatment.host:
-        action.host_rewrite_literal = site.treatment.host
+    if backend.route_policy.host:
+        action.host_rewrite_literal = backend.route_policy.host
     return action
 
 
-def _hash_policy(site: Site) -> list[Any]:
-    balance = site.route.settings.load_balance
+def _hash_policy(backend: Backend) -> list[Any]:
+    balance = backend.route.settings.load_balance
     policy = route_components_pb2.RouteAction.HashPolicy
-    if site.backing != "own":
+    if backend.backing != "own":
         return []
     if balance.sticky:
         cookie = policy.Cookie(name="pilotage_member", ttl=seconds(balance.sticky_max_age or 3600), path="/")

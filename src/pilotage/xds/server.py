@@ -13,8 +13,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.nacks import problems_of
-from pilotage.xds.request_queue import Waiting
+from pilotage.xds.nacks import nack_problems
+from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import SCOPED, Session
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
-    from pilotage.xds.session import Refusal
+    from pilotage.xds.session import Nack
 
 __all__ = ["AdsServer"]
 
@@ -55,9 +55,9 @@ class AdsServer:
 
     Args:
         options: the gateway's settings.
-        on_refused: told of each route that an Envoy did not accept.
-        linger: seconds that a site's own cluster stays with Envoys after the site has gone over to a shared one. A
-            request that is under way is tried again in the cluster that it began with.
+        on_refused: receives each route that an Envoy rejected.
+        linger: seconds that Envoys keep a backend's own cluster after the backend has moved to a shared one. Envoy
+            retries a request in the cluster in which it started.
 
     """
 
@@ -75,7 +75,7 @@ class AdsServer:
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
         self._moved: set[asyncio.Future[None]] = set()
-        self._waiting = Waiting(self._is_ready, self._patience, self._endpoints)
+        self._waiting = RequestQueue(self._is_ready, self._patience, self._endpoints)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
@@ -184,13 +184,13 @@ class AdsServer:
 
         """
         secrets = read_certificates(options)
-        changed = self.snapshot.configure(options) | self.snapshot.certify(secrets)
+        changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
         self._announce(changed)
         return changed
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again; arguments and result as for :meth:`configure`."""
-        changed = self.snapshot.certify(read_certificates(self.snapshot.options))
+        changed = self.snapshot.set_secrets(read_certificates(self.snapshot.options))
         self._announce(changed)
         return changed
 
@@ -206,8 +206,8 @@ class AdsServer:
 
     def _is_served(self, cluster: str) -> bool:
         # The whole name first, for an alias may be what the suffix is.
-        site = self.snapshot.site(cluster) or self.snapshot.site(cluster.removesuffix(GRPC_SUFFIX))
-        return site is not None and bool(site.members)
+        backend = self.snapshot.backend(cluster) or self.snapshot.backend(cluster.removesuffix(GRPC_SUFFIX))
+        return backend is not None and bool(backend.members)
 
     def _let_go(self, clusters: set[Key]) -> None:
         self._leaving -= clusters
@@ -234,7 +234,7 @@ class AdsServer:
         def forget() -> None:
             if self._lingering.get(alias) is route:
                 del self._lingering[alias]
-            self._announce(self.snapshot.forget(alias, route))
+            self._announce(self.snapshot.remove(alias, route))
 
         self._later(route.settings.hold, forget)
 
@@ -255,11 +255,11 @@ class AdsServer:
         """What the gateway cannot do, and what Envoys refused, of the table as it is now."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
-            for refusal in session.refused.values():
-                found += self._blame(refusal, session.node)
+            for nack in session.refused.values():
+                found += self._blame(nack, session.node)
         return tuple(dict.fromkeys(found))
 
-    def unheard(self, node: str) -> tuple[Problem, ...]:
+    def unacknowledged(self, node: str) -> tuple[Problem, ...]:
         """Return why an Envoy takes no requests at all: it has refused a listener, and has none of before.
 
         Args:
@@ -323,9 +323,9 @@ class AdsServer:
     async def _listen(self, session: Session, requests: AsyncIterator[Any], wanted: asyncio.Event) -> None:
         try:
             async for request in requests:
-                for refusal in session.receive(request):
+                for nack in session.receive(request):
                     if self._on_refused is not None:
-                        for problem in self._blame(refusal, session.node):
+                        for problem in self._blame(nack, session.node):
                             self._on_refused(problem)
                 wanted.set()
                 self._move()
@@ -338,30 +338,32 @@ class AdsServer:
                 moved.set_result(None)
         self._waiting.look()
 
-    def _blame(self, refusal: Refusal, node: str) -> list[Problem]:
+    def _blame(self, nack: Nack, node: str) -> list[Problem]:
         """Say which routes a refused resource is about, unless they have changed since."""
-        item = refusal.resource
+        item = nack.resource
         now = self.snapshot.resources.get(item.key)
         if now is None or item.version not in (now.version, now.first.version if now.first else ""):
             return []
-        return problems_of(refusal, node, self._route_of)
+        return nack_problems(nack, node, self._route_of)
 
     def _route_of(self, name: str) -> Route | None:
-        site = self.snapshot.site(f"route/{name}") or self.snapshot.site(f"pool/{name}")
-        return site.route if site is not None else None
+        backend = self.snapshot.backend(f"route/{name}") or self.snapshot.backend(f"pool/{name}")
+        return backend.route if backend is not None else None
 
     # ---- what requests wait for
 
     def _is_ready(self, cluster: str) -> bool:
-        site = self.snapshot.site(cluster)
-        if site is None or not site.members:
+        backend = self.snapshot.backend(cluster)
+        if backend is None or not backend.members:
             return False
         return all(session.has((CLUSTER, cluster)) for session in self._sessions)
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
-        site = self.snapshot.site(cluster)
-        return [(member.endpoint.host, member.endpoint.port) for member in site.members] if site is not None else []
+        backend = self.snapshot.backend(cluster)
+        return (
+            [(member.endpoint.host, member.endpoint.port) for member in backend.members] if backend is not None else []
+        )
 
     def _patience(self, cluster: str) -> float:
-        site = self.snapshot.site(cluster)
-        return site.route.settings.hold if site is not None else 0.0
+        backend = self.snapshot.backend(cluster)
+        return backend.route.settings.hold if backend is not None else 0.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["SCOPED", "Refusal", "Session"]
+__all__ = ["SCOPED", "Nack", "Session"]
 
 _ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
 _LEADING: Final = (LISTENER, SCOPE)
@@ -35,7 +35,7 @@ _MOST_AHEAD: Final = 100
 """Messages without an answer, while Envoy probes."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Nack(msgspec.Struct, frozen=True):
     """A resource that Envoy did not accept, and what it said."""
 
     resource: Resource
@@ -104,7 +104,7 @@ class Session:
 
     def __init__(self, resources: Mapping[Key, Resource]) -> None:
         self.node = ""
-        self.refused: dict[Key, Refusal] = {}
+        self.refused: dict[Key, Nack] = {}
         self._resources = resources
         self._kinds = {type_url: _Kind() for type_url in _ORDER}
         self._leads: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> the clusters it leads to
@@ -156,23 +156,23 @@ class Session:
 
     # ---- what Envoy says
 
-    def receive(self, request: Any) -> list[Refusal]:
+    def receive(self, request: Any) -> list[Nack]:
         """Take in a request; return what it refuses."""
         kind = self._kinds.get(request.type_url)
         if request.node.id:
             self.node = request.node.id
         if kind is None:
             return []
-        refusals: list[Refusal] = []
+        nacks: list[Nack] = []
         answered = [sent for sent in kind.sent if sent.nonce == request.response_nonce]
         for sent in answered:
             kind.sent.remove(sent)
             if request.HasField("error_detail"):
-                refusals = self._refuse(request.type_url, kind, sent, request.error_detail.message)
+                nacks = self._refuse(request.type_url, kind, sent, request.error_detail.message)
             else:
                 self._accept(request.type_url, kind, sent)
         self._subscribe(request, kind)
-        return refusals
+        return nacks
 
     def _subscribe(self, request: Any, kind: _Kind) -> None:
         type_url = request.type_url
@@ -222,7 +222,7 @@ class Session:
         kind.due |= dict.fromkeys(sorted(kind.stuck))
         kind.stuck.clear()
 
-    def _refuse(self, type_url: str, kind: _Kind, sent: _Sent, said: str) -> list[Refusal]:
+    def _refuse(self, type_url: str, kind: _Kind, sent: _Sent, said: str) -> list[Nack]:
         for name, clusters in sent.led.items():
             self._lead((type_url, name), clusters)
         names = [*sent.carried, *sorted(sent.withdrawn)]
@@ -231,11 +231,11 @@ class Session:
             kind.suspects[:0] = [names[:half], names[half:]]
             kind.due |= dict.fromkeys(names)
             return []
-        refusals = []
+        nacks = []
         for name, item in sent.carried.items():
-            refusal = self.refused[type_url, name] = Refusal(item, said)
-            refusals.append(refusal)
-        return refusals
+            nack = self.refused[type_url, name] = Nack(item, said)
+            nacks.append(nack)
+        return nacks
 
     # ---- what is said to Envoy
 
@@ -320,8 +320,8 @@ class Session:
         return item is None or has in _versions(item) or self._refused_version(item.key) in _versions(item)
 
     def _refused_version(self, key: Key) -> str:
-        refusal = self.refused.get(key)
-        return refusal.resource.version if refusal is not None else ""
+        nack = self.refused.get(key)
+        return nack.resource.version if nack is not None else ""
 
     def _is_free(self, cluster: str) -> bool:
         if self._used.get(cluster):

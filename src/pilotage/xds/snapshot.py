@@ -9,11 +9,11 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.table import Table
-from pilotage.xds.backend import pool_site, route_site
-from pilotage.xds.capabilities import check_support
+from pilotage.xds.backend import pool_backend, route_backend
+from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
-from pilotage.xds.middlewares import treatment
+from pilotage.xds.middlewares import route_policy
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.routes.route import Route
-    from pilotage.xds.backend import Site
+    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = ["Resources", "Snapshot", "build_resources"]
@@ -61,7 +61,7 @@ class Snapshot:
         self.lingering: dict[str, Route] = {}
         self._table = Table()
         self._routes: dict[str, Route] = {}
-        self._sites: dict[str, Site] = {}
+        self._backends: dict[str, Backend] = {}
         self._pools: dict[str, set[str]] = {}
         self._askers: dict[str, set[str]] = {}
         self._scopes: dict[str, set[str]] = {}
@@ -90,7 +90,7 @@ class Snapshot:
             touched |= self._take(alias, table.routes.get(alias))
         return self._rebuild(touched)
 
-    def forget(self, alias: str, route: Route) -> frozenset[Key]:
+    def remove(self, alias: str, route: Route) -> frozenset[Key]:
         """Let a route go that no successor came for; a later one of that alias stays. Return what changed."""
         if self.lingering.get(alias) is not route:
             return frozenset()
@@ -115,19 +115,19 @@ class Snapshot:
             changed |= self._rebuild(self._note(alias, route))
         return changed
 
-    def certify(self, secrets: Iterable[Resource]) -> frozenset[Key]:
+    def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
         """Take over certificates, which replace all former ones; return what changed."""
         wanted: dict[Key, Resource | None] = {key: None for key in self.resources if key[0] == SECRET}
         return self._set(wanted | _keyed(secrets))
 
-    def site(self, cluster: str) -> Site | None:
-        """Return the site whose own cluster has a name: ``route/ALIAS`` or ``pool/LINK``."""
-        return self._sites.get(cluster)
+    def backend(self, cluster: str) -> Backend | None:
+        """Return the backend whose own cluster has a name: ``route/ALIAS`` or ``pool/LINK``."""
+        return self._backends.get(cluster)
 
-    # ---- from routes to sites
+    # ---- from routes to backends
 
     def _take(self, alias: str, route: Route | None) -> set[str]:
-        """Note an alias's route; return the sites that it may concern."""
+        """Note an alias's route; return the backends that it may concern."""
         problems: tuple[Problem, ...] = ()
         gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
         if route is not None:
@@ -149,7 +149,7 @@ class Snapshot:
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
-            return check_support(route, self.options)
+            return check_capabilities(route, self.options)
         except Exception as error:  # noqa: BLE001  one route must not keep the others from being published
             return (_broken(route, error),), False
 
@@ -162,7 +162,7 @@ class Snapshot:
             if link := known.settings.load_balance.link:
                 index(self._pools.setdefault(link, set()), alias)
                 touched.add(f"{_POOL}/{link}")
-            asked = treatment(known.settings.middlewares).auth
+            asked = route_policy(known.settings.middlewares).auth
             if asked is not None:
                 index(self._askers.setdefault(asked.route, set()), alias)
                 touched.add(f"{_ROUTE}/{asked.route}")
@@ -175,12 +175,12 @@ class Snapshot:
         return touched
 
     def _keys(self, alias: str) -> list[str]:
-        """Return the sites that a route is part of."""
+        """Return the backends that a route is part of."""
         route = self._routes.get(alias)
         link = route.settings.load_balance.link if route is not None else ""
         return [f"{_POOL}/{link}"] if link else [f"{_ROUTE}/{alias}"]
 
-    def _site(self, key: str) -> Site | None:
+    def _backend(self, key: str) -> Backend | None:
         kind, _, name = key.partition("/")
         if kind == _ROUTE:
             self._drop_empty(self._askers, name)
@@ -188,42 +188,42 @@ class Snapshot:
             if route is None or route.settings.load_balance.link:
                 self._report(f"auth/{key}", ())
                 return None
-            return self._approved(key, route_site(route, asked=name in self._askers))
+            return self._approved(key, route_backend(route, asked=name in self._askers))
         self._drop_empty(self._pools, name)
         members = [self._routes[alias] for alias in self._pools.get(name, ())]
         if not members:
             self._report(key, ())
             self._report(f"auth/{key}", ())
             return None
-        site, problems = pool_site(name, members)
+        backend, problems = pool_backend(name, members)
         self._report(key, problems)
-        return self._approved(key, site)
+        return self._approved(key, backend)
 
-    def _approved(self, key: str, site: Site) -> Site:
-        """Report it if whoever is to approve a site's requests is not there: they are all refused then."""
-        auth = site.treatment.auth
+    def _approved(self, key: str, backend: Backend) -> Backend:
+        """Report it if whoever is to approve a backend's requests is not there: they are all refused then."""
+        auth = backend.route_policy.auth
         found = self._routes.get(auth.route) if auth is not None else None
         absent = auth is not None and (found is None or found.is_stream or bool(found.settings.load_balance.link))
-        self._report(f"auth/{key}", [_unapproved(site.route, auth.route)] if auth is not None and absent else ())
-        return site
+        self._report(f"auth/{key}", [_unapproved(backend.route, auth.route)] if auth is not None and absent else ())
+        return backend
 
     def _rebuild(self, touched: Iterable[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
         labels: set[str] = set()
         addresses: set[str] = set()
         for key in touched:
-            old = self._sites.get(key)
+            old = self._backends.get(key)
             new, clusters = self._made(key)
             if old == new:
                 continue
-            for site, index in ((old, set.discard), (new, set.add)):
-                if site is None:
+            for backend, index in ((old, set.discard), (new, set.add)):
+                if backend is None:
                     continue
-                if site.route.is_stream:
-                    address = listening_address(site.route)
+                if backend.route.is_stream:
+                    address = listening_address(backend.route)
                     index(self._listeners.setdefault(address, set()), key)
                     addresses.add(address)
-                elif label := scope_label(site.name):
+                elif label := scope_label(backend.name):
                     index(self._scopes.setdefault(label, set()), key)
                     labels.add(label)
             wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
@@ -231,75 +231,75 @@ class Snapshot:
             if clusters:
                 self._clusters[key] = set(clusters)
             if new is None:
-                del self._sites[key]
+                del self._backends[key]
             else:
-                self._sites[key] = new
+                self._backends[key] = new
         for label in labels:
             wanted |= self._scope_changes(label)
         for address in addresses:
             wanted |= self._listener_changes(address)
         return self._set(wanted)
 
-    # ---- from sites to resources
+    # ---- from backends to resources
 
-    def _made(self, key: str) -> tuple[Site | None, dict[Key, Resource | None]]:
-        """Return the site of a route or pool, and its clusters; no site where they cannot be made."""
+    def _made(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
+        """Return the backend of a route or pool, and its clusters; no backend where they cannot be made."""
         try:
-            site = self._site(key)
-            clusters = _keyed(own_clusters(site, self.options)) if site is not None else {}
+            backend = self._backend(key)
+            clusters = _keyed(own_clusters(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  as above
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools.get(name, ())
             self._report(f"made/{key}", [_broken(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
         self._report(f"made/{key}", ())
-        return site, clusters
+        return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         self._drop_empty(self._scopes, label)
-        chosen: dict[str, Site] = {}
+        chosen: dict[str, Backend] = {}
         shadowed = []
         for key in sorted(self._scopes.get(label, ())):  # routes after pools, so that they win
-            site = self._sites[key]
-            if site.name in chosen:
-                shadowed.append(_shadowed(chosen[site.name], site))
-            chosen[site.name] = site
+            backend = self._backends[key]
+            if backend.name in chosen:
+                shadowed.append(_shadowed(chosen[backend.name], backend))
+            chosen[backend.name] = backend
         self._report(f"scope/{label}", shadowed)
         made = self._scope(label, list(chosen.values()))
         return _keyed([made]) if made is not None else {(SCOPE, label): None}
 
-    def _scope(self, label: str, sites: list[Site]) -> Resource | None:
-        """Make a scope of all sites of which one can be made."""
+    def _scope(self, label: str, backends: list[Backend]) -> Resource | None:
+        """Make a scope of all backends of which one can be made."""
         self._report(f"made/{label}", ())
         try:
-            return scope(label, sites, self.options) if sites else None
+            return scope(label, backends, self.options) if backends else None
         except Exception as error:  # noqa: BLE001  as above
-            if len(sites) == 1:
-                self._report(f"made/{label}", [_broken(sites[0].route, error)])
+            if len(backends) == 1:
+                self._report(f"made/{label}", [_broken(backends[0].route, error)])
                 return None
-        sound: list[Site] = []
+        sound: list[Backend] = []
         problems: list[Problem] = []
-        for site in sites:
-            if self._scope(label, [site]) is not None:
-                sound.append(site)
+        for backend in backends:
+            if self._scope(label, [backend]) is not None:
+                sound.append(backend)
             problems += self.problems.get(f"made/{label}", ())
-        made = self._scope(label, sound) if len(sound) < len(sites) else None
+        made = self._scope(label, sound) if len(sound) < len(backends) else None
         self._report(f"made/{label}", problems)
         return made
 
     def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
         """Give an address to the oldest route that wants it; while that has no endpoint, nothing listens."""
         self._drop_empty(self._listeners, address)
-        sites = [self._sites[key] for key in self._listeners.get(address, ())]
-        sites.sort(key=lambda site: (site.route.created, site.name))
+        backends = [self._backends[key] for key in self._listeners.get(address, ())]
+        backends.sort(key=lambda backend: (backend.route.created, backend.name))
         self._report(f"made/{address}", ())
-        self._report(f"listener/{address}", [_taken(site, sites[0], address) for site in sites[1:]])
-        if not sites or sites[0].backing == "none":
+        self._report(f"listener/{address}", [_taken(backend, backends[0], address) for backend in backends[1:]])
+        if not backends or backends[0].backing == "none":
             return {(LISTENER, address): None}
         try:
-            return _keyed([stream_listener(sites[0])])
+            return _keyed([stream_listener(backends[0])])
         except Exception as error:  # noqa: BLE001  as above
-            self._report(f"made/{address}", [_broken(sites[0].route, error)])
+            self._report(f"made/{address}", [_broken(backends[0].route, error)])
             return {(LISTENER, address): None}
 
     def _set(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
@@ -363,7 +363,7 @@ def _unapproved(route: Route, asked: str) -> Problem:
     )
 
 
-def _shadowed(pool: Site, by: Site) -> Problem:
+def _shadowed(pool: Backend, by: Backend) -> Problem:
     return Problem(
         message=f"the pool {pool.name!r} cannot be reached: {by.route.container or by.name} has an alias of that name",
         hint="give the pool or the alias another name",
@@ -374,13 +374,13 @@ def _shadowed(pool: Site, by: Site) -> Problem:
     )
 
 
-def _taken(site: Site, by: Site, address: str) -> Problem:
+def _taken(backend: Backend, by: Backend, address: str) -> Problem:
     protocol, _, where = address.partition("/")
     return Problem(
         message=f"{protocol} port {where} belongs to {by.name}, which is older",
-        hint=f"choose another listening port for {site.name}",
-        provider=site.route.provider,
-        container=site.route.container,
-        route=site.name,
+        hint=f"choose another listening port for {backend.name}",
+        provider=backend.route.provider,
+        container=backend.route.container,
+        route=backend.name,
         path="port",
     )
