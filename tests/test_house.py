@@ -59,10 +59,11 @@ def test_every_source_file_has_its_test_file(source: Path) -> None:
 
 
 def test_every_test_file_belongs_to_a_source_file() -> None:
-    expected = {where_tested(source) for source in SOURCES} | {Path(name) for name in WHOLE}
+    """``test_pool.py`` has the tests of ``pool.py``, and ``test_pool_closing.py`` more of them where it would be too long."""
+    expected = {where_tested(source).with_suffix("") for source in SOURCES}
     found = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
-    found = {path for path in found if path.parts[0] != "support"}
-    assert sorted(found - expected) == []
+    found = {path for path in found if path.parts[0] != "support" and str(path) not in WHOLE}
+    assert [str(path) for path in sorted(found) if not any(f"{path}"[:-3].startswith(f"{it}") for it in expected)] == []
 
 
 def texts() -> Iterator[tuple[Path, str]]:
