@@ -34,6 +34,7 @@ WHOLE = {
     "test_architecture.py",
     "test_conformance.py",
     "test_contributing.py",
+    "test_documents.py",
     "test_documentation.py",
     "test_failures.py",
     "test_house.py",
@@ -59,7 +60,7 @@ def test_every_source_file_has_its_test_file(source: Path) -> None:
 
 
 def test_every_test_file_belongs_to_a_source_file() -> None:
-    """``test_pool.py`` has the tests of ``pool.py``, and ``test_pool_closing.py`` more of them where it would be too long."""
+    """``test_pool.py`` tests ``pool.py``; ``test_pool_closing.py`` has more of its tests, because files are short."""
     expected = {where_tested(source).with_suffix("") for source in SOURCES}
     found = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     found = {path for path in found if path.parts[0] != "support" and str(path) not in WHOLE}

@@ -7,6 +7,7 @@ import pytest
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import LoadBalance
+from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route
 
