@@ -21,7 +21,7 @@ VIEW = demonstration()
 PACKED = pack(VIEW.snapshots, VIEW.table)
 
 
-def test_a_socket_that_is_closed_to_this_user_is_told_from_one_that_is_not_there(
+def test_an_inaccessible_socket_is_distinguished_from_a_missing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = {"PILOTAGE_SOCKET": str(tmp_path / "socket")}
@@ -70,7 +70,7 @@ def daemon(path: Path, body: bytes, status: int = 200) -> Iterator[None]:
         thread.join()
 
 
-def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
+def test_the_snapshot_of_a_running_daemon_is_fetched(tmp_path: Path) -> None:
     path = tmp_path / "pilotage.sock"
     with daemon(path, PACKED):
         snapshot = fetch({"PILOTAGE_SOCKET": str(path)})

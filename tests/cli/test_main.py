@@ -54,7 +54,7 @@ def test_help_imports_nothing_that_takes_its_time() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_version_is_told(pilotage: Callable[..., Said]) -> None:
+def test_the_version_option_prints_the_version(pilotage: Callable[..., Said]) -> None:
     assert pilotage("--version") == (0, f"pilotage, version {__version__}\n", "")
 
 
@@ -92,7 +92,7 @@ def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(pilotage: Cal
 # ---- how commands end
 
 
-def test_a_defect_is_told_in_one_line_and_how_to_report_it(
+def test_a_bug_is_one_line_with_how_to_report_it(
     pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> str:
@@ -105,7 +105,7 @@ def test_a_defect_is_told_in_one_line_and_how_to_report_it(
     assert "PILOTAGE_DEBUG=1" in said.err
 
 
-def test_a_defect_shows_its_traceback_to_who_asks_for_it(
+def test_a_bug_raises_its_exception_in_debug_mode(
     pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> str:
@@ -118,7 +118,7 @@ def test_a_defect_shows_its_traceback_to_who_asks_for_it(
 
 
 @pytest.mark.parametrize("command", [["labels"], ["explain", "shop", "--demo"], ["--help"], ["routes", "--demo"]])
-def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) -> None:
+def test_a_reader_that_stops_reading_causes_no_broken_pipe_message(command: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with a_process(*command, stdout=writing, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
@@ -128,7 +128,7 @@ def test_who_has_read_enough_is_not_told_of_a_broken_pipe(command: list[str]) ->
 
 
 @pytest.mark.parametrize("command", [["labels"], ["--help"], ["routes", "--demo"]])
-def test_a_full_disk_is_told_as_that(command: list[str]) -> None:
+def test_a_full_disk_is_reported_as_such(command: list[str]) -> None:
     with open("/dev/full", "w") as full, a_process(*command, stdout=full) as process:  # noqa: PTH123  no usual file
         said = process.communicate()[1]
     assert said == "error: cannot write the output: No space left on device\n"

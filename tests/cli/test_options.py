@@ -89,13 +89,13 @@ def test_recordings_demonstration_and_engines_cannot_be_combined(both: dict[str,
         views_of(**HERE | both)
 
 
-def test_the_demonstration_stands_in_where_there_is_no_engine_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demonstration_replaces_a_missing_engine_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = views_of(**HERE, or_demo=True)
     assert [snapshot.config.name for snapshot in found.snapshots] == ["demo"]
     assert "this is the built-in demonstration" in capsys.readouterr().err
 
 
-def test_the_demonstration_stands_in_where_the_engine_does_not_answer(
+def test_the_demonstration_replaces_an_engine_that_does_not_respond(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone.sock")
@@ -104,7 +104,7 @@ def test_the_demonstration_stands_in_where_the_engine_does_not_answer(
     assert f"there is no socket {tmp_path}/gone.sock" in capsys.readouterr().err
 
 
-def test_the_demonstration_does_not_hide_a_faulty_configuration(tmp_path: Path) -> None:
+def test_the_demonstration_does_not_hide_an_invalid_configuration(tmp_path: Path) -> None:
     (tmp_path / "pilotage.yml").write_text("provders: {}\n")
     with pytest.raises(Exception, match="did you mean 'providers'"):
         views_of(**HERE, or_demo=True)
@@ -123,7 +123,7 @@ def test_a_named_engine_is_not_said_again(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
-def test_the_status_says_how_all_is(tmp_path: Path) -> None:
+def test_the_exit_status_depends_on_all_views(tmp_path: Path) -> None:
     fine = view(tmp_path, recording([one("web")]))
     faulty = view(tmp_path, recording([one("web", {"proxy.web.prot": "1"})]))
     (gone,) = views_of(**HERE | {"engines": (f"gone=unix://{tmp_path}/gone.sock",)})

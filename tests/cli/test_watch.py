@@ -155,7 +155,7 @@ async def test_a_terminal_is_drawn_anew_and_left_as_it_was(fake: FakeEngine, ter
     assert written(terminal).endswith("\x1b[?1049l")
 
 
-async def test_an_engine_that_is_away_is_told_below_the_table(fake: FakeEngine) -> None:
+async def test_an_unreachable_engine_is_shown_below_the_table(fake: FakeEngine) -> None:
     out = Out(io.StringIO())
     task = asyncio.create_task(redraw(named(fake), {}, out))
     await until(lambda: "1 route, no problems" in written(out))

@@ -52,7 +52,7 @@ FULL = served(
 )
 
 
-def test_a_terminal_shows_who_answers_where_what_does_not_and_how_to_go_on() -> None:
+def test_a_terminal_shows_urls_problems_and_next_steps() -> None:
     assert shown(FULL, command="sh scripts/run") == (
         """\
 Watching local (unix:///var/run/docker.sock): the default socket.
@@ -93,14 +93,14 @@ def test_where_all_is_well_there_is_nothing_to_explain() -> None:
     assert "Not served" not in said
 
 
-def test_where_nothing_is_served_it_says_what_would_be() -> None:
+def test_without_routes_it_shows_how_to_get_one() -> None:
     said = shown(served())
     assert "No routes on port 8080 yet." in said
     assert "docker run --detach --name whoami traefik/whoami\n  http://whoami.localhost:8080\n" in said
     assert "docker run" not in shown(served(gateway=GatewayPorts(match_domains=("example.org",))))
 
 
-def test_where_the_engine_is_away_nobody_is_told_to_start_containers() -> None:
+def test_with_an_unreachable_engine_it_does_not_suggest_starting_containers() -> None:
     problem = Problem(message="there is no socket", provider="local")
     table = msgspec.structs.replace(served().table, engines={"local": EngineStatus("stale")})
     said = shown(msgspec.structs.replace(served(), table=table, problems=(problem,)))
@@ -120,7 +120,7 @@ def test_of_many_the_first_ones_are_shown_and_the_others_counted() -> None:
     assert "and 22 more problems; 'pilotage routes' lists all\n" in said
 
 
-def test_replicas_and_routes_that_do_not_answer_yet_are_told() -> None:
+def test_replicas_and_unready_endpoints_are_counted() -> None:
     compose = {"com.docker.compose.project": "p", "com.docker.compose.service": "api"}
     labels = compose | {"proxy.aliases": "api"}
     said = shown(served(one("a", labels), one("b", labels, Status="Up 1 second (health: starting)")))
@@ -131,14 +131,14 @@ def test_what_others_wrote_does_not_move_the_cursor() -> None:
     assert "\x1b" not in shown(served(one("we\x1b[2Jb", Image="postgres:17")))
 
 
-def test_an_engine_that_is_not_reached_yet_is_told() -> None:
+def test_an_engine_that_is_not_connected_yet_is_named() -> None:
     table = msgspec.structs.replace(FULL.table, engines={"nas": EngineStatus("pending")})
     assert "Not connected yet: nas; routes appear once connected.\n" in shown(
         msgspec.structs.replace(FULL, table=table)
     )
 
 
-def test_without_a_gateway_it_says_where_others_ask_and_promises_no_addresses_of_ours() -> None:
+def test_without_a_gateway_it_shows_the_xds_address_and_no_urls() -> None:
     web, ssh = one("web", {"proxy.web.port": "80"}), one("ssh", {"proxy.ssh": "scheme: tcp\nport: 2222:22"})
     said = shown(served(web, ssh, gateway=None, xds_address="127.0.0.1:18000"))
     assert said.endswith(
@@ -155,7 +155,7 @@ Press Ctrl-C to stop.
     )
 
 
-def test_without_a_gateway_nobody_is_told_to_look_at_an_address_of_ours() -> None:
+def test_without_a_gateway_and_routes_it_suggests_no_url() -> None:
     said = shown(served(gateway=None, xds_address="127.0.0.1:18000"))
     assert "\nNo routes yet for the Envoys that connect to 127.0.0.1:18000.\n" in said
     assert "http://" not in said
@@ -207,6 +207,6 @@ def test_an_alias_with_dots_is_a_host() -> None:
     assert url_of(route, GatewayPorts(match_domains=("example.org",))) == "http://shop.example.net:8080"
 
 
-def test_the_address_of_a_wildcard_says_what_can_be_chosen() -> None:
+def test_the_url_of_a_wildcard_shows_where_anything_fits() -> None:
     (route,) = build_table([engine_snapshot([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
     assert url_of(route, GatewayPorts()) == "http://ANYTHING.example.net:8080"

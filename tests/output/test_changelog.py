@@ -68,7 +68,7 @@ def short(lines: Iterable[ChangeLine]) -> list[tuple[str, str, str]]:
 # ---- engines
 
 
-def test_what_an_engine_has_at_first_is_told_in_numbers() -> None:
+def test_the_first_list_of_an_engine_is_one_line_of_numbers() -> None:
     story = Story().engine("live").has("web").has("old", **STOPPED).has("typo", {"proxy.typo.prot": "1"})
     assert short(story.told()) == [("live", "", "3 routes, 1 excluded, 1 problem")]
 
@@ -96,7 +96,7 @@ def test_an_engine_that_goes_leaves_its_routes_and_comes_back(story: Story) -> N
 # ---- routes
 
 
-def test_a_route_that_comes_changes_and_goes_is_told_with_the_event(story: Story) -> None:
+def test_an_added_updated_and_removed_route_gets_lines_with_the_event(story: Story) -> None:
     (line,) = story.has("api", None, "create of api", **STOPPED).told()
     assert line == ChangeLine("added", "local", "api", "not served: Container not running", "create of api", quiet=True)
     (line,) = story.has("api", None, "start of api").told()
@@ -116,7 +116,7 @@ def test_a_container_about_to_stop_is_named(story: Story) -> None:
     assert short(story.told()) == [("draining", "web", "web is stopping")]
 
 
-def test_health_is_told_where_it_changes(story: Story) -> None:
+def test_a_change_of_health_gets_a_line(story: Story) -> None:
     (line,) = story.has("web", None, "health_status", Status="Up 1 second (unhealthy)").told()
     assert line.detail == "unhealthy"
     (line,) = story.has("web", None, "health_status", Status="Up 1 second (health: starting)").told()
@@ -133,7 +133,7 @@ def test_problems_come_and_go_with_their_place(story: Story) -> None:
     assert (line.kind, line.detail) == ("resolved", "proxy.web.prot: unknown field")
 
 
-def test_what_probes_find_is_told_once(story: Story) -> None:
+def test_a_probe_result_gets_one_line(story: Story) -> None:
     line: ChangeLine | None = None
     for state in ("healthy", "unhealthy"):
         story.store.set_health("web", {f"{ADDRESS}:80": EndpointHealth(state)})
@@ -154,7 +154,7 @@ def test_a_conflict_names_who_waits(story: Story) -> None:
     assert line.detail.startswith("young: alias 'web' belongs to web, which is older")
 
 
-def test_problems_in_yaml_are_told_with_line_and_column(story: Story) -> None:
+def test_problems_in_yaml_have_line_and_column(story: Story) -> None:
     (line,) = story.has("web", {"proxy.web": "port: 80\npott: 1"}).told()
     assert line.detail == "proxy.web (line 2, column 1): unknown field; did you mean 'port'?"
 

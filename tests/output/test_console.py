@@ -119,7 +119,7 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
     assert clean("a\x1b[31mb\nc") == "a\\x1b[31mb\\x0ac"
 
 
-def test_a_script_before_pilotage_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrapper_script_sets_the_command_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PILOTAGE_COMMAND", raising=False)
     assert command_name() == "pilotage"
     monkeypatch.setenv("PILOTAGE_COMMAND", "sh scripts/run")

@@ -50,7 +50,7 @@ def test_a_one_off_says_how_to_serve_it() -> None:
     assert "proxy.exclude: false" in change
 
 
-def test_a_container_without_ports_is_told_the_label() -> None:
+def test_a_container_without_ports_gets_the_label_to_set() -> None:
     reason, change = changes(Ports=[])
     assert reason == ExclusionReason.NO_PORT
     assert change == "neither the image nor the container exposes a port; set one, e.g. proxy.web.port: 8080"
@@ -69,7 +69,7 @@ def test_an_unpublished_port_is_to_be_published() -> None:
         ({"Mounts": [{"Destination": "/var/lib/mysql"}]}, "recognized by its mount /var/lib/mysql"),
     ],
 )
-def test_the_blacklist_says_what_gave_it_away(more: dict[str, object], words: str) -> None:
+def test_the_remedy_names_what_matched_the_blacklist(more: dict[str, object], words: str) -> None:
     reason, change = changes(**more)  # type: ignore[arg-type]
     assert reason == ExclusionReason.BLACKLISTED
     assert change.startswith(words)
@@ -79,19 +79,19 @@ def test_the_blacklist_says_what_gave_it_away(more: dict[str, object], words: st
     ("name", "reason"),
     [("buildx_kit", ExclusionReason.BUILDX), ("x-base", ExclusionReason.ANCHOR), ("web-old", ExclusionReason.RENAMING)],
 )
-def test_names_that_exclude_are_told(name: str, reason: str) -> None:
+def test_names_that_exclude_a_container_are_explained(name: str, reason: str) -> None:
     found, change = changes(alias=name, name=name)
     assert found == reason
     assert "rename it" in change or "another alias" in change
 
 
-def test_an_error_in_what_may_protect_is_told_as_that() -> None:
+def test_an_invalid_protective_setting_is_named_as_such() -> None:
     reason, change = changes(labels={"proxy.web.midlewares": "{}"})
     assert reason == ExclusionReason.ERROR
     assert change == "a setting that may restrict access is invalid; fix the problems below"
 
 
-def test_another_error_is_just_to_be_mended() -> None:
+def test_the_remedy_of_another_error_is_to_fix_it() -> None:
     assert changes(labels={"proxy.web.port": "-1"}) == (ExclusionReason.ERROR, "fix the problems below")
 
 

@@ -19,7 +19,7 @@ from tests.support.explanations import (
 from tests.support.harbour import HARBOUR, at, engine_snapshot, one
 
 
-def test_an_excluded_route_says_what_would_change_that() -> None:
+def test_an_excluded_route_has_a_remedy() -> None:
     told = route_explanation("db")
     assert not told.served
     assert told.reason == "Blacklisted (backend service or database)"
@@ -33,14 +33,14 @@ def test_the_remedy_of_the_blacklist_works() -> None:
     assert route_explanation("db", "", served).served
 
 
-def test_who_lost_an_alias_is_told_to_whom() -> None:
+def test_a_route_that_lost_its_alias_names_the_owner() -> None:
     told = route_explanation("shop-copy", "shop")
     assert not told.served
     assert told.reason == "the alias belongs to container shop, which is older"
     assert [problem.container for problem in told.conflicts] == ["shop-copy"]
 
 
-def test_who_has_an_alias_is_told_who_waits_for_it() -> None:
+def test_the_owner_of_an_alias_lists_who_waits_for_it() -> None:
     told = route_explanation("shop")
     assert told.served
     assert told.notes == ("shop-copy claims this alias too and waits, because it is newer",)
@@ -54,12 +54,12 @@ def test_a_holder_on_another_engine_is_named_with_its_engine() -> None:
     assert told["far"].notes == ("near/web claims this alias too and waits, because it is newer",)
 
 
-def test_replicas_are_told_of_one_another() -> None:
+def test_replicas_list_each_other() -> None:
     assert route_explanation("api-2", "api").served
     assert route_explanation("api-2", "api").notes == ("shared by the replicas of one Compose service: api-1, api-2",)
 
 
-def test_members_of_a_pool_are_told_of_one_another() -> None:
+def test_members_of_a_pool_list_each_other() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
     both = engine_snapshot([one("a1", pool), one("a2", pool)])
     assert route_explanation("a1", "", both).notes == ("load-balanced with a2 in pool all",)
@@ -67,7 +67,7 @@ def test_members_of_a_pool_are_told_of_one_another() -> None:
     assert route_explanation("a1", "", alone).notes == ("alone in pool all so far",)
 
 
-def test_a_container_with_an_error_says_that_it_has_no_routes_for_it() -> None:
+def test_a_container_with_an_error_says_why_it_has_no_routes() -> None:
     told = container_explanation("lost")
     assert told.routes == ()
     assert told.notes == ("no routes until the problems below are fixed",)
@@ -86,7 +86,7 @@ def test_problems_of_the_container_are_not_repeated_at_its_routes() -> None:
     assert told.routes[0].problems == ()
 
 
-def test_what_probes_found_is_told_with_its_time_for_this_container_alone() -> None:
+def test_probe_results_have_their_time_and_concern_this_container_alone() -> None:
     labels = {"proxy.aliases": "api", "com.docker.compose.project": "p", "com.docker.compose.service": "api"}
     networks = {"NetworkSettings": at("10.0.0.1")}, {"NetworkSettings": at("10.0.0.2")}
     found = engine_snapshot([one(f"api-{number}", labels, **more) for number, more in enumerate(networks, 1)])
@@ -121,7 +121,7 @@ def test_the_beginning_of_an_id_is_a_name() -> None:
     assert explained(HARBOUR[0]["Id"][:4]).containers == ()
 
 
-def test_asked_for_an_alias_only_its_route_is_told() -> None:
+def test_for_an_alias_only_its_route_is_explained() -> None:
     assert [each.alias for each in container_explanation("admin").routes] == ["admin"]
     assert [each.alias for each in container_explanation("shop").routes] == ["shop", "admin"]
 
@@ -135,7 +135,7 @@ def test_all_problems_of_an_explanation_are_at_hand() -> None:
     assert [problem.label or problem.route for problem in explained("shop").problems] == ["proxy.admin.pot", "shop"]
 
 
-def test_a_file_says_who_waits_for_its_alias_and_who_waits_is_told_of_the_file() -> None:
+def test_a_file_lists_who_waits_for_its_alias_and_they_name_the_file() -> None:
     assert file_route_explanation("web").notes == (
         "local/web claims this alias too and waits, because files take precedence over containers",
     )
@@ -147,7 +147,7 @@ def test_a_file_says_who_waits_for_its_alias_and_who_waits_is_told_of_the_file()
     assert "belongs to the file" in str(explanation.problems[0])
 
 
-def test_a_refused_route_of_a_file_says_what_to_do() -> None:
+def test_an_invalid_route_of_a_file_has_a_remedy() -> None:
     story = file_route_explanation("bad")
     assert (story.served, story.reason, story.remedy) == (False, "Error", "fix the problems below")
 

@@ -103,12 +103,12 @@ def test_ports_tell_where_they_are_published() -> None:
     assert facts(Ports=ports)["ports"].value == "53/udp published as 5353, 80/tcp"
 
 
-def test_health_is_told_when_the_engine_checks_it() -> None:
+def test_health_is_a_fact_if_the_engine_checks_it() -> None:
     assert facts(Status="Up 1 hour (unhealthy)")["health"].value == "unhealthy"
     assert "health" not in facts()
 
 
-def test_the_compose_service_is_told() -> None:
+def test_the_compose_service_is_a_fact() -> None:
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api"}
     assert told(facts(labels=labels)["service"]) == ("api", "in Compose project shop")
 
@@ -120,7 +120,7 @@ def test_dependencies_name_the_label_they_come_from() -> None:
     assert (own.value, own.source.label) == ("cache", "proxy.depends_on")  # type: ignore[union-attr]
 
 
-def test_idle_settings_tell_labels_from_defaults() -> None:
+def test_idle_settings_distinguish_labels_from_defaults() -> None:
     idle = facts(labels={"proxy.idle_timeout": "1h", "proxy.stop_method": "pause"})
     assert told(idle["idle_timeout"]) == ("1h", "")
     assert told(idle["stop_method"]) == ("pause", "")

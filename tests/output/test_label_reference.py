@@ -39,7 +39,7 @@ def test_every_label_says_what_it_means() -> None:
 
 
 @pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry.label)
-def test_an_example_is_a_label_without_a_fault_of_its_own(entry: LabelEntry) -> None:
+def test_an_example_is_a_valid_label(entry: LabelEntry) -> None:
     (label,) = label_of(entry)
     assert label.replace("proxy.app.", "proxy.<alias>.") == entry.label
     labels = {"proxy.aliases": "app, other", **label_of(entry)}
@@ -54,7 +54,7 @@ def test_an_example_is_a_label_without_a_fault_of_its_own(entry: LabelEntry) -> 
     assert [str(problem) for problem in problems if label not in refused] == []
 
 
-def test_a_default_is_told_as_people_write_it() -> None:
+def test_a_default_is_shown_as_people_write_it() -> None:
     defaults = {entry.label: entry.default for entry in entries()}
     assert defaults["proxy.<alias>.healthcheck.interval"] == "5s"
     assert defaults["proxy.<alias>.homepage.show"] == "true"

@@ -50,7 +50,7 @@ def ends() -> Iterator[Ends]:
 LONG = "".join(f"line {number} ü\n" for number in range(50_000))  # ten times what a pipe holds
 
 
-async def test_a_slow_reader_gets_everything_and_holds_nobody_up(ends: Ends) -> None:
+async def test_a_slow_reader_gets_everything_and_blocks_nothing(ends: Ends) -> None:
     pipe = Pipe(ends.writing)
     print(LONG, end="", file=pipe)
     task = asyncio.create_task(pipe.drain())
@@ -65,7 +65,7 @@ async def test_a_slow_reader_gets_everything_and_holds_nobody_up(ends: Ends) -> 
     assert os.get_blocking(ends.writing)
 
 
-async def test_who_waits_for_a_reader_can_be_stopped(ends: Ends) -> None:
+async def test_waiting_for_a_reader_can_be_cancelled(ends: Ends) -> None:
     pipe = Pipe(ends.writing)
     print(LONG, file=pipe)
     with pytest.raises(TimeoutError):

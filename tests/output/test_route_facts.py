@@ -33,7 +33,7 @@ def test_a_default_says_which_rule_applied() -> None:
     assert told["host"].source is told["port"].source is None
 
 
-def test_a_setting_deep_in_a_label_is_told_with_its_path() -> None:
+def test_a_nested_setting_has_its_path() -> None:
     check = facts_of(route_explanation("shop"))["healthcheck.path"]
     assert check.value == "/up"
     assert check.source is not None
@@ -61,12 +61,12 @@ def test_an_alias_that_labels_made_says_so() -> None:
     assert "alias" not in facts_of(route_explanation("app", "app"))
 
 
-def test_a_listening_port_is_told() -> None:
+def test_a_listening_port_is_a_fact() -> None:
     assert facts_of(route_explanation("ssh"))["listen"].value == "tcp4://0.0.0.0:2222"
     assert facts_of(route_explanation("ssh"))["port"].value == "22"
 
 
-def test_the_health_check_is_told_with_its_defaults() -> None:
+def test_the_health_check_is_shown_with_its_defaults() -> None:
     assert (
         facts_of(route_explanation("whoami"))["health check"].value,
         facts_of(route_explanation("whoami"))["health check"].why,

@@ -87,8 +87,8 @@ def _view(
     files: tuple[RouteFile, ...] = (),
 ) -> View:
     table = build_table(snapshots, files)
-    faults = dict(table.problems_by_key)
+    problems_by_key = dict(table.problems_by_key)
     for problem in problems:  # of engines that are not in the table, or of none
         key = (problem.provider, "")
-        faults[key] = (*faults.get(key, ()), problem)
-    return View(snapshots, msgspec.structs.replace(table, problems_by_key=faults), errors, files=files)
+        problems_by_key[key] = (*problems_by_key.get(key, ()), problem)
+    return View(snapshots, msgspec.structs.replace(table, problems_by_key=problems_by_key), errors, files=files)

@@ -48,8 +48,8 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
                 return "a setting that may restrict access is invalid; fix the problems below"
             return "fix the problems below"
         case ExclusionReason.MANUAL:
-            said = shorten(container.actual_labels.get("proxy.exclude", ""))
-            return f"proxy.exclude is {said!r}; set it to false or remove it to serve the container"
+            value = shorten(container.actual_labels.get("proxy.exclude", ""))
+            return f"proxy.exclude is {value!r}; set it to false or remove it to serve the container"
         case ExclusionReason.ONEOFF:
             return "'docker compose run' created it; set proxy.exclude: false to serve it anyway"
         case ExclusionReason.NOT_RUNNING:

@@ -38,7 +38,7 @@ def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) 
         (["a:1", "--ca-file", "x"], "--ca-file, --cert-file and --key-file are required together."),
     ],
 )
-def test_what_makes_no_file_is_told(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
+def test_invalid_arguments_are_refused(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
     status, _, err = shown(capsys, "envoy-bootstrap", *args)
     assert status == 2
     assert said in err

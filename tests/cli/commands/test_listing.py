@@ -39,7 +39,7 @@ def test_options_that_cannot_be_combined_are_refused(pilotage: Callable[..., Sai
     ],
 )
 @pytest.mark.parametrize("command", ["ps", "routes"])
-def test_what_cannot_be_used_is_told_in_our_words(
+def test_unusable_input_is_reported_in_our_words(
     pilotage: Callable[..., Said], command: str, args: list[str], said: str
 ) -> None:
     found = pilotage(command, *args)
@@ -60,7 +60,9 @@ def test_a_demonstration_without_room_for_its_socket_says_so(
     )
 
 
-def test_every_fault_of_a_configuration_is_told_with_its_place(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+def test_every_problem_of_a_configuration_is_printed_with_its_place(
+    pilotage: Callable[..., Said], tmp_path: Path
+) -> None:
     text = "providers:\n  docker:\n    a: {sheme: tcp, host: x}\n    b: tpc://x:1\n"
     (tmp_path / "pilotage.yml").write_text(text)
     found = pilotage("routes")

@@ -133,7 +133,7 @@ async def test_the_demonstration_prints_where_it_is_and_answers_there(
     assert "Envoy stopped" in err
 
 
-async def test_an_engine_that_is_named_and_fails_is_told_before_the_demonstration_takes_its_place(
+async def test_the_error_of_a_selected_engine_is_printed_before_the_demonstration(
     started: list[str], tmp_path: Path
 ) -> None:
     env = nowhere(tmp_path) | {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
@@ -159,7 +159,7 @@ async def test_where_an_engine_answers_no_demonstration_takes_its_place(started:
     assert "demonstration" not in err
 
 
-def test_who_tries_it_gets_the_next_port_where_the_usual_one_is_taken(
+def test_or_demo_uses_the_next_port_if_the_default_one_is_in_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pilotage.cli.commands.serve import _with_free_port
@@ -228,7 +228,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Screen]:
         logger.setLevel(level)
 
 
-async def test_a_terminal_that_goes_away_ends_nothing_but_the_telling(
+async def test_a_closed_terminal_ends_only_the_printing_of_changes(
     screen: _Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = Mock(wraps=io.StringIO(), write=Mock(side_effect=OSError(errno.EIO, "Input/output error")))
@@ -241,7 +241,7 @@ async def test_a_terminal_that_goes_away_ends_nothing_but_the_telling(
     assert screen._following.exception() is None
 
 
-async def test_a_defect_while_changes_are_told_is_told_unless_something_else_ended_it(
+async def test_a_bug_in_printing_changes_is_raised_unless_another_error_ended_serving(
     screen: _Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pilotage.output.changelog.ChangeFormatter.format", Mock(side_effect=KeyError("defect")))
@@ -286,7 +286,7 @@ def test_the_demonstration_cannot_be_combined_with_engines(capsys: pytest.Captur
     assert (status, "--demo cannot be combined with options that select engines." in err) == (2, True)
 
 
-def test_what_stands_in_the_way_is_told_in_one_line(started: list[str]) -> None:
+def test_an_error_at_startup_is_one_line(started: list[str]) -> None:
     with socket.socket() as other:
         other.bind(("0.0.0.0", 0))
         other.listen()
@@ -318,7 +318,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str, command: list[s
     assert done.stderr == "error: the gateway's packages are not installed; run pip install 'pilotage[gateway]'\n"
 
 
-def test_every_fault_of_the_configuration_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_every_problem_of_the_configuration_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {http: x}\napi: {y: 1}\n")
     status, out, err = shown(capsys, "serve", "--config", str(file))

@@ -35,7 +35,7 @@ def test_an_interrupted_watch_ends_with_130(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("args", [["watch"], ["routes", "--watch"]])
-async def test_it_ends_with_141_when_nobody_reads_any_more_though_nothing_happens(
+async def test_a_closed_pipe_ends_it_with_141_even_without_changes(
     args: list[str],
 ) -> None:
     async with FakeEngine([container("web", labels={"proxy.web.port": "80"})]) as engine:
