@@ -62,14 +62,14 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(recorded("-").table.routes) == ["web"]
 
 
-def test_a_file_that_is_not_there_is_an_error_in_our_words(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_an_error_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         recorded(str(tmp_path / "none.json"))
     assert fault(error) == "cannot be read: No such file or directory; use a file created by 'pilotage capture'"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"provider": {"name": "x"}}', "\x00\xff"])
-def test_a_file_that_is_no_recording_is_an_error_in_our_words(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording_is_an_error_in_plain_words(text: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match="not a recording of an engine"):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from pilotage.config.errors import in_our_words
+from pilotage.config.errors import message_and_hint
 from pilotage.config.serve import FAULT
 
 
@@ -43,7 +43,7 @@ def told(value: Any) -> tuple[str, str]:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(value)
     (details,) = caught.value.errors(include_url=False, include_context=True)
-    return in_our_words(details, Outer)
+    return message_and_hint(details, Outer)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def told(value: Any) -> tuple[str, str]:
         ({"inner": {"file": "x", "fil": 1}}, "unknown key 'fil'", "did you mean 'file'?"),
         ({"many": [{"file": "x"}, {"file": "x", "cout": 1}]}, "unknown key 'cout'", "did you mean 'count'?"),
         ({"zebra": 1}, "unknown key 'zebra'", "known here: colour, inner, many, names, odd, own, yes"),
-        ({"colour": "gren"}, "'gren' is no colour", "did you mean 'green'?"),
-        ({"colour": "mauve"}, "'mauve' is no colour", "use one of red, green"),
+        ({"colour": "gren"}, "'gren' is not a valid colour", "did you mean 'green'?"),
+        ({"colour": "mauve"}, "'mauve' is not a valid colour", "use one of red, green"),
         ({"inner": {"file": "x", "count": 10}}, "count 10 is out of range", "write a number between 1 and 9"),
         ({"many": [{"file": "x", "count": 0}]}, "count 0 is out of range", "write a number between 1 and 9"),
         ({"inner": {"file": "x", "count": "two"}}, "count must be a whole number, not 'two'", ""),

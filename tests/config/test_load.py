@@ -169,16 +169,16 @@ def test_every_fault_of_a_file_is_told_at_once_in_its_order(reader: Reader) -> N
         ("a: tls://node1:2376", 8, "needs certificate files", "https://"),
         ("a: {url: 'tls://node1:2376'}", 14, "needs certificate files", "https://"),
         ("a: {scheme: tls, host: node1}", 8, "needs certificate files", "https://"),
-        ("a: {url: 'tcp://n:1', host: n}", 27, "host and url exclude each other", "remove host"),
+        ("a: {url: 'tcp://n:1', host: n}", 27, "host and url cannot be combined", "remove host"),
         ("a: {scheme: unix, host: n}", 17, "no host and port", "a: unix:///var/run/docker.sock"),
         ("a: {scheme: tcp}", 5, "host is missing", "tcp://10.0.0.2:2375"),
         ("a: {host: n1}", 5, "scheme is missing", "tcp://n1:2375"),
-        ("a: {scheme: tcp, host: 'tcp://n1'}", 28, "is no host", "alone"),
+        ("a: {scheme: tcp, host: 'tcp://n1'}", 28, "is not a host", "only"),
         ("a: {scheme: tcp, host: n1, port: 0}", 38, "port 0 is out of range", "between 1 and 65535"),
         ("a: {scheme: tcp, host: n1, port: 2375x}", 38, "must be a whole number, not '2375x'", ""),
         ("a: {scheme: tcp, host: 7}", 28, "must be text, not a number", ""),
         ("a: {scheme: tcp, host: n1, tls: ca.pem}", 37, "must be a mapping, not 'ca.pem'", ""),
-        ("a: {scheme: tcp, host: n1, tls: {}}", 32, "tls names no file", "ca_file"),
+        ("a: {scheme: tcp, host: n1, tls: {}}", 32, "tls contains no file", "ca_file"),
         (
             "a: {scheme: tcp, host: n1, tls: {cert_file: cert.pem}}",
             32,
@@ -187,8 +187,8 @@ def test_every_fault_of_a_file_is_told_at_once_in_its_order(reader: Reader) -> N
         ),
         ("a: {url: 'ssh://n1', tls: {ca_file: ca.pem}}", 31, "mean nothing for ssh://", "remove"),
         ("a: 5", 8, "cannot be a number", "url and tls"),
-        ("'': tcp://n:1", 5, "'' is no name", "`local`"),
-        ("'!': tcp://n:1", 5, "'!' is no name", "`local`"),
+        ("'': tcp://n:1", 5, "'' is not a valid engine name", "`local`"),
+        ("'!': tcp://n:1", 5, "'!' is not a valid engine name", "`local`"),
     ],
 )
 def test_a_fault_of_an_engine_is_told_once_with_place_and_remedy(
@@ -291,7 +291,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path, {})
     (tmp_path / "latin.yml").write_bytes(b"\xff\xfe\xfd")
-    with pytest.raises(ConfigError, match=r"latin\.yml: is not a text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yml: is not UTF-8 text"):
         load_config(tmp_path / "latin.yml", {})
 
 
@@ -312,9 +312,9 @@ def test_every_fault_of_the_command_line_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         providers_from_args(["tcp://n1:1", "=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
     assert [str(problem) for problem in caught.value.problems] == [
-        "--engine 'tcp://n1:1' gives no name; write NAME=URL, such as local=tcp://n1:1",
-        "--engine '=x' gives no name; write NAME=URL, such as local=x",
-        "--engine names two engines 'a'; give each engine a name of its own",
+        "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
+        "--engine '=x' has no name; write NAME=URL, such as local=x",
+        "--engine has two engines named 'a'; give each engine its own name",
         "--engine b: the engine's address 'n1:1' does not say how to get there; write tcp://n1:1",
         "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
     ]
@@ -339,7 +339,7 @@ def test_one_file_of_routes_needs_no_list(written: str, files: tuple[str, ...]) 
     [
         ("{a: b}", "pilotage.yml:1:20: providers.files: files must be a list, not a mapping"),
         ("[1]", "pilotage.yml:1:21: providers.files[0]: each of files must be text, not a number"),
-        ("['']", "pilotage.yml:1:21: providers.files[0]: an empty name names no file; write a name such as routes.yml"),
+        ("['']", "pilotage.yml:1:21: providers.files[0]: the file name is empty; write a name such as routes.yml"),
     ],
 )
 def test_what_names_no_file_is_a_fault(written: str, said: str) -> None:
@@ -350,7 +350,7 @@ def test_what_names_no_file_is_a_fault(written: str, said: str) -> None:
 
 def test_godoxys_included_files_have_another_key() -> None:
     config = read_config("providers: {include: [a.yml]}", file="x", folder=Path(), env={})
-    assert config.problems[0].hint == "name the files under providers.files"
+    assert config.problems[0].hint == "list the files under providers.files"
 
 
 def test_a_file_in_a_folder_that_is_closed_is_told(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,5 +358,7 @@ def test_a_file_in_a_folder_that_is_closed_is_told(reader: Reader, monkeypatch: 
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", closed)
-    with pytest.raises(ConfigError, match=r"token cannot be read: Permission denied; let this user into its folder"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read .*token: Permission denied; give this user access to its folder"
+    ):
         reader.config("api: {token_file: token}")

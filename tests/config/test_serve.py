@@ -119,29 +119,35 @@ def test_one_place_needs_no_list(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("gateway: {http: eighty}", "1:17: gateway.http: 'eighty' is no place to listen; write a port, or an IP"),
-        ("gateway: {http: 99999}", "gateway.http: '99999' is no place to listen"),
-        ("gateway: {http: true}", "gateway.http: 'true' is no place to listen"),
-        ("gateway: {http: 'localhost:1'}", "gateway.http: 'localhost:1' is no place to listen"),
+        (
+            "gateway: {http: eighty}",
+            "1:17: gateway.http: 'eighty' is not an address to listen on; write a port, or an IP",
+        ),
+        ("gateway: {http: 99999}", "gateway.http: '99999' is not an address to listen on"),
+        ("gateway: {http: true}", "gateway.http: 'true' is not an address to listen on"),
+        ("gateway: {http: 'localhost:1'}", "gateway.http: 'localhost:1' is not an address to listen on"),
         ("gateway: {htps: 1}", "1:11: gateway.htps: unknown key 'htps'; did you mean 'https'?"),
         ("gateway: {retries: 11}", "gateway.retries: retries 11 is out of range; write a number between 0 and 10"),
         ("gateway: {retries: true}", "gateway.retries: must be a whole number"),
-        ("gateway: {log_level: waring}", "'waring' is no log_level; did you mean 'warning'?"),
+        ("gateway: {log_level: waring}", "'waring' is not a valid log_level; did you mean 'warning'?"),
         ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
         ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative"),
-        ("gateway: {drain: {}}", "gateway.drain: '{}' is no duration"),
+        ("gateway: {drain: {}}", "gateway.drain: '{}' is not a duration"),
         ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),
-        ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "there is no file "),
+        ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "no.pem does not exist; check the name"),
         ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'"),
         ("gateway: {tls: [7]}", "gateway.tls[0]: each of tls must be a mapping, not a number"),
         ("gateway: {tls: yes}", "gateway.tls: tls must be a list, not 'yes'"),
         ("gateway: {https: 443}", "gateway.https: HTTPS needs a certificate; add gateway.tls with cert_file and"),
-        ("gateway: {redirect_to_https: true}", "gateway.redirect_to_https: there is no HTTPS to redirect to"),
-        ("gateway: {trusted_proxies: [x]}", "gateway.trusted_proxies[0]: 'x' is no network; write one such as"),
-        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would tell everybody all routes"),
-        ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is no domain; write one such as .example.com"),
+        (
+            "gateway: {redirect_to_https: true}",
+            "gateway.redirect_to_https: HTTPS is not enabled, so there is nothing to redirect to",
+        ),
+        ("gateway: {trusted_proxies: [x]}", "gateway.trusted_proxies[0]: 'x' is not a network; write one such as"),
+        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would give all routes to everybody"),
+        ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is not a domain; write one such as .example.com"),
         ("debug: 3", "debug: debug must be true or false, not a number"),
-        ("api: {token_file: nope}", "api.token_file: there is no file"),
+        ("api: {token_file: nope}", "nope does not exist; check the name"),
     ],
 )
 def test_faults_are_told_at_their_place(folder: Path, text: str, said: str) -> None:
@@ -151,7 +157,7 @@ def test_faults_are_told_at_their_place(folder: Path, text: str, said: str) -> N
 
 def test_braces_in_what_people_write_are_shown_as_they_are(folder: Path) -> None:
     (fault,) = faults(folder, "match_domains: ['{hint}']")
-    assert "'{hint}' is no domain" in fault
+    assert "'{hint}' is not a domain" in fault
 
 
 def test_faults_of_several_sections_are_told_together(folder: Path) -> None:

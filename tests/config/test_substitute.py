@@ -65,9 +65,9 @@ def test_docker_host_alone_falls_back_to_the_local_socket(text: str, env: dict[s
     [
         ("tcp://${NOPE}:1", "the environment variable NOPE is not set"),
         ("x${DOCKER_HOST}", "the environment variable DOCKER_HOST is not set"),
-        ("${1A}", "'${1A}' names no variable"),
-        ("${}", "'${}' names no variable"),
-        ("${A-b}", "'${A-b}' names no variable"),
+        ("${1A}", "'${1A}' is not a variable"),
+        ("${}", "'${}' is not a variable"),
+        ("${A-b}", "'${A-b}' is not a variable"),
         ("tcp://${NODE", "'${NODE' has no closing brace"),
     ],
 )

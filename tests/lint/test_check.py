@@ -56,7 +56,7 @@ def test_labels_of_the_container_are_checked_too(folder: Path) -> None:
 
 def test_a_mapping_is_no_label(folder: Path) -> None:
     (problem,) = said(folder, labels("proxy.web:", "  port: 80"))
-    assert problem.startswith("compose.yml:5:7: web: proxy.web: a label is text, not a mapping; write '|'")
+    assert problem.startswith("compose.yml:5:7: web: proxy.web: a label must be text, not a mapping; write '|'")
 
 
 def test_a_namespace_that_is_nearly_ours_is_a_warning(folder: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_namespace_that_is_nearly_ours_is_a_warning(folder: Path) -> None:
 def test_services_that_want_one_alias_are_told(folder: Path) -> None:
     text = "services:\n  a: {labels: {proxy.aliases: x}}\n  b: {labels: {proxy.aliases: x}}\n"
     (problem,) = said(folder, text)
-    assert problem.startswith("compose.yml:3:16: b: alias 'x' is wanted by service 'a' too")
+    assert problem.startswith("compose.yml:3:16: b: service 'a' also uses the alias 'x'")
 
 
 def test_variables_are_filled_in_and_what_is_unknown_is_left_alone(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_told(folder: Path) -> None:
     assert found.files == {"none": "unreadable", "bytes": "unreadable"}
     assert [str(problem) for problem in found.problems] == [
         "none: cannot be read: No such file or directory",
-        "bytes: is not a text in UTF-8",
+        "bytes: is not UTF-8 text",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a configuration, in our words: a sentence and what to write instead. Pure."""
+"""Converts pydantic's validation errors into a message and a hint for the user. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pilotage.config.substitute import Path
 
-__all__ = ["in_our_words"]
+__all__ = ["message_and_hint"]
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "bool_parsing": "true or false",
@@ -34,25 +34,27 @@ _EXPECTED: Final[Mapping[str, str]] = {
 }
 
 
-def in_our_words(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    """Say what is wrong with one value.
+def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """Return a message and a hint for one validation error.
 
     Args:
-        details: one of ``ValidationError.errors(include_context=True)``.
-        model: what was being read.
+        details: an item of ``ValidationError.errors(include_context=True)``.
+        model: the model that was validated.
 
     Returns:
-        A sentence without a full stop, and a hint, ``""`` where the sentence says it all.
+        A sentence without a full stop, and a hint, which can be empty.
 
     """
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    key = _called(details["loc"])
+    key = _display_name(details["loc"])
     if kind == "extra_forbidden":
         known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
         return f"unknown key {key!r}", did_you_mean(key, known) or f"known here: {', '.join(known)}"
     if kind == "literal_error":
         known = re.findall("'([^']+)'", str(context.get("expected", "")))
-        return f"{shorten(value)!r} is no {key}", did_you_mean(str(value), known) or f"use one of {', '.join(known)}"
+        return f"{shorten(value)!r} is not a valid {key}", did_you_mean(
+            str(value), known
+        ) or f"use one of {', '.join(known)}"
     if kind in {"greater_than_equal", "less_than_equal"}:
         field = _model_at(model, details["loc"][:-1]).model_fields[key]
         limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
@@ -68,18 +70,18 @@ def in_our_words(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, st
     return f"{key}: {details['msg']}", str(context.get("hint", ""))
 
 
-def _called(path: Path) -> str:
-    """Return how a sentence calls what stands there: by its key, or as one of a list."""
+def _display_name(path: Path) -> str:
+    """Return the key for a message, or ``each of KEY`` for a list item."""
     if not path:
         return "the file"
     return f"each of {path[-2]}" if isinstance(path[-1], int) else str(path[-1])
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
-    """Return the model that describes what stands at ``path`` below what ``model`` describes."""
+    """Return the model of the mapping at ``path``, relative to ``model``."""
     for part in path:
         if isinstance(part, int):
-            continue  # the field has led to the model of its items
+            continue  # the loop already follows the list's item type
         annotation = model.model_fields[part].annotation
         choices = (annotation, *get_args(annotation))
         model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))

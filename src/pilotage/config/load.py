@@ -1,7 +1,7 @@
-"""``pilotage.yml``: read, checked as a whole, every fault with its place and a remedy.
+"""Reads ``pilotage.yml`` and reports all its errors together, each with its position and a remedy.
 
-The rules are those of LABELS II.7.1 as corrected by part I, documented in ``docs/reference/configuration.md``. This
-module imports pydantic, which takes a while: import it where a configuration is read, not where a program starts.
+The rules are those of LABELS II.7.1 with the corrections of part I; ``docs/reference/configuration.md`` documents them.
+This module imports pydantic, which is slow: import it only where a configuration is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from pilotage.config.errors import in_our_words
+from pilotage.config.errors import message_and_hint
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import DEFAULT_HOST, fill_in, read_document
 from pilotage.core.errors import ConfigError
@@ -34,16 +34,16 @@ __all__ = ["Config", "load_config", "providers_from_args", "read_config"]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration that can be used.
+    """A valid configuration.
 
     Attributes:
         providers: the engines, in the order of the file.
-        files: names and patterns of files of routes.
-        has_providers: the file has the section ``providers``, with or without something in it.
-        options: what Envoys are told beside the routes; also the domains and ``debug``.
-        gateway: how our Envoy is run.
+        files: names and patterns of route files.
+        has_providers: whether the file has a section ``providers``, even an empty one.
+        options: what Envoys get in addition to the routes, including ``match_domains`` and ``debug``.
+        gateway: how to run Envoy.
         api: the daemon's HTTP API.
-        problems: warnings: things in the file that are not in force and do no harm by that.
+        problems: warnings about settings that have no effect.
 
     """
 
@@ -79,12 +79,12 @@ class _Engine(Section):
 
 
 def _listed(value: Any) -> Any:
-    """Take a single text for a list of it."""
+    """Accept a single string as a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 class _Providers(Section):
-    # Each engine is checked by itself, so that one of a wrong shape does not hide what is wrong with another.
+    # Engines are validated one by one, so that an error in one does not hide the errors in others.
     docker: dict[str, Any] | None = None
     files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
@@ -93,8 +93,8 @@ class _File(ServeSections):
     providers: _Providers | None = None
 
 
-# What GoDoxy reads at these places and pilotage does not. Those that keep people out must not be ignored: a file that
-# has them is refused. The others are told as warnings.
+# Keys of GoDoxy that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
+# others are warnings.
 _GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
     (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown"}),
     ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
@@ -113,43 +113,43 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     """Read a configuration file.
 
     Args:
-        path: the file. Relative names of certificate files in it start from its folder.
-        env: the variables that ``${NAME}`` stands for; usually ``os.environ``.
+        path: the file. Relative names of files in it are relative to its folder.
+        env: values of ``${NAME}`` variables; usually ``os.environ``.
 
     Raises:
-        ConfigError: with every fault of the file, in the order of its text.
+        ConfigError: with all errors of the file, sorted by position.
 
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        hint = "give the right name with --config, or name an engine with --engine NAME=URL"
+        hint = "correct the name after --config, or name an engine with --engine NAME=URL"
         fault = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
         raise ConfigError([fault]) from error
     except UnicodeDecodeError as error:
-        fault = Problem(message="is not a text in UTF-8", file=str(path), hint="save it as UTF-8")
+        fault = Problem(message="is not UTF-8 text", file=str(path), hint="save it as UTF-8")
         raise ConfigError([fault]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 
 
 def read_config(text: str, *, file: str, folder: Path, env: Mapping[str, str]) -> Config:
-    """Read the text of a configuration file.
+    """Parse the text of a configuration file.
 
     Args:
         text: YAML 1.2.
         file: the file's name, for messages.
-        folder: where relative names of certificate files start.
-        env: the variables that ``${NAME}`` stands for.
+        folder: folder for relative file names.
+        env: values of ``${NAME}`` variables.
 
     Raises:
-        ConfigError: with every fault of the text, in its order. Certificate files that cannot be found are faults.
+        ConfigError: with all errors of the text, sorted by position. Missing certificate files are errors.
 
     """
-    return _Reading(read_document(text, file, env), folder, env).config()
+    return _Reader(read_document(text, file, env), folder, env).config()
 
 
-class _Reading:
-    """Turns one document into a configuration and gathers what is wrong with it."""
+class _Reader:
+    """Builds a configuration from one document and collects its problems."""
 
     def __init__(self, document: Document, folder: Path, env: Mapping[str, str]) -> None:
         self.document = document
@@ -158,7 +158,7 @@ class _Reading:
         self.problems: list[Problem] = list(document.problems)
 
     def config(self) -> Config:
-        tree = self.without_godoxy(self.document.tree, ())
+        tree = self.without_godoxy_keys(self.document.tree, ())
         providers: list[DockerProviderConfig] = []
         for name, value in self.engines(tree):
             place: DocumentPath = ("providers", "docker", name)
@@ -188,27 +188,27 @@ class _Reading:
         if path not in self.document.unfilled:
             self.problems.append(self.document.problem(path, message, hint=hint, at_key=at_key))
 
-    def without_godoxy(self, tree: Any, path: DocumentPath) -> Any:
-        """Return the tree without the keys that only GoDoxy reads; each of them is a problem."""
+    def without_godoxy_keys(self, tree: Any, path: DocumentPath) -> Any:
+        """Return the tree without the keys that only GoDoxy supports, and add a problem for each."""
         if path not in _GODOXY or not isinstance(tree, dict):
             return tree
         kept = {}
         for key, value in tree.items():
             place = (*path, key)
             if not path and key in _GODOXY_PROTECTIVE:
-                hint = "remove it once something else keeps out whom it kept out"
+                hint = "remove it after restricting access in another way"
                 self.fault(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
             elif key in _GODOXY[path]:
                 said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
-                hint = "name the files under providers.files" if key == "include" else "remove it"
+                hint = "list the files under providers.files" if key == "include" else "remove it"
                 warning = self.document.problem(place, said, hint=hint, at_key=True)
                 self.problems.append(msgspec.structs.replace(warning, severity="warning"))
             else:
-                kept[key] = self.without_godoxy(value, place)
+                kept[key] = self.without_godoxy_keys(value, place)
         return kept
 
     def sections(self, tree: Any) -> _File:
-        """Return all but the engines, and note what is wrong there and above the engines."""
+        """Return all sections except the engines, and add their problems."""
         try:
             return _File.model_validate(tree)
         except ValidationError as error:
@@ -216,26 +216,26 @@ class _Reading:
         return _File()
 
     def route_files(self, sections: _File) -> Iterator[str]:
-        """Yield the names of files of routes; those that are not there may come later, so they are no faults."""
+        """Yield the names of route files. A missing file is no error, because it can be created later."""
         for number, name in enumerate((sections.providers and sections.providers.files) or ()):
             if name.strip():
                 yield str(self.path(name))
             else:
                 hint = "write a name such as routes.yml, or a pattern such as routes.d/*.yml"
-                self.fault(("providers", "files", number), "an empty name names no file", hint)
+                self.fault(("providers", "files", number), "the file name is empty", hint)
 
     def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
-        """Yield each engine's name and what is written for it."""
+        """Yield the name and the unvalidated value of each engine."""
         providers = tree.get("providers") if isinstance(tree, dict) else None
         engines = providers.get("docker") if isinstance(providers, dict) else None
         if isinstance(engines, dict):
             yield from engines.items()
 
     def engine(self, name: str, value: Any, place: DocumentPath) -> DockerProviderConfig | None:
-        """Return the engine as written, or ``None`` when something is wrong with its form."""
+        """Return the engine, or ``None`` if its value is malformed."""
         if not name.removesuffix("!").strip() or not name.isprintable():
-            hint = "write a name before the colon, such as `local`; with ! at its end only labelled containers count"
-            self.fault(place, f"{name!r} is no name for an engine", hint, at_key=True)
+            hint = "write a name before the colon, such as `local`; a ! at its end requires labels"
+            self.fault(place, f"{name!r} is not a valid engine name", hint, at_key=True)
             return None
         if value is None or isinstance(value, str):
             return DockerProviderConfig(value or "", name=name)
@@ -257,7 +257,7 @@ class _Reading:
         given = [key for key, value in parts.items() if value is not None]
         if entry.url is not None:
             for key in given:
-                self.fault((*place, key), f"{key} and url exclude each other", f"remove {key}", at_key=True)
+                self.fault((*place, key), f"{key} and url cannot be combined", f"remove {key}", at_key=True)
             return None if given else entry.url
         if entry.scheme == "unix":
             hint = f"write the socket as a URL: {place[-1]}: {LOCAL_SOCKET}"
@@ -270,8 +270,8 @@ class _Reading:
         if not entry.scheme or not entry.host:
             return None
         if not _is_host(entry.host):
-            hint = "write a host name or an IP address alone; scheme and port have their own keys"
-            self.fault((*place, "host"), f"{shorten(entry.host)!r} is no host", hint)
+            hint = "write only a host name or an IP address; scheme and port have their own keys"
+            self.fault((*place, "host"), f"{shorten(entry.host)!r} is not a host", hint)
             return None
         port = f":{entry.port}" if entry.port else ""
         return f"{entry.scheme}://{bracketed(entry.host.strip('[]'))}{port}"
@@ -284,7 +284,7 @@ class _Reading:
         )
         if files == TLSFiles():
             hint = "add ca_file (and cert_file with key_file), or remove `tls:` to trust the system's CAs with https://"
-            self.fault(place, "tls names no file", hint, at_key=True)
+            self.fault(place, "tls contains no file", hint, at_key=True)
         return files
 
     def path(self, name: str) -> Path:
@@ -297,15 +297,19 @@ class _Reading:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.fault(place, f"there is no file {shown}", "check the name, and that it is mounted here")
+                self.fault(
+                    place,
+                    f"{shown} does not exist",
+                    "check the name, and whether the file is mounted in this container",
+                )
         except OSError as error:
-            self.fault(place, f"{shown} cannot be read: {error.strerror}", "let this user into its folder")
+            self.fault(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)
 
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
-        """Check the engine's URL and note what is wrong with it where it stands in the file."""
+        """Return whether the URL of the engine is valid, and add its problems with their positions in the file."""
         if any(path[: len(place)] == place for path in self.document.unfilled):
-            return False  # already told, and what else seems wrong comes of that
+            return False  # already reported; other errors would only follow from it
         try:
             parse_address(engine, self.env)
         except ConfigError as error:
@@ -322,7 +326,7 @@ class _Reading:
 
     def add(self, error: ValidationError, model: type[BaseModel], base: DocumentPath) -> None:
         for details in error.errors(include_url=False, include_context=True):
-            message, hint = in_our_words(details, model)
+            message, hint = message_and_hint(details, model)
             unknown = details["type"] == "extra_forbidden"
             self.fault((*base, *details["loc"]), message, hint, at_key=unknown)
 
@@ -339,14 +343,14 @@ def _is_host(text: str) -> bool:
 
 
 def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
-    """Read engines as ``--engine`` takes them: ``NAME=URL`` each.
+    """Parse engines in the form ``NAME=URL``.
 
     Args:
-        args: the texts, in order.
+        args: the values, in order.
         env: for ``DOCKER_HOST`` and its TLS variables.
 
     Raises:
-        ConfigError: with every fault: no name, a name given twice, an address that cannot be one.
+        ConfigError: with all errors: a missing or repeated name, or an invalid address.
 
     """
     problems: list[Problem] = []
@@ -355,13 +359,13 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
         name, equals, url = arg.partition("=")
         if not equals or "://" in name or not name.removesuffix("!").strip():
             hint = f"write NAME=URL, such as local={arg.lstrip('=') or LOCAL_SOCKET}"
-            problems.append(Problem(message=f"--engine {shorten(arg)!r} gives no name", hint=hint, value=shorten(arg)))
+            problems.append(Problem(message=f"--engine {shorten(arg)!r} has no name", hint=hint, value=shorten(arg)))
             continue
         if name in providers:
-            hint = "give each engine a name of its own"
-            problems.append(Problem(message=f"--engine names two engines {name!r}", hint=hint, value=shorten(arg)))
+            hint = "give each engine its own name"
+            problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
             continue
-        # The shell fills in variables; this one is also ours, for what it means when it is unset.
+        # The shell substitutes variables. $DOCKER_HOST also works in quotes, with its default if it is not set.
         url = fill_in(url, env) if url in DEFAULT_HOST else url
         providers[name] = DockerProviderConfig(url, name=name)
         try:

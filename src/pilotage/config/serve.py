@@ -1,7 +1,6 @@
-"""The sections of ``pilotage.yml`` that are about serving: ``gateway``, ``api``, ``match_domains`` and ``debug``. Pure.
+"""The sections of ``pilotage.yml`` about serving: ``gateway``, ``api``, ``match_domains`` and ``debug``. Pure.
 
-Pydantic checks what is written; what comes out are plain frozen values: what Envoys are told, in their own terms, and
-how our own one is run. Imported where a configuration is read.
+Pydantic models validate the text. They are converted to frozen values: the options for Envoys, and how to run Envoy.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["FAULT", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
 
 FAULT: Final = "pilotage"
-"""The type of pydantic's findings that are told in our words."""
+"""Type of the pydantic errors that carry their own message and hint."""
 
 HTTP_PORT: Final = GatewayOptions().http_port
 HTTPS_PORT: Final = 8443
 API_PORT: Final = 8888
 
 
-# ---- what comes out ------------------------------------------------------------------------------------------------
+# ---- settings ------------------------------------------------------------------------------------------------------
 
 
 class XdsSettings(msgspec.Struct, frozen=True):
-    """Where Envoys elsewhere get their configuration.
+    """Where other Envoys get their configuration.
 
     Attributes:
-        host, port: where to listen; port 0 for nowhere.
-        tls: our certificate and key, and who signs the Envoys' certificates.
+        host, port: where to listen; port 0: nowhere.
+        tls: certificate and key of the server, and the CA of the Envoys' certificates.
 
     """
 
@@ -57,14 +56,14 @@ class XdsSettings(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says about how our Envoy is run; what Envoys are told is :class:`GatewayOptions`.
+    """How to run Envoy. :class:`~pilotage.xds.options.GatewayOptions` has what Envoys serve.
 
     Attributes:
-        drain: how long requests may go on when the gateway stops, in seconds.
-        envoy: the binary; ``""`` to find it.
-        workers: Envoy's threads; 0 for one on each processor.
-        log_level: Envoy's.
-        xds: for Envoys elsewhere.
+        drain: time for active requests to finish on shutdown, in seconds.
+        envoy: the binary; ``""``: find it.
+        workers: number of worker threads; 0: one per CPU.
+        log_level: one of Envoy's log levels.
+        xds: for other Envoys.
 
     """
 
@@ -76,11 +75,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiSettings(msgspec.Struct, frozen=True):
-    """What the file says about the HTTP API.
+    """Settings of the HTTP API.
 
     Attributes:
-        listen: places as :func:`pilotage.api.listen.parse_listen` reads them; ``None`` for the usual ones.
-        token_file: holds what callers from elsewhere must present; ``""`` for none.
+        listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None``: the default ones.
+        token_file: file with the bearer token for other machines, ``""`` for none.
 
     """
 
@@ -88,22 +87,22 @@ class ApiSettings(msgspec.Struct, frozen=True):
     token_file: str = ""
 
 
-# ---- what may be written -------------------------------------------------------------------------------------------
+# ---- models --------------------------------------------------------------------------------------------------------
 
 
 class Section(BaseModel):
-    """A mapping with these keys and no others."""
+    """A mapping that allows no other keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _fault(message: str, hint: str) -> PydanticCustomError:
-    # Its text would be a template, and what people wrote may have braces in it: what counts is beside it.
+    # The message is passed in the context, because pydantic would treat braces in it as template fields.
     return PydanticCustomError(FAULT, "see the context", {"message": message, "hint": hint})
 
 
 def _listener(value: Any) -> Any:
-    """Read a port, or ``host:port``; ``false`` and 0 for nowhere."""
+    """Parse a port or ``host:port``; ``false`` and 0 mean that there is no listener."""
     if value is False or value == 0:
         return ("0.0.0.0", 0)  # noqa: S104
     text = str(value)
@@ -115,19 +114,21 @@ def _listener(value: Any) -> Any:
         address = ""
     if value is True or not address or not port.isdecimal() or not 0 < int(port) < 65536:
         said = "true" if value is True else shorten(text)
-        raise _fault(f"{said!r} is no place to listen", "write a port, or an IP address and a port: 127.0.0.1:8080")
+        raise _fault(
+            f"{said!r} is not an address to listen on", "write a port, or an IP address and a port: 127.0.0.1:8080"
+        )
     return (address, int(port))
 
 
 def _seconds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _fault(f"{shorten(value)!r} is no duration", "write one such as 30s, 5m or 1h30m")
+        raise _fault(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except ParseError as error:
         raise _fault(f"{shorten(value)!r}: {error.message}", "") from error
     if seconds < 0:
-        raise _fault(f"{shorten(value)!r} is negative", "write a duration from 0 up")
+        raise _fault(f"{shorten(value)!r} is negative", "write a duration of 0 or more")
     return seconds
 
 
@@ -135,7 +136,7 @@ def _network(value: Any) -> Any:
     try:
         return str(ipaddress.ip_network(str(value), strict=False))
     except ValueError:
-        raise _fault(f"{shorten(value)!r} is no network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
+        raise _fault(f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
 
 
 _SUFFIX: Final = re.compile(
@@ -146,7 +147,7 @@ _SUFFIX: Final = re.compile(
 def _domain(value: Any) -> Any:
     text = str(value).lower().removeprefix("*").removeprefix(".").removesuffix(".")
     if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
-        raise _fault(f"{shorten(value)!r} is no domain", "write one such as .example.com")
+        raise _fault(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
     return text
 
 
@@ -212,7 +213,7 @@ class _Api(Section):
 
 
 class ServeSections(Section):
-    """These sections; the base of the whole file."""
+    """All of these sections; the base class of the whole file."""
 
     gateway: _Gateway | None = None
     api: _Api | None = None
@@ -220,71 +221,75 @@ class ServeSections(Section):
     debug: bool = False
 
     def gateway_options(self, file: FileOf, fault: Fault, path: PathOf) -> GatewayOptions:
-        """Return what Envoys are told beside the routes.
+        """Return what Envoys get in addition to the routes.
 
         Args:
-            file: returns the path of a file that is named at a place, and notes when there is none.
-            fault: notes a fault at a place: path, message, hint.
-            path: returns the path of a file that need not be there.
+            file: returns the path for a file name at a document path, and reports a missing file.
+            fault: reports an error: document path, message, hint.
+            path: returns the path for the name of a file that need not exist.
 
         """
-        told = self.gateway or _Gateway()
-        https = told.https or (_OPTIONS.https_address, HTTPS_PORT if told.tls else 0)
-        if told.https is not None and told.https[1] and not told.tls:
+        section = self.gateway or _Gateway()
+        https = section.https or (_OPTIONS.https_address, HTTPS_PORT if section.tls else 0)
+        if section.https is not None and section.https[1] and not section.tls:
             hint = "add gateway.tls with cert_file and key_file"
             fault(("gateway", "https"), "HTTPS needs a certificate", hint)
-        if told.redirect_to_https and not https[1] and not told.public_https_port:
-            fault(("gateway", "redirect_to_https"), "there is no HTTPS to redirect to", "add gateway.tls")
+        if section.redirect_to_https and not https[1] and not section.public_https_port:
+            fault(
+                ("gateway", "redirect_to_https"),
+                "HTTPS is not enabled, so there is nothing to redirect to",
+                "add gateway.tls",
+            )
         return GatewayOptions(
-            http_address=told.http[0],
-            http_port=told.http[1],
+            http_address=section.http[0],
+            http_port=section.http[1],
             https_address=https[0],
             https_port=https[1],
-            public_https_port=told.public_https_port or 0,
+            public_https_port=section.public_https_port or 0,
             certificates=tuple(
                 CertificateFiles(
                     file(pair.cert_file, ("gateway", "tls", number, "cert_file")),
                     file(pair.key_file, ("gateway", "tls", number, "key_file")),
                 )
-                for number, pair in enumerate(told.tls)
+                for number, pair in enumerate(section.tls)
             ),
-            redirect_to_https=told.redirect_to_https,
-            hsts_max_age=told.hsts,
+            redirect_to_https=section.redirect_to_https,
+            hsts_max_age=section.hsts,
             match_domains=tuple(self.match_domains),
-            compression=told.compression,
+            compression=section.compression,
             debug=self.debug,
-            access_log=told.access_log if told.access_log in {"", "-"} else str(path(told.access_log)),
-            trusted_proxies=tuple(told.trusted_proxies),
-            connect_timeout=told.connect_timeout,
-            retries=told.retries,
+            access_log=section.access_log if section.access_log in {"", "-"} else str(path(section.access_log)),
+            trusted_proxies=tuple(section.trusted_proxies),
+            connect_timeout=section.connect_timeout,
+            retries=section.retries,
         )
 
     def gateway_settings(self, file: FileOf, fault: Fault) -> GatewaySettings:
-        """Return how our Envoy is run; arguments as for :meth:`gateway_options`."""
-        told = self.gateway or _Gateway()
-        xds = self._xds(told.xds, file, fault) if told.xds is not None else XdsSettings()
+        """Return how to run Envoy; arguments as in :meth:`gateway_options`."""
+        section = self.gateway or _Gateway()
+        xds = self._xds(section.xds, file, fault) if section.xds is not None else XdsSettings()
         return GatewaySettings(
-            drain=told.drain, envoy=told.envoy, workers=told.workers, log_level=told.log_level, xds=xds
+            drain=section.drain, envoy=section.envoy, workers=section.workers, log_level=section.log_level, xds=xds
         )
 
     @staticmethod
-    def _xds(told: _Xds, file: FileOf, fault: Fault) -> XdsSettings:
+    def _xds(section: _Xds, file: FileOf, fault: Fault) -> XdsSettings:
         at: DocumentPath = ("gateway", "xds", "tls")
-        host, port = told.listen
-        if told.tls is None:
+        host, port = section.listen
+        if section.tls is None:
             if port and not ipaddress.ip_address(host).is_loopback:
                 hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on 127.0.0.1"
-                fault(("gateway", "xds", "listen"), f"{host}:{port} would tell everybody all routes", hint)
+                fault(("gateway", "xds", "listen"), f"{host}:{port} would give all routes to everybody", hint)
             return XdsSettings(host, port)
         tls = TLSFiles(
-            ca_file=file(told.tls.ca_file, (*at, "ca_file")),
-            cert_file=file(told.tls.cert_file, (*at, "cert_file")),
-            key_file=file(told.tls.key_file, (*at, "key_file")),
+            ca_file=file(section.tls.ca_file, (*at, "ca_file")),
+            cert_file=file(section.tls.cert_file, (*at, "cert_file")),
+            key_file=file(section.tls.key_file, (*at, "key_file")),
         )
         return XdsSettings(host, port, tls)
 
     def api_settings(self, file: FileOf) -> ApiSettings:
-        """Return what is said about the API."""
-        told = self.api or _Api()
-        listen = None if told.listen is None else tuple(told.listen)
-        return ApiSettings(listen, file(told.token_file, ("api", "token_file")))
+        """Return the settings of the API."""
+        section = self.api or _Api()
+        listen = None if section.listen is None else tuple(section.listen)
+        return ApiSettings(listen, file(section.token_file, ("api", "token_file")))

@@ -1,7 +1,7 @@
-"""The text of a configuration file: variables filled in, and the place of everything remembered. Pure.
+"""Parses a configuration file, substitutes variables, and keeps the position of each value. Pure.
 
-Variables are filled into the values of the parsed document, not into its text. So what a variable holds can never
-change the document's structure, and it needs no quotes around it.
+Variables are substituted in the values of the parsed document, not in its text. The content of a variable therefore
+never changes the structure of the document, and needs no quotes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Path = tuple[str | int, ...]
 
 _PREFIXES: Final = ("", "GODOXY_", "GOPROXY_")
 DEFAULT_HOST: Final = frozenset({"$DOCKER_HOST", "${DOCKER_HOST}"})
-"""Values that stand for the engine of ``DOCKER_HOST``, or the local socket where that is unset."""
+"""Values that mean the engine of ``DOCKER_HOST``, or the local socket if that is not set."""
 _REFERENCE = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
 class Unset(ValueError):
-    """A value names a variable that cannot be filled in.
+    """A value contains a variable that cannot be substituted.
 
     Attributes:
         message: one sentence without a full stop.
-        hint: what to do about it.
+        hint: how to fix it.
 
     """
 
@@ -49,24 +49,23 @@ class Unset(ValueError):
 
 
 def look_up(name: str, env: Mapping[str, str]) -> str | None:
-    """Return a variable's value, or ``None`` when it is unset.
+    """Return the value of a variable, ``None`` if it is not set.
 
-    ``NAME`` comes first; ``GODOXY_NAME`` and ``GOPROXY_NAME``, which GoDoxy reads, stand in for it when it is unset
-    or empty (LABELS II.7.1).
+    If ``NAME`` is not set or empty, ``GODOXY_NAME`` and ``GOPROXY_NAME`` are used, as in GoDoxy (LABELS II.7.1).
     """
     values = [env[prefix + name] for prefix in _PREFIXES if prefix + name in env]
     return next(filter(None, values), "" if values else None)
 
 
 def fill_in(text: str, env: Mapping[str, str]) -> str:
-    """Return a value with its variables filled in.
+    """Return a value with its variables substituted.
 
-    ``${NAME}`` is the variable's value, ``${NAME:-text}`` is ``text`` where the variable is unset or empty, ``$${`` is
-    a plain ``${``. A value that is ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` and nothing else is that variable, or the
-    local socket when it is unset or empty. ``$NAME`` without braces is ordinary text everywhere else.
+    ``${NAME}`` is the value of the variable, ``${NAME:-text}`` is ``text`` if the variable is not set or empty, and
+    ``$${`` is a literal ``${``. A value that consists of ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` is that variable, or
+    the local socket if it is not set or empty. ``$NAME`` without braces is plain text in all other values.
 
     Raises:
-        Unset: a variable is not set and has no default, or something between braces is no variable's name.
+        Unset: a variable is not set and has no default, or the text in braces is not a variable name.
 
     """
     if text in DEFAULT_HOST:
@@ -79,12 +78,12 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
     if escape:
         return match.group()[1:]
     if not end:
-        raise Unset(f"{shorten(match.group())!r} has no closing brace", "write ${NAME}, or $${ for a plain ${")
+        raise Unset(f"{shorten(match.group())!r} has no closing brace", "write ${NAME}, or $${ for a literal ${")
     named = _NAMED.fullmatch(inner)
     if named is None:
         raise Unset(
-            f"{shorten(match.group())!r} names no variable",
-            "write ${NAME} or ${NAME:-default}, or $${ for a plain ${",
+            f"{shorten(match.group())!r} is not a variable",
+            "write ${NAME} or ${NAME:-default}, or $${ for a literal ${",
         )
     name, default = named.groups()
     value = look_up(name, env)
@@ -96,7 +95,7 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
 
 
 class _Places(msgspec.Struct, frozen=True):
-    """Where a value and its key stand, each as 1-based line and column; and the value as written."""
+    """Positions of a value and of its key, each as 1-based line and column, and the value as written."""
 
     value: tuple[int, int]
     key: tuple[int, int]
@@ -104,13 +103,13 @@ class _Places(msgspec.Struct, frozen=True):
 
 
 class Document:
-    """A configuration file, read.
+    """A parsed configuration file.
 
     Attributes:
-        file: its name as people gave it.
-        tree: dicts, lists, texts, numbers, booleans and ``None``, with variables filled in; ``{}`` for an empty file.
-        problems: variables that could not be filled in.
-        unfilled: where their values stand, which stay as written.
+        file: its name as given by the user.
+        tree: dicts, lists, strings, numbers, booleans and ``None``, variables substituted; ``{}`` for an empty file.
+        problems: variables that could not be substituted.
+        unfilled: paths of the values with these variables, which stay as written.
 
     """
 
@@ -139,10 +138,10 @@ class Document:
         return value
 
     def problem(self, path: Path, message: str, *, hint: str = "", at_key: bool = False, value: str = "") -> Problem:
-        """Return a problem with the value at ``path``, or with its key.
+        """Return a problem with the position of the value at ``path``, or of its key.
 
-        Where nothing stands at ``path`` (a key is missing), the place is that of the mapping it is missing from. The
-        value shown is as written, before variables were filled in: it may be a secret afterwards.
+        For a missing key, the position is that of the mapping. The problem shows the value as written, because
+        substituted variables can be secrets.
         """
         known = path
         while known not in self._places and known:
@@ -159,21 +158,21 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """Return a path as people write it: ``providers.docker.local.tls``, list positions as ``[0]``."""
+    """Return a path in dotted notation: ``providers.docker.local.tls``, list positions as ``[0]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 def read_document(text: str, file: str, env: Mapping[str, str]) -> Document:
-    """Read a configuration file's text.
+    """Parse the text of a configuration file.
 
     Args:
         text: YAML 1.2.
         file: its name, for messages.
-        env: the variables to fill in.
+        env: the variables to substitute.
 
     Raises:
-        ConfigError: the text is not YAML. Variables that cannot be filled in are not raised but kept in
-            :attr:`Document.problems`, to be told together with all other faults.
+        ConfigError: the text is not YAML. Variables that cannot be substituted raise nothing: they are collected
+            in :attr:`Document.problems` and reported together with all other errors.
 
     """
     try:

@@ -1,7 +1,7 @@
-"""Looks files over without any engine: compose files and their labels, ``pilotage.yml``, files of routes.
+"""Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
-Labels are read by the code that reads those of containers. What only a running container can tell (addresses, ports,
-networks) is taken for granted.
+Labels are parsed by the same code as those of containers. Everything that only a running container can show
+(addresses, ports, networks) is assumed to be right.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
 USUAL: Final = ("pilotage.yml", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-"""What is checked, as far as it is there, when nothing is named."""
+"""The files that are checked by default, if they exist."""
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        files: what was looked at: name -> what it was taken for: ``compose``, ``configuration``, ``routes``, or
-            ``unreadable``.
-        problems: what is wrong.
+        files: file name -> detected type: ``compose``, ``configuration``, ``routes`` or ``unreadable``.
+        problems: all problems.
 
     """
 
@@ -47,11 +46,11 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
-    """Look over some files, and the files of routes that a configuration among them names.
+    """Check some files, and the route files that a configuration file among them names.
 
     Args:
-        names: of files.
-        env: the variables that they may refer to.
+        names: file names.
+        env: the variables that the files can use.
 
     """
     files: dict[str, str] = {}
@@ -64,13 +63,13 @@ def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
 
 
 def check_file(name: str, env: Mapping[str, str]) -> Checked:
-    """Look over one file: one with ``services`` is a compose file, one with ``providers`` a configuration."""
+    """Check one file. ``services`` makes it a Compose file, ``providers`` a configuration."""
     try:
         text = Path(name).read_text(encoding="utf-8").removeprefix("\ufeff")
     except OSError as error:
         return _unreadable(name, f"cannot be read: {error.strerror or error}")
     except UnicodeDecodeError:
-        return _unreadable(name, "is not a text in UTF-8")
+        return _unreadable(name, "is not UTF-8 text")
     try:
         document = parse_yaml(text)
     except ParseError as error:
@@ -104,7 +103,7 @@ _PLAIN_VARIABLE: Final = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class _Compose:
-    """One compose file. Used once."""
+    """Checks one Compose file."""
 
     def __init__(self, file: str, top: dict[str, Located], env: Mapping[str, str]) -> None:
         named = top.get("name")
@@ -114,10 +113,10 @@ class _Compose:
         )
         self.services = top["services"].value
         self.env = env
-        self.owners: dict[str, str] = {}  # alias -> the service that has it
+        self.owners: dict[str, str] = {}  # alias -> service
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong with the labels of each service."""
+        """Yield the problems of the labels of all services."""
         for service, definition in self.services.items() if isinstance(self.services, dict) else ():
             if isinstance(definition.value, dict):
                 labels: dict[str, Located] = {}
@@ -125,7 +124,7 @@ class _Compose:
                 yield from self._service(service, definition.value, labels)
 
     def _gather(self, service: str, written: Located | None, labels: dict[str, Located]) -> Iterator[Problem]:
-        """Gather a service's labels, from a mapping or a list of ``key=value``; yield what is none."""
+        """Collect the labels of a service from a mapping or a list of ``key=value``; yield their problems."""
         entries: list[tuple[str, Located]] = []
         if written is not None and isinstance(written.value, dict):
             entries = list(written.value.items())
@@ -135,7 +134,7 @@ class _Compose:
                 entries.append((name, msgspec.structs.replace(item, value=text)))
         for key, value in entries:
             if isinstance(value.value, dict | list):
-                message = f"a label is text, not {kind_name(value.value)}"
+                message = f"a label must be text, not {kind_name(value.value)}"
                 hint = "write '|' after the colon, and the mapping on the lines below"
                 problem = Problem(message=message, hint=hint, label=key)
                 yield self._at(problem, service, value.key_line, value.key_column)
@@ -152,16 +151,16 @@ class _Compose:
         for route in built.routes:
             owner = self.owners.setdefault(route.alias, service)
             if owner != service:
-                message = f"alias {route.alias!r} is wanted by service {owner!r} too"
-                hint = "the older container will have it; give one of them another alias with proxy.aliases"
+                message = f"service {owner!r} also uses the alias {route.alias!r}"
+                hint = "the older container gets it; give one of them another alias with proxy.aliases"
                 problem = Problem(message=message, hint=hint, severity="warning")
                 yield self._at(problem, service, *((place.key_line, place.key_column) if place else (0, 0)))
 
     def _placed(self, problem: Problem, service: str, label: Located | None) -> Problem:
-        """Return a problem with its place in the file: that of its label, or of the line in the label's text."""
+        """Return a problem with its position in the file: that of its label, or of a line in the label's value."""
         if label is None:
             return self._at(problem, service, 0, 0)
-        if problem.line and "\n" in str(label.value):  # a block of text begins below its indicator
+        if problem.line and "\n" in str(label.value):  # a block scalar starts on the line below its indicator
             return self._at(problem, service, label.line + problem.line, 0)
         return self._at(problem, service, label.key_line, label.key_column)
 
@@ -171,7 +170,7 @@ class _Compose:
 
 
 def _text(value: Located, env: Mapping[str, str]) -> str | None:
-    """Return a label's text as Compose would hand it on; ``None`` when a variable in it is not known here."""
+    """Return the value of a label as Compose passes it on; ``None`` if it contains an unknown variable."""
     written = value.value
     text = "" if written is None else str(written).lower() if isinstance(written, bool) else str(written)
     if "$" not in text:
@@ -184,7 +183,7 @@ def _text(value: Located, env: Mapping[str, str]) -> str | None:
 
 
 def _summary(project: str, service: str, definition: dict[str, Located], labels: dict[str, str]) -> dict[str, Any]:
-    """Return what an engine would list for a service's first container, had it all that its labels ask for."""
+    """Return the engine's list entry for the first container of a service, with everything that its labels need."""
 
     def text(key: str) -> str:
         value = definition.get(key)

@@ -31,7 +31,7 @@ def test_options_that_cannot_be_combined_are_refused(pilotage: Callable[..., Sai
     [
         (["--engine", "ftp://x"], "has the scheme 'ftp', which is none that we know"),
         (["--engine", "a=ssh://me:pw@x"], "an ssh address must not hold a password"),
-        (["--engine", "nonsense"], "gives no name; write NAME=URL"),
+        (["--engine", "nonsense"], "has no name; write NAME=URL"),
         (["--context", "none"], "there is no Docker context 'none'"),
         (["--config", "none.yml"], "none.yml: cannot be read"),
         (["--replay", "none.json"], "none.json: cannot be read"),

@@ -324,5 +324,5 @@ def test_every_problem_of_the_configuration_is_printed(capsys: pytest.CaptureFix
     status, out, err = shown(capsys, "serve", "--config", str(file))
     assert (status, out) == (2, "")
     first, second = err.splitlines()
-    assert first.startswith(f"error: {file}:1:17: gateway.http: 'x' is no place to listen; write a port, or ")
+    assert first.startswith(f"error: {file}:1:17: gateway.http: 'x' is not an address to listen on; write a port, or ")
     assert second == f"error: {file}:2:7: api.y: unknown key 'y'; known here: listen, token_file"
