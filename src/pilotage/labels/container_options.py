@@ -88,7 +88,7 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.idle_timeout > 0
 
 
-class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Options that labels set for a container.
 
     Attributes:
@@ -119,10 +119,13 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     labels = own.options
     if not labels:
         return NO_OPTIONS
+    aliases = tuple(comma_list(labels.get(ALIASES, "").lower()))
+    if len(labels) == 1 and aliases:
+        return ContainerOptions(aliases=aliases)
     exclude, problems = _exclude(labels.get(EXCLUDE, ""))
     idle, errors = parse_idle(labels)
     return ContainerOptions(
-        aliases=tuple(comma_list(labels.get(ALIASES, "").lower())),
+        aliases=aliases,
         exclude=exclude,
         network=labels.get(NETWORK, ""),
         idle=idle,

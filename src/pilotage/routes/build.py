@@ -119,20 +119,14 @@ class RouteBuilder:
         if not container.is_explicit and self._is_explicit_only(container):
             return NOTHING
         aliases, settings, label_problems = self._settings_of(container)
-        routes = tuple(
-            make_route(
-                container,
-                alias,
-                mine,
-                resolve_target(alias, container, mine.settings),
-                reserved_ports=self.reserved_ports,
-            )
-            for alias, mine in zip(aliases, settings, strict=True)
-        )
         problems = [*container.problems, *label_problems]
-        for route in routes:
+        routes = []
+        for alias, mine in zip(aliases, settings, strict=True):
+            target = resolve_target(alias, container, mine.settings)
+            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports)
+            routes.append(route)
             problems += route.problems
-        return Built(routes, tuple(_unique(problems)))
+        return Built(tuple(routes), tuple(_unique(problems)) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
