@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Final
 
 from pilotage.core.errors import EngineUnreachable
+from pilotage.engine.address import Address
 from pilotage.engine.connection import Connection
 
-if TYPE_CHECKING:
-    from pilotage.engine.address import Address
-
-__all__ = ["CountingConnection"]
+__all__ = ["A", "B", "CountingConnection", "made", "now"]
 
 
 class CountingConnection(Connection):
@@ -41,3 +39,17 @@ class CountingConnection(Connection):
         if not self.closed:
             self.closed_at = asyncio.get_running_loop().time()
         await super().close()
+
+
+A: Final = Address("unix", path="/a.sock")
+B: Final = Address("unix", path="/b.sock")
+
+
+def made() -> list[CountingConnection]:
+    """Return the connections that the running test has made."""
+    return CountingConnection.made
+
+
+def now() -> float:
+    """Return the loop's time, which is virtual."""
+    return asyncio.get_running_loop().time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    import trustme
+
     from pilotage.core.problems import Problem
     from pilotage.xds.resources import Key
 
-__all__ = ["Gateway", "Target", "becomes", "gateway", "route", "target"]
+__all__ = ["Gateway", "Target", "becomes", "gateway", "route", "server_context", "target"]
 
 
 def route(alias: str, *ports: int, **fields: Any) -> Route:
@@ -223,3 +226,10 @@ async def gateway(directory: Path, *, linger: float = 30.0, **options: Any) -> A
             yield made
         finally:
             await made.stop()
+
+
+def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return the TLS context of a server with a certificate for these names."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+    return context

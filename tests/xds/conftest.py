@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from tests.support.gateway import Gateway, gateway
 
@@ -20,3 +21,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def envoy(tmp_path: Path) -> Callable[..., Any]:
     return functools.partial(gateway, tmp_path)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    """A CA whose certificate is in ``ca.pem``."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return made

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any
 
-import grpc
-import grpc.aio
 import pytest
-import trustme
 from aiohttp import web
 
 from pilotage.routes.route import Endpoint
@@ -15,15 +11,12 @@ from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.xds.backend import route_backend
 from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.resources import CLUSTER
-from tests.support.gateway import becomes, route, target
-from tests.support.ports import free_port
+from tests.support.gateway import becomes, route, server_context, target
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import trustme
 
-    from tests.support.gateway import Gateway
     from tests.xds.conftest import Envoy
 
 
@@ -213,7 +206,7 @@ async def test_a_probe_may_take_as_long_as_a_label_says(envoy: Envoy) -> None:
 
 
 async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Envoy, authority: trustme.CA) -> None:
-    context = _server_context(authority, "127.0.0.1")
+    context = server_context(authority, "127.0.0.1")
     context.set_alpn_protocols(["h2", "http/1.1"])
     agreed: list[str | None] = []
 
@@ -244,178 +237,3 @@ def test_a_site_is_probed_if_its_route_is_and_there_is_an_endpoint(fields: dict[
     backend = route_backend(route("app", 80, **fields))
     assert is_probed(backend) is probed
     assert any(cluster.first for cluster in own_clusters(backend, GatewayOptions())) is probed
-
-
-# ---- schemes -------------------------------------------------------------------------------------------------------
-
-
-async def _grpc_upper(gw: Gateway, host: str) -> bytes:
-    options = [("grpc.default_authority", host)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{gw.options.http_port}", options=options) as channel:
-        call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream("/test.Echo/Upper")
-
-        async def words() -> Any:
-            for word in (b"one", b"two"):
-                yield word
-
-        return b" ".join([word async for word in call(words())])
-
-
-async def _grpc_server(credentials: Any = None) -> tuple[grpc.aio.Server, int]:
-    async def upper(requests: Any, _context: Any) -> Any:
-        async for word in requests:
-            yield word.upper()
-
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {"Upper": grpc.stream_stream_rpc_method_handler(upper)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
-    place = "127.0.0.1:0"
-    port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
-    await server.start()
-    return server, port
-
-
-async def test_grpc_passes_to_h2c_targets(envoy: Envoy) -> None:
-    server, port = await _grpc_server()
-    async with envoy() as gw:
-        await gw.publish(route("rpc", port, scheme="h2c"))
-        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
-    await server.stop(0)
-
-
-@pytest.mark.parametrize("shared", [True, False], ids=["shared cluster", "own cluster"])
-async def test_grpc_passes_to_tls_targets(envoy: Envoy, shared: bool, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    issued = authority.issue_cert("rpc.internal")
-    key, chain = issued.private_key_pem.bytes(), b"".join(it.bytes() for it in issued.cert_chain_pems)
-    server, port = await _grpc_server(grpc.ssl_server_credentials([(key, chain)]))
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    checked = {"ssl_server_name": "rpc.internal", "ssl_trusted_certificate": str(tmp_path / "ca.pem")}
-    async with envoy() as gw:
-        await gw.publish(route("rpc", port, scheme="https", **({"no_tls_verify": True} if shared else checked)))
-        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
-    await server.stop(0)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> trustme.CA:
-    made = trustme.CA()
-    made.cert_pem.write_to_path(tmp_path / "ca.pem")
-    return made
-
-
-def _server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
-
-
-async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise(
-    envoy: Envoy, authority: trustme.CA, tmp_path: Path
-) -> None:
-    ca = {"ssl_trusted_certificate": str(tmp_path / "ca.pem")}
-    async with target("address", ssl_context=_server_context(authority, "127.0.0.1")) as by_address:
-        async with target("name", ssl_context=_server_context(authority, "app.internal")) as by_name, envoy() as gw:
-            cases: list[tuple[dict[str, Any], int, int]] = [
-                ({"no_tls_verify": True}, by_address.port, 200),
-                ({}, by_address.port, 503),  # not by an authority that the system knows
-                (ca, by_address.port, 200),
-                (ca, by_name.port, 503),  # not for this address
-                (ca | {"ssl_server_name": "app.internal"}, by_name.port, 200),
-                (ca | {"ssl_server_name": "other.internal"}, by_name.port, 503),
-                ({"no_tls_verify": True, "ssl_server_name": "off"}, by_name.port, 200),
-            ]
-            for settings, port, status in cases:
-                await gw.publish(route("app", port, scheme="https", **settings))
-                assert (settings, (await gw.ask("app")).status) == (settings, status)
-
-
-async def test_the_server_name_is_sent_as_labels_say(envoy: Envoy, authority: trustme.CA) -> None:
-    names: list[str | None] = []
-    context = _server_context(authority, "127.0.0.1")
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
-    async with target(ssl_context=context) as it, envoy() as gw:
-        for given in (None, "off", "app.internal"):
-            await gw.publish(
-                route("app", it.port, scheme="https", no_tls_verify=True, ssl_server_name=given, max_conns_per_host=9)
-            )
-            assert (await gw.ask("app")).status == 200
-        assert names == [None, "app.internal"]  # an address is no name, so "off" changes nothing
-
-
-async def test_a_target_may_demand_a_certificate_and_a_version(
-    envoy: Envoy, authority: trustme.CA, tmp_path: Path
-) -> None:
-    context = _server_context(authority, "127.0.0.1")
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.configure_trust(context)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    own = authority.issue_cert("gateway")
-    own.private_key_pem.write_to_path(tmp_path / "key.pem")
-    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    shown = {"ssl_certificate": str(tmp_path / "cert.pem"), "ssl_certificate_key": str(tmp_path / "key.pem")}
-    cases: list[tuple[dict[str, Any], int]] = [
-        ({}, 503),
-        (shown, 200),
-        (shown | {"ssl_protocols": ("TLSv1.3",)}, 503),
-        (shown | {"ssl_protocols": ("TLSv1.2", "TLSv1.3")}, 200),
-    ]
-    async with target(ssl_context=context) as it, envoy() as gw:
-        for settings, status in cases:
-            await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True, **settings))
-            assert (settings, (await gw.ask("app")).status) == (settings, status)
-
-
-async def test_websockets_pass_to_https_targets(envoy: Envoy, authority: trustme.CA) -> None:
-    async with target(ssl_context=_server_context(authority, "127.0.0.1")) as it, envoy() as gw:
-
-        async def echo(request: web.Request) -> web.WebSocketResponse:
-            socket = web.WebSocketResponse()
-            await socket.prepare(request)
-            await socket.send_str((await socket.receive_str()).upper())
-            return socket
-
-        it.handlers["/ws"] = echo
-        await gw.publish(route("app", it.port, scheme="https", no_tls_verify=True))
-        async with gw.client.ws_connect(gw.url + "/ws", headers={"Host": "app"}) as socket:
-            await socket.send_str("hello")
-            assert await socket.receive_str() == "HELLO"
-
-
-async def test_targets_are_found_by_name_too(envoy: Envoy) -> None:
-    async with target() as it, envoy() as gw:
-        await gw.publish(route("app", endpoints=(Endpoint("localhost", it.port),)))
-
-        async def status() -> int:
-            return (await gw.ask("app")).status
-
-        await becomes(status, 200)
-
-
-async def test_names_and_addresses_can_be_mixed_and_envoy_warns_of_no_old_setting_of_names(envoy: Envoy) -> None:
-    async with target("one") as one, target("two") as two, envoy() as gw:
-        both = (Endpoint("127.0.0.1", one.port), Endpoint("localhost", two.port))
-        await gw.publish(route("app", endpoints=both))
-
-        async def answering() -> set[str]:
-            return {(await gw.ask("app")).by for _ in range(8)}
-
-        await becomes(answering, {"one", "two"})
-        assert not [line for line in gw.log.splitlines() if "deprecated" in line and "dns" in line]
-
-
-async def test_a_missing_certificate_file_concerns_its_route_alone(envoy: Envoy) -> None:
-    async with target() as it, envoy() as gw:
-        await gw.publish(
-            route("good", it.port, max_conns_per_host=3),
-            route("bad", free_port(), scheme="https", ssl_trusted_certificate="/nowhere/ca.pem"),
-            *(route(f"more{n}", it.port, max_conns_per_host=3) for n in range(5)),
-        )
-        assert {problem.route for problem in gw.refused} == {"bad"}
-        assert "/nowhere/ca.pem" in gw.refused[0].message
-        assert [(await gw.ask(host)).status for host in ("good", "more4", "bad")] == [200, 200, 404]
-        assert {problem.route for problem in gw.ads.problems} == {"bad"}
-        assert (CLUSTER, "route/bad") in gw.ads.snapshot.resources
-        await gw.publish(route("good", it.port), route("bad", it.port))
-        assert gw.ads.problems == ()
-        assert (await gw.ask("bad")).status == 200

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from pilotage.discovery.watcher import EngineWatcher, Timing
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.testing import FakeEngine, container
+from tests.support.leaks import assert_no_leaks
+from tests.support.virtual import VirtualEngine
+from tests.support.waiting import until
+from tests.support.watched import Watch, now
+
+REMOTE = "tcp://virtual.invalid:2375"  # no socket file to look at
+
+
+# ---- silence
+
+
+@pytest.mark.looptime
+async def test_a_silent_engine_is_pinged_and_stays_live() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, Timing(reconcile=100_000))
+    async with watch.running():
+        await asyncio.sleep(3600)
+        assert engine.calls["ping"] == pytest.approx(3600 / 15, abs=2)
+        assert watch.told.words == ["live"]
+
+
+@pytest.mark.looptime
+async def test_an_engine_that_talks_is_not_pinged() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for _ in range(30):
+            await asyncio.sleep(10)
+            engine.rename("web", "web")
+        assert engine.calls["ping"] == 0
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_is_noticed_within_half_a_minute() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        await asyncio.sleep(7)
+        engine.silent = True
+        died = now()
+        await until(lambda: "away" in watch.told.words)
+        assert watch.told.when("away") - died <= 30
+        assert watch.told.errors[0].what == "no event for 15 s, and no answer to a ping within 10 s"
+        assert watch.states() == {"web": ["ready"]}  # the last good routes stay
+
+
+@pytest.mark.looptime
+async def test_a_dead_connection_is_noticed_as_soon_while_a_look_is_under_way() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 0.5
+        engine.pause("web")
+        await asyncio.sleep(0.1)
+        engine.silent = True
+        engine.latency = 3600
+        died = now()
+        await until(lambda: "away" in watch.told.words)
+        assert watch.told.when("away") - died <= 30
+
+
+@pytest.mark.looptime
+async def test_a_proxy_that_refuses_pings_is_alive() -> None:
+    engine = VirtualEngine([container("web")])
+    engine.spoil("ping", status=403)
+    watch = Watch(engine)
+    async with watch.running():
+        await asyncio.sleep(600)
+        assert engine.calls["ping"] > 30
+        assert watch.told.words == ["live"]
+
+
+# ---- an engine that comes and goes
+
+
+@pytest.mark.looptime
+async def test_pauses_double_up_to_half_a_minute_with_some_chance_in_them() -> None:
+    engine = VirtualEngine()
+    engine.down = "connection refused"
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running(wait=False):
+        await asyncio.sleep(3600)
+        gaps = [b - a for a, b in zip(engine.attempts, engine.attempts[1:], strict=False)]
+        for gap, wanted in zip(gaps, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
+            assert 0.75 * wanted <= gap <= 1.25 * wanted + 0.01
+        assert max(gaps) <= 37.6
+        assert len({round(gap, 3) for gap in gaps[6:]}) > 10  # by chance
+        assert set(watch.told.words) == {"away"}
+
+
+@pytest.mark.looptime
+async def test_an_attempt_that_waited_long_in_vain_is_repeated_at_once() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.silent = True
+        await asyncio.sleep(100)  # attempts of 30 seconds each
+        gaps = [b - a for a, b in zip(engine.attempts[1:], engine.attempts[2:], strict=False)]
+        assert gaps
+        assert max(gaps) < 30.01
+
+
+@pytest.mark.looptime
+async def test_an_engine_that_hangs_up_after_each_list_is_asked_twice_a_second_at_most() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for _ in range(2000):
+            engine.break_streams()
+            await asyncio.sleep(0.05)
+        assert 150 < watch.watcher.sessions < 280  # in a hundred seconds
+        assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
+
+
+@pytest.mark.looptime
+async def test_after_a_success_pauses_are_short_again() -> None:
+    engine = VirtualEngine([container("web")])
+    engine.down = "connection refused"
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running(wait=False):
+        await asyncio.sleep(600)
+        engine.down = ""
+        await until(lambda: "live" in watch.told.words)
+        engine.become("web", "exited")
+        engine.break_streams()
+        broken = now()
+        await until(watch.is_true)
+        assert now() - broken < 1
+        assert watch.told.words[-2:] == ["away", "live"]
+
+
+@pytest.mark.looptime
+async def test_after_a_reconnect_everything_is_listed_again_and_what_is_unchanged_is_not_told() -> None:
+    engine = VirtualEngine([container(f"app{n}") for n in range(10)])
+    watch = Watch(engine)
+    async with watch.running():
+        watch.told.changes.clear()
+        engine.break_streams()
+        engine.remove("app3")
+        added = engine.add("new")
+        await until(watch.is_true)
+        changed = [set(changes) for _, changes, _ in watch.told.changes]
+        assert len(set.union(*changed)) == 2
+        assert added.id in set.union(*changed)
+
+
+@pytest.mark.looptime
+async def test_a_list_that_stumbles_is_tried_again_without_giving_up_the_engine() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.spoil("list:id", status=500, times=3)
+        engine.pause("web")
+        await until(watch.is_true)
+        assert watch.told.words == ["live"]
+        assert watch.watcher.refreshes == 4
+
+
+@pytest.mark.parametrize(("status", "tries"), [(500, 4), (403, 1)])
+@pytest.mark.looptime
+async def test_a_list_that_is_refused_ends_the_session_with_the_engines_words(status: int, tries: int) -> None:
+    engine = VirtualEngine([container("web")])
+    engine.spoil("list", status=status, message="no lists here")
+    watch = Watch(engine)
+    async with watch.running(wait=False):
+        await until(lambda: watch.told.errors)
+        assert watch.told.errors[0].what == "no lists here"
+        assert engine.order[: tries + 2].count("list") == tries  # the next attempt begins with a stream of its own
+        engine.heal()
+        await until(watch.is_true)
+
+
+@pytest.mark.looptime
+async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    watch.state.update = broken  # type: ignore[method-assign, assignment]
+    async with watch.running(wait=False):
+        await asyncio.sleep(600)
+        assert watch.told.errors[0].what == "internal error: ZeroDivisionError()"
+        assert watch.watcher.sessions < 30
+    assert "engine local: internal error: ZeroDivisionError()" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.looptime
+async def test_an_address_that_is_none_any_more_is_told_like_any_failure() -> None:
+    watch = Watch(VirtualEngine())
+    watch.watcher.config = DockerProviderConfig("gopher://nowhere", name="local")
+    async with watch.running(wait=False):
+        await until(lambda: watch.told.errors)
+        assert "gopher" in str(watch.told.errors[0])
+
+
+# ---- the end
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("steps", [*range(1, 40), 50, 80, 120])
+async def test_a_watcher_that_is_cancelled_anywhere_leaves_no_half_state(steps: int) -> None:
+    engine = VirtualEngine(
+        [container("web", health="starting"), container("app"), container("host", network_mode="host", ports=[8000])]
+    )
+    watch = Watch(engine)
+    async with assert_no_leaks():
+        task = asyncio.create_task(watch.watcher.run())
+        for step in range(steps):
+            if step == 12:
+                engine.pause("web")
+                engine.add("new", network_mode="host", ports=[8000])
+            await asyncio.sleep(0.0005)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert engine.open == set()
+        assert all(entry.refs == 0 for entry in watch.pool._entries.values())
+        engine.become("web", "exited")
+        engine.become("app", "paused")
+        again = EngineWatcher(watch.watcher.config, watch.state, watch.told, pool=watch.pool)
+        watch.watcher = again
+        watch.told.log.clear()
+        async with watch.running():
+            assert Counter(watch.states()) == Counter(
+                {"web": [], "app": [], "host": ["ready"]} | ({"new": ["ready"]} if steps > 12 else {})
+            )
+
+
+# ---- a socket that comes back, in real time
+
+
+async def test_when_the_socket_is_made_anew_nobody_waits_for_the_end_of_a_pause() -> None:
+    never = Timing(first_pause=1000, longest_pause=1000, pause_after_session=1000)
+    async with assert_no_leaks(), FakeEngine([container("web")]) as engine:
+        watch = Watch(engine, never)
+        async with watch.running():
+            for missing in (False, True):
+                watch.told.log.clear()
+                engine.refuse(missing=missing)
+                engine.crash()
+                await until(lambda: "away" in watch.told.words)
+                engine.add(f"new {missing}", labels={"proxy.aliases": f"new-{missing}"})
+                await engine.recover()
+                await until(lambda: "live" in watch.told.words)
+                assert f"new-{missing}".lower() in watch.states()

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
+from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.connection import Timeouts
+from pilotage.engine.pool import Pool, new_client
+from tests.support.failures import failure
+from tests.support.faults import (
+    Exchange,
+    answer,
+    behave,
+    end_mid_body,
+    end_mid_chunk,
+    endless,
+    json_answer,
+    puppet,
+    reset,
+    reset_mid_body,
+)
+from tests.support.leaks import assert_no_leaks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    Reply = bytes | Callable[[Exchange], Awaitable[None]]
+
+
+# ---- nonsense
+
+
+HTML = b"<html><body><h1>403 Forbidden</h1>Request forbidden by administrative rules.</body></html>"
+HTML_TYPE = "Content-Type: text/html"
+
+FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
+    "reset": (reset, EngineUnreachable, "far: the connection was "),
+    "reset in the middle": (reset_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
+    "end in the middle": (end_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
+    "end in a chunk": (end_mid_chunk, EngineUnreachable, "the answer to GET /version was cut short"),
+    "truncated JSON": (answer("200 OK", b'{"ApiVersion": "1.4'), EngineIncompatible, "is no container engine"),
+    "no JSON": (answer("200 OK", b"it works!"), EngineIncompatible, "no container engine: its /version is not that"),
+    "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version names no ApiVersion"),
+    "a list": (json_answer([]), EngineIncompatible, "its /version is not that of an engine"),
+    "wrong types": (json_answer({"ApiVersion": 1.41}), EngineIncompatible, "its /version is not that of an engine"),
+    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "names no ApiVersion"),
+    "a web page": (answer("200 OK", HTML, HTML_TYPE), EngineIncompatible, "no container engine"),
+    "not found": (
+        answer("404 Not Found", HTML, HTML_TYPE),
+        EngineIncompatible,
+        "GET /version was answered 404 Not Fou",
+    ),
+    "forbidden": (
+        answer("403 Forbidden", HTML, HTML_TYPE),
+        EngineRefused,
+        "answered 403 Forbidden; if a socket proxy stands before the engine, let it allow GET /version",
+    ),
+    "login": (answer("401 Unauthorized", b""), EngineRefused, "401 Unauthorized; the address asks for a login"),
+    "500": (
+        json_answer({"message": "boom\nbang"}, status="500 Internal Server Error"),
+        EngineRefused,
+        "GET /version was answered 500 Internal Server Error: boom\\nbang; see the engine's log",
+    ),
+    "bad gateway": (answer("502 Bad Gateway", HTML, HTML_TYPE), EngineRefused, "502 Bad Gateway; see the engine's log"),
+    "damaged error": (
+        answer("500 Oops", b'{"message', "Content-Type: application/json"),
+        EngineRefused,
+        "was answered 500 Oops; see",
+    ),
+    "plain error": (answer("503 No", b"later\n", "Content-Type: text/plain"), EngineRefused, "answered 503 No: later;"),
+    "redirect": (
+        answer("301 Moved", b"", "Location: https://elsewhere.invalid/"),
+        EngineIncompatible,
+        "GET /version is redirected to https://elsewhere.invalid/, and engines never redirect; give the engine's own",
+    ),
+    "redirect nowhere": (answer("302 Found", b""), EngineIncompatible, "redirected to nowhere"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", EngineIncompatible, "the answer to GET /version is not HTTP"),
+    "binary": (bytes(range(1, 256)), EngineIncompatible, "the answer to GET /version is not HTTP"),
+    "a TLS alert": (b"\x15\x03\x01\x00\x02\x02\x46", EngineUnreachable, "speaks TLS, and was spoken to without"),
+    "Go's TLS": (
+        answer("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
+        EngineUnreachable,
+        "speaks TLS, and was spoken to without; write tls://",
+    ),
+    "200 MB declared": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n",
+        EngineIncompatible,
+        "the answer to GET /version is longer than 16 MiB, which no engine's is",
+    ),
+    "endless": (endless, EngineIncompatible, "the answer to GET /version is longer than 16 MiB"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+async def test_nonsense_is_an_error_in_our_words(fault: str, way: str, tmp_path: Path) -> None:
+    reply, kind, words = FAULTS[fault]
+    async with puppet(behave(version=reply), path=tmp_path / "s" if way == "unix" else None) as engine:
+        error = await failure(engine.url, Timeouts(connect=5, request=20))
+    assert type(error) is kind
+    assert words in str(error)
+    assert "<html" not in str(error)
+    assert len(str(error)) < 400
+
+
+LIST_FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
+    "truncated JSON": (answer("200 OK", b'[{"Id": "a'), EngineIncompatible, "is not what the Engine API promises"),
+    "an object": (json_answer({}), EngineIncompatible, "is not what the Engine API promises"),
+    "200 MB declared": (b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n", EngineIncompatible, "than 160 MiB"),
+    "cut": (end_mid_body, EngineUnreachable, "the answer to GET /containers/json was cut short"),
+}
+
+
+@pytest.mark.parametrize("fault", LIST_FAULTS)
+async def test_a_bad_list_is_an_error_and_the_client_goes_on_after_it(fault: str) -> None:
+    reply, kind, words = LIST_FAULTS[fault]
+    async with puppet(behave(json=reply)) as engine, assert_no_leaks(), Pool() as pool:
+        async with await new_client(DockerProviderConfig(engine.url, name="far"), pool=pool) as client:
+            with pytest.raises(kind, match=words):
+                await client.list_containers()
+            engine.behaviour = behave()
+            assert await client.list_containers() == []
+
+
+async def test_an_error_is_reported_at_once_even_when_its_page_never_ends() -> None:
+    async def endless_page(exchange: Exchange) -> None:
+        await endless(exchange, b"500 Oops")
+
+    async with puppet(behave(version=endless_page)) as engine:
+        assert "500 Oops" in str(await failure(engine.url, Timeouts()))
+
+
+async def test_no_file_descriptor_left(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with puppet(behave(), path=tmp_path / "s") as engine, Pool() as pool:
+        held: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.open(os.devnull, os.O_RDONLY))
+            with pytest.raises(EngineUnreachable) as caught:
+                await new_client(engine.url, pool=pool)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "this process has no file descriptor left (its limit is" in str(caught.value)
+        async with await new_client(engine.url, pool=pool) as client:  # and it recovers by itself
+            await client.ping()
+
+
+# ---- the environment
+
+
+@pytest.fixture
+async def bystander() -> AsyncIterator[list[str]]:
+    """A proxy that nobody should ask anything; yields what it was asked."""
+    async with puppet(behave()) as proxy:
+        url = proxy.url.replace("tcp", "http", 1)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+                patch.setenv(name, url)
+                patch.setenv(name.lower(), url)
+            patch.delenv("NO_PROXY", raising=False)
+            patch.delenv("no_proxy", raising=False)
+            yield proxy.requests
+
+
+async def test_proxy_variables_never_touch_engine_traffic(bystander: list[str], tmp_path: Path) -> None:
+    for path in (None, tmp_path / "s"):
+        async with puppet(behave(), path=path) as engine, Pool() as pool, await new_client(engine.url, pool=pool) as c:
+            await c.list_containers()
+            assert len(engine.requests) == 2
+    assert bystander == []
+
+
+async def test_credentials_of_a_netrc_file_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with puppet(behave()) as engine, Pool() as pool, await new_client(engine.url, pool=pool):
+        assert all("authorization" not in exchange.headers for exchange in engine.heads)

@@ -1,0 +1,126 @@
+"""An Envoy at the protocol's level: it receives the messages of a session and acknowledges or refuses resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
+from pilotage.xds.session import Session
+
+
+def item(type_url: str, name: str, version: str, *clusters: str, first: Resource | None = None) -> Resource:
+    return Resource(type_url, name, version, version.encode(), frozenset(clusters), (name,), first)
+
+
+def cluster(name: str, version: str = "1", **more: Any) -> Resource:
+    return item(CLUSTER, name, version, **more)
+
+
+def scope(name: str, version: str, *clusters: str) -> Resource:
+    return item(SCOPE, name, version, *clusters)
+
+
+def probed_cluster(name: str, version: str = "1") -> Resource:
+    """One with health checks, and before it its twin without."""
+    return cluster(name, version, first=cluster(name, f"{version} unprobed"))
+
+
+class Envoy:
+    """What Envoy does with messages: it keeps, acknowledges, and complains about what is in ``bad``.
+
+    While ``probing``, what it says about clusters is withheld from the first one with health checks on.
+    """
+
+    def __init__(self, *resources: Resource, has: dict[Key, str] | None = None) -> None:
+        self.should: dict[Key, Resource] = {}
+        self.ever: dict[tuple[str, str, str], Resource] = {}
+        self.has = dict(has or {})
+        self.needs: dict[Key, frozenset[str]] = {}
+        self.bad: set[tuple[str, str]] = set()
+        self.got: list[tuple[str, list[str], list[str]]] = []
+        self.refused: list[tuple[str, str]] = []
+        self.probing = False
+        self.withheld: list[Any] = []
+        self.session = Session(self.should)
+        self.change(*resources)
+
+    def connect(self) -> None:
+        for type_url in (CLUSTER, LISTENER, SCOPE):
+            versions = {name: version for (of, name), version in self.has.items() if of == type_url}
+            request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=versions)
+            request.node.id = "me"
+            self.session.receive(request)
+
+    def change(self, *resources: Resource, gone: tuple[Key, ...] = ()) -> None:
+        for it in resources:
+            self.should[it.key] = it
+            for version in (it, it.first):
+                if version is not None:
+                    self.ever[*it.key, version.version] = version
+        for key in gone:
+            self.should.pop(key, None)
+        self.session.changed([*(it.key for it in resources), *gone])
+
+    def round(self) -> bool:
+        """Take in what is on its way, and answer; tell whether anything was."""
+        messages = self.session.messages()
+        for message in messages:
+            self._answer(message)
+        return bool(messages)
+
+    def run(self) -> None:
+        for _ in range(200):
+            if not self.round():
+                return
+        raise AssertionError("it never ends")
+
+    def _answer(self, message: Any) -> None:
+        kind = message.type_url
+        names = sorted(it.name for it in message.resources)
+        self.got.append((kind, names, sorted(message.removed_resources)))
+        answer = discovery_pb2.DeltaDiscoveryRequest(type_url=kind, response_nonce=message.nonce)
+        if any((it.name, it.version) in self.bad for it in message.resources):
+            answer.error_detail.message = "bad"
+        else:
+            for it in message.resources:
+                self.has[kind, it.name] = it.version
+                self.needs[kind, it.name] = self.ever[kind, it.name, it.version].clusters
+            for name in message.removed_resources:
+                self.has.pop((kind, name), None)  # it may have been refused
+                self.needs.pop((kind, name), None)
+            self._check()
+        probed = any(self.ever[kind, it.name, it.version].first for it in message.resources)
+        if kind == CLUSTER and (self.withheld or (self.probing and probed)):
+            self.withheld.append(answer)
+        else:
+            self._say(answer)
+
+    def _say(self, answer: Any) -> None:
+        self.refused += [(it.resource.name, it.resource.version) for it in self.session.receive(answer)]
+
+    def has_probed(self) -> None:
+        """Answer what was withheld."""
+        self.probing = False
+        for answer in self.withheld:
+            self._say(answer)
+        self.withheld.clear()
+
+    def _check(self) -> None:
+        for key, clusters in self.needs.items():
+            assert all((CLUSTER, name) in self.has for name in clusters), f"{key} leads to what is not there"
+
+
+def probing() -> Envoy:
+    """An Envoy that probes for the cluster of ``slow``, and so says nothing about clusters."""
+    envoy = Envoy(cluster("old"), scope("old", "1", "old"))
+    envoy.connect()
+    envoy.run()
+    envoy.probing = True
+    envoy.change(probed_cluster("slow"), scope("slow", "1", "slow"))
+    envoy.run()
+    assert envoy.got[-3:] == [(CLUSTER, ["slow"], []), (CLUSTER, ["slow"], []), (SCOPE, ["slow"], [])]
+    assert len(envoy.withheld) == 1
+    envoy.got.clear()
+    return envoy
