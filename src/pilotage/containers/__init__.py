@@ -8,7 +8,15 @@ It must not open sockets, read the environment, or know what a route is.
 from __future__ import annotations
 
 from pilotage.containers.backends import blacklist_reason, is_blacklisted
-from pilotage.containers.compose import dependencies, docker_compose_project, docker_compose_service
+from pilotage.containers.compose import (
+    COMPOSE_DEPENDS_ON,
+    COMPOSE_ONEOFF,
+    COMPOSE_PROJECT,
+    COMPOSE_SERVICE,
+    dependencies,
+    docker_compose_project,
+    docker_compose_service,
+)
 from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import is_rootless
 from pilotage.containers.image import ContainerImage
@@ -17,6 +25,10 @@ from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
 
 __all__ = [
+    "COMPOSE_DEPENDS_ON",
+    "COMPOSE_ONEOFF",
+    "COMPOSE_PROJECT",
+    "COMPOSE_SERVICE",
     "Container",
     "ContainerImage",
     "ContainerParser",

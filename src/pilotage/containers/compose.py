@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
-    "ONEOFF",
-    "PROJECT",
-    "SERVICE",
+    "COMPOSE_ONEOFF",
+    "COMPOSE_PROJECT",
+    "COMPOSE_SERVICE",
     "dependencies",
     "docker_compose_project",
     "docker_compose_service",
 ]
 
-PROJECT: Final = "com.docker.compose.project"
-SERVICE: Final = "com.docker.compose.service"
+COMPOSE_PROJECT: Final = "com.docker.compose.project"
+COMPOSE_SERVICE: Final = "com.docker.compose.service"
 COMPOSE_DEPENDS_ON: Final = "com.docker.compose.depends_on"
-ONEOFF: Final = "com.docker.compose.oneoff"
+COMPOSE_ONEOFF: Final = "com.docker.compose.oneoff"
 
 
 def docker_compose_project(container: Container) -> str:

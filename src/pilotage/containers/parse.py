@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.containers.compose import COMPOSE_DEPENDS_ON, ONEOFF, PROJECT, SERVICE
+from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
 from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import EngineFacts, engine_facts
 from pilotage.containers.health import listed_health
@@ -53,7 +53,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     labels = summary.Labels or {}
     name = container_name(summary.Names)
     running = summary.State == "running" or summary.Status == "running"
-    project = labels.get(PROJECT, "")
+    project = labels.get(COMPOSE_PROJECT, "")
     errors = [*facts.errors, *options.errors]
     network, address = options.network, ""
     networks = (summary.NetworkSettings and summary.NetworkSettings.Networks) or {}
@@ -94,9 +94,9 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         own_labels=own,
         is_explicit=not own.is_empty,
         is_excluded=options.exclude is True,
-        is_oneoff=labels.get(ONEOFF) in _TRUE and options.exclude is not False,
+        is_oneoff=labels.get(COMPOSE_ONEOFF) in _TRUE and options.exclude is not False,
         compose_project=project,
-        compose_service=labels.get(SERVICE, ""),
+        compose_service=labels.get(COMPOSE_SERVICE, ""),
         depends_on=depends_on,
         network_mode=mode,
         is_host_network_mode=mode == "host" or (host_config is None and "host" in networks),

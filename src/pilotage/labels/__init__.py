@@ -7,17 +7,35 @@ It must not know containers, routes or what a field means: how keys are spelt co
 
 from __future__ import annotations
 
-from pilotage.labels.container_options import IdleConfig
+from pilotage.labels.container_options import (
+    IDLE_LABELS,
+    NETWORK,
+    STOP_METHODS,
+    STOP_SIGNALS,
+    STOP_TIMEOUT,
+    WAKE_TIMEOUT,
+    ContainerOptions,
+    IdleConfig,
+    decode_options,
+    split_names,
+)
 from pilotage.labels.decode import DecodedLabels, decode
 from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema, fold
-from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS, OwnLabels, filter_labels, is_own
+from pilotage.labels.keys import NO_OWN_LABELS, SHORTCUTS, OwnLabels, filter_labels, fingerprint, is_own, split_key
 from pilotage.labels.merge import AliasFields, FieldError
 
 __all__ = [
-    "CONTAINER_OPTIONS",
     "FREE_KEYS",
+    "IDLE_LABELS",
+    "NETWORK",
+    "NO_OWN_LABELS",
     "SHORTCUTS",
+    "STOP_METHODS",
+    "STOP_SIGNALS",
+    "STOP_TIMEOUT",
+    "WAKE_TIMEOUT",
     "AliasFields",
+    "ContainerOptions",
     "DecodedLabels",
     "FieldError",
     "IdleConfig",
@@ -25,7 +43,11 @@ __all__ = [
     "KeySchema",
     "OwnLabels",
     "decode",
+    "decode_options",
     "filter_labels",
+    "fingerprint",
     "fold",
     "is_own",
+    "split_key",
+    "split_names",
 ]

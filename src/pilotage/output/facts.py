@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.containers.compose import PROJECT, SERVICE, dependencies
+from pilotage.containers.compose import dependencies
 from pilotage.core.text import format_duration, shorten
 from pilotage.labels.container_options import IDLE_LABELS
 
@@ -90,9 +90,9 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact("ports", _ports(container))
     if container.health:
         yield Fact("health", container.health, "the container's own health check")
-    if labels.get(SERVICE):
-        project = labels.get(PROJECT, "")
-        yield Fact("service", labels[SERVICE], f"in Compose project {project}" if project else "from Compose")
+    if container.compose_service:
+        project = container.compose_project
+        yield Fact("service", container.compose_service, f"in Compose project {project}" if project else "from Compose")
     depends = dependencies(container)
     if depends:
         own = labels.get("proxy.depends_on")
@@ -131,7 +131,7 @@ def _network(container: Container, others: Mapping[str, str]) -> Fact:
     if len(container.networks) == 1:
         return Fact("network", name, "the container's only network")
     among = ", ".join(container.networks)
-    if name == f"{container.actual_labels.get(PROJECT, '')}_default":
+    if name == f"{container.compose_project}_default":
         return Fact("network", name, f"the Compose project's default network, preferred among {among}")
     return Fact(
         "network", name, f"the first by name with an address, among {among}; set proxy.network to choose another"

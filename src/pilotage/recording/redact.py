@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from pilotage.containers.compose import COMPOSE_DEPENDS_ON, ONEOFF, PROJECT, SERVICE
+from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.labels.key_schema import fold
-from pilotage.labels.keys import is_own, split_key, typo_warnings
+from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, is_own, split_key
 from pilotage.routes.mappings import StructKind
 from pilotage.routes.schema import ROUTE
 
@@ -29,7 +29,9 @@ __all__ = ["REMOVED", "holds_secret", "is_secret", "read_by_us", "redact_label",
 
 REMOVED: Final = "<removed>"
 
-_READ: Final = frozenset({PROJECT, SERVICE, ONEOFF, COMPOSE_DEPENDS_ON, "org.opencontainers.image.version"})
+_READ: Final = frozenset(
+    {COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_ONEOFF, COMPOSE_DEPENDS_ON, "org.opencontainers.image.version"}
+)
 _SECRET: Final = re.compile(
     r"pass(word|wd|phrase)?s?$|pwd$|secret|token|credential|keys?$|clientid$|basicauth$|^auth$|authorization$|cookie|session"
     r"|jwt|bearer|users?$|emails?$"
@@ -62,7 +64,7 @@ def without_passwords(url: str) -> str:
 
 def read_by_us(label: str) -> bool:
     """Tell whether a label means anything to pilotage, be it as a typing error of one of ours."""
-    return is_own(label) or label in _READ or bool(typo_warnings([label]))
+    return label in _READ or filter_labels({label: ""}) != NO_OWN_LABELS
 
 
 def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:

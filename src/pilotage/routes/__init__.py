@@ -1,1 +1,84 @@
-"""4. From a container and its labels to routes, or to the reasons why there are none. Pure."""
+"""A container -> its routes, or the reasons why there are none; the same for routes in files.
+
+Containers, decoded labels and the text of route files go in; frozen :class:`Route` values come out, excluded ones with
+their reason, together with every :class:`~pilotage.core.problems.Problem`.
+It must not open sockets or files, compare routes of several containers, or know Envoy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
+    from pilotage.routes.exclusion import ExclusionReason
+    from pilotage.routes.fields import Duration, Kind
+    from pilotage.routes.file import RouteFile, read_route_file
+    from pilotage.routes.mappings import StructKind
+    from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.route import Endpoint, EndpointHealth, HealthState, Route, bracketed, route_json
+    from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, RouteSettings
+    from pilotage.routes.target import Target, resolve_static_target, resolve_target
+
+__all__ = [
+    "MIDDLEWARES",
+    "PROTECTIVE",
+    "RESERVED_PORTS",
+    "ROUTE",
+    "UNSUPPORTED",
+    "Built",
+    "Duration",
+    "Endpoint",
+    "EndpointHealth",
+    "ExclusionReason",
+    "HealthState",
+    "Kind",
+    "Route",
+    "RouteBuilder",
+    "RouteFile",
+    "RouteSettings",
+    "StructKind",
+    "Target",
+    "bracketed",
+    "build_routes",
+    "decode_labels",
+    "middleware_name",
+    "read_route_file",
+    "resolve_static_target",
+    "resolve_target",
+    "route_json",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "MIDDLEWARES": "middlewares",
+        "PROTECTIVE": "schema",
+        "RESERVED_PORTS": "build",
+        "ROUTE": "schema",
+        "UNSUPPORTED": "schema",
+        "Built": "build",
+        "Duration": "fields",
+        "Endpoint": "route",
+        "EndpointHealth": "route",
+        "ExclusionReason": "exclusion",
+        "HealthState": "route",
+        "Kind": "fields",
+        "Route": "route",
+        "RouteBuilder": "build",
+        "RouteFile": "file",
+        "RouteSettings": "schema",
+        "StructKind": "mappings",
+        "Target": "target",
+        "bracketed": "route",
+        "build_routes": "build",
+        "decode_labels": "build",
+        "middleware_name": "middlewares",
+        "read_route_file": "file",
+        "resolve_static_target": "target",
+        "resolve_target": "target",
+        "route_json": "route",
+    },
+)
