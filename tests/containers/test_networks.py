@@ -93,7 +93,7 @@ def test_on_a_remote_engine_networks_do_not_matter() -> None:
 def test_a_container_that_cannot_be_reached_at_all_is_an_error() -> None:
     found = container(config=DockerProviderConfig(url="tcp://:2375", name="odd"))
     assert [message for _, message, _ in told(found)] == [
-        "no network found: the container has no address that can be reached, nor has its host"
+        "no network found: neither the container nor its host has a reachable address"
     ]
     assert container(config=DockerProviderConfig(url="tcp://:2375", name="odd"), State="exited").errors == ()
 

@@ -89,7 +89,7 @@ async def test_a_container_joins_when_healthy_and_stays_when_it_is_the_only_one(
             await until(lambda: endpoints(discovery, "web") == {"web": "unhealthy"})
             route = discovery.table.routes["web"]
             assert route.serving == route.endpoints
-            assert route.remark == "web: its health check fails; requests go there for want of a better one"
+            assert route.remark == "web: its health check fails; no endpoint is ready, so requests still go there"
 
 
 async def test_an_unhealthy_replica_leaves_while_another_is_well() -> None:

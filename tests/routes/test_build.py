@@ -2,14 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage import DockerProviderConfig, Problem, build_routes, from_docker
 from pilotage.containers.inspection import with_inspection
 from pilotage.engine.types import HostConfig, Inspect
+from pilotage.routes.build import RouteBuilder, decode_labels, make_route
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.ports import PortPair
-from pilotage.routes.schema import PROTECTIVE
+from pilotage.routes.schema import PROTECTIVE, RouteSettings
+from pilotage.routes.settings import AliasSettings
+from pilotage.routes.target import Target
 from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, route, routes, summary, told
 
 MANUAL = {"proxy.exclude": "true"}
@@ -329,3 +333,64 @@ def test_what_only_shows_with_all_fields_at_hand_takes_the_route_out_of_service(
 def test_what_scheme_tcp_allows_is_fine_there() -> None:
     labels = {"proxy.web.port": "22:22", "proxy.web.relay_proxy_protocol_header": "true"}
     assert built(labels).problems == ()
+
+
+# ---- a builder ------------------------------------------------------------------------------------------------------
+
+
+def test_a_builder_shares_settings_between_containers_whose_labels_say_the_same() -> None:
+    builder = RouteBuilder()
+    first, second = (
+        builder.build(container(name, {f"proxy.{name}.port": "81", f"proxy.{name}.healthcheck.path": "/up"})).routes[0]
+        for name in ("shop", "blog")
+    )
+    assert (first.alias, second.alias) == ("shop", "blog")
+    assert first.settings is second.settings
+
+
+def test_settings_with_a_problem_are_not_shared_because_it_names_a_label() -> None:
+    builder = RouteBuilder()
+    for name in ("shop", "blog"):
+        (problem,) = builder.build(container(name, {f"proxy.{name}.hold": "soon"})).problems
+        assert (problem.label, problem.container) == (f"proxy.{name}.hold", name)
+
+
+def test_builders_do_not_share_anything() -> None:
+    labels = {"proxy.web.port": "81"}
+    first, second = (RouteBuilder().build(container(labels=labels)).routes[0] for _ in range(2))
+    assert first == second
+    assert first.settings is not second.settings
+
+
+def test_a_builder_forgets_settings_before_it_holds_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.routes.build._MAX_CACHED", 2)
+    builder = RouteBuilder()
+    ports = [
+        builder.build(container(labels={"proxy.web.port": str(port)})).routes[0].port.proxy for port in range(1, 9)
+    ]
+    assert ports == list(range(1, 9))
+
+
+def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:
+    parsed = container(labels={"proxy.web.port": "81"})
+    by_hand = msgspec.structs.replace(parsed, own_labels=None)
+    assert build_routes(by_hand) == build_routes(parsed)
+    assert decode_labels(by_hand) == decode_labels(parsed)
+
+
+# ---- one route ------------------------------------------------------------------------------------------------------
+
+
+def test_a_route_is_made_of_a_container_settings_and_a_target() -> None:
+    settings = AliasSettings(RouteSettings(bind="127.0.0.1"), ("bind",))
+    found = make_route(container(), "shop", settings, Target("tcp", "10.0.0.9", PortPair(22, 2222)))
+    assert (found.alias, found.scheme, found.bind, found.labelled) == ("shop", "tcp", "127.0.0.1", ("bind",))
+    assert [endpoint.address for endpoint in found.endpoints] == ["10.0.0.9:2222"]
+    assert (found.excluded, found.problems) == (False, ())
+
+
+def test_refused_settings_exclude_the_route_and_keep_their_problems() -> None:
+    settings = AliasSettings(problems=(Problem(message="bad"),), refused=True)
+    found = make_route(container(), "shop", settings, Target("http", "10.0.0.9", PortPair(0, 80)))
+    assert (found.excluded_reason, found.endpoints) == (ExclusionReason.ERROR, ())
+    assert [(p.provider, p.container, p.route) for p in found.problems] == [("local", "web", "shop")]

@@ -128,13 +128,13 @@ def test_a_route_remembers_whose_it_is() -> None:
         ("ready draining", "a", "b: it is about to stop"),
         ("unhealthy ready", "b", "a: its health check fails"),
         ("ready waiting", "a", "b: its health check has not passed yet"),
-        ("unhealthy", "a", "a: its health check fails; requests go there for want of a better one"),
+        ("unhealthy", "a", "a: its health check fails; no endpoint is ready, so requests still go there"),
         (
             "draining unhealthy",
             "b",
-            "a: it is about to stop; b: its health check fails; requests go there for want of a better one",
+            "a: it is about to stop; b: its health check fails; no endpoint is ready, so requests still go there",
         ),
-        ("draining", "a", "a: it is about to stop; requests go there for want of a better one"),
+        ("draining", "a", "a: it is about to stop; no endpoint is ready, so requests still go there"),
         ("waiting", "", "a: its health check has not passed yet; no endpoint takes requests"),
     ],
 )

@@ -24,7 +24,7 @@ def test_rules_are_kept_as_they_are_written(text: str) -> None:
         ("} {", "'} {' is not a list of rules"),
         ("- a", "a rule is a mapping, not text"),
         ("- {name: a, dow: x}", "unknown field of a rule"),
-        ("- {name: default, do: x}\n- {name: default, do: y}", "there is a default rule already"),
+        ("- {name: default, do: x}\n- {name: default, do: y}", "there is already a default rule"),
         ("- [", "not valid YAML: did not find expected node content"),
     ],
 )

@@ -115,7 +115,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
 
 
 _NO_ADDRESS: Final = Problem(
-    message="no network found: the container has no address that can be reached, nor has its host",
+    message="no network found: neither the container nor its host has a reachable address",
     hint="check the engine's address in the configuration",
 )
 

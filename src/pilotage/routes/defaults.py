@@ -1,4 +1,4 @@
-"""What is known about common images and aliases: scheme and port when nobody says (LABELS II.6.4)."""
+"""Default scheme and port of common images and aliases (LABELS II.6.4). Pure."""
 
 from __future__ import annotations
 

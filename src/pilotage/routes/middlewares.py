@@ -43,12 +43,12 @@ MIDDLEWARES: Final = {
 
 
 def middleware_name(written: str) -> str | None:
-    """Return the middleware that a name stands for, in whatever spelling; ``None`` for an unknown one."""
+    """Return the middleware with this name, in any spelling; ``None`` if there is none."""
     return MIDDLEWARES.get(written.lower().replace("_", ""))
 
 
 class Middlewares(Kind):
-    """Middleware -> its options. Names are checked; options are kept as they are written, the vital ones checked."""
+    """Middleware -> its options, kept as written. Names and the options that restrict access are checked."""
 
     name = "mapping"
     keys = KeySchema(below=FREE_KEYS, is_yaml=True)

@@ -21,7 +21,7 @@ _HIGHEST: Final = 65535
 
 
 class PortPair(msgspec.Struct, frozen=True):
-    """The two ports of a route; 0 stands for automatic.
+    """The two ports of a route; 0 means automatic.
 
     Attributes:
         listening: where the proxy listens, for tcp and udp.
@@ -71,7 +71,7 @@ class Port(Kind):
         return PortPair(**found)
 
     def _number(self, text: str, value: Located, context: FieldContext) -> int:
-        """Return a port's number; 0, reported, for what is none."""
+        """Return a port number; report anything else and return 0."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             part = f"{text!r} in {shorten(value.value)!r}" if text != value.value else repr(shorten(text))
             context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")

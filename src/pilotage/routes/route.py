@@ -1,4 +1,4 @@
-"""A route: what answers for an alias, or the reason why nothing does."""
+"""A route: the endpoints that answer for an alias, or the reason why none does. Pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ HealthState = Literal["healthy", "unhealthy", "pending"]
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
-    """One container that answers for a route.
+    """One container that serves a route.
 
     Attributes:
         host, port: where it listens.
         container: name of the container.
         container_id: its id.
-        state: ``ready`` takes requests; ``waiting`` has not been healthy yet; ``unhealthy`` was; ``draining`` is about
-            to stop and takes no new ones.
+        state: ``ready`` takes requests; ``waiting`` has never been healthy; ``unhealthy`` was healthy before;
+            ``draining`` is about to stop and takes no new requests.
 
     """
 
@@ -45,7 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """Why it is not ready, for people; ``""`` when it is."""
+        """Why it is not ready, for people; ``""`` if it is."""
         return _REMARKS[self.state]
 
 
@@ -58,11 +58,11 @@ _REMARKS: Final[dict[EndpointState, str]] = {
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
-    """What the gateway's probes found out about an endpoint. It is no part of the route, and changes nothing in it.
+    """The result of the gateway's probes of an endpoint. It is not part of the route and does not change it.
 
     Attributes:
-        state: ``healthy`` or ``unhealthy``, as its last probes came out; ``pending``: it has not been probed yet.
-        since: when that was first seen, seconds since 1970; probes are looked at every few seconds.
+        state: result of the last probes; ``pending`` before the first one.
+        since: time when this state was first seen, seconds since 1970; results are polled every few seconds.
 
     """
 
@@ -71,7 +71,7 @@ class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """How it is, for people."""
+        """The state as a sentence for people."""
         return _FINDINGS[self.state]
 
 
@@ -83,28 +83,28 @@ _FINDINGS: Final[dict[HealthState, str]] = {
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What becomes of one alias of one container, or of its replicas.
+    """The route of one alias of one container, or of its replicas.
 
     Attributes:
         alias: the name it answers for.
-        provider: name of the engine, or of the file that the route is written in.
+        provider: name of the engine, or of the file that defines the route.
         container: name of the container; of replicas, the oldest; ``""`` for a route from a file.
         container_id: its id.
-        created: when that container was created, seconds since 1970; 0 for a route from a file.
-        service: ``(provider, project, service)`` of Docker Compose, by which replicas are known; empty without.
+        created: time of that container's creation, seconds since 1970; 0 for a route from a file.
+        service: ``(provider, project, service)`` of Docker Compose, which replicas share; empty without.
         scheme: protocol spoken with the target.
-        host: the target's host; ``""`` while it is not known (a sleeping container).
-        port: where the proxy listens (tcp, udp) and where the target does.
+        host: the target's host; ``""`` while it is unknown (a sleeping container).
+        port: listening port of the proxy (tcp, udp) and port of the target.
         bind: address the proxy listens on; ``""`` for the shared listeners.
-        endpoints: what takes its requests; empty when it is excluded or sleeping.
+        endpoints: containers that take its requests; empty if it is excluded or sleeping.
         excluded: it is not served.
-        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`, ``""`` when it is served.
+        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`, ``""`` if it is served.
         health_check: its target is probed.
-        idle_watcher: its container is put to sleep while nobody asks for it.
-        settings: everything that labels ask of it.
+        idle_watcher: its container sleeps while it has no requests.
+        settings: all settings, including defaults.
         labelled: names of the fields that labels set.
-        contested: another container wants its alias, too; one of the two takes over from the other when that goes.
-        problems: what is wrong with its labels.
+        contested: another container wants the same alias and takes over when this one goes away.
+        problems: problems with its labels.
 
     """
 
@@ -130,9 +130,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:
-        """The endpoints that requests may go to: the ready ones; without any, the unhealthy; without these, draining.
+        """The endpoints that take requests: the ready ones, otherwise the unhealthy, otherwise the draining.
 
-        An endpoint that has never been healthy (``waiting``) is never among them.
+        An endpoint that has never been healthy (``waiting``) takes none.
         """
         for state in ("ready", "unhealthy", "draining"):
             if found := tuple(endpoint for endpoint in self.endpoints if endpoint.state == state):
@@ -141,22 +141,24 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """Which endpoints are not ready and why, for people; ``""`` when all are."""
+        """The endpoints that are not ready and why, for people; ``""`` if all are ready."""
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
-            odd.append("requests go there for want of a better one" if self.serving else "no endpoint takes requests")
+            odd.append(
+                "no endpoint is ready, so requests still go there" if self.serving else "no endpoint takes requests"
+            )
         return "; ".join(odd)
 
     @property
     def is_static(self) -> bool:
-        """True for a route from a file, whose provider is the name of the file."""
+        """Whether it comes from a file, whose name is the provider."""
         return not self.container
 
     @property
     def probed(self) -> bool:
-        """Whoever serves the route probes its endpoints: a label asks for it, or the route is in a pool.
+        """Whether the gateway probes the endpoints: a label configures it, or the route is in a pool.
 
-        Without either, and for udp, where nothing need answer, there are no probes.
+        UDP is never probed, because a UDP service need not answer.
         """
         wanted = "healthcheck" in self.labelled or bool(self.settings.load_balance.link)
         off = self.settings.healthcheck.disable or not self.health_check
@@ -164,12 +166,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_stream(self) -> bool:
-        """True for tcp and udp."""
+        """Whether the scheme is tcp or udp."""
         return self.scheme in ("tcp", "udp")
 
     @property
     def listen(self) -> str | None:
-        """Where the proxy listens, as a URL; ``None`` for the shared listeners and for what is not served."""
+        """The listener as a URL; ``None`` for the shared listeners and for an excluded route."""
         if self.excluded:
             return None
         if self.is_stream:
@@ -180,7 +182,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def target(self) -> str | None:
-        """Where requests go, as a URL; ``None`` while the host is not known."""
+        """The target as a URL; ``None`` while its host is unknown."""
         if self.scheme == "fileserver" and not self.excluded:
             return f"file://{self.settings.root}"
         if not self.host:
@@ -190,7 +192,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands before a port: IPv6 in brackets."""
+    """Return a host as written before a port: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -205,11 +207,11 @@ _SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
 
 
 def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> dict[str, Any]:
-    """Return a route as plain data for JSON: facts first, then each field that a label set; times end in ``_s``.
+    """Return a route as plain data for JSON: facts, then each field that labels set. Durations end in ``_s``.
 
     Args:
         route: the route.
-        health: what probes found, by the address of an endpoint.
+        health: address of an endpoint -> results of its probes.
 
     """
     shown: dict[str, Any] = {

@@ -15,9 +15,9 @@ _RULE_KEYS: Final = ("name", "on", "do")
 
 
 class Rules(Kind):
-    """Rules for requests, kept as they are written: blocks in braces, or a YAML list of ``name``, ``on`` and ``do``.
+    """Rules for requests, kept as written: blocks in braces, or a YAML list of ``name``, ``on`` and ``do``.
 
-    Only their outer form is checked: that braces match, that a list holds rules, and that one at most is the default.
+    Only the outer form is checked: braces match, a list contains rules, at most one rule is the default.
     """
 
     name = "list of rules"
@@ -66,5 +66,5 @@ class Rules(Kind):
             name = rule.value.get("name")
             defaults += name is not None and name.value == "default"
             if defaults > 1:
-                context.error(rule, "there is a default rule already", "keep one")
+                context.error(rule, "there is already a default rule", "keep one")
         return len(context.problems) == before
