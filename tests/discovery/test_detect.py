@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import DockerProviderConfig
-from pilotage.discovery.detect import Found, discover, named, probe_all
+from pilotage.discovery.detect import Candidate, candidates, detect_engines, probe_all
 from pilotage.testing import FakeEngine
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def context(home: Path, name: str, host: str) -> None:
 
 
 def told(env: dict[str, str]) -> list[tuple[str, tuple[str, ...], bool]]:
-    return [(found.config.url, found.sources, found.chosen) for found in discover(env)]
+    return [(found.config.url, found.sources, found.chosen) for found in detect_engines(env)]
 
 
 def test_a_socket_that_exists_is_found_and_chosen(tmp_path: Path, sockets: list[str]) -> None:
@@ -70,7 +70,7 @@ def test_a_machine_without_engines_has_none(
 async def test_an_engine_tells_its_kind_versions_and_how_fast_it_answers() -> None:
     async with FakeEngine(api="1.45") as docker, FakeEngine(flavour="podman") as podman:
         configs = [DockerProviderConfig(docker.url, name="d"), DockerProviderConfig(podman.url, name="p")]
-        one, two = await probe_all(named(configs, "named"))
+        one, two = await probe_all(candidates(configs, "named"))
     assert (one.kind, one.api.split("-")[-1], one.error) == ("Docker", "1.45", "")
     assert (two.kind, two.version) == ("Podman", "4.3.1")
     assert 0 < one.latency < 60
@@ -79,18 +79,18 @@ async def test_an_engine_tells_its_kind_versions_and_how_fast_it_answers() -> No
 
 async def test_an_engine_that_does_not_answer_says_why_and_what_to_do(tmp_path: Path) -> None:
     gone = DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="gone")
-    (probe,) = await probe_all([Found(gone, ("socket",))])
+    (probe,) = await probe_all([Candidate(gone, ("socket",))])
     assert probe.error.startswith(f"there is no socket {tmp_path}/none.sock; ")
     assert probe.kind == probe.version == ""
 
 
 async def test_an_address_that_is_none_is_an_answer_too() -> None:
-    (probe,) = await probe_all([Found(DockerProviderConfig("nonsense", name="x"), ("context x",))])
+    (probe,) = await probe_all([Candidate(DockerProviderConfig("nonsense", name="x"), ("context x",))])
     assert "does not say how to get there" in probe.error
 
 
 async def test_a_real_engine_answers(docker_engine: Engine) -> None:
-    (probe,) = await probe_all([Found(DockerProviderConfig(docker_engine.host, name="real"), ("DOCKER_HOST",))])
+    (probe,) = await probe_all([Candidate(DockerProviderConfig(docker_engine.host, name="real"), ("DOCKER_HOST",))])
     assert probe.kind == "Docker"
     assert probe.error == ""
     assert probe.version == docker_engine.docker("version", "--format", "{{.Server.Version}}")

@@ -56,12 +56,12 @@ def test_files_are_found_by_name_and_pattern_in_order(folder: Path) -> None:
 
 def test_a_file_that_is_named_and_not_there_is_a_problem(folder: Path) -> None:
     (file,) = read_files(["none.yml"])
-    assert str(file.problems[0]).startswith("none.yml: there is no such file; check the name")
+    assert str(file.problems[0]).startswith("none.yml: no such file; check the name")
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"\xff\xfe", "is not a text in UTF-8"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
+    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
 )
 def test_what_cannot_be_read_is_told(folder: Path, body: bytes, said: str) -> None:
     (folder / "own.yml").write_bytes(body)
@@ -84,13 +84,13 @@ def test_only_what_changed_is_told(folder: Path) -> None:
     watcher = FileWatcher(["*.yml"], lambda name, file: told.append((name, file)))
     (folder / "a.yml").write_text(NAS)
     (folder / "b.yml").write_text(WIKI)
-    watcher.look()
-    watcher.look()
+    watcher.read()
+    watcher.read()
     (folder / "b.yml").write_text(f"{WIKI}# a remark\n")
-    watcher.look()
+    watcher.read()
     assert [name for name, _ in told] == ["a.yml", "b.yml"]
     (folder / "a.yml").unlink()
-    watcher.look()
+    watcher.read()
     assert told[2:] == [("a.yml", None)]
     assert list(watcher.files) == ["b.yml"]
 
@@ -99,23 +99,23 @@ def test_a_faulty_file_keeps_its_routes_until_it_is_mended(folder: Path) -> None
     watcher = FileWatcher(["own.yml"])
     for text in (NAS, "nas: {host: [", "nas: {host: [["):
         (folder / "own.yml").write_text(text)
-        watcher.look()
+        watcher.read()
     file = watcher.files["own.yml"]
     assert [route.target for route in file.routes] == ["http://10.0.0.2:5000"]
-    assert file.problems[0].hint == "its routes stay as they were"
+    assert file.problems[0].hint == "its previous routes stay in force"
     (folder / "own.yml").write_text(WIKI)
-    watcher.look()
+    watcher.read()
     assert [route.alias for route in watcher.files["own.yml"].routes] == ["wiki"]
 
 
 def test_a_named_file_that_goes_takes_its_routes_along(folder: Path) -> None:
     watcher = FileWatcher(["own.yml"])
     (folder / "own.yml").write_text(NAS)
-    watcher.look()
+    watcher.read()
     (folder / "own.yml").unlink()
-    watcher.look()
+    watcher.read()
     assert watcher.files["own.yml"].routes == ()
-    assert "there is no such file" in str(watcher.files["own.yml"].problems[0])
+    assert "no such file" in str(watcher.files["own.yml"].problems[0])
 
 
 # ---- in the live table
@@ -146,7 +146,7 @@ async def test_a_file_replaced_by_renaming_is_noticed(folder: Path) -> None:
 async def test_files_that_appear_are_taken_though_their_folder_was_not_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK", 0.1)
+    monkeypatch.setattr(module, "_POLL", 0.1)
     async with discover([], files=["routes.d/*.yml"]) as discovery:
         assert targets(discovery) == {}
         (folder / "routes.d").mkdir()
@@ -157,7 +157,7 @@ async def test_files_that_appear_are_taken_though_their_folder_was_not_there(
 async def test_files_are_read_all_the_same_where_the_system_tells_of_no_change(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK", 0.05)
+    monkeypatch.setattr(module, "_POLL", 0.05)
 
     def none_left(*_: object, **__: object) -> None:
         raise OSError(28, "no space left on device")
@@ -202,7 +202,7 @@ async def test_a_file_comes_before_containers_and_they_take_over_when_it_goes(fo
             (folder / "own.yml").unlink()
             await until(lambda: discovery.table.routes["web"].container == "web")
             await until(lambda: len(said(discovery)) == 1)
-            assert "there is no such file" in said(discovery)[0]
+            assert "no such file" in said(discovery)[0]
 
 
 async def test_watching_ends_at_once(folder: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pilotage import DockerProviderConfig
-from pilotage.discovery.detect import Found, Probe
+from pilotage.discovery.detect import Candidate, Probe
 from pilotage.output.engines import engine_json, print_engines
 from tests.support.terminal import printed
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 ANSWERS = Probe(
-    Found(DockerProviderConfig("unix:///run/x.sock", name="local"), ("DOCKER_HOST", "socket"), chosen=True),
+    Candidate(DockerProviderConfig("unix:///run/x.sock", name="local"), ("DOCKER_HOST", "socket"), chosen=True),
     kind="Docker",
     version="28.5.1",
     api="1.44-1.51",
@@ -23,7 +23,7 @@ ANSWERS = Probe(
 
 
 SILENT = Probe(
-    Found(DockerProviderConfig("ssh://me@nas", name="nas"), ("context nas",)),
+    Candidate(DockerProviderConfig("ssh://me@nas", name="nas"), ("context nas",)),
     error="cannot log in (Permission denied (publickey)); try 'ssh me@nas'",
 )
 

@@ -1,5 +1,30 @@
-"""The demonstration that runs without any engine."""
+"""The built-in demonstration, for machines without an engine.
 
-from pilotage.demo.engine import demo_containers, demo_engine
+Nothing goes in; a fake engine whose containers show the label language comes out, on request with servers that answer.
+It must not touch a real engine or listen on anything but loopback.
+"""
 
-__all__ = ["demo_containers", "demo_engine"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.demo.engine import demo_containers, demo_engine
+    from pilotage.demo.site import demo_site
+
+__all__ = [
+    "demo_containers",
+    "demo_engine",
+    "demo_site",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "demo_containers": "engine",
+        "demo_engine": "engine",
+        "demo_site": "site",
+    },
+)

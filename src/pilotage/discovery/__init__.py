@@ -1,1 +1,49 @@
-"""discovery."""
+"""Engines and route files, scanned once or watched forever.
+
+Engine addresses and file names go in; snapshots, or one live table with updates for subscribers, come out.
+It must not decide anything about labels or routes, and one engine that fails must not affect another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.discovery.detect import Probe
+    from pilotage.discovery.files import read_files
+    from pilotage.discovery.inspect import update_ports
+    from pilotage.discovery.manager import DiscoveryManager, discover
+    from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.update import Update
+    from pilotage.discovery.watcher import Timing
+
+__all__ = [
+    "DiscoveryManager",
+    "Probe",
+    "ScanResult",
+    "Timing",
+    "Update",
+    "discover",
+    "read_files",
+    "scan_all",
+    "scan_engine",
+    "update_ports",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "DiscoveryManager": "manager",
+        "Probe": "detect",
+        "ScanResult": "scan",
+        "Timing": "watcher",
+        "Update": "update",
+        "discover": "manager",
+        "read_files": "files",
+        "scan_all": "scan",
+        "scan_engine": "scan",
+        "update_ports": "inspect",
+    },
+)

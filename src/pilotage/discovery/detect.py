@@ -1,4 +1,4 @@
-"""Which engines there are on and from this machine, and whether each answers: for ``pilotage engines``."""
+"""Finds the engines that this machine can use and checks whether they answer, for ``pilotage engines``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pilotage.engine.pool import Pool, new_client
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Found", "Probe", "discover", "named", "probe_all"]
+__all__ = ["Candidate", "Probe", "candidates", "detect_engines", "probe_all"]
 
 
-class Found(msgspec.Struct, frozen=True):
-    """An engine that may be there.
+class Candidate(msgspec.Struct, frozen=True):
+    """An engine that may exist.
 
     Attributes:
         config: the engine.
-        sources: where it was found: ``context prod``, ``socket``, ``--engine`` ...
-        chosen: commands use it when no engine is named.
+        sources: where it was found, e.g. ``context prod``, ``socket`` or ``--engine``.
+        chosen: commands use it if no engine is given.
 
     """
 
@@ -38,19 +38,19 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What an engine answered.
+    """The answer of a candidate.
 
     Attributes:
         found: the engine.
-        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` if it did not answer.
-        version: its own version.
-        api: the API versions it speaks, e.g. ``1.44-1.51``.
-        latency: seconds until it had answered ``/version`` on a new connection.
-        error: why it did not answer, and what to do; ``""`` if it did.
+        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` without an answer.
+        version: the engine's version.
+        api: supported API versions, e.g. ``1.44-1.51``.
+        latency: seconds from connecting to the answer of ``/version``.
+        error: why it did not answer and what to do; ``""`` if it did.
 
     """
 
-    found: Found
+    found: Candidate
     kind: str = ""
     version: str = ""
     api: str = ""
@@ -58,27 +58,27 @@ class Probe(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def discover(env: Mapping[str, str]) -> list[Found]:
-    """Return all engines that can be found without a configuration, the one that commands would use first.
+def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
+    """Return the engines that can be found without configuration; the first is the one that commands use.
 
-    These are the one of ``DOCKER_HOST``, those of Docker contexts, and the usual sockets as far as they exist.
+    The sources are ``DOCKER_HOST``, Docker contexts, and the usual socket paths.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Candidate] = {}
 
     def add(config: DockerProviderConfig, source: str, *, chosen: bool = False) -> None:
         known = found.get(config.url)
         if known is None:
-            found[config.url] = Found(config, (source,), chosen)
+            found[config.url] = Candidate(config, (source,), chosen)
         elif source not in known.sources:
             found[config.url] = msgspec.structs.replace(known, sources=(*known.sources, source))
 
     try:
         config, why = default_engine(env)
     except ConfigError:
-        pass  # then all that is left are contexts that are not in force
+        pass  # no engine is chosen; list the contexts and sockets
     else:
         add(config, "DOCKER_HOST" if why.startswith("DOCKER_HOST") else "current", chosen=True)
-    contexts = list_contexts(env)[1:]  # the first is the default, which the lines above have found if it exists
+    contexts = list_contexts(env)[1:]  # the first one is the default, added above
     for context in contexts:
         add(DockerProviderConfig(context.url, context.tls, context.name), f"context {context.name}")
     for path in local_sockets(env):
@@ -89,19 +89,19 @@ def discover(env: Mapping[str, str]) -> list[Found]:
 
 def _is_socket(path: str) -> bool:
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  # every OSError says that we cannot use it
+        return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  # any OSError means that it is unusable
     except OSError:
         return False
 
 
-async def probe_all(engines: Sequence[Found]) -> list[Probe]:
-    """Ask every engine for its version, all at once, each on a connection of its own."""
+async def probe_all(engines: Sequence[Candidate]) -> list[Probe]:
+    """Ask every engine for its version concurrently, each on its own connection."""
     async with Pool() as pool, asyncio.TaskGroup() as group:
         tasks = [group.create_task(_probe(found, pool)) for found in engines]
     return [task.result() for task in tasks]
 
 
-async def _probe(found: Found, pool: Pool) -> Probe:
+async def _probe(found: Candidate, pool: Pool) -> Probe:
     begin = time.perf_counter()
     try:
         async with await new_client(found.config, pool=pool, unique=True) as client:
@@ -123,6 +123,6 @@ def _range(*versions: str) -> str:
     return "-".join(dict.fromkeys(version for version in versions if version))
 
 
-def named(configs: Iterable[DockerProviderConfig], source: str) -> list[Found]:
-    """Return engines that somebody named."""
-    return [Found(config, (source,), chosen=True) for config in configs]
+def candidates(configs: Iterable[DockerProviderConfig], source: str) -> list[Candidate]:
+    """Return candidates for engines that the user gave."""
+    return [Candidate(config, (source,), chosen=True) for config in configs]

@@ -150,7 +150,7 @@ class DiscoveryManager:
         await _cancel([self._file_task])
         known = self._files.files
         self._files = FileWatcher(patterns, self._on_file_change, reserved_ports=self.reserved_ports, known=known)
-        self._files.look()
+        self._files.read()
         if self._files.patterns:
             self._file_task = self._group.create_task(self._files.run(), name="watch route files")
 

@@ -1,1 +1,36 @@
-"""recording."""
+"""Recordings of what engines answer, for bug reports and tests.
+
+Engines go in and recordings without secrets come out; a recording goes in and the same snapshot as from the engine
+comes out.
+It must not keep a field that pilotage does not read, or let a secret leave the machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.recording.capture import capture_all, recording_json
+    from pilotage.recording.redact import holds_secret
+    from pilotage.recording.replay import read_recordings, replay
+
+__all__ = [
+    "capture_all",
+    "holds_secret",
+    "read_recordings",
+    "recording_json",
+    "replay",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "capture_all": "capture",
+        "holds_secret": "redact",
+        "read_recordings": "replay",
+        "recording_json": "capture",
+        "replay": "replay",
+    },
+)

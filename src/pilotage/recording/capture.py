@@ -1,6 +1,6 @@
-"""Records what engines answer, for bug reports and tests: only the fields that pilotage reads, without secrets.
+"""Records engine answers for bug reports and tests: only the fields that pilotage reads, without secrets.
 
-The format is that of :mod:`pilotage.recording.replay`; from a recording comes the same document as from the engine.
+:mod:`pilotage.recording.replay` describes the format. Replaying a recording gives the same routes as the engine.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Captured", "capture_all", "capture_engine", "recording_json"]
 
-_AT_ONCE: Final = 8  # inspections under way at one engine
+_CONCURRENCY: Final = 8  # inspections in flight per engine
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """What was recorded.
+    """The result of recording several engines.
 
     Attributes:
         recordings: one for each engine that answered.
-        errors: name of the engine -> what failed, for the others.
+        errors: name of each other engine -> its error.
 
     """
 
@@ -47,7 +47,7 @@ class Captured(msgspec.Struct, frozen=True):
 async def capture_all(
     configs: Sequence[DockerProviderConfig], *, pool: Pool | None = None, env: Mapping[str, str] | None = None
 ) -> Captured:
-    """Record every engine, all at once; one that fails does not hold up the others."""
+    """Record several engines concurrently. An engine that fails does not affect the others."""
     errors: dict[str, EngineError] = {}
 
     async def one(config: DockerProviderConfig) -> Recording | None:
@@ -66,15 +66,15 @@ async def capture_all(
 async def capture_engine(
     config: DockerProviderConfig, *, pool: Pool | None = None, env: Mapping[str, str] | None = None
 ) -> Recording:
-    """Record one engine: its list, and an inspection of each container that needs one.
+    """Record an engine's list, and an inspection of each container that needs one.
 
     Args:
-        config: the engine; ``context://`` must be resolved before.
-        pool: where its connection is shared.
-        env: the environment; ``DOCKER_HOST`` is recorded if it names this engine, for it matters then.
+        config: the engine; a ``context://`` address must already be resolved.
+        pool: source of connections.
+        env: environment variables. ``DOCKER_HOST`` is recorded if it is this engine's address.
 
     Raises:
-        EngineError: it could not be reached, or refused to list its containers.
+        EngineError: the engine cannot be reached, or refused to list its containers.
 
     """
     host = (env or {}).get("DOCKER_HOST", "")
@@ -87,9 +87,9 @@ async def capture_engine(
             try:
                 summary = msgspec.json.decode(raw, type=wire.Summary)
             except msgspec.MsgspecError:
-                containers.append(msgspec.Raw(b"{}"))  # what it holds is unknown, so it stays here
+                containers.append(msgspec.Raw(b"{}"))  # its content is unknown, so it must not leave this machine
                 continue
-            containers.append(_trimmed(summary))
+            containers.append(_redacted(summary))
             if needs_inspection(reader.parse(summary), podman=podman):
                 wanted.append(summary.Id)
         inspected = await _inspect(wanted, client)
@@ -102,8 +102,8 @@ async def capture_engine(
 
 
 async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, wire.Inspect]:
-    """Inspect containers; those that the engine refuses are left out, as they would be live."""
-    slots = asyncio.Semaphore(_AT_ONCE)
+    """Inspect containers; a refused inspection is left out, as in a live table."""
+    slots = asyncio.Semaphore(_CONCURRENCY)
     found: dict[str, wire.Inspect] = {}
 
     async def one(container_id: str) -> None:
@@ -120,28 +120,28 @@ async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, wire.I
     return {container_id: found[container_id] for container_id in ids if container_id in found}
 
 
-def _trimmed(summary: wire.Summary) -> msgspec.Raw:
+def _redacted(summary: wire.Summary) -> msgspec.Raw:
     if summary.Labels:
         summary = msgspec.structs.replace(summary, Labels=redact_labels(summary.Labels))
-    return msgspec.Raw(msgspec.json.encode(_filled(msgspec.to_builtins(summary))))
+    return msgspec.Raw(msgspec.json.encode(_without_defaults(msgspec.to_builtins(summary))))
 
 
 def recording_json(recording: Recording) -> bytes:
-    """Return a recording as one line of JSON, without what is empty."""
+    """Return a recording as one line of JSON without empty fields."""
     plain = {
         "provider": recording.provider,
         "env": recording.env,
         "agents": recording.agents,
         "inspect_exposed_ports": recording.inspect_exposed_ports,
-        "inspect": {key: _filled(msgspec.to_builtins(answer)) for key, answer in recording.inspect.items()},
+        "inspect": {key: _without_defaults(msgspec.to_builtins(answer)) for key, answer in recording.inspect.items()},
     }
     return msgspec.json.encode(
         {key: value for key, value in plain.items() if value} | {"containers": recording.containers}
     )
 
 
-def _filled(value: Any) -> Any:
-    """Leave out what a mapping holds for nothing: nulls, and texts and numbers that are the default."""
+def _without_defaults(value: Any) -> Any:
+    """Drop nulls, empty strings and zeros from mappings."""
     if isinstance(value, dict):
-        return {key: _filled(item) for key, item in value.items() if item not in (None, "", 0)}
-    return [_filled(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_defaults(item) for key, item in value.items() if item not in (None, "", 0)}
+    return [_without_defaults(item) for item in value] if isinstance(value, list) else value

@@ -1,8 +1,8 @@
-"""What may leave a machine in a bug report: labels that pilotage reads, without their secrets. Pure.
+"""Removes secrets from labels before they leave the machine in a bug report. Pure.
 
-A value is a secret when its key looks like one: of the label (``proxy.app.middlewares.oidc.client_secret``) or inside
-its YAML. It is replaced where it stands, so that everything else keeps its line and column. A text that mentions such a
-key and cannot be read as YAML goes as a whole. Fields that the schema knows are none, whatever they are called.
+A value is a secret if its key looks like one, in the label key (``proxy.app.middlewares.oidc.client_secret``) or inside
+its YAML. It is replaced in place, so everything else keeps its line and column. A text that mentions such a key and is
+not valid YAML is removed completely. Fields of the schema are never secrets, whatever their name.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _SECRET: Final = re.compile(
 )
 _IN_URL: Final = re.compile(r"(://)[^/\s@:]*:[^/\s@]*@")
 _WORD: Final = re.compile(r"[\w-]+")
-_SPEAKS_HTTP: Final = frozenset({"rules", "middlewares"})
-_SCHEME_AND_PROOF: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", re.IGNORECASE)
+_WITH_HTTP_HEADERS: Final = frozenset({"rules", "middlewares"})
+_CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Tell whether a key looks as if its value were a secret: ``client_secret``, ``apiKey``, ``Authorization``."""
+    """Return whether a key looks like that of a secret: ``client_secret``, ``apiKey``, ``Authorization``."""
     return _SECRET.search(fold(key).replace("-", "")) is not None
 
 
 def holds_secret(path: Iterable[str]) -> bool:
-    """Tell whether what stands at a path of a route's fields looks like a secret; fields of the schema are none."""
+    """Return whether the value at a path below an alias is a secret. Fields of the schema never are."""
     kind: Kind | None = ROUTE
     for name in path:
         known, kind = _below(kind, name)
@@ -58,12 +58,12 @@ def holds_secret(path: Iterable[str]) -> bool:
 
 
 def without_passwords(url: str) -> str:
-    """Return a text without the passwords of the URLs in it."""
+    """Return the text without passwords in URLs."""
     return _IN_URL.sub(rf"\1{REMOVED}@", url)
 
 
 def read_by_us(label: str) -> bool:
-    """Tell whether a label means anything to pilotage, be it as a typing error of one of ours."""
+    """Return whether pilotage reads a label or warns about its spelling."""
     return label in _READ or filter_labels({label: ""}) != NO_OWN_LABELS
 
 
@@ -73,7 +73,7 @@ def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def redact_label(key: str, text: str) -> str:
-    """Return a label's value without the secrets in it."""
+    """Return a label's value without secrets."""
     if not is_own(key):
         return without_passwords(text)
     _, path = split_key(key)
@@ -84,8 +84,8 @@ def redact_label(key: str, text: str) -> str:
         return REMOVED
     for start, end in places:
         text = text[:start] + REMOVED + text[end:]
-    if not _SPEAKS_HTTP.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
-        text = _SCHEME_AND_PROOF.sub(rf"\1{REMOVED}", text)
+    if not _WITH_HTTP_HEADERS.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
+        text = _CREDENTIALS.sub(rf"\1{REMOVED}", text)
     return without_passwords(text)
 
 
@@ -97,7 +97,7 @@ def _kind_at(path: Iterable[str]) -> Kind | None:
 
 
 def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
-    """Return whether a mapping of a kind has a field of its own of that name, and the field's kind."""
+    """Return whether the mapping has a field of this name, and the kind of the field."""
     canonical = kind.canonical(name) if isinstance(kind, StructKind) else None
     if canonical is None or not isinstance(kind, StructKind):
         return False, None
@@ -105,14 +105,14 @@ def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
 
 
 def _secrets_in(text: str, kind: Kind | None) -> list[tuple[int, int]] | None:
-    """Return where the secrets inside a YAML mapping or list stand, last first; ``None`` when nobody can tell."""
+    """Return the positions of secrets in a YAML mapping or list, last first; ``None`` if it cannot be parsed."""
     if not any(map(is_secret, _WORD.findall(text))):
         return []
     try:
         document = parse_yaml(text)
         if document is None or not isinstance(document.value, dict | list):
             return []
-        root = yaml.compose(text, Loader=yaml.SafeLoader)  # in Python, for its marks count letters, not bytes
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # the Python loader's marks count characters, not bytes
     except (ParseError, yaml.YAMLError, ValueError, RecursionError):
         return None
     return sorted(set(_places(root, kind, secret=False)), reverse=True)
@@ -129,6 +129,6 @@ def _places(node: yaml.Node | None, kind: Kind | None, *, secret: bool) -> Itera
             yield from _places(item, None, secret=secret)
     elif secret and isinstance(node, yaml.ScalarNode) and node.value:
         end = node.end_mark.index
-        if node.style in ("|", ">"):  # a block ends with its line, and what follows needs the line's end
+        if node.style in ("|", ">"):  # a block scalar ends with a newline that the rest of the document needs
             end -= 1
         yield node.start_mark.index, end

@@ -1,18 +1,18 @@
-"""Recorded engine answers: for bug reports, tests, and questions of the kind "what if". Pure.
+"""Replays recorded engine answers, for bug reports, tests and what-if questions. Pure.
 
 A recording is a JSON object:
 
 ``provider``
     ``name`` and ``url`` of the engine.
 ``containers``
-    what ``GET /containers/json?all=1`` answered.
+    the answer of ``GET /containers/json?all=1``.
 ``env``, ``agents``
-    ``DOCKER_HOST`` and known agents (address -> name), when they matter.
+    ``DOCKER_HOST`` and known agents (address -> name), if they matter.
 ``inspect_exposed_ports``
-    container id -> keys of ``Config.ExposedPorts``: what an inspect would say of a container on the host's network. An
-    id that is absent could not be inspected.
+    container ID -> keys of ``Config.ExposedPorts`` of a container on the host network. A container whose ID is missing
+    could not be inspected.
 ``inspect``
-    container id -> more of what an inspect said, for engines whose list leaves things out.
+    container ID -> further fields of the inspection, for engines with an incomplete list.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = ["Recording", "read_recordings", "replay"]
 
 
 class RecordedProvider(msgspec.Struct, frozen=True):
-    """Which engine was recorded."""
+    """The recorded engine."""
 
     name: str
     url: str = ""
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """One engine's recorded answers; the fields are described above."""
+    """The recorded answers of one engine; the module docstring describes the fields."""
 
     provider: RecordedProvider
     containers: list[msgspec.Raw]
@@ -57,10 +57,10 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 def read_recordings(body: bytes, file: str = "") -> list[Recording]:
-    """Read a file of recordings: one JSON object, or one a line.
+    """Parse a file of recordings: one JSON object, or one per line.
 
     Raises:
-        ConfigError: the file is no recording; the problem names the file and what is missing.
+        ConfigError: the file is not a recording; the problem names the file and the error.
 
     """
     try:
@@ -83,7 +83,7 @@ def _documents(body: bytes) -> Iterator[bytes]:
 
 
 def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> EngineSnapshot:
-    """Return what becomes of a recording's containers."""
+    """Return the containers and routes of a recording."""
     config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
     reader = ContainerParser(config, agents=recording.agents, env=recording.env)
     containers = [_read(raw, reader, recording) for raw in recording.containers]

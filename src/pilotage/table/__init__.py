@@ -1,1 +1,25 @@
-"""table."""
+"""One route table from the routes of all engines and files. Pure.
+
+Snapshots of engines, route files and single changes go in; an immutable :class:`Table` comes out, with conflicts
+resolved and, between two tables, the differences.
+It must not do I/O, know Envoy, or depend on the order in which engines report.
+"""
+
+from __future__ import annotations
+
+from pilotage.table.diff import Change, diff
+from pilotage.table.snapshot import EngineSnapshot, build_snapshot
+from pilotage.table.store import RouteStore, build_table
+from pilotage.table.table import EngineStatus, ProblemKey, Table
+
+__all__ = [
+    "Change",
+    "EngineSnapshot",
+    "EngineStatus",
+    "ProblemKey",
+    "RouteStore",
+    "Table",
+    "build_snapshot",
+    "build_table",
+    "diff",
+]

@@ -1,4 +1,4 @@
-"""The containers of one engine and what came of each: where containers need one another to be understood. Pure."""
+"""The containers of one engine at one moment, with their routes. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["EngineSnapshot", "build_snapshot"]
 
 
 class EngineSnapshot(msgspec.Struct, frozen=True):
-    """One engine's containers and their routes, at one moment.
+    """The containers and routes of one engine at one moment.
 
     Attributes:
         config: the engine.
-        containers: in the engine's order.
-        built: for each container what came of it, in the same order.
-        problems: what is wrong with the engine itself.
+        containers: in the order of the engine's list.
+        built: routes and problems of each container, in the same order.
+        problems: problems of the engine itself.
 
     """
 
@@ -42,7 +42,15 @@ def build_snapshot(
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     problems: Iterable[Problem] = (),
 ) -> EngineSnapshot:
-    """Build the routes of all containers of one engine."""
+    """Build the routes of all containers of an engine.
+
+    Args:
+        config: the engine.
+        containers: its containers. Those that share another one's network get that container's address and ports.
+        reserved_ports: ports of this host that the proxy itself uses.
+        problems: problems of the engine itself.
+
+    """
     found = tuple(containers)
     if any(map(shared_network_id, found)):
         others = {container.container_name: container for container in found}

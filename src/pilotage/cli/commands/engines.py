@@ -39,19 +39,19 @@ def engines(form: str, **where: Any) -> int:
     import asyncio
 
     from pilotage.config.engines import EngineChoice, choose_engines, find_config_file
-    from pilotage.discovery import detect as probe
+    from pilotage.discovery.detect import candidates, detect_engines, probe_all
     from pilotage.output.console import Out
     from pilotage.output.engines import engine_json, print_engines
 
     choice = EngineChoice(**where)
     if choice or find_config_file():
         chosen = choose_engines(choice, os.environ)
-        found = probe.named(chosen.configs, chosen.why or "named")
+        found = candidates(chosen.configs, chosen.why or "named")
     else:
-        found = probe.discover(os.environ)
+        found = detect_engines(os.environ)
     if not found:
         chosen_engines(choice)  # prints or raises where it looked
-    probes = asyncio.run(probe.probe_all(found))
+    probes = asyncio.run(probe_all(found))
     if form == "json":
         print_json([engine_json(result) for result in probes])
     else:
