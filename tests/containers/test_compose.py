@@ -31,13 +31,13 @@ def test_a_container_outside_compose_has_neither() -> None:
         ({"proxy.depends_on": "", NEEDS: "other"}, ("other",)),
     ],
 )
-def test_the_own_label_says_what_a_container_needs_and_else_that_of_compose(
+def test_dependencies_come_from_our_label_otherwise_from_compose(
     labels: dict[str, str], found: tuple[str, ...]
 ) -> None:
     assert dependencies(container(labels=labels)) == found
 
 
-def test_an_idle_container_needs_what_compose_says_unless_a_label_names_it() -> None:
+def test_an_idle_container_has_composes_dependencies_unless_our_label_sets_them() -> None:
     idle = {"proxy.idle_timeout": "5m", NEEDS: "db:service_started:true"}
     for labels, needed in ((idle, "db:service_started:true"), (idle | {"proxy.depends_on": "cache"}, "cache")):
         config = container(labels=labels).idlewatcher_config

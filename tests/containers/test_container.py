@@ -5,11 +5,11 @@ import pytest
 from tests.support.summaries import ID, container
 
 
-def test_a_container_shows_what_tells_it_from_others() -> None:
+def test_the_repr_identifies_a_container() -> None:
     assert repr(container()) == f"<Container local/web {ID[:12]} acme/web:1.0 running>"
 
 
-def test_its_provider_is_the_engine_it_was_listed_by() -> None:
+def test_its_provider_is_the_name_of_its_engine() -> None:
     assert container().provider == "local"
 
 
@@ -17,12 +17,12 @@ def test_its_provider_is_the_engine_it_was_listed_by() -> None:
     ("status", "checked"),
     [("Up 3 hours", False), ("Up 3 hours (healthy)", True), ("Up 3 hours (Paused)", False), ("Up (unhealthy)", True)],
 )
-def test_the_engine_checks_its_health_where_it_says_so(status: str, checked: bool) -> None:
+def test_the_engine_checks_its_health_if_the_status_says_so(status: str, checked: bool) -> None:
     assert container(Status=status).docker_health is checked
 
 
 @pytest.mark.parametrize(("timeout", "idles"), [(None, False), ("0", False), ("5m", True)])
-def test_it_idles_where_a_positive_timeout_says_so(timeout: str | None, idles: bool) -> None:
+def test_it_idles_with_a_positive_timeout(timeout: str | None, idles: bool) -> None:
     assert container(labels={"proxy.idle_timeout": timeout} if timeout else {}).idles is idles
 
 

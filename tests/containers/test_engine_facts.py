@@ -7,7 +7,7 @@ from pilotage.containers.engine_facts import is_rootless
 from tests.support.summaries import ADDRESS, summary
 
 
-def told(found: Container) -> list[tuple[str, str, str]]:
+def reported(found: Container) -> list[tuple[str, str, str]]:
     return [(problem.label, problem.message, problem.hint) for problem in (*found.errors, *found.problems)]
 
 
@@ -45,13 +45,13 @@ def test_an_agent_reaches_its_containers() -> None:
     assert (found.agent, found.private_hostname, found.public_hostname) == ("node9", ADDRESS, "10.0.0.9")
 
 
-def test_where_nobody_lists_agents_an_agent_is_known_by_its_providers_name() -> None:
+def test_without_a_list_of_agents_an_agent_has_its_providers_name() -> None:
     found = from_docker(summary(), DockerProviderConfig(url="agent://10.0.0.9:8890", name="node9"))
     assert (found.agent, found.private_hostname, found.errors) == ("node9", ADDRESS, ())
 
 
-def test_a_missing_agent_is_an_error_in_our_words() -> None:
+def test_an_unknown_agent_is_an_error() -> None:
     config = DockerProviderConfig(url="agent://10.0.0.9:8890", name="node9")
     found = from_docker(summary(), config, agents={"10.0.0.8:8890": "node8"})
-    assert [message for _, message, _ in told(found)] == ["agent 'agent://10.0.0.9:8890' not found"]
+    assert [message for _, message, _ in reported(found)] == ["agent 'agent://10.0.0.9:8890' not found"]
     assert build_routes(found).routes == ()

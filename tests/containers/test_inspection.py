@@ -39,7 +39,9 @@ def exposing(*ports: str, **fields: Any) -> Inspect:
         ({"HostConfig": {"NetworkMode": "host"}, "Labels": {"proxy.idle_timeout": "x"}}, False, False),
     ],
 )
-def test_only_what_the_list_cannot_tell_is_inspected(fields: dict[str, Any], podman: bool, needed: bool) -> None:
+def test_only_containers_with_incomplete_list_elements_are_inspected(
+    fields: dict[str, Any], podman: bool, needed: bool
+) -> None:
     assert needs_inspection(container(**fields), podman=podman) is needed
 
 
@@ -55,7 +57,7 @@ def test_on_the_hosts_network_exposed_ports_are_ports_of_the_host() -> None:
     assert filled.ports_unknown == ""
 
 
-def test_podman_tells_mode_ports_and_health_only_when_inspected() -> None:
+def test_podman_reports_mode_ports_and_health_only_in_an_inspection() -> None:
     listed = container(HostConfig=None, Ports=[{"PrivatePort": 53, "PublicPort": 5353, "Type": "udp"}])
     answer = exposing(
         "80/tcp",
@@ -72,14 +74,14 @@ def test_podman_tells_mode_ports_and_health_only_when_inspected() -> None:
     assert filled.public_port_mapping == {5353: Port(53, 5353, "udp"), 5354: Port(53, 5354, "tcp")}
 
 
-def test_podman_may_forget_the_ports_of_the_hosts_network() -> None:
+def test_podman_may_omit_the_ports_of_the_hosts_network() -> None:
     listed = container(HostConfig=None, Ports=[], NetworkSettings={"Networks": None})
     filled = with_inspection(listed, Inspect(HostConfig=HostConfig("host")))
     assert filled.is_host_network_mode
     assert filled.ports_unknown == "the engine does not report the ports of containers on the host's network"
 
 
-def test_the_health_that_the_list_tells_stays() -> None:
+def test_health_from_the_list_stays() -> None:
     listed = container(Status="Up (healthy)", HostConfig={"NetworkMode": "host"})
     assert with_inspection(listed, Inspect(State=InspectState(Health=Health("starting")))).health == "healthy"
 

@@ -14,7 +14,7 @@ from pilotage.engine.types import (
 from tests.support.summaries import ADDRESS, ID, REMOTE, container
 
 
-def told(found: Container) -> list[tuple[str, str, str]]:
+def reported(found: Container) -> list[tuple[str, str, str]]:
     return [(problem.label, problem.message, problem.hint) for problem in (*found.errors, *found.problems)]
 
 
@@ -61,7 +61,7 @@ def test_the_network_is_the_named_one_or_always_the_same(
         assert found.errors == ()
 
 
-def test_ipv6_counts_where_there_is_no_ipv4() -> None:
+def test_ipv6_is_used_without_ipv4() -> None:
     attached = {"six": {"IPAddress": "", "GlobalIPv6Address": "fd00::5"}}
     assert container(NetworkSettings={"Networks": attached}).private_hostname == "fd00::5"
     attached["six"]["IPAddress"] = "10.0.0.5"
@@ -82,7 +82,7 @@ def test_a_network_that_is_not_attached_is_an_error_that_names_the_nearest(
 ) -> None:
     attached = networks(front="10.0.0.1", back="10.0.0.2", shop_inner="10.0.0.3")
     found = container(labels=labels | {"proxy.network": wanted}, NetworkSettings=attached)
-    assert told(found) == [("proxy.network", f"network {wanted!r} not found", hint)]
+    assert reported(found) == [("proxy.network", f"network {wanted!r} not found", hint)]
 
 
 def test_on_a_remote_engine_networks_do_not_matter() -> None:
@@ -92,7 +92,7 @@ def test_on_a_remote_engine_networks_do_not_matter() -> None:
 
 def test_a_container_that_cannot_be_reached_at_all_is_an_error() -> None:
     found = container(config=DockerProviderConfig(url="tcp://:2375", name="odd"))
-    assert [message for _, message, _ in told(found)] == [
+    assert [message for _, message, _ in reported(found)] == [
         "no network found: neither the container nor its host has a reachable address"
     ]
     assert container(config=DockerProviderConfig(url="tcp://:2375", name="odd"), State="exited").errors == ()
@@ -107,13 +107,13 @@ def test_a_container_that_cannot_be_reached_at_all_is_an_error() -> None:
         ({"HostConfig": None}, False),
     ],
 )
-def test_the_hosts_network_is_known_by_the_mode_or_by_its_name_where_there_is_no_mode(
+def test_the_hosts_network_is_recognised_by_the_mode_or_without_a_mode_by_its_name(
     fields: dict[str, Any], host: bool
 ) -> None:
     assert container(**fields).is_host_network_mode is host
 
 
-def test_who_shares_a_network_is_reached_where_its_owner_is() -> None:
+def test_a_container_that_shares_a_network_has_its_owners_address() -> None:
     owner = container("owner", Ports=[{"PrivatePort": 80, "PublicPort": 8080}])
     guest = container(
         "guest", Ports=[], NetworkSettings={"Networks": {}}, HostConfig={"NetworkMode": f"container:{ID}"}
@@ -125,11 +125,11 @@ def test_who_shares_a_network_is_reached_where_its_owner_is() -> None:
     assert shared.public_port_mapping == owner.public_port_mapping
 
 
-def test_who_shares_the_hosts_network_is_on_it_too() -> None:
+def test_sharing_the_network_of_a_container_on_the_hosts_network_means_the_hosts_network() -> None:
     owner = with_inspection(container("owner", HostConfig={"NetworkMode": "host"}, Ports=[]), exposing("8096/tcp"))
     assert with_network_of(container("guest", NetworkSettings={}), owner).is_host_network_mode
 
 
-def test_a_stopped_guest_is_reached_nowhere() -> None:
+def test_a_stopped_container_that_shares_a_network_has_no_address() -> None:
     shared = with_network_of(container("guest", State="exited"), container("owner"))
     assert (shared.private_hostname, shared.public_hostname) == ("", "")

@@ -20,7 +20,7 @@ from pilotage.engine.types import (
 from tests.support.summaries import ADDRESS, ID, LOCAL, container, summary
 
 
-def told(found: Container) -> list[tuple[str, str, str]]:
+def reported(found: Container) -> list[tuple[str, str, str]]:
     return [(problem.label, problem.message, problem.hint) for problem in (*found.errors, *found.problems)]
 
 
@@ -31,14 +31,14 @@ def networks(**addresses: str) -> dict[str, Any]:
 # ---- what an engine may answer --------------------------------------------------------------------------------------
 
 
-def test_one_answer_is_read_alike_in_every_form() -> None:
+def test_every_form_of_one_element_gives_the_same_container() -> None:
     plain = summary(labels={"proxy.aliases": "a, B"})
     body = json.dumps(plain).encode()
     forms = [plain, body, memoryview(body), msgspec.Raw(body), msgspec.json.decode(body, type=Summary)]
     assert len({repr(msgspec.to_builtins(from_docker(form, LOCAL))) for form in forms}) == 1  # type: ignore[arg-type]
 
 
-def test_everything_of_an_ordinary_container_is_there() -> None:
+def test_an_ordinary_container_has_every_field() -> None:
     found = container("Web", {"proxy.web.port": "80", "other": "x", "proxy.exclude": "false"})
     assert (found.container_id, found.container_name, found.aliases) == (ID, "Web", ("web",))
     assert (found.created, found.state, found.status) == (1_700_000_000, "running", "Up 3 hours")
@@ -53,7 +53,7 @@ def test_everything_of_an_ordinary_container_is_there() -> None:
     assert (found.agent, found.idlewatcher_config, found.errors, found.problems) == ("", None, (), ())
 
 
-def test_reading_does_not_change_what_is_read() -> None:
+def test_parsing_does_not_change_its_input() -> None:
     plain = summary(labels={"proxy.aliases": "a", "proxy.idle_timeout": "5m", "proxy.web.port": "80"})
     before = copy.deepcopy(plain)
     from_docker(plain, LOCAL)
@@ -64,7 +64,7 @@ def test_reading_does_not_change_what_is_read() -> None:
 
 
 @pytest.mark.parametrize("field", ["Names", "Labels", "Ports", "NetworkSettings", "HostConfig", "Mounts", "Health"])
-def test_what_engines_leave_out_may_be_null_or_absent(field: str) -> None:
+def test_fields_that_engines_leave_out_may_be_null_or_absent(field: str) -> None:
     plain = summary()
     plain.pop(field, None)
     absent = from_docker(plain, LOCAL)
@@ -92,7 +92,7 @@ def test_networks_may_be_null_and_one_network_too() -> None:
     ],
     ids=["empty", "list", "id", "label", "utf-8", "deep", "names"],
 )
-def test_what_cannot_be_read_is_an_error_that_names_the_container_where_it_can(
+def test_an_unreadable_element_is_an_error_that_names_the_container_if_possible(
     body: bytes, said: str, where: str
 ) -> None:
     found = from_docker(body, LOCAL)
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_an_error_that_names_the_container_where_it_can(
 
 
 @pytest.mark.parametrize("plain", [None, [], {"Id": None, "Names": ["/web"]}, {"Labels": {"a": 1}}, {"Names": "web"}])
-def test_a_mapping_that_cannot_be_read_is_an_error_too(plain: Any) -> None:
+def test_an_unreadable_mapping_is_an_error_too(plain: Any) -> None:
     assert len(from_docker(plain, LOCAL).errors) == 1
 
 
@@ -123,7 +123,7 @@ odd_summaries = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(odd_summaries)
-def test_no_answer_whatever_raises(plain: dict[str, Any]) -> None:
+def test_no_element_raises(plain: dict[str, Any]) -> None:
     before = copy.deepcopy(plain)
     found = from_docker(plain, LOCAL)
     routes = build_routes(found).routes
@@ -133,11 +133,11 @@ def test_no_answer_whatever_raises(plain: dict[str, Any]) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_whatever_raise(body: bytes) -> None:
+def test_no_bytes_raise(body: bytes) -> None:
     from_docker(body, LOCAL)
 
 
-def test_an_unreadable_container_may_be_known_by_its_id() -> None:
+def test_an_unreadable_container_may_be_named_by_its_id() -> None:
     found = unreadable(LOCAL, ValueError("no"), "0123456789abcdef")
     assert (found.container_id, found.errors[0].container) == ("0123456789abcdef", "0123456789ab")
 
@@ -174,7 +174,7 @@ def test_the_name_is_the_one_with_a_single_slash(names: list[str] | None, name: 
         ("", "", False),
     ],
 )
-def test_only_what_runs_is_running_and_only_its_addresses_are_trusted(state: str, status: str, running: bool) -> None:
+def test_only_running_containers_are_running_and_have_trusted_addresses(state: str, status: str, running: bool) -> None:
     found = container(State=state, Status=status)
     assert found.running is running
     assert (found.private_hostname, found.public_hostname) == ((ADDRESS, "127.0.0.1") if running else ("", ""))
@@ -209,11 +209,11 @@ def test_any_label_of_ours_makes_a_container_explicit(labels: dict[str, str], ex
         ("App,b c,,\td,app", ("app", "b", "c", "d", "app")),
     ],
 )
-def test_aliases_are_a_list_in_lower_case_and_by_default_the_name(text: str, aliases: tuple[str, ...]) -> None:
+def test_aliases_are_a_lower_case_list_and_default_to_the_name(text: str, aliases: tuple[str, ...]) -> None:
     assert container("Web", {"proxy.aliases": text}).aliases == aliases
 
 
-def test_labels_of_the_container_are_not_labels_of_its_routes() -> None:
+def test_options_of_the_container_are_not_labels_of_its_routes() -> None:
     own = ["aliases", "exclude", "network", "idle_timeout", "wake_timeout", "stop_method", "stop_timeout"]
     own += ["stop_signal", "start_endpoint", "depends_on", "no_loading_page"]
     labels = {f"proxy.{name}": "" for name in own}
@@ -227,16 +227,16 @@ def test_a_true_exclude_excludes(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "f", "F", "FALSE", "false", "False", ""])
-def test_a_false_or_empty_one_does_not(text: str) -> None:
+def test_a_false_or_empty_exclude_does_not(text: str) -> None:
     found = container(labels={"proxy.exclude": text})
     assert (found.is_excluded, found.problems) == (False, ())
 
 
 @pytest.mark.parametrize("text", ["yes", "on", "tRuE", " true"])
-def test_any_other_excludes_all_the_same_and_is_told(text: str) -> None:
+def test_any_other_exclude_excludes_and_is_reported(text: str) -> None:
     found = container(labels={"proxy.exclude": text})
     assert found.is_excluded
-    assert told(found) == [
+    assert reported(found) == [
         ("proxy.exclude", f"{text!r} is not a boolean; the container stays excluded", "write true or false")
     ]
 
@@ -244,13 +244,13 @@ def test_any_other_excludes_all_the_same_and_is_told(text: str) -> None:
 @pytest.mark.parametrize(
     ("exclude", "oneoff"), [(None, True), ("true", True), ("yes", True), ("false", False), ("0", False)]
 )
-def test_a_one_off_of_compose_is_known_unless_it_is_explicitly_not_excluded(exclude: str | None, oneoff: bool) -> None:
+def test_a_compose_one_off_is_recognised_unless_exclude_is_false(exclude: str | None, oneoff: bool) -> None:
     labels = {"com.docker.compose.oneoff": "True"} | ({"proxy.exclude": exclude} if exclude else {})
     assert container(labels=labels).is_oneoff is oneoff
     assert not container(labels={"com.docker.compose.oneoff": "False"}).is_oneoff
 
 
-def test_idle_settings_that_are_wrong_are_errors_of_the_container() -> None:
+def test_invalid_idle_options_are_errors_of_the_container() -> None:
     found = container(labels={"proxy.idle_timeout": "soon", "proxy.stop_method": "stpo"})
     assert found.idlewatcher_config is None
     assert [problem.label for problem in found.errors] == ["proxy.idle_timeout", "proxy.stop_method"]
@@ -270,7 +270,7 @@ def exposing(*ports: str, **fields: Any) -> Inspect:
 # ---- another's network ----------------------------------------------------------------------------------------------
 
 
-def test_a_reader_serves_many_containers() -> None:
+def test_one_parser_parses_many_containers() -> None:
     reader = ContainerParser(LOCAL)
     found = [reader.decode(json.dumps(summary(name)).encode()).container_name for name in ("a", "b")]
     assert found == ["a", "b"]

@@ -70,7 +70,7 @@ def test_exposed_ports_are_sorted_and_garbage_is_passed_over() -> None:
     assert exposed_ports(keys) == [Port(53, 0, "udp"), Port(80, 0, "tcp"), Port(8096, 0, "tcp")]
 
 
-def test_inspect_tells_all_publications_and_what_is_only_exposed() -> None:
+def test_an_inspection_has_all_published_and_exposed_ports() -> None:
     bindings = {
         "80/tcp": [PortBinding("", "8080"), PortBinding("::", "8081")],
         "53/udp": None,

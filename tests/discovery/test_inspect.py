@@ -55,7 +55,7 @@ async def test_the_ports_of_one_container_can_be_asked_for(engine: Engine, pool:
     assert list(filled.public_port_mapping) == [80]
 
 
-async def test_only_what_the_list_cannot_tell_is_inspected(pool: Pool) -> None:
+async def test_only_containers_with_incomplete_list_elements_are_inspected(pool: Pool) -> None:
     async with FakeEngine() as engine:
         engine.add("web")
         host = engine.add("host", network_mode="host")

@@ -20,7 +20,7 @@ def config(**labels: str) -> IdleConfig:
     return found
 
 
-def told(**labels: str) -> list[tuple[str, str, str]]:
+def reported(**labels: str) -> list[tuple[str, str, str]]:
     found, problems = parse_idle({f"proxy.{name}": text for name, text in labels.items()})
     assert found is None
     return [(problem.label, problem.message, problem.hint) for problem in problems]
@@ -31,13 +31,13 @@ def test_without_a_timeout_a_container_never_sleeps() -> None:
     assert parse_idle({"proxy.idle_timeout": "", "proxy.stop_method": "nonsense"}) == (None, [])
 
 
-def test_what_is_not_set_has_the_defaults() -> None:
+def test_unset_options_have_defaults() -> None:
     assert config(idle_timeout="5m") == IdleConfig(
         idle_timeout=300, wake_timeout=180, stop_timeout=60, stop_method="stop"
     )
 
 
-def test_zero_timeouts_have_the_defaults_too() -> None:
+def test_zero_timeouts_have_defaults_too() -> None:
     found = config(idle_timeout="5m", wake_timeout="0", stop_timeout="0s")
     assert (found.wake_timeout, found.stop_timeout) == (180, 60)
 
@@ -69,13 +69,13 @@ def test_only_a_positive_timeout_puts_to_sleep(text: str, active: bool) -> None:
     assert config(idle_timeout=text).active is active
 
 
-def test_a_timeout_of_zero_switches_off_what_else_there_is() -> None:
+def test_an_idle_timeout_of_zero_disables_the_other_options() -> None:
     found = config(idle_timeout="0", stop_method="nonsense", start_endpoint="nonsense")
     assert (found.stop_method, found.wake_timeout) == ("nonsense", 0)
 
 
-def test_every_fault_is_told_with_its_label() -> None:
-    assert told(
+def test_every_error_is_reported_with_its_label() -> None:
+    assert reported(
         idle_timeout="soon",
         wake_timeout="1x",
         stop_method="Stop",
@@ -99,7 +99,7 @@ def test_every_fault_is_told_with_its_label() -> None:
 
 
 def test_a_start_endpoint_may_not_be_a_fragment_alone() -> None:
-    assert [label for label, _, _ in told(idle_timeout="5m", start_endpoint="#top")] == ["proxy.start_endpoint"]
+    assert [label for label, _, _ in reported(idle_timeout="5m", start_endpoint="#top")] == ["proxy.start_endpoint"]
 
 
 @pytest.mark.parametrize("endpoint", ["/wake", "*", "http://example.com/wake"])
@@ -109,7 +109,7 @@ def test_a_start_endpoint_is_a_path_a_star_or_a_url(endpoint: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["wake", "http:", "http://[", "a/b"])
 def test_anything_else_is_refused_as_a_start_endpoint(endpoint: str) -> None:
-    assert told(idle_timeout="5m", start_endpoint=endpoint)
+    assert reported(idle_timeout="5m", start_endpoint=endpoint)
 
 
 # ---- all options ----------------------------------------------------------------------------------------------------

@@ -55,12 +55,12 @@ def test_a_flat_label_sets_a_field_and_a_deeper_one_a_field_of_it() -> None:
     }
 
 
-def test_labels_of_others_do_not_matter() -> None:
+def test_foreign_labels_do_not_matter() -> None:
     labels = {"traefik.enable": "true", "Proxy.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
     assert fields(labels) == {"web": {}}
 
 
-def test_the_alias_part_of_a_key_is_lower_cased_and_the_field_may_be_spelt_as_one_likes() -> None:
+def test_the_alias_in_a_key_is_lower_cased_and_the_field_may_have_any_spelling() -> None:
     assert fields({"proxy.WEB.NoTLSVerify": "true"}) == {"web": {"no_tls_verify": "true"}}
 
 
@@ -81,7 +81,7 @@ def test_an_empty_alias_is_reported(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["#2", "$2", "#+2", "#02"])
-def test_a_reference_stands_for_the_alias_at_its_place(key: str) -> None:
+def test_a_reference_names_the_alias_at_its_position(key: str) -> None:
     assert fields({f"proxy.{key}.port": "81"}, "a", "b") == {"a": {}, "b": {"port": "81"}}
 
 
@@ -102,7 +102,7 @@ def test_repeated_aliases_count() -> None:
         ("#²", "'²' is not a number"),
     ],
 )
-def test_a_reference_to_nothing_is_told_and_makes_no_route(key: str, said: str) -> None:
+def test_a_reference_to_no_alias_is_reported_and_creates_no_route(key: str, said: str) -> None:
     decoded = read({f"proxy.{key}.port": "81"}, "a", "b")
     assert names(decoded) == ["a", "b"]
     (problem,) = decoded.problems
@@ -130,7 +130,7 @@ SOURCES = [
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(range(len(SOURCES))), min_size=1, unique=True).flatmap(st.permutations))
-def test_the_strongest_source_wins_whatever_the_order(chosen: list[int]) -> None:
+def test_the_strongest_label_wins_in_any_order(chosen: list[int]) -> None:
     # A shortcut yields to any full label, so it is tried only alone.
     chosen = [at for at in chosen if at != 2] or [2]
     labels = {SOURCES[at][0]: SOURCES[at][1].format(f"from{at}") for at in chosen}
@@ -139,7 +139,7 @@ def test_the_strongest_source_wins_whatever_the_order(chosen: list[int]) -> None
 
 @settings(deadline=None)
 @given(st.permutations(range(len(SOURCES))))
-def test_whatever_the_order_a_mapping_gathers_what_all_sources_say(order: list[int]) -> None:
+def test_a_mapping_merges_all_labels_in_any_order(order: list[int]) -> None:
     sources = [
         ("proxy.*", "healthcheck: {a: '*'}"),
         ("proxy.*.healthcheck.b", "*flat"),
@@ -161,7 +161,7 @@ def test_whatever_the_order_a_mapping_gathers_what_all_sources_say(order: list[i
     }
 
 
-def test_deeper_beats_shallower_whatever_its_form() -> None:
+def test_a_deeper_label_beats_a_shallower_one_in_any_form() -> None:
     labels = {
         "proxy.web": "{port: 1, healthcheck: {path: /object, timeout: 9s}}",
         "proxy.web.healthcheck": "{path: /deeper, retries: 2}",
@@ -175,7 +175,7 @@ def test_lists_replace_and_null_unsets() -> None:
     assert fields(labels)["web"] == {"ssl_protocols": ["TLSv1.3"], "port": None}
 
 
-def test_every_value_knows_its_label_and_what_it_replaced() -> None:
+def test_every_value_has_its_label_and_the_values_it_replaced() -> None:
     decoded = read({"proxy.*.port": "80", "proxy.web": "host: a\nport: 81", "proxy.web.port": "82"})
     port = decoded.find("web").fields["port"]
     assert (port.value, port.source) == ("82", "proxy.web.port")
@@ -203,7 +203,7 @@ def test_a_multi_line_value_below_a_wildcard_belongs_to_its_field() -> None:
     assert fields(labels)["web"] == {"load_balance": {"link": "shop", "mode": "ip_hash", "weight": 2}}
 
 
-def test_faults_in_the_yaml_of_a_wildcard_are_told_for_every_alias() -> None:
+def test_yaml_errors_in_a_wildcard_are_reported_for_every_alias() -> None:
     decoded = read({"proxy.*": "port: [1"}, "a", "b")
     assert list(errors(decoded)) == ["a", "b"]
     assert "not valid YAML" in decoded.find("a").errors[0].problem.message
@@ -231,20 +231,20 @@ def test_an_object_label_of_a_listed_alias_must_be_a_mapping(text: str, kind: st
     ]
 
 
-def test_a_fault_in_yaml_has_its_place() -> None:
+def test_a_yaml_error_has_its_line_and_column() -> None:
     decoded = read({"proxy.web": "port: 80\nport: 81\n"})
     (error,) = decoded.find("web").errors
     assert (error.problem.label, error.problem.line, error.problem.column) == ("proxy.web", 2, 1)
     assert "duplicate key 'port'" in error.problem.message
 
 
-def test_a_fault_below_a_field_names_the_field() -> None:
+def test_an_error_below_a_field_names_the_field() -> None:
     decoded = read({"proxy.web.middlewares": "{a: b: c}"})
     (error,) = decoded.find("web").errors
     assert (error.field, error.problem.path) == ("middlewares", "middlewares")
 
 
-def test_a_label_below_a_single_value_is_told_and_changes_nothing() -> None:
+def test_a_label_below_a_single_value_is_reported_and_changes_nothing() -> None:
     decoded = read({"proxy.web.port": "80", "proxy.web.port.proxy": "81"})
     assert bare(decoded.find("web").fields["port"]) == "80"
     (error,) = decoded.find("web").errors
@@ -252,7 +252,7 @@ def test_a_label_below_a_single_value_is_told_and_changes_nothing() -> None:
     assert (error.problem.label, error.field) == ("proxy.web.port.proxy", "port")
 
 
-def test_text_that_is_a_mapping_can_be_entered() -> None:
+def test_text_that_is_a_mapping_can_be_extended() -> None:
     labels = {"proxy.web": "port: '{listening: 1}'", "proxy.web.port.proxy": "81"}
     assert fields(labels)["web"] == {"port": {"listening": 1, "proxy": "81"}}
 
@@ -265,7 +265,7 @@ def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
     assert fields(labels)["web"]["healthcheck"] == {"path": "/a", "retries": 2}
 
 
-def test_text_that_is_no_mapping_is_not_entered() -> None:
+def test_text_that_is_not_a_mapping_cannot_be_extended() -> None:
     for text in ("'{'", "'[1]'", "80"):
         decoded = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
         assert [error.field for error in decoded.find("web").errors] == ["port"]
@@ -294,7 +294,7 @@ def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
         ("proxy.healthcheck", "a field needs an alias before it: proxy.web.healthcheck"),
     ],
 )
-def test_a_forgotten_alias_or_a_mistyped_label_is_told_and_makes_no_route(key: str, hint: str) -> None:
+def test_a_missing_alias_or_a_mistyped_label_is_reported_and_creates_no_route(key: str, hint: str) -> None:
     decoded = read({key: "8080"})
     assert names(decoded) == ["web"]
     assert reported({key: "8080"}) == [(key, "a mapping of fields is needed here, not a number", hint)]
@@ -348,7 +348,7 @@ def test_a_shortcut_yields_to_any_full_label_of_its_field(key: str, text: str) -
 @pytest.mark.parametrize(
     ("key", "text"), [("proxy.b.port.proxy", "1"), ("proxy.b", "healthcheck: {port: 1}"), ("proxy.port", "1")]
 )
-def test_other_labels_are_no_rivals(key: str, text: str) -> None:
+def test_other_labels_do_not_conflict_with_a_shortcut(key: str, text: str) -> None:
     assert read({"proxy.ports": "80", key: text}, "a").find("a").fields["port"].value == "80"
 
 
@@ -358,7 +358,7 @@ def test_of_two_shortcuts_for_one_field_the_first_in_their_order_wins() -> None:
     assert [label for label, _, _ in reported({"proxy.schemes": "http", "proxy.protos": "https"})] == ["proxy.schemes"]
 
 
-def test_a_refused_shortcut_is_a_fault_of_every_alias_for_it_may_have_protected_them() -> None:
+def test_a_refused_shortcut_is_an_error_of_every_alias_because_it_may_have_protected_them() -> None:
     decoded = read({"proxy.binds": "127.0.0.1", "proxy.b.bind": "127.0.0.1"}, "a", "b")
     assert {alias: [error.field for error in mine] for alias, mine in errors(decoded).items()} == {
         "a": ["bind"],
@@ -401,7 +401,7 @@ def test_any_labels_give_a_result_that_does_not_depend_on_their_order(
 
 @more_examples(3)
 @given(label_sets)
-def test_every_problem_names_a_label_that_is_there(labels: dict[str, str]) -> None:
+def test_every_problem_names_an_existing_label(labels: dict[str, str]) -> None:
     decoded = read(labels)
     for problem in [*decoded.problems, *(error.problem for mine in decoded.routes for error in mine.errors)]:
         assert problem.label in labels

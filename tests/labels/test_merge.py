@@ -26,7 +26,7 @@ def test_without_labels_an_alias_has_no_fields() -> None:
     assert merged() == AliasFields("web")
 
 
-def test_stronger_labels_apply_later_whatever_their_order() -> None:
+def test_stronger_labels_apply_later_in_any_order() -> None:
     weak, strong = entry("1", "port", rank=0), entry("2", "port")
     for order in ((weak, strong), (strong, weak)):
         found = merged(*order)

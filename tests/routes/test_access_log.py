@@ -13,18 +13,18 @@ from pilotage.routes.schema import (
 def read(text: str) -> tuple[dict[str, Any], FieldContext]:
     document = parse_yaml(text, "proxy.web")
     assert document is not None
-    to = FieldContext()
-    return ROUTE.read_fields(document.value, to), to
+    context = FieldContext()
+    return ROUTE.read_fields(document.value, context), context
 
 
-def told(to: FieldContext) -> list[tuple[str, int, int, str, str]]:
-    return [(p.path, p.line, p.column, p.message, p.hint) for p in to.problems]
+def reported(context: FieldContext) -> list[tuple[str, int, int, str, str]]:
+    return [(p.path, p.line, p.column, p.message, p.hint) for p in context.problems]
 
 
-def test_an_access_log_needs_somewhere_to_go() -> None:
-    found, to = read("access_log: {format: json}")
+def test_an_access_log_needs_a_destination() -> None:
+    found, context = read("access_log: {format: json}")
     assert "access_log" not in found
-    assert [message for *_, message, _ in told(to)] == ["path or stdout is required"]
+    assert [message for *_, message, _ in reported(context)] == ["path or stdout is required"]
 
 
 def test_an_access_log_names_its_retention_in_json() -> None:

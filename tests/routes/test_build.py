@@ -14,7 +14,7 @@ from pilotage.routes.ports import PortPair
 from pilotage.routes.schema import PROTECTIVE, RouteSettings
 from pilotage.routes.settings import AliasSettings
 from pilotage.routes.target import Target
-from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, route, routes, summary, told
+from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, reported, route, routes, summary
 
 MANUAL = {"proxy.exclude": "true"}
 IDLE = {"proxy.idle_timeout": "5m"}
@@ -33,12 +33,12 @@ def test_every_alias_gets_a_route_whether_a_label_mentions_it_or_not() -> None:
     assert {alias: found[alias].port.proxy for alias in found} == {"a": 80, "b": 81, "c": 82}
 
 
-def test_a_container_without_a_name_is_passed_over() -> None:
+def test_a_container_without_a_name_gets_no_routes() -> None:
     assert built({"proxy.web.port": "80"}, Names=None) == built(Names=[])
     assert built(Names=[]).routes == ()
 
 
-def test_errors_of_a_container_are_told_and_it_gets_no_routes() -> None:
+def test_errors_of_a_container_are_reported_and_it_gets_no_routes() -> None:
     found = built({"proxy.network": "nope", "proxy.web.bogus": "1"})
     assert found.routes == ()
     assert [problem.label for problem in found.problems] == ["proxy.network"]
@@ -48,7 +48,7 @@ def test_errors_of_a_container_are_told_and_it_gets_no_routes() -> None:
     ("name", "explicit_only", "count"),
     [("local", None, 1), ("local!", None, 0), ("local!", False, 1), ("local", True, 0)],
 )
-def test_explicit_only_engines_pass_over_containers_without_labels_of_ours(
+def test_explicit_only_engines_skip_containers_without_labels_of_ours(
     name: str, explicit_only: bool | None, count: int
 ) -> None:
     config = DockerProviderConfig(url="unix:///var/run/docker.sock", name=name)
@@ -57,14 +57,14 @@ def test_explicit_only_engines_pass_over_containers_without_labels_of_ours(
     assert len(build_routes(explicit, explicit_only=explicit_only).routes) == 1
 
 
-def test_an_agents_own_name_makes_it_explicit_only() -> None:
+def test_an_agents_name_can_make_it_explicit_only() -> None:
     config = DockerProviderConfig(url="agent://10.0.0.9:8890", name="node")
     for agent, count in (("node", 1), ("node!", 0)):
         found = from_docker(summary(), config, agents={"10.0.0.9:8890": agent})
         assert len(build_routes(found).routes) == count
 
 
-def test_a_route_has_what_labels_ask_and_an_endpoint() -> None:
+def test_a_route_has_the_fields_its_labels_set_and_an_endpoint() -> None:
     found = route({"proxy.web.scheme": "https", "proxy.web.port": "8443", "proxy.web.hold": "5s"})
     assert (found.scheme, found.host, found.port) == ("https", ADDRESS, PortPair(0, 8443))
     assert (found.settings.hold, found.labelled) == (5.0, ("hold", "port", "scheme"))
@@ -77,17 +77,17 @@ def test_a_route_has_what_labels_ask_and_an_endpoint() -> None:
     ("status", "state"),
     [("Up", "ready"), ("Up (healthy)", "ready"), ("Up (unhealthy)", "unhealthy"), ("Up (health: starting)", "waiting")],
 )
-def test_an_endpoint_is_as_healthy_as_the_engine_says(status: str, state: str) -> None:
+def test_an_endpoint_has_the_health_that_the_engine_reports(status: str, state: str) -> None:
     assert [endpoint.state for endpoint in route(Status=status).endpoints] == [state]
 
 
-def test_replicas_are_known_by_engine_project_and_service() -> None:
+def test_replicas_share_engine_project_and_service() -> None:
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
     assert route(labels).service == ("local", "shop", "web")
     assert route().service == ()
 
 
-def test_streams_listen_on_all_addresses_unless_told() -> None:
+def test_streams_listen_on_all_addresses_by_default() -> None:
     assert route({"proxy.web.port": "22:22"}).bind == "0.0.0.0"
     assert route({"proxy.web.port": "22:22", "proxy.web.bind": "::1"}).bind == "::1"
     assert route().bind == ""
@@ -142,7 +142,7 @@ POSTGRES = {"Image": "postgres"}
         ({}, {"name": "x-old"}, ExclusionReason.ANCHOR),
     ],
 )
-def test_a_route_that_is_not_served_says_why(labels: dict[str, str], fields: dict[str, Any], reason: str) -> None:
+def test_an_excluded_route_has_its_reason(labels: dict[str, str], fields: dict[str, Any], reason: str) -> None:
     found = route(labels, **fields)
     assert (found.excluded, found.excluded_reason) == (bool(reason), reason)
     if reason:
@@ -154,7 +154,7 @@ def test_an_idle_container_that_sleeps_has_no_endpoint_yet() -> None:
     assert (found.idle_watcher, found.endpoints, found.target, found.health_check) == (True, (), None, True)
 
 
-def test_where_the_engine_forgets_ports_that_is_told() -> None:
+def test_ports_that_the_engine_omits_are_reported() -> None:
     listed = container(HostConfig=None, Ports=[], NetworkSettings={"Networks": None})
     found = build_routes(with_inspection(listed, Inspect(HostConfig=HostConfig("host"))))
     assert [route.excluded_reason for route in found.routes] == [ExclusionReason.NO_PORT]
@@ -175,7 +175,7 @@ def test_where_the_engine_forgets_ports_that_is_told() -> None:
         ({}, {"Image": "ghcr.io/yusing/godoxy-agent"}, False),
     ],
 )
-def test_what_is_served_is_probed_unless_told(labels: dict[str, str], fields: dict[str, Any], probed: bool) -> None:
+def test_served_routes_are_probed_by_default(labels: dict[str, str], fields: dict[str, Any], probed: bool) -> None:
     assert route(labels, **fields).health_check is probed
 
 
@@ -202,8 +202,8 @@ def test_a_problem_names_its_whole_place() -> None:
     assert str(third) == "local/web: proxy.web.sheme: unknown field; did you mean 'scheme'?"
 
 
-def test_a_fault_in_a_wildcard_is_told_once() -> None:
-    assert told({"proxy.aliases": "a,b", "proxy.*.bogus": "1"}) == ["local/web: proxy.*.bogus: unknown field"]
+def test_an_error_in_a_wildcard_is_reported_once() -> None:
+    assert reported({"proxy.aliases": "a,b", "proxy.*.bogus": "1"}) == ["local/web: proxy.*.bogus: unknown field"]
 
 
 def test_a_bad_value_does_not_stay_in_force_and_good_ones_still_apply() -> None:
@@ -260,7 +260,7 @@ def test_a_mistyped_protection_never_means_open_to_all(labels: dict[str, str]) -
         {"proxy.port": "80"},
     ],
 )
-def test_other_faults_do_not_take_the_route_out_of_service(labels: dict[str, str]) -> None:
+def test_other_errors_do_not_take_the_route_out_of_service(labels: dict[str, str]) -> None:
     assert routes(OPEN | labels)["web"].excluded_reason == ""
 
 
@@ -295,7 +295,7 @@ def test_no_route_leads_the_proxy_back_to_itself(
     assert (found.routes[0].excluded_reason == ExclusionReason.ERROR) is reserved
 
 
-def test_which_ports_are_the_proxys_own_can_be_said() -> None:
+def test_reserved_ports_can_be_set() -> None:
     found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": "80"})
     assert build_routes(found, reserved_ports=frozenset({8080})).problems == ()
 
@@ -321,16 +321,14 @@ def test_which_ports_are_the_proxys_own_can_be_said() -> None:
         ({"proxy.web.port": "-1"}, "port -1 is out of range"),
     ],
 )
-def test_what_only_shows_with_all_fields_at_hand_takes_the_route_out_of_service(
-    labels: dict[str, str], message: str
-) -> None:
+def test_impossible_combinations_take_the_route_out_of_service(labels: dict[str, str], message: str) -> None:
     found = built(labels)
     assert [problem.message for problem in found.problems] == [message]
     assert found.problems[0].label in labels
     assert [route.excluded_reason for route in found.routes] == [ExclusionReason.ERROR]
 
 
-def test_what_scheme_tcp_allows_is_fine_there() -> None:
+def test_fields_for_tcp_are_allowed_with_scheme_tcp() -> None:
     labels = {"proxy.web.port": "22:22", "proxy.web.relay_proxy_protocol_header": "true"}
     assert built(labels).problems == ()
 

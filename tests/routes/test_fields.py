@@ -27,9 +27,9 @@ from pilotage.routes.mappings import FreeMapping, ListOf
 
 def reading(kind: Kind, value: Any) -> tuple[Any, list[tuple[str, str]]]:
     """What a kind makes of a plain value of YAML or a label's text, and what it tells of it."""
-    to = FieldContext(path="field")
-    found = kind.read(marked(value), to)
-    return found, [(problem.message, problem.hint) for problem in to.problems]
+    context = FieldContext(path="field")
+    found = kind.read(marked(value), context)
+    return found, [(problem.message, problem.hint) for problem in context.problems]
 
 
 def marked(value: Any) -> Located:
@@ -110,8 +110,8 @@ def marked(value: Any) -> Located:
     ],
 )
 def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
-    read, told = reading(kind, value)
-    assert told == []
+    read, problems = reading(kind, value)
+    assert problems == []
     assert read == found
     assert type(read) is type(found)
 
@@ -167,9 +167,9 @@ def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
         (FreeMapping(), "a: [", "not valid YAML: did not find expected node content", ""),
     ],
 )
-def test_a_bad_value_is_told_and_left_unset(kind: Kind, value: Any, message: str, hint: str) -> None:
-    found, told = reading(kind, value)
-    assert told == [(message, hint)]
+def test_a_bad_value_is_reported_and_stays_unset(kind: Kind, value: Any, message: str, hint: str) -> None:
+    found, problems = reading(kind, value)
+    assert problems == [(message, hint)]
     assert found in (UNSET, ())
 
 
@@ -181,13 +181,13 @@ def test_a_host_is_a_name_or_an_address_alone(text: str) -> None:
     assert hint == "write the name or the address alone, without scheme, port or path"
 
 
-def test_a_fault_points_at_the_value_or_at_its_key() -> None:
+def test_an_error_points_at_the_value_or_at_its_key() -> None:
     document = parse_yaml("a:  {b: c}\n", "label")
     assert document is not None
-    to = FieldContext(path="a")
-    to.error(document.value["a"], "x")
-    to.error(document.value["a"], "x", path="a.b", at_key=True)
-    assert [(p.path, p.line, p.column, p.value) for p in to.problems] == [
+    context = FieldContext(path="a")
+    context.error(document.value["a"], "x")
+    context.error(document.value["a"], "x", path="a.b", at_key=True)
+    assert [(p.path, p.line, p.column, p.value) for p in context.problems] == [
         ("a", 1, 5, "{'b': 'c'}"),
         ("a.b", 1, 1, "{'b': 'c'}"),
     ]
@@ -208,7 +208,7 @@ values = st.recursive(
 
 
 @given(st.sampled_from(KINDS), values)
-def test_any_value_is_read_or_told(kind: Kind, value: Any) -> None:
-    found, told = reading(kind, value)
-    assert all(message for message, _ in told)
+def test_any_value_is_read_or_reported(kind: Kind, value: Any) -> None:
+    found, problems = reading(kind, value)
+    assert all(message for message, _ in problems)
     assert found is not None

@@ -50,7 +50,7 @@ def test_a_route_of_a_file_has_no_container_and_is_as_old_as_can_be() -> None:
         ("scheme: fileserver, root: /srv/www", "file:///srv/www"),
     ],
 )
-def test_what_is_not_written_is_this_host_and_the_usual_port(fields: str, target: str) -> None:
+def test_the_default_target_is_this_host_and_the_usual_port(fields: str, target: str) -> None:
     route = only(f"app: {{{fields}}}")
     assert (route.target, route.problems) == (target, ())
 
@@ -59,7 +59,7 @@ def test_an_alias_may_be_known() -> None:
     assert only("portainer: {host: nas}").target == "https://nas:9443"
 
 
-def test_fields_may_be_spelt_as_in_labels() -> None:
+def test_fields_have_the_same_spellings_as_labels() -> None:
     text = "app:\n  Host: nas\n  noTLSVerify: true\n  healthCheck: {path: /up, interval: 30s}\n"
     route = only(text)
     assert route.settings.no_tls_verify
@@ -93,13 +93,13 @@ def test_a_text_that_is_no_mapping_says_nothing_about_routes(text: str) -> None:
     assert file.problems[0].line > 0
 
 
-def test_a_fault_touches_its_own_route_and_is_told_with_its_place() -> None:
+def test_an_error_touches_its_own_route_and_is_reported_with_its_place() -> None:
     text = "good: {host: nas}\nbad:\n  host: nas\n  healthcheck:\n    intervall: 5s\n"
     assert said(text) == ["own.yml:5:5: route bad: healthcheck.intervall: unknown field; did you mean 'interval'?"]
     assert [route.excluded for route in read(text).routes] == [False, False]
 
 
-def test_a_fault_in_a_protective_field_takes_its_route_out_of_service() -> None:
+def test_an_error_in_a_protective_field_takes_its_route_out_of_service() -> None:
     route = only("app: {host: nas, middlewares: {cidr_whitelist: {allow: [everybody]}}}")
     assert (route.excluded_reason, route.endpoints, route.health_check) == (ExclusionReason.ERROR, (), False)
 
@@ -119,14 +119,14 @@ def test_a_fault_in_a_protective_field_takes_its_route_out_of_service() -> None:
         ),
     ],
 )
-def test_what_cannot_be_served_stays_visible(text: str, problem: str) -> None:
+def test_routes_that_cannot_be_served_stay_visible(text: str, problem: str) -> None:
     assert only(text).excluded_reason == ExclusionReason.ERROR
     (found,) = said(text)
     assert problem in found
 
 
 @pytest.mark.parametrize("alias", ["a b", "'*'", "a*.b", "-", "'/x'", "http://x", "''"])
-def test_what_is_no_alias_makes_no_route(alias: str) -> None:
+def test_an_invalid_alias_creates_no_route(alias: str) -> None:
     file = read(f"{alias}: {{host: nas}}")
     assert file.routes == ()
     assert "is not an alias; write a name such as shop" in str(file.problems[0])
@@ -138,7 +138,7 @@ def test_one_alias_in_two_spellings_counts_once() -> None:
     assert said(text)[0].startswith("own.yml:2:1: the alias 'app' is already defined in this file")
 
 
-def test_one_field_in_two_spellings_is_told() -> None:
+def test_one_field_in_two_spellings_is_reported() -> None:
     (problem,) = said("app:\n  host: nas\n  no_tls_verify: true\n  noTlsVerify: false\n")
     assert problem.startswith("own.yml:4:3: route app: no_tls_verify: noTlsVerify is the same field as one on line 3")
 

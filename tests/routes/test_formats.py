@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.routes.fields import UNSET
 from pilotage.routes.formats import Icon, Retention, StatusRange
-from tests.support.field_values import read, told
+from tests.support.field_values import read, reported
 
 
 @pytest.mark.parametrize(
@@ -14,15 +14,15 @@ from tests.support.field_values import read, told
     ["https://x/y.png", "http://x", "/a.svg", "@target/a.png", "@selfhst/immich.svg", "@walkxcode/a-dark.webp", ""],
 )
 def test_icons_are_read(text: str) -> None:
-    found, to = read(Icon(), text)
-    assert (found, told(to)) == (text, [])
+    found, context = read(Icon(), text)
+    assert (found, reported(context)) == (text, [])
 
 
 @pytest.mark.parametrize("text", ["immich", "@selfhst/immich", "@selfhst/immich.gif", "@other/x.svg", "ftp://x"])
-def test_what_is_no_icon_is_told(text: str) -> None:
-    found, to = read(Icon(), text)
+def test_text_that_is_not_an_icon_is_reported(text: str) -> None:
+    found, context = read(Icon(), text)
     assert found is UNSET
-    assert [message for _, message, _ in told(to)] == [f"{text!r} is not an icon"]
+    assert [message for _, message, _ in reported(context)] == [f"{text!r} is not an icon"]
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_retentions_are_read(text: str | None, found: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["7", "7 years", "-1 days", "first 5", "5 Mb", 7])
-def test_what_is_no_retention_is_told(text: Any) -> None:
-    found, to = read(Retention(), text)
+def test_text_that_is_not_a_retention_is_reported(text: Any) -> None:
+    found, context = read(Retention(), text)
     assert found is UNSET
-    assert len(to.problems) == 1
+    assert len(context.problems) == 1
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_what_is_no_retention_is_told(text: Any) -> None:
     [("404", True), (404, True), ("400-499", True), ("499-400", False), ("600", False), ("4xx", False), (None, False)],
 )
 def test_statuses_are_one_or_a_range(text: Any, good: bool) -> None:
-    found, to = read(StatusRange(), text)
+    found, context = read(StatusRange(), text)
     assert found == (str(text) if good else UNSET)
-    assert bool(to.problems) is not good
+    assert bool(context.problems) is not good

@@ -12,19 +12,19 @@ from pilotage.routes.fields import (
 from pilotage.routes.mappings import FreeMapping, ListOf
 
 
-def test_bad_elements_of_a_list_are_told_with_their_place_and_dropped() -> None:
-    to = FieldContext(path="ssl_protocols")
+def test_bad_elements_of_a_list_are_reported_with_their_place_and_dropped() -> None:
+    context = FieldContext(path="ssl_protocols")
     value = parse_yaml("- TLSv1.2\n- SSLv3\n- TLSv1.3\n", "proxy.web.ssl_protocols")
     assert value is not None
-    assert ListOf(Choice(("TLSv1.2", "TLSv1.3"))).read(value, to) == ("TLSv1.2", "TLSv1.3")
-    (problem,) = to.problems
+    assert ListOf(Choice(("TLSv1.2", "TLSv1.3"))).read(value, context) == ("TLSv1.2", "TLSv1.3")
+    (problem,) = context.problems
     assert (problem.path, problem.line, problem.column, problem.value) == ("ssl_protocols[1]", 2, 3, "SSLv3")
-    assert (to.path, problem.label) == ("ssl_protocols", "proxy.web.ssl_protocols")
+    assert (context.path, problem.label) == ("ssl_protocols", "proxy.web.ssl_protocols")
 
 
 @pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
-def test_yaml_that_cannot_be_read_is_told_with_its_place_in_the_label(kind: Kind) -> None:
-    to = FieldContext(path="field")
-    kind.read(Located("- a\n- [\n", "label"), to)
-    kind.read(Located("- a\n- [\n", "label", line=7, column=3), to)
-    assert [(problem.line, problem.column) for problem in to.problems] == [(3, 1), (7, 3)]
+def test_yaml_errors_are_reported_with_their_place_in_the_label(kind: Kind) -> None:
+    context = FieldContext(path="field")
+    kind.read(Located("- a\n- [\n", "label"), context)
+    kind.read(Located("- a\n- [\n", "label", line=7, column=3), context)
+    assert [(problem.line, problem.column) for problem in context.problems] == [(3, 1), (7, 3)]

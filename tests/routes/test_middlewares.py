@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.routes.middlewares import MIDDLEWARES, Middlewares, middleware_name
-from tests.support.field_values import read, read_yaml, told
+from tests.support.field_values import read, read_yaml, reported
 
 
 @pytest.mark.parametrize("name", sorted(set(MIDDLEWARES.values())))
@@ -13,14 +13,14 @@ def test_a_middleware_is_known_in_any_spelling(name: str) -> None:
 
 
 def test_options_are_kept_as_they_are_written() -> None:
-    found, to = read_yaml(Middlewares(), "Set_X_Forwarded:\nrequest: {set_headers: {X-A: '1'}}\n")
+    found, context = read_yaml(Middlewares(), "Set_X_Forwarded:\nrequest: {set_headers: {X-A: '1'}}\n")
     assert found == {"Set_X_Forwarded": None, "request": {"set_headers": {"X-A": "1"}}}
-    assert told(to) == []
+    assert reported(context) == []
 
 
 def test_text_is_read_as_yaml() -> None:
-    found, to = read(Middlewares(), "cidr_whitelist:\n  allow: 10.0.0.0/8, fd00::/8\n")
-    assert (found, told(to)) == ({"cidr_whitelist": {"allow": "10.0.0.0/8, fd00::/8"}}, [])
+    found, context = read(Middlewares(), "cidr_whitelist:\n  allow: 10.0.0.0/8, fd00::/8\n")
+    assert (found, reported(context)) == ({"cidr_whitelist": {"allow": "10.0.0.0/8, fd00::/8"}}, [])
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_text_is_read_as_yaml() -> None:
         ("5", [("field", "5 is not a mapping", "write lines such as 'name: value'")]),
     ],
 )
-def test_faults_of_middlewares_are_told_with_their_place(text: str, faults: list[tuple[str, str, str]]) -> None:
-    _, to = read_yaml(Middlewares(), text)
-    assert told(to) == faults
+def test_errors_in_middlewares_are_reported_with_their_place(text: str, faults: list[tuple[str, str, str]]) -> None:
+    _, context = read_yaml(Middlewares(), text)
+    assert reported(context) == faults
 
 
-def test_numbers_of_thousands_of_digits_are_told() -> None:
-    _, to = read_yaml(Middlewares(), f"rate_limit: {{average: '{'9' * 5000}'}}")
-    assert [path for path, _, _ in told(to)] == ["field.rate_limit.average"]
+def test_numbers_of_thousands_of_digits_are_reported() -> None:
+    _, context = read_yaml(Middlewares(), f"rate_limit: {{average: '{'9' * 5000}'}}")
+    assert [path for path, _, _ in reported(context)] == ["field.rate_limit.average"]
 
 
 @pytest.mark.parametrize(
     "text", ["rate_limit: {average: 5, burst: '10', period: 1m}", "rate_limit: {period: null}", "rate_limit:"]
 )
 def test_good_rates_are_fine(text: str) -> None:
-    assert told(read_yaml(Middlewares(), text)[1]) == []
+    assert reported(read_yaml(Middlewares(), text)[1]) == []

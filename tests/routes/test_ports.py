@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.routes.fields import UNSET
 from pilotage.routes.ports import Port, PortPair
-from tests.support.field_values import read, read_yaml, told
+from tests.support.field_values import read, read_yaml, reported
 
 RANGE = "a port is a number from 1 to 65535; 0 is automatic"
 
@@ -26,14 +26,14 @@ RANGE = "a port is a number from 1 to 65535; 0 is automatic"
     ],
 )
 def test_ports_are_one_number_or_two(text: str | int, listening: int, proxy: int) -> None:
-    found, to = read(Port(), text)
-    assert (found, told(to)) == (PortPair(listening, proxy), [])
+    found, context = read(Port(), text)
+    assert (found, reported(context)) == (PortPair(listening, proxy), [])
 
 
 @pytest.mark.parametrize("text", [None, ""])
-def test_no_port_is_automatic(text: str | None) -> None:
-    found, to = read(Port(), text)
-    assert (found, told(to)) == (UNSET, [])
+def test_an_unset_port_is_automatic(text: str | None) -> None:
+    found, context = read(Port(), text)
+    assert (found, reported(context)) == (UNSET, [])
 
 
 @pytest.mark.parametrize(
@@ -50,24 +50,24 @@ def test_no_port_is_automatic(text: str | None) -> None:
         (True, "true is not a port", ""),
     ],
 )
-def test_a_bad_port_is_told_and_does_not_stay(text: Any, message: str, hint: str) -> None:
-    found, to = read(Port(), text)
-    assert told(to) == [("field", message, hint)]
+def test_a_bad_port_is_reported_and_ignored(text: Any, message: str, hint: str) -> None:
+    found, context = read(Port(), text)
+    assert reported(context) == [("field", message, hint)]
     assert found is UNSET or found.proxy in (0, 80)
-    assert not to.refused
+    assert not context.refused
 
 
 def test_a_negative_port_takes_the_route_out_of_service() -> None:
-    found, to = read(Port(), "-1")
-    assert (found, to.refused) == (PortPair(), True)
+    found, context = read(Port(), "-1")
+    assert (found, context.refused) == (PortPair(), True)
 
 
 def test_ports_may_be_a_mapping() -> None:
-    found, to = read_yaml(Port(), "listening: 2222\nproxy: '22'\n")
-    assert (found, told(to)) == (PortPair(2222, 22), [])
-    found, to = read_yaml(Port(), "listning: 2222\nproxy: x\n")
+    found, context = read_yaml(Port(), "listening: 2222\nproxy: '22'\n")
+    assert (found, reported(context)) == (PortPair(2222, 22), [])
+    found, context = read_yaml(Port(), "listning: 2222\nproxy: x\n")
     assert found == PortPair()
-    assert told(to) == [
+    assert reported(context) == [
         ("field.listning", "unknown field", "did you mean 'listening'?"),
         ("field.proxy", "'x' is not a port number", RANGE),
     ]

@@ -44,9 +44,7 @@ def test_the_target_is_a_url(fields: dict[str, Any], target: str | None) -> None
         ({"scheme": "tcp", "bind": "0.0.0.0", "port": PortPair(22, 22), "excluded": True}, None),
     ],
 )
-def test_where_the_proxy_listens_is_a_url_or_nothing_for_the_shared_listeners(
-    fields: dict[str, Any], listen: str | None
-) -> None:
+def test_the_listener_is_a_url_or_none_for_the_shared_listeners(fields: dict[str, Any], listen: str | None) -> None:
     assert Route(alias="a", **fields).listen == listen
 
 
@@ -73,7 +71,7 @@ def test_streams_are_tcp_and_udp() -> None:
     ],
     ids=str,
 )
-def test_a_route_is_probed_if_a_label_or_a_pool_asks_for_it(fields: dict[str, Any], probed: bool) -> None:
+def test_a_route_is_probed_if_a_label_configures_it_or_it_is_in_a_pool(fields: dict[str, Any], probed: bool) -> None:
     assert Route(**{"alias": "app", "health_check": True, **fields}).probed is probed
 
 
@@ -82,7 +80,7 @@ def test_an_endpoint_has_an_address() -> None:
     assert bracketed("name") == "name"
 
 
-def test_a_route_is_plain_data_with_what_labels_set_under_canonical_names() -> None:
+def test_the_json_of_a_route_has_labelled_fields_under_canonical_names() -> None:
     labels = {"proxy.web.NoTLSVerify": "true", "proxy.web.hold": "5s", "proxy.web.scheme": "https"}
     found = route_json(route(labels))
     assert found == json.loads(json.dumps(found))
@@ -105,7 +103,7 @@ def test_a_route_is_plain_data_with_what_labels_set_under_canonical_names() -> N
     }
 
 
-def test_what_probes_found_stands_beside_the_endpoint() -> None:
+def test_the_json_of_an_endpoint_has_its_probed_health() -> None:
     found = route_json(route(), {f"{ADDRESS}:80": EndpointHealth("unhealthy", 12.5)})
     assert found["endpoints"][0]["health"] == {"state": "unhealthy", "since": 12.5}
     assert EndpointHealth("unhealthy").remark == "fails the gateway's probe"
@@ -138,7 +136,7 @@ def test_a_route_remembers_whose_it_is() -> None:
         ("waiting", "", "a: its health check has not passed yet; no endpoint takes requests"),
     ],
 )
-def test_requests_go_to_the_best_endpoints_there_are_and_never_to_one_that_was_not_healthy_yet(
+def test_requests_go_to_the_best_endpoints_and_never_to_one_that_was_never_healthy(
     states: str, serving: str, remark: str
 ) -> None:
     endpoints = tuple(

@@ -28,7 +28,7 @@ def test_rules_are_kept_as_they_are_written(text: str) -> None:
         ("- [", "not valid YAML: did not find expected node content"),
     ],
 )
-def test_what_are_no_rules_is_told(text: str, message: str) -> None:
+def test_text_that_is_not_rules_is_reported(text: str, message: str) -> None:
     found, reading = read(Rules(), text)
     assert found is UNSET
     assert [problem.message for problem in reading.problems] == [message]

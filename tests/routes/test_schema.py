@@ -28,12 +28,12 @@ STRUCTS = [RouteSettings, HealthCheck, LoadBalance, Homepage, AccessLog]
 def read(text: str) -> tuple[dict[str, Any], FieldContext]:
     document = parse_yaml(text, "proxy.web")
     assert document is not None
-    to = FieldContext()
-    return ROUTE.read_fields(document.value, to), to
+    context = FieldContext()
+    return ROUTE.read_fields(document.value, context), context
 
 
-def told(to: FieldContext) -> list[tuple[str, int, int, str, str]]:
-    return [(p.path, p.line, p.column, p.message, p.hint) for p in to.problems]
+def reported(context: FieldContext) -> list[tuple[str, int, int, str, str]]:
+    return [(p.path, p.line, p.column, p.message, p.hint) for p in context.problems]
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_every_field_has_a_meaning_and_a_default_of_its_own_type(struct: type[ms
 
 
 @pytest.mark.parametrize("struct", STRUCTS)
-def test_no_two_fields_are_spelt_alike(struct: type[msgspec.Struct]) -> None:
+def test_no_two_fields_share_a_spelling(struct: type[msgspec.Struct]) -> None:
     spellings = [fold(s) for name, field in StructKind(struct).fields.items() for s in (name, *field.spellings)]
     assert len(spellings) == len(set(spellings))
 
@@ -59,17 +59,17 @@ def test_no_two_fields_are_spelt_alike(struct: type[msgspec.Struct]) -> None:
 def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> None:
     for name, field in StructKind(struct).fields.items():
         if field.example:
-            to = FieldContext(path=name)
-            found = field.kind.read(Located(field.example, "label"), to)
-            assert to.problems == [], name
+            context = FieldContext(path=name)
+            found = field.kind.read(Located(field.example, "label"), context)
+            assert context.problems == [], name
             assert found is not msgspec.UNSET, name
 
 
-def test_what_protects_is_known() -> None:
+def test_these_fields_are_protective() -> None:
     assert {"bind", "inbound_mtls_profile", "middlewares", "rule_file", "rules"} == PROTECTIVE
 
 
-def test_spellings_lead_to_one_field() -> None:
+def test_all_spellings_name_one_field() -> None:
     for key in ("no_tls_verify", "NoTLSVerify", "notlsverify", "NO_TLS_VERIFY"):
         assert ROUTE.canonical(key) == "no_tls_verify"
         assert ROUTE_KEYS.find(key).name == "no_tls_verify"
@@ -82,7 +82,7 @@ def test_spellings_lead_to_one_field() -> None:
 
 
 def test_fields_are_read_at_any_depth() -> None:
-    found, to = read(
+    found, context = read(
         """
         scheme: https
         port: 2222:22
@@ -96,7 +96,7 @@ def test_fields_are_read_at_any_depth() -> None:
           filters: {status_codes: {values: [404, 500-599]}}
         """
     )
-    assert told(to) == []
+    assert reported(context) == []
     assert found["port"] == PortPair(2222, 22)
     assert found["healthcheck"] == HealthCheck(disable=True, interval=10.0, path="/up")
     assert found["load_balance"] == LoadBalance(link="shop", weight=3, sticky_max_age=7200.0)
@@ -106,46 +106,46 @@ def test_fields_are_read_at_any_depth() -> None:
     assert log.filters.status_codes.values == ("404", "500-599")
 
 
-def test_every_fault_is_told_with_its_path_and_place() -> None:
-    found, to = read(
+def test_every_error_is_reported_with_its_path_and_place() -> None:
+    found, context = read(
         "port: 80\nbogus: 1\nhealthcheck:\n  pth: /x\n  interval: 5x\nscheme: ftp\nmax_conns_per_host: many\n"
     )
     assert found["port"] == PortPair(0, 80)
     assert found["healthcheck"] == HealthCheck()
-    assert told(to) == [
+    assert reported(context) == [
         ("bogus", 2, 1, "unknown field", ""),
         ("healthcheck.pth", 4, 3, "unknown field", "did you mean 'path'?"),
         ("healthcheck.interval", 5, 13, "'5x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)", ""),
         ("scheme", 6, 9, "'ftp' is not one of http, https, h2c, tcp, udp, fileserver", ""),
         ("max_conns_per_host", 7, 21, "'many' is not a whole number", ""),
     ]
-    assert not to.refused
+    assert not context.refused
 
 
 @pytest.mark.parametrize(
     ("text", "hint"),
     [("sheme: x", "did you mean 'scheme'?"), ("shceme: x", "did you mean 'scheme'?"), ("colour: x", "")],
 )
-def test_an_unknown_field_is_told_with_the_nearest_known_one(text: str, hint: str) -> None:
-    _, to = read(text)
-    assert [problem.hint for problem in to.problems] == [hint]
+def test_an_unknown_field_is_reported_with_the_nearest_known_one(text: str, hint: str) -> None:
+    _, context = read(text)
+    assert [problem.hint for problem in context.problems] == [hint]
 
 
-def test_every_label_below_an_unknown_field_is_told() -> None:
+def test_every_label_below_an_unknown_field_is_reported() -> None:
     value = Located(
         {"a": Located("1", "proxy.web.bogus.a"), "b": Located("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a"
     )
-    to = FieldContext()
-    ROUTE.read_fields({"bogus": value}, to)
-    assert [(p.label, p.path, p.message) for p in to.problems] == [
+    context = FieldContext()
+    ROUTE.read_fields({"bogus": value}, context)
+    assert [(p.label, p.path, p.message) for p in context.problems] == [
         ("proxy.web.bogus.a", "bogus", "unknown field"),
         ("proxy.web.bogus.b", "bogus", "unknown field"),
     ]
 
 
-def test_an_empty_field_name_is_told() -> None:
-    _, to = read("'': 1")
-    assert told(to) == [("", 1, 1, "empty field name", "write proxy.<alias>.<field>")]
+def test_an_empty_field_name_is_reported() -> None:
+    _, context = read("'': 1")
+    assert reported(context) == [("", 1, 1, "empty field name", "write proxy.<alias>.<field>")]
 
 
 @pytest.mark.parametrize(
@@ -168,23 +168,23 @@ def test_an_empty_field_name_is_told() -> None:
         ("healthcheck: {midlewares: 1}", False),
     ],
 )
-def test_a_fault_of_what_protects_takes_the_route_out_of_service(text: str, fatal: bool) -> None:
-    _, to = read(text)
-    assert len(to.problems) == 1
-    assert to.refused is fatal
+def test_an_error_in_a_protective_field_refuses_the_route(text: str, fatal: bool) -> None:
+    _, context = read(text)
+    assert len(context.problems) == 1
+    assert context.refused is fatal
 
 
 @pytest.mark.parametrize("key", ["idlewatcher", "path_patterns", "proxmox"])
-def test_what_only_the_reference_has_is_told_as_such(key: str) -> None:
-    _, to = read(f"{key}: {{}}")
-    ((path, _, _, message, hint),) = told(to)
+def test_fields_that_only_godoxy_has_are_reported_as_unsupported(key: str) -> None:
+    _, context = read(f"{key}: {{}}")
+    ((path, _, _, message, hint),) = reported(context)
     assert (path, hint) == (key, "remove it")
     assert "known to GoDoxy, not supported by pilotage" in message
 
 
 def test_null_leaves_a_field_as_it_is() -> None:
-    found, to = read("scheme:\nhealthcheck: ~\nmiddlewares: null\n")
-    assert (found, told(to)) == ({}, [])
+    found, context = read("scheme:\nhealthcheck: ~\nmiddlewares: null\n")
+    assert (found, reported(context)) == ({}, [])
 
 
 # ---- health checks --------------------------------------------------------------------------------------------------
@@ -201,14 +201,14 @@ def test_null_leaves_a_field_as_it_is() -> None:
         (HealthCheck(retries=7), 7),
     ],
 )
-def test_a_target_is_down_after_what_fits_in_fifteen_seconds_unless_told(check: HealthCheck, failures: int) -> None:
+def test_a_target_is_down_after_fifteen_seconds_of_failures_by_default(check: HealthCheck, failures: int) -> None:
     assert check.failures == failures
 
 
 # ---- for machines ---------------------------------------------------------------------------------------------------
 
 
-def test_times_are_written_with_their_unit_and_nothing_as_nothing() -> None:
+def test_durations_in_json_have_their_unit_and_unset_fields_are_absent() -> None:
     assert ROUTE.fields["healthcheck"].kind.dump("healthcheck", HealthCheck(interval=10)) == (
         "healthcheck",
         {"disable": False, "path": "/", "use_get": False, "interval_s": 10, "timeout_s": 5.0, "retries": 1},
@@ -217,7 +217,7 @@ def test_times_are_written_with_their_unit_and_nothing_as_nothing() -> None:
     assert (log["retention"], "rotate_interval_s" in log) == ({"days": 30}, False)
 
 
-def test_whatever_the_settings_they_can_be_written_as_json() -> None:
+def test_any_settings_can_be_written_as_json() -> None:
     found, _ = read("healthcheck: {interval: 0, timeout: 0, retries: 0}\naccess_log: {path: /x, rotate_interval: 0}")
     for name, value in found.items():
         msgspec.json.encode(ROUTE.fields[name].kind.dump(name, value))

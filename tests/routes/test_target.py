@@ -51,7 +51,7 @@ def test_the_usual_ports_come_first_and_else_the_lowest(ports: list[int], chosen
         ({}, "acme/web", "web", 80),
     ],
 )
-def test_a_label_goes_before_the_image_the_alias_and_what_is_exposed(
+def test_a_label_beats_the_image_the_alias_and_exposed_ports(
     asks: dict[str, Any], image: str, alias: str, port: int
 ) -> None:
     assert target(alias, asks=asks, Image=image)[2] == port
@@ -79,15 +79,13 @@ def test_on_the_hosts_network_the_ports_of_the_host_count() -> None:
         (3000, 3000),  # a port of the container, though published from another
     ],
 )
-def test_at_its_own_address_a_published_number_that_is_none_of_its_ports_stands_for_the_port_behind(
-    port: int, found: int
-) -> None:
+def test_at_the_containers_address_a_published_number_means_the_port_behind_it(port: int, found: int) -> None:
     ports = [published(80, 8080), published(81, 3000), published(3000, 8081)]
     assert target(asks={"port": PortPair(0, port)}, Ports=ports)[1:] == (ADDRESS, found)
 
 
 @pytest.mark.parametrize(("port", "found"), [(0, 8080), (80, 8080), (8080, 8080), (81, 0), (9000, 9000)])
-def test_at_the_engines_host_a_port_is_where_it_is_published_or_nowhere(port: int, found: int) -> None:
+def test_at_the_engines_host_only_published_ports_are_reachable(port: int, found: int) -> None:
     ports = [published(80, 8080), {"PrivatePort": 81}]
     asks = {"port": PortPair(0, port)}
     assert target(asks=asks, config=REMOTE, Ports=ports)[1:] == ("192.168.50.10", found)
@@ -128,7 +126,7 @@ def test_while_the_host_is_not_known_nothing_is_translated() -> None:
         ({"port": PortPair(0, 8443)}, "nginx", [], "http"),
     ],
 )
-def test_the_scheme_follows_from_what_is_known(
+def test_the_scheme_follows_from_image_alias_and_port(
     asks: dict[str, Any], image: str, ports: list[dict[str, Any]], scheme: str
 ) -> None:
     assert target(asks=asks, Image=image, Ports=ports)[0] == scheme
@@ -228,7 +226,7 @@ def test_without_a_container_the_target_is_this_host(
     assert found.host_reason == why[1] or not why[1]
 
 
-def test_a_port_that_nobody_publishes_for_a_shared_network_leads_nowhere() -> None:
+def test_an_unpublished_port_of_a_shared_network_has_no_target() -> None:
     lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
     found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)))
     assert (found.host, found.port.proxy) == ("127.0.0.1", 0)

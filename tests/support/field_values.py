@@ -10,20 +10,20 @@ from pilotage.routes.fields import FieldContext
 if TYPE_CHECKING:
     from pilotage.routes.fields import Kind
 
-__all__ = ["read", "read_yaml", "told"]
+__all__ = ["read", "read_yaml", "reported"]
 
 
 def read(kind: Kind, text: Any) -> tuple[Any, FieldContext]:
-    to = FieldContext(path="field")
-    return kind.read(Located(text, "label"), to), to
+    context = FieldContext(path="field")
+    return kind.read(Located(text, "label"), context), context
 
 
 def read_yaml(kind: Kind, text: str) -> tuple[Any, FieldContext]:
-    to = FieldContext(path="field")
+    context = FieldContext(path="field")
     document = parse_yaml(text, "label")
     assert document is not None
-    return kind.read(document, to), to
+    return kind.read(document, context), context
 
 
-def told(to: FieldContext) -> list[tuple[str, str, str]]:
-    return [(problem.path, problem.message, problem.hint) for problem in to.problems]
+def reported(context: FieldContext) -> list[tuple[str, str, str]]:
+    return [(problem.path, problem.message, problem.hint) for problem in context.problems]

@@ -67,6 +67,6 @@ def route(labels: Mapping[str, str] | None = None, **fields: Any) -> Route:
     return only
 
 
-def told(labels: Mapping[str, str] | None = None, **fields: Any) -> list[str]:
+def reported(labels: Mapping[str, str] | None = None, **fields: Any) -> list[str]:
     """Its problems as text."""
     return [str(problem) for problem in built(labels, **fields).problems]
