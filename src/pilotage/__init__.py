@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
-    from pilotage.discovery.watcher import Timing
     from pilotage.engine.address import DockerProviderConfig, TLSFiles
     from pilotage.engine.contexts import default_engine
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
@@ -77,7 +77,7 @@ _load, __dir__ = lazy_exports(
         "SharedClient": "engine.pool",
         "TLSFiles": "engine.address",
         "Table": "table.table",
-        "Timing": "discovery.watcher",
+        "Timing": "discovery.timing",
         "Update": "discovery.update",
         "build_routes": "routes.build",
         "build_table": "table.store",

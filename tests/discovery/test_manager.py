@@ -9,7 +9,7 @@ import pytest
 
 from pilotage import discover
 from pilotage.core.errors import PilotageError
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.routes.route import EndpointHealth

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pilotage import discover
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.truth import chronicle, settled

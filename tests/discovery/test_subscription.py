@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import discover
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.testing import FakeEngine, container

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.discovery.watcher import EngineWatcher, Timing
+from pilotage.discovery.timing import Timing
+from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks

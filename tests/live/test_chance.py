@@ -12,7 +12,7 @@ import pytest
 from pilotage.containers.inspection import needs_inspection, with_inspection
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.manager import discover
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.engine.types import Inspect

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from pilotage import discover
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from tests.support.cutter import Cutter
 from tests.support.images import GRACEFUL, HEALTH, WEB

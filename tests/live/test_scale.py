@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from pilotage import discover
-from pilotage.discovery.watcher import Timing
+from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks

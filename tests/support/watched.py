@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.state import EngineState
-from pilotage.discovery.watcher import EngineWatcher, Timing
+from pilotage.discovery.timing import Timing
+from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.table.snapshot import build_snapshot

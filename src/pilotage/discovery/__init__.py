@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
-    from pilotage.discovery.watcher import Timing
 
 __all__ = [
     "DiscoveryManager",
@@ -38,7 +38,7 @@ __getattr__, __dir__ = lazy_exports(
         "DiscoveryManager": "manager",
         "Probe": "detect",
         "ScanResult": "scan",
-        "Timing": "watcher",
+        "Timing": "timing",
         "Update": "update",
         "discover": "manager",
         "read_files": "files",

@@ -23,8 +23,9 @@ from pilotage.table.store import RouteStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
+    from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
-    from pilotage.discovery.watcher import EngineWatcher, Timing
+    from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth

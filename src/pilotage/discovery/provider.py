@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pilotage.core.errors import EngineError
-    from pilotage.discovery.watcher import Timing
+    from pilotage.discovery.timing import Timing
     from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.routes.build import Built

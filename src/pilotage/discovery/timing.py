@@ -1,0 +1,35 @@
+"""Intervals and timeouts of watchers."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Timing"]
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Intervals and timeouts of a watcher, in seconds.
+
+    Attributes:
+        reconcile: interval between full lists of a healthy engine, shortened at random by up to a tenth so that many
+            engines are not listed at the same moment.
+        reconcile_podman: the same for Podman, some versions of which lose events.
+        silence: ping the engine after this long without an event.
+        ping: the connection counts as dead if a ping takes longer.
+        drain_grace: how long a container stays draining after its stop signal. It must exceed the engine's stop
+            timeout (10 s by default).
+        first_pause: back-off after the first failed attempt, measured from the start of the attempt. An attempt that
+            itself took longer is repeated at once.
+        longest_pause: limit of the doubling back-off. Jitter changes each pause by up to a quarter.
+        pause_after_session: pause after a session that had listed all containers.
+
+    """
+
+    reconcile: float = 300.0
+    reconcile_podman: float = 60.0
+    silence: float = 15.0
+    ping: float = 10.0
+    drain_grace: float = 30.0
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    pause_after_session: float = 0.5
