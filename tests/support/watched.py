@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.state import EngineState
-from pilotage.discovery.timing import Timing
 from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from pilotage.core.errors import EngineError
+    from pilotage.discovery.timing import Timing
     from pilotage.routes.build import Built
     from pilotage.testing import FakeEngine
 
