@@ -244,14 +244,6 @@ def test_an_error_below_a_field_names_the_field() -> None:
     assert (error.field, error.problem.path) == ("middlewares", "middlewares")
 
 
-def test_a_label_below_a_single_value_is_reported_and_changes_nothing() -> None:
-    decoded = read({"proxy.web.port": "80", "proxy.web.port.proxy": "81"})
-    assert bare(decoded.find("web").fields["port"]) == "80"
-    (error,) = decoded.find("web").errors
-    assert error.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
-    assert (error.problem.label, error.field) == ("proxy.web.port.proxy", "port")
-
-
 def test_text_that_is_a_mapping_can_be_extended() -> None:
     labels = {"proxy.web": "port: '{listening: 1}'", "proxy.web.port.proxy": "81"}
     assert fields(labels)["web"] == {"port": {"listening": 1, "proxy": "81"}}
@@ -263,20 +255,6 @@ def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
     assert fields(labels)["web"]["port"] == {"listening": 1, "proxy": 2}
     labels = {"proxy.*": "healthcheck: {path: /a, retries: 1}", "proxy.web": "healthcheck: 'retries: 2'"}
     assert fields(labels)["web"]["healthcheck"] == {"path": "/a", "retries": 2}
-
-
-def test_text_that_is_not_a_mapping_cannot_be_extended() -> None:
-    for text in ("'{'", "'[1]'", "80"):
-        decoded = read({"proxy.web": f"port: {text}", "proxy.web.port.proxy": "81"})
-        assert [error.field for error in decoded.find("web").errors] == ["port"]
-
-
-def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
-    decoded = read({"proxy.*.healthcheck.path": "/a", "proxy.web.healthcheck": "null"})
-    assert decoded.find("web").fields["healthcheck"].value is None
-    assert [(o.path, o.winner.source) for o in decoded.find("web").overridden] == [
-        ("healthcheck", "proxy.web.healthcheck")
-    ]
 
 
 # ---- forgotten aliases ----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pilotage.core.yaml import bare
 from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema
 from pilotage.labels.merge import AliasFields, Entry, merge_entries
@@ -47,3 +49,23 @@ def test_an_error_of_a_protective_field_is_marked() -> None:
 def test_unreadable_text_that_names_a_protective_field_is_marked() -> None:
     marks = {text: merged(entry(text)).errors[0].protective for text in ("bind: [", "bnid: [", "port: [", "x")}
     assert marks == {"bind: [": True, "bnid: [": True, "port: [": False, "x": False}
+
+
+def test_a_label_below_a_single_value_is_reported_and_changes_nothing() -> None:
+    found = merged(entry("80", "port"), entry("81", "port", "proxy"))
+    assert plain(found) == {"port": "80"}
+    (error,) = found.errors
+    assert error.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
+    assert (error.problem.label, error.field) == ("proxy.web.port.proxy", "port")
+
+
+@pytest.mark.parametrize("text", ["'{'", "'[1]'", "80"])
+def test_text_that_is_not_a_mapping_cannot_be_extended(text: str) -> None:
+    found = merged(entry(f"port: {text}"), entry("81", "port", "proxy"))
+    assert [error.field for error in found.errors] == ["port"]
+
+
+def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
+    found = merged(entry("/a", "check", "path", rank=0), entry("null", "check"))
+    assert plain(found) == {"check": None}
+    assert [(o.path, o.winner.source) for o in found.overridden] == [("check", "proxy.web.check")]
