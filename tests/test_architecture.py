@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import grimp
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "pilotage"
+PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+# What people import in their own tests, and pilotage itself need not.
+FOR_USERS = {"testing": {"FakePort", "Fault"}}
 IN_ROOT = 10
 
 
@@ -101,6 +105,17 @@ def imports_of(path: Path) -> Iterator[Import]:
                     yield Import(importer, module, name)
 
 
+def exported(name: str) -> set[str]:
+    """Return ``__all__`` of a package, as it is written there."""
+    for node in ast.parse((SOURCE / name / "__init__.py").read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            assert isinstance(node, (ast.Assign, ast.AnnAssign))
+            assert node.value is not None
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
 def test_no_two_modules_import_each_other_not_even_through_others() -> None:
     assert circles(arrows()) == []
 
@@ -129,6 +144,21 @@ def test_no_import_goes_up_and_none_is_excepted() -> None:
 
 def test_few_modules_lie_directly_in_the_root() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= IN_ROOT
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_says_in_three_sentences_what_it_is(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse((SOURCE / name / "__init__.py").read_text())) or ""
+    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z`*\"])", docstring.strip())
+    assert len(sentences) >= 3, docstring
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_what_other_packages_import_is_exported_and_nothing_else(name: str) -> None:
+    used = {it.name for it in imports() if it.crosses and package(it.module) == name}
+    own = FOR_USERS.get(name, set())
+    assert exported(name) - own == used - own
+    assert own <= exported(name)
 
 
 def test_nothing_private_crosses_a_package() -> None:

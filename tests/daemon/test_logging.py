@@ -31,7 +31,7 @@ def restored() -> Iterator[None]:
 
 def written(form: LogFormat, level: str = "info") -> io.StringIO:
     stream = io.StringIO()
-    logs.configure(form, level, stream)
+    logs.configure_logging(form, level, stream)
     return stream
 
 
@@ -89,8 +89,8 @@ def test_the_level_is_of_our_log_and_libraries_tell_only_what_goes_wrong() -> No
 
 
 def test_the_format_follows_from_where_standard_error_goes() -> None:
-    assert logs.detect_format({"JOURNAL_STREAM": "8:1"}) == "journal"
-    assert logs.detect_format({}) == "text"
+    assert logs.detect_log_format({"JOURNAL_STREAM": "8:1"}) == "journal"
+    assert logs.detect_log_format({}) == "text"
 
 
 @pytest.mark.usefixtures("restored")

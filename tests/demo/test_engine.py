@@ -8,7 +8,7 @@ import pytest
 
 from pilotage import DockerProviderConfig, Pool, Table, build_table, scan_engine
 from pilotage.core.errors import EngineUnreachable
-from pilotage.demo import demo_containers, demo_engine
+from pilotage.demo.engine import demo_containers, demo_engine
 from pilotage.demo.site import demo_site
 from pilotage.testing import container
 

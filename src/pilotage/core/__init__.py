@@ -3,3 +3,92 @@
 Text, files and names go in; typed values, :class:`~pilotage.core.problems.Problem` values and exceptions come out.
 It must not import any other package of pilotage or know what a container, a label or a route is.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.core.errors import (
+        ConfigError,
+        EngineError,
+        EngineIncompatible,
+        EngineRefused,
+        EngineUnreachable,
+        GatewayError,
+        PilotageError,
+    )
+    from pilotage.core.filewatch import watch_files
+    from pilotage.core.gc import gc_paused
+    from pilotage.core.problems import Problem
+    from pilotage.core.suggest import did_you_mean, edit_distance, nearest
+    from pilotage.core.tempdirs import socket_tempdir
+    from pilotage.core.text import count, format_duration, shorten
+    from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
+    from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "ConfigError",
+    "EngineError",
+    "EngineIncompatible",
+    "EngineRefused",
+    "EngineUnreachable",
+    "GatewayError",
+    "Located",
+    "ParseError",
+    "PilotageError",
+    "Problem",
+    "bare",
+    "comma_list",
+    "count",
+    "did_you_mean",
+    "edit_distance",
+    "format_duration",
+    "gc_paused",
+    "go_bool",
+    "kind_name",
+    "lazy_exports",
+    "nearest",
+    "parse_duration",
+    "parse_yaml",
+    "shorten",
+    "socket_tempdir",
+    "watch_files",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ConfigError": "errors",
+        "EngineError": "errors",
+        "EngineIncompatible": "errors",
+        "EngineRefused": "errors",
+        "EngineUnreachable": "errors",
+        "FALSE": "values",
+        "GatewayError": "errors",
+        "Located": "yaml",
+        "ParseError": "values",
+        "PilotageError": "errors",
+        "Problem": "problems",
+        "TRUE": "values",
+        "bare": "yaml",
+        "comma_list": "values",
+        "count": "text",
+        "did_you_mean": "suggest",
+        "edit_distance": "suggest",
+        "format_duration": "text",
+        "gc_paused": "gc",
+        "go_bool": "values",
+        "kind_name": "yaml",
+        "nearest": "suggest",
+        "parse_duration": "values",
+        "parse_yaml": "yaml",
+        "shorten": "text",
+        "socket_tempdir": "tempdirs",
+        "watch_files": "filewatch",
+    },
+)

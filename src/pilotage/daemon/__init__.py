@@ -11,12 +11,25 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.daemon.daemon import Daemon
+    from pilotage.daemon.daemon import Daemon, serve
+    from pilotage.daemon.logging import configure_logging, detect_log_format
     from pilotage.daemon.settings import Flags
 
-__all__ = ["Daemon", "Flags"]
+__all__ = [
+    "Daemon",
+    "Flags",
+    "configure_logging",
+    "detect_log_format",
+    "serve",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"Daemon": "daemon", "Flags": "settings"},
+    {
+        "Daemon": "daemon",
+        "Flags": "settings",
+        "configure_logging": "logging",
+        "detect_log_format": "logging",
+        "serve": "daemon",
+    },
 )

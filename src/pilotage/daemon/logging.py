@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
-__all__ = ["LogFormat", "configure", "detect_format"]
+__all__ = ["LogFormat", "configure_logging", "detect_log_format"]
 
 LogFormat = Literal["terminal", "text", "journal", "json"]
 
@@ -26,12 +26,12 @@ _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNIN
 _OURS: Final = "pilotage."
 
 
-def detect_format(env: Mapping[str, str]) -> LogFormat:
+def detect_log_format(env: Mapping[str, str]) -> LogFormat:
     """Return ``journal`` if systemd connected standard error to the journal, else ``text``."""
     return "journal" if env.get("JOURNAL_STREAM") else "text"
 
 
-def configure(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
+def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
     """Write the log of this process to a stream, and return the handler.
 
     Args:

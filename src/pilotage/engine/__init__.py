@@ -1,1 +1,96 @@
-"""1. The engines: everything that touches a socket to one."""
+"""Connections to Docker and Podman: addresses, contexts, transports (unix, TCP, TLS, ssh), requests, event streams.
+
+Addresses and requests go in; responses as typed values, events and :class:`~pilotage.core.errors.EngineError` come out.
+It must not interpret labels or know what a route is, and nothing else in pilotage opens a connection to an engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.engine.address import (
+        LOCAL_SOCKET,
+        Address,
+        DockerProviderConfig,
+        TLSFiles,
+        bracketed,
+        is_local,
+        parse_address,
+        url_hostname,
+    )
+    from pilotage.engine.client import EngineClient
+    from pilotage.engine.connection import Connection
+    from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
+    from pilotage.engine.events import EventStream
+    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
+    from pilotage.engine.types import Endpoint, Event, Inspect, InspectConfig, Mount, Port, PortBinding, Summary
+
+__all__ = [
+    "LOCAL_SOCKET",
+    "Address",
+    "Connection",
+    "DockerProviderConfig",
+    "Endpoint",
+    "EngineClient",
+    "Event",
+    "EventStream",
+    "Inspect",
+    "InspectConfig",
+    "Mount",
+    "Pool",
+    "Port",
+    "PortBinding",
+    "SharedClient",
+    "Summary",
+    "TLSFiles",
+    "bracketed",
+    "clients",
+    "close_default_pool",
+    "default_engine",
+    "is_local",
+    "list_contexts",
+    "local_sockets",
+    "new_client",
+    "parse_address",
+    "resolve_context",
+    "resolved",
+    "url_hostname",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Address": "address",
+        "Connection": "connection",
+        "DockerProviderConfig": "address",
+        "Endpoint": "types",
+        "EngineClient": "client",
+        "Event": "types",
+        "EventStream": "events",
+        "Inspect": "types",
+        "InspectConfig": "types",
+        "LOCAL_SOCKET": "address",
+        "Mount": "types",
+        "Pool": "pool",
+        "Port": "types",
+        "PortBinding": "types",
+        "SharedClient": "pool",
+        "Summary": "types",
+        "TLSFiles": "address",
+        "bracketed": "address",
+        "clients": "pool",
+        "close_default_pool": "pool",
+        "default_engine": "contexts",
+        "is_local": "address",
+        "list_contexts": "contexts",
+        "local_sockets": "contexts",
+        "new_client": "pool",
+        "parse_address": "address",
+        "resolve_context": "contexts",
+        "resolved": "contexts",
+        "url_hostname": "address",
+    },
+)

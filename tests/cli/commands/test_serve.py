@@ -220,7 +220,7 @@ class Followed:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Screen]:
-    monkeypatch.setattr("pilotage.daemon.logging.configure", lambda *_: None)
+    monkeypatch.setattr("pilotage.daemon.logging.configure_logging", lambda *_: None)
     loggers = [logging.getLogger(name) for name in ("pilotage", "pilotage.daemon.change_log")]
     levels = [logger.level for logger in loggers]
     yield _Screen()

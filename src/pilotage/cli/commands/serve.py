@@ -70,7 +70,7 @@ def serve(
     stopping; a second one stops immediately. SIGHUP reloads the configuration file, as does changing it.
     """
     from pilotage.config.engines import EngineChoice, find_config_file
-    from pilotage.daemon import logging as logs
+    from pilotage.daemon.logging import configure_logging, detect_log_format
 
     with gateway_extra():
         from pilotage.daemon.settings import Flags
@@ -80,7 +80,7 @@ def serve(
         raise click.UsageError("--demo cannot be combined with options that select engines.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
-        logs.configure(log_format or logs.detect_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
+        configure_logging(log_format or detect_log_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
     _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not find_config_file())
     return OK
 
@@ -94,7 +94,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
     from pilotage.engine.address import DockerProviderConfig
 
     with gateway_extra():
-        from pilotage.daemon import daemon
+        from pilotage.daemon.daemon import serve as run_daemon
 
     async def run() -> None:
         is_demo = demo or (or_demo and await _is_without_engine())
@@ -114,7 +114,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
                 if screen is not None:
                     screen.follow(daemon)
 
-            await daemon.serve(chosen, os.environ, ready=on_ready)
+            await run_daemon(chosen, os.environ, ready=on_ready)
 
     asyncio.run(run())
 
@@ -217,9 +217,9 @@ class _Screen:
     def __init__(self) -> None:
         import logging
 
-        from pilotage.daemon import logging as logs
+        from pilotage.daemon.logging import configure_logging
 
-        logs.configure("terminal", "error")
+        configure_logging("terminal", "error")
         self._log = logging.getLogger("pilotage")
         self._changes = logging.getLogger("pilotage.daemon.change_log")
         self._following: asyncio.Task[None] | None = None
