@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.demo.engine import demo_containers, demo_engine
+    from pilotage.demo.engine import demo_engine
     from pilotage.demo.site import demo_site
 
 __all__ = [
-    "demo_containers",
     "demo_engine",
     "demo_site",
 ]
@@ -23,7 +22,6 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "demo_containers": "engine",
         "demo_engine": "engine",
         "demo_site": "site",
     },

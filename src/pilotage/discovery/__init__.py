@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.discovery.detect import Probe
+    from pilotage.discovery.detect import Probe, candidates, detect_engines, probe_all
     from pilotage.discovery.files import read_files
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
@@ -25,7 +25,10 @@ __all__ = [
     "ScanResult",
     "Timing",
     "Update",
+    "candidates",
+    "detect_engines",
     "discover",
+    "probe_all",
     "read_files",
     "scan_all",
     "scan_engine",
@@ -40,7 +43,10 @@ __getattr__, __dir__ = lazy_exports(
         "ScanResult": "scan",
         "Timing": "timing",
         "Update": "update",
+        "candidates": "detect",
+        "detect_engines": "detect",
         "discover": "manager",
+        "probe_all": "detect",
         "read_files": "files",
         "scan_all": "scan",
         "scan_engine": "scan",

@@ -14,8 +14,8 @@ import msgspec
 from pilotage.containers.inspection import needs_inspection
 from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import EngineError, EngineRefused
-from pilotage.engine import types as wire
 from pilotage.engine.pool import new_client
+from pilotage.engine.types import Inspect, Summary
 from pilotage.recording.redact import redact_labels, without_passwords
 from pilotage.recording.replay import RecordedProvider, Recording
 
@@ -85,7 +85,7 @@ async def capture_engine(
         podman = client.kind == "podman"
         for raw in await client.list_containers():
             try:
-                summary = msgspec.json.decode(raw, type=wire.Summary)
+                summary = msgspec.json.decode(raw, type=Summary)
             except msgspec.MsgspecError:
                 containers.append(msgspec.Raw(b"{}"))  # its content is unknown, so it must not leave this machine
                 continue
@@ -101,10 +101,10 @@ async def capture_engine(
     )
 
 
-async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, wire.Inspect]:
+async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, Inspect]:
     """Inspect containers; a refused inspection is left out, as in a live table."""
     slots = asyncio.Semaphore(_CONCURRENCY)
-    found: dict[str, wire.Inspect] = {}
+    found: dict[str, Inspect] = {}
 
     async def one(container_id: str) -> None:
         async with slots:
@@ -120,7 +120,7 @@ async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, wire.I
     return {container_id: found[container_id] for container_id in ids if container_id in found}
 
 
-def _redacted(summary: wire.Summary) -> msgspec.Raw:
+def _redacted(summary: Summary) -> msgspec.Raw:
     if summary.Labels:
         summary = msgspec.structs.replace(summary, Labels=redact_labels(summary.Labels))
     return msgspec.Raw(msgspec.json.encode(_without_defaults(msgspec.to_builtins(summary))))
