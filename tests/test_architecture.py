@@ -21,6 +21,9 @@ PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 # What people import in their own tests, and pilotage itself need not.
 FOR_USERS = {"testing": {"FakePort", "Fault"}}
+# Modules that reach no socket and no event loop, but the system in other ways.
+SYSTEM = {"pilotage.core.gc", "pilotage.core.tempdirs", "pilotage.daemon.logging", "pilotage.gateway.binary"}
+LONGEST = 400
 IN_ROOT = 10
 
 
@@ -142,6 +145,18 @@ def test_no_import_goes_up_and_none_is_excepted() -> None:
     assert [contract["id"] for contract in CONTRACTS if contract.get("ignore_imports")] == []
 
 
+def test_the_contract_of_pure_modules_lists_them_all() -> None:
+    (contract,) = [contract for contract in CONTRACTS if contract["id"] == "pure"]
+    graph = grimp.build_graph("pilotage", include_external_packages=True, exclude_type_checking_imports=False)
+    forbidden = set(contract["forbidden_modules"]) & graph.modules
+    impure = {module for name in forbidden for module in graph.find_downstream_modules(name)}
+    modules = {path.relative_to(ROOT / "src").with_suffix("") for path in SOURCE.rglob("[!_]*.py")}
+    pure = {".".join(module.parts) for module in modules} - impure
+    listed = tuple(contract["source_modules"])
+    unlisted = {name for name in pure if not f"{name}.".startswith(tuple(f"{it}." for it in listed))}
+    assert unlisted == SYSTEM
+
+
 def test_few_modules_lie_directly_in_the_root() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= IN_ROOT
 
@@ -164,3 +179,9 @@ def test_what_other_packages_import_is_exported_and_nothing_else(name: str) -> N
 def test_nothing_private_crosses_a_package() -> None:
     private = re.compile(r"(^|\.)_(?!_)")
     assert [str(it) for it in imports() if it.crosses and private.search(f"{it.module}.{it.name}")] == []
+
+
+@pytest.mark.parametrize("top", ["src", "tests"])
+def test_no_module_is_long(top: str) -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in sorted((ROOT / top).rglob("*.py"))}
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
