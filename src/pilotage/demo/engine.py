@@ -1,4 +1,4 @@
-"""The demonstration: an engine inside the process, whose containers show the label language."""
+"""A fake engine whose containers demonstrate the label language."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["demo_containers", "demo_engine"]
 
-#: 2026-01-01; one container each minute from there, so that the demonstration is the same on every machine.
+#: 2026-01-01. Containers are created one minute apart from there, so every machine shows the same output.
 _FIRST: Final = 1_767_225_600
 
 
 def demo_containers() -> list[FakeContainer]:
-    """Return the containers of the demonstration, oldest first. Each shows one thing; the comments say which."""
+    """Return the containers of the demonstration, oldest first. Each demonstrates one thing."""
     made = [
-        # A database without labels: recognised by its image, and kept off the map.
+        # A database without labels: recognised by its image and not served.
         container("postgres", image="postgres:17", ports=(5432,), mounts=[("pgdata", "/var/lib/postgresql/data")]),
-        # One label is enough to be explicit; port and scheme are inferred.
+        # One label makes a container explicit; port and scheme are inferred.
         container("blog", image="ghost:5", ports=(2368,), labels={"proxy.aliases": "blog"}),
-        # Two aliases, each with its own port, addressed by position.
+        # Two aliases with different ports, addressed by position.
         container(
             "forge",
             image="gitea/gitea:1.24",
@@ -38,7 +38,7 @@ def demo_containers() -> list[FakeContainer]:
                 "proxy.#2.port": "2222:2200",
             },
         ),
-        # Settings for every alias at once, and one mapping in YAML that goes into detail.
+        # Settings for all aliases, and one alias with a YAML mapping.
         container(
             "shop",
             image="registry.example.com:5000/acme/shop:4.2",
@@ -51,7 +51,7 @@ def demo_containers() -> list[FakeContainer]:
             },
             health="healthy",
         ),
-        # Stopped, and to be woken by the first request.
+        # Stopped; its first request is to wake it.
         container(
             "wiki",
             image="requarks/wiki:2",
@@ -59,7 +59,7 @@ def demo_containers() -> list[FakeContainer]:
             state="exited",
             labels={"proxy.wiki.port": "3000", "proxy.idle_timeout": "30m", "proxy.stop_method": "pause"},
         ),
-        # A field that does not exist, for there to be a suggestion.
+        # A misspelt field, which gets a suggestion.
         container("status", image="acme/status:1", ports=(4000,), labels={"proxy.status.sheme": "https"}),
         *(_replica(number) for number in (1, 2)),
     ]
@@ -70,7 +70,7 @@ def demo_containers() -> list[FakeContainer]:
 
 
 def _replica(number: int) -> FakeContainer:
-    """Make one of two containers of one Compose service, which share one route."""
+    """Return one of two replicas of a Compose service, which share a route."""
     compose = {"project": "store", "service": "api", "container-number": str(number), "oneoff": "False"}
     labels = {f"com.docker.compose.{key}": value for key, value in compose.items()}
     return container(
@@ -84,13 +84,13 @@ def _replica(number: int) -> FakeContainer:
 
 @contextlib.asynccontextmanager
 async def demo_engine(containers: Iterable[FakeContainer] | None = None) -> AsyncIterator[FakeEngine]:
-    """Run the demonstration's engine; ``engine.url`` is its address.
+    """Run the demonstration engine; ``engine.url`` is its address.
 
     Args:
-        containers: others than the demonstration's own.
+        containers: replace the default containers.
 
     Raises:
-        EngineUnreachable: there is no folder in which it could make its socket.
+        EngineUnreachable: no directory for its socket is available.
 
     """
     engine = FakeEngine(demo_containers() if containers is None else containers, api="1.45")

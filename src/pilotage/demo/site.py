@@ -1,4 +1,4 @@
-"""The demonstration come alive: the containers of its engine are web servers of this process, on loopback."""
+"""The demonstration with containers that answer: web servers in this process, on loopback."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _NETWORKS: Final = range(64, 128)
 
 @contextlib.asynccontextmanager
 async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIterator[FakeEngine]:
-    """Run the demonstration's engine with containers that answer.
+    """Run the demonstration engine with containers that answer.
 
-    Each running container has an address of its own in 127.0.0.0/8, which Linux gives to every machine, and a web
-    server on each of its ports from 1024 up. Others have none, as databases have. Where another program listens on such
-    a port, on all addresses, the container is a stopped one.
+    Each running container has its own address in 127.0.0.0/8, all of which Linux routes to loopback, and a web server
+    on each of its ports above 1023. If another program already listens on such a port on all addresses, the container
+    is stopped instead.
 
     Args:
-        tell: is given a sentence about each container that is stopped for that.
+        tell: receives a sentence about each container that is stopped for this reason.
 
     Raises:
-        GatewayError: no address can be had: another system, or too many demonstrations.
-        EngineUnreachable: there is no folder in which it could make its socket.
+        GatewayError: no address is available: not Linux, or too many demonstrations are running.
+        EngineUnreachable: no directory for its socket is available.
 
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -66,11 +66,11 @@ def _why(error: OSError) -> str:
 
 
 def _addresses(number: int) -> Iterator[str]:
-    """Return addresses of a network that no other demonstration uses just now."""
+    """Return loopback addresses that no other demonstration uses."""
     for third in _NETWORKS:
         with socket.socket() as probe:
             try:
-                probe.bind((f"127.77.{third}.2", 2368))  # where the first of its web servers will be
+                probe.bind((f"127.77.{third}.2", 2368))  # the address of its first web server
             except OSError:
                 continue
         return (f"127.77.{third}.{last}" for last in range(1, number + 1))
@@ -89,7 +89,7 @@ async def _served(container: FakeContainer, address: str, port: int) -> AsyncIte
             return web.Response(text=_page(container, port, seen), content_type="text/html")
         return web.Response(text=f"{container.name}: {_WHAT}, port {port}\n{seen}\n")
 
-    server = web.Server(answer)  # type: ignore[arg-type]  # its stub forgets WebSockets
+    server = web.Server(answer)  # type: ignore[arg-type]  # its stub omits WebSockets
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -110,7 +110,7 @@ _STYLE: Final = (
 
 
 def _page(container: FakeContainer, port: int, seen: str) -> str:
-    """Return a page that shows what was asked, and the labels that brought it here."""
+    """Return a page that shows the request and the labels that routed it here."""
     name, image = html.escape(container.name), html.escape(container.image)
     labels = html.escape(_as_yaml(container.labels)) or "# none: its name and the port it exposes are enough"
     return (
@@ -123,7 +123,7 @@ def _page(container: FakeContainer, port: int, seen: str) -> str:
 
 
 def _as_yaml(labels: Mapping[str, str]) -> str:
-    """Return labels as they stand in a compose file."""
+    """Return labels in Compose syntax."""
     lines: list[str] = []
     for key, value in labels.items():
         if "\n" in value:

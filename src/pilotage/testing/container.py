@@ -1,4 +1,4 @@
-"""A container of the fake engine: what it is, independent of the dialect an engine describes it in."""
+"""Containers of the fake engine, independent of the dialect in which an engine describes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _serial: Final = itertools.count(1)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FakePort:
-    """One port: exposed only (``public == 0``), or published on ``ip`` (``""`` for all addresses)."""
+    """A port that is exposed (``public == 0``) or published on ``ip`` (``""`` for all addresses)."""
 
     private: int
     public: int = 0
@@ -33,17 +33,17 @@ class FakePort:
 
 @dataclasses.dataclass(slots=True)
 class FakeContainer:
-    """A container that the fake engine holds. Change it through the engine's methods, which also send the events.
+    """A container of the fake engine. Change it through the engine's methods, which also send the events.
 
     Attributes:
         id: 64 hexadecimal digits.
-        name: without the leading slash; ``""`` for one that is just being removed.
-        networks: name of each attached network and the address there, ``""`` until the engine gives one.
-        network_mode: as in ``HostConfig``: ``"default"``, ``"host"``, ``"none"``, ``"container:ID"``, a network's name.
+        name: without the leading slash; ``""`` while it is being removed.
+        networks: attached network -> address, ``""`` until the engine assigns one.
+        network_mode: as in ``HostConfig``: ``"default"``, ``"host"``, ``"none"``, ``"container:ID"`` or a network name.
         created: seconds since 1970; 0 until the engine sets it.
         health: ``""`` without a health check, else ``starting``, ``healthy`` or ``unhealthy``.
-        raw: a list entry recorded from a real engine, answered as it is but for its state.
-        raw_inspect: its inspect answer.
+        raw: a list element recorded from a real engine, returned with only its state changed.
+        raw_inspect: its recorded inspection.
 
     """
 
@@ -67,7 +67,7 @@ class FakeContainer:
 
     @property
     def alive(self) -> bool:
-        """Whether it has a process, and so addresses and ports."""
+        """Whether it has a process, and therefore addresses and ports."""
         return self.state in ALIVE
 
 
@@ -92,21 +92,20 @@ def container(
 
     Args:
         name: its name.
-        image: as ``docker run`` was given it.
-        labels: any text for any text.
+        image: as passed to ``docker run``.
+        labels: key -> value.
         ports: ``80`` or ``"53/udp"`` for an exposed port; ``"8080:80"``, ``"127.0.0.1:8080:80/tcp"`` or
             ``"[::1]:8080:80"`` for a published one.
-        networks: names of the networks it is attached to, or a mapping of name to address. The engine gives addresses
-            to those that have none.
+        networks: names of attached networks, or name -> address. The engine assigns missing addresses.
         ip: its address in the first network.
-        network_mode: ``"host"``, ``"none"`` or ``"container:ID"``; without it, the first network's.
-        state: its state from the start.
-        created: seconds since 1970; without it, when the engine gets it.
-        health: its health, which also means that it has a health check.
-        mounts: pairs of source and destination; a source that begins with ``/`` is a bind mount, else a volume.
-        command: what it runs.
-        links: names under which others link to it, as ``"/other/alias"``.
-        id: 64 hexadecimal digits; without it, made from the name and a running number.
+        network_mode: ``"host"``, ``"none"`` or ``"container:ID"``; by default the name of the first network.
+        state: initial state.
+        created: seconds since 1970; by default the time at which it is added to an engine.
+        health: initial health; also gives it a health check.
+        mounts: pairs of source and destination; a source that starts with ``/`` is a bind mount, any other a volume.
+        command: its command.
+        links: legacy link names of other containers for it, e.g. ``"/other/alias"``.
+        id: 64 hexadecimal digits; derived from the name and a counter by default.
 
     """
     attached = dict(networks) if isinstance(networks, Mapping) else dict.fromkeys(networks, "")
@@ -135,10 +134,10 @@ def container(
 
 
 def parse_port(port: int | str | FakePort) -> FakePort:
-    """Read a port as ``docker run -p`` and ``--expose`` write it; ranges are not understood.
+    """Parse a port in the syntax of ``docker run -p`` and ``--expose``, except ranges.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not a port.
 
     """
     if isinstance(port, FakePort):

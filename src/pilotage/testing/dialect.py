@@ -1,7 +1,7 @@
-"""How a particular engine behaves: its versions, its headers, its words for errors, the order of its events.
+"""Differences between engines: versions, headers, error messages, order of events.
 
-All of it was observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4, and is compared with recordings of
-these in the tests. What lies beyond (API 1.52 and later) follows the Engine API's version history.
+Observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare it with recordings of these. Later
+versions (API 1.52 and up) follow the Engine API's version history.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Answer", "Dialect", "api_number", "dialect_of"]
 
 Flavour = Literal["docker", "podman"]
 
-#: The Docker Engine that brought an API version, for the /version answer.
+#: API version -> the Docker Engine that introduced it, for /version.
 _ENGINES: Final = {
     (1, 24): "1.12.6",
     (1, 40): "19.03.15",
@@ -35,7 +35,7 @@ _ENGINES: Final = {
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole HTTP answer: status, headers beside ``Content-Length``, body."""
+    """A complete HTTP response: status, headers except ``Content-Length``, body."""
 
     status: int
     headers: dict[str, str]
@@ -44,13 +44,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dialect:
-    """One engine's ways.
+    """The behaviour of one engine version.
 
     Attributes:
         flavour: ``docker`` or ``podman``.
-        version: of the engine, e.g. ``"20.10.24"``.
-        api: the newest API version it speaks, as numbers.
-        min_api: the oldest.
+        version: engine version, e.g. ``"20.10.24"``.
+        api: newest supported API version, as numbers.
+        min_api: oldest supported API version.
 
     """
 
@@ -76,11 +76,11 @@ class Dialect:
 
     @property
     def bridge(self) -> str:
-        """The name of the network that containers are attached to when nobody says."""
+        """The name of the default network."""
         return "podman" if self.podman else "bridge"
 
     def headers(self, kind: str = "application/json") -> dict[str, str]:
-        """Return the headers of an ordinary answer."""
+        """Return the headers of a normal response."""
         if self.podman:
             return {
                 "Api-Version": _text(self.api),
@@ -97,11 +97,11 @@ class Dialect:
         }
 
     def json(self, value: Any, status: int = 200) -> Answer:
-        """Return an answer that holds a value as JSON."""
+        """Return a JSON response."""
         return Answer(status, self.headers(), msgspec.json.encode(value) + b"\n")
 
     def error(self, status: int, message: str, cause: str = "") -> Answer:
-        """Return an error in the engine's shape; ``cause`` is Podman's alone, and the end of its message by default."""
+        """Return an error in the engine's format. ``cause`` is for Podman only; by default the end of the message."""
         if self.podman:
             return self.json(
                 {"cause": cause or message.rpartition(": ")[2], "message": message, "response": status}, status
@@ -109,19 +109,19 @@ class Dialect:
         return self.json({"message": message}, status)
 
     def no_such_container(self, wanted: str) -> Answer:
-        """Return the answer about a container that is not there."""
+        """Return the response for an unknown container."""
         if self.podman:
             return self.error(404, f'no container with name or ID "{wanted}" found: no such container')
         return self.error(404, f"No such container: {wanted}")
 
     def no_such_page(self) -> Answer:
-        """Return the answer about a path that is not the API's, which both kinds of engine give without their name."""
+        """Return the response for a path outside the API."""
         if self.podman:
             return Answer(404, {"Content-Type": "text/plain; charset=utf-8"}, b"Not Found\n")
         return Answer(404, {"Content-Type": "application/json"}, b'{"message":"page not found"}\n')
 
     def refuse_version(self, asked: tuple[int, int]) -> Answer | None:
-        """Return the refusal of an API version out of range, or ``None`` where it is served. Podman serves any."""
+        """Return the error for an unsupported API version, ``None`` if it is supported. Podman supports any."""
         if self.podman or self.min_api <= asked <= self.api:
             return None
         limit, side = (self.api, "new. Maximum") if asked > self.api else (self.min_api, "old. Minimum")
@@ -134,12 +134,12 @@ class Dialect:
         return Answer(400, self.headers("text/plain; charset=utf-8"), words.encode() + b"\n")
 
     def ping(self) -> Answer:
-        """Return the answer to ``/_ping``."""
+        """Return the response to ``/_ping``."""
         more = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
         return Answer(200, self.headers("text/plain; charset=utf-8") | more, b"OK")
 
     def describe(self) -> dict[str, Any]:
-        """Return the answer to ``/version``."""
+        """Return the response to ``/version``."""
         api, oldest = _text(self.api), _text(self.min_api)
         details = {
             "Arch": "amd64",
@@ -167,16 +167,16 @@ class Dialect:
 
 
 def dialect_of(flavour: Flavour, api: str = "", min_api: str = "", version: str = "") -> Dialect:
-    """Make the dialect of an engine; what is not said follows from what is.
+    """Return the dialect of an engine; omitted values follow from the others.
 
     Args:
         flavour: ``docker`` or ``podman``.
-        api: the newest API version, e.g. ``"1.41"``.
-        min_api: the oldest; Docker's own choice at that version by default.
-        version: the engine's version; for Podman ``"4.3.1"`` by default.
+        api: newest API version, e.g. ``"1.41"``.
+        min_api: oldest API version; by default the one of the real engine.
+        version: engine version; ``"4.3.1"`` by default for Podman.
 
     Raises:
-        ValueError: a version is not written as numbers with dots.
+        ValueError: a version is not numbers separated by dots.
 
     """
     if flavour == "podman":

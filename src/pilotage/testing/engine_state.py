@@ -1,7 +1,7 @@
-"""What can happen to the fake engine's containers: each changes the state and sends a real engine's events.
+"""Operations on the fake engine's containers. Each changes the state and sends the events of a real engine.
 
-The order of the events is that of the engine spoken as: Docker 20.10 tells of the death before the network, 26 says
-``stop`` before ``die``, Podman has ``init`` and ``cleanup`` and calls the end ``remove``.
+The events and their order depend on the dialect: Docker 20.10 sends ``die`` before the network events, 26 sends
+``stop`` before ``die``, Podman sends ``init`` and ``cleanup`` and calls the last one ``remove``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _SIGNALS: Final = {"HUP": "1", "INT": "2", "KILL": "9", "TERM": "15"}
 
 
 class FakeEngineState:
-    """The containers of an engine without its server, and all that can be done to them.
+    """The containers of a fake engine and the operations on them, without a server.
 
-    Every method takes a container as an object, by name, by id or by the beginning of its id, and raises
-    ``LookupError`` for one that is not there.
+    Every method accepts a container as an object, by name, by ID or by ID prefix, and raises ``LookupError`` for an
+    unknown one.
 
     Attributes:
-        dialect: whose ways are imitated.
-        containers: by id, oldest first.
-        hub: where events go.
+        dialect: behaviour of the imitated engine.
+        containers: ID -> container, oldest first.
+        hub: delivers events.
 
     """
 
@@ -50,10 +50,10 @@ class FakeEngineState:
         self._names: dict[str, str] = {}
         self._encoded: dict[tuple[str, str], bytes] = {}
 
-    # Reading.
+    # Queries.
 
     def find(self, wanted: str) -> FakeContainer | None:
-        """Return a container by id, name or the beginning of its id."""
+        """Return a container by ID, name or ID prefix."""
         wanted = wanted.removeprefix("/")
         if (it := self.containers.get(wanted) or self.containers.get(self._names.get(wanted, ""))) is not None:
             return it
@@ -61,35 +61,35 @@ class FakeEngineState:
         return near[0] if len(near) == 1 else None
 
     def in_order(self) -> list[FakeContainer]:
-        """Return the containers as the engine lists them: Docker newest first, Podman in an order without meaning."""
+        """Return the containers in list order: newest first for Docker, arbitrary for Podman."""
         if self.dialect.podman:
             return [self.containers[ident] for ident in sorted(self.containers)]
         return list(reversed(self.containers.values()))
 
     def summary_bytes(self, it: FakeContainer, *, with_health: bool) -> bytes:
-        """Return a container's list entry as JSON; kept until the container changes."""
+        """Return a container's list element as JSON, cached until the container changes."""
         return self._bytes(it, f"summary {with_health}", lambda: summary(it, self.dialect, with_health=with_health))
 
     def inspect_bytes(self, it: FakeContainer) -> bytes:
-        """Return a container's inspect answer as JSON; kept until the container changes."""
+        """Return a container's inspection as JSON, cached until the container changes."""
         return self._bytes(it, "inspect", lambda: inspect(it, self.dialect))
 
-    # Coming and going.
+    # Creation and removal.
 
     def populate(self, containers: Iterable[FakeContainer | dict[str, Any]]) -> None:
-        """Put containers there as if they had always been: no events.
+        """Add containers without events, as if they had always existed.
 
-        A dictionary is a list entry recorded from a real engine, and is answered as it is.
+        A dictionary is a list element recorded from a real engine and is returned unchanged.
         """
         for it in containers:
             self._put(_from_summary(it) if isinstance(it, dict) else it)
 
     def add(self, it: FakeContainer | str, **more: Any) -> FakeContainer:
-        """Create a container, and start it if its state says so.
+        """Create a container, and start it if its state is a running one.
 
         Args:
-            it: a container, or the name of one to make with :func:`pilotage.testing.container`.
-            more: what that function takes.
+            it: a container, or the name for a new one.
+            more: further arguments of :func:`pilotage.testing.container` for the new one.
 
         """
         made = container(it, **more) if isinstance(it, str) else it
@@ -107,7 +107,7 @@ class FakeEngineState:
         return made
 
     def remove(self, which: FakeContainer | str) -> None:
-        """Remove a container; one that runs is killed before."""
+        """Remove a container; a running one is killed first."""
         it = self._the(which)
         if it.alive:
             if not self.dialect.podman:
@@ -119,7 +119,7 @@ class FakeEngineState:
         ended = {"containerExitCode": str(it.exit_code)} if self.dialect.podman and self.dialect.modern else {}
         self._tell(it, "remove" if self.dialect.podman else "destroy", **ended)
 
-    # Starting and ending.
+    # Start and stop.
 
     def start(self, which: FakeContainer | str) -> None:
         """Start a container."""
@@ -133,18 +133,18 @@ class FakeEngineState:
         self._died(it, exit_code, stopped=True)
 
     def kill(self, which: FakeContainer | str, signal: str = "KILL") -> None:
-        """Send a signal that ends the container: status 137 after KILL, else 0."""
+        """End a container with a signal: exit status 137 for KILL, else 0."""
         it = self._the(which)
         name = signal.removeprefix("SIG")
         self._tell(it, "kill", **({} if self.dialect.podman else {"signal": _SIGNALS.get(name, name)}))
         self._died(it, 137 if name in {"KILL", "9"} else 0)
 
     def die(self, which: FakeContainer | str, exit_code: int = 0) -> None:
-        """Let a container end by itself."""
+        """Let a container exit."""
         self._died(self._the(which), exit_code)
 
     def oom(self, which: FakeContainer | str) -> None:
-        """Let a container die for want of memory; Podman does not say why."""
+        """Let the OOM killer end a container; Podman does not report why."""
         it = self._the(which)
         it.oom_killed = True
         if not self.dialect.podman:
@@ -152,7 +152,7 @@ class FakeEngineState:
         self._died(it, 137)
 
     def restart(self, which: FakeContainer | str) -> None:
-        """Stop and start a container in one go."""
+        """Restart a container."""
         it = self._the(which)
         if self.dialect.podman:
             self._tell(it, "restart")
@@ -166,31 +166,31 @@ class FakeEngineState:
         self._tell(it, "restart")
 
     def pause(self, which: FakeContainer | str) -> None:
-        """Freeze a container's processes."""
+        """Pause a container."""
         it = self._the(which)
         self._become(it, "paused")
         self._tell(it, "pause")
 
     def unpause(self, which: FakeContainer | str) -> None:
-        """Let them go on."""
+        """Unpause a container."""
         it = self._the(which)
         self._become(it, "running")
         self._tell(it, "unpause")
 
-    # Changes while it is there.
+    # Other changes.
 
     def become(self, which: FakeContainer | str, state: State) -> None:
-        """Change a container's state without a word, as happens while nobody listens."""
+        """Change a container's state without an event, as happens while nobody is connected."""
         self._become(self._the(which), state)
 
     def relabel(self, which: FakeContainer | str, labels: dict[str, str]) -> None:
-        """Change the labels without an event. Real engines cannot; so lists are made to disagree with events."""
+        """Change the labels without an event. Real engines cannot; it makes the list differ from events."""
         it = self._the(which)
         it.labels = dict(labels)
         self._changed(it)
 
     def rename(self, which: FakeContainer | str, name: str) -> None:
-        """Give a container another name."""
+        """Rename a container."""
         it = self._the(which)
         old, it.name = it.name, name
         self._names.pop(old, None)
@@ -199,7 +199,7 @@ class FakeEngineState:
         self._tell(it, "rename", **({} if self.dialect.podman else {"oldName": f"/{old}"}))
 
     def health(self, which: FakeContainer | str, status: str) -> None:
-        """Change a container's health to ``starting``, ``healthy`` or ``unhealthy``. Podman 4 is one probe late."""
+        """Set a container's health: ``starting``, ``healthy`` or ``unhealthy``. Podman 4 reports it one probe late."""
         it = self._the(which)
         before, it.health = it.health or "starting", status
         self._changed(it)
@@ -216,7 +216,7 @@ class FakeEngineState:
         self._tell_network(it, "connect", network)
 
     def disconnect(self, which: FakeContainer | str, network: str) -> None:
-        """Detach a container from a network; Docker before version 28 tells of it twice."""
+        """Detach a container from a network; Docker before version 28 sends the event twice."""
         it = self._the(which)
         del it.networks[network]
         self._changed(it)
@@ -224,7 +224,7 @@ class FakeEngineState:
             self._tell_network(it, "disconnect", network)
 
     def exec(self, which: FakeContainer | str, command: str = "true") -> None:
-        """Run a command in a container, as health checks do: events that mean nothing and fill the memory."""
+        """Run a command in a container, as health checks do. Its events only fill the engine's event memory."""
         it = self._the(which)
         if self.dialect.podman:
             self._tell(it, "exec")
@@ -239,7 +239,7 @@ class FakeEngineState:
         """Send an event of any other kind, e.g. of an image or a volume."""
         self.hub.publish(FakeEvent(kind, action, actor, dict(attributes or {}), self._tick()))
 
-    # Inside.
+    # Internals.
 
     def _the(self, which: FakeContainer | str) -> FakeContainer:
         it = self.find(which.id if isinstance(which, FakeContainer) else which)
@@ -332,13 +332,13 @@ class FakeEngineState:
         return f"172.17.{self._addresses >> 8 & 255}.{self._addresses & 255}"
 
     def _tick(self) -> int:
-        """Return the time in nanoseconds, never the same twice, as engines' events have it."""
+        """Return a unique, increasing time in nanoseconds for an event."""
         self._now = max(self._now + 1, self._clock())
         return self._now
 
 
 def summary_image(it: FakeContainer, dialect: Dialect) -> str:
-    """Return an image's name as the engine lists it."""
+    """Return the image name as the engine lists it."""
     found: str = summary(dataclasses.replace(it, raw=None), dialect)["Image"] if it.raw is None else it.raw["Image"]
     return found
 

@@ -1,4 +1,4 @@
-"""The event stream of the fake engine: what it sends, what it remembers, who listens with which filter."""
+"""The event stream of the fake engine: history, listeners and filters."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCKER_MEMORY", "EventHub", "FakeEvent", "Listener", "matches", "moment"]
 
-#: So many events a Docker Engine remembers, of all kinds together, until it restarts.
+#: Number of events of all kinds that Docker remembers until it restarts.
 DOCKER_MEMORY: Final = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FakeEvent:
-    """One event.
+    """An engine event.
 
     Attributes:
         kind: ``container``, ``network`` and so on.
-        action: what happened, e.g. ``start`` or ``health_status: healthy``.
-        actor: id of what it happened to.
-        attributes: labels, name, image and more.
-        nanoseconds: when, since 1970.
+        action: e.g. ``start`` or ``health_status: healthy``.
+        actor: ID of the object.
+        attributes: labels, name, image, …
+        nanoseconds: time since 1970.
         health: Podman's ``HealthStatus``.
 
     """
@@ -44,8 +44,8 @@ class FakeEvent:
         """Return the event as a line of JSON.
 
         Args:
-            dialect: whose dialect.
-            old_fields: whether to send ``status``, ``id`` and ``from``, which API 1.52 has dropped.
+            dialect: the imitated engine.
+            old_fields: include ``status``, ``id`` and ``from``, which API 1.52 dropped.
 
         """
         seconds = self.nanoseconds // 1_000_000_000
@@ -68,26 +68,26 @@ class FakeEvent:
 
 
 class Listener(Protocol):
-    """Somebody who reads the event stream."""
+    """A reader of the event stream."""
 
     @property
     def old_fields(self) -> bool:
-        """Whether events carry what API 1.52 has dropped."""
+        """Whether events include the fields that API 1.52 dropped."""
 
     @property
     def filters(self) -> Mapping[str, frozenset[str]]:
-        """Names of filters, and the values that each lets pass."""
+        """Filter name -> accepted values."""
 
     def send(self, line: bytes) -> None:
-        """Pass on one event."""
+        """Send one event."""
 
 
 class EventHub:
-    """Remembers events and passes them on.
+    """Keeps the event history and delivers events.
 
     Attributes:
-        listeners: the open streams.
-        held: events wait here while the engine is frozen, or ``None``.
+        listeners: open streams.
+        held: events held back while the engine is stalled, else ``None``.
 
     """
 
@@ -100,7 +100,7 @@ class EventHub:
         self._reversed: list[FakeEvent] = []
 
     def publish(self, event: FakeEvent) -> None:
-        """Send an event to everybody it concerns, unless a fault is due."""
+        """Deliver an event to the listeners whose filters it passes, unless a fault applies."""
         if self._drop:
             self._drop -= 1
             return
@@ -120,7 +120,7 @@ class EventHub:
         self._send([event] * times)
 
     def replay(self, since: int | None, until: int | None) -> Iterator[FakeEvent]:
-        """Yield what is remembered between two moments in nanoseconds, ``since`` included; all with ``until`` alone."""
+        """Yield past events from ``since`` to ``until`` in nanoseconds; all of them if only ``until`` is given."""
         if since is None and until is None:
             return
         for event in list(self._memory):
@@ -128,24 +128,24 @@ class EventHub:
                 yield event
 
     def release(self) -> None:
-        """Send what was held back."""
+        """Deliver the events that were held back."""
         held, self.held = self.held or [], None
         self._send(held)
 
     def forget(self) -> None:
-        """Lose the memory, as a Docker Engine does when it restarts."""
+        """Drop the history, as Docker does when it restarts."""
         self._memory.clear()
 
     def drop(self, count: int) -> None:
-        """Neither send nor remember the next events."""
+        """Drop the next events."""
         self._drop += count
 
     def double(self, count: int) -> None:
-        """Send the next events twice each."""
+        """Send each of the next events twice."""
         self._double += count
 
     def reverse(self, count: int) -> None:
-        """Send the next events once all of them have happened, last first."""
+        """Send the next events in reverse order once all of them have happened."""
         self._reverse += count
 
     def _send(self, events: Iterable[FakeEvent]) -> None:
@@ -159,12 +159,12 @@ class EventHub:
 
 
 def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]]) -> bool:
-    """Tell whether an event passes; names of filters that are not known are ignored, as real engines do."""
+    """Return whether an event passes the filters. Unknown filters are ignored, as by real engines."""
     for name, values in filters.items():
         match name:
             case "type":
                 passes = event.kind in values
-            case "event":  # "health_status" lets "health_status: healthy" pass
+            case "event":  # "health_status" accepts "health_status: healthy"
                 passes = event.action in values or event.action.partition(":")[0] in values
             case "container":
                 owner = event.attributes.get("name", "") if event.kind == "container" else ""
@@ -185,10 +185,10 @@ def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]]) -> bool:
 
 
 def moment(text: str) -> int:
-    """Read ``since`` and ``until``: seconds since 1970, with up to nine decimals; return nanoseconds.
+    """Parse ``since`` or ``until``: seconds since 1970 with up to nine decimals; return nanoseconds.
 
     Raises:
-        ValueError: it is not written so.
+        ValueError: not such a number.
 
     """
     seconds, _, fraction = text.partition(".")

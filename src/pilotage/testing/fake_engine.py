@@ -1,4 +1,4 @@
-"""A container engine that is not there: speaks the Engine API on a socket, holds containers, and fails on demand."""
+"""A fake container engine: serves the Engine API on a socket, holds containers and fails on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["FakeEngine"]
 
 
 class FakeEngine(FakeEngineState):
-    """A Docker or Podman engine for tests and demonstrations, on a unix socket or a TCP port of loopback.
+    """A Docker or Podman engine for tests and demonstrations, on a unix socket or a loopback TCP port.
 
     It is an asynchronous context manager::
 
@@ -42,7 +42,7 @@ class FakeEngine(FakeEngineState):
 
     Attributes:
         url: its address, e.g. ``unix:///…/engine.sock`` or ``tcp://127.0.0.1:2375``.
-        calls: requests so far by endpoint: ``ping``, ``version``, ``list``, ``list:id`` (with a filter on ids),
+        calls: number of requests per endpoint: ``ping``, ``version``, ``list``, ``list:id`` (filtered by ID),
             ``inspect``, ``events``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``unpause``, ``other``.
         requests: method and target of each request, in order.
 
@@ -60,17 +60,17 @@ class FakeEngine(FakeEngineState):
         socket: Path | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Make an engine that does not listen yet.
+        """Create an engine that does not listen yet.
 
         Args:
-            containers: what it holds from the start.
+            containers: initial containers.
             flavour: ``docker`` or ``podman``.
-            api: the newest API version it speaks; 1.41 by default. Other ways of the engine follow from it.
-            min_api: the oldest; what Docker has at that version by default.
-            version: the engine's own version; for Podman ``"4.3.1"`` by default.
-            tcp: listen on a free port of loopback instead of a unix socket.
-            socket: where to put the unix socket; a folder of its own by default. Paths have at most 107 bytes.
-            clock: the time of events, in nanoseconds since 1970.
+            api: newest supported API version, 1.41 by default. It determines the rest of the behaviour.
+            min_api: oldest API version; by default the one of the real engine.
+            version: engine version; ``"4.3.1"`` by default for Podman.
+            tcp: listen on a free loopback port instead of a unix socket.
+            socket: path of the unix socket, at most 107 bytes; in a new temporary directory by default.
+            clock: returns the time of events, in nanoseconds since 1970.
 
         """
         super().__init__(dialect_of(flavour, api, min_api, version), clock)
@@ -89,25 +89,25 @@ class FakeEngine(FakeEngineState):
 
     @property
     def url(self) -> str:
-        """The engine's address; known once it listens."""
+        """The engine's address; valid once it listens."""
         return f"tcp://127.0.0.1:{self._place}" if isinstance(self._place, int) else f"unix://{self._place}"
 
     @property
     def streams(self) -> int:
-        """How many event streams are open."""
+        """Number of open event streams."""
         return len(self._streams)
 
     @property
     def connections(self) -> int:
-        """How many connections are open, event streams included."""
+        """Number of open connections, including event streams."""
         return len(self._server.connections)
 
     @property
     def accepted(self) -> int:
-        """How many connections there have been."""
+        """Number of accepted connections so far."""
         return self._server.accepted
 
-    # Its life.
+    # Lifecycle.
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -119,7 +119,7 @@ class FakeEngine(FakeEngineState):
         await self.close()
 
     async def listen(self) -> None:
-        """Take connections, at the same address as before if there was one."""
+        """Start listening, at the previous address if there was one."""
         if self._server.listening:
             return
         if self._place == Path():
@@ -128,7 +128,7 @@ class FakeEngine(FakeEngineState):
         self._place = await self._server.listen(self._place) or self._place
 
     async def close(self) -> None:
-        """Cut all connections and remove the socket."""
+        """Close all connections and remove the socket."""
         await self._server.close()
         if isinstance(self._place, Path):
             self._place.unlink(missing_ok=True)
@@ -136,12 +136,12 @@ class FakeEngine(FakeEngineState):
             self._folder.cleanup()
 
     async def until(self, condition: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109
-        """Wait for something to be true of the engine, e.g. ``lambda: engine.streams == 1``.
+        """Wait for a condition, e.g. ``lambda: engine.streams == 1``.
 
-        The condition is looked at after each request and each connection that comes or goes.
+        It is checked after each request and whenever a connection opens or closes.
 
         Raises:
-            TimeoutError: it did not come true within so many seconds.
+            TimeoutError: the condition was not met within ``timeout`` seconds.
 
         """
         if condition():
@@ -153,34 +153,34 @@ class FakeEngine(FakeEngineState):
     # Faults.
 
     def spoil(self, endpoint: str = "*", **how: Any) -> Fault:
-        """Let requests to an endpoint go wrong; see :class:`Fault` for how. Earlier faults come first."""
+        """Make requests to an endpoint fail; :class:`Fault` lists how. Earlier faults apply first."""
         fault = Fault(endpoint, **how)
         self.faults.append(fault)
         return fault
 
     def heal(self) -> None:
-        """End all faults: spoilt endpoints, stalling, hanging up."""
+        """Remove all faults, and undo :meth:`stall` and :meth:`hang_up`."""
         self.faults.clear()
         self._server.hang_up = False
         self.resume()
 
     def cut_events(self) -> None:
-        """Break off every event stream without its end, as a crash does."""
+        """Abort every event stream, as a crash does."""
         for stream in tuple(self._streams):
             stream.connection.abort()
 
     def end_events(self) -> None:
-        """Finish every event stream properly."""
+        """End every event stream cleanly."""
         for stream in tuple(self._streams):
             stream.end()
 
     def garble_events(self, data: bytes = b"\x00\xff not JSON\n") -> None:
-        """Send bytes that are no event into every event stream."""
+        """Send bytes that are not an event to every event stream."""
         for stream in self._streams:
             stream.connection.chunk(data)
 
     def drop_events(self, count: int = 1) -> None:
-        """Keep the next events from everybody, now and later."""
+        """Drop the next events, also for later replays."""
         self.hub.drop(count)
 
     def duplicate_events(self, count: int = 1) -> None:
@@ -188,36 +188,36 @@ class FakeEngine(FakeEngineState):
         self.hub.double(count)
 
     def reorder_events(self, count: int = 2) -> None:
-        """Send the next events together once they have all happened, last first."""
+        """Send the next events in reverse order once all of them have happened."""
         self.hub.reverse(count)
 
     def stall(self) -> None:
-        """Freeze, as SIGSTOP does: connections are taken, nothing is answered, event streams are silent."""
+        """Stop responding, as after SIGSTOP: connections are accepted, but requests and event streams get no data."""
         self._server.stall()
         self.hub.held = self.hub.held or []
 
     def resume(self) -> None:
-        """Thaw: answer and send everything that has waited."""
+        """Respond again and send everything that was held back."""
         self.hub.release()
         self._server.resume()
 
     def hang_up(self) -> None:
-        """Close every new connection at once, until :meth:`heal`."""
+        """Close every new connection immediately, until :meth:`heal`."""
         self._server.hang_up = True
 
     def refuse(self, *, missing: bool = False) -> None:
-        """Stop listening, until :meth:`listen`: connections are refused, or the socket is gone. Open ones stay."""
+        """Stop listening until :meth:`listen`. Open connections stay; with ``missing`` the socket file is removed."""
         self._server.refuse()
         if missing and isinstance(self._place, Path):
             self._place.unlink(missing_ok=True)
 
     def crash(self) -> None:
-        """Go away as by SIGKILL: stop listening, cut everything. :meth:`recover` brings the engine back."""
+        """Crash as by SIGKILL: stop listening and abort all connections. :meth:`recover` restarts the engine."""
         self.refuse()
         self._server.cut()
 
     async def recover(self, *, api: str = "", min_api: str = "", version: str = "") -> None:
-        """Come back at the same address, as another version if one is named. Docker has forgotten its events."""
+        """Restart at the same address, optionally as another version. Docker loses its past events."""
         if api or min_api or version:
             self.dialect = dialect_of(self.dialect.flavour, api, min_api, version)
             self.hub.dialect = self.dialect
@@ -226,7 +226,7 @@ class FakeEngine(FakeEngineState):
             self.hub.forget()
         await self.listen()
 
-    # Inside.
+    # Internals.
 
     def _handle(self, request: Request, connection: Connection) -> None:
         where = route(request)
@@ -264,7 +264,7 @@ class FakeEngine(FakeEngineState):
             connection.answer(answer)
 
     def _touch(self) -> None:
-        """Let those go on whose condition has come true."""
+        """Release waiters whose condition is met."""
         for condition, future in tuple(self._waiting):
             if future.done() or condition():
                 self._waiting.remove((condition, future))
@@ -284,12 +284,12 @@ class _Stream:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Replay what is wanted, then stay for what comes, until the moment that the client named."""
+        """Replay past events, then stay open until the time that the client asked for."""
         engine, wish = self._engine, self._wish
         self.connection.stream(engine.dialect.headers())
         now = time.time_ns()
         past = wish.until is not None and wish.until <= now
-        if not (past and engine.dialect.podman):  # Podman's reader is cancelled before it has read anything
+        if not (past and engine.dialect.podman):  # Podman cancels its reader before it has read anything
             for event in engine.hub.replay(wish.since, wish.until):
                 if matches(event, self.filters):
                     self.send(event.encode(engine.dialect, old_fields=self.old_fields))
@@ -297,17 +297,17 @@ class _Stream:
             self.connection.end()
             return
         engine.hub.listeners.add(self)
-        engine._streams.add(self)  # noqa: SLF001 (the engine's own)
+        engine._streams.add(self)  # noqa: SLF001 # same module
         self.connection.on_close = self._leave
         if wish.until is not None:
             self._timer = asyncio.get_running_loop().call_later((wish.until - now) / 1e9, self.end)
 
     def send(self, line: bytes) -> None:
-        """Pass on one event."""
+        """Send one event."""
         self.connection.chunk(line)
 
     def end(self) -> None:
-        """Finish properly."""
+        """End the stream cleanly."""
         self._leave()
         self.connection.end()
 

@@ -1,4 +1,4 @@
-"""Faults that a test may ask of the fake engine."""
+"""Faults that a test can inject into the fake engine."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["Fault", "due"]
 
 @dataclasses.dataclass(slots=True)
 class Fault:
-    """Something that goes wrong with some requests.
+    """A failure of some requests.
 
     Attributes:
-        endpoint: whose requests: a name as in ``FakeEngine.calls``, or ``*`` for all.
-        times: how many requests; ``None`` for all until :meth:`FakeEngine.heal`.
-        delay: seconds that the answer waits; the only fault that leaves the answer itself alone.
+        endpoint: the affected endpoint, named as in ``FakeEngine.calls``, or ``*`` for all.
+        times: number of affected requests; ``None`` for all until :meth:`FakeEngine.heal`.
+        delay: seconds before the answer. By itself it does not change the answer.
         hang: never answer.
         reset: close the connection instead of answering.
-        status: answer an error of this status.
-        message: its text.
-        body: answer these bytes with status 200 (or ``status``), as ``kind``.
-        kind: the media type that goes with ``body``.
-        cut_after: send so many bytes of the true answer, then close the connection.
+        status: answer with an error of this status.
+        message: error message.
+        body: answer with these bytes and status 200 (or ``status``).
+        kind: media type of ``body``.
+        cut_after: send this many bytes of the real answer, then close the connection.
 
     """
 
@@ -42,7 +42,7 @@ class Fault:
 
 
 def due(faults: Sequence[Fault], endpoint: str) -> Fault | None:
-    """Return the first fault that concerns a request, and count it as used."""
+    """Return the first fault for a request and count its use."""
     for fault in faults:
         if fault.endpoint in {"*", endpoint} and fault.times != 0:
             if fault.times is not None:

@@ -1,4 +1,4 @@
-"""What the fake engine answers to each request of the Engine API that pilotage may make."""
+"""Request handlers of the fake engine, for the parts of the Engine API that pilotage uses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIGNALS: Final = frozenset("HUP INT QUIT KILL USR1 USR2 TERM CONT STOP WINCH 1 
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a request leads: the endpoint's name for counting, the API version asked for, the container named."""
+    """A parsed request path: endpoint name for counting, requested API version, named container."""
 
     endpoint: str
     api: tuple[int, int] | None = None
@@ -39,7 +39,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """A request for the event stream, instead of an answer. Moments are in nanoseconds."""
+    """A request for the event stream. Times are in nanoseconds."""
 
     filters: Filters
     since: int | None
@@ -48,7 +48,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class _BadFilter(Exception):
-    """The filters cannot be used; carries the answer."""
+    """The filters are invalid. Carries the response."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -56,12 +56,12 @@ class _BadFilter(Exception):
 
 
 def endpoint_of(request: Request) -> str:
-    """Return the name under which a request is counted, ``other`` for what pilotage never asks."""
+    """Return the name under which a request is counted, ``other`` for endpoints that pilotage never uses."""
     return route(request).endpoint
 
 
 def route(request: Request) -> Route:
-    """Find out where a request leads."""
+    """Parse the path of a request."""
     versioned = _VERSIONED.fullmatch(request.path)
     api = api_number(versioned[1]) if versioned else None
     path = versioned[2] if versioned else request.path
@@ -77,7 +77,7 @@ def route(request: Request) -> Route:
 
 
 def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | Subscription:
-    """Answer a request, or say that it wants the event stream."""
+    """Return the response to a request, or the subscription if it asks for the event stream."""
     dialect = engine.dialect
     if where.endpoint == "other":
         return dialect.no_such_page()
@@ -142,7 +142,7 @@ def _list(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> An
 
 
 def _candidates(engine: FakeEngineState, filters: Filters) -> Iterable[FakeContainer]:
-    """Return the containers to look through, in the engine's order; whole ids are looked up instead."""
+    """Return the containers to filter, in list order. Full IDs are looked up directly."""
     ids = filters.get("id")
     if ids and all(len(wanted) == 64 for wanted in ids):
         return [it for it in map(engine.containers.get, sorted(ids)) if it is not None]
@@ -175,7 +175,7 @@ def _passes(it: FakeContainer, filters: Filters) -> bool:
 
 
 def _filters(engine: FakeEngineState, request: Request) -> Filters:
-    """Read ``filters``: a map of lists, or of Docker's older maps to booleans."""
+    """Parse ``filters``: a map of lists, or Docker's older maps to booleans."""
     text = request.query.get("filters", "")
     if not text:
         return {}
@@ -211,7 +211,7 @@ def _act(engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, que
 def _refuse(
     engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]
 ) -> Answer | None:
-    """Return why an operation cannot be done to a container in its state, or ``None``."""
+    """Return why the container's state forbids an operation, ``None`` if it allows it."""
     if (what == "start" and it.state == "running") or (what == "stop" and not it.alive):
         return Answer(304, engine.dialect.headers())
     signal = query.get("signal", "KILL").removeprefix("SIG")
@@ -260,5 +260,5 @@ def _refuse_as_docker(engine: FakeEngineState, what: str, it: FakeContainer, wan
 
 
 def _case(engine: FakeEngineState, word: str) -> str:
-    """Return a word as the engine begins a message with: older Dockers use a capital."""
+    """Return a word as the engine starts a message with it: older Docker versions capitalize."""
     return word.lower() if engine.dialect.modern else word

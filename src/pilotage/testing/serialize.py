@@ -1,7 +1,7 @@
-"""Containers as Docker and Podman describe them: the list entry and the inspect answer.
+"""Serializes containers as Docker and Podman do: list elements and inspections.
 
-Key sets and value types are those of real engines; inspect has a realistic part of its many keys. The differences are
-not cosmetic: Podman's list has no ``HostConfig``, no ports that are merely exposed, and null for no networks.
+Keys and value types are those of real engines; inspections have a realistic subset of the keys. The differences
+matter: Podman's list lacks ``HostConfig`` and unpublished ports, and has null instead of an empty map of networks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect", "network_id", "summary"]
 
-#: What Podman's list carries besides, always empty.
+#: Further keys of Podman's list, always empty.
 _PODMAN_EXTRA: Final = {
     "Name": "",
     "Config": None,
@@ -26,12 +26,12 @@ _PODMAN_EXTRA: Final = {
 
 
 def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -> dict[str, Any]:
-    """Return a container's entry of ``GET /containers/json``.
+    """Return a container's element of ``GET /containers/json``.
 
     Args:
         it: the container.
-        dialect: whose dialect.
-        with_health: whether the entry carries ``Health``, as from API 1.52 on.
+        dialect: the imitated engine.
+        with_health: include ``Health``, as API 1.52 and later do.
 
     """
     if it.raw is not None:
@@ -138,19 +138,19 @@ def inspect(it: FakeContainer, dialect: Dialect) -> dict[str, Any]:
 
 
 def image_id(image: str) -> str:
-    """Return the id that the fake engine gives an image: the same for the same name."""
+    """Return the fake ID of an image, derived from its name."""
     return "sha256:" + hashlib.sha256(image.encode()).hexdigest()
 
 
 def network_id(name: str, dialect: Dialect) -> str:
-    """Return a network's id; Podman before version 5 uses its name."""
+    """Return a network's ID; Podman before version 5 uses the name."""
     if dialect.podman and not dialect.modern:
         return name
     return hashlib.sha256(f"network {name}".encode()).hexdigest()
 
 
 def _image(it: FakeContainer, dialect: Dialect) -> str:
-    """Return the image's name as listed: Docker keeps what was typed, Podman puts the registry before it."""
+    """Return the listed image name: Docker keeps it as typed, Podman prepends the registry."""
     head = it.image.split("/")[0]
     if not dialect.podman or "." in head or ":" in head or head == "localhost":
         return it.image
@@ -186,7 +186,7 @@ def _inspected_mode(it: FakeContainer, dialect: Dialect) -> str:
 def _listed_ports(it: FakeContainer, dialect: Dialect) -> list[dict[str, Any]]:
     if it.network_mode in {"host", "none"}:
         return []
-    if dialect.podman:  # listed even while it does not run
+    if dialect.podman:  # listed even while stopped
         return [_entry(port, port.ip) for port in it.ports if port.public]
     if not it.alive:
         return []
@@ -210,7 +210,7 @@ def _entry(port: FakePort, ip: str) -> dict[str, Any]:
 
 
 def _bindings(it: FakeContainer, dialect: Dialect, *, configured: bool) -> dict[str, Any]:
-    """Return ``PortBindings`` (as configured) or ``Ports`` (as in force; Docker's are empty while it is stopped)."""
+    """Return ``PortBindings`` (configured) or ``Ports`` (in effect; empty on Docker while stopped)."""
     apart = it.network_mode == "host" or (it.network_mode == "none" and not (dialect.podman and dialect.modern))
     if apart or (not configured and not it.alive and not dialect.podman):
         return {}

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server that can misbehave: as much HTTP as an engine's clients need, and no more.
+"""A small HTTP/1.1 server that can misbehave. It supports what engine clients need and nothing else.
 
-Written on asyncio's protocols instead of a web framework, because hundreds of engines with thousands of containers must
-fit into one test process, and because it must be able to break the rules of HTTP on demand.
+It uses asyncio protocols instead of a web framework because hundreds of engines must fit into one test process, and
+because it must violate HTTP on demand.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["Connection", "Request", "Server"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One request.
+    """An HTTP request.
 
     Attributes:
-        method: in capitals.
-        target: path and query as they came.
-        path: decoded.
-        query: its parameters; of several of one name the last.
-        headers: names in small letters.
+        method: in upper case.
+        target: path and query as received.
+        path: decoded path.
+        query: query parameters; the last one of a name wins.
+        headers: lower-case name -> value.
 
     """
 
@@ -43,7 +43,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection. Requests are answered in their order, one at a time."""
+    """A client connection. Requests are answered in order, one at a time."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -53,10 +53,10 @@ class Connection(asyncio.Protocol):
         self._busy = self._advancing = self._last = self._head = False
         self.on_close: Callable[[], None] | None = None
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, or hang up."""
+        """Accept the connection, or close it if told to hang up."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 (a promise of asyncio's to the type checker)
         self._transport = transport
         self._server.accepted += 1
@@ -67,12 +67,12 @@ class Connection(asyncio.Protocol):
         self._server.changed()
 
     def data_received(self, data: bytes) -> None:
-        """Collect bytes until they make a request."""
+        """Buffer data until a request is complete."""
         self._buffer += data
         self.advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Forget the client."""
+        """Remove the connection."""
         self._transport = None
         self.closed.set_result(None)
         self._server.connections.discard(self)
@@ -80,10 +80,10 @@ class Connection(asyncio.Protocol):
             self.on_close()
         self._server.changed()
 
-    # What the engine calls.
+    # Called by the engine.
 
     def advance(self) -> None:
-        """Handle the requests that have come in completely, unless the server is stalled."""
+        """Handle all complete requests, unless the server is stalled."""
         if self._advancing:
             return
         self._advancing = True
@@ -94,11 +94,11 @@ class Connection(asyncio.Protocol):
         self._advancing = False
 
     def answer(self, answer: Answer, *, promise: int | None = None) -> None:
-        """Send a whole answer.
+        """Send a complete response.
 
         Args:
-            answer: what to send.
-            promise: a ``Content-Length`` other than the true one; the connection is then cut after the body.
+            answer: the response.
+            promise: a wrong ``Content-Length`` to send; the connection is then aborted after the body.
 
         """
         bare = answer.status in {204, 304}
@@ -113,30 +113,30 @@ class Connection(asyncio.Protocol):
         self.advance()
 
     def stream(self, headers: dict[str, str]) -> None:
-        """Begin an answer of unknown length."""
+        """Start a chunked response."""
         self._write(_head(200, headers | {"Transfer-Encoding": "chunked"}))
 
     def chunk(self, data: bytes) -> None:
-        """Send a piece of it."""
+        """Send one chunk."""
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self) -> None:
-        """Finish it properly."""
+        """End the chunked response."""
         self._write(b"0\r\n\r\n")
         self._busy = False
         self.advance()
 
     def raw(self, data: bytes) -> None:
-        """Send bytes as they are, whatever HTTP says."""
+        """Send raw bytes."""
         self._write(data)
 
     def finish_abruptly(self) -> None:
-        """Close the connection once everything sent has left, in the middle of an answer."""
+        """Close the connection in the middle of a response, after flushing."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection at once; what has not left yet is lost."""
+        """Abort the connection; unsent data is lost."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -162,15 +162,15 @@ class Connection(asyncio.Protocol):
 
 
 class Server:
-    """Listens for clients.
+    """Accepts clients.
 
     Attributes:
-        handle: is called with every request; it answers through the connection, now or later.
-        changed: is called whenever a connection comes or goes.
-        connections: the open ones.
-        accepted: how many there have been.
-        hang_up: whether new ones are closed at once.
-        stalled: whether requests are left unanswered, as by a frozen process.
+        handle: called with every request; it answers through the connection, now or later.
+        changed: called whenever a connection opens or closes.
+        connections: open connections.
+        accepted: number of accepted connections.
+        hang_up: close new connections immediately.
+        stalled: do not answer requests, like a stopped process.
 
     """
 
@@ -185,18 +185,18 @@ class Server:
 
     @property
     def listening(self) -> bool:
-        """Whether it takes connections."""
+        """Whether the server accepts connections."""
         return self._listener is not None
 
     async def listen(self, place: Path | int) -> int:
-        """Take connections at a unix socket, or a TCP port of loopback; return the port, or 0 for a socket.
+        """Listen on a unix socket or a loopback TCP port; return the port, 0 for a socket.
 
         Args:
-            place: the socket's path, or the port; port 0 chooses a free one.
+            place: socket path, or port; 0 chooses a free one.
 
         """
         loop = asyncio.get_running_loop()
-        # The socket's file outlives the listener, as that of a killed engine does.
+        # The socket file stays, like that of a killed engine.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         if isinstance(place, Path):
             _make_room(place)
@@ -207,28 +207,28 @@ class Server:
         return port
 
     def refuse(self) -> None:
-        """Stop taking connections; those there are stay open."""
+        """Stop accepting connections; open ones stay."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def stall(self) -> None:
-        """Leave requests unanswered."""
+        """Stop answering requests."""
         self.stalled = True
 
     def resume(self) -> None:
-        """Answer what has come in since."""
+        """Answer the requests received meanwhile."""
         self.stalled = False
         for connection in tuple(self.connections):
             connection.advance()
 
     def cut(self) -> None:
-        """Close all connections at once."""
+        """Abort all connections."""
         for connection in tuple(self.connections):
             connection.abort()
 
     async def close(self) -> None:
-        """Stop, and wait until every connection has gone."""
+        """Stop and wait until every connection is closed."""
         self.refuse()
         self.cut()
         for connection in tuple(self.connections):
