@@ -54,17 +54,16 @@ class ListOf(Kind):
         text = value.value
         if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
             return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text)]
-        try:
-            document = parse_yaml(text, value.source)
-        except ParseError as error:
-            refuse_yaml(value, error, context)
-            return None
+        document = _parse_text(value, context)
         if document is None:
             return []
+        if document is UNSET:
+            return None
         if not isinstance(document.value, list):
             self.wrong(document, context)
             return None
-        return document.value
+        elements: list[Located] = document.value
+        return elements
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
         return name, [self.item.dump("", item)[1] for item in value]
@@ -81,12 +80,15 @@ class FreeMapping(Kind):
         return UNSET if mapping is UNSET else {key: bare(item) for key, item in mapping.items()}
 
 
-def refuse_yaml(value: Located, error: ParseError, context: FieldContext) -> None:
-    """Report text that is not YAML: at its place in the label, or at the error's place if it is the whole label."""
-    whole = not value.line
-    context.error(
-        msgspec.structs.replace(value, line=error.line, column=error.column) if whole else value, error.message
-    )
+def _parse_text(value: Located, context: FieldContext) -> Any:
+    """Parse text as YAML: the document, ``None`` if it is empty, :data:`UNSET` after reporting an error."""
+    try:
+        return parse_yaml(value.value, value.source)
+    except ParseError as error:
+        if not value.line:  # the text is a whole label, so the error has its own place in it
+            value = msgspec.structs.replace(value, line=error.line, column=error.column)
+        context.error(value, error.message)
+        return UNSET
 
 
 def as_mapping(kind: Kind, value: Located, context: FieldContext) -> Any:
@@ -97,15 +99,11 @@ def as_mapping(kind: Kind, value: Located, context: FieldContext) -> Any:
     if given is None:
         return UNSET
     if isinstance(given, str):
-        try:
-            document = parse_yaml(given, value.source)
-        except ParseError as error:
-            refuse_yaml(value, error, context)
-            return UNSET
+        document = _parse_text(value, context)
         if document is None:
             return {}
-        if isinstance(document.value, dict):
-            return document.value
+        if document is UNSET or isinstance(document.value, dict):
+            return document if document is UNSET else document.value
     kind.wrong(value, context, "write lines such as 'name: value'")
     return UNSET
 
