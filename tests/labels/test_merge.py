@@ -55,7 +55,7 @@ def test_a_label_below_a_single_value_is_reported_and_changes_nothing() -> None:
     found = merged(entry("80", "port"), entry("81", "port", "proxy"))
     assert plain(found) == {"port": "80"}
     (error,) = found.errors
-    assert error.problem.message == "nothing can be set below port: proxy.web.port gave it text, not a mapping"
+    assert error.problem.message == "cannot set anything below port: proxy.web.port sets it to text, not a mapping"
     assert (error.problem.label, error.field) == ("proxy.web.port.proxy", "port")
 
 

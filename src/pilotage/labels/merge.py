@@ -157,9 +157,9 @@ class _Merger:
         if parsed is not None:
             at[name] = msgspec.structs.replace(known, value=parsed)
             return parsed
-        where = ".".join(path)
+        where, kind = ".".join(path), kind_name(known.value)
         problem = Problem(
-            message=f"nothing can be set below {where}: {known.source} gave it {kind_name(known.value)}, not a mapping",
+            message=f"cannot set anything below {where}: {known.source} sets it to {kind}, not a mapping",
             hint=f"remove one of the two labels, or write {known.source} as a mapping",
             label=entry.key,
             path=where,

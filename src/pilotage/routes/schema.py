@@ -229,7 +229,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
 _UNSUPPORTED_HERE: Final = "known to GoDoxy, not supported by pilotage"
 UNSUPPORTED: Final = {
     "agent": ("an agent cannot be chosen for routes of containers: their engine decides", True),
-    "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; the labels proxy.idle_timeout and others do it", False),
+    "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; use proxy.idle_timeout and the other idle labels", False),
     "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
     "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
 }
