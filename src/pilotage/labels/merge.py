@@ -173,22 +173,21 @@ class _Merger:
         key = keys.find(entry.path[-1])
         path = (*parents, key.name)
         known = at.get(key.name)
-        has_mapping = known is not None and isinstance(known.value, dict)
-        value: Located | None = Located(entry.text, entry.key)
-        if key.is_yaml or has_mapping:
-            value = self._mapping_of(entry, path)
-            if value is None:
-                return
-        assert value is not None  # noqa: S101  # mypy
-        if isinstance(value.value, dict):
-            if not has_mapping:
-                self._override(path, known, value)
-                at[key.name] = known = Located({}, entry.key)
-            assert known is not None  # noqa: S101  # mypy
-            self._merge(known.value, value.value, key.below or FREE_KEYS, path)
-        else:
-            self._override(path, known, value)
-            at[key.name] = value
+        mapping: Fields | None = known.value if known is not None and isinstance(known.value, dict) else None
+        if not key.is_yaml and mapping is None:
+            self._replace(at, path, Located(entry.text, entry.key))
+            return
+        document = self._mapping_of(entry, path)
+        if document is None:
+            return
+        if document.value is None:
+            self._replace(at, path, document)
+            return
+        if mapping is None:
+            mapping = {}
+            self._override(path, known, document)
+            at[key.name] = Located(mapping, entry.key)
+        self._merge(mapping, document.value, key.below or FREE_KEYS, path)
 
     def _merge(self, target: Fields, source: Fields, keys: KeySchema, parents: tuple[str, ...]) -> None:
         """Merge a YAML mapping into another one."""
@@ -210,8 +209,7 @@ class _Merger:
                 if parsed is not None:
                     self._merge(known.value, parsed, below, path)
                     continue
-            self._override(path, known, value)
-            target[key.name] = value
+            self._replace(target, path, value)
 
     def _mapping_of(self, entry: Entry, path: tuple[str, ...] = ()) -> Located | None:
         """Parse a label's text as a mapping. Empty text is an empty mapping; ``null`` unsets a field.
@@ -242,6 +240,11 @@ class _Merger:
         )
         self._error(problem, field, entry.text)
         return None
+
+    def _replace(self, at: Fields, path: tuple[str, ...], value: Located) -> None:
+        """Put a value into a mapping under the last name of its path."""
+        self._override(path, at.get(path[-1]), value)
+        at[path[-1]] = value
 
     def _override(self, path: tuple[str, ...], loser: Located | None, winner: Located) -> None:
         if loser is not None:
