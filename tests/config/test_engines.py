@@ -90,7 +90,7 @@ def test_the_variable_alone_is_an_address(tmp_path: Path) -> None:
     assert only.name == "local"
 
 
-def test_two_engines_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_engines_with_one_name_are_an_error(tmp_path: Path) -> None:
     context(tmp_path, "prod", "tcp://192.0.2.9:2375")
     with pytest.raises(ConfigError) as error:
         choose_engines(EngineChoice(engines=(f"prod={SOCKET}",), contexts=("prod",)), env(tmp_path))

@@ -29,12 +29,12 @@ def test_a_refusal_keeps_the_status() -> None:
     assert (error.status, str(error)) == (404, "node1: no such container")
 
 
-def test_a_configuration_error_tells_every_problem_on_its_own_line() -> None:
+def test_a_configuration_error_lists_every_problem_on_its_own_line() -> None:
     error = ConfigError([Problem(message="one", file="a.yml", line=1, column=2), Problem(message="two", hint="do it")])
     assert str(error) == "a.yml:1:2: one\ntwo; do it"
     assert [problem.message for problem in error.problems] == ["one", "two"]
 
 
-def test_whatever_is_raised_on_purpose_is_caught_as_one_kind() -> None:
+def test_all_errors_share_a_base_class() -> None:
     for kind in (ConfigError, EngineError, EngineIncompatible, EngineRefused, EngineUnreachable):
         assert issubclass(kind, PilotageError)

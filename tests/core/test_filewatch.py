@@ -33,7 +33,7 @@ class Watch:
 
 
 @pytest.mark.looptime
-async def test_a_file_that_stays_the_same_is_no_news(tmp_path: Path) -> None:
+async def test_an_unchanged_file_is_not_reported(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
@@ -43,7 +43,7 @@ async def test_a_file_that_stays_the_same_is_no_news(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_each_change_is_told_once(tmp_path: Path) -> None:
+async def test_each_change_is_reported_once(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
@@ -59,7 +59,7 @@ async def test_each_change_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_swapped_link_is_a_change_as_mounted_configurations_do_it(tmp_path: Path) -> None:
+async def test_a_swapped_symlink_is_a_change(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(name)
     link = tmp_path / "pilotage.yml"
@@ -74,7 +74,7 @@ async def test_a_swapped_link_is_a_change_as_mounted_configurations_do_it(tmp_pa
 
 
 @pytest.mark.looptime
-async def test_a_file_that_has_gone_is_told_when_it_is_back(tmp_path: Path) -> None:
+async def test_a_deleted_file_is_reported_when_it_returns(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     watch = Watch(file)
@@ -102,7 +102,7 @@ async def test_two_files_that_change_together_are_one_change(tmp_path: Path) -> 
     watch.task.cancel()
 
 
-async def test_a_file_that_is_still_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
+async def test_a_file_is_not_reported_while_it_is_being_written(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("a: 1")
     sizes: list[int] = []

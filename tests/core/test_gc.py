@@ -7,13 +7,13 @@ import pytest
 from pilotage.core.gc import gc_paused
 
 
-def test_the_collector_rests_while_many_containers_are_read() -> None:
+def test_the_collector_is_off_while_many_containers_are_decoded() -> None:
     with gc_paused(10_000):
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
-def test_the_collector_is_left_alone_for_a_few() -> None:
+def test_the_collector_stays_on_for_a_few_containers() -> None:
     with gc_paused(3):
         assert gc.isenabled()
 
@@ -24,7 +24,7 @@ def test_the_collector_comes_back_after_a_failure() -> None:
     assert gc.isenabled()
 
 
-def test_a_collector_that_somebody_switched_off_stays_off() -> None:
+def test_a_collector_that_was_off_stays_off() -> None:
     gc.disable()
     try:
         with gc_paused(10_000):

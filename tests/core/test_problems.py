@@ -28,7 +28,7 @@ def test_a_problem_reads_from_its_outermost_place_to_its_remedy(problem: Problem
     assert str(problem) == text
 
 
-def test_the_outer_place_is_filled_in_and_the_rest_is_kept() -> None:
+def test_at_sets_the_outer_place_and_keeps_the_rest() -> None:
     problem = Problem(message="wrong", label="proxy.a", container="web").at(provider="local", route="a")
     assert problem == Problem(message="wrong", label="proxy.a", container="web", provider="local", route="a")
     assert problem.at(container="") == Problem(message="wrong", label="proxy.a", provider="local", route="a")

@@ -20,13 +20,13 @@ from pilotage.core.suggest import did_you_mean, edit_distance, nearest
         ("ca", "abc", 3),
     ],
 )
-def test_changed_letters_are_counted_and_a_swap_of_neighbours_is_one(a: str, b: str, distance: int) -> None:
+def test_edit_distance_counts_a_swap_as_one(a: str, b: str, distance: int) -> None:
     assert edit_distance(a, b) == edit_distance(b, a) == distance
 
 
 @settings(deadline=None)
 @given(st.text("abc", max_size=7), st.text("abc", max_size=7), st.integers(min_value=0, max_value=7))
-def test_a_limit_only_shortens_the_way_to_the_same_answer(a: str, b: str, most: int) -> None:
+def test_a_limit_does_not_change_the_result(a: str, b: str, most: int) -> None:
     distance = edit_distance(a, b)
     limited = edit_distance(a, b, most)
     assert limited == distance if distance <= most else limited > most
@@ -47,9 +47,7 @@ def test_a_limit_only_shortens_the_way_to_the_same_answer(a: str, b: str, most: 
         ("word", [], ""),
     ],
 )
-def test_the_nearest_name_wins_and_byte_order_decides_between_equals(
-    word: str, candidates: list[str], found: str
-) -> None:
+def test_the_nearest_name_wins_and_ties_go_by_byte_order(word: str, candidates: list[str], found: str) -> None:
     assert nearest(word, candidates) == found
     assert nearest(word, reversed(candidates)) == found
 

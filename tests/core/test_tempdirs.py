@@ -17,7 +17,7 @@ def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_folder_is_private_lies_where_temporary_files_do_and_goes_at_the_end(usual: Path) -> None:
+def test_the_directory_is_private_temporary_and_removed(usual: Path) -> None:
     with socket_tempdir("p-", "s") as made:
         assert Path(made).parent == usual
         assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
@@ -25,9 +25,7 @@ def test_the_folder_is_private_lies_where_temporary_files_do_and_goes_at_the_end
 
 
 @pytest.mark.parametrize("length", [107, 108, 200])
-def test_a_socket_fits_however_long_the_path_of_temporary_files_is(
-    usual: Path, monkeypatch: pytest.MonkeyPatch, length: int
-) -> None:
+def test_a_socket_path_fits_even_if_tmpdir_is_long(usual: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     ours = len("/p-12345678/engine.sock")
     deep = usual / ("x" * (length - ours - len(str(usual)) - 1))
     deep.mkdir()
@@ -37,7 +35,7 @@ def test_a_socket_fits_however_long_the_path_of_temporary_files_is(
         assert (Path(made).parent == deep) is (length == 107)
 
 
-def test_where_no_folder_can_be_made_the_error_is_the_systems(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_created_is_an_oserror(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(usual / "none"))
     with pytest.raises(FileNotFoundError):
         socket_tempdir("p-", "s")

@@ -34,7 +34,7 @@ def test_no_value_is_shown_longer_than_allowed_or_with_control_characters(text: 
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
-def test_numbers_go_with_their_noun(number: int, text: str) -> None:
+def test_count_uses_the_plural(number: int, text: str) -> None:
     assert count(number, "route") == text
 
 

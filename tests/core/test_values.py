@@ -30,7 +30,7 @@ def test_false_is_spelt_as_in_go(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yes", "on", "tRuE", " true", "2", "no"])
-def test_anything_else_is_no_boolean(text: str) -> None:
+def test_anything_else_is_not_a_boolean(text: str) -> None:
     assert go_bool(text) is None
 
 
@@ -38,7 +38,7 @@ def test_anything_else_is_no_boolean(text: str) -> None:
     ("text", "pieces"),
     [("a b,,c\td", ["a", "b", "c", "d"]), ("", []), (" , ", []), ("a,a", ["a", "a"]), ("a\u2003b\nc", ["a", "b", "c"])],
 )
-def test_lists_split_on_commas_and_white_space_and_drop_what_is_empty(text: str, pieces: list[str]) -> None:
+def test_lists_split_on_commas_and_white_space_without_empty_items(text: str, pieces: list[str]) -> None:
     assert comma_list(text) == pieces
 
 
@@ -65,7 +65,7 @@ def test_lists_split_on_commas_and_white_space_and_drop_what_is_empty(text: str,
         ("1ns", 1e-9),
     ],
 )
-def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
+def test_durations_are_parsed_to_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
 
 
@@ -88,14 +88,14 @@ def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
         ("9" * 5000 + "s", "not a duration"),
     ],
 )
-def test_what_is_no_duration_is_told(text: str, said: str) -> None:
+def test_an_invalid_duration_is_an_error(text: str, said: str) -> None:
     with pytest.raises(ParseError, match=said):
         parse_duration(text)
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_is_a_duration_or_told_to_be_none(text: str) -> None:
+def test_any_text_is_a_duration_or_an_error(text: str) -> None:
     try:
         seconds = parse_duration(text)
     except ParseError:

@@ -31,7 +31,7 @@ def read(text: str) -> Any:
         (None, "null"),
     ],
 )
-def test_kinds_have_the_names_that_people_use(value: object, name: str) -> None:
+def test_types_have_common_names(value: object, name: str) -> None:
     assert kind_name(value) == name
 
 
@@ -115,7 +115,7 @@ def test_anchors_aliases_and_merge_keys_work_and_own_keys_win() -> None:
     assert read("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}\n")["c"] == {"x": 1, "y": 2}
 
 
-def test_every_value_and_key_knows_its_place() -> None:
+def test_every_value_and_key_knows_its_position() -> None:
     marked = parse_yaml("top:\n  key:   value\n  list:\n    - one\n", "a file")
     assert marked is not None
     value = marked.value["top"].value["key"]
@@ -138,14 +138,14 @@ def test_every_value_and_key_knows_its_place() -> None:
         ("\ud800", "not valid YAML", 1, 1),
     ],
 )
-def test_what_is_no_yaml_is_told_with_its_place(text: str, said: str, line: int, column: int) -> None:
+def test_invalid_yaml_is_an_error_with_its_position(text: str, said: str, line: int, column: int) -> None:
     with pytest.raises(ParseError) as caught:
         parse_yaml(text)
     assert said in caught.value.message
     assert (caught.value.line, caught.value.column) == (line, column)
 
 
-def test_a_document_may_not_unfold_without_end() -> None:
+def test_expansion_of_aliases_is_limited() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8)
     )
@@ -168,31 +168,31 @@ def test_a_document_may_not_unfold_without_end() -> None:
     ],
     ids=lambda text: f"{text[:3]}x{len(text)}",
 )
-def test_a_document_may_not_be_nested_without_end(text: str) -> None:
+def test_nesting_is_limited(text: str) -> None:
     with pytest.raises(ParseError, match="nested more than 64 levels deep") as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) > (1, 1)
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "&a {<<: *a}", "<<: &a [*a]"])
-def test_a_document_that_contains_itself_is_told(text: str) -> None:
+def test_a_recursive_document_is_an_error(text: str) -> None:
     with pytest.raises(ParseError, match="nested more than 64 levels deep"):
         parse_yaml(text)
 
 
-def test_merge_keys_may_not_unfold_without_end_either() -> None:
+def test_expansion_of_merge_keys_is_limited() -> None:
     bomb = "a0: &a0 {}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 20))
     with pytest.raises(ParseError, match="more than 20,000 values"):
         parse_yaml(bomb)
 
 
-def test_a_long_document_is_read_whole() -> None:
+def test_a_long_document_is_parsed_completely() -> None:
     assert read("".join(f"key{n}: [{n}]\n" for n in range(3000)))["key2999"] == [2999]
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_is_a_document_or_told_to_be_none(text: str) -> None:
+def test_any_text_is_a_document_or_an_error(text: str) -> None:
     try:
         parse_yaml(text)
     except ParseError as error:

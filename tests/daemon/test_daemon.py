@@ -187,7 +187,7 @@ async def test_commands_ask_the_running_daemon_unless_another_engine_is_meant(tm
             assert list(json.loads((await printed("routes", "--format", "json"))[1])["routes"]) == ["elsewhere"]
 
 
-async def test_an_engine_that_is_away_does_not_hold_up_the_others(tmp_path: Path) -> None:
+async def test_an_unreachable_engine_does_not_affect_the_others(tmp_path: Path) -> None:
     async with web_server() as port, FakeEngine() as engine:
         add(engine, "web", port)
         gone = f"gone=unix://{tmp_path}/none.sock"

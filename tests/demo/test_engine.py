@@ -58,13 +58,13 @@ def test_the_demonstration_is_the_same_every_time() -> None:
     assert demo_containers() == demo_containers()
 
 
-async def test_its_containers_may_be_others() -> None:
+async def test_its_containers_can_be_replaced() -> None:
     async with demo_engine([container("web")]) as engine:
         assert [each.name for each in engine.containers.values()] == ["web"]
 
 
 @pytest.mark.parametrize("demonstration", [demo_engine, demo_site])
-async def test_where_no_folder_can_be_made_the_demonstration_says_so(
+async def test_the_demonstration_reports_that_no_directory_is_available(
     demonstration: Callable[[], AbstractAsyncContextManager[FakeEngine]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -34,7 +34,7 @@ async def test_two_demonstrations_do_not_disturb_each_other() -> None:
         assert not networks[0] & networks[1]
 
 
-async def test_its_servers_talk_over_websockets() -> None:
+async def test_its_servers_support_websockets() -> None:
     async with demo_site() as engine, aiohttp.ClientSession() as session:
         survey = await scan_all([DockerProviderConfig(engine.url, name="demo")])
         address = build_table(survey.snapshots).routes["blog"].endpoints[0].address
@@ -56,14 +56,14 @@ async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
         assert "<page>" not in page
 
 
-async def test_where_there_are_no_addresses_for_it_the_demonstration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_demonstration_reports_that_no_address_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.demo.site._NETWORKS", range(0))
     with pytest.raises(GatewayError, match="finds no loopback addresses of its own"):
         async with demo_site():
             pass
 
 
-async def test_a_container_whose_port_somebody_has_is_a_stopped_one() -> None:
+async def test_a_container_whose_port_is_taken_is_stopped() -> None:
     told: list[str] = []
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
@@ -76,7 +76,7 @@ async def test_a_container_whose_port_somebody_has_is_a_stopped_one() -> None:
     assert told == [f"blog is stopped, for its port {port} cannot be had: Address already in use."]
 
 
-async def test_no_port_of_it_is_in_the_way_of_the_gateway() -> None:
+async def test_its_ports_do_not_collide_with_the_gateway() -> None:
     """A gateway on every address needs its port free on all of them."""
     async with demo_site() as engine:
         used = {port.private for each in engine.containers.values() for port in each.ports}

@@ -67,7 +67,7 @@ def test_a_machine_without_engines_has_none(
     assert told({"HOME": str(tmp_path)}) == []
 
 
-async def test_an_engine_tells_its_kind_versions_and_how_fast_it_answers() -> None:
+async def test_a_probe_reports_kind_versions_and_latency() -> None:
     async with FakeEngine(api="1.45") as docker, FakeEngine(flavour="podman") as podman:
         configs = [DockerProviderConfig(docker.url, name="d"), DockerProviderConfig(podman.url, name="p")]
         one, two = await probe_all(candidates(configs, "named"))
@@ -84,7 +84,7 @@ async def test_an_engine_that_does_not_answer_says_why_and_what_to_do(tmp_path: 
     assert probe.kind == probe.version == ""
 
 
-async def test_an_address_that_is_none_is_an_answer_too() -> None:
+async def test_an_invalid_address_is_a_failed_probe() -> None:
     (probe,) = await probe_all([Candidate(DockerProviderConfig("nonsense", name="x"), ("context x",))])
     assert "does not say how to get there" in probe.error
 

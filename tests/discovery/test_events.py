@@ -24,21 +24,21 @@ def parsed(action: str, **more: Any) -> ContainerEvent:
 
 
 @pytest.mark.parametrize("action", ["create", "die", "stop", "oom", "pause", "unpause", "rename", "update"])
-def test_what_may_have_changed_a_container_asks_for_a_look(action: str) -> None:
+def test_events_that_may_change_a_container_require_a_refresh(action: str) -> None:
     assert parsed(action, name="web")[:4] == ("c1", Effect.REFRESH, action, "web")
 
 
 @pytest.mark.parametrize("action", ["start", "restart"])
-def test_a_container_that_starts_is_not_about_to_stop(action: str) -> None:
+def test_a_start_ends_draining(action: str) -> None:
     assert parsed(action).effect is Effect.RESTARTED
 
 
-def test_a_paused_container_that_is_thawed_to_be_stopped_stays_about_to_stop() -> None:
+def test_unpause_does_not_end_draining() -> None:
     assert parsed("unpause").effect is Effect.REFRESH
 
 
 @pytest.mark.parametrize("action", ["destroy", "remove"])
-def test_a_container_that_is_removed_is_gone(action: str) -> None:
+def test_a_removed_container_is_removed(action: str) -> None:
     assert parsed(action).effect is Effect.REMOVED
 
 
@@ -47,26 +47,26 @@ def test_a_stop_signal_drains(signal: str) -> None:
     assert parsed("kill", signal=signal).effect is Effect.DRAINING
 
 
-def test_podman_names_no_signal_and_so_every_kill_of_it_drains() -> None:
+def test_every_podman_kill_drains_because_it_names_no_signal() -> None:
     assert parsed("kill").effect is Effect.DRAINING
 
 
 @pytest.mark.parametrize("signal", ["1", "10", "12", "18"])
-def test_a_signal_to_reload_says_nothing(signal: str) -> None:
+def test_a_reload_signal_is_ignored(signal: str) -> None:
     assert parse_event(event("kill", signal=signal)) is None
 
 
 @pytest.mark.parametrize("action", ["kill", "oom", "update", "health_status: healthy", "stop"])
-def test_what_changes_no_more_than_health_matters_only_to_who_is_served(action: str) -> None:
+def test_events_that_affect_only_health_matter_only_to_routed_containers(action: str) -> None:
     assert parsed(action).routed_only
 
 
 @pytest.mark.parametrize("action", ["create", "start", "die", "rename", "pause", "unpause", "destroy"])
-def test_what_may_put_a_container_into_service_or_take_it_out_matters_to_all(action: str) -> None:
+def test_events_that_start_or_stop_containers_matter_to_all(action: str) -> None:
     assert not parsed(action).routed_only
 
 
-def test_health_comes_in_dockers_words_and_in_podmans() -> None:
+def test_health_events_of_docker_and_podman_read_the_same() -> None:
     docker = parsed("health_status: unhealthy", name="web")
     podman = parsed("health_status", name="web", health="unhealthy")
     assert str(docker) == str(podman) == "health_status unhealthy of web"
@@ -102,7 +102,7 @@ def test_podmans_network_event_has_the_container_as_actor() -> None:
     ],
     ids=lambda value: value.action if isinstance(value, ContainerEvent) else "",
 )
-def test_it_shows_whether_a_list_has_caught_up_with_the_event(
+def test_an_event_knows_whether_a_listed_container_reflects_it(
     said: ContainerEvent, shown: dict[str, Any], lags: dict[str, Any]
 ) -> None:
     blank = from_docker(b'{"Id":"c1","Names":["/web"]}', DockerProviderConfig("unix:///run/e.sock"))
@@ -112,7 +112,7 @@ def test_it_shows_whether_a_list_has_caught_up_with_the_event(
 
 
 @pytest.mark.parametrize("action", ["create", "start", "rename", "health_status: healthy", "oom", "update"])
-def test_other_events_come_after_the_list_shows_them(action: str) -> None:
+def test_other_events_are_always_reflected(action: str) -> None:
     assert not parsed(action, name="web").predicts_state
 
 
@@ -135,27 +135,27 @@ def test_other_events_come_after_the_list_shows_them(action: str) -> None:
     ],
     ids=lambda noise: f"{noise.Type} {noise.Action}",
 )
-def test_noise_says_nothing(noise: Event) -> None:
+def test_noise_is_ignored(noise: Event) -> None:
     assert parse_event(noise) is None
 
 
-def test_an_event_without_attributes_can_be_read() -> None:
+def test_an_event_without_attributes_is_parsed() -> None:
     bare = Event(Type="container", Action="start", Actor=Actor(ID="c1"))
     assert parse_event(bare) == ContainerEvent("c1", Effect.RESTARTED, "start", labels={})
 
 
-def test_the_cause_reads_like_a_sentence() -> None:
+def test_an_event_reads_like_a_sentence() -> None:
     assert str(parsed("start", name="web")) == "start of web"
     assert str(parsed("start")) == "start"
 
 
-def test_labels_of_ours_are_told_from_others_and_from_events_that_tell_none() -> None:
+def test_an_event_knows_whether_the_container_may_have_our_labels() -> None:
     assert parsed("start", **{"proxy.aliases": "shop", "name": "web"}).may_be_ours
     assert not parsed("start", proxied="no", proxy="", name="web").may_be_ours
     assert parsed("connect", kind="network", container="c1").may_be_ours
 
 
-def test_everything_that_is_asked_of_the_engine_is_understood_and_nothing_else() -> None:
+def test_the_filters_request_exactly_the_events_that_are_parsed() -> None:
     understood = {action for action in EVENT_FILTERS["event"] if parse_event(event(action))}
     understood |= {action for action in EVENT_FILTERS["event"] if parse_event(event(action, kind="network"))}
     assert understood == set(EVENT_FILTERS["event"])

@@ -54,7 +54,7 @@ def test_files_are_found_by_name_and_pattern_in_order(folder: Path) -> None:
     assert [route.alias for file in found for route in file.routes] == ["nas", "wiki"]
 
 
-def test_a_file_that_is_named_and_not_there_is_a_problem(folder: Path) -> None:
+def test_a_missing_named_file_is_a_problem(folder: Path) -> None:
     (file,) = read_files(["none.yml"])
     assert str(file.problems[0]).startswith("none.yml: no such file; check the name")
 
@@ -63,14 +63,14 @@ def test_a_file_that_is_named_and_not_there_is_a_problem(folder: Path) -> None:
     ("body", "said"),
     [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
 )
-def test_what_cannot_be_read_is_told(folder: Path, body: bytes, said: str) -> None:
+def test_an_unreadable_file_is_reported(folder: Path, body: bytes, said: str) -> None:
     (folder / "own.yml").write_bytes(body)
     (file,) = read_files(["own.yml"])
     assert not file.is_whole
     assert said in str(file.problems[0])
 
 
-def test_a_folder_in_place_of_a_file_is_told(folder: Path) -> None:
+def test_a_directory_instead_of_a_file_is_reported(folder: Path) -> None:
     (folder / "own.yml").mkdir()
     (file,) = read_files(["own.yml"])
     assert "cannot be read: Is a directory" in str(file.problems[0])
@@ -79,7 +79,7 @@ def test_a_folder_in_place_of_a_file_is_told(folder: Path) -> None:
 # ---- again and again
 
 
-def test_only_what_changed_is_told(folder: Path) -> None:
+def test_only_changes_are_reported(folder: Path) -> None:
     told: list[tuple[str, RouteFile | None]] = []
     watcher = FileWatcher(["*.yml"], lambda name, file: told.append((name, file)))
     (folder / "a.yml").write_text(NAS)
@@ -95,7 +95,7 @@ def test_only_what_changed_is_told(folder: Path) -> None:
     assert list(watcher.files) == ["b.yml"]
 
 
-def test_a_faulty_file_keeps_its_routes_until_it_is_mended(folder: Path) -> None:
+def test_an_invalid_file_keeps_its_routes_until_it_is_fixed(folder: Path) -> None:
     watcher = FileWatcher(["own.yml"])
     for text in (NAS, "nas: {host: [", "nas: {host: [["):
         (folder / "own.yml").write_text(text)
@@ -108,7 +108,7 @@ def test_a_faulty_file_keeps_its_routes_until_it_is_mended(folder: Path) -> None
     assert [route.alias for route in watcher.files["own.yml"].routes] == ["wiki"]
 
 
-def test_a_named_file_that_goes_takes_its_routes_along(folder: Path) -> None:
+def test_a_deleted_file_loses_its_routes(folder: Path) -> None:
     watcher = FileWatcher(["own.yml"])
     (folder / "own.yml").write_text(NAS)
     watcher.read()
@@ -143,9 +143,7 @@ async def test_a_file_replaced_by_renaming_is_noticed(folder: Path) -> None:
         await until(lambda: list(targets(discovery)) == ["wiki"])
 
 
-async def test_files_that_appear_are_taken_though_their_folder_was_not_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_files_in_a_directory_created_later_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL", 0.1)
     async with discover([], files=["routes.d/*.yml"]) as discovery:
         assert targets(discovery) == {}
@@ -154,9 +152,7 @@ async def test_files_that_appear_are_taken_though_their_folder_was_not_there(
         await until(lambda: list(targets(discovery)) == ["nas"])
 
 
-async def test_files_are_read_all_the_same_where_the_system_tells_of_no_change(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_files_are_polled_if_the_system_reports_no_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL", 0.05)
 
     def none_left(*_: object, **__: object) -> None:
@@ -169,7 +165,7 @@ async def test_files_are_read_all_the_same_where_the_system_tells_of_no_change(
         await until(lambda: list(targets(discovery)) == ["wiki"])
 
 
-async def test_other_files_can_be_taken_instead(folder: Path) -> None:
+async def test_the_set_of_files_can_be_replaced(folder: Path) -> None:
     (folder / "a.yml").write_text(NAS)
     (folder / "b.yml").write_text(WIKI)
     async with discover([], files=["a.yml"]) as discovery:
@@ -180,7 +176,7 @@ async def test_other_files_can_be_taken_instead(folder: Path) -> None:
         assert targets(discovery) == {}
 
 
-async def test_a_file_that_became_faulty_meanwhile_keeps_its_routes(folder: Path) -> None:
+async def test_a_file_that_became_invalid_during_a_reload_keeps_its_routes(folder: Path) -> None:
     (folder / "a.yml").write_text(NAS)
     async with discover([], files=["a.yml"]) as discovery:
         (folder / "a.yml").write_text("a: [")
@@ -188,7 +184,7 @@ async def test_a_file_that_became_faulty_meanwhile_keeps_its_routes(folder: Path
         assert list(targets(discovery)) == ["nas"]
 
 
-async def test_a_file_comes_before_containers_and_they_take_over_when_it_goes(folder: Path) -> None:
+async def test_a_file_wins_over_containers_until_it_is_deleted(folder: Path) -> None:
     (folder / "own.yml").write_text("web: {host: 10.0.0.9}")
     async with FakeEngine([container("web", labels={"proxy.web.port": "80"})]) as engine:
         config = DockerProviderConfig(engine.url, name="local")

@@ -42,7 +42,7 @@ async def look(engine: Engine, pool: Pool) -> EngineSnapshot:
     return await scan_engine(DockerProviderConfig(engine.host, name="here"), pool=pool)
 
 
-async def test_the_ports_of_one_container_can_be_asked_for(engine: Engine, pool: Pool) -> None:
+async def test_update_ports_returns_the_ports_of_one_container(engine: Engine, pool: Pool) -> None:
     engine.run("survey-ports", WEB, None, "--network", "host", command=["sleep", "1000"])
     config = DockerProviderConfig(engine.host, name="here")
     listed = {
@@ -66,7 +66,7 @@ async def test_only_containers_with_incomplete_list_elements_are_inspected(pool:
     assert len(snapshot.containers) == 2
 
 
-async def test_a_refused_inspection_costs_the_route_of_the_hosts_network_only(pool: Pool) -> None:
+async def test_a_refused_inspection_only_affects_a_host_network_container(pool: Pool) -> None:
     async with FakeEngine() as engine:
         engine.add("web")
         engine.add("host", network_mode="host")
@@ -78,7 +78,7 @@ async def test_a_refused_inspection_costs_the_route_of_the_hosts_network_only(po
     assert "inspecting it failed" in problem.message
 
 
-async def test_a_refused_inspection_of_podman_costs_only_ports_and_is_told(pool: Pool) -> None:
+async def test_a_refused_podman_inspection_only_affects_ports_and_is_reported(pool: Pool) -> None:
     async with FakeEngine(flavour="podman") as engine:
         engine.add("web", ports=["8080:80"])
         engine.spoil("inspect", status=403, message="not allowed")
@@ -89,7 +89,7 @@ async def test_a_refused_inspection_of_podman_costs_only_ports_and_is_told(pool:
     assert "its ports may be incomplete" in problem.message
 
 
-async def test_a_container_that_went_since_the_list_is_no_problem(pool: Pool) -> None:
+async def test_a_container_removed_since_the_list_is_not_a_problem(pool: Pool) -> None:
     async with FakeEngine(flavour="podman") as engine:
         engine.add("web", ports=["8080:80"])
         engine.spoil("inspect", status=404, message="no such container")

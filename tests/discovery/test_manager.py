@@ -48,7 +48,7 @@ async def test_the_routes_of_all_engines_are_in_one_table() -> None:
             await settled(discovery, *both)
 
 
-async def test_each_engine_says_when_it_is_complete() -> None:
+async def test_ready_waits_for_the_first_list_of_each_engine() -> None:
     async with FakeEngine([container("web")]) as one, FakeEngine([container("db")]) as two:
         two.stall()
         async with discover([config(one, "one"), config(two, "two")]) as discovery:
@@ -60,7 +60,7 @@ async def test_each_engine_says_when_it_is_complete() -> None:
             assert set(discovery.table.routes) == {"web", "db"}
 
 
-async def test_who_can_do_without_an_engine_need_not_wait_for_it() -> None:
+async def test_ready_can_skip_engines_that_are_away() -> None:
     async with FakeEngine([container("web")]) as one:
         async with discover([config(one), NOWHERE], timing=QUICK) as discovery:
             await discovery.ready(or_away=True)
@@ -92,7 +92,7 @@ async def test_engines_are_added_and_removed_while_it_runs() -> None:
             assert set(discovery.table.routes) == {"db"}
 
 
-async def test_a_removal_that_is_cancelled_leaves_no_half_of_the_engine() -> None:
+async def test_a_cancelled_removal_still_removes_the_engine() -> None:
     async with FakeEngine([container("web")]) as engine, assert_no_leaks():
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
@@ -114,14 +114,14 @@ async def test_nobody_waits_for_an_engine_that_was_removed() -> None:
         await asyncio.wait_for(waiting, 5)
 
 
-async def test_two_engines_of_one_name_are_refused() -> None:
+async def test_two_engines_with_one_name_are_an_error() -> None:
     async with FakeEngine() as engine, assert_no_leaks():
         with pytest.raises(PilotageError, match="an engine called 'local' is already being watched"):
             async with discover([config(engine), config(engine)]):
                 pytest.fail("there is nothing to see")
 
 
-async def test_an_engine_that_is_not_there_is_named_with_those_that_are() -> None:
+async def test_an_unknown_engine_is_an_error_that_lists_the_known_ones() -> None:
     async with discover([NOWHERE], timing=QUICK) as discovery:
         with pytest.raises(PilotageError, match="no engine called 'loca' is being watched; known engines: nowhere"):
             discovery.watcher("loca")
@@ -130,7 +130,7 @@ async def test_an_engine_that_is_not_there_is_named_with_those_that_are() -> Non
 # ---- the end
 
 
-async def test_an_error_of_the_callers_own_comes_out_as_it_went_in() -> None:
+async def test_an_exception_of_the_caller_is_not_wrapped() -> None:
     async with FakeEngine([container("web")]) as engine, assert_no_leaks():
         with pytest.raises(KeyError, match="mine"):  # noqa: PT012
             async with discover([config(engine)]) as discovery:
@@ -139,7 +139,7 @@ async def test_an_error_of_the_callers_own_comes_out_as_it_went_in() -> None:
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 3))
-async def test_a_discovery_that_is_cancelled_anywhere_leaves_nothing_behind(steps: int) -> None:
+async def test_cancelling_a_discovery_at_any_point_leaks_nothing(steps: int) -> None:
     web = container("web")
     async with FakeEngine([web]) as engine:
 
@@ -159,7 +159,7 @@ async def test_a_discovery_that_is_cancelled_anywhere_leaves_nothing_behind(step
         await engine.until(lambda: engine.connections == 0)
 
 
-async def test_a_pool_of_the_callers_own_stays_open() -> None:
+async def test_the_pool_of_the_caller_stays_open() -> None:
     async with FakeEngine([container("web")]) as engine, Pool() as pool:
         for _ in range(2):
             async with discover([config(engine)], pool=pool) as discovery:
@@ -170,7 +170,7 @@ async def test_a_pool_of_the_callers_own_stays_open() -> None:
 # ---- who gets an alias, live (decision 23)
 
 
-async def test_the_oldest_keeps_an_alias_and_the_next_takes_over_when_it_goes() -> None:
+async def test_the_oldest_container_keeps_an_alias_until_it_is_removed() -> None:
     labels = {"proxy.aliases": "shop"}
     async with FakeEngine([container("first", labels=labels, created=100)]) as engine:
         async with discover([config(engine)]) as discovery:
@@ -195,7 +195,7 @@ async def test_the_oldest_keeps_an_alias_and_the_next_takes_over_when_it_goes() 
                 await settled(discovery, config(engine))
 
 
-async def test_an_alias_is_settled_across_engines_too() -> None:
+async def test_conflicts_are_resolved_across_engines() -> None:
     one, two = container("web", created=200), container("web", created=100)
     async with FakeEngine([one]) as young, FakeEngine([two]) as old:
         both = [config(young, "young"), config(old, "old")]
@@ -235,7 +235,7 @@ async def test_replicas_come_and_go_within_one_route() -> None:
 # ---- what probes found
 
 
-async def test_what_probes_find_is_told_beside_what_changes_and_keeps_its_cause() -> None:
+async def test_probe_results_are_published_together_with_changes() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
@@ -257,7 +257,7 @@ async def test_what_probes_find_is_told_beside_what_changes_and_keeps_its_cause(
             ]
 
 
-async def test_a_table_that_differs_in_nothing_worth_telling_is_not_given_to_subscribers() -> None:
+async def test_a_table_without_visible_changes_is_not_published() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()

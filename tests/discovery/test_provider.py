@@ -28,7 +28,7 @@ def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
     return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
 
 
-async def test_while_an_engine_is_away_its_routes_stay_and_are_stale_since_then() -> None:
+async def test_the_routes_of_an_engine_that_is_away_stay_and_are_stale() -> None:
     async with FakeEngine([container("web")]) as one, FakeEngine([container("db")]) as two:
         both = [config(one, "one"), config(two, "two")]
         async with discover(both, timing=QUICK) as discovery:
@@ -52,7 +52,7 @@ async def test_while_an_engine_is_away_its_routes_stay_and_are_stale_since_then(
                 assert discovery.table.problems == ()
 
 
-async def test_empty_is_believed_when_the_engine_says_so() -> None:
+async def test_an_empty_list_removes_all_routes() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)], timing=QUICK) as discovery:
             await discovery.ready()
@@ -74,7 +74,7 @@ async def test_an_engine_without_a_name_goes_by_its_address() -> None:
             await until(lambda: discovery.table.stale_since(route))
 
 
-async def test_a_container_joins_when_healthy_and_stays_when_it_is_the_only_one() -> None:
+async def test_a_container_is_ready_once_healthy_and_stays_if_it_is_the_only_one() -> None:
     async with FakeEngine(api="1.52") as engine:
         async with discover([config(engine)]) as discovery:
             engine.add("web", health="starting")
@@ -92,7 +92,7 @@ async def test_a_container_joins_when_healthy_and_stays_when_it_is_the_only_one(
             assert route.remark == "web: its health check fails; no endpoint is ready, so requests still go there"
 
 
-async def test_an_unhealthy_replica_leaves_while_another_is_well() -> None:
+async def test_an_unhealthy_replica_leaves_while_another_is_healthy() -> None:
     replicas = [container(f"api-{n}", labels=COMPOSE, created=n, health="healthy") for n in (1, 2)]
     async with FakeEngine(replicas) as engine:
         async with discover([config(engine)]) as discovery:
@@ -104,7 +104,7 @@ async def test_an_unhealthy_replica_leaves_while_another_is_well() -> None:
             assert route.remark == "api-1: its health check fails"
 
 
-async def test_a_container_that_is_stopped_is_told_to_drain_before_it_goes() -> None:
+async def test_a_stopping_container_drains_before_it_is_removed() -> None:
     replicas = [container(f"api-{n}", labels=COMPOSE, created=n) for n in (1, 2)]
     async with FakeEngine(replicas) as engine:
         async with discover([config(engine)]) as discovery:
@@ -118,7 +118,7 @@ async def test_a_container_that_is_stopped_is_told_to_drain_before_it_goes() -> 
                 await until(lambda: told.about("api") == ["draining", "updated"])
 
 
-async def test_podmans_health_is_followed_although_its_list_does_not_tell() -> None:
+async def test_podman_health_is_followed_although_its_list_lacks_it() -> None:
     async with FakeEngine(flavour="podman", version="5.4.2") as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()

@@ -48,7 +48,7 @@ async def look(engine: Engine, pool: Pool) -> EngineSnapshot:
 # ---- a real engine --------------------------------------------------------------------------------------------------
 
 
-async def test_running_containers_become_routes_and_stopped_ones_say_why_not(engine: Engine, pool: Pool) -> None:
+async def test_running_containers_get_routes_and_stopped_ones_a_reason(engine: Engine, pool: Pool) -> None:
     engine.run("survey-web", WEB, {"proxy.survey-web.scheme": "https", "proxy.other.port": "81"}, "-p", "127.0.0.1::80")
     engine.run("survey-gone")
     engine.docker("kill", "survey-gone")
@@ -78,7 +78,7 @@ async def test_a_container_on_the_hosts_network_is_reached_at_the_ports_its_imag
     assert routes(snapshot)["survey-host"].target == "http://127.0.0.1:80"
 
 
-async def test_who_shares_anothers_network_is_reached_there(engine: Engine, pool: Pool) -> None:
+async def test_a_container_in_a_shared_network_is_reached_at_its_owner(engine: Engine, pool: Pool) -> None:
     owner = engine.run("survey-owner")
     engine.run("survey-guest", WEB, None, "--network", "container:survey-owner", command=["sleep", "1000"])
     engine.run("survey-guests", WEB, None, "--network", f"container:{owner}", command=["sleep", "1000"])
@@ -111,7 +111,7 @@ async def test_containers_of_compose_are_replicas_and_prefer_their_projects_netw
     assert table.problems == ()
 
 
-async def test_a_named_network_is_used_and_a_mistyped_one_is_told(engine: Engine, pool: Pool) -> None:
+async def test_a_named_network_is_used_and_a_misspelt_one_is_reported(engine: Engine, pool: Pool) -> None:
     engine.network("survey_front")
     for name, wanted in (("survey-net", "survey_front"), ("survey-typo", "survey_frnot")):
         engine.run(name, WEB, {"proxy.network": wanted})
@@ -124,7 +124,7 @@ async def test_a_named_network_is_used_and_a_mistyped_one_is_told(engine: Engine
     assert problem.hint == "did you mean 'survey_front'?"
 
 
-async def test_health_is_what_the_engine_says(engine: Engine, pool: Pool) -> None:
+async def test_health_comes_from_the_engine(engine: Engine, pool: Pool) -> None:
     engine.run("survey-health", HEALTH)
     (endpoint,) = routes(await look(engine, pool))["survey-health"].endpoints
     assert endpoint.state in {"waiting", "unhealthy"}
@@ -141,7 +141,7 @@ async def test_podman_gives_the_same_route_as_docker(podman_engine: Engine, pool
 # ---- faults ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_engine_that_fails_does_not_hold_up_the_others(engine: Engine, pool: Pool, tmp_path: Path) -> None:
+async def test_a_failing_engine_does_not_affect_the_others(engine: Engine, pool: Pool, tmp_path: Path) -> None:
     engine.run("survey-there")
     missing = DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="missing")
     survey = await scan_all([missing, DockerProviderConfig(engine.host, name="here")], pool=pool)
@@ -161,9 +161,7 @@ async def test_engines_and_errors_come_in_the_order_of_the_configuration(pool: P
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"body": b"<html>"}, {"cut_after": 10}])
-async def test_an_engine_that_goes_away_while_it_is_asked_is_one_plain_error(
-    pool: Pool, fault: dict[str, object]
-) -> None:
+async def test_an_engine_that_disappears_during_a_scan_is_a_single_error(pool: Pool, fault: dict[str, object]) -> None:
     async with FakeEngine() as engine:
         for name in ("one", "two", "three"):
             engine.add(name, network_mode="host")

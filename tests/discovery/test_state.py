@@ -74,7 +74,7 @@ def draining(it: FakeContainer) -> ContainerEvent:
 # ---- lists
 
 
-def test_a_list_makes_routes_and_the_same_list_again_changes_nothing() -> None:
+def test_the_same_list_twice_changes_nothing() -> None:
     watched = Watched(container("web"), container("db", state="exited"))
     assert set(watched.routes()) == {"web", "db"}
     listed = watched.state.diff(watched.raws())
@@ -92,7 +92,7 @@ def test_only_what_changed_is_decoded_again() -> None:
     assert set(watched.look()) == {app.id}
 
 
-def test_time_passing_is_no_change_but_health_is() -> None:
+def test_a_new_uptime_is_not_a_change_but_a_new_health_is() -> None:
     raw = {"Id": "a" * 64, "Names": ["/web"], "State": "running", "Status": "Up 2 seconds (healthy)"}
     state = Watched().state
 
@@ -109,14 +109,14 @@ def test_time_passing_is_no_change_but_health_is() -> None:
 
 
 @pytest.mark.parametrize("part", ["Names", "Labels", "Ports", "NetworkSettings", "Mounts", "Health", "State", "Image"])
-def test_each_part_that_can_change_is_looked_at(part: str) -> None:
+def test_each_part_that_can_change_is_compared(part: str) -> None:
     values = {"Names": ["/x"], "Ports": [], "Mounts": [], "State": "exited", "Image": "x:2"}
     watched = Watched(container("web", labels=OURS, ports=["8080:80"], mounts=[("/a", "/b")]))
     raw = msgspec.json.decode(watched.raws()[0]) | {part: values.get(part, {})}
     assert watched.state.diff([msgspec.Raw(msgspec.json.encode(raw))]).changed
 
 
-def test_a_look_that_was_cut_short_leaves_nothing_behind() -> None:
+def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)
     watched.engine.become(web, "exited")
@@ -126,7 +126,7 @@ def test_a_look_that_was_cut_short_leaves_nothing_behind() -> None:
     assert not watched.routes()["web"].endpoints
 
 
-def test_what_a_complete_list_lacks_is_gone() -> None:
+def test_containers_missing_from_a_full_list_are_gone() -> None:
     web, app = container("web"), container("app")
     watched = Watched(web, app)
     del watched.engine.containers[web.id]
@@ -135,7 +135,7 @@ def test_what_a_complete_list_lacks_is_gone() -> None:
     assert len(watched.state) == 1
 
 
-def test_nothing_is_kept_of_containers_that_went() -> None:
+def test_nothing_is_kept_of_removed_containers() -> None:
     watched = Watched()
     for n in range(50):
         owner = watched.engine.add(f"owner{n}")
@@ -150,7 +150,7 @@ def test_nothing_is_kept_of_containers_that_went() -> None:
     assert all(not value for value in books.values()), books
 
 
-def test_what_cannot_be_read_is_reported_and_takes_nothing_else_along() -> None:
+def test_an_unreadable_element_is_reported_and_affects_nothing_else() -> None:
     watched = Watched(container("web"))
     raws = [*watched.raws(), msgspec.Raw(b'{"Id":"bad","Names":["/odd"],"Labels":7}'), msgspec.Raw(b"7")]
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_reported_and_takes_nothing_else_along() -> None:
         assert all("cannot be read" in problem.message for problem in found)
 
 
-def test_the_roster_is_by_name_and_complete() -> None:
+def test_the_snapshot_is_complete_and_sorted_by_name() -> None:
     watched = Watched(container("b"), container("a"), container("c", state="exited"))
     snapshot = watched.state.snapshot()
     assert [it.container_name for it in snapshot.containers] == ["a", "b", "c"]
@@ -172,14 +172,14 @@ def test_the_roster_is_by_name_and_complete() -> None:
 # ---- what is worth a look
 
 
-def test_unknown_containers_are_worth_a_look_unless_they_are_going() -> None:
+def test_events_of_unknown_containers_are_relevant_unless_they_stop() -> None:
     state, web = Watched().state, container("web")
     assert state.is_relevant(look(web, "create"))
     assert not state.is_relevant(gone(web))
     assert not state.is_relevant(draining(web))
 
 
-def test_health_and_signals_matter_only_to_who_is_served() -> None:
+def test_health_and_signals_are_relevant_only_to_routed_containers() -> None:
     served, hidden = container("web"), container("hidden", labels={"proxy.exclude": "true"})
     state = Watched(served, hidden).state
     for action in ("health_status healthy", "update", "oom"):
@@ -188,7 +188,7 @@ def test_health_and_signals_matter_only_to_who_is_served() -> None:
     assert state.is_relevant(look(hidden, "die"))
 
 
-def test_while_a_look_is_under_way_everything_about_it_may_matter() -> None:
+def test_every_event_of_a_container_in_flight_is_relevant() -> None:
     stopped = container("web", state="exited", health="starting")
     state = Watched(stopped).state
     hint = look(stopped, "health_status healthy", routed_only=True)
@@ -196,7 +196,7 @@ def test_while_a_look_is_under_way_everything_about_it_may_matter() -> None:
     assert state.is_relevant(hint, in_flight=True)
 
 
-def test_where_only_explicit_containers_count_others_are_not_worth_a_look() -> None:
+def test_an_explicit_only_engine_ignores_events_of_other_containers() -> None:
     plain, ours = container("plain"), container("ours", labels=OURS)
     state = Watched(plain, ours, name="local!").state
     assert not state.is_relevant(look(plain))
@@ -206,7 +206,7 @@ def test_where_only_explicit_containers_count_others_are_not_worth_a_look() -> N
     assert state.is_relevant(gone(plain))  # so that it is not remembered for ever
 
 
-def test_where_only_explicit_containers_count_the_owner_of_a_used_network_still_matters() -> None:
+def test_an_explicit_only_engine_follows_the_owners_of_used_networks() -> None:
     vpn = container("vpn")
     user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
     watched = Watched(user, name="local!")
@@ -249,7 +249,7 @@ def test_the_owner_of_a_network_may_be_given_by_name_and_come_later() -> None:
     assert watched.routes()["user"].host == "127.0.0.1"
 
 
-def test_networks_of_others_come_out_as_in_one_look_at_everything() -> None:
+def test_shared_networks_match_those_of_a_full_list() -> None:
     vpn = container("vpn", ip="10.9.0.7")
     user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
     watched = Watched(user)
@@ -263,7 +263,7 @@ def test_networks_of_others_come_out_as_in_one_look_at_everything() -> None:
 # ---- about to stop
 
 
-def test_a_container_about_to_stop_drains_and_comes_back_after_its_time() -> None:
+def test_a_container_drains_until_its_grace_period_ends() -> None:
     web = container("web")
     watched = Watched(web)
     assert set(watched.state.drain(web.id, 30.0)) == {web.id}
@@ -274,7 +274,7 @@ def test_a_container_about_to_stop_drains_and_comes_back_after_its_time() -> Non
     assert watched.state.undrain() == {}
 
 
-def test_a_container_that_starts_again_drains_no_more() -> None:
+def test_a_restarted_container_stops_draining() -> None:
     web, app = container("web"), container("app")
     watched = Watched(web, app)
     watched.state.drain(web.id, 30.0)
@@ -303,7 +303,7 @@ def test_a_change_meanwhile_does_not_end_draining() -> None:
     assert watched.states() == {"shop": ["draining"]}
 
 
-def test_who_uses_the_network_of_a_container_about_to_stop_drains_with_it() -> None:
+def test_the_users_of_a_draining_containers_network_drain_too() -> None:
     vpn = container("vpn", labels={"proxy.exclude": "true"})
     user = container("user", labels={"proxy.user.port": "9000"}, network_mode=f"container:{vpn.id}")
     watched = Watched(vpn, user)
@@ -314,7 +314,7 @@ def test_who_uses_the_network_of_a_container_about_to_stop_drains_with_it() -> N
     assert watched.states()["user"] == ["ready"]
 
 
-def test_a_container_that_was_never_healthy_goes_on_waiting_while_it_is_stopped() -> None:
+def test_a_container_that_was_never_healthy_stays_waiting_while_it_stops() -> None:
     web = container("web", health="starting")
     watched = Watched(web)
     watched.state.drain(web.id, 30.0)
@@ -331,7 +331,7 @@ def test_an_unknown_container_does_not_drain() -> None:
 # ---- Podman
 
 
-def test_podmans_containers_with_a_health_check_are_asked_again_each_time() -> None:
+def test_podman_containers_with_a_health_check_are_always_inspected_again() -> None:
     healthy, plain = container("healthy", health="healthy"), container("plain")
     watched = Watched(healthy, plain, flavour="podman")
     assert watched.states()["healthy"] == ["ready"]
@@ -342,7 +342,7 @@ def test_podmans_containers_with_a_health_check_are_asked_again_each_time() -> N
     assert watched.states()["healthy"] == ["unhealthy"]
 
 
-def test_an_inspection_that_failed_is_tried_again() -> None:
+def test_a_failed_inspection_is_retried() -> None:
     web = container("web", network_mode="host")
     watched = Watched()
     watched.engine.populate([web])

@@ -35,7 +35,7 @@ def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
     return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
 
 
-async def test_a_subscriber_is_told_old_and_new_and_what_changed() -> None:
+async def test_an_update_has_the_old_table_the_new_one_and_the_changes() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
@@ -54,7 +54,7 @@ async def test_a_subscriber_is_told_old_and_new_and_what_changed() -> None:
             await updates.aclose()
 
 
-async def test_a_slow_subscriber_gets_the_newest_table_and_the_sum_of_the_changes() -> None:
+async def test_a_slow_subscriber_gets_the_newest_table_and_merged_changes() -> None:
     async with FakeEngine([container("web"), container("app")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
@@ -74,7 +74,7 @@ async def test_a_slow_subscriber_gets_the_newest_table_and_the_sum_of_the_change
 
 
 @pytest.mark.looptime
-async def test_a_subscriber_that_never_reads_costs_no_more_memory_than_the_tables() -> None:
+async def test_a_subscriber_that_never_reads_has_bounded_memory() -> None:
     engine = VirtualEngine([container("web")])
     async with Pool(connect=engine.connection) as pool, discover([config(engine)], pool=pool) as discovery:
         await discovery.ready()
@@ -89,7 +89,7 @@ async def test_a_subscriber_that_never_reads_costs_no_more_memory_than_the_table
         assert len(asleep._keys) < 1100
 
 
-async def test_a_subscriber_that_is_dropped_is_forgotten() -> None:
+async def test_a_dropped_subscription_is_removed() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
@@ -103,7 +103,7 @@ async def test_a_subscriber_that_is_dropped_is_forgotten() -> None:
             await until(lambda: not len(discovery._subscriptions))
 
 
-async def test_whoever_waits_for_a_change_is_let_go_when_the_discovery_ends() -> None:
+async def test_waiting_subscribers_end_with_the_discovery() -> None:
     async with FakeEngine([container("web")]) as engine, assert_no_leaks():
         updates: list[Update] = []
 
@@ -118,7 +118,7 @@ async def test_whoever_waits_for_a_change_is_let_go_when_the_discovery_ends() ->
         assert set(updates[-1].new.routes) == {"web"}
 
 
-async def test_a_reader_that_gives_up_waiting_loses_nothing() -> None:
+async def test_a_cancelled_reader_loses_no_update() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()

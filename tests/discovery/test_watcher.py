@@ -32,7 +32,7 @@ async def test_the_event_stream_is_open_before_everything_is_listed() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_lone_change_costs_one_filtered_list_and_is_acted_on_at_once() -> None:
+async def test_a_single_change_costs_one_filtered_list_and_has_no_delay() -> None:
     watch = Watch(VirtualEngine([container(f"app{n}") for n in range(20)]))
     async with watch.running():
         before = now()
@@ -48,7 +48,7 @@ async def test_a_lone_change_costs_one_filtered_list_and_is_acted_on_at_once() -
 
 
 @pytest.mark.looptime
-async def test_ids_that_gather_while_the_engine_answers_are_fetched_together() -> None:
+async def test_ids_that_accumulate_during_a_request_are_fetched_together() -> None:
     engine = VirtualEngine([container(f"app{n}") for n in range(20)])
     watch = Watch(engine)
     async with watch.running():
@@ -62,7 +62,7 @@ async def test_ids_that_gather_while_the_engine_answers_are_fetched_together() -
 
 
 @pytest.mark.looptime
-async def test_a_flood_is_taken_in_pieces_that_fit_into_a_request() -> None:
+async def test_a_flood_is_split_into_requests_of_limited_size() -> None:
     engine = VirtualEngine([container(f"app{n}") for n in range(250)])
     watch = Watch(engine)
     async with watch.running():
@@ -75,7 +75,7 @@ async def test_a_flood_is_taken_in_pieces_that_fit_into_a_request() -> None:
 
 
 @pytest.mark.looptime
-async def test_events_without_bearing_on_any_route_cost_nothing() -> None:
+async def test_irrelevant_events_cost_no_request() -> None:
     engine = VirtualEngine([container("hidden", labels={"proxy.exclude": "1"}, health="healthy"), container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -88,7 +88,7 @@ async def test_events_without_bearing_on_any_route_cost_nothing() -> None:
 
 
 @pytest.mark.looptime
-async def test_where_only_explicit_containers_count_the_others_cost_nothing() -> None:
+async def test_other_containers_of_an_explicit_only_engine_cost_no_request() -> None:
     engine = VirtualEngine([container("plain")])
     watch = Watch(engine, name="local!")
     async with watch.running():
@@ -103,7 +103,7 @@ async def test_where_only_explicit_containers_count_the_others_cost_nothing() ->
 
 
 @pytest.mark.looptime
-async def test_where_only_explicit_containers_count_a_used_network_is_found_all_the_same() -> None:
+async def test_an_explicit_only_engine_finds_the_owner_of_a_used_network() -> None:
     engine = VirtualEngine()
     watch = Watch(engine, name="local!")
     async with watch.running():
@@ -117,7 +117,7 @@ async def test_where_only_explicit_containers_count_a_used_network_is_found_all_
 
 
 @pytest.mark.looptime
-async def test_everything_is_listed_again_on_schedule_and_nothing_else_is_asked() -> None:
+async def test_reconciliation_lists_everything_and_requests_nothing_else() -> None:
     engine = VirtualEngine([container(f"app{n}") for n in range(10)])
     watch = Watch(engine)
     async with watch.running():
@@ -131,7 +131,7 @@ async def test_everything_is_listed_again_on_schedule_and_nothing_else_is_asked(
 
 
 @pytest.mark.looptime
-async def test_a_container_that_was_destroyed_while_the_engine_answered_does_not_come_back() -> None:
+async def test_a_container_removed_during_a_request_does_not_return() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -145,7 +145,7 @@ async def test_a_container_that_was_destroyed_while_the_engine_answered_does_not
 
 
 @pytest.mark.looptime
-async def test_a_change_while_an_older_answer_is_on_its_way_is_not_missed() -> None:
+async def test_a_change_during_a_request_is_not_missed() -> None:
     engine = VirtualEngine([container("web", state="exited", health="starting")])
     watch = Watch(engine)
     async with watch.running():
@@ -171,7 +171,7 @@ async def test_a_change_during_the_first_list_is_not_missed() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_network_owner_that_is_renamed_or_replaced_is_followed() -> None:
+async def test_a_renamed_or_replaced_network_owner_is_followed() -> None:
     vpn = container("vpn", ip="10.1.2.3")
     engine = VirtualEngine([vpn, container("user", labels={"proxy.user.port": "9"}, network_mode="container:vpn")])
     watch = Watch(engine)
@@ -187,7 +187,7 @@ async def test_a_network_owner_that_is_renamed_or_replaced_is_followed() -> None
 
 
 @pytest.mark.looptime
-async def test_a_list_that_lags_behind_its_event_is_asked_again_until_it_has_caught_up() -> None:
+async def test_a_list_that_lags_behind_an_event_is_requested_again() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -208,7 +208,7 @@ async def test_a_list_that_lags_behind_its_event_is_asked_again_until_it_has_cau
 
 
 @pytest.mark.looptime
-async def test_networks_that_show_later_than_their_events_are_not_missed() -> None:
+async def test_networks_that_appear_after_their_event_are_not_missed() -> None:
     engine = VirtualEngine([container("web", networks={"zz": "10.1.0.2"})])
     watch = Watch(engine)
     web = engine.find("web")
@@ -227,7 +227,7 @@ async def test_networks_that_show_later_than_their_events_are_not_missed() -> No
 
 
 @pytest.mark.looptime
-async def test_what_never_shows_is_given_up_soon() -> None:
+async def test_an_event_that_is_never_reflected_is_given_up() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -238,7 +238,7 @@ async def test_what_never_shows_is_given_up_soon() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_start_outdates_what_was_expected_before() -> None:
+async def test_a_start_replaces_an_earlier_expectation() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -250,7 +250,7 @@ async def test_a_start_outdates_what_was_expected_before() -> None:
 
 
 @pytest.mark.looptime
-async def test_how_long_a_change_took_is_told_once_it_shows() -> None:
+async def test_lag_is_measured_until_the_list_reflects_the_event() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     lags: list[float] = []
@@ -268,7 +268,7 @@ async def test_how_long_a_change_took_is_told_once_it_shows() -> None:
 
 
 @pytest.mark.looptime
-async def test_nothing_is_remembered_of_containers_that_went_before_they_were_looked_at() -> None:
+async def test_nothing_is_kept_of_containers_removed_before_their_refresh() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -286,7 +286,7 @@ async def test_nothing_is_remembered_of_containers_that_went_before_they_were_lo
 
 
 @pytest.mark.looptime
-async def test_a_stop_signal_drains_before_anything_is_asked_and_its_grace_ends() -> None:
+async def test_a_stop_signal_drains_at_once_until_the_grace_period_ends() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -311,7 +311,7 @@ async def test_a_signal_to_reload_does_not_drain() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_restart_goes_from_draining_over_stopped_to_ready() -> None:
+async def test_a_restart_goes_from_draining_through_stopped_to_ready() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -328,7 +328,7 @@ async def test_a_restart_goes_from_draining_over_stopped_to_ready() -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(("flavour", "lists"), [("docker", 13), ("podman", 62)])
-async def test_everything_is_listed_now_and_then_and_podman_more_often(flavour: Flavour, lists: int) -> None:
+async def test_engines_are_reconciled_and_podman_more_often(flavour: Flavour, lists: int) -> None:
     engine = VirtualEngine([container("web")], flavour=flavour)
     async with Watch(engine).running():
         await asyncio.sleep(3600)

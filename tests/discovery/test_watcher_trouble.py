@@ -32,7 +32,7 @@ async def test_a_silent_engine_is_pinged_and_stays_live() -> None:
 
 
 @pytest.mark.looptime
-async def test_an_engine_that_talks_is_not_pinged() -> None:
+async def test_an_engine_that_sends_events_is_not_pinged() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -57,7 +57,7 @@ async def test_a_dead_connection_is_noticed_within_half_a_minute() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_dead_connection_is_noticed_as_soon_while_a_look_is_under_way() -> None:
+async def test_a_dead_connection_is_noticed_during_a_request_too() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -86,7 +86,7 @@ async def test_a_proxy_that_refuses_pings_is_alive() -> None:
 
 
 @pytest.mark.looptime
-async def test_pauses_double_up_to_half_a_minute_with_some_chance_in_them() -> None:
+async def test_back_off_doubles_up_to_half_a_minute_with_jitter() -> None:
     engine = VirtualEngine()
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
@@ -101,7 +101,7 @@ async def test_pauses_double_up_to_half_a_minute_with_some_chance_in_them() -> N
 
 
 @pytest.mark.looptime
-async def test_an_attempt_that_waited_long_in_vain_is_repeated_at_once() -> None:
+async def test_a_long_failed_attempt_is_repeated_at_once() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -113,7 +113,7 @@ async def test_an_attempt_that_waited_long_in_vain_is_repeated_at_once() -> None
 
 
 @pytest.mark.looptime
-async def test_an_engine_that_hangs_up_after_each_list_is_asked_twice_a_second_at_most() -> None:
+async def test_an_engine_that_closes_after_each_list_is_asked_at_most_twice_a_second() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -125,7 +125,7 @@ async def test_an_engine_that_hangs_up_after_each_list_is_asked_twice_a_second_a
 
 
 @pytest.mark.looptime
-async def test_after_a_success_pauses_are_short_again() -> None:
+async def test_a_successful_session_resets_the_back_off() -> None:
     engine = VirtualEngine([container("web")])
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
@@ -142,7 +142,7 @@ async def test_after_a_success_pauses_are_short_again() -> None:
 
 
 @pytest.mark.looptime
-async def test_after_a_reconnect_everything_is_listed_again_and_what_is_unchanged_is_not_told() -> None:
+async def test_a_reconnect_lists_everything_and_publishes_only_changes() -> None:
     engine = VirtualEngine([container(f"app{n}") for n in range(10)])
     watch = Watch(engine)
     async with watch.running():
@@ -157,7 +157,7 @@ async def test_after_a_reconnect_everything_is_listed_again_and_what_is_unchange
 
 
 @pytest.mark.looptime
-async def test_a_list_that_stumbles_is_tried_again_without_giving_up_the_engine() -> None:
+async def test_a_list_that_fails_with_500_is_retried() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
@@ -170,7 +170,7 @@ async def test_a_list_that_stumbles_is_tried_again_without_giving_up_the_engine(
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 4), (403, 1)])
 @pytest.mark.looptime
-async def test_a_list_that_is_refused_ends_the_session_with_the_engines_words(status: int, tries: int) -> None:
+async def test_a_refused_list_ends_the_session_with_the_engines_message(status: int, tries: int) -> None:
     engine = VirtualEngine([container("web")])
     engine.spoil("list", status=status, message="no lists here")
     watch = Watch(engine)
@@ -183,7 +183,7 @@ async def test_a_list_that_is_refused_ends_the_session_with_the_engines_words(st
 
 
 @pytest.mark.looptime
-async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_is_reported_and_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine, url=REMOTE)
 
@@ -200,7 +200,7 @@ async def test_a_fault_of_our_own_is_reported_and_does_not_spin(caplog: pytest.L
 
 
 @pytest.mark.looptime
-async def test_an_address_that_is_none_any_more_is_told_like_any_failure() -> None:
+async def test_an_address_that_became_invalid_is_reported_like_any_failure() -> None:
     watch = Watch(VirtualEngine())
     watch.watcher.config = DockerProviderConfig("gopher://nowhere", name="local")
     async with watch.running(wait=False):
@@ -213,7 +213,7 @@ async def test_an_address_that_is_none_any_more_is_told_like_any_failure() -> No
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("steps", [*range(1, 40), 50, 80, 120])
-async def test_a_watcher_that_is_cancelled_anywhere_leaves_no_half_state(steps: int) -> None:
+async def test_cancelling_a_watcher_at_any_point_leaves_no_half_state(steps: int) -> None:
     engine = VirtualEngine(
         [container("web", health="starting"), container("app"), container("host", network_mode="host", ports=[8000])]
     )
@@ -244,7 +244,7 @@ async def test_a_watcher_that_is_cancelled_anywhere_leaves_no_half_state(steps: 
 # ---- a socket that comes back, in real time
 
 
-async def test_when_the_socket_is_made_anew_nobody_waits_for_the_end_of_a_pause() -> None:
+async def test_a_new_socket_file_ends_the_back_off() -> None:
     never = Timing(first_pause=1000, longest_pause=1000, pause_after_session=1000)
     async with assert_no_leaks(), FakeEngine([container("web")]) as engine:
         watch = Watch(engine, never)

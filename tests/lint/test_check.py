@@ -111,14 +111,14 @@ def test_any_other_file_holds_routes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "kind"), [("services:\n  a: [", "compose"), ("a: [", "routes")])
-def test_what_is_no_yaml_is_told_with_its_place(folder: Path, text: str, kind: str) -> None:
+def test_invalid_yaml_is_an_error_with_its_position(folder: Path, text: str, kind: str) -> None:
     (folder / "x.yml").write_text(text)
     found = check_file("x.yml", {})
     assert found.files == {"x.yml": kind}
     assert found.problems[0].line > 0
 
 
-def test_what_cannot_be_read_is_told(folder: Path) -> None:
+def test_an_unreadable_file_is_reported(folder: Path) -> None:
     (folder / "bytes").write_bytes(b"\xff\xfe")
     found = check_files(["none", "bytes"], {})
     assert found.files == {"none": "unreadable", "bytes": "unreadable"}

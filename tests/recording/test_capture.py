@@ -56,13 +56,13 @@ async def test_a_recording_gives_the_same_document_as_the_engine(name: str) -> N
         assert plain(await replayed(config)) == plain(await live(config))
 
 
-async def test_several_engines_are_recorded_one_a_line() -> None:
+async def test_several_engines_are_recorded_one_per_line() -> None:
     async with FakeEngine([container("a1")]) as one, FakeEngine([container("b1")]) as two:
         configs = [DockerProviderConfig(one.url, name="one"), DockerProviderConfig(two.url, name="two")]
         assert plain(await replayed(*configs)) == plain(await live(*configs))
 
 
-async def test_secrets_and_labels_of_others_stay_behind() -> None:
+async def test_secrets_and_foreign_labels_are_not_recorded() -> None:
     labels = {"proxy.web": YAML, "com.example.password": "s3cret", "traefik.enable": "true"}
     async with FakeEngine([container("web", labels=labels)]) as engine:
         text = await captured_from(engine)
@@ -94,7 +94,7 @@ async def test_only_containers_that_need_it_are_inspected() -> None:
     assert list(json.loads(text)["inspect"]) == [containers[1].id]
 
 
-async def test_an_engine_that_is_away_does_not_hold_up_the_others(tmp_path: Path) -> None:
+async def test_an_unreachable_engine_does_not_affect_the_others(tmp_path: Path) -> None:
     async with FakeEngine([container("web")]) as engine, Pool() as pool:
         configs = [DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="gone"), DockerProviderConfig(engine.url)]
         captured = await capture_all(configs, pool=pool)

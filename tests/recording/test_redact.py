@@ -24,7 +24,7 @@ def test_a_key_that_looks_like_a_secret_is_one(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", "port scheme monk keyboard host path interval allow address author".split())
-def test_other_keys_are_none(key: str) -> None:
+def test_other_keys_are_not_secrets(key: str) -> None:
     assert not is_secret(key)
 
 
@@ -45,7 +45,7 @@ def test_only_labels_that_mean_something_to_us_are_kept() -> None:
     assert redact_labels(labels) == {"proxy.app.port": "80", "com.docker.compose.project": "shop"}
 
 
-def test_a_typing_error_of_our_namespace_is_kept_for_it_is_reported() -> None:
+def test_a_misspelt_namespace_is_kept_because_it_is_reported() -> None:
     assert read_by_us("prxy.app.port")
     assert not read_by_us("traefik.app.port")
 
@@ -58,7 +58,7 @@ def test_the_file_name_of_a_key_is_no_secret() -> None:
     assert redact_label("proxy.app.ssl_certificate_key", "/certs/key.pem") == "/certs/key.pem"
 
 
-def test_secrets_inside_yaml_are_removed_and_all_else_keeps_its_place() -> None:
+def test_secrets_inside_yaml_are_removed_in_place() -> None:
     oidc = "  oidc:\n    client_secret: 's3cret'\n    issuer: https://id.example.com\n"
     text = f"port: 80\nmiddlewares:\n{oidc}  real_ip: {{}}\n"
     redacted = redact_label("proxy.app", text)
@@ -81,15 +81,15 @@ def test_secrets_are_removed_wherever_yaml_puts_them(text: str, expected: str) -
     assert redact_label("proxy.app.middlewares", text) == expected
 
 
-def test_a_text_that_cannot_be_read_goes_whole_if_it_mentions_a_secret() -> None:
+def test_invalid_yaml_that_mentions_a_secret_is_removed_completely() -> None:
     assert redact_label("proxy.app", "client_secret: [s3cret\nport: 80") == REMOVED
 
 
-def test_a_text_that_cannot_be_read_stays_if_it_mentions_none() -> None:
+def test_invalid_yaml_without_a_secret_stays() -> None:
     assert redact_label("proxy.app", "port: [80") == "port: [80"
 
 
-def test_words_of_a_description_are_no_secrets() -> None:
+def test_words_in_a_description_are_not_secrets() -> None:
     text = "homepage:\n  description: Basic shop\n"
     assert redact_label("proxy.app", text) == text
 

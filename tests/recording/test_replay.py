@@ -34,12 +34,12 @@ def problems(body: bytes) -> list[str]:
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_holds_one_recording_however_it_is_laid_out() -> None:
+def test_a_file_contains_one_recording_in_any_layout() -> None:
     body = recording(summary())
     assert routes(body) == routes(json.dumps(json.loads(body), indent=2).encode())
 
 
-def test_or_one_a_line() -> None:
+def test_a_file_contains_one_recording_per_line() -> None:
     lines = b"\n\n".join([recording(summary("a")), recording(summary("b"))])
     found = read_recordings(lines)
     assert [replay(each).containers[0].container_name for each in found] == ["a", "b"]
@@ -61,7 +61,7 @@ def test_or_one_a_line() -> None:
     ],
     ids=["empty", "text", "list", "nothing", "no containers", "name", "mapping", "half a line", "utf-8", "deep"],
 )
-def test_what_is_no_recording_is_told_with_the_file_and_how_to_make_one(body: bytes, said: str) -> None:
+def test_an_invalid_recording_is_an_error_that_says_how_to_make_one(body: bytes, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_recordings(body, "bug.json")
     (problem,) = caught.value.problems
@@ -85,18 +85,18 @@ def test_the_environment_of_the_recording_decides_what_is_local() -> None:
     assert routes(there)["web"].host == ADDRESS
 
 
-def test_so_do_its_agents() -> None:
+def test_the_agents_of_the_recording_are_known() -> None:
     agent = {"name": "node9", "url": "agent://10.0.0.9:8890"}
     assert routes(recording(summary(), provider=agent, agents={"10.0.0.9:8890": "node9"}))["web"].host == ADDRESS
     assert problems(recording(summary(), provider=agent))[0].startswith("node9/web: agent 'agent://10.0.0.9:8890'")
 
 
-def test_ports_of_the_hosts_network_are_those_recorded() -> None:
+def test_the_ports_of_host_network_containers_are_the_recorded_ones() -> None:
     body = recording(summary(**HOST), inspect_exposed_ports={ID: ["8096/tcp"]})
     assert routes(body)["web"].target == "http://127.0.0.1:8096"
 
 
-def test_without_them_the_inspection_counts_as_failed() -> None:
+def test_without_recorded_ports_the_inspection_counts_as_failed() -> None:
     (problem,) = problems(recording(summary(**HOST)))
     assert "inspecting it failed (no such container in the recording)" in problem
     assert routes(recording(summary(**HOST))) == {}
@@ -108,13 +108,13 @@ def test_a_recorded_inspection_fills_in_what_the_list_left_out() -> None:
     assert routes(recording(listed, inspect=inspect))["web"].port.proxy == 9000
 
 
-def test_a_container_that_cannot_be_read_costs_only_itself() -> None:
+def test_an_unreadable_container_affects_only_itself() -> None:
     body = recording({"Id": 5, "Names": ["/odd"]}, summary())
     assert list(routes(body)) == ["web"]
     assert problems(body)[0].startswith("local/odd: the engine's answer for a container cannot be read: ")
 
 
-def test_reserved_ports_can_be_said() -> None:
+def test_reserved_ports_can_be_given() -> None:
     body = recording(summary(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"}))
     assert not routes(body)["web"].excluded
     assert routes(body, reserved_ports=frozenset({81}))["web"].excluded_reason == "Error"

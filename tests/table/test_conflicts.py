@@ -52,14 +52,14 @@ def test_a_conflict_names_both_sides() -> None:
     assert "belongs to local/old" in problem.message
 
 
-def test_what_is_excluded_never_competes() -> None:
+def test_an_excluded_route_never_competes() -> None:
     served = claim("new", 5)
     resolution = resolve_claims([excluded("old", 1), served, excluded("other", 9)])
     assert resolution.route is served
     assert resolution.problems == ()
 
 
-def test_of_excluded_ones_the_oldest_is_shown() -> None:
+def test_the_oldest_of_excluded_routes_is_shown() -> None:
     resolution = resolve_claims([excluded("new", 5), excluded("old", 1)])
     assert (resolution.route.container, resolution.problems) == ("old", ())
 
@@ -72,7 +72,7 @@ def in_state(state: EndpointState, name: str, created: int, **fields: Any) -> Ro
     return claim(name, created, endpoints=(Endpoint(f"10.0.0.{created}", 80, name, f"id-{name}", state),), **fields)
 
 
-def test_who_is_ready_takes_over_from_one_that_is_about_to_stop() -> None:
+def test_a_ready_route_takes_over_from_a_draining_one() -> None:
     resolution = resolve_claims(
         [leaving("old", 1), in_state("waiting", "slow", 2), claim("new", 3), claim("newest", 4)]
     )
@@ -88,17 +88,17 @@ def test_who_is_ready_takes_over_from_one_that_is_about_to_stop() -> None:
         pytest.param(excluded("new", 3), id="excluded"),
     ],
 )
-def test_one_that_is_about_to_stop_keeps_the_alias_while_nobody_else_is_ready(other: Route) -> None:
+def test_a_draining_route_keeps_the_alias_while_no_other_is_ready(other: Route) -> None:
     assert resolve_claims([leaving("old", 1), other]).route.container == "old"
 
 
-def test_one_that_is_about_to_stop_keeps_the_alias_for_its_replicas() -> None:
+def test_a_draining_route_keeps_the_alias_for_its_replicas() -> None:
     resolution = resolve_claims([leaving("web-1", 1, service=SHOP), claim("new", 2), claim("web-2", 3, service=SHOP)])
     assert resolution.route.container == "web-1"
     assert [endpoint.container for endpoint in resolution.route.endpoints] == ["web-1", "web-2"]
 
 
-def test_a_route_knows_that_others_want_its_alias_until_they_are_gone() -> None:
+def test_a_route_is_contested_while_others_claim_its_alias() -> None:
     assert resolve_claims([claim("old", 1), claim("new", 2)]).route.contested
     assert resolve_claims([leaving("old", 1), claim("new", 2)]).route.contested
     assert not resolve_claims([excluded("old", 1), claim("new", 2)]).route.contested
@@ -128,7 +128,7 @@ def test_only_the_same_service_of_the_same_engine_is_a_replica(fields: dict[str,
     assert len(resolution.route.endpoints) == len(resolution.problems) == 1
 
 
-def test_a_replica_that_stopped_does_not_take_part() -> None:
+def test_a_stopped_replica_contributes_no_endpoint() -> None:
     stopped = msgspec.structs.replace(excluded("web-1", 1), service=SHOP)
     resolution = resolve_claims([stopped, claim("web-2", 2, service=SHOP)])
     assert [endpoint.container for endpoint in resolution.route.endpoints] == ["web-2"]
@@ -150,14 +150,14 @@ claims = st.lists(
 
 @settings(deadline=None)
 @given(st.data())
-def test_who_wins_does_not_depend_on_the_order_of_claims(data: st.DataObject) -> None:
+def test_the_winner_does_not_depend_on_the_order_of_claims(data: st.DataObject) -> None:
     made = data.draw(claims)
     one, other = resolve_claims(made), resolve_claims(data.draw(st.permutations(made)))
     assert one.route == other.route
     assert set(one.problems) == set(other.problems)
 
 
-def test_a_file_comes_before_containers_however_old() -> None:
+def test_a_file_wins_over_containers_of_any_age() -> None:
     for claims in ([claim("web", 1), static()], [static(), claim("web", 1)]):
         resolution = resolve_claims(claims)
         assert resolution.route == static()
@@ -168,7 +168,7 @@ def test_a_file_comes_before_containers_however_old() -> None:
         )
 
 
-def test_of_two_files_the_first_by_name_has_the_alias() -> None:
+def test_the_first_of_two_files_by_name_wins() -> None:
     resolution = resolve_claims([static("b.yml"), static("a.yml")])
     assert resolution.route.provider == "a.yml"
     assert str(resolution.problems[0]) == (
@@ -182,7 +182,7 @@ def test_a_refused_route_of_a_file_does_not_compete() -> None:
     assert resolve_claims([refused, claim("web", 1)]).route.container == "web"
 
 
-def test_a_file_server_competes_though_it_has_no_endpoint() -> None:
+def test_a_file_server_competes_although_it_has_no_endpoint() -> None:
     served = msgspec.structs.replace(static(), scheme="fileserver", endpoints=())
     resolution = resolve_claims([claim("web", 1), served])
     assert (resolution.route, len(resolution.problems)) == (served, 1)

@@ -21,7 +21,7 @@ def test_equal_tables_do_not_differ() -> None:
     assert diff(table, table) == diff(table, build_table(engine_snapshots("one"))) == ()
 
 
-def test_routes_come_change_and_go() -> None:
+def test_routes_are_added_updated_and_removed() -> None:
     old = Table({"a": claim(alias="a"), "b": claim(alias="b"), "c": claim(alias="c")})
     new = Table({"b": claim(alias="b", scheme="https"), "c": claim(alias="c"), "d": claim(alias="d")})
     assert changes(old, new) == [("removed", "a", ()), ("updated", "b", ("scheme",)), ("added", "d", ())]
@@ -29,14 +29,14 @@ def test_routes_come_change_and_go() -> None:
     assert (removed.route, updated.route) == (old.routes["a"], new.routes["b"])
 
 
-def test_only_the_aliases_asked_for_are_looked_at_each_with_its_cause() -> None:
+def test_only_the_given_aliases_are_compared_each_with_its_cause() -> None:
     new = Table({"a": claim(alias="a"), "b": claim(alias="b")})
     assert diff(Table(), new, aliases={"b": "start of web"}) == (
         Change("added", "b", new.routes["b"], engine="local", cause="start of web"),
     )
 
 
-def test_an_endpoint_about_to_stop_is_draining() -> None:
+def test_a_draining_endpoint_is_a_draining_change() -> None:
     before = claim()
     draining = (msgspec.structs.replace(before.endpoints[0], state="draining"),)
     after = msgspec.structs.replace(before, endpoints=draining)
@@ -46,7 +46,7 @@ def test_an_endpoint_about_to_stop_is_draining() -> None:
     assert changes(Table({"app": before}), Table({"app": other})) == [("updated", "app", ("scheme", "endpoints"))]
 
 
-def test_engines_go_and_come_back() -> None:
+def test_engines_become_stale_and_live() -> None:
     live, stale = ({"local": EngineStatus(state)} for state in ("live", "stale"))
     assert changes(Table(engines=live), Table(engines=stale)) == [("stale", "local", ())]
     assert changes(Table(engines=stale), Table(engines=live)) == [("live", "local", ())]
@@ -54,7 +54,7 @@ def test_engines_go_and_come_back() -> None:
     assert changes(Table(engines=live), Table()) == []
 
 
-def test_problems_come_and_go() -> None:
+def test_problems_appear_and_are_resolved() -> None:
     problem = Problem(message="x", provider="local", container="web", route="app")
     fault, conflict = (
         Table(problems_by_key={("local", "id"): (problem,)}),
@@ -95,7 +95,7 @@ def with_health(**states: str) -> Table:
     ],
     ids=str,
 )
-def test_a_change_of_health_is_told_in_a_sentence(before: dict[str, str], after: dict[str, str], cause: str) -> None:
+def test_a_health_change_reads_as_a_sentence(before: dict[str, str], after: dict[str, str], cause: str) -> None:
     old, new = with_health(**before), with_health(**after)
     assert diff(old, new) == (Change("health", "app", new.routes["app"], engine="local", cause=cause),)
 
@@ -105,7 +105,7 @@ def test_a_change_of_health_is_told_in_a_sentence(before: dict[str, str], after:
     [({}, {"a": "pending"}), ({"a": "healthy"}, {}), ({"a": "healthy"}, {"a": "healthy"})],
     ids=str,
 )
-def test_that_something_is_to_be_probed_or_no_longer_is_no_news(before: dict[str, str], after: dict[str, str]) -> None:
+def test_starting_or_ending_a_probe_is_not_a_change(before: dict[str, str], after: dict[str, str]) -> None:
     assert diff(with_health(**before), with_health(**after)) == ()
 
 

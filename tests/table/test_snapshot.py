@@ -35,7 +35,7 @@ def routes_of(roster: EngineSnapshot) -> dict[str, Route]:
 # ---- one engine -----------------------------------------------------------------------------------------------------
 
 
-def test_a_roster_holds_what_came_of_each_container_in_the_engines_order() -> None:
+def test_a_snapshot_has_the_containers_in_the_engines_order() -> None:
     problem = Problem(message="slow", provider="local")
     roster = build_snapshot(LOCAL, [container("b", Id="2"), container("a", Id="1")], problems=[problem])
     assert [found.container_name for found in roster.containers] == ["b", "a"]
@@ -43,7 +43,7 @@ def test_a_roster_holds_what_came_of_each_container_in_the_engines_order() -> No
     assert (roster.config, roster.problems) == (LOCAL, (problem,))
 
 
-def test_reserved_ports_are_handed_on() -> None:
+def test_reserved_ports_are_passed_on() -> None:
     found = [container(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"})]
     assert build_snapshot(LOCAL, found).built[0].problems == ()
     assert len(build_snapshot(LOCAL, found, reserved_ports=frozenset({81})).built[0].problems) == 1
@@ -158,7 +158,7 @@ def test_the_same_containers_give_the_same_routes_under_podman_as_under_docker(e
     assert differing == PODMANS_OWN | PODMANS_OWN_BY_VERSION[engine]
 
 
-def test_where_podman_cannot_it_is_told() -> None:
+def test_what_podman_cannot_report_is_a_problem() -> None:
     (problem,) = build_table([recorded("podman-4.3")]).problems
     assert (problem.container, problem.severity) == ("net-host", "warning")
     assert "the engine does not report the ports of containers on the host's network" in problem.message

@@ -29,7 +29,7 @@ def put(store: RouteStore, *routes: Route, cause: str = "") -> None:
         store.set_routes((each.provider, each.container_id), built(each), cause)
 
 
-def test_a_claim_becomes_a_route_when_it_is_settled() -> None:
+def test_a_claim_becomes_a_route_on_commit() -> None:
     store = RouteStore()
     put(store, route(), cause="start of web")
     assert dict(store.table.routes) == {}
@@ -39,7 +39,7 @@ def test_a_claim_becomes_a_route_when_it_is_settled() -> None:
     assert committed.table is store.table
 
 
-def test_without_changes_the_table_stays_the_very_one() -> None:
+def test_without_changes_the_table_is_the_same_object() -> None:
     store = RouteStore()
     put(store, route())
     store.set_engine("local", EngineStatus("live", 1.0))
@@ -53,7 +53,7 @@ def test_without_changes_the_table_stays_the_very_one() -> None:
     assert again.problem_keys == set()
 
 
-def test_each_change_makes_a_newer_table_and_leaves_the_old_one_alone() -> None:
+def test_each_change_makes_a_new_table_and_keeps_the_old_one() -> None:
     store = RouteStore()
     put(store, route())
     first = store.commit().table
@@ -63,7 +63,7 @@ def test_each_change_makes_a_newer_table_and_leaves_the_old_one_alone() -> None:
     assert (first.routes["web"].host, second.routes["web"].host) == ("", "10.0.0.9")
 
 
-def test_only_the_touched_aliases_are_decided_anew() -> None:
+def test_only_touched_aliases_are_resolved_again() -> None:
     store = RouteStore()
     put(store, *(route(f"app{n}", f"app{n}") for n in range(50)))
     before = store.commit().table
@@ -73,7 +73,7 @@ def test_only_the_touched_aliases_are_decided_anew() -> None:
     assert all(committed.table.routes[alias] is before.routes[alias] for alias in before.routes if alias != "app7")
 
 
-def test_who_goes_takes_its_routes_and_problems_along() -> None:
+def test_removing_an_owner_removes_its_routes_and_problems() -> None:
     store = RouteStore()
     store.set_routes(("local", "web"), built(route(), route("admin"), problems=(Problem(message="odd"),)))
     store.commit()
@@ -85,7 +85,7 @@ def test_who_goes_takes_its_routes_and_problems_along() -> None:
     assert (store._claims, store._aliases) == ({}, {})
 
 
-def test_an_alias_that_is_given_up_goes_and_the_others_stay() -> None:
+def test_a_dropped_alias_is_removed_and_the_others_stay() -> None:
     store = RouteStore()
     store.set_routes(("local", "web"), built(route(), route("admin")))
     store.commit()
@@ -95,7 +95,7 @@ def test_an_alias_that_is_given_up_goes_and_the_others_stay() -> None:
     assert set(committed.aliases) == {"admin"}
 
 
-def test_the_oldest_keeps_an_alias_and_the_newcomer_takes_over_when_it_goes() -> None:
+def test_the_newcomer_takes_over_when_the_oldest_is_removed() -> None:
     store = RouteStore()
     put(store, route(container="old", created=1), route(container="new", created=2))
     table = store.commit().table
@@ -131,7 +131,7 @@ def test_excluded_claims_never_compete() -> None:
     assert table.problems == ()
 
 
-def test_problems_are_noted_once_and_their_end_is_told() -> None:
+def test_problems_are_recorded_once_and_resolved() -> None:
     store = RouteStore()
     odd = Problem(message="odd", provider="local")
     store.set_problems(("local", ""), [odd])
@@ -144,7 +144,7 @@ def test_problems_are_noted_once_and_their_end_is_told() -> None:
     assert store.table.problems == ()
 
 
-def test_an_engine_that_is_forgotten_leaves_the_table() -> None:
+def test_a_removed_engine_leaves_the_table() -> None:
     store = RouteStore()
     store.set_engine("local", EngineStatus("stale", 5.0, "gone"))
     assert dict(store.commit().table.engines) == {"local": EngineStatus("stale", 5.0, "gone")}
@@ -159,7 +159,7 @@ def content(table: Table) -> tuple[Any, ...]:
     return dict(table.routes), dict(table.problems_by_key)
 
 
-def test_the_order_in_which_claims_come_does_not_matter() -> None:
+def test_the_order_of_claims_does_not_matter() -> None:
     services: list[tuple[str, str, str] | tuple[()]] = [("local", "shop", "api"), ()]
     claims = [
         route(f"a{n % 5}", f"c{n}", created=n % 3, service=services[n % 2], excluded=n % 7 == 0) for n in range(40)
@@ -175,7 +175,7 @@ def test_the_order_in_which_claims_come_does_not_matter() -> None:
     assert all(table == tables[0] for table in tables)
 
 
-def test_what_is_built_at_once_equals_what_grew() -> None:
+def test_a_table_built_at_once_equals_one_that_grew() -> None:
     whole = build_table([engine_snapshot(), engine_snapshot(name="far")])
     store = RouteStore()
     for one in (engine_snapshot(name="far"), engine_snapshot()):
@@ -186,7 +186,7 @@ def test_what_is_built_at_once_equals_what_grew() -> None:
     assert set(whole.engines) == {"local", "far"}
 
 
-def test_files_are_brought_together_with_engines() -> None:
+def test_files_and_engines_share_one_table() -> None:
     file = read_route_file("nas: {host: 10.0.0.2, prot: 1}\n'a b': {}\n", "own.yml")
     table = build_table([], [file])
     assert [route.target for route in table.sorted_routes()] == ["http://10.0.0.2:80"]
@@ -210,7 +210,7 @@ def observed(*routes: Route) -> RouteStore:
     return store
 
 
-def test_what_probes_found_is_in_the_table_and_changes_no_route() -> None:
+def test_probe_results_are_in_the_table_and_change_no_route() -> None:
     store = RouteStore()
     put(store, route())
     before = store.commit().table
@@ -223,21 +223,21 @@ def test_what_probes_found_is_in_the_table_and_changes_no_route() -> None:
     assert not before.health_of("web")
 
 
-def test_the_same_finding_is_none() -> None:
+def test_an_unchanged_probe_result_is_not_a_change() -> None:
     store = observed()
     table = store.table
     store.set_health("web", {ADDRESS: HEALTHY})
     assert store.commit().table is table
 
 
-def test_what_is_about_no_endpoint_of_the_table_is_left_out() -> None:
+def test_probe_results_of_unknown_endpoints_are_ignored() -> None:
     store = observed()
     store.set_health("web", {ADDRESS: HEALTHY, "10.0.0.9:80": HEALTHY})
     store.set_health("nobody", {ADDRESS: HEALTHY})
     assert {alias: dict(found) for alias, found in store.commit().table.health.items()} == {"web": {ADDRESS: HEALTHY}}
 
 
-def test_what_was_found_goes_with_the_endpoint_or_the_route() -> None:
+def test_probe_results_are_dropped_with_their_endpoint() -> None:
     for successor in (route(endpoints=()), route(endpoints=(Endpoint("172.17.0.2", 80, "web", "another"),))):
         store = observed()
         put(store, successor)
@@ -247,7 +247,7 @@ def test_what_was_found_goes_with_the_endpoint_or_the_route() -> None:
     assert dict(store.commit().table.health) == {}
 
 
-def test_what_was_found_stays_while_other_things_change() -> None:
+def test_probe_results_survive_other_changes() -> None:
     store = observed()
     draining = Endpoint("172.17.0.2", 80, "web", "web", "draining")
     put(

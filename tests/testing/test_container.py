@@ -21,7 +21,7 @@ def test_ports_are_read_as_docker_run_writes_them(written: int | str | FakePort,
 
 
 @pytest.mark.parametrize("written", ["", "http", "80:http", "8000-8010"])
-def test_what_is_no_port_is_refused(written: str) -> None:
+def test_an_invalid_port_is_an_error(written: str) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         parse_port(written)
 

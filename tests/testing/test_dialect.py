@@ -29,9 +29,7 @@ def test_version_has_the_keys_and_the_numbers_of_the_real_engine(engine: str) ->
 @pytest.mark.parametrize(
     ("recorded", "asked"), [("err-api-too-new", (1, 99)), ("err-api-too-old", (1, 11))], ids=["too new", "too old"]
 )
-def test_versions_out_of_range_are_refused_in_the_real_engine_s_words(
-    engine: str, recorded: str, asked: tuple[int, int]
-) -> None:
+def test_unsupported_versions_get_the_real_engines_message(engine: str, recorded: str, asked: tuple[int, int]) -> None:
     real, fake = captures.load(engine, "answers")[recorded], dialect(engine).refuse_version(asked)
     if fake is None:
         assert real["status"] == 200
@@ -41,20 +39,20 @@ def test_versions_out_of_range_are_refused_in_the_real_engine_s_words(
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
-def test_a_container_that_is_not_there_is_told_of_in_the_real_engine_s_words(engine: str) -> None:
+def test_an_unknown_container_gets_the_real_engines_message(engine: str) -> None:
     real, fake = captures.load(engine, "answers")["err-no-such-container"], dialect(engine).no_such_container("nope")
     assert (real["status"], json.loads(real["body"])) == (fake.status, json.loads(fake.body))
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
-def test_a_page_that_is_not_there_is_told_of_in_the_real_engine_s_words(engine: str) -> None:
+def test_an_unknown_path_gets_the_real_engines_message(engine: str) -> None:
     real, fake = captures.load(engine, "answers")["err-no-such-route"], dialect(engine).no_such_page()
     assert (real["status"], real["body"]) == (fake.status, fake.body.decode())
     assert real["headers"]["Content-Type"] == fake.headers["Content-Type"]
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
-def test_a_ping_has_the_headers_that_tell_the_kind_and_the_version(engine: str) -> None:
+def test_a_ping_has_the_headers_of_the_real_engine(engine: str) -> None:
     real, fake = captures.load(engine, "answers")["ping-get"], dialect(engine).ping()
     assert (real["status"], real["body"]) == (fake.status, fake.body.decode())
     assert real["headers"]["Api-Version"] == fake.headers["Api-Version"]
@@ -67,11 +65,11 @@ def test_a_ping_has_the_headers_that_tell_the_kind_and_the_version(engine: str) 
 @pytest.mark.parametrize(
     ("api", "oldest"), [("1.41", (1, 12)), ("1.45", (1, 24)), ("1.51", (1, 24)), ("1.52", (1, 44)), ("1.60", (1, 44))]
 )
-def test_the_oldest_version_is_docker_s_choice_of_the_time(api: str, oldest: tuple[int, int]) -> None:
+def test_the_oldest_version_is_that_of_the_real_docker(api: str, oldest: tuple[int, int]) -> None:
     assert dialect_of("docker", api).min_api == oldest
 
 
-def test_what_is_said_wins_over_what_follows() -> None:
+def test_explicit_values_win_over_derived_ones() -> None:
     made = dialect_of("docker", "1.51", "1.44", "99.1")
     assert (made.min_api, made.version, made.major) == ((1, 44), "99.1", 99)
 

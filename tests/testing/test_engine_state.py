@@ -79,7 +79,7 @@ def holds(whole: list[str], part: list[str]) -> bool:
     ],
     ids=["starts", "ends by itself", "runs out of memory", "is paused"],
 )
-def test_a_whole_life_is_told_as_recorded(
+def test_the_events_of_a_lifecycle_match_the_recording(
     engine: str, name: str, act: Callable[[FakeEngine, FakeContainer], None]
 ) -> None:
     one, ear = fake(engine)
@@ -91,7 +91,7 @@ def test_a_whole_life_is_told_as_recorded(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("what", ["stop", "kill", "restart"])
-def test_an_end_is_told_as_recorded(engine: str, what: str) -> None:
+def test_the_events_of_a_stop_match_the_recording(engine: str, what: str) -> None:
     one, ear = fake(engine)
     it = one.add("web")
     ear.heard.clear()
@@ -102,7 +102,7 @@ def test_an_end_is_told_as_recorded(engine: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_rename_is_told_as_recorded(engine: str) -> None:
+def test_the_events_of_a_rename_match_the_recording(engine: str) -> None:
     one, ear = fake(engine)
     it = one.add("rename-before")
     one.rename(it, "rename-after")
@@ -112,7 +112,7 @@ def test_a_rename_is_told_as_recorded(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_change_of_networks_is_told_as_recorded(engine: str) -> None:
+def test_the_events_of_a_network_change_match_the_recording(engine: str) -> None:
     one, ear = fake(engine)
     it = one.add("net-two", networks=["neta"])
     one.connect(it, "netb")
@@ -157,7 +157,7 @@ def test_every_kind_of_event_has_the_keys_of_a_recorded_one(engine: str) -> None
 
 
 @pytest.mark.parametrize("engine", ["podman-4.3", "podman-5.4"])
-def test_podman_tells_the_health_beside_the_action_and_version_4_one_probe_late(engine: str) -> None:
+def test_podman_sends_health_in_its_own_field_and_version_4_one_probe_late(engine: str) -> None:
     one, ear = fake(engine)
     it = one.add("web", health="starting")
     ear.heard.clear()
@@ -178,7 +178,7 @@ def test_labels_are_among_the_attributes() -> None:
     assert ear.heard[0]["Actor"]["Attributes"] == {"image": "acme/web:1", "name": "web", "proxy.web.port": "80"}
 
 
-def test_moments_of_events_are_never_the_same_even_on_a_clock_that_stands() -> None:
+def test_event_times_are_unique_even_if_the_clock_stands_still() -> None:
     one = FakeEngine(clock=lambda: 5_000_000_000)
     ear = Ear(one)
     one.add("web")
@@ -205,7 +205,7 @@ def test_a_change_shows_in_the_answers_at_once() -> None:
     assert after["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] == ""
 
 
-def test_containers_are_found_by_id_name_and_beginning_of_the_id() -> None:
+def test_containers_are_found_by_id_name_and_id_prefix() -> None:
     one = FakeEngine([container("web"), container("other")])
     it = one.find("web")
     assert it is not None
@@ -213,7 +213,7 @@ def test_containers_are_found_by_id_name_and_beginning_of_the_id() -> None:
     assert one.find("") is None
 
 
-def test_an_operation_on_a_container_that_is_not_there_says_so() -> None:
+def test_an_operation_on_an_unknown_container_is_an_error() -> None:
     with pytest.raises(LookupError, match="the fake engine has no container 'nope'"):
         FakeEngine().stop("nope")
 
@@ -222,7 +222,7 @@ def test_docker_lists_the_newest_first() -> None:
     assert [it.name for it in FakeEngine([container("a"), container("b")]).in_order()] == ["b", "a"]
 
 
-def test_a_population_makes_no_events_and_keeps_recorded_entries() -> None:
+def test_populating_sends_no_events_and_keeps_recorded_elements() -> None:
     one, ear = fake("docker-20.10")
     entries = captures.load("docker-20.10", "list-all")
     one.populate(entries)
@@ -265,9 +265,7 @@ def through_the_same_life(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("generation", ["20.10", "26.1"])
-async def test_a_real_docker_tells_the_same_of_the_same_life(
-    engine_factory: Callable[[str], Engine], generation: str
-) -> None:
+async def test_a_real_docker_sends_the_same_events(engine_factory: Callable[[str], Engine], generation: str) -> None:
     with engine_factory("system" if generation == "20.10" else generation).scope() as engine:
         version = json.loads(engine.docker("version", "--format", "{{json .Server}}"))
         one = FakeEngine(api=version["ApiVersion"], version=version["Version"].partition("+")[0])
@@ -278,7 +276,7 @@ async def test_a_real_docker_tells_the_same_of_the_same_life(
     assert Counter(real) == Counter(told(ear.heard))
 
 
-async def test_a_real_podman_tells_the_same_of_the_same_life(podman_engine: Engine) -> None:
+async def test_a_real_podman_sends_the_same_events(podman_engine: Engine) -> None:
     version = json.loads(podman_engine.docker("version", "--format", "{{json .Server}}"))["Version"]
     one = FakeEngine(flavour="podman", version=version)
     ear = Ear(one)

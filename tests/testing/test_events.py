@@ -28,7 +28,7 @@ def hub(*readers: Reader, flavour: str = "docker") -> EventHub:
     return made
 
 
-def test_events_go_to_everybody_whose_filter_lets_them_pass() -> None:
+def test_events_go_to_every_listener_whose_filter_matches() -> None:
     every, starts, networks = Reader(), Reader(event="start"), Reader(type="network")
     made = hub(every, starts, networks)
     made.publish(event("start"))
@@ -57,7 +57,7 @@ def test_events_go_to_everybody_whose_filter_lets_them_pass() -> None:
         ({"type": "container", "event": "die"}, False),
     ],
 )
-def test_filters_pass_what_real_engines_pass(filters: dict[str, str], passes: bool) -> None:
+def test_filters_match_what_real_engines_match(filters: dict[str, str], passes: bool) -> None:
     told = event("health_status: healthy", tier="front")
     assert matches(told, {name: frozenset([value]) for name, value in filters.items()}) is passes
 
@@ -71,7 +71,7 @@ def test_docker_remembers_256_events_and_podman_all() -> None:
     assert len(list(podman.replay(0, None))) == DOCKER_MEMORY + 10
 
 
-def test_a_replay_includes_the_moment_it_begins_at_and_nothing_when_nobody_asked() -> None:
+def test_a_replay_includes_its_start_time() -> None:
     made = hub()
     for at in (1, 2, 3):
         made.publish(event(at=at))
@@ -80,14 +80,14 @@ def test_a_replay_includes_the_moment_it_begins_at_and_nothing_when_nobody_asked
     assert list(made.replay(None, None)) == []
 
 
-def test_a_memory_once_forgotten_is_empty() -> None:
+def test_a_dropped_history_is_empty() -> None:
     made = hub()
     made.publish(event())
     made.forget()
     assert list(made.replay(0, None)) == []
 
 
-def test_held_events_come_when_released_in_their_order() -> None:
+def test_held_events_are_delivered_in_order_on_release() -> None:
     reader = Reader()
     made = hub(reader)
     made.held = []
@@ -140,10 +140,10 @@ def test_api_1_52_has_dropped_the_old_fields() -> None:
     ("written", "nanoseconds"),
     [("0", 0), ("1700000000", 1_700_000_000_000_000_000), ("1.5", 1_500_000_000), ("1.000000001", 1_000_000_001)],
 )
-def test_moments_are_read_to_the_nanosecond(written: str, nanoseconds: int) -> None:
+def test_times_are_parsed_to_the_nanosecond(written: str, nanoseconds: int) -> None:
     assert moment(written) == nanoseconds
 
 
-def test_a_moment_that_is_none_is_refused() -> None:
+def test_an_invalid_time_is_an_error() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         moment("yesterday")

@@ -73,14 +73,14 @@ async def test_a_tcp_engine_is_reached_at_its_url() -> None:
         await client.session.close()
 
 
-async def test_a_socket_may_be_put_somewhere_and_is_gone_afterwards(tmp_path: Path) -> None:
+async def test_a_socket_at_a_given_path_is_removed_afterwards(tmp_path: Path) -> None:
     async with FakeEngine(socket=tmp_path / "engine.sock") as fake:
         assert fake.url == f"unix://{tmp_path}/engine.sock"
         assert (tmp_path / "engine.sock").exists()
     assert not (tmp_path / "engine.sock").exists()
 
 
-async def test_nothing_is_left_of_an_engine_that_was_closed() -> None:
+async def test_a_closed_engine_leaves_nothing_behind() -> None:
     async with FakeEngine() as fake:
         folder = Path(fake.url.removeprefix("unix://")).parent
         assert folder.is_dir()
@@ -88,7 +88,7 @@ async def test_nothing_is_left_of_an_engine_that_was_closed() -> None:
     assert fake.connections == 0
 
 
-async def test_a_stream_gets_what_happens_from_now_on(fake: FakeEngine, client: Client) -> None:
+async def test_a_stream_gets_new_events(fake: FakeEngine, client: Client) -> None:
     fake.die("web")
     stream = await client.events(filters='{"type":["container"]}')
     await fake.until(lambda: fake.streams == 1)
@@ -114,7 +114,7 @@ async def test_a_stream_until_now_ends_by_itself(fake: FakeEngine, client: Clien
     assert fake.streams == 0
 
 
-async def test_podman_answers_next_to_nothing_about_a_span_of_the_past() -> None:
+async def test_podman_sends_almost_nothing_for_a_past_period() -> None:
     async with FakeEngine([container("web")], flavour="podman") as fake:
         client = Client(fake)
         fake.pause("web")
@@ -123,7 +123,7 @@ async def test_podman_answers_next_to_nothing_about_a_span_of_the_past() -> None
         await client.session.close()
 
 
-async def test_posts_change_the_state_and_are_told_of(fake: FakeEngine, client: Client) -> None:
+async def test_posts_change_the_state_and_send_events(fake: FakeEngine, client: Client) -> None:
     stream = await client.events(filters='{"event":["stop"]}')
     async with client.session.post(client.base + "/v1.45/containers/web/stop?t=1") as answer:
         assert answer.status == 204
@@ -136,7 +136,7 @@ async def test_posts_change_the_state_and_are_told_of(fake: FakeEngine, client: 
 # Faults.
 
 
-async def test_cut_streams_break_off(fake: FakeEngine, client: Client) -> None:
+async def test_cut_streams_are_aborted(fake: FakeEngine, client: Client) -> None:
     stream = await client.events()
     await fake.until(lambda: fake.streams == 1)
     fake.cut_events()
@@ -145,7 +145,7 @@ async def test_cut_streams_break_off(fake: FakeEngine, client: Client) -> None:
     await fake.until(lambda: fake.streams == 0)
 
 
-async def test_ended_streams_end_properly_and_the_connection_lives_on(fake: FakeEngine, client: Client) -> None:
+async def test_ended_streams_end_cleanly_and_keep_the_connection(fake: FakeEngine, client: Client) -> None:
     stream = await client.events()
     await fake.until(lambda: fake.streams == 1)
     fake.end_events()
@@ -154,7 +154,7 @@ async def test_ended_streams_end_properly_and_the_connection_lives_on(fake: Fake
     assert fake.accepted == 1
 
 
-async def test_garbled_streams_carry_what_is_no_event(fake: FakeEngine, client: Client) -> None:
+async def test_garbled_streams_contain_invalid_events(fake: FakeEngine, client: Client) -> None:
     stream = await client.events()
     await fake.until(lambda: fake.streams == 1)
     fake.garble_events(b"{]\n")
@@ -176,7 +176,7 @@ async def test_events_are_dropped_doubled_and_reordered_on_demand(fake: FakeEngi
     stream.close()
 
 
-async def test_a_stalled_engine_is_silent_until_it_goes_on(fake: FakeEngine, client: Client) -> None:
+async def test_a_stalled_engine_is_silent_until_it_resumes(fake: FakeEngine, client: Client) -> None:
     stream = await client.events()
     await fake.until(lambda: fake.streams == 1)
     fake.stall()
@@ -190,7 +190,7 @@ async def test_a_stalled_engine_is_silent_until_it_goes_on(fake: FakeEngine, cli
     stream.close()
 
 
-async def test_an_engine_that_hangs_up_answers_nobody_until_healed(fake: FakeEngine, client: Client) -> None:
+async def test_an_engine_that_hangs_up_answers_nothing_until_healed(fake: FakeEngine, client: Client) -> None:
     fake.hang_up()
     with pytest.raises(aiohttp.ClientError):
         await client.get("/_ping")
@@ -210,34 +210,32 @@ async def test_an_engine_that_refuses_may_leave_its_socket_or_not(
     assert await client.get("/_ping") == (200, "OK")
 
 
-async def test_a_spoilt_endpoint_answers_an_error_in_the_engine_s_shape_so_many_times(
-    fake: FakeEngine, client: Client
-) -> None:
+async def test_a_spoilt_endpoint_returns_errors_a_given_number_of_times(fake: FakeEngine, client: Client) -> None:
     fake.spoil("list", status=500, message="disk on fire", times=1)
     assert await client.get("/containers/json") == (500, {"message": "disk on fire"})
     assert (await client.get("/containers/json"))[0] == 200
 
 
-async def test_a_spoilt_answer_may_be_anything(fake: FakeEngine, client: Client) -> None:
+async def test_a_spoilt_response_can_be_anything(fake: FakeEngine, client: Client) -> None:
     fake.spoil("list", body=b"<html>", status=403, kind="text/html")
     assert await client.get("/containers/json") == (403, "<html>")
     fake.heal()
     assert (await client.get("/containers/json"))[0] == 200
 
 
-async def test_a_true_answer_may_be_cut_short(fake: FakeEngine, client: Client) -> None:
+async def test_a_response_can_be_cut_short(fake: FakeEngine, client: Client) -> None:
     fake.spoil("list", cut_after=10)
     with pytest.raises(aiohttp.ClientPayloadError):
         await client.get("/containers/json")
 
 
-async def test_a_connection_may_be_reset_instead_of_answered(fake: FakeEngine, client: Client) -> None:
+async def test_a_connection_can_be_reset(fake: FakeEngine, client: Client) -> None:
     fake.spoil("version", reset=True)
     with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
         await client.get("/version")
 
 
-async def test_an_answer_may_never_come(fake: FakeEngine, client: Client) -> None:
+async def test_a_response_can_be_withheld(fake: FakeEngine, client: Client) -> None:
     fake.spoil("version", hang=True)
     asked = asyncio.create_task(client.get("/version"))
     await fake.until(lambda: fake.calls["version"] == 1)
@@ -246,7 +244,7 @@ async def test_an_answer_may_never_come(fake: FakeEngine, client: Client) -> Non
     asked.cancel()
 
 
-async def test_a_late_answer_is_the_right_one(fake: FakeEngine, client: Client) -> None:
+async def test_a_delayed_response_is_correct(fake: FakeEngine, client: Client) -> None:
     fake.spoil("version", delay=0.02)
     assert (await client.get("/version"))[0] == 200
 
@@ -277,7 +275,7 @@ async def test_a_crashed_podman_remembers_its_events() -> None:
         assert [event.action for event in fake.hub.replay(0, None)] == ["pause"]
 
 
-async def test_waiting_for_what_does_not_come_ends() -> None:
+async def test_waiting_for_a_condition_times_out() -> None:
     async with FakeEngine() as fake:
         with pytest.raises(TimeoutError):
             await fake.until(lambda: fake.streams == 1, timeout=0.01)
@@ -299,7 +297,7 @@ async def test_many_engines_and_many_containers_fit_into_one_process() -> None:
         await asyncio.gather(*(engine.close() for engine in engines))
 
 
-def test_the_example_of_the_documentation_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_in_the_documentation_works(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "reference" / "testing.md").read_text()
     code, prints = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     exec(compile(code, "docs/reference/testing.md", "exec"), {})

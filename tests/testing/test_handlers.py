@@ -75,14 +75,16 @@ def test_requests_are_counted_under_their_endpoint(
         ("err-no-such-route", "/nosuchroute", {}),
     ],
 )
-def test_errors_have_the_words_of_the_real_engine(engine: str, recorded: str, path: str, query: dict[str, str]) -> None:
+def test_errors_have_the_messages_of_the_real_engine(
+    engine: str, recorded: str, path: str, query: dict[str, str]
+) -> None:
     real = captures.load(engine, "answers")[recorded]
     fake = ask(FakeEngine(**captures.ENGINES[engine]), "GET", path, **query)
     assert (fake.status, fake.body.decode()) == (real["status"], real["body"])
 
 
 @pytest.mark.parametrize("engine", captures.ENGINES)
-def test_filters_that_are_no_json_are_refused_in_the_real_engine_s_words(engine: str) -> None:
+def test_invalid_filters_get_the_real_engines_message(engine: str) -> None:
     real = captures.load(engine, "answers")["err-filter-not-json"]
     asked = Request("GET", "/containers/json?filters=xx", "/containers/json", {"filters": "xx"}, {})
     fake = reply(FakeEngine(**captures.ENGINES[engine]), asked, route(asked))
@@ -122,32 +124,32 @@ def zoo() -> FakeEngine:
         ({"all": "1", "filters": {"id": ["nope"]}}, []),
     ],
 )
-def test_lists_show_what_was_asked_for(zoo: FakeEngine, query: dict[str, Any], found: list[str]) -> None:
+def test_lists_are_filtered(zoo: FakeEngine, query: dict[str, Any], found: list[str]) -> None:
     assert names(ask(zoo, "GET", "/containers/json", **query)) == found
 
 
-def test_a_list_by_id_takes_whole_ids_and_beginnings(zoo: FakeEngine) -> None:
+def test_a_list_by_id_accepts_ids_and_prefixes(zoo: FakeEngine) -> None:
     it = zoo.find("web")
     assert it is not None
     for wanted in (it.id, it.id[:12]):
         assert names(ask(zoo, "GET", "/containers/json", all="1", filters={"id": [wanted]})) == ["/web"]
 
 
-def test_a_list_by_id_without_all_leaves_out_what_does_not_run(zoo: FakeEngine) -> None:
+def test_a_list_by_id_without_all_omits_stopped_containers(zoo: FakeEngine) -> None:
     it = zoo.find("old")
     assert it is not None
     assert names(ask(zoo, "GET", "/containers/json", filters={"id": [it.id]})) == []
 
 
 @pytest.mark.parametrize(("asked", "health"), [("/v1.52", True), ("", True), ("/v1.51", False)])
-def test_health_is_in_the_list_for_those_who_speak_1_52(asked: str, health: bool) -> None:
+def test_the_list_includes_health_from_api_1_52_on(asked: str, health: bool) -> None:
     engine = FakeEngine([container("web", health="healthy")], api="1.52")
     (entry,) = json.loads(ask(engine, "GET", f"{asked}/containers/json").body)
     assert ("Health" in entry) is health
 
 
 @pytest.mark.parametrize(("asked", "old"), [("/v1.52", False), ("", False), ("/v1.51", True)])
-def test_old_event_fields_are_for_those_who_speak_less_than_1_52(asked: str, old: bool) -> None:
+def test_old_event_fields_are_sent_before_api_1_52(asked: str, old: bool) -> None:
     engine = FakeEngine(api="1.52")
     wish = request("GET", f"{asked}/events", since="1.5", until="2", filters='{"type":["container"]}')
     assert reply(engine, wish, route(wish)) == Subscription(
@@ -155,14 +157,14 @@ def test_old_event_fields_are_for_those_who_speak_less_than_1_52(asked: str, old
     )
 
 
-def test_versions_out_of_range_are_refused_by_docker_and_served_by_podman() -> None:
+def test_docker_rejects_unsupported_versions_and_podman_accepts_them() -> None:
     assert ask(FakeEngine(api="1.51", min_api="1.44"), "GET", "/v1.43/version").status == 400
     assert ask(FakeEngine(api="1.51"), "GET", "/v1.52/version").status == 400
     assert ask(FakeEngine(api="1.51"), "GET", "/v1.51/version").status == 200
     assert ask(FakeEngine(flavour="podman"), "GET", "/v9.99/version").status == 200
 
 
-def test_inspect_answers_one_container(zoo: FakeEngine) -> None:
+def test_inspect_returns_one_container(zoo: FakeEngine) -> None:
     assert json.loads(ask(zoo, "GET", "/containers/web/json").body)["Name"] == "/web"
 
 

@@ -80,7 +80,7 @@ def test_a_list_entry_has_exactly_the_keys_and_types_of_the_real_one(engine: str
 
 
 @pytest.mark.parametrize(("engine", "name"), CASES)
-def test_what_pilotage_reads_of_a_list_entry_is_the_same_in_the_real_one(engine: str, name: str) -> None:
+def test_the_fields_that_pilotage_reads_match_a_real_list_element(engine: str, name: str) -> None:
     real, fake = captures.by_name(engine, name)[0], imitate(engine, name)[0]
     theirs, ours = (msgspec.convert(entry, Summary) for entry in (real, fake))
     assert (theirs.State, theirs.HostConfig, theirs.Image) == (ours.State, ours.HostConfig, ours.Image)
@@ -99,14 +99,14 @@ def test_what_pilotage_reads_of_a_list_entry_is_the_same_in_the_real_one(engine:
 
 
 @pytest.mark.parametrize(("engine", "name"), CASES)
-def test_an_inspect_answer_has_no_key_and_no_type_that_the_real_one_has_not(engine: str, name: str) -> None:
+def test_an_inspection_has_only_keys_and_types_of_the_real_one(engine: str, name: str) -> None:
     _, real = captures.by_name(engine, name)
     _, fake = imitate(engine, name)
     assert same_types(real, fake, name, subset=True) == []
 
 
 @pytest.mark.parametrize(("engine", "name"), CASES)
-def test_what_pilotage_reads_of_an_inspect_answer_is_the_same_in_the_real_one(engine: str, name: str) -> None:
+def test_the_fields_that_pilotage_reads_match_a_real_inspection(engine: str, name: str) -> None:
     real, fake = captures.by_name(engine, name)[1], imitate(engine, name)[1]
     theirs, ours = (msgspec.convert(found, Inspect) for found in (real, fake))
     assert theirs.Config is not None
@@ -123,14 +123,14 @@ def test_what_pilotage_reads_of_an_inspect_answer_is_the_same_in_the_real_one(en
     assert theirs.NetworkSettings.Ports == ours.NetworkSettings.Ports
 
 
-def test_the_list_tells_of_health_from_api_1_52_on() -> None:
+def test_a_list_element_has_health_from_api_1_52_on() -> None:
     fake = FakeEngine(api="1.52")
     it = container("web", health="unhealthy")
     assert summary(it, fake.dialect, with_health=True)["Health"] == {"Status": "unhealthy", "FailingStreak": 1}
     assert "Health" not in summary(it, fake.dialect)
 
 
-def test_a_recorded_entry_is_told_as_it_was_until_its_state_changes() -> None:
+def test_a_recorded_element_is_returned_unchanged_until_its_state_changes() -> None:
     real, real_inspect = captures.by_name("docker-28.5", "plain-bridge")
     fake = FakeEngine([real], api="1.51")
     it = fake.find("plain-bridge")

@@ -77,7 +77,7 @@ async def test_requests_on_one_connection_are_answered_one_after_the_other(place
     assert place.server.accepted == 1
 
 
-async def test_a_request_in_pieces_is_waited_for_with_its_body(place: Place) -> None:
+async def test_a_request_in_several_packets_is_complete(place: Place) -> None:
     async with place.client() as (reader, writer):
         whole = get("/a", "Content-Length: 5", method="POST") + b"12345" + get("/b")
         for byte in whole:
@@ -99,7 +99,7 @@ async def test_the_next_request_waits_for_the_answer_to_the_one_before(place: Pl
         assert [found.path for found in place.requests] == ["/a", "/b"]
 
 
-async def test_a_client_that_asks_to_close_is_closed(place: Place) -> None:
+async def test_a_connection_is_closed_if_the_client_asks_for_it(place: Place) -> None:
     async with place.client() as (reader, writer):
         writer.write(get("/", "Connection: close"))
         assert (await reader.read()).endswith(b"\r\n\r\nhello")
@@ -114,7 +114,7 @@ async def test_answers_without_a_body_have_no_length(place: Place, status: int) 
         assert b"Content-Length" not in await reader.readuntil(b"\r\n\r\n")
 
 
-async def test_an_answer_shorter_than_promised_is_cut(place: Place) -> None:
+async def test_a_response_shorter_than_promised_is_aborted(place: Place) -> None:
     place.at_once = False
     async with place.client() as (reader, writer):
         writer.write(get("/"))
@@ -138,7 +138,7 @@ async def test_a_stream_is_sent_in_chunks_and_ended(place: Place) -> None:
         assert await reader.readexactly(len(wanted)) == wanted
 
 
-async def test_a_stalled_server_takes_requests_and_answers_them_when_it_resumes(place: Place) -> None:
+async def test_a_stalled_server_answers_requests_when_it_resumes(place: Place) -> None:
     place.server.stall()
     async with place.client() as (reader, writer):
         writer.write(get("/"))
