@@ -2,13 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pilotage import (
     DockerProviderConfig,
-    EngineSnapshot,
     Pool,
-    Route,
     build_table,
     from_docker,
     scan_engine,
@@ -16,30 +12,10 @@ from pilotage import (
 )
 from pilotage.testing import FakeEngine
 from tests.support.images import WEB
+from tests.support.scans import routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.engines import Engine
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
-    async with Pool() as pool:
-        yield pool
-
-
-def routes(snapshot: EngineSnapshot) -> dict[str, Route]:
-    return {route.alias: route for built in snapshot.built for route in built.routes}
-
-
-def address(engine: Engine, name: str, network: str = "bridge") -> str:
-    found: str = engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
-    return found
-
-
-async def look(engine: Engine, pool: Pool) -> EngineSnapshot:
-    return await scan_engine(DockerProviderConfig(engine.host, name="here"), pool=pool)
 
 
 async def test_update_ports_returns_the_ports_of_one_container(engine: Engine, pool: Pool) -> None:

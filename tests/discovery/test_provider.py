@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from pilotage import discover
-from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
+from tests.support.discoveries import COMPOSE, QUICK, config, endpoints
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
-
-if TYPE_CHECKING:
-    from pilotage.discovery.manager import DiscoveryManager
-
-QUICK = Timing(first_pause=0.02, longest_pause=0.05, pause_after_session=0.02)
-NOWHERE = DockerProviderConfig("unix:///nonexistent/engine.sock", name="nowhere")
-COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api", "proxy.aliases": "api"}
-
-
-def config(engine: FakeEngine, name: str = "local") -> DockerProviderConfig:
-    return DockerProviderConfig(engine.url, name=name)
-
-
-def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
-    return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
 
 
 async def test_the_routes_of_an_engine_that_is_away_stay_and_are_stale() -> None:

@@ -8,41 +8,20 @@ from pilotage import (
     DockerProviderConfig,
     EngineError,
     EngineRefused,
-    EngineSnapshot,
     EngineUnreachable,
     Pool,
-    Route,
     build_table,
     scan_all,
     scan_engine,
 )
 from pilotage.testing import FakeEngine
 from tests.support.images import HEALTH, WEB
+from tests.support.scans import address, routes, scan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.engines import Engine
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
-    async with Pool() as pool:
-        yield pool
-
-
-def routes(snapshot: EngineSnapshot) -> dict[str, Route]:
-    return {route.alias: route for built in snapshot.built for route in built.routes}
-
-
-def address(engine: Engine, name: str, network: str = "bridge") -> str:
-    found: str = engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
-    return found
-
-
-async def look(engine: Engine, pool: Pool) -> EngineSnapshot:
-    return await scan_engine(DockerProviderConfig(engine.host, name="here"), pool=pool)
 
 
 # ---- a real engine --------------------------------------------------------------------------------------------------
@@ -55,7 +34,7 @@ async def test_running_containers_get_routes_and_stopped_ones_a_reason(engine: E
     engine.create("survey-new")
     engine.run("survey-paused")
     engine.docker("pause", "survey-paused")
-    snapshot = await look(engine, pool)
+    snapshot = await scan(engine, pool)
     found = routes(snapshot)
     here = address(engine, "survey-web")
     assert found["survey-web"].target == f"https://{here}:80"
@@ -82,7 +61,7 @@ async def test_a_container_in_a_shared_network_is_reached_at_its_owner(engine: E
     owner = engine.run("survey-owner")
     engine.run("survey-guest", WEB, None, "--network", "container:survey-owner", command=["sleep", "1000"])
     engine.run("survey-guests", WEB, None, "--network", f"container:{owner}", command=["sleep", "1000"])
-    found = routes(await look(engine, pool))
+    found = routes(await scan(engine, pool))
     target = f"http://{address(engine, 'survey-owner')}:80"
     assert {found[name].target for name in ("survey-owner", "survey-guest", "survey-guests")} == {target}
 
@@ -100,7 +79,7 @@ async def test_containers_of_compose_are_replicas_and_prefer_their_projects_netw
         engine.run(f"shop-web-{number}", WEB, labels, "--network", "shop_default")
         engine.docker("network", "connect", "aaa_first", f"shop-web-{number}")
     engine.run("shop-web-run-1", WEB, labels | {"com.docker.compose.oneoff": "True"}, "--network", "shop_default")
-    snapshot = await look(engine, pool)
+    snapshot = await scan(engine, pool)
     assert {each.network for each in snapshot.containers if each.container_name.startswith("shop-")} == {"shop_default"}
     table = build_table([snapshot])
     assert [endpoint.host for endpoint in table.routes["shop"].endpoints] == [
@@ -116,7 +95,7 @@ async def test_a_named_network_is_used_and_a_misspelt_one_is_reported(engine: En
     for name, wanted in (("survey-net", "survey_front"), ("survey-typo", "survey_frnot")):
         engine.run(name, WEB, {"proxy.network": wanted})
         engine.docker("network", "connect", "survey_front", name)
-    snapshot = await look(engine, pool)
+    snapshot = await scan(engine, pool)
     found = routes(snapshot)
     assert found["survey-net"].host == address(engine, "survey-net", "survey_front")
     assert "survey-typo" not in found
@@ -126,7 +105,7 @@ async def test_a_named_network_is_used_and_a_misspelt_one_is_reported(engine: En
 
 async def test_health_comes_from_the_engine(engine: Engine, pool: Pool) -> None:
     engine.run("survey-health", HEALTH)
-    (endpoint,) = routes(await look(engine, pool))["survey-health"].endpoints
+    (endpoint,) = routes(await scan(engine, pool))["survey-health"].endpoints
     assert endpoint.state in {"waiting", "unhealthy"}
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import discover
-from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.testing import FakeEngine, container
+from tests.support.discoveries import config
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import settled
 from tests.support.virtual import VirtualEngine
@@ -21,18 +20,6 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.update import Update
-
-QUICK = Timing(first_pause=0.02, longest_pause=0.05, pause_after_session=0.02)
-NOWHERE = DockerProviderConfig("unix:///nonexistent/engine.sock", name="nowhere")
-COMPOSE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api", "proxy.aliases": "api"}
-
-
-def config(engine: FakeEngine, name: str = "local") -> DockerProviderConfig:
-    return DockerProviderConfig(engine.url, name=name)
-
-
-def endpoints(discovery: DiscoveryManager, alias: str) -> dict[str, str]:
-    return {e.container: e.state for e in discovery.table.routes[alias].endpoints}
 
 
 async def test_an_update_has_the_old_table_the_new_one_and_the_changes() -> None:
