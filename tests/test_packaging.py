@@ -138,7 +138,7 @@ import os, signal, sys, time
 from pilotage.cli import main as cli
 itself, os.getpid = os.getpid(), lambda: 1
 cli.run = lambda args: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
-cli.main()
+cli.run_and_exit()
 """
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 128 + signal.SIGTERM
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pilotage import build_routes, from_docker
 from pilotage.routes.route import route_json
@@ -22,6 +23,8 @@ from tests.support.summaries import LOCAL, REMOTE
 
 if TYPE_CHECKING:
     from pilotage import DockerProviderConfig, Problem
+
+pytestmark = pytest.mark.slow
 
 RECORDED = Path(__file__).parent / "fixtures" / "labels-0.1.0.jsonl.xz"
 SEED, COUNT = 2026, 6000

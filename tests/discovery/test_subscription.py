@@ -60,6 +60,7 @@ async def test_a_slow_subscriber_gets_the_newest_table_and_merged_changes() -> N
             assert {(c.kind, c.alias) for c in update.changes} == {("removed", "app"), ("added", "new")}
 
 
+@pytest.mark.slow
 @pytest.mark.looptime
 async def test_a_subscriber_that_never_reads_has_bounded_memory() -> None:
     engine = VirtualEngine([container("web")])

@@ -1,6 +1,4 @@
-"""Many containers, many events, many engines: what each costs. Counts and memory, for times tell of the machine.
-
-pytestmark = pytest.mark.slow
+"""Many containers, many events, many engines: what each costs. Counts and memory, because times depend on the machine.
 
 More of each with PILOTAGE_SCALE_CONTAINERS, _EVENTS and _ENGINES; ``--log-cli-level=info`` shows the numbers.
 """
@@ -15,6 +13,8 @@ import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from pilotage import discover
 from pilotage.discovery.timing import Timing
 from pilotage.engine.address import DockerProviderConfig
@@ -22,6 +22,8 @@ from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ __all__ = ["MACHINE", "in_ci", "isolate", "remove_leftovers"]
 
 MACHINE: Final[Mapping[str, str]] = dict(os.environ)
 
+#: Variables of the tests themselves.
+_KEPT: Final = ("PILOTAGE_SCALE_", "PILOTAGE_TEST_")
 _PREFIXES: Final = ("CONTAINER_", "DOCKER_", "PILOTAGE_", "XDG_", "WATCHDOG_", "_PILOTAGE_")
 _NAMES: Final = frozenset({
     "COLUMNS", "FORCE_COLOR", "INVOCATION_ID", "JOURNAL_STREAM", "LINES", "LISTEN_FDS", "LISTEN_PID", "NETRC",
@@ -41,7 +43,7 @@ def isolate() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="pt-"))  # short, because the paths of unix sockets are
     folder.chmod(0o755)  # tests give up their rights and still look in here
     for name in list(os.environ):
-        if name.startswith(_PREFIXES) or name in _NAMES:
+        if name in _NAMES or (name.startswith(_PREFIXES) and not name.startswith(_KEPT)):
             del os.environ[name]
     for name, inside in (("HOME", "home"), ("XDG_RUNTIME_DIR", "run"), ("TMPDIR", "tmp")):
         (folder / inside).mkdir()
