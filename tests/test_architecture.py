@@ -132,7 +132,7 @@ def test_circles_are_found() -> None:
     assert circles({node: frozenset(others) for node, others in graph.items()}) == [["b", "c"]]
 
 
-def test_no_import_goes_up_and_none_is_excepted() -> None:
+def test_no_import_points_up_and_there_are_no_exceptions() -> None:
     (layers,) = [contract for contract in CONTRACTS if contract["id"] == "layers"]
     rank = {name: place for place, line in enumerate(layers["layers"]) for name in re.split(r"\s*[|:]\s*", line)}
     upward = [
@@ -162,14 +162,14 @@ def test_few_modules_lie_directly_in_the_root() -> None:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_package_says_in_three_sentences_what_it_is(name: str) -> None:
+def test_a_package_docstring_has_three_sentences(name: str) -> None:
     docstring = ast.get_docstring(ast.parse((SOURCE / name / "__init__.py").read_text())) or ""
     sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z`*\"])", docstring.strip())
     assert len(sentences) >= 3, docstring
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_what_other_packages_import_is_exported_and_nothing_else(name: str) -> None:
+def test_packages_export_exactly_what_others_import(name: str) -> None:
     used = {it.name for it in imports() if it.crosses and package(it.module) == name}
     own = FOR_USERS.get(name, set())
     assert exported(name) - own == used - own

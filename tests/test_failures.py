@@ -333,7 +333,9 @@ def test_every_row_of_the_tables_is_made() -> None:
 
 
 @pytest.mark.parametrize("what", MADE)
-async def test_the_tables_show_what_is_printed(what: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_the_troubleshooting_table_matches_the_output(
+    what: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if what == "no permission":
         request.getfixturevalue("root")
     said = await MADE[what](tmp_path)

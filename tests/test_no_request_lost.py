@@ -56,7 +56,7 @@ async def test_a_restart_of_the_engine_that_leaves_containers_alone_loses_nothin
     assert_none_lost(await deployments.engine_restarted(engine, tmp_path, 2), tmp_path)
 
 
-async def test_an_envoy_elsewhere_loses_nothing_while_the_daemon_is_away(engine: Engine, tmp_path: Path) -> None:
+async def test_a_remote_envoy_loses_no_request_while_the_daemon_is_away(engine: Engine, tmp_path: Path) -> None:
     assert_none_lost(await deployments.daemon_restarted(engine, tmp_path, 2, linger=1), tmp_path)
 
 

@@ -231,7 +231,7 @@ def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: En
 
 
 @pytest.mark.timeout(300)
-def test_without_a_writable_folder_it_says_what_is_missing(image: Engine) -> None:
+def test_without_a_writable_directory_the_error_names_it(image: Engine) -> None:
     with pytest.raises(CommandFailed, match=r"(?s)error: cannot create a folder for temporary files.*--tmpfs /tmp"):
         image.docker("run", "--rm", "--read-only", "pilotage", "serve", "--engine", "local=unix:///none.sock")
 

@@ -98,13 +98,15 @@ async def run(code: str) -> str:
 
 
 @pytest.mark.parametrize("at", range(len(SNIPPETS)))
-async def test_a_snippet_prints_what_is_shown(at: int, example: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_shell_snippet_prints_its_documented_output(
+    at: int, example: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", example.host)
     snippet = SNIPPETS[at]
     assert without_addresses(await run(snippet.code)) == without_addresses(snippet.prints)
 
 
-def test_every_python_snippet_shows_what_it_prints() -> None:
+def test_every_python_snippet_documents_its_output() -> None:
     assert len(SNIPPETS) == LIBRARY.count("```python") > 3
     assert "```python" not in README
 
@@ -132,7 +134,7 @@ def test_the_example_makes_the_routes_that_are_shown(tmp_path: Path, pilotage: C
     assert said.out == shown_after("`pilotage routes` prints:")
 
 
-async def test_the_demonstration_prints_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_demonstration_prints_its_documented_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "100")
     async with demo_site() as engine, discover([DockerProviderConfig(engine.url, name="demo")]) as discovery:

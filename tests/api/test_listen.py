@@ -29,7 +29,7 @@ def test_places_are_read(text: str, listen: Listen, shown: str, *, local: bool) 
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:port", "1.2.3.4:99999", "unix://x.sock", "unix:///" + "x" * 108])
-def test_what_is_no_place_is_told_with_how_to_write_one(text: str) -> None:
+def test_an_invalid_listen_address_is_an_error_with_examples(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is not an address for the API; write "):
         parse_listen(text)
 
@@ -79,7 +79,7 @@ async def test_the_folder_of_a_socket_is_made(tmp_path: Path, runner: web.AppRun
         await runner.cleanup()
 
 
-async def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
+async def test_a_socket_in_use_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
     path = str(tmp_path / "api.sock")
     try:
         await start_socket(runner, path)
@@ -93,7 +93,7 @@ async def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path: Path, r
         await runner.cleanup()
 
 
-async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
+async def test_a_regular_file_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
     file = tmp_path / "precious"
     file.write_text("data")
     with pytest.raises(OSError, match="a file that is not a socket is in the way"):
@@ -102,7 +102,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, runner: we
     await runner.cleanup()
 
 
-def test_a_port_is_taken_also_by_one_who_would_share_it() -> None:
+def test_a_port_with_reuseport_counts_as_in_use() -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))

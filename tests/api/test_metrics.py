@@ -31,7 +31,7 @@ def figures(metrics: Metrics) -> dict[str, float]:
     return found
 
 
-async def test_engines_table_gateway_and_reloads_are_told_as_they_are_when_asked() -> None:
+async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_time() -> None:
     metrics = Metrics()
 
     def connect(address: Address) -> Connection:
@@ -90,7 +90,7 @@ async def test_engines_table_gateway_and_reloads_are_told_as_they_are_when_asked
             assert figures(metrics)["pilotage_routes{stale}"] == 2
 
 
-async def test_without_a_gateway_nothing_is_said_of_one() -> None:
+async def test_without_a_gateway_there_are_no_gateway_metrics() -> None:
     metrics = Metrics()
     async with discover([]) as discovery:
         metrics.watch(discovery, problems=tuple, gateway=lambda: None, reloads={})
@@ -120,5 +120,5 @@ def test_lags_are_counted_in_seconds() -> None:
         ("/_ping", {}, "ping"),
     ],
 )
-def test_requests_are_counted_by_what_they_ask(path: str, query: dict[str, str], name: str) -> None:
+def test_requests_are_counted_by_path(path: str, query: dict[str, str], name: str) -> None:
     assert endpoint(path, query) == name

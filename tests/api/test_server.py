@@ -84,7 +84,7 @@ async def serving(*places: Listen, token: str = "") -> AsyncIterator[Caller]:
                 yield Caller(session, api, source, engine)
 
 
-async def test_routes_containers_problems_and_engines_are_told() -> None:
+async def test_the_api_serves_routes_containers_problems_and_engines() -> None:
     async with serving() as caller:
         routes = await caller.json("/v1/routes")
         assert routes["version"] == caller.source.discovery.table.version
@@ -99,7 +99,7 @@ async def test_routes_containers_problems_and_engines_are_told() -> None:
         assert (engine["name"], engine["state"], engine["containers"]) == ("local", "live", 2)
 
 
-async def test_routes_of_an_engine_that_is_away_say_since_when() -> None:
+async def test_routes_of_a_stale_engine_say_since_when() -> None:
     async with serving() as caller:
         await caller.engine.close()
 
@@ -114,7 +114,7 @@ async def test_routes_of_an_engine_that_is_away_say_since_when() -> None:
         assert engine["error"]
 
 
-async def test_explanations_are_told_and_unknown_names_corrected() -> None:
+async def test_the_api_serves_explanations_and_corrects_unknown_names() -> None:
     async with serving() as caller:
         told = await caller.json("/v1/explain/web")
         assert told["containers"][0]["name"] == "web"
@@ -122,7 +122,7 @@ async def test_explanations_are_told_and_unknown_names_corrected() -> None:
         assert error == {"error": "no container and no alias is called 'wep'", "hint": "did you mean 'web'?"}
 
 
-async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> None:
+async def test_the_api_serves_and_explains_routes_from_files(tmp_path: Path) -> None:
     file = tmp_path / "routes.yml"
     file.write_text("nas: {host: 10.0.0.9, port: 80}")
     async with serving() as caller:
@@ -131,7 +131,7 @@ async def test_routes_of_files_are_told_and_explained_too(tmp_path: Path) -> Non
         assert (await caller.json("/v1/explain/nas"))["files"]
 
 
-async def test_what_is_told_has_the_form_that_the_document_promises() -> None:
+async def test_responses_match_the_openapi_document() -> None:
     async with serving() as caller:
         address = caller.source.discovery.table.routes["web"].endpoints[0].address
         caller.source.discovery.set_health({"web": {address: EndpointHealth("pending", 5.0)}})
@@ -169,7 +169,7 @@ def check(value: Any, schema: dict[str, Any], at: str) -> None:
             check(item, schema["additionalProperties"], f"{at}.{name}")
 
 
-async def test_health_readiness_and_figures() -> None:
+async def test_health_readiness_and_metrics() -> None:
     async with serving() as caller:
         assert await caller.raw("/healthz") == (200, b"ok\n")
         assert await caller.raw("/readyz") == (200, b"ready\n")
@@ -181,7 +181,7 @@ async def test_health_readiness_and_figures() -> None:
         assert (await caller.raw("/healthz"))[0] == 200
 
 
-async def test_what_does_not_exist_is_told_and_where_to_look() -> None:
+async def test_an_unknown_path_gets_a_404_with_a_hint() -> None:
     async with serving() as caller:
         error = await caller.json("/v2/routes", 404)
         assert error == {"error": "not found: GET /v2/routes", "hint": "GET / lists all paths"}
@@ -190,7 +190,7 @@ async def test_what_does_not_exist_is_told_and_where_to_look() -> None:
             assert answer.status == 405
 
 
-async def test_a_defect_is_told_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_has_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as caller:
         caller.source.not_ready = None  # type: ignore[method-assign,assignment]
         error = await caller.json("/readyz", 500)
@@ -229,7 +229,7 @@ async def test_events_begin_with_all_there_is_and_go_on_with_every_change() -> N
         assert (await anext(stream))[0] == "table"
 
 
-async def test_what_probes_find_is_told_with_the_route_and_as_an_event() -> None:
+async def test_probe_results_are_part_of_routes_and_events() -> None:
     async with serving() as caller:
         discovery = caller.source.discovery
         address = discovery.table.routes["web"].endpoints[0].address
@@ -289,7 +289,7 @@ async def test_with_a_token_a_name_does_not_matter_and_on_loopback_either_will_d
         await caller.json("/v1/routes", 403, Authorization="Bearer wrong", Host="pilotage.lan")
 
 
-async def test_a_token_that_is_no_text_is_a_wrong_one(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_token_that_is_not_text_is_rejected(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(token="a secret of some length") as caller:
         reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
         writer.write(b"GET /v1/routes HTTP/1.1\r\nHost: pilotage.lan\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
@@ -298,7 +298,7 @@ async def test_a_token_that_is_no_text_is_a_wrong_one(caplog: pytest.LogCaptureF
     assert caplog.records == []
 
 
-async def test_a_request_that_is_none_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_http_request_is_not_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as caller:
         for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000, b"GET / HTTP/1.1\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", caller.api.places[0].port)
@@ -308,7 +308,7 @@ async def test_a_request_that_is_none_is_no_error_of_ours(caplog: pytest.LogCapt
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
-async def test_from_elsewhere_only_the_token_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_machines_need_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever address of this machine a test used would be loopback.
     monkeypatch.setattr("pilotage.api.server.is_loopback", lambda host: host == "localhost")
     async with serving(token="a secret of some length") as caller:
@@ -319,7 +319,7 @@ async def test_from_elsewhere_only_the_token_counts(monkeypatch: pytest.MonkeyPa
         assert (await caller.raw("/readyz"))[0] == 200
 
 
-async def test_on_a_unix_socket_the_file_says_who_may_ask(tmp_path: Path) -> None:
+async def test_file_permissions_protect_the_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     async with serving(Listen(path=str(path)), token="a secret of some length") as caller:
         connector = aiohttp.UnixConnector(str(path))
@@ -335,7 +335,7 @@ async def test_on_a_unix_socket_the_file_says_who_may_ask(tmp_path: Path) -> Non
     assert not path.exists()
 
 
-async def test_the_whole_with_its_labels_is_told_on_the_unix_socket_only() -> None:
+async def test_the_snapshot_with_labels_is_served_on_the_unix_socket_only() -> None:
     async with serving() as caller:
         await caller.json(SNAPSHOT_PATH, 403)
 

@@ -15,7 +15,7 @@ HEALTH = {"shop": {"10.0.0.1:80": EndpointHealth("unhealthy", 12.5)}}
 PACKED = pack(VIEW.snapshots, msgspec.structs.replace(VIEW.table, health=HEALTH))
 
 
-def test_what_is_packed_comes_out_the_same() -> None:
+def test_a_packed_snapshot_unpacks_to_the_same() -> None:
     snapshot = unpack(PACKED)
     assert snapshot is not None
     assert snapshot.snapshots == VIEW.snapshots
@@ -47,7 +47,7 @@ def test_another_version_is_not_understood() -> None:
     assert unpack(msgspec.msgpack.encode(msgspec.structs.replace(other, version="99"))) is None
 
 
-def test_sockets_are_looked_for_where_daemons_of_this_user_and_the_system_have_them() -> None:
+def test_sockets_of_the_user_and_the_system_are_candidates() -> None:
     assert [str(path) for path in socket_candidates({"XDG_RUNTIME_DIR": "/run/user/7"})] == [
         "/run/user/7/pilotage.sock",
         "/run/pilotage/pilotage.sock",

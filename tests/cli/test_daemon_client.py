@@ -79,13 +79,13 @@ def test_the_snapshot_of_a_running_daemon_is_fetched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"nonsense", 200), (b"", 200), (PACKED, 500)])
-def test_what_cannot_be_understood_is_no_daemon(tmp_path: Path, body: bytes, status: int) -> None:
+def test_an_invalid_response_is_not_a_daemon(tmp_path: Path, body: bytes, status: int) -> None:
     path = tmp_path / "pilotage.sock"
     with daemon(path, body, status):
         assert fetch({"PILOTAGE_SOCKET": str(path)}) is None
 
 
-def test_no_socket_a_dead_one_or_a_file_is_no_daemon(tmp_path: Path) -> None:
+def test_a_missing_dead_or_regular_file_is_not_a_daemon(tmp_path: Path) -> None:
     import socket
 
     path = tmp_path / "pilotage.sock"

@@ -37,7 +37,7 @@ def test_the_help_of_every_command_has_an_example(pilotage: Callable[..., Said],
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_says_what_it_does(command: str) -> None:
+def test_every_option_has_help(command: str) -> None:
     options = [each for each in cli.commands[command].params if isinstance(each, click.Option)]
     assert [option.name for option in options if not option.help] == []
 
@@ -68,13 +68,13 @@ def test_words_can_be_completed() -> None:
 # ---- usage
 
 
-def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
+def test_a_mistyped_command_gets_a_suggestion(pilotage: Callable[..., Said]) -> None:
     said = pilotage("rotues")
     assert (said.status, said.out) == (2, "")
     assert said.err.endswith("Error: No such command 'rotues'. Did you mean 'routes'?\n")
 
 
-def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(pilotage: Callable[..., Said]) -> None:
+def test_a_mistyped_option_gets_a_suggestion(pilotage: Callable[..., Said]) -> None:
     said = pilotage("routes", "--repaly", "x")
     assert said.status == 2
     assert "Did you mean '--replay'?" in said.err

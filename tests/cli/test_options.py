@@ -110,7 +110,7 @@ def test_the_demonstration_does_not_hide_an_invalid_configuration(tmp_path: Path
         views_of(**HERE, or_demo=True)
 
 
-def test_the_chosen_engine_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_chosen_engine_is_printed_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
     chosen_engines(EngineChoice())
     said = capsys.readouterr()
@@ -118,7 +118,7 @@ def test_the_chosen_engine_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys:
     assert said.out == ""
 
 
-def test_a_named_engine_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_named_engine_is_not_printed_again(capsys: pytest.CaptureFixture[str]) -> None:
     chosen_engines(EngineChoice(engines=("a=unix:///run/x.sock",)))
     assert capsys.readouterr().err == ""
 

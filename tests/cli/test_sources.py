@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there_is_an_error_in_plain_words(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"provider": {"name": "x"}}', "\x00\xff"])
-def test_a_file_that_is_no_recording_is_an_error_in_plain_words(text: str, tmp_path: Path) -> None:
+def test_an_invalid_recording_is_a_plain_error(text: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match="not a recording of an engine"):

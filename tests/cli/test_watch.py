@@ -89,7 +89,7 @@ async def test_machines_get_an_object_a_line_and_everything_at_first(fake: FakeE
     assert problem["label"] == "proxy.typo.prot"
 
 
-def test_problems_of_the_configuration_are_said_first() -> None:
+def test_configuration_problems_are_printed_first() -> None:
     from pilotage.core.problems import Problem
 
     out = Out(io.StringIO())
@@ -114,7 +114,7 @@ def test_lines_stand_in_columns_and_long_ones_continue_there(terminal: Out) -> N
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_what_others_wrote_does_not_move_the_cursor(terminal: Out) -> None:
+def test_control_characters_are_escaped(terminal: Out) -> None:
     Columns(terminal).print([ChangeLine("problem", "lo\x1bcal", "w\nb", "\x1b[2J", "\x07")], 0)
     assert "\x1b[2J" not in written(terminal)
     assert "\\x1b[2J" in written(terminal)

@@ -43,13 +43,13 @@ def fault(error: pytest.ExceptionInfo[ConfigError]) -> str:
     return f"{problem.message}; {problem.hint}"
 
 
-def test_without_a_word_it_is_the_engine_of_the_environment_and_that_is_said(tmp_path: Path) -> None:
+def test_without_options_the_engine_comes_from_the_environment(tmp_path: Path) -> None:
     found = choose_engines(EngineChoice(), env(tmp_path, DOCKER_HOST=SOCKET))
     assert [config.url for config in found.configs] == [SOCKET]
     assert found.why == f"DOCKER_HOST is {SOCKET}"
 
 
-def test_without_a_word_a_file_comes_before_the_environment(tmp_path: Path) -> None:
+def test_without_options_a_configuration_wins_over_the_environment(tmp_path: Path) -> None:
     (tmp_path / "pilotage.yml").write_text(f"providers:\n  docker:\n    file: {SOCKET}\n")
     found = choose_engines(EngineChoice(), env(tmp_path, DOCKER_HOST="unix:///run/other.sock"))
     assert [config.name for config in found.configs] == ["file"]
@@ -115,12 +115,12 @@ def test_a_file_about_other_things_leaves_the_usual_engine(tmp_path: Path) -> No
     assert [engine.name for engine in also.configs] == ["one"]
 
 
-def test_an_address_that_is_none_is_told_before_anything_is_tried(tmp_path: Path) -> None:
+def test_an_invalid_address_is_reported_before_any_connection(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not say how to get there"):
         choose_engines(EngineChoice(), env(tmp_path, DOCKER_HOST="node1"))
 
 
-def test_a_context_is_looked_up_for_where_it_is_decides_how_containers_are_reached(tmp_path: Path) -> None:
+def test_a_context_is_resolved_to_its_address(tmp_path: Path) -> None:
     context(tmp_path, "prod", "tcp://192.0.2.9:2375")
     (engine,) = parse_engine_args(("mine=context://prod",), env(tmp_path))
     found = resolved(engine, env(tmp_path))

@@ -123,20 +123,20 @@ def test_anchors_and_merge_keys_work(reader: Reader) -> None:
 # ---- what is wrong -------------------------------------------------------------------------------------------------
 
 
-def test_a_misspelt_key_is_told_with_place_and_suggestion(reader: Reader) -> None:
+def test_a_misspelt_key_is_reported_with_place_and_suggestion(reader: Reader) -> None:
     (problem,) = reader.faults("local:", "  sheme: tcp", "  host: n1")
     assert str(problem) == (
         "pilotage.yml:4:7: providers.docker.local.sheme: unknown key 'sheme'; did you mean 'scheme'?"
     )
 
 
-def test_an_unknown_key_with_nothing_near_is_told_with_the_known_ones(reader: Reader) -> None:
+def test_an_unknown_key_is_reported_with_the_known_ones(reader: Reader) -> None:
     (problem,) = reader.faults("local: {scheme: tcp, host: n1, tls: {ca_file: ca.pem, passphrase: x}}")
     assert problem.hint == "known here: ca_file, cert_file, key_file"
     assert problem.path == "providers.docker.local.tls.passphrase"
 
 
-def test_every_fault_of_a_file_is_told_at_once_in_its_order(reader: Reader) -> None:
+def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
     faults = reader.faults(
         "a: ${NOPE}",
         "b: {scheme: tpc, host: n1, port: 70000}",
@@ -191,7 +191,7 @@ def test_every_fault_of_a_file_is_told_at_once_in_its_order(reader: Reader) -> N
         ("'!': tcp://n:1", 5, "'!' is not a valid engine name", "`local`"),
     ],
 )
-def test_a_fault_of_an_engine_is_told_once_with_place_and_remedy(
+def test_an_error_of_an_engine_is_reported_once_with_place_and_remedy(
     reader: Reader, line: str, column: int, said: str, remedy: str
 ) -> None:
     (problem,) = reader.faults(line)
@@ -205,7 +205,7 @@ def test_a_password_is_not_repeated(reader: Reader) -> None:
     assert "hunter2" not in f"{problem}{problem.value}"
 
 
-def test_an_unset_variable_is_told_once_with_its_name(reader: Reader) -> None:
+def test_an_unset_variable_is_reported_once_by_name(reader: Reader) -> None:
     (problem,) = reader.faults("a: {scheme: tcp, host: '${NODE}', port: 1}")
     assert str(problem) == (
         "pilotage.yml:3:28: providers.docker.a.host: the environment variable NODE is not set; "
@@ -224,7 +224,7 @@ def test_an_unset_variable_is_told_once_with_its_name(reader: Reader) -> None:
         ("providers: {docker: {a: 'tcp://n:1', a: 'tcp://n:2'}}", (1, 38), "duplicate key 'a'"),
     ],
 )
-def test_a_fault_of_the_file_is_told_with_its_place(
+def test_an_error_of_the_file_is_reported_with_its_place(
     reader: Reader, text: str, place: tuple[int, int], said: str
 ) -> None:
     (problem,) = reader.faults_of(text)
@@ -232,7 +232,7 @@ def test_a_fault_of_the_file_is_told_with_its_place(
     assert said in problem.message
 
 
-def test_keys_that_only_godoxy_reads_are_told_as_warnings(reader: Reader) -> None:
+def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
     config = reader.config("homepage: {}\nproviders:\n  agents: [a:1]\n  docker: {a: 'tcp://n:1'}\n")
     assert [engine.name for engine in config.providers] == ["a"]
     assert [(p.severity, p.line, p.column, p.path) for p in config.problems] == [
@@ -277,7 +277,7 @@ def test_whatever_the_file_holds_the_answer_is_a_configuration_or_problems_with_
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_loaded_and_its_certificates_are_looked_for_beside_it(tmp_path: Path) -> None:
+def test_certificate_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     file = tmp_path / "pilotage.yml"
     file.write_text("\ufeffproviders: {docker: {ü: {url: 'tls://n:1', tls: {ca_file: ca.pem}}}}", encoding="utf-8")
@@ -285,7 +285,7 @@ def test_a_file_is_loaded_and_its_certificates_are_looked_for_beside_it(tmp_path
     assert engine == DockerProviderConfig("tls://n:1", TLSFiles(ca_file=str(tmp_path / "ca.pem")), "ü")
 
 
-def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.yml: cannot be read: No such file or directory; "):
         load_config(tmp_path / "gone.yml", {})
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -308,7 +308,7 @@ def test_engines_are_named_on_the_command_line() -> None:
     assert providers_from_args([], {}) == ()
 
 
-def test_every_fault_of_the_command_line_is_told_at_once() -> None:
+def test_all_errors_of_the_command_line_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
         providers_from_args(["tcp://n1:1", "=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
     assert [str(problem) for problem in caught.value.problems] == [
@@ -342,7 +342,7 @@ def test_one_file_of_routes_needs_no_list(written: str, files: tuple[str, ...]) 
         ("['']", "pilotage.yml:1:21: providers.files[0]: the file name is empty; write a name such as routes.yml"),
     ],
 )
-def test_what_names_no_file_is_a_fault(written: str, said: str) -> None:
+def test_an_empty_file_name_is_an_error(written: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_config(f"providers: {{files: {written}}}", file="pilotage.yml", folder=Path(), env={})
     assert said in str(caught.value)
@@ -353,7 +353,7 @@ def test_godoxys_included_files_have_another_key() -> None:
     assert config.problems[0].hint == "list the files under providers.files"
 
 
-def test_a_file_in_a_folder_that_is_closed_is_told(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_an_unreadable_directory_is_reported(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 

@@ -32,7 +32,7 @@ def faults(folder: Path, text: str) -> list[str]:
     return [str(problem).removeprefix(f"{folder}/pilotage.yml:") for problem in caught.value.problems]
 
 
-def test_what_is_not_written_is_as_usual(folder: Path) -> None:
+def test_omitted_settings_have_their_defaults(folder: Path) -> None:
     config = read(folder, "")
     assert (config.options, config.gateway, config.api) == (GatewayOptions(), GatewaySettings(), ApiSettings())
     assert (config.options.http_address, config.options.http_port) == ("0.0.0.0", 8080)
@@ -150,16 +150,16 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("api: {token_file: nope}", "nope does not exist; check the name"),
     ],
 )
-def test_faults_are_told_at_their_place(folder: Path, text: str, said: str) -> None:
+def test_errors_are_reported_with_their_place(folder: Path, text: str, said: str) -> None:
     (fault,) = faults(folder, text)
     assert said in fault
 
 
-def test_braces_in_what_people_write_are_shown_as_they_are(folder: Path) -> None:
+def test_braces_in_values_are_shown_unchanged(folder: Path) -> None:
     (fault,) = faults(folder, "match_domains: ['{hint}']")
     assert "'{hint}' is not a domain" in fault
 
 
-def test_faults_of_several_sections_are_told_together(folder: Path) -> None:
+def test_errors_of_several_sections_are_reported_together(folder: Path) -> None:
     told = faults(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
     assert [fault.split(" ")[0] for fault in told] == ["1:17:", "1:27:", "2:7:", "3:25:"]

@@ -10,7 +10,7 @@ from pilotage.core.errors import ConfigError
 SOCKET = "unix:///var/run/docker.sock"
 
 
-def test_a_variable_is_looked_up_by_its_own_name_before_the_names_that_godoxy_reads() -> None:
+def test_a_variable_wins_over_its_godoxy_prefixed_names() -> None:
     env = {"A": "own", "GODOXY_A": "godoxy", "GOPROXY_A": "goproxy"}
     assert look_up("A", env) == "own"
     assert look_up("A", {**env, "A": ""}) == "godoxy"
@@ -42,7 +42,7 @@ def test_variables_are_filled_in_as_plain_text(text: str, filled: str) -> None:
     assert fill_in(text, {"NODE": "n1", "PORT": "2375", "EMPTY": ""}) == filled
 
 
-def test_what_a_variable_holds_is_not_read_again() -> None:
+def test_the_value_of_a_variable_is_not_substituted_again() -> None:
     assert fill_in("${A}", {"A": "${B}", "B": "secret"}) == "${B}"
 
 
@@ -71,7 +71,7 @@ def test_docker_host_alone_falls_back_to_the_local_socket(text: str, env: dict[s
         ("tcp://${NODE", "'${NODE' has no closing brace"),
     ],
 )
-def test_what_cannot_be_filled_in_is_told_with_a_remedy(text: str, message: str) -> None:
+def test_an_invalid_reference_is_an_error_with_a_remedy(text: str, message: str) -> None:
     with pytest.raises(Unset) as caught:
         fill_in(text, {"NODE": "n1"})
     assert caught.value.message == message
@@ -96,7 +96,7 @@ def test_an_empty_file_is_an_empty_mapping(text: str) -> None:
     assert read_document(text, "f.yml", {}).tree == {}
 
 
-def test_every_unset_variable_is_told_with_its_place() -> None:
+def test_every_unset_variable_is_reported_with_its_place() -> None:
     document = read_document("a: ${X}\nb:\n  - ok\n  - tcp://${Y}\n", "f.yml", {})
     assert [(p.file, p.line, p.column, p.path) for p in document.problems] == [
         ("f.yml", 1, 4, "a"),
@@ -106,7 +106,7 @@ def test_every_unset_variable_is_told_with_its_place() -> None:
     assert document.unfilled == {("a",), ("b", 1)}
 
 
-def test_a_problem_stands_at_the_value_at_the_key_or_at_what_a_missing_key_belongs_to() -> None:
+def test_a_problem_points_to_the_value_the_key_or_the_parent_of_a_missing_key() -> None:
     document = read_document("top:\n  key:   value\n", "f.yml", {})
 
     def place(path: tuple[str, ...], *, at_key: bool = False) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def test_a_problem_shows_the_value_as_written_not_what_a_variable_held() -> None
     assert document.problem(("b",), "wrong").value == ""
 
 
-def test_text_that_is_not_yaml_is_told_with_its_place() -> None:
+def test_invalid_yaml_is_reported_with_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
         read_document("a: 1\na: 2\n", "f.yml", {})
     (problem,) = caught.value.problems

@@ -43,13 +43,13 @@ def probed(*states: HealthState) -> Table:
     ],
     ids=lambda it: it.kind if isinstance(it, Change) else "",
 )
-def test_what_fails_is_a_warning_and_what_recovers_is_news(change: Change, line: tuple[str, str]) -> None:
+def test_failures_are_warnings_and_recoveries_are_info(change: Change, line: tuple[str, str]) -> None:
     ((level, message),) = told(change)
     assert level == line[0]
     assert message.startswith(line[1]) or line[1] in message
 
 
-def test_a_problem_of_an_engine_is_told_once_by_its_being_away() -> None:
+def test_an_engine_problem_is_logged_once_with_the_stale_state() -> None:
     assert told(Change("problem", problem=Problem(message="no answer", provider="local"))) == []
 
 

@@ -61,7 +61,7 @@ async def test_real_containers_are_reached_by_their_names(engine: Engine, tmp_pa
         await served.answers("greeter.example.com", 404)
 
 
-async def test_the_api_tells_what_the_daemon_does(tmp_path: Path) -> None:
+async def test_the_api_reports_what_the_daemon_does(tmp_path: Path) -> None:
     async with web_server() as port, FakeEngine() as engine:
         add(engine, "web", port)
         async with serving(of(engine), tmp_path) as served:
@@ -87,7 +87,7 @@ async def test_the_api_tells_what_the_daemon_does(tmp_path: Path) -> None:
                 assert await told("/readyz") == "not ready: stopping\n"
 
 
-async def test_what_envoys_probes_find_is_in_the_table_and_begins_anew_with_another_envoy(
+async def test_probe_results_are_in_the_table_and_reset_when_envoy_restarts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -215,7 +215,7 @@ async def test_engines_that_go_and_come_and_problems_are_logged(
             await until(lambda: caplog.text.count("engine local is connected") == before + 1)
 
 
-async def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("0.0.0.0", 0))
         other.listen()
@@ -239,7 +239,7 @@ async def test_where_temporary_files_have_a_long_path_sockets_have_a_short_one(
             assert list(long.iterdir()) == []
 
 
-async def test_an_envoy_that_cannot_be_found_is_told(tmp_path: Path) -> None:
+async def test_a_missing_envoy_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {envoy: /no/envoy}\nproviders: {docker: {local: unix:///nowhere}}")
     with pytest.raises(GatewayError, match="/no/envoy is not an executable program"):
@@ -276,7 +276,7 @@ async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_re
             await until(lambda: "did not accept the listener http" in served.daemon.not_ready())
 
 
-async def test_without_a_gateway_there_is_no_envoy_and_the_table_is_there_at_once(tmp_path: Path) -> None:
+async def test_without_a_gateway_the_table_is_ready_without_envoy(tmp_path: Path) -> None:
     async with FakeEngine() as engine:
         add(engine, "web", 80)
         flags = Flags(choice=of(engine).choice, gateway=False)
@@ -287,7 +287,7 @@ async def test_without_a_gateway_there_is_no_envoy_and_the_table_is_there_at_onc
                 await served.daemon.gateway_statistics()
 
 
-async def test_an_envoy_elsewhere_gets_its_routes_over_mutual_tls(tmp_path: Path) -> None:
+async def test_a_remote_envoy_gets_its_routes_over_mutual_tls(tmp_path: Path) -> None:
     from pilotage.gateway.binary import find_envoy
     from pilotage.gateway.process import Gateway
     from pilotage.xds.bootstrap import bootstrap

@@ -36,14 +36,14 @@ def written(form: LogFormat, level: str = "info") -> io.StringIO:
 
 
 @pytest.mark.usefixtures("restored")
-def test_people_read_time_level_who_and_what() -> None:
+def test_text_logs_have_time_level_logger_and_message() -> None:
     stream = written("text")
     log.warning("Envoy is %s", "slow")
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning gateway: Envoy is slow\n", stream.getvalue())
 
 
 @pytest.mark.usefixtures("restored")
-def test_what_others_wrote_cannot_move_the_cursor_of_who_reads_the_log() -> None:
+def test_control_characters_in_log_messages_are_escaped() -> None:
     stream = written("text")
     log.warning("said %s", "\x1b[2J\nfake line")
     assert stream.getvalue().count("\n") == 1
@@ -79,7 +79,7 @@ def test_machines_read_one_object_a_line() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_the_level_is_of_our_log_and_libraries_tell_only_what_goes_wrong() -> None:
+def test_the_level_applies_to_pilotage_and_libraries_log_warnings() -> None:
     stream = written("text", "debug")
     log.debug("ours")
     logging.getLogger("aiohttp").info("theirs")
@@ -88,7 +88,7 @@ def test_the_level_is_of_our_log_and_libraries_tell_only_what_goes_wrong() -> No
     assert "aiohttp: their trouble" in stream.getvalue()
 
 
-def test_the_format_follows_from_where_standard_error_goes() -> None:
+def test_the_log_format_depends_on_standard_error() -> None:
     assert logs.detect_log_format({"JOURNAL_STREAM": "8:1"}) == "journal"
     assert logs.detect_log_format({}) == "text"
 

@@ -62,7 +62,7 @@ async def test_routes_from_files_are_served_and_followed(tmp_path: Path) -> None
             await served.answers("box.example.com", 404)
 
 
-async def test_a_faulty_file_is_refused_with_its_problems_and_the_old_one_stays(
+async def test_an_invalid_configuration_is_rejected_and_the_old_one_stays(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "pilotage.yml"
@@ -83,7 +83,7 @@ async def test_a_faulty_file_is_refused_with_its_problems_and_the_old_one_stays(
             assert not any("gatewey" in problem.message for problem in served.daemon.problems())
 
 
-async def test_what_takes_a_restart_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_settings_that_need_a_restart_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "pilotage.yml"
     async with FakeEngine() as engine:
         file.write_text(configured(engine))

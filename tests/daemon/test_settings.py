@@ -56,7 +56,7 @@ def test_the_file_of_the_folder_counts_and_the_command_line_before_it(tmp_path: 
     assert build_settings(Flags(choice=ONE), {}).file == ""
 
 
-def test_a_file_that_is_gone_when_it_is_read_again_is_a_fault_and_no_wish_for_the_usual_engine(tmp_path: Path) -> None:
+def test_a_configuration_deleted_before_a_reload_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("providers: {docker: {a: unix:///a.sock}}")
     first = build_settings(Flags(), {})
@@ -68,7 +68,7 @@ def test_a_file_that_is_gone_when_it_is_read_again_is_a_fault_and_no_wish_for_th
     assert rebuild_settings(Flags(choice=ONE), {}, none) == none
 
 
-def test_all_that_is_configured_reaches_envoy(tmp_path: Path) -> None:
+def test_the_whole_configuration_reaches_envoy(tmp_path: Path) -> None:
     for name in ("c.pem", "k.pem"):
         (tmp_path / name).write_text("")
     (tmp_path / "pilotage.yml").write_text(
@@ -92,7 +92,7 @@ def test_the_demonstration_is_served_alone() -> None:
     assert (settings.engines, settings.why, settings.file) == ((DEMO,), "the built-in demonstration", "")
 
 
-def test_the_api_listens_where_its_user_may_and_on_loopback(tmp_path: Path) -> None:
+def test_the_api_listens_on_a_unix_socket_and_loopback_by_default(tmp_path: Path) -> None:
     settings = build_settings(Flags(choice=ONE), {"XDG_RUNTIME_DIR": str(tmp_path)})
     assert list(map(str, settings.listen)) == [f"unix://{tmp_path}/pilotage.sock", "http://127.0.0.1:8888"]
     assert settings.listen_if_free
@@ -110,12 +110,12 @@ def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
         build_settings(Flags(), {})
 
 
-def test_the_ports_of_the_gateway_are_no_routes_to_itself() -> None:
+def test_the_ports_of_the_gateway_are_reserved() -> None:
     settings = build_settings(Flags(choice=ONE, port=8081), {})
     assert {80, 443, 8081} <= settings.reserved_ports
 
 
-def test_a_port_that_somebody_else_has_is_refused_unless_it_is_ours_already() -> None:
+def test_a_port_in_use_is_an_error_unless_it_is_ours() -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1]
         settings = DaemonSettings(engines=(), options=GatewayOptions(http_address="127.0.0.1", http_port=port))
@@ -124,13 +124,13 @@ def test_a_port_that_somebody_else_has_is_refused_unless_it_is_ours_already() ->
         check_ports(settings, held=settings)
 
 
-def test_envoys_elsewhere_ask_where_it_is_configured_and_on_loopback_where_there_is_no_other() -> None:
+def test_the_xds_address_is_the_configured_one_or_loopback() -> None:
     assert DaemonSettings(engines=()).xds_address == ""
     assert DaemonSettings(engines=(), with_gateway=False).xds_address == "127.0.0.1:18000"
     assert DaemonSettings(engines=(), gateway=GatewaySettings(xds=XdsSettings("::1", 1))).xds_address == "[::1]:1"
 
 
-def test_what_takes_effect_at_the_next_start_is_named() -> None:
+def test_settings_that_take_effect_at_the_next_start_are_named() -> None:
     old = DaemonSettings(engines=(DEMO,))
     assert changed_settings(old, old) == []
     gateway = GatewaySettings(envoy="x", workers=1, log_level="info", xds=XdsSettings(port=1), drain=1.0)
@@ -156,9 +156,7 @@ def test_an_access_log_starts_from_the_folder_of_the_file(tmp_path: Path) -> Non
     ("name", "why"),
     [("none/a.log", "No such file or directory"), ("folder", "Is a directory"), ("pipe", "No such device or address")],
 )
-def test_an_access_log_that_cannot_be_written_is_told_where_an_envoy_is_run(
-    tmp_path: Path, name: str, why: str
-) -> None:
+def test_an_unwritable_access_log_is_reported_if_envoy_runs_here(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "pilotage.yml").write_text(

@@ -46,7 +46,7 @@ def test_addresses_may_be_abstract() -> None:
         assert manager.recv(999) == b"WATCHDOG=1"
 
 
-def test_where_nobody_asks_or_listens_nothing_happens(tmp_path: Path) -> None:
+def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
     Systemd({}).ready("")
     Systemd({"NOTIFY_SOCKET": str(tmp_path / "none")}).ready("")
 

@@ -40,7 +40,7 @@ def _missing(name: str) -> None:
     raise importlib.metadata.PackageNotFoundError(name)
 
 
-async def test_a_child_dies_with_the_one_that_started_it_whatever_ended_that() -> None:
+async def test_a_child_dies_with_its_parent() -> None:
     program = f"""
 import subprocess
 from pilotage.gateway.binary import die_with_parent
@@ -59,7 +59,7 @@ child.wait()
     await until(lambda: not alive(child))
 
 
-def test_a_child_whose_parent_has_gone_meanwhile_does_not_begin() -> None:
+def test_a_child_whose_parent_already_died_does_not_start() -> None:
     command = die_with_parent([sys.executable, "-c", "print('begun')"])
     ours = command.index(str(os.getpid()))
     orphan = [*command[:ours], "1", *command[ours + 1 :]]

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.process
 # ---- a real Envoy
 
 
-async def test_an_endpoint_that_fails_is_found_out_and_so_is_its_recovery(tmp_path: Path) -> None:
+async def test_failing_and_recovering_endpoints_are_detected(tmp_path: Path) -> None:
     async with target("one") as one, target("two") as two, probing(tmp_path) as it:
         two.handlers["/"] = patient = Patient()
         it.publish(route("app", one.port, two.port, healthcheck=CHECK), route("plain", one.port))
@@ -90,7 +90,7 @@ async def test_nothing_is_called_healthy_before_it_has_been_probed(tmp_path: Pat
         await probed.finds(app={it.port: "healthy"})
 
 
-async def test_many_and_odd_names_are_asked_about_at_once(tmp_path: Path) -> None:
+async def test_many_unusual_names_fit_into_one_request(tmp_path: Path) -> None:
     async with target() as it, probing(tmp_path) as probed:
         aliases = [
             *(f"a-rather-long-name-of-an-application-{number:03}" for number in range(150)),
@@ -116,7 +116,7 @@ def probed(alias: str = "app", *ports: int, **fields: Any) -> Route:
     return route(alias, *(ports or (1,)), **{"healthcheck": CHECK, **fields})
 
 
-async def test_what_is_to_be_probed_has_not_been_at_first_and_what_is_not_has_no_result(it: Watched) -> None:
+async def test_probed_endpoints_start_as_pending_and_others_have_no_result(it: Watched) -> None:
     it.becomes(probed("app", 1, 2), route("plain", 1), probed("off", 1, excluded=True))
     assert states(it.found) == {"app": {ONE: "pending", TWO: "pending"}}
 
@@ -157,7 +157,7 @@ async def test_a_route_that_joins_a_pool_is_found_in_that(it: Watched) -> None:
     assert await it.look("route/app", "pool/shop") == {"app": {ONE: "healthy"}}
 
 
-async def test_nothing_is_told_while_nothing_changes(it: Watched) -> None:
+async def test_without_changes_nothing_is_reported(it: Watched) -> None:
     it.becomes(probed())
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     await it.look("route/app")
@@ -199,7 +199,7 @@ async def test_while_envoy_is_down_nothing_is_known(it: Watched) -> None:
     assert await it.look("route/app") == {"app": {ONE: "pending"}}
 
 
-async def test_an_answer_that_another_envoy_may_have_given_is_not_believed(it: Watched) -> None:
+async def test_a_response_of_a_previous_envoy_is_ignored(it: Watched) -> None:
     it.becomes(probed())
     it.envoy.says = {"route/app": {ONE: "healthy"}}
 
@@ -211,7 +211,7 @@ async def test_an_answer_that_another_envoy_may_have_given_is_not_believed(it: W
     assert await it.look("route/app") == {"app": {ONE: "pending"}}
 
 
-async def test_what_cannot_be_understood_is_told_once(it: Watched, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_response_is_reported_once(it: Watched, caplog: pytest.LogCaptureFixture) -> None:
     it.becomes(probed())
     it.envoy.raw = b'{"cluster_statuses": 1}'
     await it.look("route/app")
@@ -220,7 +220,7 @@ async def test_what_cannot_be_understood_is_told_once(it: Watched, caplog: pytes
 
 
 @pytest.mark.looptime
-async def test_envoy_is_asked_at_the_pace_of_the_probes_and_not_at_all_without_any(it: Watched) -> None:
+async def test_polling_follows_the_probe_interval(it: Watched) -> None:
     task = asyncio.create_task(it.watch.run())
     await asyncio.sleep(100)
     assert it.envoy.asked == []
@@ -259,7 +259,7 @@ async def test_it_is_soon_noticed_that_envoy_has_ended(it: Watched) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_new_route_has_its_result_soon_but_an_endless_wait_is_not_looked_at_all_the_time(it: Watched) -> None:
+async def test_a_new_route_is_polled_quickly_at_first(it: Watched) -> None:
     it.envoy.says = {"route/app": {ONE: "pending"}}
     task = asyncio.create_task(it.watch.run())
     it.becomes(probed("app", healthcheck=HealthCheck(interval=5)))
@@ -274,7 +274,7 @@ async def test_a_new_route_has_its_result_soon_but_an_endless_wait_is_not_looked
 
 
 @pytest.mark.looptime
-async def test_looks_take_a_twentieth_of_the_time_and_never_ask_about_too_many_at_once(it: Watched) -> None:
+async def test_polling_uses_a_bounded_share_of_time_and_bounded_requests(it: Watched) -> None:
     aliases = [f"app{number:04}" for number in range(1000)]
     it.becomes(*(probed(alias) for alias in aliases))
     it.envoy.says = {f"route/{alias}": {ONE: "healthy"} for alias in aliases}
@@ -335,7 +335,7 @@ def test_states_are_read_by_address_or_name(hosts: list[dict[str, Any]], expecte
     assert read_clusters(clusters(*hosts)) == {"route/app": expected}
 
 
-def test_no_clusters_at_all_are_an_answer_and_nonsense_is_none() -> None:
+def test_an_empty_cluster_list_is_valid_and_garbage_is_not() -> None:
     assert read_clusters(b"{}") == {}
     with pytest.raises(msgspec.MsgspecError):
         read_clusters(b"Envoy is busy")

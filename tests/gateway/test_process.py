@@ -65,7 +65,7 @@ def refused(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-async def test_envoy_serves_tells_its_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_envoy_serves_reports_metrics_and_leaves_nothing_behind(tmp_path: Path) -> None:
     port = free_port()
     async with web_server() as upstream, assert_no_leaks():
         gateway = made(tmp_path, port, upstream)
@@ -111,7 +111,7 @@ async def test_an_envoy_that_does_not_answer_is_killed_and_started_again(tmp_pat
         assert not alive(frozen)
 
 
-async def test_requests_under_way_end_while_new_ones_find_nobody(tmp_path: Path) -> None:
+async def test_requests_in_flight_finish_while_new_ones_are_refused(tmp_path: Path) -> None:
     port = free_port()
     asked, finish = asyncio.Event(), asyncio.Event()
 
@@ -135,7 +135,7 @@ async def test_requests_under_way_end_while_new_ones_find_nobody(tmp_path: Path)
             await task
 
 
-async def test_what_does_not_end_within_the_limit_is_cut_off_and_counted(tmp_path: Path) -> None:
+async def test_requests_that_exceed_the_drain_time_are_aborted_and_counted(tmp_path: Path) -> None:
     port = free_port()
     asked, never = asyncio.Event(), asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
             pass
 
 
-async def test_what_envoy_logs_goes_through_our_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_envoys_log_goes_to_our_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "pilotage.envoy")
     async with running(made(tmp_path, free_port(), 1, log_level="info")):
         pass
@@ -188,9 +188,7 @@ async def test_what_envoy_logs_goes_through_our_log(tmp_path: Path, caplog: pyte
     assert all(record.levelno == logging.DEBUG for record in said if "no configured limit" in record.getMessage())
 
 
-async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_irrelevant_envoy_messages_are_debug_messages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gateway = Gateway({}, tmp_path, binary=find_envoy())
     caplog.set_level(logging.DEBUG, "pilotage.envoy")
     for line in (
@@ -204,7 +202,7 @@ async def test_what_envoy_logs_and_nobody_could_act_on_is_for_debugging(
     assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING"]
 
 
-async def test_nobody_outlives_a_pilotage_that_was_killed(tmp_path: Path) -> None:
+async def test_no_process_outlives_a_killed_pilotage(tmp_path: Path) -> None:
     program = f"""
 import asyncio, pathlib
 from pilotage.gateway.process import Gateway

@@ -28,23 +28,23 @@ def labels(*lines: str) -> str:
 # ---- compose files
 
 
-def test_sound_labels_are_no_news(folder: Path) -> None:
+def test_valid_labels_have_no_problems(folder: Path) -> None:
     text = labels("proxy.aliases: shop, admin", "proxy.shop.port: 8080", "proxy.network: any", "com.acme.owner: me")
     assert said(folder, text) == []
 
 
-def test_a_slip_in_a_mapping_of_labels_is_told_with_its_line(folder: Path) -> None:
+def test_an_error_in_a_mapping_of_labels_has_its_line(folder: Path) -> None:
     (problem,) = said(folder, labels("proxy.web.prot: 8080"))
     assert problem == "compose.yml:5:7: web: proxy.web.prot: unknown field; did you mean 'port'?"
 
 
-def test_a_slip_in_a_list_of_labels_is_told_with_its_line(folder: Path) -> None:
+def test_an_error_in_a_list_of_labels_has_its_line(folder: Path) -> None:
     (problem,) = said(folder, labels("- proxy.web.port=80", "- proxy.web.scheme=htps"))
     assert problem.startswith("compose.yml:6:9: web: proxy.web.scheme: ")
     assert "did you mean 'https'?" in problem
 
 
-def test_a_slip_inside_a_block_is_told_with_the_line_of_the_file(folder: Path) -> None:
+def test_an_error_inside_a_block_scalar_has_the_line_of_the_file(folder: Path) -> None:
     (problem,) = said(folder, labels("proxy.web: |", "  scheme: https", "  pott: 1"))
     assert problem.startswith("compose.yml:7: web: proxy.web: pott: unknown field")
 
@@ -54,7 +54,7 @@ def test_labels_of_the_container_are_checked_too(folder: Path) -> None:
     assert "compose.yml:5:7: web: proxy.exclude: 'maybe' is not a boolean" in problem
 
 
-def test_a_mapping_is_no_label(folder: Path) -> None:
+def test_a_mapping_is_not_a_label_value(folder: Path) -> None:
     (problem,) = said(folder, labels("proxy.web:", "  port: 80"))
     assert problem.startswith("compose.yml:5:7: web: proxy.web: a label must be text, not a mapping; write '|'")
 
@@ -64,13 +64,13 @@ def test_a_namespace_that_is_nearly_ours_is_a_warning(folder: Path) -> None:
     assert "did you mean 'proxy.web.port'?" in problem
 
 
-def test_services_that_want_one_alias_are_told(folder: Path) -> None:
+def test_services_that_claim_one_alias_are_reported(folder: Path) -> None:
     text = "services:\n  a: {labels: {proxy.aliases: x}}\n  b: {labels: {proxy.aliases: x}}\n"
     (problem,) = said(folder, text)
     assert problem.startswith("compose.yml:3:16: b: service 'a' also uses the alias 'x'")
 
 
-def test_variables_are_filled_in_and_what_is_unknown_is_left_alone(folder: Path) -> None:
+def test_known_variables_are_substituted(folder: Path) -> None:
     text = labels("proxy.web.port: ${PORT}", "proxy.web.scheme: $SCHEME", "proxy.web.host: ${HOST:-nas}")
     assert said(folder, text) == []
     (problem,) = said(folder, text, PORT="many")
@@ -81,7 +81,7 @@ def test_variables_are_filled_in_and_what_is_unknown_is_left_alone(folder: Path)
 @pytest.mark.parametrize(
     "text", ["services:\n", "services: []\n", "services: {a: , b: {labels: }}\n", "services: {a: 1}"]
 )
-def test_what_has_no_labels_has_no_problems(folder: Path, text: str) -> None:
+def test_a_service_without_labels_has_no_problems(folder: Path, text: str) -> None:
     assert said(folder, text) == []
 
 
@@ -98,7 +98,7 @@ def test_a_configuration_is_checked_with_the_files_it_names(folder: Path) -> Non
     ]
 
 
-def test_every_fault_of_a_configuration_is_told(folder: Path) -> None:
+def test_all_errors_of_a_configuration_are_reported(folder: Path) -> None:
     found = said(folder, "providers: {docker: {a: {sheme: tcp}, b: x://y}}\n", "pilotage.yml")
     assert len(found) == 2
     assert "did you mean 'scheme'?" in found[0]
@@ -128,7 +128,7 @@ def test_an_unreadable_file_is_reported(folder: Path) -> None:
     ]
 
 
-def test_what_two_files_have_in_common_is_told_once(folder: Path) -> None:
+def test_a_problem_shared_by_two_files_is_reported_once(folder: Path) -> None:
     (folder / "own.yml").write_text("nas: {host: h, prot: 1}\n")
     (folder / "pilotage.yml").write_text("providers:\n  files: own.yml\n")
     found = check_files(["pilotage.yml", "own.yml"], {})

@@ -65,7 +65,7 @@ async def watching(engine: Engine) -> AsyncIterator[Live]:
             yield Live(engine, discovery, told, config)
 
 
-async def test_a_container_comes_moves_through_its_states_and_goes(engine: Engine) -> None:
+async def test_a_container_is_followed_through_its_lifecycle(engine: Engine) -> None:
     async with watching(engine) as live:
         await live.run("mover")
         await live.until(lambda: live.states("mover") == ["ready"])
@@ -129,7 +129,7 @@ async def test_a_container_runs_out_of_memory(engine: Engine) -> None:
         assert live.engine.inspect("hungry")["State"]["ExitCode"] != 0
 
 
-async def test_a_container_that_handles_its_stop_signal_drains_before_it_goes(engine: Engine) -> None:
+async def test_a_container_drains_before_it_stops(engine: Engine) -> None:
     async with watching(engine) as live:
         await live.run("polite", GRACEFUL)
         await live.until(lambda: live.states("polite") == ["ready"])

@@ -74,7 +74,7 @@ async def listening(host: str, port: int) -> None:
                 return
 
 
-async def test_what_labels_ask_for_is_what_real_containers_are_asked(engine: Engine, tmp_path: Path) -> None:
+async def test_labels_take_effect_on_real_containers(engine: Engine, tmp_path: Path) -> None:
     port = free_port()
     wanted = labels_of(port)
     await asyncio.to_thread(start_all, engine, wanted)

@@ -59,7 +59,7 @@ async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_e
             assert told.kinds("stale") == []
 
 
-async def test_what_happens_to_containers_is_followed(podman_engine: Engine) -> None:
+async def test_changes_of_containers_are_followed(podman_engine: Engine) -> None:
     engine = podman_engine
     engine.run("bystander")
     async with assert_no_leaks(), discover([config(engine)], timing=LISTED_OFTEN) as discovery:
@@ -79,7 +79,7 @@ async def test_what_happens_to_containers_is_followed(podman_engine: Engine) -> 
             assert told.untouched(["bystander"])
 
 
-async def test_health_is_followed_although_the_list_does_not_tell_it(podman_engine: Engine) -> None:
+async def test_health_is_followed_although_the_list_lacks_it(podman_engine: Engine) -> None:
     engine = podman_engine
     async with assert_no_leaks(), discover([config(engine)]) as discovery:
         await discovery.ready()
@@ -102,7 +102,7 @@ async def test_health_is_followed_although_the_list_does_not_tell_it(podman_engi
         await settled(discovery, config(engine))
 
 
-async def test_its_service_may_be_killed_while_containers_live_on(podman_engine: Engine) -> None:
+async def test_killing_the_podman_service_leaves_containers_running(podman_engine: Engine) -> None:
     engine = podman_engine
     assert engine.daemon is not None
     engine.run("survivor")

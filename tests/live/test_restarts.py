@@ -38,7 +38,7 @@ def state(discovery: DiscoveryManager) -> str:
     return discovery.table.engines["own"].state
 
 
-async def test_an_engine_that_is_killed_comes_back_with_what_it_has_then(own_engine: Engine) -> None:
+async def test_a_killed_engine_returns_with_its_current_containers(own_engine: Engine) -> None:
     assert own_engine.daemon is not None
     own_engine.run("mortal")
     own_engine.run("phoenix", "pilotage/web:1", None, "--restart", "always")
@@ -56,7 +56,7 @@ async def test_an_engine_that_is_killed_comes_back_with_what_it_has_then(own_eng
         assert told.untouched(["sleeper"])
 
 
-async def test_containers_that_outlive_their_engine_are_never_told_to_change(
+async def test_containers_that_outlive_their_engine_do_not_change(
     start_engine: Callable[..., Engine],
 ) -> None:
     engine = start_engine(options=("--live-restore",))
@@ -76,7 +76,7 @@ async def test_containers_that_outlive_their_engine_are_never_told_to_change(
         assert told.untouched(["survivor"])
 
 
-async def test_an_engine_that_is_stopped_and_started_comes_back(own_engine: Engine) -> None:
+async def test_a_restarted_engine_becomes_live_again(own_engine: Engine) -> None:
     assert own_engine.daemon is not None
     own_engine.run("web")
     own_engine.run("always", "pilotage/web:1", None, "--restart", "always")

@@ -127,7 +127,7 @@ def test_replicas_and_unready_endpoints_are_counted() -> None:
     assert re.search(r"api +http://api\.localhost:8080 +http://\S+ and 1 more, 1 of 2 ready\n", said)
 
 
-def test_what_others_wrote_does_not_move_the_cursor() -> None:
+def test_control_characters_are_escaped() -> None:
     assert "\x1b" not in shown(served(one("we\x1b[2Jb", Image="postgres:17")))
 
 

@@ -79,13 +79,13 @@ def test_containers_that_come_before_the_list_is_complete_count_for_it() -> None
     assert short(story.engine("live").told()) == [("live", "", "1 route")]
 
 
-def test_an_engine_that_was_never_reached_is_away() -> None:
+def test_an_engine_that_was_never_reached_is_stale() -> None:
     story = Story().engine("stale", 5.0, "there is no socket")
     assert short(story.told()) == [("away", "", "there is no socket")]
     assert short(story.engine("live", 9.0).has("web").told()) == [("live", "", "1 route")]
 
 
-def test_an_engine_that_goes_leaves_its_routes_and_comes_back(story: Story) -> None:
+def test_the_routes_of_an_engine_stay_while_it_is_away(story: Story) -> None:
     (gone,) = story.engine("stale", 100.0, "connection lost").told()
     assert (gone.kind, gone.detail) == ("stale", "connection lost; 1 route kept")
     back = story.engine("live", 190.0).has("web", **STOPPED).told()
@@ -178,7 +178,7 @@ def test_problems_in_yaml_have_line_and_column(story: Story) -> None:
         ({}, {"bind": "127.0.0.1"}, "listens on https://127.0.0.1:0"),
     ],
 )
-def test_what_is_different_about_a_route(old: dict[str, Any], new: dict[str, Any], said: str) -> None:
+def test_a_changed_route_lists_its_differences(old: dict[str, Any], new: dict[str, Any], said: str) -> None:
     replace = msgspec.structs.replace
     assert describe_changes(replace(route(), **old), replace(route(), **new)) == said
 

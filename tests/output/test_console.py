@@ -99,11 +99,11 @@ def test_columns_of_a_table_line_up_even_with_wide_letters() -> None:
     assert file.getvalue() == "NAME  B\n港    x\nport  y\n"
 
 
-def test_what_fits_keeps_its_width() -> None:
+def test_columns_that_fit_keep_their_width() -> None:
     assert fit([10, 20], 40, [0, 1]) == [10, 20]
 
 
-def test_columns_give_way_in_their_order() -> None:
+def test_columns_shrink_in_their_order() -> None:
     assert fit([20, 30], 45, [1, 0]) == [20, 23]
 
 
@@ -111,7 +111,7 @@ def test_columns_stay_wide_enough_to_be_of_use() -> None:
     assert fit([20, 30], 10, [1, 0]) == [8, 8]
 
 
-def test_columns_that_do_not_give_way_keep_their_width() -> None:
+def test_fixed_columns_keep_their_width() -> None:
     assert fit([5, 30], 20, [1]) == [5, 13]
 
 

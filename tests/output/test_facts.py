@@ -98,7 +98,7 @@ def test_addresses_of_a_stopped_container_do_not_count() -> None:
 # ---- ports, health, compose, idling
 
 
-def test_ports_tell_where_they_are_published() -> None:
+def test_ports_show_where_they_are_published() -> None:
     ports = [{"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 53, "PublicPort": 5353, "Type": "udp"}]
     assert facts(Ports=ports)["ports"].value == "53/udp published as 5353, 80/tcp"
 

@@ -57,7 +57,7 @@ def test_a_container_is_plain_data() -> None:
     }
 
 
-def test_what_does_not_idle_has_no_idle_settings_and_errors_are_sentences() -> None:
+def test_idle_errors_are_sentences() -> None:
     found = container_json(container(labels={"proxy.network": "brigde"}))
     assert found["idlewatcher"] is None
     assert found["errors"] == ["local/web: proxy.network: network 'brigde' not found; did you mean 'bridge'?"]

@@ -34,7 +34,7 @@ def test_every_field_and_shortcut_is_there() -> None:
     assert "proxy.<alias>.access_log.filters.status_codes.values" in known
 
 
-def test_every_label_says_what_it_means() -> None:
+def test_every_label_has_a_description() -> None:
     assert [entry.label for entry in entries() if not entry.meaning.endswith(".") or not entry.type] == []
 
 
@@ -54,7 +54,7 @@ def test_an_example_is_a_valid_label(entry: LabelEntry) -> None:
     assert [str(problem) for problem in problems if label not in refused] == []
 
 
-def test_a_default_is_shown_as_people_write_it() -> None:
+def test_a_default_is_shown_in_label_syntax() -> None:
     defaults = {entry.label: entry.default for entry in entries()}
     assert defaults["proxy.<alias>.healthcheck.interval"] == "5s"
     assert defaults["proxy.<alias>.homepage.show"] == "true"
@@ -76,11 +76,11 @@ def test_another_spelling_of_a_field_finds_it() -> None:
     assert [entry.label for entry in matching("desc")[0]] == ["proxy.<alias>.homepage.description"]
 
 
-def test_a_mistyped_word_is_answered_with_what_was_meant() -> None:
+def test_a_mistyped_word_gets_a_suggestion() -> None:
     assert matching("shceme") == ((), "did you mean 'scheme'?")
 
 
-def test_the_document_is_the_one_that_the_command_makes() -> None:
+def test_the_committed_page_matches_the_command() -> None:
     assert DOCUMENT.read_text() == markdown(), "run: pilotage labels --format markdown > docs/reference/labels.md"
 
 

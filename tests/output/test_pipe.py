@@ -73,7 +73,7 @@ async def test_waiting_for_a_reader_can_be_cancelled(ends: Ends) -> None:
             await pipe.drain()
 
 
-async def test_a_reader_that_goes_ends_it_though_there_is_nothing_to_write(ends: Ends) -> None:
+async def test_a_closed_pipe_ends_the_command_even_without_output(ends: Ends) -> None:
     pipe = Pipe(ends.writing)
 
     async def wait() -> None:
@@ -85,7 +85,7 @@ async def test_a_reader_that_goes_ends_it_though_there_is_nothing_to_write(ends:
         await wait()
 
 
-async def test_a_reader_that_goes_in_the_middle_ends_it(ends: Ends) -> None:
+async def test_a_pipe_closed_in_the_middle_ends_the_command(ends: Ends) -> None:
     pipe = Pipe(ends.writing)
     print(LONG, file=pipe)
     task = asyncio.create_task(pipe.drain())
@@ -95,7 +95,7 @@ async def test_a_reader_that_goes_in_the_middle_ends_it(ends: Ends) -> None:
         await task
 
 
-async def test_being_cancelled_by_others_is_no_broken_pipe(ends: Ends) -> None:
+async def test_cancellation_is_not_a_broken_pipe(ends: Ends) -> None:
     async def reads() -> None:
         async with Pipe(ends.writing).while_read():
             await asyncio.sleep(3600)

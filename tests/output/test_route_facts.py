@@ -26,7 +26,7 @@ def test_a_value_inside_yaml_has_line_and_column() -> None:
     assert (scheme.label, scheme.line, scheme.column) == ("proxy.admin", 1, 9)
 
 
-def test_a_default_says_which_rule_applied() -> None:
+def test_a_default_names_the_rule() -> None:
     told = facts_of(route_explanation("whoami"))
     assert (told["port"].value, told["port"].why) == ("80", "the only port")
     assert (told["scheme"].value, told["scheme"].why) == ("http", "nothing says otherwise")
@@ -46,7 +46,7 @@ def test_secrets_are_hidden_for_explanations_get_passed_on() -> None:
     assert b"s3cret" not in msgspec.json.encode(explained("shop"))
 
 
-def test_what_was_refused_is_a_problem_and_not_a_setting() -> None:
+def test_a_refused_value_is_a_problem_and_not_a_setting() -> None:
     told = route_explanation("shop", "admin")
     assert [problem.path for problem in told.problems] == ["pot"]
     assert "pot" not in facts_of(told)

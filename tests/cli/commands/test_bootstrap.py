@@ -14,7 +14,7 @@ def shown(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str
     return status, printed.out, printed.err
 
 
-def test_the_file_for_an_envoy_elsewhere_leads_it_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bootstrap_of_a_remote_envoy_points_here(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = shown(capsys, "envoy-bootstrap", "pilotage.lan:18000", "--node", "edge-1")
     assert status == 0
     body = json.loads(out)

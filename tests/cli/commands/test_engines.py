@@ -25,7 +25,7 @@ async def test_engines_are_listed_with_their_answers(pilotage: Callable[..., Sai
     assert [each["answers"] for each in json.loads(machine.out)] == [True, False]
 
 
-def test_no_engine_at_all_says_where_we_looked(pilotage: Callable[..., Said]) -> None:
+def test_without_an_engine_the_searched_places_are_listed(pilotage: Callable[..., Said]) -> None:
     said = pilotage("engines")
     assert said.status == 2
     assert "no container engine was found" in said.err

@@ -21,7 +21,7 @@ def test_a_name_is_explained(pilotage: Callable[..., Said], tmp_path: Path) -> N
     assert "\nRoute whoami → http://172.17.0.5:80\n" in said.out
 
 
-def test_problems_of_what_is_explained_give_status_1(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+def test_problems_of_the_explained_name_give_status_1(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     assert pilotage("explain", "shop", "--replay", harbour_file(tmp_path)).status == 1
 
 

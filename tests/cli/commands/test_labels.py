@@ -15,7 +15,7 @@ def test_labels_can_be_searched(pilotage: Callable[..., Said]) -> None:
     assert [line.split()[0] for line in said.out.splitlines()] == ["LABEL", "proxy.wake_timeout"]
 
 
-def test_a_label_that_is_not_there_is_answered_with_one_that_is(pilotage: Callable[..., Said]) -> None:
+def test_an_unknown_label_gets_a_suggestion(pilotage: Callable[..., Said]) -> None:
     said = pilotage("labels", "shceme")
     assert (said.status, said.out) == (2, "")
     assert said.err == "error: no label name contains 'shceme'; did you mean 'scheme'?\n"

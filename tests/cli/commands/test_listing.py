@@ -117,7 +117,7 @@ def test_the_demonstration_needs_no_engine(pilotage: Callable[..., Said]) -> Non
     assert "did you mean 'scheme'?" in said.out
 
 
-def test_the_demonstration_may_stand_in(pilotage: Callable[..., Said]) -> None:
+def test_the_demonstration_can_replace_a_missing_engine(pilotage: Callable[..., Said]) -> None:
     said = pilotage("routes", "--or-demo")
     assert "shop-admin" in said.out
     assert said.err == "No container engine responds here, so this is the built-in demonstration.\n"

@@ -178,7 +178,7 @@ def test_or_demo_uses_the_next_port_if_the_default_one_is_in_use(
     assert capsys.readouterr().err == ""
 
 
-async def test_a_terminal_is_shown_what_changes_and_ctrl_c_ends_it(started: list[str], tmp_path: Path) -> None:
+async def test_a_terminal_shows_changes_until_ctrl_c(started: list[str], tmp_path: Path) -> None:
     async with FakeEngine([container("web", ports=(80,))]) as engine:
         ours, theirs = os.openpty()
         loop, written = asyncio.get_running_loop(), bytearray()

@@ -29,7 +29,7 @@ def test_explanations(out: Out, harbour: View, name: str, snapshot: SnapshotAsse
     assert printed(out) == snapshot
 
 
-def test_what_containers_are_called_cannot_move_the_cursor(tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
     evil = recording([one("\x1b[2Jweb", {"proxy.a\x1b[2J.prot": "\x1b[2J"})])
     seen = view(tmp_path, evil)
     out = Out(io.StringIO())

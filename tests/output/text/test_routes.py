@@ -76,7 +76,7 @@ def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[st
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", route_status(it, health)[0]) == text
 
 
-def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:
+def test_the_route_list_shows_failing_probes(out: Out) -> None:
     snapshots = (engine_snapshot([one("shop")]),)
     table = build_table(snapshots)
     health = {table.routes["shop"].endpoints[0].address: EndpointHealth("unhealthy")}
@@ -84,7 +84,7 @@ def test_the_list_of_routes_says_what_fails_its_probe(out: Out) -> None:
     assert re.search(r"probe fails since \d\d:\d\d:\d\d", printed(out))
 
 
-def test_routes_of_an_engine_that_is_away_say_since_when(out: Out) -> None:
+def test_routes_of_a_stale_engine_say_since_when(out: Out) -> None:
     snapshots = (engine_snapshot([one("shop")]),)
     table = build_table(snapshots)
     table = msgspec.structs.replace(table, engines={"local": EngineStatus("stale", 0.0, "gone")})
