@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.process
+# One worker, because the demonstration always has the same TCP port.
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("demonstration")]
 
 
 def shown(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -95,7 +96,6 @@ def is_taken(port: int) -> bool:
     return False
 
 
-@pytest.mark.xdist_group("the demonstration's port")
 @pytest.mark.parametrize(
     ("option", "introduction"),
     [
