@@ -14,7 +14,7 @@ from pilotage.cli.commands.serve import serve
 from pilotage.config.load import read_config
 from pilotage.containers import from_docker
 from pilotage.containers.backends import is_blacklisted
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.xds.options import GatewayOptions
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
-    from pilotage.engine.address import DockerProviderConfig, TLSFiles
+    from pilotage.engine.config import DockerProviderConfig, TLSFiles
     from pilotage.engine.contexts import default_engine
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
     from pilotage.labels.container_options import IdleConfig
@@ -59,7 +59,7 @@ _load, __dir__ = lazy_exports(
         "Container": "containers",
         "ContainerImage": "containers",
         "DiscoveryManager": "discovery.manager",
-        "DockerProviderConfig": "engine.address",
+        "DockerProviderConfig": "engine.config",
         "Endpoint": "routes.route",
         "EndpointHealth": "routes.route",
         "EngineError": "core.errors",
@@ -75,7 +75,7 @@ _load, __dir__ = lazy_exports(
         "RouteFile": "routes.file",
         "ScanResult": "discovery.scan",
         "SharedClient": "engine.pool",
-        "TLSFiles": "engine.address",
+        "TLSFiles": "engine.config",
         "Table": "table.table",
         "Timing": "discovery.timing",
         "Update": "discovery.update",

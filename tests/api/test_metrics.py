@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pilotage.api.metrics import CountingConnection, Metrics, endpoint
 from pilotage.core.problems import Problem
 from pilotage.discovery.manager import discover
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import EndpointHealth

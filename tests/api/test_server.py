@@ -16,7 +16,7 @@ from pilotage.api.snapshot import SNAPSHOT_PATH, unpack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.discovery.manager import DiscoveryManager, discover
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine
 from tests.support.leaks import assert_no_leaks

@@ -13,7 +13,7 @@ import pytest
 
 from pilotage.cli.watch import Columns, follow, json_printer, redraw, text_printer
 from pilotage.config.engines import ChosenEngines
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.changelog import ChangeLine
 from pilotage.output.console import Out
 from pilotage.testing import FakeEngine, container

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pilotage.config.load import Config, load_config, providers_from_args, read_config
 from pilotage.core.errors import ConfigError
-from pilotage.engine.address import DockerProviderConfig, TLSFiles
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
 if TYPE_CHECKING:
     from pilotage.core.problems import Problem

@@ -7,7 +7,7 @@ import pytest
 from pilotage.config.load import Config, load_config
 from pilotage.config.serve import ApiSettings, GatewaySettings, XdsSettings
 from pilotage.core.errors import ConfigError
-from pilotage.engine.address import TLSFiles
+from pilotage.engine.config import TLSFiles
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:

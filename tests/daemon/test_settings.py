@@ -19,7 +19,7 @@ from pilotage.daemon.settings import (
     check_ports,
     rebuild_settings,
 )
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:

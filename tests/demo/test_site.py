@@ -8,7 +8,7 @@ import pytest
 from pilotage.core.errors import GatewayError
 from pilotage.demo.site import demo_site
 from pilotage.discovery.scan import scan_all
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.table.store import build_table
 from pilotage.testing.container import container
 from tests.support.leaks import assert_no_leaks

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage import from_docker
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Actor, Event
 
 

@@ -10,7 +10,7 @@ import pytest
 from pilotage.discovery import files as module
 from pilotage.discovery.files import FileWatcher, read_files
 from pilotage.discovery.manager import discover
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
 from tests.support.waiting import until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pilotage import discover
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.discoveries import COMPOSE, QUICK, config, endpoints
 from tests.support.truth import chronicle, settled

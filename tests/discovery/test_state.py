@@ -11,7 +11,7 @@ from pilotage.containers.inspection import inspection_failed, with_inspection
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.events import ContainerEvent, Effect
 from pilotage.discovery.state import EngineState
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Inspect
 from pilotage.table.snapshot import build_snapshot
 from pilotage.testing import FakeEngine, container

@@ -8,7 +8,7 @@ import pytest
 
 from pilotage.discovery.timing import Timing
 from pilotage.discovery.watcher import EngineWatcher
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
 from tests.support.virtual import VirtualEngine

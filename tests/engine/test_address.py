@@ -3,16 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pilotage.core.errors import ConfigError
-from pilotage.engine.address import (
-    LOCAL_SOCKET,
-    Address,
-    DockerProviderConfig,
-    TLSFiles,
-    environment_tls,
-    is_local,
-    parse_address,
-    url_hostname,
-)
+from pilotage.engine.address import LOCAL_SOCKET, Address, environment_tls, is_local, parse_address, url_hostname
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
 FILES = TLSFiles(ca_file="/ca.pem", cert_file="/cert.pem", key_file="/key.pem")
 

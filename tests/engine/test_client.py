@@ -11,7 +11,7 @@ import pytest
 
 from pilotage.core.errors import EngineIncompatible, EngineRefused
 from pilotage.engine import types as wire
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool, new_client
 from tests.support.faults import Exchange, answer, behave, json_answer, puppet
 

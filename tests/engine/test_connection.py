@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import EngineIncompatible, EngineRefused, EngineUnreachable
-from pilotage.engine.address import Address, DockerProviderConfig, parse_address
+from pilotage.engine.address import Address, parse_address
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts, negotiate, parse_api
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.types import Version

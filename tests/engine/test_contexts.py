@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import ConfigError
-from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles
+from pilotage.engine.address import LOCAL_SOCKET
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.engine.contexts import (
     current_context,
     default_engine,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
 from tests.support.failures import failure

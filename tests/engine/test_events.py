@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilotage.core.errors import EngineRefused, EngineUnreachable
-from pilotage.engine.address import Address, DockerProviderConfig
+from pilotage.engine.address import Address
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.events import EventStream
 from pilotage.engine.pool import Pool, new_client

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.address import Address, TLSFiles
+from pilotage.engine.address import Address
+from pilotage.engine.config import TLSFiles
 from tests.support.counting import A, B, CountingConnection, made, now
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import ConfigError, EngineError, EngineUnreachable
-from pilotage.engine.address import DockerProviderConfig, parse_address
+from pilotage.engine.address import parse_address
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, clients, close_default_pool, default_pool, new_client
 from tests.support.counting import A, B, CountingConnection, made, now

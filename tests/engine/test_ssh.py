@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.address import Address, DockerProviderConfig
+from pilotage.engine.address import Address
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import command_line, diagnosis

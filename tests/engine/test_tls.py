@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.address import DockerProviderConfig, TLSFiles
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.engine.diagnosis import DiagnosedError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial

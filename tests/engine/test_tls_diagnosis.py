@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.address import DockerProviderConfig, TLSFiles
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.tls import TLSMaterial

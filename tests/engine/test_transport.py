@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.address import Address, DockerProviderConfig, TLSFiles
+from pilotage.engine.address import Address
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.engine.diagnosis import DialError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import SSHDialer

@@ -13,7 +13,7 @@ from pilotage.containers.inspection import needs_inspection, with_inspection
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.manager import discover
 from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.engine.types import Inspect
 from pilotage.table.snapshot import build_snapshot

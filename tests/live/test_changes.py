@@ -10,7 +10,7 @@ import aiohttp
 
 from pilotage import discover
 from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from tests.support.cutter import Cutter
 from tests.support.images import GRACEFUL, HEALTH, WEB
 from tests.support.leaks import assert_no_leaks

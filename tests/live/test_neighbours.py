@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pilotage import discover
 from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled

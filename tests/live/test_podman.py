@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pilotage import discover
 from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from tests.support.daemon import speak
 from tests.support.engines import CommandFailed
 from tests.support.images import HEALTH, WEB

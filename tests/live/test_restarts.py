@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pilotage import discover
 from pilotage.discovery.timing import Timing
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import Chronicle, chronicle, settled
 from tests.support.waiting import until

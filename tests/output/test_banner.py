@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.banner import Banner, GatewayPorts, print_banner, url_of
 from pilotage.output.console import Out
 from pilotage.table.store import build_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.core.errors import EngineError
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
 from tests.support.leaks import assert_no_leaks

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pilotage.engine.address import TLSFiles
+from pilotage.engine.config import TLSFiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from pilotage.discovery.manager import DiscoveryManager
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.table.diff import Change
     from pilotage.table.table import Table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.table.snapshot import build_snapshot
 from tests.support.virtual import VirtualEngine

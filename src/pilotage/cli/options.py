@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pilotage.config.engines import ChosenEngines, EngineChoice
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.output.view import View
 
 __all__ = [

@@ -10,7 +10,7 @@ import msgspec
 from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.table.store import build_table
 

@@ -15,7 +15,7 @@ import msgspec
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, resolve_context, resolved
 
 if TYPE_CHECKING:

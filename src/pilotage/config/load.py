@@ -20,7 +20,8 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.core.yaml import kind_name
-from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, bracketed, parse_address
+from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, parse_duration
-from pilotage.engine.address import TLSFiles
+from pilotage.engine.config import TLSFiles
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:

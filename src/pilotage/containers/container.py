@@ -7,7 +7,7 @@ import msgspec
 from pilotage.containers.health import Health
 from pilotage.containers.image import ContainerImage
 from pilotage.core.problems import Problem
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Mount, Port
 from pilotage.labels.container_options import IdleConfig
 from pilotage.labels.keys import OwnLabels

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.engine.address import DockerProviderConfig, is_local, url_hostname
+from pilotage.engine.address import is_local, url_hostname
+from pilotage.engine.config import DockerProviderConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,7 +27,7 @@ from pilotage.labels.keys import NO_OWN_LABELS, filter_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.labels.container_options import ContainerOptions
     from pilotage.labels.keys import OwnLabels
 

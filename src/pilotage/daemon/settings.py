@@ -19,7 +19,8 @@ from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.engine.address import DockerProviderConfig, bracketed
+from pilotage.engine.address import bracketed
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.xds.options import GatewayOptions
 

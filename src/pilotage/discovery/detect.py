@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.containers.engine_facts import is_rootless
 from pilotage.core.errors import ConfigError, PilotageError
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, list_contexts, local_sockets
 from pilotage.engine.pool import Pool, new_client
 

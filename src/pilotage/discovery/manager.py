@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import EngineWatcher
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth
     from pilotage.table.snapshot import EngineSnapshot

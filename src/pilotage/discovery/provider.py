@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.routes.build import Built
     from pilotage.table.store import RouteStore

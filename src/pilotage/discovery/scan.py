@@ -21,7 +21,7 @@ from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
 
 __all__ = ["ScanResult", "scan_all", "scan_engine"]

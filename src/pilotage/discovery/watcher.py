@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from pilotage.discovery.state import EngineState
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient
     from pilotage.routes.build import Built

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.engine.address import (
-        LOCAL_SOCKET,
-        Address,
-        DockerProviderConfig,
-        TLSFiles,
-        bracketed,
-        is_local,
-        parse_address,
-        url_hostname,
-    )
+    from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
     from pilotage.engine.client import EngineClient
+    from pilotage.engine.config import DockerProviderConfig, TLSFiles
     from pilotage.engine.connection import Connection
     from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
     from pilotage.engine.events import EventStream
@@ -65,7 +57,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "Address": "address",
         "Connection": "connection",
-        "DockerProviderConfig": "address",
+        "DockerProviderConfig": "config",
         "Endpoint": "types",
         "EngineClient": "client",
         "Event": "types",
@@ -79,7 +71,7 @@ __getattr__, __dir__ = lazy_exports(
         "PortBinding": "types",
         "SharedClient": "pool",
         "Summary": "types",
-        "TLSFiles": "address",
+        "TLSFiles": "config",
         "bracketed": "address",
         "clients": "pool",
         "close_default_pool": "pool",

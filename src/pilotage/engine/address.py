@@ -13,6 +13,7 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL_SOCKET",
     "Address",
-    "DockerProviderConfig",
-    "TLSFiles",
+    "bracketed",
     "environment_tls",
     "is_local",
     "parse_address",
@@ -31,52 +31,14 @@ __all__ = [
 LOCAL_SOCKET: Final = "unix:///var/run/docker.sock"
 """Where Docker listens unless told otherwise."""
 
-Way = Literal["unix", "tcp", "tls", "ssh", "agent", "context"]
-
-
-class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a TLS connection.
-
-    Attributes:
-        ca_file: the CAs to trust; ``""`` for those of the system.
-        cert_file, key_file: what we show to the engine; both set or both empty.
-        verify: ``False`` trusts any certificate. Only Docker contexts can ask for it (``SkipTLSVerify``).
-
-    """
-
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    verify: bool = True
-
-
-class DockerProviderConfig(msgspec.Struct, frozen=True):
-    """One engine as configured.
-
-    Attributes:
-        url: ``unix:///var/run/docker.sock``, ``tcp://host:2375``, ``tls://``, ``https://``, ``http://``,
-            ``ssh://user@host``, ``agent://host:8890``, ``context://name``.
-        tls: certificate files, when given.
-        name: the provider's name in the configuration; ``""`` when it has none. A trailing ``!`` makes it
-            explicit-only (LABELS II.1.5).
-
-    """
-
-    url: str
-    tls: TLSFiles | None = None
-    name: str = ""
-
-    @property
-    def explicit_only(self) -> bool:
-        """Whether only containers that carry a label of ours count (LABELS II.1.5)."""
-        return self.name.endswith("!")
+Scheme = Literal["unix", "tcp", "tls", "ssh", "agent", "context"]
 
 
 class Address(msgspec.Struct, frozen=True):
     """A way to an engine, checked and in one spelling. Equal addresses share a client.
 
     Attributes:
-        way: how to get there. ``http`` is ``tcp`` and ``https`` is ``tls``; ``tcp`` with certificates is ``tls``.
+        scheme: how to get there. ``http`` is ``tcp`` and ``https`` is ``tls``; ``tcp`` with certificates is ``tls``.
         host: name or IP address without brackets; the context's name for ``context``; ``""`` for ``unix``.
         port: TCP port; 0 for ``unix``, ``context``, and for ``ssh`` when ssh's own configuration shall say.
         path: the socket for ``unix`` (and, when given, the far socket for ``ssh``); a prefix of all requests for
@@ -86,7 +48,7 @@ class Address(msgspec.Struct, frozen=True):
 
     """
 
-    way: Way
+    scheme: Scheme
     host: str = ""
     port: int = 0
     path: str = ""
@@ -96,11 +58,11 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The address as a URL, without its certificate files."""
-        if self.way == "unix":
+        if self.scheme == "unix":
             return f"unix://{self.path}"
         user = f"{self.user}@" if self.user else ""
         port = f":{self.port}" if self.port else ""
-        return f"{self.way}://{user}{bracketed(self.host)}{port}{self.path}"
+        return f"{self.scheme}://{user}{bracketed(self.host)}{port}{self.path}"
 
     @property
     def key(self) -> str:
@@ -176,7 +138,7 @@ class _Reader:
         self.url = url
         self.tls = tls
 
-    def fault(self, message: str, hint: str, *, path: str = "") -> NoReturn:
+    def fail(self, message: str, hint: str, *, path: str = "") -> NoReturn:
         value = shorten(re.sub(r"(://[^/@]*?):[^/@]*@", r"\1:…@", self.url))  # a password is not repeated
         raise ConfigError([Problem(message=message, hint=hint, value=value, provider=self.config.name, path=path)])
 
@@ -193,7 +155,7 @@ class _Reader:
             return self.unix(rest)
         if scheme == "context":
             if not rest or "/" in rest:
-                self.fault(f"{self.url!r} names no Docker context", "write context://NAME, see `docker context ls`")
+                self.fail(f"{self.url!r} names no Docker context", "write context://NAME, see `docker context ls`")
             return Address("context", host=rest)
         parts = self.split()
         if scheme == "ssh":
@@ -202,10 +164,10 @@ class _Reader:
 
     def check_text(self) -> None:
         if not self.url:
-            self.fault("the engine's address is empty", f"write {LOCAL_SOCKET}, or remove the engine")
+            self.fail("the engine's address is empty", f"write {LOCAL_SOCKET}, or remove the engine")
         bad = next((c for c in self.url if c.isspace() or not c.isprintable()), None)
         if bad is not None:
-            self.fault(f"the engine's address {shorten(self.url)!r} holds the character {shorten(bad)!r}", "remove it")
+            self.fail(f"the engine's address {shorten(self.url)!r} holds the character {shorten(bad)!r}", "remove it")
 
     def no_scheme(self) -> NoReturn:
         text = self.url
@@ -214,46 +176,46 @@ class _Reader:
         if colon and colon[1].lower() in _SCHEMES:
             rest = text[colon.end(1) + 1 :].lstrip("/")
             root = "/" if colon[1].lower() == "unix" else ""
-            self.fault(said, f"write {colon[1].lower()}://{root}{rest}")
+            self.fail(said, f"write {colon[1].lower()}://{root}{rest}")
         if _HOST_PORT.fullmatch(text):
-            self.fault(said, f"write tcp://{text}")
+            self.fail(said, f"write tcp://{text}")
         if text.startswith("/"):
-            self.fault(said, f"write unix://{text}")
+            self.fail(said, f"write unix://{text}")
         if text.endswith(".sock"):
-            self.fault(said, "write unix:// and the socket's full path")
-        self.fault(said, f"write ssh://{text} or tcp://{text}:{_PLAIN_PORT}")
+            self.fail(said, "write unix:// and the socket's full path")
+        self.fail(said, f"write ssh://{text} or tcp://{text}:{_PLAIN_PORT}")
 
     def unknown_scheme(self, scheme: str) -> NoReturn:
         said = f"the engine's address {shorten(self.url)!r} has the scheme {scheme!r}"
         if scheme == "npipe":
-            self.fault(f"{said}, a named pipe, which only Windows has", "use ssh://, or tls:// with certificates")
+            self.fail(f"{said}, a named pipe, which only Windows has", "use ssh://, or tls:// with certificates")
         if scheme == "fd":
-            self.fault(f"{said}, which tells an engine where to listen, not us where to go", f"write {LOCAL_SOCKET}")
+            self.fail(f"{said}, which tells an engine where to listen, not us where to go", f"write {LOCAL_SOCKET}")
         allowed = f"use one of {', '.join(_SCHEMES)}"
-        self.fault(f"{said}, which is none that we know", did_you_mean(scheme, _SCHEMES) or allowed)
+        self.fail(f"{said}, which is none that we know", did_you_mean(scheme, _SCHEMES) or allowed)
 
     def check_tls(self, scheme: str) -> None:
         if self.tls is None:
             if scheme == "tls":
-                self.fault(
+                self.fail(
                     "tls:// needs certificate files",
                     "add `tls:` with ca_file, cert_file and key_file, or write https:// to trust the system's CAs",
                 )
             return
         if bool(self.tls.cert_file) != bool(self.tls.key_file):
             missing, given = ("key_file", "cert_file") if self.tls.cert_file else ("cert_file", "key_file")
-            self.fault(f"{given} is given without {missing}", f"add {missing}", path=f"tls.{missing}")
+            self.fail(f"{given} is given without {missing}", f"add {missing}", path=f"tls.{missing}")
         if scheme in {"unix", "ssh", "context"}:
-            self.fault(f"certificate files mean nothing for {scheme}://", "remove `tls:`", path="tls")
+            self.fail(f"certificate files mean nothing for {scheme}://", "remove `tls:`", path="tls")
         if scheme == "http":
-            self.fault("certificate files mean nothing for http://", "write https:// or tcp://", path="tls")
+            self.fail("certificate files mean nothing for http://", "write https:// or tcp://", path="tls")
 
     def unix(self, path: str) -> Address:
         if not path.startswith("/"):
-            self.fault(f"{self.url!r} has no full path to the socket", f"write unix:///{path or 'var/run/docker.sock'}")
+            self.fail(f"{self.url!r} has no full path to the socket", f"write unix:///{path or 'var/run/docker.sock'}")
         size = len(path.encode())
         if size > _SOCKET_PATH_BYTES:
-            self.fault(
+            self.fail(
                 f"the socket's path has {size} bytes and a Unix socket's can have {_SOCKET_PATH_BYTES}",
                 "use a shorter path, for example through a symbolic link to its directory",
             )
@@ -265,20 +227,20 @@ class _Reader:
             port = parts.port
         except ValueError:
             hint = "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375"
-            self.fault(f"the engine's address {shorten(self.url)!r} has no valid host and port", hint)
+            self.fail(f"the engine's address {shorten(self.url)!r} has no valid host and port", hint)
         if port == 0:
-            self.fault("port 0 cannot be connected to", "write a port between 1 and 65535")
+            self.fail("port 0 cannot be connected to", "write a port between 1 and 65535")
         if not parts.hostname:
             host, colon, rest = f"{parts.scheme}://", parts.netloc.rpartition("@")[2], parts.path
-            self.fault(f"{self.url!r} names no host", f"write {host}127.0.0.1{colon}{rest}")
+            self.fail(f"{self.url!r} names no host", f"write {host}127.0.0.1{colon}{rest}")
         if parts.query or parts.fragment or self.url.endswith(("?", "#")):
             what = "a query (?)" if "?" in self.url else "a fragment (#)"
-            self.fault(f"{what} means nothing in an engine's address", "remove it")
+            self.fail(f"{what} means nothing in an engine's address", "remove it")
         return parts
 
     def ssh(self, parts: SplitResult) -> Address:
         if parts.password is not None:
-            self.fault(
+            self.fail(
                 "an ssh address must not hold a password: pilotage never asks for one nor sends one",
                 "set up a key (ssh-copy-id) and remove the password",
             )
@@ -287,17 +249,17 @@ class _Reader:
         host = parts.hostname or "" if written.startswith("[") else written.partition(":")[0]
         user = unquote(parts.username or "")
         if host.startswith("-") or user.startswith("-"):
-            self.fault(f"{self.url!r}: neither host nor user can start with a dash", "check the address")
+            self.fail(f"{self.url!r}: neither host nor user can start with a dash", "check the address")
         path = unquote(parts.path) if parts.path != "/" else ""
         return Address("ssh", host=host, port=parts.port or 0, path=path, user=user)
 
     def network(self, scheme: str, parts: SplitResult) -> Address:
         if parts.username is not None or parts.password is not None:
-            self.fault(f"{scheme}:// takes no user name and no password", "remove everything before the @")
+            self.fail(f"{scheme}:// takes no user name and no password", "remove everything before the @")
         host, path = self.host(parts), parts.path.rstrip("/")
         if scheme == "agent":
             if parts.port is None or path:
-                self.fault(f"{self.url!r} is not an agent's address", f"write agent://{bracketed(host)}:8890")
+                self.fail(f"{self.url!r} is not an agent's address", f"write agent://{bracketed(host)}:8890")
             return Address("agent", host=host, port=parts.port, tls=self.tls)
         if scheme in {"tls", "https"} or self.tls is not None:
             return Address("tls", host=host, port=parts.port or _TLS_PORT, path=path, tls=self.tls)

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from pilotage.engine import diagnosis as faults
-from pilotage.engine import types as wire
 from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
+from pilotage.engine.diagnosis import Request, explain
 from pilotage.engine.events import EventStream
+from pilotage.engine.types import Inspect, Version, split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ __all__ = ["EngineClient"]
 _IDS_A_REQUEST: Final = 100
 """Ids in one filter: ~75 bytes each in the URL, and socket proxies take 16 kB of request at least."""
 
-_INSPECT: Final = msgspec.json.Decoder(wire.Inspect)
+_INSPECT: Final = msgspec.json.Decoder(Inspect)
 _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -54,12 +54,12 @@ class EngineClient:
     def daemon_host(self) -> str:
         """The engine's URL; ``tcp://host:port`` for an agent, as GoDoxy shows it (LABELS II.8)."""
         address = self._connection.address
-        return address.url.replace("agent://", "tcp://", 1) if address.way == "agent" else address.url
+        return address.url.replace("agent://", "tcp://", 1) if address.scheme == "agent" else address.url
 
     @property
-    def version(self) -> wire.Version:
+    def version(self) -> Version:
         """What the engine said about itself when the version was agreed last."""
-        return self._connection.version or wire.Version()
+        return self._connection.version or Version()
 
     @property
     def api_version(self) -> str:
@@ -113,11 +113,11 @@ class EngineClient:
     async def _list(self, query: Mapping[str, str]) -> list[msgspec.Raw]:
         body = await self._call("GET", "/containers/json", query, limit=LIST_LIMIT)
         try:
-            return wire.split_list(body)
+            return split_list(body)
         except msgspec.DecodeError as error:
             raise self._explain(error, "GET /containers/json") from error
 
-    async def inspect(self, container_id: str) -> wire.Inspect:
+    async def inspect(self, container_id: str) -> Inspect:
         """Return one container's details (``GET /containers/{id}/json``).
 
         Args:
@@ -212,7 +212,7 @@ class EngineClient:
 
     def _explain(self, error: msgspec.DecodeError, line: str) -> Exception:
         address, limits = self._connection.address, self.timeouts
-        return faults.explain(error, faults.Request(self.name, address, line, limits.connect, limits.request))
+        return explain(error, Request(self.name, address, line, limits.connect, limits.request))
 
 
 def _filters(wanted: Mapping[str, Sequence[str]]) -> str:

@@ -13,11 +13,11 @@ import msgspec
 from yarl import URL
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
-from pilotage.engine import diagnosis as faults
-from pilotage.engine import types as wire
 from pilotage.engine.address import bracketed
+from pilotage.engine.diagnosis import OURS, BodyTooLargeError, ClosedError, Request, explain, refusal, renamed
 from pilotage.engine.singleflight import SingleFlight
 from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
+from pilotage.engine.types import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -62,7 +62,7 @@ def parse_api(text: str) -> tuple[int, int] | None:
     return (int(major), int(minor)) if dot and major.isdecimal() and minor.isdecimal() else None
 
 
-def negotiate(version: wire.Version, engine: str) -> str:
+def negotiate(version: Version, engine: str) -> str:
     """Return the API version to speak: theirs, or the newest we know where theirs is newer still.
 
     Raises:
@@ -97,7 +97,7 @@ class Connection:
 
     def __init__(self, address: Address, dialer: Dialer | None = None) -> None:
         self.address = address
-        self.version: wire.Version | None = None
+        self.version: Version | None = None
         self.api_version = ""
         self.latency = 0.0
         self.closed = False
@@ -111,7 +111,7 @@ class Connection:
         self._origin = f"http://{self._authority()}{self._root()}"
 
     def _authority(self) -> str:
-        match self.address.way:
+        match self.address.scheme:
             case "tcp" | "tls":
                 return f"{bracketed(self.address.host)}:{self.address.port}"
             case "agent":
@@ -119,7 +119,7 @@ class Connection:
         return "engine.invalid"
 
     def _root(self) -> str:
-        match self.address.way:
+        match self.address.scheme:
             case "tcp" | "tls":
                 return self.address.path
             case "agent":
@@ -141,7 +141,7 @@ class Connection:
         try:
             await self._negotiation.result()
         except EngineError as error:
-            raise faults.renamed(error, engine) from error.__cause__
+            raise renamed(error, engine) from error.__cause__
         except ConnectionAbortedError as error:
             raise EngineUnreachable(engine, "the client was closed while it was connecting") from error
 
@@ -154,7 +154,7 @@ class Connection:
             async with self._border(request), asyncio.timeout(request.timeout):
                 response = await self._exchange(request, "/version", {})
                 latency = loop.time() - started
-                version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=wire.Version)
+                version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, msgspec.DecodeError):
                 raise
@@ -228,11 +228,11 @@ class Connection:
             await self._session.close()
         await self._dialer.close()
 
-    def _request(self, engine: str, method: str, path: str, timeouts: Timeouts) -> faults.Request:
-        return faults.Request(engine, self.address, f"{method} {path}", timeouts.connect, timeouts.request)
+    def _request(self, engine: str, method: str, path: str, timeouts: Timeouts) -> Request:
+        return Request(engine, self.address, f"{method} {path}", timeouts.connect, timeouts.request)
 
     async def _send(
-        self, request: faults.Request, path: str, query: Mapping[str, str], *, versioned: bool
+        self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool
     ) -> aiohttp.ClientResponse:
         """Send a request in the agreed version; once more when the engine has been replaced and wants another."""
         if not versioned:
@@ -250,10 +250,10 @@ class Connection:
                 raise
         return await self._exchange(request, f"/v{self.api_version}{path}", query)
 
-    async def _exchange(self, request: faults.Request, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Send one request; return the answer if it is a success, its body unread."""
         if self.closed:
-            raise faults.ClosedError
+            raise ClosedError
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=EngineConnector(self._dialer),
@@ -276,23 +276,23 @@ class Connection:
             body = await response.content.read(_ERROR_BODY)
         finally:
             response.close()
-        raise faults.refusal(request, response, body)
+        raise refusal(request, response, body)
 
     @asynccontextmanager
-    async def _border(self, request: faults.Request) -> AsyncIterator[None]:
+    async def _border(self, request: Request) -> AsyncIterator[None]:
         """Let only our own errors out. After a lost connection the version is agreed anew."""
         try:
             yield
         except EngineUnreachable:
             self._stale = True
             raise
-        except (OSError, RuntimeError, aiohttp.ClientError, msgspec.DecodeError, *faults.OURS) as error:
+        except (OSError, RuntimeError, aiohttp.ClientError, msgspec.DecodeError, *OURS) as error:
             if self.closed:
-                raise faults.explain(faults.ClosedError(), request) from error
+                raise explain(ClosedError(), request) from error
             if isinstance(error, RuntimeError):
                 raise
             diagnosis = await self._dialer.diagnose(error)
-            mapped = faults.explain(error, request, diagnosis)
+            mapped = explain(error, request, diagnosis)
             self._stale = self._stale or isinstance(mapped, EngineUnreachable)
             raise mapped from error
 
@@ -302,10 +302,10 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = BytesIO()
     try:
         if (response.content_length or 0) > limit:
-            raise faults.BodyTooLargeError(limit)
+            raise BodyTooLargeError(limit)
         async for chunk in response.content.iter_any():
             if body.tell() + len(chunk) > limit:
-                raise faults.BodyTooLargeError(limit)
+                raise BodyTooLargeError(limit)
             body.write(chunk)
     finally:
         response.close()

@@ -17,7 +17,8 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.engine.address import LOCAL_SOCKET, DockerProviderConfig, TLSFiles, environment_tls, parse_address
+from pilotage.engine.address import LOCAL_SOCKET, environment_tls, parse_address
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -167,7 +167,7 @@ def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
 
 
 def _see_log(request: Request) -> str:
-    return "see the engine's log" + ("; does the port want TLS (tls://)?" if request.address.way == "tcp" else "")
+    return "see the engine's log" + ("; does the port want TLS (tls://)?" if request.address.scheme == "tcp" else "")
 
 
 def _system(error: BaseException, request: Request) -> tuple[str, str]:

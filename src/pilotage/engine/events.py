@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine import types as wire
+from pilotage.engine.types import Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ __all__ = ["EventStream"]
 
 _PATH: Final = "/events"
 _LONGEST: Final = 64 * 2**20  # an event repeats its container's labels, and these know no limit; garbage does not end
-_DECODER: Final = msgspec.json.Decoder(wire.Event)
+_DECODER: Final = msgspec.json.Decoder(Event)
 
 
 class EventStream:
@@ -42,8 +42,8 @@ class EventStream:
         self._query = query
         self._timeouts = timeouts
         self._response: aiohttp.ClientResponse | None = None
-        self._ready: deque[wire.Event] = deque()
-        self._start_idle_timer: list[bytes] = []
+        self._ready: deque[Event] = deque()
+        self._rest: list[bytes] = []
         self._rest_size = 0
         self._garbage: Exception | None = None
         self._closed = False
@@ -65,7 +65,7 @@ class EventStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> wire.Event:
+    async def __anext__(self) -> Event:
         while not self._ready:
             if self._closed or self._response is None:
                 raise StopAsyncIteration
@@ -91,13 +91,13 @@ class EventStream:
 
     def _feed(self, chunk: bytes) -> None:
         first, *others = chunk.split(b"\n")
-        self._start_idle_timer.append(first)
+        self._rest.append(first)
         self._rest_size += len(first)
         if self._rest_size > _LONGEST:
             self._garbage = ValueError("a line without end")
         for line in others:
-            self._line(b"".join(self._start_idle_timer))
-            self._start_idle_timer, self._rest_size = [line], len(line)
+            self._line(b"".join(self._rest))
+            self._rest, self._rest_size = [line], len(line)
 
     def _line(self, line: bytes) -> None:
         """Decode a line. What follows garbage is not read, what came before it is delivered first."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pilotage.core.errors import EngineError, EngineUnreachable
 from pilotage.engine import contexts
-from pilotage.engine.address import DockerProviderConfig, parse_address
+from pilotage.engine.address import parse_address
 from pilotage.engine.client import EngineClient
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 
 if TYPE_CHECKING:
@@ -303,9 +304,9 @@ async def new_client(
     if isinstance(config, str):
         config = DockerProviderConfig(config)
     address = parse_address(config, os.environ)
-    if address.way == "context":
+    if address.scheme == "context":
         address = parse_address(contexts.resolve_context(address.host, os.environ), os.environ)
-    if address.way == "agent" and address.tls is None:
+    if address.scheme == "agent" and address.tls is None:
         what = f'agent "{address.url}" not found'
         raise EngineUnreachable(
             config.name or config.url, what, "give its ca_file, cert_file and key_file under `tls:`"

@@ -10,7 +10,7 @@ from pilotage.core.text import shorten
 from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 
 if TYPE_CHECKING:
-    from pilotage.engine.address import TLSFiles
+    from pilotage.engine.config import TLSFiles
 
 __all__ = ["TLSMaterial"]
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.engine.address import TLSFiles, bracketed
+from pilotage.engine.address import bracketed
+from pilotage.engine.config import TLSFiles
 from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.x509 import Certificate, read_certificate, read_certificates

@@ -176,7 +176,7 @@ def dialer_for(address: Address) -> Dialer:
         ValueError: a ``context`` address: contexts are resolved before (:mod:`pilotage.engine.contexts`).
 
     """
-    match address.way:
+    match address.scheme:
         case "unix":
             return UnixDialer(address.path)
         case "tcp":

@@ -20,7 +20,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.discovery.files import read_files
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.build import build_routes
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import count
-from pilotage.engine.address import DockerProviderConfig, bracketed
+from pilotage.engine.address import bracketed
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.console import clean, print_table
 from pilotage.output.text.problems import print_problems
 from pilotage.output.text.routes import route_status

@@ -22,8 +22,8 @@ from pilotage.recording.replay import RecordedProvider, Recording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pilotage.engine.address import DockerProviderConfig
     from pilotage.engine.client import EngineClient
+    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
 
 __all__ = ["Captured", "capture_all", "capture_engine", "recording_json"]

@@ -26,7 +26,7 @@ from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Inspect, InspectConfig
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 

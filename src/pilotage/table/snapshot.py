@@ -9,7 +9,7 @@ import msgspec
 from pilotage.containers.container import Container
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.core.problems import Problem
-from pilotage.engine.address import DockerProviderConfig
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 
 if TYPE_CHECKING:

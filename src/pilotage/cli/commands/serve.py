@@ -91,7 +91,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
     import msgspec
 
     from pilotage.demo.site import demo_site
-    from pilotage.engine.address import DockerProviderConfig
+    from pilotage.engine.config import DockerProviderConfig
 
     with gateway_extra():
         from pilotage.daemon.daemon import serve as run_daemon

@@ -1,0 +1,45 @@
+"""One engine as configured: its URL, its certificate files and its name. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["DockerProviderConfig", "TLSFiles"]
+
+
+class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Certificate files of a TLS connection.
+
+    Attributes:
+        ca_file: CAs to trust; ``""`` for those of the system.
+        cert_file, key_file: client certificate and its private key; both set or both empty.
+        verify: ``False`` accepts any server certificate. Only Docker contexts can set it (``SkipTLSVerify``).
+
+    """
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    verify: bool = True
+
+
+class DockerProviderConfig(msgspec.Struct, frozen=True):
+    """One engine as configured.
+
+    Attributes:
+        url: ``unix:///var/run/docker.sock``, ``tcp://host:2375``, ``tls://``, ``https://``, ``http://``,
+            ``ssh://user@host``, ``agent://host:8890``, ``context://name``.
+        tls: certificate files, if any.
+        name: the provider's name in the configuration, ``""`` if it has none. A trailing ``!`` makes it
+            explicit-only (LABELS II.1.5).
+
+    """
+
+    url: str
+    tls: TLSFiles | None = None
+    name: str = ""
+
+    @property
+    def explicit_only(self) -> bool:
+        """Whether only containers with a ``proxy.`` label get routes (LABELS II.1.5)."""
+        return self.name.endswith("!")
