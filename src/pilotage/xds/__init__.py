@@ -1,7 +1,7 @@
-"""Configuration of Envoy: from the table to resources, and the xDS sessions that bring them to each Envoy.
+"""The xDS control plane: what each Envoy is configured with, and the streams that deliver it.
 
-Tables and gateway options go in; resources, their acknowledgements and the problems that Envoy reports come out.
-It must not start Envoy or contact engines, and it needs the extra ``gateway``: ``pip install 'pilotage[gateway]'``.
+A route table and the gateway's settings go in; Envoy resources, ACKs, problems of routes and Envoy's bootstrap come out.
+It must not read labels, contact engines, start processes, or know the daemon and its configuration files.
 """
 
 from __future__ import annotations
