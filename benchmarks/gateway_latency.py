@@ -46,7 +46,7 @@ async def _warm_up(envoy: Led, asker: Asker, count: int, port: int, *, service: 
     began, spent = time.perf_counter(), time.process_time()
     envoy.publish_all(all_routes)
     built = time.process_time() - spent
-    await envoy.acked()
+    await envoy.wait_for_acks()
     last = max(all_routes)  # sent in order of their names
     await asker.until(f"{last}.example.com")
     took = time.perf_counter() - began
@@ -66,7 +66,7 @@ async def _changes(envoy: Led, asker: Asker, figures: _Figures, port: int, numbe
         figures.took.append(time.perf_counter() - began)
         envoy.change(remove=[fresh.alias])
         await asker.until(host_of(number), 404)
-        await envoy.acked()
+        await envoy.wait_for_acks()
     figures.bytes += await envoy.received() - received
 
 
@@ -81,7 +81,7 @@ async def _push(envoy: Led, askers: list[Asker], port: int, first: int, *, servi
     await served(askers, hosts)
     asking = time.perf_counter() - there
     envoy.change(remove=[each.alias for each in fresh])
-    await envoy.acked()
+    await envoy.wait_for_acks()
     return there - began, asking
 
 
@@ -104,7 +104,7 @@ async def _restart(envoy: Led, asker: Asker, port: int) -> None:
     began = time.perf_counter()
     await envoy.start_control_plane()
     envoy.publish_all(everything)
-    await envoy.acked()
+    await envoy.wait_for_acks()
     took = time.perf_counter() - began
     sent = await envoy.received() - received
     done.set()
@@ -116,7 +116,7 @@ async def _restart(envoy: Led, asker: Asker, port: int) -> None:
     envoy.change(put=[fresh])
     await asker.until(host_of(_FRESH - 1))
     envoy.change(remove=[fresh.alias])
-    await envoy.acked()
+    await envoy.wait_for_acks()
 
 
 @contextlib.asynccontextmanager

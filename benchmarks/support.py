@@ -230,10 +230,10 @@ class Led:
             self.table = Table(changing.finish(), version=old.version + 1)
         self.ads.publish(Update(old, self.table, diff(old, self.table, aliases=aliases, keys=())))
 
-    async def acked(self, patience: float = 60) -> None:
+    async def wait_for_acks(self, patience: float = 60) -> None:
         """Wait until Envoy has acknowledged everything."""
         async with asyncio.timeout(patience):
-            await self.ads.acked()
+            await self.ads.wait_for_acks()
 
     async def received(self) -> int:
         """Return the number of bytes that Envoy has received from its control plane."""
@@ -254,7 +254,7 @@ async def led(folder: Path) -> AsyncIterator[Led]:
         await asyncio.wait({running, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             await running
-        await made.acked()
+        await made.wait_for_acks()
         yield made
     finally:
         ready.cancel()

@@ -230,7 +230,7 @@ async def _proxies(folder: Path, upstream: int, many: int) -> AsyncIterator[list
                 alias: _towards(each, upstream) for alias, each in routes(count, upstream, service=service).items()
             }
             envoy.publish_all(table)
-            await envoy.acked()
+            await envoy.wait_for_acks()
             await _answers(envoy.port, place)
             pid = envoy.gateway.status.pid
             _pin(pid, _PROXY_CORE)

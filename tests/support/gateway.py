@@ -145,7 +145,7 @@ class Gateway:
         self.directory = directory
         self.address = f"unix:{directory}/xds.sock"
         self.refused: list[Problem] = []
-        self.ads = AdsServer(options, on_refused=self.refused.append, linger=linger)
+        self.ads = AdsServer(options, on_nack=self.refused.append, linger=linger)
         self.table = Table()
         self.process: asyncio.subprocess.Process | None = None
         self.client: aiohttp.ClientSession
@@ -177,7 +177,7 @@ class Gateway:
         """Publish a table with these routes; return once Envoy has acknowledged it."""
         changed = self.publish_unheard(*routes)
         async with asyncio.timeout(20):
-            await self.ads.acked()
+            await self.ads.wait_for_acks()
         return changed
 
     def publish_unheard(self, *routes: Route) -> frozenset[Key]:

@@ -51,7 +51,7 @@ class Envoy:
             versions = {name: version for (of, name), version in self.has.items() if of == type_url}
             request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=versions)
             request.node.id = "me"
-            self.session.receive(request)
+            self.session.handle_request(request)
 
     def change(self, *resources: Resource, gone: tuple[Key, ...] = ()) -> None:
         for it in resources:
@@ -61,11 +61,11 @@ class Envoy:
                     self.ever[*it.key, version.version] = version
         for key in gone:
             self.should.pop(key, None)
-        self.session.changed([*(it.key for it in resources), *gone])
+        self.session.mark_changed([*(it.key for it in resources), *gone])
 
     def round(self) -> bool:
         """Take in what is on its way, and answer; tell whether anything was."""
-        messages = self.session.messages()
+        messages = self.session.next_responses()
         for message in messages:
             self._answer(message)
         return bool(messages)
@@ -98,7 +98,7 @@ class Envoy:
             self._say(answer)
 
     def _say(self, answer: Any) -> None:
-        self.refused += [(it.resource.name, it.resource.version) for it in self.session.receive(answer)]
+        self.refused += [(it.resource.name, it.resource.version) for it in self.session.handle_request(answer)]
 
     def has_probed(self) -> None:
         """Answer what was withheld."""

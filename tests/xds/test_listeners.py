@@ -229,7 +229,7 @@ async def test_https_shows_the_certificate_for_the_name_and_takes_over_new_ones(
         assert answer.headers["Strict-Transport-Security"] == "max-age=3600"
         assert "Strict-Transport-Security" not in (await gw.ask("app")).headers
         _certificate(authority, tmp_path, "*.example.org", "new.example.org", file="org")
-        await gw.ads.acked(gw.ads.reload_certificates())
+        await gw.ads.wait_for_acks(gw.ads.reload_certificates())
 
         async def shown() -> set[str]:
             return await _shown(gw, "app.example.org")
@@ -323,7 +323,7 @@ async def test_other_settings_are_taken_over_while_serving(envoy: Envoy) -> None
         settings = GatewayOptions(
             http_address="127.0.0.1", http_port=gw.options.http_port, match_domains=("example.org",)
         )
-        await gw.ads.acked(gw.ads.configure(settings))
+        await gw.ads.wait_for_acks(gw.ads.configure(settings))
         assert [(await gw.ask(host)).status for host in ("app.example.org", "app.other.org")] == [200, 404]
         assert gw.ads.configure(settings) == frozenset()
         async with aiohttp.ClientSession() as client, client.get(gw.url, headers={"Host": "app"}) as answer:

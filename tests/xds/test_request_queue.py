@@ -105,7 +105,7 @@ async def test_a_route_that_nobody_succeeds_is_gone_after_its_patience(envoy: En
         await gw.publish()
         assert gw.ads.snapshot.lingering.keys() == {"app"}
         await until(lambda: not gw.ads.snapshot.lingering)
-        await gw.ads.acked()
+        await gw.ads.wait_for_acks()
         assert (await gw.ask("app")).status == 404
 
 

@@ -96,7 +96,7 @@ async def test_websockets_survive_changes_of_other_routes_and_of_their_own(envoy
         async with gw.client.ws_connect(gw.url + "/ws", headers={"Host": "app"}) as socket:
             for count in range(100):
                 gw.publish_unheard(mine, *(route(f"other{n}", it.port) for n in range(count % 7)))
-            await gw.ads.acked()
+            await gw.ads.wait_for_acks()
             await socket.send_str("still here")
             assert (await socket.receive_str()) == "STILL HERE"
             await gw.publish(route("app", it.port, it.port + 1))

@@ -40,8 +40,8 @@ async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_al
         gw.ads = second
 
         class Counting(Session):
-            def messages(self) -> list[discovery_pb2.DeltaDiscoveryResponse]:
-                found = super().messages()
+            def next_responses(self) -> list[discovery_pb2.DeltaDiscoveryResponse]:
+                found = super().next_responses()
                 sent.extend(message.ByteSize() for message in found)
                 assert not any(message.resources or message.removed_resources for message in found)
                 return found
@@ -51,7 +51,7 @@ async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_al
             await second.start(gw.address)
             second.publish(Table({it.alias: it for it in routes}))
             async with asyncio.timeout(20):
-                await second.acked()
+                await second.wait_for_acks()
         assert sum(sent) < 1000
         assert (await gw.ask("app8")).status == 200
         await second.close()
@@ -77,7 +77,7 @@ async def test_an_envoy_that_lost_everything_gets_everything(envoy: Envoy) -> No
         await becomes(_nodes(gw.ads), ())
         await gw.start()
         async with asyncio.timeout(20):
-            await gw.ads.acked()
+            await gw.ads.wait_for_acks()
 
         async def statuses() -> list[int]:
             try:
@@ -130,12 +130,12 @@ async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -
             await stream.write(_first(LISTENER))
             told = await stream.read()
             assert [it.name for it in told.resources] == ["http"]
-            assert ads.unacknowledged("me") == ()
+            assert ads.listener_problems("me") == ()
             nack = {"type_url": LISTENER, "response_nonce": told.nonce, "error_detail": {"message": "no"}}
             await stream.write(discovery_pb2.DeltaDiscoveryRequest(**nack))
-            await until(lambda: bool(ads.unacknowledged("me")))
-            assert "Envoy me did not accept the listener http" in ads.unacknowledged("me")[0].message
-            assert ads.unacknowledged("another") == ()
+            await until(lambda: bool(ads.listener_problems("me")))
+            assert "Envoy me did not accept the listener http" in ads.listener_problems("me")[0].message
+            assert ads.listener_problems("another") == ()
             stream.cancel()
 
 
@@ -171,18 +171,18 @@ async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
 async def test_who_waits_for_one_envoy_does_not_wait_for_the_others() -> None:
     class Listener:
         def __init__(self, node: str) -> None:
-            self.node, self.settled = node, False
+            self.node, self.in_sync = node, False
 
     ads = AdsServer(GatewayOptions())
     mine, other = Listener("mine"), Listener("other")
     ads._sessions[other] = asyncio.Event()  # type: ignore[index]
-    waiting = asyncio.create_task(ads.acked(node="mine"))
-    other.settled = True
+    waiting = asyncio.create_task(ads.wait_for_acks(node="mine"))
+    other.in_sync = True
     ads._move()
     await asyncio.sleep(0)
     assert not waiting.done()
     ads._sessions[mine] = asyncio.Event()  # type: ignore[index]
-    mine.settled, other.settled = True, False
+    mine.in_sync, other.in_sync = True, False
     ads._move()
     await waiting
 
@@ -248,8 +248,8 @@ async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy)
                 ports = [it.port] if count % 2 else [it.port, it.port + 1]
                 gw.publish_unheard(mine, route(f"other{count % 10}", *ports))
                 if count % 10 == 0:
-                    await gw.ads.acked()
-            await gw.ads.acked()
+                    await gw.ads.wait_for_acks()
+            await gw.ads.wait_for_acks()
             go_on.set()
             assert await answer.content.read() == b"end"
         assert gw.refused == []

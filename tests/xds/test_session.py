@@ -19,7 +19,7 @@ from tests.support.waiting import until
 def test_the_first_answer_comes_even_if_there_is_nothing() -> None:
     envoy = Envoy()
     envoy.connect()
-    assert {message.type_url for message in envoy.session.messages()} == {CLUSTER, LISTENER, SCOPE}
+    assert {message.type_url for message in envoy.session.next_responses()} == {CLUSTER, LISTENER, SCOPE}
 
 
 def test_clusters_go_first_and_are_withdrawn_last() -> None:
@@ -32,7 +32,7 @@ def test_clusters_go_first_and_are_withdrawn_last() -> None:
     envoy.change(gone=((CLUSTER, "c"), (SCOPE, "app")))
     envoy.run()
     assert envoy.got == [(CLUSTER, ["c"], []), (SCOPE, ["app"], []), (SCOPE, [], ["app"]), (CLUSTER, [], ["c"])]
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_who_moves_to_another_cluster_moves_before_the_old_one_goes() -> None:
@@ -63,10 +63,10 @@ def test_one_message_of_each_kind_is_under_way_at_a_time_and_changes_gather() ->
     envoy.run()
     envoy.got.clear()
     envoy.change(cluster("a"))
-    (under_way,) = envoy.session.messages()
+    (under_way,) = envoy.session.next_responses()
     for number in range(10):
         envoy.change(cluster("b", str(number)))
-        assert envoy.session.messages() == []
+        assert envoy.session.next_responses() == []
     envoy._answer(under_way)
     envoy.run()
     assert envoy.got == [(CLUSTER, ["a"], []), (CLUSTER, ["b"], [])]
@@ -78,9 +78,9 @@ def test_while_envoy_probes_others_need_not_wait() -> None:
     envoy.run()
     for version in ("2", "3"):
         envoy.change(cluster("old", version))
-        assert not envoy.session.has((CLUSTER, "old"))
+        assert not envoy.session.has_current((CLUSTER, "old"))
         envoy.run()
-        assert envoy.session.has((CLUSTER, "old"))
+        assert envoy.session.has_current((CLUSTER, "old"))
     envoy.change(gone=((CLUSTER, "new"), (SCOPE, "new")))
     envoy.run()
     assert envoy.got == [
@@ -91,11 +91,11 @@ def test_while_envoy_probes_others_need_not_wait() -> None:
         (SCOPE, [], ["new"]),
         (CLUSTER, [], ["new"]),
     ]
-    assert not envoy.session.settled
+    assert not envoy.session.in_sync
     envoy.got.clear()
     envoy.has_probed()
     envoy.run()
-    assert envoy.session.settled
+    assert envoy.session.in_sync
     assert envoy.got == []
 
 
@@ -106,7 +106,7 @@ def test_clusters_with_checks_go_after_all_others_and_apart() -> None:
     envoy.change(probed_cluster("a"), cluster("b"), probed_cluster("c"))
     envoy.run()
     assert envoy.got[-2:] == [(CLUSTER, ["a", "b", "c"], []), (CLUSTER, ["a", "c"], [])]
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_while_envoy_probes_what_it_has_is_not_led_to_what_it_may_refuse() -> None:
@@ -131,7 +131,7 @@ def test_while_envoy_probes_no_more_is_said_than_it_may_remember() -> None:
     envoy.has_probed()
     envoy.run()
     assert envoy.has[CLUSTER, "old"] == "199"
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 async def test_a_real_envoy_takes_what_others_need_while_it_probes(envoy: Any) -> None:
@@ -157,9 +157,9 @@ async def test_a_real_envoy_takes_what_others_need_while_it_probes(envoy: Any) -
         gw.publish_unheard(probed)
         await becomes(by, "")
         (session,) = gw.ads._sessions
-        assert not session.settled  # all that went by while Envoy waited for the answer to its probe
+        assert not session.in_sync  # all that went by while Envoy waited for the answer to its probe
         go_on.set()
-        await until(lambda: session.settled)
+        await until(lambda: session.in_sync)
 
 
 def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> None:
@@ -182,7 +182,7 @@ def test_the_one_that_differs_is_found_behind_thousands_that_do_not() -> None:
     envoy.connect()
     envoy.run()
     assert [names for kind, names, _ in envoy.got if kind == SCOPE] == [["late"]]
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_thousands_that_envoy_has_all_need_no_more_than_one_empty_message() -> None:
@@ -191,7 +191,7 @@ def test_thousands_that_envoy_has_all_need_no_more_than_one_empty_message() -> N
     envoy.connect()
     envoy.run()
     assert [names for kind, names, _ in envoy.got if kind == SCOPE] == [[]]
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_thousands_that_wait_for_their_cluster_hold_up_nobody_behind_them() -> None:
@@ -209,7 +209,7 @@ def test_thousands_that_wait_for_their_cluster_hold_up_nobody_behind_them() -> N
     envoy.has_probed()
     envoy.run()
     assert envoy.has[SCOPE, "00000"] == "2"
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
@@ -217,14 +217,16 @@ def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
     envoy.connect()
     envoy.run()
     asking = discovery_pb2.DeltaDiscoveryRequest(type_url=SECRET, resource_names_subscribe=["one"])
-    envoy.session.receive(asking)
+    envoy.session.handle_request(asking)
     envoy.run()
     assert (SECRET, "one") in envoy.has
     assert (SECRET, "two") not in envoy.has
     envoy.change(item(SECRET, "one", "2"), item(SECRET, "two", "2"))
     envoy.run()
     assert envoy.has[SECRET, "one"] == "2"
-    envoy.session.receive(discovery_pb2.DeltaDiscoveryRequest(type_url=SECRET, resource_names_unsubscribe=["one"]))
+    envoy.session.handle_request(
+        discovery_pb2.DeltaDiscoveryRequest(type_url=SECRET, resource_names_unsubscribe=["one"])
+    )
     envoy.change(item(SECRET, "one", "3"))
     envoy.run()
     assert envoy.has[SECRET, "one"] == "2"
@@ -267,14 +269,14 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
         envoy.probing = next(probing, False)
         if not envoy.probing:
             envoy.has_probed()
-        pending += envoy.session.messages()
+        pending += envoy.session.next_responses()
         while pending and bool(next(choices, True)):
             envoy._answer(pending.pop(0))
     while pending:
         envoy._answer(pending.pop(0))
     envoy.has_probed()
     envoy.run()
-    assert envoy.session.settled
+    assert envoy.session.in_sync
     for key, it in envoy.should.items():
         if it.version != "bad":
             assert envoy.has[key] == it.version
@@ -291,17 +293,17 @@ def test_who_refuses_a_listener_and_has_none_asks_for_no_scopes_and_so_has_answe
     for type_url in (CLUSTER, LISTENER):
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url)
         request.node.id = "me"
-        envoy.session.receive(request)
-    assert not envoy.session.settled
+        envoy.session.handle_request(request)
+    assert not envoy.session.in_sync
     envoy.run()
-    assert envoy.session.lacks(listener.key)
-    assert envoy.session.settled
+    assert envoy.session.is_missing(listener.key)
+    assert envoy.session.in_sync
     envoy.change(item(LISTENER, "http", "2"))
     envoy.run()
-    assert not envoy.session.lacks(listener.key)
-    assert not envoy.session.settled  # now it will ask for scopes
+    assert not envoy.session.is_missing(listener.key)
+    assert not envoy.session.in_sync  # now it will ask for scopes
     envoy.bad.add(("http", "3"))
     envoy.change(item(LISTENER, "http", "3"))
     envoy.run()
-    assert (LISTENER, "http") in envoy.session.refused
-    assert not envoy.session.lacks(listener.key)  # it has one of before
+    assert (LISTENER, "http") in envoy.session.nacks
+    assert not envoy.session.is_missing(listener.key)  # it has one of before

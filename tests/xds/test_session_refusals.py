@@ -13,7 +13,7 @@ def test_the_one_bad_resource_among_many_is_found_and_the_others_go_on() -> None
     envoy.run()
     assert envoy.refused == [("s13", "1")]
     assert {name for _, name in envoy.has} == {f"s{number}" for number in range(20)} - {"s13"}
-    assert envoy.session.settled
+    assert envoy.session.in_sync
 
 
 def test_the_last_accepted_version_stays_until_there_is_a_better_one() -> None:
@@ -31,7 +31,7 @@ def test_the_last_accepted_version_stays_until_there_is_a_better_one() -> None:
     envoy.change(scope("app", "3"))
     envoy.run()
     assert envoy.has[SCOPE, "app"] == "3"
-    assert envoy.session.refused == {}
+    assert envoy.session.nacks == {}
 
 
 def test_nothing_leads_to_a_cluster_that_was_refused() -> None:
@@ -40,7 +40,7 @@ def test_nothing_leads_to_a_cluster_that_was_refused() -> None:
     envoy.connect()
     envoy.run()
     assert envoy.has == {(SCOPE, "web"): "1"}
-    assert envoy.session.settled
+    assert envoy.session.in_sync
     envoy.change(cluster("c", "2"))
     envoy.run()
     assert envoy.has[SCOPE, "app"] == "1"
@@ -72,7 +72,7 @@ def test_a_cluster_stays_while_what_was_accepted_last_leads_to_it() -> None:
             envoy.change(scope("app", "2"), gone=((CLUSTER, "c"),))
         envoy.run()
         assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "1"}
-        assert envoy.session.settled
+        assert envoy.session.in_sync
         envoy.change(scope("app", "3"))
         envoy.run()
         assert envoy.has == {(SCOPE, "app"): "3"}
@@ -89,7 +89,7 @@ def test_a_cluster_is_withdrawn_only_when_envoy_has_said_all_that_it_has() -> No
     for type_url in (CLUSTER, LISTENER, SCOPE):
         versions = {name: version for (of, name), version in envoy.has.items() if of == type_url}
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=versions)
-        envoy.session.receive(request)
+        envoy.session.handle_request(request)
         envoy.run()
     assert envoy.has == {(LISTENER, "http"): "1", (SCOPE, "app"): "2"}
 

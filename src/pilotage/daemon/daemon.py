@@ -166,8 +166,8 @@ class Daemon:
             return self._waiting_for
         if self.gateway.status.state != "ready":
             return "Envoy is restarting"
-        unacknowledged = self.ads.unacknowledged(_NODE)
-        return unacknowledged[0].message if unacknowledged else ""
+        problems = self.ads.listener_problems(_NODE)
+        return problems[0].message if problems else ""
 
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
@@ -196,7 +196,7 @@ class Daemon:
             # Checks that need nothing running come first.
             folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
-            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_refused=self._on_rejected))
+            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_nack=self._on_rejected))
             address = f"unix:{folder}/xds.sock"
             await _start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
@@ -293,16 +293,16 @@ class Daemon:
         """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""
         if self.gateway is not None:
             await self.gateway.ready()
-            await self.ads.acked(node=_NODE)
-            if unacknowledged := self.ads.unacknowledged(_NODE):
-                raise ConfigError(unacknowledged)
+            await self.ads.wait_for_acks(node=_NODE)
+            if problems := self.ads.listener_problems(_NODE):
+                raise ConfigError(problems)
         self._waiting_for = ""
         self._systemd.ready(self._status_text())
         self._on_ready(self)
 
     async def _measure_acceptance(self, keys: frozenset[Key]) -> None:
         began = time.perf_counter()
-        await self.ads.acked(keys)
+        await self.ads.wait_for_acks(keys)
         self.metrics.accepted(time.perf_counter() - began)
 
     def _on_rejected(self, problem: Problem) -> None:

@@ -1,6 +1,6 @@
 """The xDS control plane: what each Envoy is configured with, and the streams that deliver it.
 
-A route table and the gateway's settings go in; Envoy resources, ACKs, problems of routes and Envoy's bootstrap come out.
+A route table and the gateway's settings go in; Envoy resources, Envoy's bootstrap and problems of routes come out.
 It must not read labels, contact engines, start processes, or know the daemon and its configuration files.
 """
 

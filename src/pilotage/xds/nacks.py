@@ -50,8 +50,8 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 
 def _in_words(nack: Nack, node: str) -> tuple[str, str]:
     item = nack.resource
-    said = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.said.strip())).split())
-    taken = _CANNOT_BIND.search(nack.said)
+    said = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
+    taken = _CANNOT_BIND.search(nack.error)
     if item.type_url == LISTENER and taken:
         what = f"Envoy {node} cannot listen on {item.name if '/' in item.name else taken['address']}: {taken['why']}"
         return what, "choose another port, or end what listens there"

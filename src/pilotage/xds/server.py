@@ -55,7 +55,7 @@ class AdsServer:
 
     Args:
         options: the gateway's settings.
-        on_refused: receives each route that an Envoy rejected.
+        on_nack: receives each route that an Envoy rejected.
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to a shared one. Envoy
             retries a request in the cluster in which it started.
 
@@ -65,11 +65,11 @@ class AdsServer:
         self,
         options: GatewayOptions,
         *,
-        on_refused: Callable[[Problem], None] | None = None,
+        on_nack: Callable[[Problem], None] | None = None,
         linger: float = 30.0,
     ) -> None:
         self.snapshot = Snapshot(options)
-        self._on_refused = on_refused
+        self._on_nack = on_nack
         self._linger = linger
         self._sessions: dict[Session, asyncio.Event] = {}
         self._published = asyncio.Event()
@@ -158,7 +158,7 @@ class AdsServer:
         """Bring a table, or what changed in it, to all Envoys.
 
         Returns:
-            Type and name of each resource that changed, for :meth:`acked`.
+            Type and name of each resource that changed, for :meth:`wait_for_acks`.
 
         """
         if isinstance(news, Table):
@@ -215,7 +215,7 @@ class AdsServer:
 
     def _tell(self, changed: Iterable[Key]) -> None:
         for session, wanted in self._sessions.items():
-            session.changed(changed)
+            session.mark_changed(changed)
             wanted.set()
 
     def _later(self, delay: float, action: Callable[[], object]) -> None:
@@ -255,11 +255,11 @@ class AdsServer:
         """What the gateway cannot do, and what Envoys refused, of the table as it is now."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
-            for nack in session.refused.values():
+            for nack in session.nacks.values():
                 found += self._blame(nack, session.node)
         return tuple(dict.fromkeys(found))
 
-    def unacknowledged(self, node: str) -> tuple[Problem, ...]:
+    def listener_problems(self, node: str) -> tuple[Problem, ...]:
         """Return why an Envoy takes no requests at all: it has refused a listener, and has none of before.
 
         Args:
@@ -267,10 +267,10 @@ class AdsServer:
 
         """
         sessions = [session for session in self._sessions if session.node == node]
-        lacking = [(session, key) for session in sessions for key in SCOPED if session.lacks(key)]
-        return tuple(found for session, key in lacking for found in self._blame(session.refused[key], node))
+        lacking = [(session, key) for session in sessions for key in SCOPED if session.is_missing(key)]
+        return tuple(found for session, key in lacking for found in self._blame(session.nacks[key], node))
 
-    async def acked(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:
+    async def wait_for_acks(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:
         """Wait until an Envoy is there, and every one of them has answered to the given changes.
 
         Args:
@@ -282,8 +282,8 @@ class AdsServer:
 
         def is_done(session: Session) -> bool:
             if chosen is None:
-                return session.settled
-            return session.node != "" and not any(map(session.awaits, chosen))
+                return session.in_sync
+            return session.node != "" and not any(map(session.is_pending, chosen))
 
         def asked() -> list[Session]:
             return [session for session in self._sessions if node in ("", session.node)]
@@ -310,7 +310,7 @@ class AdsServer:
                 wanted.clear()
                 if self._closed.is_set() or listening.done():
                     break
-                for message in session.messages():
+                for message in session.next_responses():
                     yield message
                 self._move()  # what has come and gone meanwhile needs no message, and no answer
         finally:
@@ -323,10 +323,10 @@ class AdsServer:
     async def _listen(self, session: Session, requests: AsyncIterator[Any], wanted: asyncio.Event) -> None:
         try:
             async for request in requests:
-                for nack in session.receive(request):
-                    if self._on_refused is not None:
+                for nack in session.handle_request(request):
+                    if self._on_nack is not None:
                         for problem in self._blame(nack, session.node):
-                            self._on_refused(problem)
+                            self._on_nack(problem)
                 wanted.set()
                 self._move()
         finally:
@@ -356,7 +356,7 @@ class AdsServer:
         backend = self.snapshot.backend(cluster)
         if backend is None or not backend.members:
             return False
-        return all(session.has((CLUSTER, cluster)) for session in self._sessions)
+        return all(session.has_current((CLUSTER, cluster)) for session in self._sessions)
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)

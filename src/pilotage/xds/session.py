@@ -39,7 +39,7 @@ class Nack(msgspec.Struct, frozen=True):
     """A resource that Envoy did not accept, and what it said."""
 
     resource: Resource
-    said: str
+    error: str
 
 
 class _Sent(msgspec.Struct):
@@ -91,11 +91,11 @@ class _Kind:
 
 
 class Session:
-    """What is to be said to one Envoy. Feed it requests and changes, send what :meth:`messages` returns.
+    """What is to be said to one Envoy. Feed it requests and changes, send what :meth:`next_responses` returns.
 
     Attributes:
         node: what Envoy calls itself; ``""`` until it has said so.
-        refused: the versions that it did not accept, and what it said of them.
+        nacks: the versions that it did not accept, and what it said of them.
 
     Args:
         resources: what it should have, kept up to date by others.
@@ -104,7 +104,7 @@ class Session:
 
     def __init__(self, resources: Mapping[Key, Resource]) -> None:
         self.node = ""
-        self.refused: dict[Key, Nack] = {}
+        self.nacks: dict[Key, Nack] = {}
         self._resources = resources
         self._kinds = {type_url: _Kind() for type_url in _ORDER}
         self._leads: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> the clusters it leads to
@@ -114,7 +114,7 @@ class Session:
         self._count = 0
 
     @property
-    def settled(self) -> bool:
+    def in_sync(self) -> bool:
         """Everything that Envoy asked for has been sent, and acknowledged or refused."""
         if not all(self._kinds[type_url].subscribed for type_url in self._expected()):
             return False
@@ -123,21 +123,21 @@ class Session:
     def _expected(self) -> tuple[str, ...]:
         """Return what Envoy is sure to ask for: scopes, once it has a listener that needs them."""
         needing = [key for key in SCOPED if key in self._resources]
-        scoped = any(not self.lacks(key) for key in needing)
+        scoped = any(not self.is_missing(key) for key in needing)
         return (CLUSTER, LISTENER, SCOPE) if scoped else (CLUSTER, LISTENER)
 
-    def awaits(self, key: Key) -> bool:
+    def is_pending(self, key: Key) -> bool:
         """Tell whether a resource is still to be sent, or to be acknowledged."""
         kind = self._kinds[key[0]]
         if not kind.subscribed:
             return key[0] in self._expected()
         return key[1] in kind.due or any(key[1] in sent.carried or key[1] in sent.withdrawn for sent in kind.sent)
 
-    def lacks(self, key: Key) -> bool:
+    def is_missing(self, key: Key) -> bool:
         """Tell whether Envoy has refused a resource that should be there, and has no earlier version of it."""
-        return key in self.refused and key in self._resources and self._kinds[key[0]].version(key[1]) is None
+        return key in self.nacks and key in self._resources and self._kinds[key[0]].version(key[1]) is None
 
-    def has(self, key: Key) -> bool:
+    def has_current(self, key: Key) -> bool:
         """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks).
 
         While it probes, and so acknowledges none, it is enough that the resource has been sent.
@@ -146,7 +146,7 @@ class Session:
         version = kind.version(key[1]) if kind.late else kind.has.get(key[1])
         return item is not None and version is not None and version in _versions(item)
 
-    def changed(self, keys: Iterable[Key]) -> None:
+    def mark_changed(self, keys: Iterable[Key]) -> None:
         """Note that resources are new, different or gone."""
         for type_url, name in keys:
             kind = self._kinds[type_url]
@@ -156,7 +156,7 @@ class Session:
 
     # ---- what Envoy says
 
-    def receive(self, request: Any) -> list[Nack]:
+    def handle_request(self, request: Any) -> list[Nack]:
         """Take in a request; return what it refuses."""
         kind = self._kinds.get(request.type_url)
         if request.node.id:
@@ -205,7 +205,7 @@ class Session:
     def _accept(self, type_url: str, kind: _Kind, sent: _Sent) -> None:
         for name, item in sent.carried.items():
             kind.has[name] = item.version
-            self.refused.pop((type_url, name), None)
+            self.nacks.pop((type_url, name), None)
             self._settle((type_url, name), item.clusters)
             now = self._resources.get((type_url, name))
             if now is not None and now.version != kind.version(name):
@@ -233,13 +233,13 @@ class Session:
             return []
         nacks = []
         for name, item in sent.carried.items():
-            nack = self.refused[type_url, name] = Nack(item, said)
+            nack = self.nacks[type_url, name] = Nack(item, said)
             nacks.append(nack)
         return nacks
 
     # ---- what is said to Envoy
 
-    def messages(self) -> list[Any]:
+    def next_responses(self) -> list[Any]:
         """Return what can be sent now; nothing until Envoy has answered, or something changes."""
         found = []
         for type_url in _ORDER:
@@ -283,7 +283,7 @@ class Session:
             missing = [cluster for cluster in item.clusters if not self._is_there(cluster, soon=is_new)]
             if step is not None and not missing:
                 carried[name] = step
-            elif step is None or any((CLUSTER, cluster) in self.refused for cluster in missing):
+            elif step is None or any((CLUSTER, cluster) in self.nacks for cluster in missing):
                 kind.due.pop(name, None)
                 if step is not None:
                     kind.stuck.add(name)
@@ -320,7 +320,7 @@ class Session:
         return item is None or has in _versions(item) or self._refused_version(item.key) in _versions(item)
 
     def _refused_version(self, key: Key) -> str:
-        nack = self.refused.get(key)
+        nack = self.nacks.get(key)
         return nack.resource.version if nack is not None else ""
 
     def _is_free(self, cluster: str) -> bool:
