@@ -45,7 +45,7 @@ async def test_a_browser_is_told_that_a_service_does_not_answer(envoy: Envoy) ->
         await gw.publish(route("app", free_port()))
         page = await gw.ask("app", headers=BROWSER)
         assert (page.status, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
-        assert b"<small>503</small><h1>This service does not answer</h1>" in page.body
+        assert b"<small>503</small><h1>This service is not responding</h1>" in page.body
         assert b"URX" in page.body
         assert b"<!doctype" not in (await gw.ask("app")).body
 
@@ -54,7 +54,7 @@ async def test_a_browser_gets_the_same_page_where_a_service_has_no_endpoint(envo
     async with envoy() as gw:
         await gw.publish(route("asleep", host="", endpoints=()))
         page = await gw.ask("asleep", headers=BROWSER)
-        assert (page.status, b"This service does not answer" in page.body) == (503, True)
+        assert (page.status, b"This service is not responding" in page.body) == (503, True)
         assert b"nothing that could answer" in (await gw.ask("asleep")).body
 
 

@@ -161,7 +161,7 @@ async def test_an_unknown_host_is_told_so_without_telling_of_others(envoy: Envoy
         await gw.publish(route("secretive", it.port))
         answer = await gw.ask("nothing.example.org")
         assert answer.status == 404
-        assert b"Nothing answers under this name" in answer.body
+        assert b"No service with this name" in answer.body
         assert b"secretive" not in answer.body
         assert b"pilotage routes" not in answer.body
 

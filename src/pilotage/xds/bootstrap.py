@@ -1,4 +1,4 @@
-"""What an Envoy is started with: where its control plane is, and little else. Pure."""
+"""The bootstrap configuration of an Envoy: the address of the control plane and little else. Pure."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def bootstrap(
     tls: dict[str, str] | None = None,
     admin: str = "",
 ) -> dict[str, Any]:
-    """Return the configuration that an Envoy starts with, ready for JSON or YAML.
+    """Return the bootstrap configuration of an Envoy, ready for JSON or YAML.
 
     Args:
-        xds_address: where the control plane listens: ``unix:/path`` or ``host:port``.
-        node_id: what this Envoy calls itself; each needs a name of its own.
-        tls: for a control plane elsewhere: paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
-        admin: path of the unix socket for administration; ``""``: none.
+        xds_address: address of the control plane, ``unix:/path`` or ``host:port``.
+        node_id: node ID of this Envoy; it must be unique.
+        tls: for a remote control plane: the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
+        admin: path of the admin unix socket, ``""`` for none.
 
     """
     cluster: dict[str, Any] = {
@@ -48,7 +48,7 @@ def bootstrap(
         "type": "STATIC" if xds_address.startswith("unix:") else "STRICT_DNS",
         "dns_lookup_family": "ALL",
         "connect_timeout": "2s",
-        # Requests that wait for an endpoint wait here, each in a call of its own.
+        # Each request that waits for an endpoint occupies one call to this cluster.
         "circuit_breakers": {
             "thresholds": [{"max_requests": 1_000_000, "max_pending_requests": 1_000_000, "max_connections": 1_000_000}]
         },
@@ -86,7 +86,7 @@ def bootstrap(
             "lds_config": {"ads": {}, "resource_api_version": "V3"},
         },
         "static_resources": {"clusters": [cluster]},
-        # A periodic flush of the statistics of thousands of clusters would make changes wait.
+        # A periodic flush of the statistics of thousands of clusters would delay changes.
         "stats_flush_on_admin": True,
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNCOUNTED}}]}}},
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
@@ -116,9 +116,10 @@ def _address(text: str) -> dict[str, Any]:
 
 
 def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
-    """Return how the control plane is spoken with: its certificate must be for the host that it is asked at.
+    """Return the TLS context for the control plane.
 
-    That somebody trusted has signed it is not enough: so are those of the other Envoys.
+    Its certificate must match its host name: a signature by the trusted CA is not enough, because the other Envoys'
+    certificates have that too.
     """
     name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     host = address.rpartition(":")[0].strip("[]")
@@ -140,6 +141,6 @@ def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
             },
         },
     }
-    if not numeric:  # an address is no server name (RFC 6066)
+    if not numeric:  # an IP address is not a valid server name (RFC 6066)
         context["sni"] = host
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}

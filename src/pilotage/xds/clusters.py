@@ -1,7 +1,7 @@
-"""Clusters: the endpoints of one backend, and how they are spoken with. Pure.
+"""Builds Envoy clusters: the endpoints of a backend and the protocol spoken with them. Pure.
 
-Endpoints stand inside their cluster. Plain routes share two clusters that connect to whatever address the route sets in
-a header; what a client writes there is overwritten.
+Endpoints are inline. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header. The route
+overwrites this header, so clients cannot choose the address.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SAFE_SUFFIX: Final = "/safe"
 """Plain routes share a second cluster for requests that are safe to repeat: their retries are the cluster's."""
 
 _NO_LIMIT: Final = 1_000_000
-_IDLE: Final = 4.0  # below the 5 s after which common application servers close idle connections themselves
+_IDLE: Final = 4.0  # below 5 s, the usual keep-alive timeout of application servers
 _NOWHERE: Final = "/dev/null/no-endpoint"
 _TLS: Final = common_pb2.TlsParameters
 _VERSIONS: Final = {
@@ -73,7 +73,7 @@ _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def shared_clusters(options: GatewayOptions) -> list[Resource]:
-    """Return the clusters of all plain routes, for http and for https whose certificates are not checked."""
+    """Return the clusters shared by plain routes: for http, and for https without verification."""
     return [
         _shared(scheme, name + suffix, options)
         for scheme, name in SHARED.items()
@@ -104,7 +104,7 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
 
 
 def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
-    """Return the cluster of a backend; of one that speaks https, the one for gRPC as well."""
+    """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
@@ -123,7 +123,7 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
         load_assignment=_assignment(backend, suffix),
     )
     if named:
-        cluster.cluster_type.CopyFrom(_NAMED)  # takes the place of the type
+        cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
@@ -152,8 +152,8 @@ def _assignment(backend: Backend, suffix: str) -> Any:
         for member in backend.members
     ]
     if backend.held:
-        # Requests that were on their way when the last endpoint went are tried again until the next one comes. For
-        # that there must be something to try: a path that nothing can listen on.
+        # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
+        # endpoint: a path on which nothing can listen.
         nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
@@ -174,7 +174,7 @@ def _policy(backend: Backend) -> int:
 
 @lru_cache(maxsize=256)
 def _breakers(most: int) -> Any:
-    """Lift the limits of 1,024, which are for services that shield each other; set the one that a label asks for."""
+    """Replace Envoy's default limits of 1,024 by unlimited, except for a limit set by a label."""
     limits = circuit_breaker_pb2.CircuitBreakers
     thresholds = limits.Thresholds(
         max_connections=number(_NO_LIMIT),
@@ -209,7 +209,7 @@ def _protocol(*, h2: bool, idle: float = _IDLE) -> Any:
     )
 
 
-# ---- TLS with the target -------------------------------------------------------------------------------------------
+# ---- TLS to the target -------------------------------------------------------------------------------------------
 
 
 def _tls(context: Any, *, h2: bool) -> Any:
@@ -218,7 +218,7 @@ def _tls(context: Any, *, h2: bool) -> Any:
 
 
 def _context(backend: Backend) -> Any:
-    """Return how TLS is spoken with a target: Go's rules, by which a certificate must be valid for the name sent."""
+    """Return the TLS context for a target. As in Go, the certificate must be valid for the server name sent."""
     settings = backend.route.settings
     common = tls_pb2.CommonTlsContext()
     given = settings.ssl_server_name
@@ -240,7 +240,7 @@ def _context(backend: Backend) -> Any:
         common.tls_params.tls_minimum_protocol_version = spoken[0]
         common.tls_params.tls_maximum_protocol_version = spoken[-1]
     context = tls_pb2.UpstreamTlsContext(common_tls_context=common)
-    if name and not is_address(name):  # an address is no server name (RFC 6066)
+    if name and not is_address(name):  # an IP address is not a valid server name (RFC 6066)
         context.sni = name
     return context
 
@@ -256,16 +256,16 @@ def _relaying() -> Any:
     )
 
 
-# ---- probes --------------------------------------------------------------------------------------------------------
+# ---- health checks --------------------------------------------------------------------------------------------------
 
 
 def is_probed(backend: Backend) -> bool:
-    """Tell whether Envoy probes the endpoints of a backend; a container's own health needs no probe of ours."""
+    """Return whether Envoy runs health checks for a backend. The engine's health checks need none."""
     return bool(backend.members) and backend.route.probed
 
 
 def _checks(backend: Backend) -> Any:
-    """Return the probe that labels ask for, ``None`` without."""
+    """Return the health check that labels configure, ``None`` without one."""
     if not is_probed(backend):
         return None
     health = backend.route.settings.healthcheck
@@ -283,11 +283,11 @@ def _checks(backend: Backend) -> Any:
     http = probe.http_health_check
     http.path = health.path
     http.method = base_pb2.GET if health.use_get else base_pb2.HEAD
-    # Anything that a running server says is a sign of life, except that it cannot serve (LABELS II.6.6).
+    # Any response of a running server counts as healthy, except an error of the server itself (LABELS II.6.6).
     http.expected_statuses.add(start=200, end=500)
     if backend.route.scheme == "h2c":
         http.codec_client_type = 1
-    else:  # also where requests are HTTP/2: the probe is HTTP/1.1, and must not agree on anything else
+    else:  # also for HTTP/2 backends: the health check uses HTTP/1.1 and must not negotiate HTTP/2
         probe.tls_options.alpn_protocols.append("http/1.1")
     return probe
 
@@ -296,17 +296,18 @@ _LONG: Final = 5.0
 
 
 def _probe(cluster: Any, checks: Any, backend: Backend, *, h2: bool) -> None:
-    """Add probes to a cluster that is complete without them."""
+    """Add health checks to an otherwise complete cluster."""
     cluster.health_checks.append(checks)
     timeout = backend.route.settings.healthcheck.timeout
     if timeout > _LONG and not backend.route.is_stream:
-        # To Envoy a connection is idle while a probe waits for its answer. Up to the usual timeout that is left so: a
-        # connection that the endpoint closes first may cost a request, a probe that takes so long costs little.
+        # Envoy considers a connection idle while a health check waits for its response. Within the usual timeout that
+        # is acceptable: a connection that the endpoint closes first can cost a request, a slow health check costs
+        # little.
         _speak(cluster, _packed_protocol(h2=h2, idle=timeout + 1))
-    # Without it Envoy uses all endpoints, those that fail too, as soon as half of them fail.
+    # By default Envoy uses all endpoints, including failing ones, once half of them fail.
     cluster.common_lb_config.healthy_panic_threshold.value = 1
     endpoints = cluster.load_assignment.endpoints[0]
     endpoints.locality.sub_zone = PROBED
     for endpoint, member in zip(endpoints.lb_endpoints, backend.members, strict=True):
-        # By itself Envoy asks for the cluster's name, which is no host: servers refuse it before they look at the path.
+        # By default Envoy sends the cluster name as Host, which servers reject before they look at the path.
         endpoint.endpoint.health_check_config.hostname = member.endpoint.address

@@ -1,8 +1,8 @@
-"""The filters that every request passes, and what a route asks of them. Pure.
+"""Builds the HTTP filters and their per-route configuration. Pure.
 
-Envoy decides which filters a request gets before the first of them runs, by the route that it has found by then: those
-that the route asks for. Where none was found all of them are there, for the first may still find one; each asks that
-route what it wants.
+Envoy creates a request's filter chain before the first filter runs, with the filters that the route found so far
+enables. Without a route it creates all of them, because the first filter may still find one; each then uses that
+route's configuration.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ _FOUND: Final = "found"
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 
-# Hosts are compared letter by letter, and the scope of a host without dots includes its port. What found no route is
-# looked up once more, folded. The host itself is put back: the target sees what the client wrote. The route found says
-# whether somebody is to be asked about its requests; unless it does, that filter, which is there now, is told so.
+# Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
+# route is looked up again with its host lower-cased and without port. Then the original host is restored for the
+# target. Metadata of the found route tells the forward-auth filter, which is in the chain now, whether to ask.
 _LOOK_UP: Final = (
     """
 function look_up(handle, host, as)
@@ -92,7 +92,7 @@ function envoy_on_request(handle)
 end
 """
 )
-# A wildcard alias stands for exactly one label more.
+# A wildcard alias matches exactly one additional label.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
     + """
@@ -112,7 +112,7 @@ _OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filters of a listener, in the order in which requests pass them."""
+    """Return the filters of a listener in request order."""
     chain = [
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
         _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
@@ -120,7 +120,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
-        # It keeps nobody out: a request that passes it by, or that nobody answers for, waits by retries.
+        # It protects nothing: a request that bypasses it waits by being retried.
         _filter(_HOLD, _authorization("hold", may_fail=True), disabled=True),
     ]
     if https and options.hsts_max_age:
@@ -143,7 +143,10 @@ def _lua(script: str) -> Any:
 
 
 def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
-    """Ask the control plane, which waits with its answer; a route may name somebody else to ask."""
+    """Return an ext_authz filter that asks the control plane, which may delay its answer.
+
+    Routes can override the server.
+    """
     patterns = [
         *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
         string_pb2.StringMatcher(prefix="x-", ignore_case=True),
@@ -163,7 +166,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Ask, unless it is certain that the route wants nobody to be asked."""
+    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to want it."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -192,16 +195,16 @@ def _gzip() -> Any:
     )
 
 
-# ---- what a route asks ---------------------------------------------------------------------------------------------
+# ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
 def scope_settings() -> dict[str, Any]:
-    """Return what holds for every route that was found, unless it says otherwise: it needs none of these filters."""
+    """Return the default per-route configuration: all optional filters disabled."""
     return dict.fromkeys((_FOLD, _WILDCARD, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Let scripts see that a route was found, and whether somebody is to be asked about its requests."""
+    """Add metadata for the Lua filters: that a route was found, and whether it uses forward-auth."""
     route.name = _FOUND
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
@@ -209,7 +212,7 @@ def mark(route: Any, backend: Backend) -> None:
 
 
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
-    """Return what a backend asks of the filters beyond that."""
+    """Return the per-route filter configuration of a backend."""
     asked = backend.route_policy
     found: dict[str, Any] = {}
     if asked.allow:
@@ -238,7 +241,7 @@ def _whitelist(networks: tuple[str, ...]) -> Any:
 
 
 def _rate(rate: Rate) -> Any:
-    """Limit each client address; as many as fit are remembered, the longest unseen forgotten first."""
+    """Limit requests per client address. The least recently seen addresses are dropped when the table is full."""
     bucket = token_bucket_pb2.TokenBucket(
         max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
     )
@@ -265,13 +268,13 @@ def _rate(rate: Rate) -> Any:
 
 
 def _strip(names: tuple[str, ...]) -> Any:
-    """Remove what only the approving route may say, so that no client can say it."""
+    """Remove the headers that only the auth service may set, so that clients cannot forge them."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask another route. Envoy appends the path that was asked for; behind a ``?`` it does no harm."""
+    """Ask an auth service. Envoy appends the request path, which is harmless behind a ``?``."""
     told = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",

@@ -1,4 +1,4 @@
-"""Listeners: the two that all HTTP routes share, which no route changes, and one for each tcp or udp route. Pure."""
+"""Builds listeners: two that all HTTP routes share and no route changes, and one per tcp or udp route. Pure."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _HEADER_KILOBYTES: Final = 256
 _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 256 * 1024
 _IDLE_STREAM: Final = 3600.0
-_SLOWEST_HEADERS: Final = 30.0  # seconds for a handshake, and again for a request's headers
+_SLOWEST_HEADERS: Final = 30.0  # seconds for the handshake, and again for the request headers
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
-    """Return the listeners that the options ask for: none, ``http``, ``https`` or both."""
+    """Return the configured HTTP listeners: ``http``, ``https``, both or none."""
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
@@ -69,7 +69,7 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
 
 
 def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return how connections are served: those of trusted proxies apart, for only they are believed."""
+    """Return the filter chains. Trusted proxies have their own, because only their headers are trusted."""
     everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
     if not options.trusted_proxies:
         return [everybody]
@@ -80,7 +80,7 @@ def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
-    """Return the trusted proxies' networks, each once: Envoy takes none twice."""
+    """Return the networks of trusted proxies without duplicates, which Envoy rejects."""
     networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
     return [
         address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))
@@ -117,15 +117,15 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
-        # Without WebSockets over HTTP/2 (RFC 8441): Envoy hands them to HTTP/1.1 targets without Sec-WebSocket-Key, and
-        # these refuse them (envoyproxy/envoy#8547). Told nothing of it, browsers take an HTTP/1.1 connection for them.
+        # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
+        # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
         stream_idle_timeout=seconds(_IDLE_STREAM),
         request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
-        # Nobody is inside: Envoy's own headers of clients are removed, whatever network they come from. Without any
-        # network Envoy would believe all private ones, so this one stands for none: nobody sends from it.
+        # No client is internal: Envoy's own headers are removed from every client. Without a network here Envoy would
+        # trust all private ones, so this is one from which nobody sends.
         internal_address_config=_MANAGER.InternalAddressConfig(
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),
@@ -165,7 +165,7 @@ def _scoped() -> Any:
 
 
 def _believe(manager: Any, options: GatewayOptions) -> None:
-    """Take a client's address from what trusted proxies say of it."""
+    """Take the client address from the headers of trusted proxies."""
     trusted = xff_pb2.XffTrustedCidrs(cidrs=_networks(options))
     message = xff_pb2.XffConfig(xff_trusted_cidrs=trusted, skip_xff_append=OFF)
     manager.original_ip_detection_extensions.append(
@@ -174,7 +174,7 @@ def _believe(manager: Any, options: GatewayOptions) -> None:
 
 
 def _forget(manager: Any, names: Iterable[str]) -> None:
-    """Keep from targets what clients are not believed."""
+    """Remove headers that untrusted clients must not set."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     manager.early_header_mutation_extensions.append(
         extension_pb2.TypedExtensionConfig(
@@ -207,7 +207,7 @@ _FORWARDED: Final = (
 
 
 def _replies(options: GatewayOptions) -> Any:
-    """Say what Envoy answers by itself: pages where a browser asks, short texts elsewhere."""
+    """Return Envoy's local replies: HTML for browsers, plain text for other clients."""
     pages = "text/html; charset=utf-8"
     unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
     return http_connection_manager_pb2.LocalReplyConfig(
@@ -230,7 +230,7 @@ def _both(*filters: Any) -> Any:
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 
-# 502 to 504: the service was not reached, or gave no answer. What it answers itself is none of Envoy's replies.
+# 502 to 504: the service was not reached or did not respond. Responses of the service itself are no local replies.
 _FAILED: Final = accesslog_pb2.AccessLogFilter(
     status_code_filter=accesslog_pb2.StatusCodeFilter(
         comparison=accesslog_pb2.ComparisonFilter(
@@ -288,12 +288,12 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
 
 
 def secret_name(index: int) -> str:
-    """Return the name by which the listener asks for a certificate."""
+    """Return the secret name of a certificate."""
     return f"certificate/{index}"
 
 
 def secret(index: int, chain: bytes, key: bytes) -> Resource:
-    """Make the secret that holds a certificate; its content travels, so that remote Envoys need no files."""
+    """Return the secret with a certificate. It is sent inline, so remote Envoys need no files."""
     certificate = common_pb2.TlsCertificate(
         certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
     )
@@ -313,12 +313,12 @@ def _tls(options: GatewayOptions) -> Any:
 
 
 def listening_address(route: Route) -> str:
-    """Return what a stream route occupies, as ``tcp/0.0.0.0:2222``; also the name of its listener."""
+    """Return the listening address of a stream route, e.g. ``tcp/0.0.0.0:2222``, which also names its listener."""
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 
 def stream_listener(backend: Backend) -> Resource:
-    """Make the listener of a tcp or udp route that has an endpoint."""
+    """Return the listener of a tcp or udp route that has an endpoint."""
     route = backend.route
     name = listening_address(route)
     message = listener_pb2.Listener(
@@ -329,7 +329,7 @@ def stream_listener(backend: Backend) -> Resource:
         message.udp_listener_config.CopyFrom(udp_listener_config_pb2.UdpListenerConfig())
         message.listener_filters.append(_udp(backend.cluster))
     else:
-        message.enable_reuse_port.CopyFrom(OFF)  # else another Envoy's port would be shared, and half its clients taken
+        message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
         proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=backend.cluster, max_connect_attempts=number(3))
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))

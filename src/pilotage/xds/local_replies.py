@@ -1,4 +1,4 @@
-"""What the gateway says by itself: pages for browsers, a few lines for everything else. Pure."""
+"""Responses of the gateway itself: HTML for browsers, plain text for other clients. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Final
 
 __all__ = ["not_found_page", "not_found_text", "unavailable_page"]
 
-_UNKNOWN: Final = "Nothing answers under this name"
-_SPELLING: Final = "No service is known for this address. Look at its spelling; if it has just been started, try again."
-_ROUTES: Final = "lists the names that are answered"
-_EXPLAIN: Final = "says why one is not"
+_UNKNOWN: Final = "No service with this name"
+_SPELLING: Final = "No service is configured for this address. Check the spelling, or try again if it just started."
+_ROUTES: Final = "lists the served names"
+_EXPLAIN: Final = "explains why one is missing"
 
-# Light or dark as the reader has it, at most as wide as reads well, and nothing loaded from anywhere.
+# Light or dark by the reader's preference, limited line length, no external resources.
 _STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{font:1rem/1.55 system-ui,sans-serif;max-width:34rem;margin:16vh auto 4rem;padding:0 1.5rem}"
@@ -23,7 +23,7 @@ _STYLE: Final = (
 
 
 def _page(status: str, title: str, *paragraphs: str) -> str:
-    """Return a page as Envoy's substitution format wants it: a percent sign is written twice."""
+    """Return a page in Envoy's substitution format, in which percent signs are doubled."""
     text = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -34,20 +34,20 @@ def _page(status: str, title: str, *paragraphs: str) -> str:
 
 
 def not_found_page(*, debug: bool) -> str:
-    """Return the page for a host that no route answers for; with ``debug`` it tells its operator what to do."""
-    more = f"For who runs this gateway: <code>pilotage routes</code> {_ROUTES}, <code>pilotage explain NAME</code>"
+    """Return the page for a host without a route; with ``debug`` it includes advice for the operator."""
+    more = f"For the operator: <code>pilotage routes</code> {_ROUTES}, <code>pilotage explain NAME</code>"
     return _page("404", _UNKNOWN, _SPELLING, *([f"{more} {_EXPLAIN}."] if debug else []))
 
 
 def not_found_text(*, debug: bool) -> str:
-    """Return the same for who wants no HTML."""
-    more = f"For who runs this gateway: 'pilotage routes' {_ROUTES}, 'pilotage explain NAME' {_EXPLAIN}.\n"
+    """Return the same message as plain text."""
+    more = f"For the operator: 'pilotage routes' {_ROUTES}, 'pilotage explain NAME' {_EXPLAIN}.\n"
     return f"{_UNKNOWN}. {_SPELLING}\n{more if debug else ''}".replace("%", "%%")
 
 
 def unavailable_page(*, debug: bool) -> str:
-    """Return the page for a service that could not be reached, or did not answer in time."""
-    said = "The gateway knows it, but could not reach it, or got no answer in time. Try again in a moment."
-    more = "For who runs this gateway: <code>pilotage explain NAME</code> tells how the route is; Envoy's flags: <code>"
-    page = _page("STATUS", "This service does not answer", said, *([f"{more}FLAGS</code>."] if debug else []))
+    """Return the page for a service that could not be reached or did not respond in time."""
+    said = "The gateway could not reach the service, or got no response in time. Try again in a moment."
+    more = "For the operator: <code>pilotage explain NAME</code> shows the route. Envoy's response flags: <code>"
+    page = _page("STATUS", "This service is not responding", said, *([f"{more}FLAGS</code>."] if debug else []))
     return page.replace("STATUS", "%RESPONSE_CODE%").replace("FLAGS", "%RESPONSE_FLAGS%")

@@ -1,4 +1,4 @@
-"""What the gateway is asked to be: where it listens, for which domains, with which certificates."""
+"""Settings of the gateway: addresses, domains, certificates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["CertificateFiles", "GatewayOptions"]
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):
-    """A certificate of the gateway; of several, the client's server name chooses.
+    """A certificate of the gateway. The client's server name (SNI) selects among several.
 
     Attributes:
-        certificate: path of the certificate chain, PEM, the gateway's own first.
-        key: path of its private key, PEM.
+        certificate: path of the PEM certificate chain, leaf certificate first.
+        key: path of the PEM private key.
 
     """
 
@@ -24,19 +24,19 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway's settings.
 
     Attributes:
-        http_address, http_port: where plain HTTP is answered; port 0: nowhere.
-        https_address, https_port: where HTTPS is answered; port 0, or no certificates: nowhere.
-        public_https_port: the port that clients reach HTTPS by, for redirects; 0: ``https_port``.
-        certificates: what HTTPS shows.
-        redirect_to_https: plain HTTP is sent to HTTPS, for all routes.
-        hsts_max_age: seconds for which browsers shall use HTTPS only; 0: they are not told to.
-        match_domains: the suffixes an alias answers under (``example.com``); empty: any.
-        compression: compress textual answers for clients that accept it.
-        debug: error pages tell more.
-        access_log: a file, ``-`` for Envoy's standard output, ``""`` for none.
-        trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
+        http_address, http_port: plain HTTP listener; port 0 disables it.
+        https_address, https_port: HTTPS listener; port 0 or a lack of certificates disables it.
+        public_https_port: HTTPS port as clients see it, for redirects; 0 means ``https_port``.
+        certificates: certificates of the HTTPS listener.
+        redirect_to_https: redirect plain HTTP to HTTPS for all routes.
+        hsts_max_age: seconds for which browsers must use HTTPS only; 0 sends no header.
+        match_domains: domains under which aliases are served (``example.com``); empty means any.
+        compression: compress text responses for clients that accept it.
+        debug: error pages include advice for the operator.
+        access_log: path of a file, ``-`` for Envoy's standard output, ``""`` for none.
+        trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds to connect to an endpoint.
-        retries: how often a request that reached no endpoint is tried again.
+        retries: number of retries of a request that reached no endpoint.
 
     """
 
@@ -58,10 +58,10 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def serves_https(self) -> bool:
-        """HTTPS is answered somewhere."""
+        """Whether there is an HTTPS listener."""
         return bool(self.https_port and self.certificates)
 
     @property
     def redirect_port(self) -> int:
-        """The port that redirects lead to."""
+        """The port used in redirects to HTTPS."""
         return self.public_https_port or self.https_port

@@ -1,4 +1,4 @@
-"""When Envoy asks again, and whom: what has not begun always, what has begun only if it is safe to repeat. Pure."""
+"""Retry policies: unsent requests are always retried, sent ones only if it is safe. Pure."""
 
 from __future__ import annotations
 
@@ -25,41 +25,40 @@ _HELD_WAITS: Final = (0.05, 0.2)
 
 
 def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
-    """Return the policy of all plain backends, which the clusters that they share hold for them.
+    """Return the retry policy that the shared clusters hold for all plain backends.
 
-    To Envoy a target that takes too long has broken its connection, too. What is tried again after that has no limit of
-    time therefore, or a busy target would be asked ever more often.
+    Envoy cannot tell a timeout from a broken connection. Requests that are retried after a broken connection therefore
+    have no timeout: otherwise a busy target would get every request several times.
 
     Args:
-        options: the gateway's settings.
-        safe: of requests that may be repeated.
+            options: the gateway's settings.
+            safe: whether the requests are safe to repeat.
 
     """
     return _policy(options.retries, _WAITS, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)
 
 
 def repeats(backend: Backend) -> bool:
-    """Tell whether requests that are safe to repeat are tried again when a connection broke: not if time is limited."""
+    """Return whether safe requests are retried after a broken connection. They are not if they have a timeout."""
     return not backend.route.settings.response_header_timeout
 
 
 def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) -> Any:
-    """Return the policy of one backend.
+    """Return the retry policy of one backend.
 
     Args:
-        backend: which.
+        backend: the backend.
         options: the gateway's settings.
-        safe: of requests that may be repeated.
+        safe: whether the requests are safe to repeat.
 
     """
     settings = backend.route.settings
     hold = settings.hold
-    # Waits are drawn between nothing and the longest, so half of it is what each takes.
+    # Envoy draws each back-off between 0 and its limit, so on average it takes half of the limit.
     tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, _WAITS)
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
-    # Of an own cluster another endpoint is looked for also where there is one: when a second one comes, the cluster has
-    # it before the route.
+    # Prefer another endpoint even if the cluster has only one: a second one reaches the cluster before the route.
     return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own")
 
 

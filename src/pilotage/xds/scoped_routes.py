@@ -1,7 +1,7 @@
-"""Scopes: the routes of all hosts with one first label. Pure.
+"""Builds scoped route configurations: one scope for all hosts with the same first label. Pure.
 
-``app`` and ``app.example.com`` live in the scope ``app``: Envoy finds a scope by the first label of the host, so a
-change costs as much with ten thousand scopes as with ten. Wildcard aliases share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Envoy selects a scope by the first label of the host, so the
+cost of a change does not depend on the number of scopes. All wildcard aliases share one scope.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_ENDPOINT: Final = "This service has nothing that could answer just now. Try 
 
 
 def scope_label(name: str) -> str:
-    """Return the scope of an alias: its first label; ``""`` for one that no host can have."""
+    """Return the scope key of an alias, its first label; ``""`` if no host can match it."""
     first, _, rest = name.partition(".")
     if first == "*" and rest and "*" not in rest:
         return ANY_LABEL
@@ -47,12 +47,12 @@ def scope_label(name: str) -> str:
 
 
 def domains(name: str, suffixes: Iterable[str]) -> list[str]:
-    """Return the hosts that an alias answers for, as Envoy matches them inside the alias's scope.
+    """Return the virtual host domains of an alias within its scope.
 
     Args:
-        name: without dots: itself and every host that begins with it; with dots: that host; ``*.example.com``: every
-            host with one label more.
-        suffixes: what may follow an alias without dots; none: anything.
+        name: an alias without dots matches itself and every host that starts with it; with dots, only that host;
+            ``*.example.com`` matches every host with one additional label.
+        suffixes: domains that may follow an alias without dots; any if empty.
 
     """
     if "." in name:
@@ -62,11 +62,11 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
 
 def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
-    """Make the scope of a first label.
+    """Return the scope of a first label.
 
     Args:
         label: see :func:`scope_label`.
-        backends: all that live in it, at least one.
+        backends: its backends, one or more.
         options: the gateway's settings.
 
     """
@@ -93,7 +93,7 @@ _EVERYWHERE: Final = route_pb2.RouteConfiguration(
 )
 
 
-# Most scopes differ in a name and an address only. Making a message for each would take four times as long.
+# Most scopes differ only in a name and an address. Building a message for each would take four times as long.
 _KINDS: Final = (scoped_route_pb2.ScopedRouteConfiguration, route_pb2.RouteConfiguration)
 _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_KINDS[0], it) for it in ("name", "key", "route_configuration"))
 _FRAGMENT: Final = Frame(_KINDS[0].Key, "fragments")
@@ -107,7 +107,7 @@ _HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
 
 
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
-    """Make the scope of a plain backend that has it for itself; the same as :func:`scope` makes, in other order."""
+    """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
     everywhere, host, header_name, header_rest, clusters = _plain_parts(backend.route.scheme, options)
     name = backend.name.encode()
     hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(backend.name, options.match_domains))
@@ -119,7 +119,7 @@ def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
 
 @lru_cache(maxsize=8)
 def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, bytes, bytes, frozenset[str]]:
-    """Return what plain scopes have in common, serialised: routes, host, name and rest of the header, clusters."""
+    """Return the serialized parts that plain scopes share: routes, host, name and rest of the header, clusters."""
     address = header(ORIGINAL_DST_HEADER, "")
     named = address.header.SerializeToString(deterministic=True)
     address.ClearField("header")
@@ -129,7 +129,7 @@ def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, by
 
 
 def _clusters(backend: Backend) -> list[str]:
-    """Return the clusters that a backend leads to: of requests in general, of gRPC, of what is safe to repeat."""
+    """Return the clusters of a backend: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
@@ -138,7 +138,10 @@ def _clusters(backend: Backend) -> list[str]:
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
-    """Give each host to one backend: Envoy refuses a scope in which two want the same. Who names it in full has it."""
+    """Assign each host to one backend, because Envoy rejects duplicate domains.
+
+    A backend that names it in full wins.
+    """
     taken: set[str] = set()
     for backend in sorted(
         backends, key=lambda backend: ("." not in backend.name, backend.name.startswith("*"), backend.name)
@@ -156,13 +159,13 @@ def _virtual_host(backend: Backend, hosts: list[str], options: GatewayOptions) -
     host.name = backend.name
     host.domains.extend(hosts)
     if backend.backing == "shared":
-        # Last, so that no label can lead somewhere else.
+        # Last, so that no label can override it.
         host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, backend.members[0].endpoint.address))
     return host
 
 
 def _is_plain(backend: Backend) -> bool:
-    """Tell whether a backend differs from most others in its name and address only."""
+    """Return whether a backend differs from most others only in name and address."""
     settings = backend.route.settings
     plain = not (settings.middlewares or settings.response_header_timeout or settings.disable_compression)
     return plain and backend.backing == "shared"
@@ -170,7 +173,7 @@ def _is_plain(backend: Backend) -> bool:
 
 @lru_cache(maxsize=8)
 def _plain_host(scheme: str, options: GatewayOptions) -> Any:
-    """Return what all plain backends have in common: making it anew for each would be most of the work."""
+    """Return the part that all plain backends share, cached because building it is most of the work."""
     return _routes_with_policy(_plain_backend(scheme), options)
 
 
@@ -179,7 +182,7 @@ def _plain_backend(scheme: str) -> Backend:
 
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
-    """Return a backend's virtual host without its name and address."""
+    """Return the virtual host of a backend without name and address."""
     asked = backend.route_policy
     routes = [*_redirect(backend, options), *_routes(backend, options)]
     for route in routes:
@@ -232,7 +235,7 @@ def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:
 
 
 def https_redirect(options: GatewayOptions) -> Any:
-    """Return the redirection of plain HTTP to HTTPS; the port is left out where both are the usual ones."""
+    """Return the redirect from plain HTTP to HTTPS. It omits the port if both are the default ports."""
     action = route_components_pb2.RedirectAction(
         https_redirect=True, response_code=route_components_pb2.RedirectAction.PERMANENT_REDIRECT
     )
@@ -243,7 +246,7 @@ def https_redirect(options: GatewayOptions) -> Any:
 
 
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a backend: what is safe to repeat is also tried again when a connection broke."""
+    """Return the routes of a backend. Safe requests have their own, with retries after a broken connection."""
     kinds = route_components_pb2
     if backend.backing == "none":
         answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
@@ -251,7 +254,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     name = _clusters(backend)[0]
     routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name))]
     if repeats(backend):
-        # Envoy keeps a compiled expression for each route, so of the many plain ones only GET is tried again.
+        # Envoy keeps a compiled regex per route, so plain routes retry only GET.
         shared = backend.backing == "shared"
         said = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
         safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=said)])
@@ -274,7 +277,7 @@ def _regex(text: str) -> Any:
 def _action(backend: Backend, cluster: str, policy: Any = None) -> Any:
     action = route_components_pb2.RouteAction(
         cluster=cluster,
-        timeout=seconds(0),  # streams end when they end
+        timeout=seconds(0),  # no timeout: streams can last
         retry_policy=policy,
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
