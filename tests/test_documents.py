@@ -13,7 +13,7 @@ from pilotage.api.metrics import Metrics
 from pilotage.cli.commands.serve import serve
 from pilotage.config.load import read_config
 from pilotage.containers import from_docker
-from pilotage.containers.backends import is_blacklisted
+from pilotage.containers.blacklist import is_blacklisted
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.xds.options import GatewayOptions
 

@@ -22,7 +22,7 @@ import trustme
 
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import find_envoy
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.testing import FakeEngine, container
 from tests.support.gateway import gateway, route
 from tests.support.ports import free_port

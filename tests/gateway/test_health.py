@@ -44,7 +44,7 @@ async def test_failing_and_recovering_endpoints_are_detected(tmp_path: Path) -> 
 
 async def test_tcp_is_probed_by_a_connection(tmp_path: Path) -> None:
     async with target() as it, probing(tmp_path) as probed:
-        from pilotage.routes.ports import PortPair
+        from pilotage.routes.port_syntax import PortPair
 
         fields: dict[str, Any] = {"scheme": "tcp", "bind": "127.0.0.1", "healthcheck": CHECK}
         nobody = free_port()

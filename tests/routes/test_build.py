@@ -10,7 +10,7 @@ from pilotage.containers.inspection import with_inspection
 from pilotage.engine.types import HostConfig, Inspect
 from pilotage.routes.build import RouteBuilder, decode_labels, make_route
 from pilotage.routes.exclusion import ExclusionReason
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import PROTECTIVE, RouteSettings
 from pilotage.routes.settings import AliasSettings
 from pilotage.routes.target import Target

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pilotage.routes.exclusion import ExclusionReason, exclusion
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.target import Target
 from tests.support.summaries import container
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pilotage import Endpoint, Route
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import EndpointHealth, bracketed, route_json
 from pilotage.routes.schema import HealthCheck, LoadBalance, RouteSettings
 from tests.support.summaries import ADDRESS, ID, route

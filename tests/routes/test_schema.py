@@ -10,7 +10,7 @@ from pilotage.labels.key_schema import Key, fold
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.fields import FieldContext
 from pilotage.routes.mappings import StructKind
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import (
     PROTECTIVE,
     ROUTE,

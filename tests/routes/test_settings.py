@@ -5,7 +5,7 @@ import pytest
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels
 from pilotage.labels.merge import AliasFields
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import NO_SETTINGS, AliasSettings, read_settings
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.engine.types import Port
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import RouteSettings
 from pilotage.routes.target import preferred_port, resolve_static_target, resolve_target
 from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.routes.access_log import AccessLog
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import LoadBalance
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions

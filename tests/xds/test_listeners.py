@@ -11,7 +11,7 @@ import trustme
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
 from pilotage.xds.listeners import http_listeners, listening_address
 from pilotage.xds.options import CertificateFiles, GatewayOptions

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.routes.exclusion import ExclusionReason
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table

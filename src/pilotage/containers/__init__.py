@@ -7,7 +7,7 @@ It must not open sockets, read the environment, or know what a route is.
 
 from __future__ import annotations
 
-from pilotage.containers.backends import blacklist_reason, is_blacklisted
+from pilotage.containers.blacklist import blacklist_reason, is_blacklisted
 from pilotage.containers.compose import (
     COMPOSE_DEPENDS_ON,
     COMPOSE_ONEOFF,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pilotage.containers.backends import blacklist_reason
+from pilotage.containers.blacklist import blacklist_reason
 from pilotage.core.suggest import nearest
 from pilotage.core.text import shorten
 from pilotage.routes.exclusion import ExclusionReason

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pilotage.containers.backends import is_blacklisted
+from pilotage.containers.blacklist import is_blacklisted
 from pilotage.routes.route import route_json
 
 if TYPE_CHECKING:

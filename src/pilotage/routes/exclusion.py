@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pilotage.containers.backends import is_blacklisted
+from pilotage.containers.blacklist import is_blacklisted
 
 if TYPE_CHECKING:
     from pilotage.containers.container import Container

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
 if TYPE_CHECKING:

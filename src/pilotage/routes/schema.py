@@ -30,7 +30,7 @@ from pilotage.routes.fields import (
 from pilotage.routes.formats import Icon
 from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
 from pilotage.routes.middlewares import Middlewares
-from pilotage.routes.ports import Port, PortPair
+from pilotage.routes.port_syntax import Port, PortPair
 from pilotage.routes.rules import Rules
 
 if TYPE_CHECKING:

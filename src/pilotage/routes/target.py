@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.routes.defaults import ALIASES, IMAGES, PREFERRED_PORTS
-from pilotage.routes.ports import PortPair
+from pilotage.routes.port_syntax import PortPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage import is_blacklisted
-from pilotage.containers.backends import blacklist_reason
+from pilotage.containers.blacklist import blacklist_reason
 from tests.support.summaries import container
 
 

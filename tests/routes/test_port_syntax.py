@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.routes.fields import UNSET
-from pilotage.routes.ports import Port, PortPair
+from pilotage.routes.port_syntax import Port, PortPair
 from tests.support.field_values import read, read_yaml, reported
 
 RANGE = "a port is a number from 1 to 65535; 0 is automatic"
