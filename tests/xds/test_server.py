@@ -295,7 +295,7 @@ async def test_a_cluster_stays_a_while_after_its_site_has_gone_over_to_the_share
         await gw.publish(own)
         await gw.publish(plain)
         (session,) = gw.ads._sessions
-        cluster = session._kinds[CLUSTER].has
+        cluster = session._subscriptions[CLUSTER].acked
         assert "route/app" in cluster
         await becomes(lambda: _in(cluster, "route/app"), expected=False)
         await gw.publish(own)

@@ -17,7 +17,7 @@ from pilotage.xds.nacks import nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
-from pilotage.xds.session import SCOPED, Session
+from pilotage.xds.session import HTTP_LISTENERS, Session
 from pilotage.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class AdsServer:
 
         """
         sessions = [session for session in self._sessions if session.node == node]
-        lacking = [(session, key) for session in sessions for key in SCOPED if session.is_missing(key)]
+        lacking = [(session, key) for session in sessions for key in HTTP_LISTENERS if session.is_missing(key)]
         return tuple(found for session, key in lacking for found in self._blame(session.nacks[key], node))
 
     async def wait_for_acks(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:

@@ -1,12 +1,12 @@
-"""One Envoy's conversation: what it has, what it still lacks, and in which order it gets that. Pure.
+"""One Envoy's ADS session: what it has, what it still needs, and in which order to send that. Pure.
 
-Clusters go before the scopes and listeners that lead to them, and are withdrawn after them. Each kind has one message
-on its way at a time; what changes meanwhile gathers. What Envoy refuses is looked for by halves until one resource is
-left; that version of it is not offered again, and what Envoy accepted last stays in force.
+Clusters are sent before the scopes and listeners that reference them, and removed after them. One response of each type
+is in flight at a time; later changes accumulate. When Envoy rejects a response, the session bisects it until the
+rejected resource is found. It does not send that version again; Envoy keeps the last version that it accepted.
 
-Envoy answers nothing about clusters until it has probed every endpoint of those with health checks, which takes as long
-as one of them takes to answer. Yet it does at once what it is told meanwhile. So clusters with health checks go alone
-and last, and while an answer about them is due, others follow without waiting for theirs.
+Envoy does not acknowledge clusters with health checks until it has probed each of their endpoints, which can take as
+long as the slowest probe. It still applies later responses at once. So clusters with health checks are sent last and in
+a response of their own, and until Envoy acknowledges them, further responses follow without waiting.
 """
 
 from __future__ import annotations
@@ -18,87 +18,38 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.subscription import Response, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["SCOPED", "Nack", "Session"]
+__all__ = ["HTTP_LISTENERS", "Nack", "Session"]
 
-_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
-_LEADING: Final = (LISTENER, SCOPE)
-SCOPED: Final = ((LISTENER, "http"), (LISTENER, "https"))
-"""The listeners that all HTTP routes share; who has one asks for scopes."""
-_MOST_AT_ONCE: Final = 2000
-"""Resources in one message: keeps each well below gRPC's 4 MB."""
-_MOST_AHEAD: Final = 100
-"""Messages without an answer, while Envoy probes."""
+_SEND_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
+_REFERENCING: Final = (LISTENER, SCOPE)
+HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
+"""The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""
+_MAX_RESOURCES: Final = 2000
+"""Resources in one response. Keeps each well below gRPC's limit of 4 MB."""
 
 
 class Nack(msgspec.Struct, frozen=True):
-    """A resource that Envoy did not accept, and what it said."""
+    """A resource that Envoy rejected, and its error message."""
 
     resource: Resource
     error: str
 
 
-class _Sent(msgspec.Struct):
-    """A message on its way: what it carries, what it takes back, and which clusters its names led to before."""
-
-    nonce: str
-    carried: dict[str, Resource]
-    withdrawn: set[str]
-    led: dict[str, frozenset[str]]
-
-    @property
-    def probes(self) -> bool:
-        """It carries clusters with health checks, and so may be answered late."""
-        return any(item.first is not None for item in self.carried.values())
-
-
-class _Kind:
-    """What is known of one type of resource."""
-
-    def __init__(self) -> None:
-        self.subscribed = False
-        self.everything = False
-        self.names: set[str] = set()
-        self.answered = False
-        self.has: dict[str, str] = {}  # name -> version
-        self.due: dict[str, None] = {}  # names whose state may differ, oldest first
-        self.sent: list[_Sent] = []  # oldest first
-        self.suspects: list[list[str]] = []  # batches to be offered apart, since one of them was refused
-        self.stuck: set[str] = set()  # what leads to a refused cluster; clusters that are led to though they are gone
-
-    @property
-    def late(self) -> bool:
-        """An answer is due that may come late, and the others behind it with it."""
-        return bool(self.sent) and self.sent[0].probes
-
-    @property
-    def ready(self) -> bool:
-        """A message may be sent."""
-        return not self.sent or (self.late and len(self.sent) < _MOST_AHEAD)
-
-    def version(self, name: str) -> str | None:
-        """Return the version of a resource that Envoy has, or is on its way to it; ``None`` for none."""
-        for sent in reversed(self.sent):
-            if name in sent.carried:
-                return sent.carried[name].version
-            if name in sent.withdrawn:
-                return None
-        return self.has.get(name)
-
-
 class Session:
-    """What is to be said to one Envoy. Feed it requests and changes, send what :meth:`next_responses` returns.
+    """The state of one Envoy. Pass it requests and changes, and send what :meth:`next_responses` returns.
 
     Attributes:
-        node: what Envoy calls itself; ``""`` until it has said so.
-        nacks: the versions that it did not accept, and what it said of them.
+        node: Envoy's node ID, ``""`` before its first request.
+        nacks: the versions that Envoy rejected.
 
     Args:
-        resources: what it should have, kept up to date by others.
+        resources: what Envoy should have. The owner keeps this mapping current.
 
     """
 
@@ -106,279 +57,295 @@ class Session:
         self.node = ""
         self.nacks: dict[Key, Nack] = {}
         self._resources = resources
-        self._kinds = {type_url: _Kind() for type_url in _ORDER}
-        self._leads: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> the clusters it leads to
-        self._used: dict[str, int] = {}  # cluster -> how many of these
-        self._unknown: set[Key] = set()  # had before this conversation, in a version that we do not know
-        self._inherited: set[str] = set()  # clusters it had before this conversation, to which these may lead
-        self._count = 0
+        self._subscriptions = {type_url: Subscription() for type_url in _SEND_ORDER}
+        self._references: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> clusters that it references
+        self._reference_counts: dict[str, int] = {}  # cluster -> number of references
+        self._unknown_versions: set[Key] = set()  # from before this session, so their references are unknown
+        self._initial_clusters: set[str] = set()  # from before this session; unknown versions may reference them
+        self._last_nonce = 0
 
     @property
     def in_sync(self) -> bool:
-        """Everything that Envoy asked for has been sent, and acknowledged or refused."""
-        if not all(self._kinds[type_url].subscribed for type_url in self._expected()):
+        """Whether Envoy has answered everything that it subscribes to."""
+        if not self._has_subscribed:
             return False
-        return all(kind.answered and not kind.sent and not kind.due for kind in self._kinds.values() if kind.subscribed)
+        return all(it.responded and not it.in_flight and not it.pending for it in self._active())
 
-    def _expected(self) -> tuple[str, ...]:
-        """Return what Envoy is sure to ask for: scopes, once it has a listener that needs them."""
-        needing = [key for key in SCOPED if key in self._resources]
-        scoped = any(not self.is_missing(key) for key in needing)
-        return (CLUSTER, LISTENER, SCOPE) if scoped else (CLUSTER, LISTENER)
+    def _active(self) -> list[Subscription]:
+        return [it for it in self._subscriptions.values() if it.active]
+
+    @property
+    def _has_subscribed(self) -> bool:
+        return all(self._subscriptions[type_url].active for type_url in self._expected_types())
+
+    def _expected_types(self) -> tuple[str, ...]:
+        """Return the types that Envoy is sure to subscribe to: scopes only once it has a listener that needs them."""
+        needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
+        return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
 
     def is_pending(self, key: Key) -> bool:
-        """Tell whether a resource is still to be sent, or to be acknowledged."""
-        kind = self._kinds[key[0]]
-        if not kind.subscribed:
-            return key[0] in self._expected()
-        return key[1] in kind.due or any(key[1] in sent.carried or key[1] in sent.withdrawn for sent in kind.sent)
+        """Return whether a resource has yet to be sent or answered."""
+        subscription = self._subscriptions[key[0]]
+        if not subscription.active:
+            return key[0] in self._expected_types()
+        name = key[1]
+        return name in subscription.pending or any(
+            name in it.resources or name in it.removed for it in subscription.in_flight
+        )
 
     def is_missing(self, key: Key) -> bool:
-        """Tell whether Envoy has refused a resource that should be there, and has no earlier version of it."""
-        return key in self.nacks and key in self._resources and self._kinds[key[0]].version(key[1]) is None
+        """Return whether Envoy rejected a resource and has no earlier version of it."""
+        return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
 
     def has_current(self, key: Key) -> bool:
-        """Tell whether Envoy has acknowledged a resource as it is now (a cluster also without its checks).
+        """Return whether Envoy has acknowledged the current version of a resource, for clusters also without checks.
 
-        While it probes, and so acknowledges none, it is enough that the resource has been sent.
+        While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
         """
-        item, kind = self._resources.get(key), self._kinds[key[0]]
-        version = kind.version(key[1]) if kind.late else kind.has.get(key[1])
+        item, subscription = self._resources.get(key), self._subscriptions[key[0]]
+        version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])
         return item is not None and version is not None and version in _versions(item)
 
     def mark_changed(self, keys: Iterable[Key]) -> None:
-        """Note that resources are new, different or gone."""
+        """Schedule resources that were added, changed or removed."""
         for type_url, name in keys:
-            kind = self._kinds[type_url]
-            if kind.subscribed and (kind.everything or name in kind.names):
-                kind.due[name] = None
-                kind.stuck.discard(name)
+            subscription = self._subscriptions[type_url]
+            if subscription.active and (subscription.wildcard or name in subscription.names):
+                subscription.pending[name] = None
+                subscription.blocked.discard(name)
 
-    # ---- what Envoy says
+    # ---- requests from Envoy
 
     def handle_request(self, request: Any) -> list[Nack]:
-        """Take in a request; return what it refuses."""
-        kind = self._kinds.get(request.type_url)
+        """Process a request: an ACK, a NACK or a subscription. Return the resources that it rejects."""
+        subscription = self._subscriptions.get(request.type_url)
         if request.node.id:
             self.node = request.node.id
-        if kind is None:
+        if subscription is None:
             return []
         nacks: list[Nack] = []
-        answered = [sent for sent in kind.sent if sent.nonce == request.response_nonce]
-        for sent in answered:
-            kind.sent.remove(sent)
+        for response in [it for it in subscription.in_flight if it.nonce == request.response_nonce]:
+            subscription.in_flight.remove(response)
             if request.HasField("error_detail"):
-                nacks = self._refuse(request.type_url, kind, sent, request.error_detail.message)
+                nacks = self._on_nack(request.type_url, subscription, response, request.error_detail.message)
             else:
-                self._accept(request.type_url, kind, sent)
-        self._subscribe(request, kind)
+                self._on_ack(request.type_url, subscription, response)
+        self._subscribe(request, subscription)
         return nacks
 
-    def _subscribe(self, request: Any, kind: _Kind) -> None:
-        type_url = request.type_url
-        wanted, unwanted = request.resource_names_subscribe, request.resource_names_unsubscribe
-        if not kind.subscribed:
-            kind.subscribed = True
-            kind.everything = not wanted or "*" in wanted
-            for name, version in request.initial_resource_versions.items():
-                kind.has[name] = version
-                if type_url == CLUSTER:
-                    self._inherited.add(name)
-                item = self._resources.get((type_url, name))
-                if item is not None and version in _versions(item):
-                    self._lead((type_url, name), item.clusters)
-                elif type_url in _LEADING:
-                    self._unknown.add((type_url, name))
-            if kind.everything:
-                names = [name for (of, name) in self._resources if of == type_url]
-                kind.due |= dict.fromkeys(sorted({*names, *kind.has}))
-            if type_url in _LEADING:
-                self._unstick(CLUSTER)
-        kind.names.update(wanted)
-        kind.due |= dict.fromkeys(name for name in wanted if name != "*")
-        for name in unwanted:
-            kind.names.discard(name)
-            if not kind.everything:
-                kind.has.pop(name, None)
-                kind.due.pop(name, None)
+    def _subscribe(self, request: Any, subscription: Subscription) -> None:
+        added = request.resource_names_subscribe
+        if not subscription.active:
+            self._activate(request, subscription)
+        subscription.names.update(added)
+        subscription.pending |= dict.fromkeys(name for name in added if name != "*")
+        for name in request.resource_names_unsubscribe:
+            subscription.names.discard(name)
+            if not subscription.wildcard:
+                subscription.acked.pop(name, None)
+                subscription.pending.pop(name, None)
 
-    def _accept(self, type_url: str, kind: _Kind, sent: _Sent) -> None:
-        for name, item in sent.carried.items():
-            kind.has[name] = item.version
+    def _activate(self, request: Any, subscription: Subscription) -> None:
+        """Process the first request of a type, which lists the versions that Envoy already has."""
+        type_url, names = request.type_url, request.resource_names_subscribe
+        subscription.active = True
+        subscription.wildcard = not names or "*" in names
+        for name, version in request.initial_resource_versions.items():
+            subscription.acked[name] = version
+            if type_url == CLUSTER:
+                self._initial_clusters.add(name)
+            item = self._resources.get((type_url, name))
+            if item is not None and version in _versions(item):
+                self._set_references((type_url, name), item.clusters)
+            elif type_url in _REFERENCING:
+                self._unknown_versions.add((type_url, name))
+        if subscription.wildcard:
+            wanted = [name for (of, name) in self._resources if of == type_url]
+            subscription.pending |= dict.fromkeys(sorted({*wanted, *subscription.acked}))
+        if type_url in _REFERENCING:
+            self._subscriptions[CLUSTER].unblock()
+
+    def _on_ack(self, type_url: str, subscription: Subscription, response: Response) -> None:
+        for name, item in response.resources.items():
+            subscription.acked[name] = item.version
             self.nacks.pop((type_url, name), None)
-            self._settle((type_url, name), item.clusters)
-            now = self._resources.get((type_url, name))
-            if now is not None and now.version != kind.version(name):
-                kind.due[name] = None  # it was the first of two, or it has changed meanwhile
-        for name in sent.withdrawn:
-            kind.has.pop(name, None)
-            self._settle((type_url, name), None)
+            self._confirm_references((type_url, name), item.clusters)
+            current = self._resources.get((type_url, name))
+            if current is not None and current.version != subscription.version(name):
+                subscription.pending[name] = None  # this was the version without checks, or the resource has changed
+        for name in response.removed:
+            subscription.acked.pop(name, None)
+            self._confirm_references((type_url, name), frozenset())
         if type_url == CLUSTER:
-            for leading in _LEADING:
-                self._unstick(leading)
+            for referencing in _REFERENCING:
+                self._subscriptions[referencing].unblock()
 
-    def _unstick(self, type_url: str) -> None:
-        kind = self._kinds[type_url]
-        kind.due |= dict.fromkeys(sorted(kind.stuck))
-        kind.stuck.clear()
-
-    def _refuse(self, type_url: str, kind: _Kind, sent: _Sent, said: str) -> list[Nack]:
-        for name, clusters in sent.led.items():
-            self._lead((type_url, name), clusters)
-        names = [*sent.carried, *sorted(sent.withdrawn)]
+    def _on_nack(self, type_url: str, subscription: Subscription, response: Response, error: str) -> list[Nack]:
+        for name, clusters in response.references.items():
+            self._set_references((type_url, name), clusters)
+        names = [*response.resources, *sorted(response.removed)]
         if len(names) > 1:
             half = len(names) // 2
-            kind.suspects[:0] = [names[:half], names[half:]]
-            kind.due |= dict.fromkeys(names)
+            subscription.bisection[:0] = [names[:half], names[half:]]
+            subscription.pending |= dict.fromkeys(names)
             return []
-        nacks = []
-        for name, item in sent.carried.items():
-            nack = self.nacks[type_url, name] = Nack(item, said)
-            nacks.append(nack)
-        return nacks
+        nacks = {(type_url, name): Nack(item, error) for name, item in response.resources.items()}
+        self.nacks |= nacks
+        return list(nacks.values())
 
-    # ---- what is said to Envoy
+    # ---- responses to Envoy
 
     def next_responses(self) -> list[Any]:
-        """Return what can be sent now; nothing until Envoy has answered, or something changes."""
-        found = []
-        for type_url in _ORDER:
-            kind = self._kinds[type_url]
-            while kind.subscribed and kind.ready:
-                carried, withdrawn = self._choose(type_url, kind)
-                if not carried and not withdrawn and kind.answered:
+        """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
+        responses = []
+        for type_url in _SEND_ORDER:
+            subscription = self._subscriptions[type_url]
+            while subscription.active and subscription.can_send:
+                resources, removed = self._next_batch(type_url, subscription)
+                if not resources and not removed and subscription.responded:
                     break
-                found.append(self._message(type_url, kind, carried, withdrawn))
-        return found
+                responses.append(self._respond(type_url, subscription, resources, removed))
+        return responses
 
-    def _choose(self, type_url: str, kind: _Kind) -> tuple[dict[str, Resource], set[str]]:
-        carried: dict[str, Resource] = {}
-        withdrawn: set[str] = set()
-        while kind.suspects and not carried and not withdrawn:
-            self._pick(type_url, kind.suspects.pop(0), carried, withdrawn)
-        names = list(kind.due)
-        # On to the next ones where there was nothing to say: Envoy has them already, or they wait for their clusters.
-        for start in range(0, len(names), _MOST_AT_ONCE):
-            if carried or withdrawn:
+    def _next_batch(self, type_url: str, subscription: Subscription) -> tuple[dict[str, Resource], set[str]]:
+        resources: dict[str, Resource] = {}
+        removed: set[str] = set()
+        while subscription.bisection and not resources and not removed:
+            self._select(type_url, subscription.bisection.pop(0), resources, removed)
+        names = list(subscription.pending)
+        # Skip batches with nothing to send: Envoy already has these resources, or they wait for their clusters.
+        for start in range(0, len(names), _MAX_RESOURCES):
+            if resources or removed:
                 break
-            self._pick(type_url, names[start : start + _MOST_AT_ONCE], carried, withdrawn)
-        return carried, withdrawn
+            self._select(type_url, names[start : start + _MAX_RESOURCES], resources, removed)
+        return resources, removed
 
-    def _pick(self, type_url: str, names: list[str], carried: dict[str, Resource], withdrawn: set[str]) -> None:
-        kind = self._kinds[type_url]
+    def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
+        """Add to a response what can be sent of some names. Keep pending what has to wait."""
+        subscription = self._subscriptions[type_url]
         for name in names:
-            key = (type_url, name)
-            item = self._resources.get(key)
+            item = self._resources.get((type_url, name))
             if item is None:
-                if kind.version(name) is None:
-                    kind.due.pop(name, None)
-                elif type_url != CLUSTER or self._is_free(name):
-                    withdrawn.add(name)
-                else:
-                    kind.due.pop(name, None)
-                    kind.stuck.add(name)
-                continue
-            step = self._step(key, item, kind.version(name))
-            is_new = kind.has.get(name) is None
-            missing = [cluster for cluster in item.clusters if not self._is_there(cluster, soon=is_new)]
-            if step is not None and not missing:
-                carried[name] = step
-            elif step is None or any((CLUSTER, cluster) in self.nacks for cluster in missing):
-                kind.due.pop(name, None)
-                if step is not None:
-                    kind.stuck.add(name)
-        if any(step.first is None for step in carried.values()) or withdrawn:
-            for name in [name for name, step in carried.items() if step.first is not None]:
-                del carried[name]  # it stays due
-        for name in (*carried, *withdrawn):
-            kind.due.pop(name, None)
+                self._select_removal(type_url, name, removed)
+            else:
+                self._select_resource(item, resources)
+        if removed or any(item.first is None for item in resources.values()):
+            for name in [name for name, item in resources.items() if item.first is not None]:
+                del resources[name]  # stays pending: health checks go in a response of their own
+        for name in (*resources, *removed):
+            subscription.pending.pop(name, None)
 
-    def _step(self, key: Key, item: Resource, has: str | None) -> Resource | None:
-        """Return what to send on the way to a resource, ``None`` when Envoy is there or will not go."""
-        refused = self._refused_version(key)
-        if item.version in {has, refused}:
+    def _select_removal(self, type_url: str, name: str, removed: set[str]) -> None:
+        subscription = self._subscriptions[type_url]
+        if subscription.version(name) is None:
+            subscription.pending.pop(name, None)
+        elif type_url != CLUSTER or self._is_unreferenced(name):
+            removed.add(name)
+        else:
+            subscription.pending.pop(name, None)
+            subscription.blocked.add(name)
+
+    def _select_resource(self, item: Resource, resources: dict[str, Resource]) -> None:
+        subscription, name = self._subscriptions[item.type_url], item.name
+        version = self._next_version(item, subscription.version(name))
+        if version is None:
+            subscription.pending.pop(name, None)
+            return
+        is_new = subscription.acked.get(name) is None
+        missing = [it for it in item.clusters if not self._can_reference(it, accept_unacked=is_new)]
+        if not missing:
+            resources[name] = version
+        elif any((CLUSTER, cluster) in self.nacks for cluster in missing):
+            subscription.pending.pop(name, None)
+            subscription.blocked.add(name)
+
+    def _next_version(self, item: Resource, current: str | None) -> Resource | None:
+        """Return what to send next of a resource, or None if Envoy has it or has rejected it."""
+        done = {current, self._nacked_version(item.key)}
+        if item.version in done:
             return None
-        first = item.first
-        return first if first is not None and first.version not in {has, refused} else item
+        return item.first if item.first is not None and item.first.version not in done else item
 
-    def _is_there(self, cluster: str, *, soon: bool) -> bool:
-        """Tell whether a cluster can be led to: as it is now, or as it was when a newer version was refused.
+    def _can_reference(self, cluster: str, *, accept_unacked: bool) -> bool:
+        """Return whether a cluster exists in its current version, or in an older one if Envoy rejected the current.
 
         Args:
             cluster: its name.
-            soon: be content with one that Envoy has been sent, while its answer has to wait for probes of others. That
-                is for what Envoy does not have yet: should it refuse the cluster, nothing is lost.
+            accept_unacked: while Envoy probes, accept a cluster that it has been sent but not acknowledged. This is for
+                resources that Envoy does not have yet: if it rejects the cluster, no working route breaks.
 
         """
-        kind = self._kinds[CLUSTER]
-        has = kind.version(cluster) if soon and kind.late else kind.has.get(cluster)
-        if kind.version(cluster) is None:
+        clusters = self._subscriptions[CLUSTER]
+        version = clusters.version(cluster) if accept_unacked and clusters.is_probing else clusters.acked.get(cluster)
+        if version is None or clusters.version(cluster) is None:
             return False
         item = self._resources.get((CLUSTER, cluster))
-        if has is None:
-            return False
-        return item is None or has in _versions(item) or self._refused_version(item.key) in _versions(item)
+        return item is None or version in _versions(item) or self._nacked_version(item.key) in _versions(item)
 
-    def _refused_version(self, key: Key) -> str:
+    def _nacked_version(self, key: Key) -> str:
         nack = self.nacks.get(key)
         return nack.resource.version if nack is not None else ""
 
-    def _is_free(self, cluster: str) -> bool:
-        if self._used.get(cluster):
+    def _is_unreferenced(self, cluster: str) -> bool:
+        if self._reference_counts.get(cluster):
             return False
-        told = all(self._kinds[type_url].subscribed for type_url in self._expected())
-        return cluster not in self._inherited or (told and not self._unknown)
+        return cluster not in self._initial_clusters or (self._has_subscribed and not self._unknown_versions)
 
-    def _message(self, type_url: str, kind: _Kind, carried: dict[str, Resource], withdrawn: set[str]) -> Any:
-        self._count += 1
-        led = {name: self._leads.get((type_url, name), frozenset()) for name in carried}
-        kind.sent.append(_Sent(str(self._count), carried, withdrawn, led))
-        kind.answered = True
-        for name, item in carried.items():
-            self._lead((type_url, name), item.clusters | led[name])
+    def _respond(
+        self, type_url: str, subscription: Subscription, resources: dict[str, Resource], removed: set[str]
+    ) -> Any:
+        self._last_nonce += 1
+        nonce = str(self._last_nonce)
+        references = {name: self._references.get((type_url, name), frozenset()) for name in resources}
+        subscription.in_flight.append(Response(nonce, resources, removed, references))
+        subscription.responded = True
+        for name, item in resources.items():
+            self._set_references((type_url, name), item.clusters | references[name])
         return discovery_pb2.DeltaDiscoveryResponse(
             type_url=type_url,
-            nonce=str(self._count),
+            nonce=nonce,
             resources=[
                 discovery_pb2.Resource(
                     name=name, version=item.version, resource=any_pb2.Any(type_url=type_url, value=item.body)
                 )
-                for name, item in carried.items()
+                for name, item in resources.items()
             ],
-            removed_resources=sorted(withdrawn),
+            removed_resources=sorted(removed),
         )
 
-    # ---- who leads to which cluster
+    # ---- references to clusters
 
-    def _settle(self, key: Key, clusters: frozenset[str] | None) -> None:
-        self._lead(key, clusters or frozenset())
-        if key in self._unknown:
-            self._unknown.discard(key)
-            if not self._unknown:
-                self._unstick(CLUSTER)
+    def _confirm_references(self, key: Key, clusters: frozenset[str]) -> None:
+        """Set the references of what Envoy has acknowledged."""
+        self._set_references(key, clusters)
+        if key in self._unknown_versions:
+            self._unknown_versions.discard(key)
+            if not self._unknown_versions:
+                self._subscriptions[CLUSTER].unblock()
 
-    def _lead(self, key: Key, clusters: frozenset[str]) -> None:
-        if key[0] not in _LEADING:
+    def _set_references(self, key: Key, clusters: frozenset[str]) -> None:
+        if key[0] not in _REFERENCING:
             return
-        before = self._leads.pop(key, frozenset())
+        before = self._references.pop(key, frozenset())
         if clusters:
-            self._leads[key] = clusters
-        _count(self._used, clusters - before, 1)
-        waiting = self._kinds[CLUSTER]
-        for name in _count(self._used, before - clusters, -1):
-            if name in waiting.stuck:
-                waiting.stuck.discard(name)
-                waiting.due[name] = None
+            self._references[key] = clusters
+        _count(self._reference_counts, clusters - before, 1)
+        subscription = self._subscriptions[CLUSTER]
+        for name in _count(self._reference_counts, before - clusters, -1):
+            if name in subscription.blocked:
+                subscription.blocked.discard(name)
+                subscription.pending[name] = None
 
 
-def _count(used: dict[str, int], names: Iterable[str], by: int) -> list[str]:
-    gone = []
+def _count(counts: dict[str, int], names: Iterable[str], change: int) -> list[str]:
+    """Change the counts of some names; return those that reached zero."""
+    unreferenced = []
     for name in names:
-        used[name] = used.get(name, 0) + by
-        if not used[name]:
-            del used[name]
-            gone.append(name)
-    return gone
+        counts[name] = counts.get(name, 0) + change
+        if not counts[name]:
+            del counts[name]
+            unreferenced.append(name)
+    return unreferenced
 
 
 def _versions(item: Resource) -> tuple[str, ...]:

@@ -1,0 +1,88 @@
+"""One Envoy's subscription to one resource type: what it has acknowledged, what is in flight, what is pending. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pilotage.xds.resources import Resource
+
+__all__ = ["Response", "Subscription"]
+
+_MAX_IN_FLIGHT: Final = 100
+"""Responses that Envoy has not answered yet while it probes."""
+
+
+class Response(msgspec.Struct):
+    """A response that Envoy has not answered yet.
+
+    Attributes:
+        nonce: identifies Envoy's answer.
+        resources: the resources it carries, by name.
+        removed: the names it removes.
+        references: which clusters these names referenced before.
+
+    """
+
+    nonce: str
+    resources: dict[str, Resource]
+    removed: set[str]
+    references: dict[str, frozenset[str]]
+
+    @property
+    def has_health_checks(self) -> bool:
+        """Whether it carries clusters with health checks. Envoy answers it only after it has probed them."""
+        return any(item.first is not None for item in self.resources.values())
+
+
+class Subscription:
+    """The state of one resource type.
+
+    Attributes:
+        active: whether Envoy has subscribed.
+        wildcard: whether Envoy subscribes to every resource of this type.
+        names: the names that it subscribes to.
+        responded: whether we have sent a first response. Envoy needs one even if there are no resources.
+        acked: name -> version that Envoy has acknowledged.
+        pending: names whose version in Envoy may be outdated, oldest first.
+        in_flight: responses that Envoy has not answered yet, oldest first.
+        bisection: batches to send separately because Envoy rejected one of their resources.
+        blocked: resources that reference a rejected cluster, and removed clusters that are still referenced.
+
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self.wildcard = False
+        self.names: set[str] = set()
+        self.responded = False
+        self.acked: dict[str, str] = {}
+        self.pending: dict[str, None] = {}
+        self.in_flight: list[Response] = []
+        self.bisection: list[list[str]] = []
+        self.blocked: set[str] = set()
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether Envoy delays its next answer, and all later ones, until it has probed endpoints."""
+        return bool(self.in_flight) and self.in_flight[0].has_health_checks
+
+    @property
+    def can_send(self) -> bool:
+        """Whether another response may be sent now."""
+        return not self.in_flight or (self.is_probing and len(self.in_flight) < _MAX_IN_FLIGHT)
+
+    def version(self, name: str) -> str | None:
+        """Return the version that Envoy has or is about to receive, or None."""
+        for response in reversed(self.in_flight):
+            if name in response.resources:
+                return response.resources[name].version
+            if name in response.removed:
+                return None
+        return self.acked.get(name)
+
+    def unblock(self) -> None:
+        """Retry everything that is blocked."""
+        self.pending |= dict.fromkeys(sorted(self.blocked))
+        self.blocked.clear()
