@@ -30,10 +30,10 @@ from pilotage.testing import FakeEngine
 from tests.support.engines import CommandFailed
 from tests.support.images import WEB
 from tests.support.install import compose_path
+from tests.support.local_images import build_local_images
 from tests.support.ports import free_port
 from tests.support.required import required
 from tests.support.socketproxy import socket_proxy
-from tests.support.standins import make_standins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,9 +146,9 @@ cli.run_and_exit()
 @pytest.fixture(scope="module")
 def image(engine_factory: Callable[[str], Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine with the image of ``packaging/Dockerfile``, built on stand-ins for published images."""
-    folder = tmp_path_factory.mktemp("standins")
+    folder = tmp_path_factory.mktemp("local_images")
     with engine_factory("26.1").scope() as engine:
-        make_standins(engine, folder)
+        build_local_images(engine, folder)
         shutil.rmtree(folder)
         engine.docker("build", "-q", "-t", "pilotage", "-f", str(PACKAGING / "Dockerfile"), str(ROOT), timeout=300)
         yield engine

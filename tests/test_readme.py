@@ -21,7 +21,7 @@ from pilotage.config.serve import API_PORT
 from pilotage.demo.site import demo_site
 from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
-from tests.support.harbour import at, harbour_file, one, recording
+from tests.support.example_engine import at, one, recording, recording_file
 from tests.support.images import WEB
 from tests.support.terminal import Terminal
 
@@ -130,7 +130,7 @@ def test_the_example_makes_the_routes_that_are_shown(tmp_path: Path, pilotage: C
         )
         for number, service in enumerate(services().values(), 2)
     ]
-    said = pilotage("routes", "--replay", harbour_file(tmp_path, recording(containers)))
+    said = pilotage("routes", "--replay", recording_file(tmp_path, recording(containers)))
     assert said.out == shown_after("`pilotage routes` prints:")
 
 

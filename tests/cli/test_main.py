@@ -13,7 +13,7 @@ import pytest
 from pilotage import __version__
 from pilotage.cli.main import cli, run
 from tests.support.commandline import a_process
-from tests.support.harbour import harbour_file
+from tests.support.example_engine import recording_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +164,7 @@ def test_a_command_that_is_interrupted_while_it_is_loaded_shows_no_traceback(tmp
 
 def test_letters_that_the_terminal_lacks_do_not_matter(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    with a_process("explain", "shop", "--replay", harbour_file(tmp_path), env=env) as process:
+    with a_process("explain", "shop", "--replay", recording_file(tmp_path), env=env) as process:
         out, said = process.communicate()
     assert said == ""
     assert "Route shop ? http://172.17.0.5:8080" in out

@@ -19,7 +19,7 @@ from pilotage.cli.options import (
     views_of,
 )
 from pilotage.config.engines import EngineChoice
-from tests.support.harbour import harbour_file, one, recording, view
+from tests.support.example_engine import one, recording, recording_file, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,6 +141,6 @@ def test_json_is_spread_out_on_a_terminal(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().out == '{\n  "a": 1\n}\n'
 
 
-def test_a_file_may_hold_the_harbour(tmp_path: Path) -> None:
-    (found,) = views_of(**HERE | {"replay": (harbour_file(tmp_path),)})
+def test_a_recording_file_is_a_view(tmp_path: Path) -> None:
+    (found,) = views_of(**HERE | {"replay": (recording_file(tmp_path),)})
     assert not found.is_sound

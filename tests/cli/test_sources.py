@@ -11,7 +11,7 @@ import pytest
 from pilotage.cli.sources import demonstration, recorded, view
 from pilotage.config.engines import EngineChoice, choose_engines
 from pilotage.core.errors import ConfigError
-from tests.support.harbour import harbour_file, one, recording
+from tests.support.example_engine import one, recording, recording_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,21 +37,21 @@ def fault(error: pytest.ExceptionInfo[ConfigError]) -> str:
 
 
 def test_a_recording_gives_a_view(tmp_path: Path) -> None:
-    seen = recorded(harbour_file(tmp_path, recording([one("web")])))
+    seen = recorded(recording_file(tmp_path, recording([one("web")])))
     assert list(seen.table.routes) == ["web"]
     assert seen.is_sound
 
 
 def test_several_engines_in_one_file_share_one_table(tmp_path: Path) -> None:
     two = [recording([one("web", age=age)], name) for age, name in ((0, "near"), (9, "far"))]
-    seen = recorded(harbour_file(tmp_path, *two))
+    seen = recorded(recording_file(tmp_path, *two))
     assert [snapshot.config.name for snapshot in seen.snapshots] == ["near", "far"]
     assert seen.table.routes["web"].provider == "far"
     assert not seen.is_sound
 
 
 def test_warnings_do_not_make_a_view_unsound(tmp_path: Path) -> None:
-    seen = recorded(harbour_file(tmp_path, recording([one("web", {"prxy.web.port": "1"})])))
+    seen = recorded(recording_file(tmp_path, recording([one("web", {"prxy.web.port": "1"})])))
     assert [problem.severity for problem in seen.table.problems] == ["warning"]
     assert seen.is_sound
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.output.console import Out
-from tests.support.harbour import view
+from tests.support.example_engine import view
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Out:
 
 
 @pytest.fixture
-def harbour(tmp_path: Path) -> View:
+def example(tmp_path: Path) -> View:
     return view(tmp_path)

@@ -15,7 +15,7 @@ from pilotage.output.banner import Banner, GatewayPorts, print_banner, url_of
 from pilotage.output.console import Out
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
-from tests.support.harbour import engine_snapshot, one
+from tests.support.example_engine import engine_snapshot, one
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.output.exclusion import label_for, remedy
 from pilotage.routes.exclusion import ExclusionReason
-from tests.support.harbour import engine_snapshot, one
+from tests.support.example_engine import engine_snapshot, one
 
 
 def changes(alias: str = "web", port_why: str = "no port is exposed", **more: object) -> tuple[str, str]:

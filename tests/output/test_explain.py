@@ -9,6 +9,7 @@ from pilotage.output.explain import explain_name, known_names
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import EndpointHealth
 from pilotage.table.store import build_table
+from tests.support.example_engine import EXAMPLE, at, engine_snapshot, one
 from tests.support.explanations import (
     ROUTE_FILE,
     container_explanation,
@@ -16,7 +17,6 @@ from tests.support.explanations import (
     file_route_explanation,
     route_explanation,
 )
-from tests.support.harbour import HARBOUR, at, engine_snapshot, one
 
 
 def test_an_excluded_route_has_a_remedy() -> None:
@@ -117,8 +117,8 @@ def test_names_are_those_of_containers_and_aliases(name: str, containers: list[s
 
 
 def test_the_beginning_of_an_id_is_a_name() -> None:
-    assert [each.name for each in explained(HARBOUR[0]["Id"][:12]).containers] == ["whoami"]
-    assert explained(HARBOUR[0]["Id"][:4]).containers == ()
+    assert [each.name for each in explained(EXAMPLE[0]["Id"][:12]).containers] == ["whoami"]
+    assert explained(EXAMPLE[0]["Id"][:4]).containers == ()
 
 
 def test_for_an_alias_only_its_route_is_explained() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from pilotage.output.facts import Fact, container_facts
-from tests.support.harbour import STOPPED, at, engine_snapshot, one
+from tests.support.example_engine import STOPPED, at, engine_snapshot, one
 
 
 def facts(others: list[str] | None = None, **more: object) -> dict[str, Fact]:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import msgspec
 
 from pilotage.output.facts import Source
+from tests.support.example_engine import at, engine_snapshot, one
 from tests.support.explanations import (
     explained,
     facts_of,
     file_route_explanation,
     route_explanation,
 )
-from tests.support.harbour import at, engine_snapshot, one
 
 
 def test_a_port_of_a_label_names_the_label_and_what_it_overrode() -> None:

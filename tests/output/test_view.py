@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from pilotage.core.errors import EngineUnreachable
 from pilotage.output.view import View
 from pilotage.table.store import build_table
-from tests.support.harbour import engine_snapshot, one
+from tests.support.example_engine import engine_snapshot, one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Explanations of containers of the harbour, and of the routes of a file."""
+"""Explanations of containers of the example, and of the routes of a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation, explain_name
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
-from tests.support.harbour import engine_snapshot, one
+from tests.support.example_engine import engine_snapshot, one
 
 if TYPE_CHECKING:
     from pilotage.output.facts import Fact

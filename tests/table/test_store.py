@@ -11,7 +11,7 @@ from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Endpoint, EndpointHealth, Route
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, Table
-from tests.support.harbour import engine_snapshot
+from tests.support.example_engine import engine_snapshot
 
 
 def route(alias: str = "web", container: str = "web", created: int = 1, **more: Any) -> Route:

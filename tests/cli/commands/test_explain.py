@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.harbour import harbour_file
+from tests.support.example_engine import recording_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 def test_a_name_is_explained(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    said = pilotage("explain", "whoami", "--replay", harbour_file(tmp_path))
+    said = pilotage("explain", "whoami", "--replay", recording_file(tmp_path))
     assert said.status == 0
     assert said.out.startswith("Container whoami on local")
     assert "\nRoute whoami → http://172.17.0.5:80\n" in said.out
 
 
 def test_problems_of_the_explained_name_give_status_1(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    assert pilotage("explain", "shop", "--replay", harbour_file(tmp_path)).status == 1
+    assert pilotage("explain", "shop", "--replay", recording_file(tmp_path)).status == 1
 
 
 @pytest.mark.parametrize(("name", "hint"), [("shpo", "did you mean 'shop'?"), ("zzzzzz", "known names are admin, api")])
 def test_an_unknown_name_is_answered_with_known_ones(
     pilotage: Callable[..., Said], tmp_path: Path, name: str, hint: str
 ) -> None:
-    said = pilotage("explain", name, "--replay", harbour_file(tmp_path))
+    said = pilotage("explain", name, "--replay", recording_file(tmp_path))
     assert (said.status, said.out) == (2, "")
     assert said.err.startswith(f"error: no container or alias is named '{name}'; {hint}")
 
 
 def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    said = pilotage("explain", "shop", "--format", "json", "--replay", harbour_file(tmp_path))
+    said = pilotage("explain", "shop", "--format", "json", "--replay", recording_file(tmp_path))
     story = json.loads(said.out)["containers"][0]
     (port,) = [fact for fact in story["routes"][0]["facts"] if fact["name"] == "port"]
     assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0, "file": ""}

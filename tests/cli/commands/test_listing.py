@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.testing import FakeEngine, container
-from tests.support.harbour import HARBOUR, harbour_file, one, recording
+from tests.support.example_engine import EXAMPLE, one, recording, recording_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,13 +73,13 @@ def test_every_problem_of_a_configuration_is_printed_with_its_place(
 
 
 def test_all_is_well_with_status_0(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    said = pilotage("routes", "--replay", harbour_file(tmp_path, FINE))
+    said = pilotage("routes", "--replay", recording_file(tmp_path, FINE))
     assert (said.status, said.err) == (0, "")
     assert said.out.endswith("\n\n2 routes, 1 excluded, no problems\n")
 
 
 def test_problems_give_status_1_and_stand_below_the_table(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    said = pilotage("ps", "--replay", harbour_file(tmp_path))
+    said = pilotage("ps", "--replay", recording_file(tmp_path))
     assert said.status == 1
     assert "\nerror: local/shop: proxy.admin.pot" in said.out
     assert said.out.index("CONTAINER") < said.out.index("error:") < said.out.index("14 containers")
@@ -87,18 +87,18 @@ def test_problems_give_status_1_and_stand_below_the_table(pilotage: Callable[...
 
 def test_a_pipe_gets_one_line_for_each_row_whatever_its_length(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     name = "a" * 150
-    said = pilotage("ps", "--replay", harbour_file(tmp_path, recording([one(name)])))
+    said = pilotage("ps", "--replay", recording_file(tmp_path, recording([one(name)])))
     assert said.out.splitlines()[1].startswith(f"{name}  local")
 
 
 def test_json_is_the_document(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     for command in ("routes", "ps"):
-        said = pilotage(command, "--format", "json", "--replay", harbour_file(tmp_path))
+        said = pilotage(command, "--format", "json", "--replay", recording_file(tmp_path))
         assert said.status == 1
         document = json.loads(said.out)
         assert list(document) == ["containers", "routes", "problems"]
         assert document["routes"]["shop"]["healthcheck"]["path"] == "/up"
-        assert len(document["containers"]) == len(HARBOUR)
+        assert len(document["containers"]) == len(EXAMPLE)
 
 
 def test_several_recordings_give_a_document_each_a_line_each(pilotage: Callable[..., Said], tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_route_of_a_file_is_listed_and_explained(pilotage: Callable[..., Said]
     ],
 )
 def test_no_label_makes_any_command_fail(pilotage: Callable[..., Said], tmp_path: Path, labels: dict[str, str]) -> None:
-    file = harbour_file(tmp_path, recording([one("web", labels)]))
+    file = recording_file(tmp_path, recording([one("web", labels)]))
     for command in (["routes"], ["ps"], ["explain", "web"]):
         for form in ((), ("--format", "json")):
             assert pilotage(*command, *form, "--replay", file).status in {0, 1}

@@ -29,7 +29,7 @@ from pilotage.table.store import build_table
 from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
 from pilotage.xds.options import CertificateFiles, GatewayOptions
-from tests.support.harbour import engine_snapshot, one
+from tests.support.example_engine import engine_snapshot, one
 from tests.support.ports import free_port
 from tests.support.waiting import until
 

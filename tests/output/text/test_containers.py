@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pilotage.output.console import Out
 from pilotage.output.text.containers import print_containers
-from tests.support.harbour import recording, view
+from tests.support.example_engine import recording, view
 from tests.support.terminal import printed
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pilotage.output.view import View
 
 
-def test_containers(out: Out, harbour: View, snapshot: SnapshotAssertion) -> None:
-    print_containers(out, harbour)
+def test_containers(out: Out, example: View, snapshot: SnapshotAssertion) -> None:
+    print_containers(out, example)
     assert printed(out) == snapshot
 
 

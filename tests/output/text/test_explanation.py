@@ -14,7 +14,7 @@ from pilotage.output.text.routes import print_routes
 from pilotage.output.view import View
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
-from tests.support.harbour import engine_snapshot, one, recording, view
+from tests.support.example_engine import engine_snapshot, one, recording, view
 from tests.support.terminal import printed
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", ["shop", "shop-copy", "db", "closed", "lost", "wiki", "two-nets", "api", "other"])
-def test_explanations(out: Out, harbour: View, name: str, snapshot: SnapshotAssertion) -> None:
-    print_explanation(out, explain_name(name, harbour.snapshots, harbour.table))
+def test_explanations(out: Out, example: View, name: str, snapshot: SnapshotAssertion) -> None:
+    print_explanation(out, explain_name(name, example.snapshots, example.table))
     assert printed(out) == snapshot
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pilotage.output.view import View
 
 
-def test_problems(out: Out, harbour: View, snapshot: SnapshotAssertion) -> None:
-    print_problems(out, harbour.table.problems)
+def test_problems(out: Out, example: View, snapshot: SnapshotAssertion) -> None:
+    print_problems(out, example.table.problems)
     assert printed(out) == snapshot
 
 

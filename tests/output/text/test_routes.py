@@ -13,7 +13,7 @@ from pilotage.output.view import View
 from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
-from tests.support.harbour import engine_snapshot, one, recording, view
+from tests.support.example_engine import engine_snapshot, one, recording, view
 from tests.support.summaries import route
 from tests.support.terminal import printed
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
 
-def test_routes(out: Out, harbour: View, snapshot: SnapshotAssertion) -> None:
-    print_routes(out, harbour)
+def test_routes(out: Out, example: View, snapshot: SnapshotAssertion) -> None:
+    print_routes(out, example)
     assert printed(out) == snapshot
 
 
-def test_the_summary_counts_routes_problems_and_warnings(harbour: View) -> None:
-    assert summary(harbour).plain == "13 routes, 4 excluded, 5 problems, 1 warning"
-    assert summary(harbour, containers=True).plain.startswith("14 containers, 13 routes")
+def test_the_summary_counts_routes_problems_and_warnings(example: View) -> None:
+    assert summary(example).plain == "13 routes, 4 excluded, 5 problems, 1 warning"
+    assert summary(example, containers=True).plain.startswith("14 containers, 13 routes")
 
 
 def test_the_summary_says_when_all_is_well(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotage.output.view import View
     from pilotage.table.snapshot import EngineSnapshot
 
-__all__ = ["HARBOUR", "at", "engine_snapshot", "harbour_file", "one", "recording", "view"]
+__all__ = ["EXAMPLE", "at", "engine_snapshot", "one", "recording", "recording_file", "view"]
 
 
 def one(name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ SHOP: Final = {
     "proxy.admin.pot": "9443",
 }
 
-HARBOUR: Final = [
+EXAMPLE: Final = [
     one("whoami"),
     one("shop", SHOP, age=9, Status="Up 3 hours (healthy)"),
     one("shop-copy", {"proxy.aliases": "shop"}, age=5),
@@ -63,9 +63,9 @@ HARBOUR: Final = [
 
 
 def recording(containers: list[dict[str, Any]] | None = None, name: str = "local", **more: Any) -> dict[str, Any]:
-    """A recording of an engine with these containers, the harbour's by default."""
+    """A recording of an engine with these containers, the example's by default."""
     provider = {"name": name, "url": more.pop("url", "unix:///var/run/docker.sock")}
-    return {"provider": provider, "containers": HARBOUR if containers is None else containers, **more}
+    return {"provider": provider, "containers": EXAMPLE if containers is None else containers, **more}
 
 
 def engine_snapshot(containers: list[dict[str, Any]] | None = None, name: str = "local", **more: Any) -> EngineSnapshot:
@@ -74,13 +74,13 @@ def engine_snapshot(containers: list[dict[str, Any]] | None = None, name: str = 
     return replay(read)
 
 
-def harbour_file(folder: Path, *recordings: dict[str, Any]) -> str:
-    """Write recordings, the harbour's by default, and return the file's name."""
-    file = folder / "harbour.json"
+def recording_file(folder: Path, *recordings: dict[str, Any]) -> str:
+    """Write recordings, the example's by default, and return the file's name."""
+    file = folder / "example.json"
     file.write_text("\n".join(json.dumps(each) for each in recordings or (recording(),)) + "\n")
     return str(file)
 
 
 def view(folder: Path, *recordings: dict[str, Any]) -> View:
     """What a command sees of such a file."""
-    return recorded(harbour_file(folder, *recordings))
+    return recorded(recording_file(folder, *recordings))

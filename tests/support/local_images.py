@@ -1,4 +1,4 @@
-"""Stand-ins for published images, built from this machine's programs without an image registry.
+"""Images under the names of published ones, built from this machine's programs without an image registry.
 
 ``PYTHON``    the Python that runs the tests, a shell and pip. pip finds packages only in ``/wheels``: wheels made from
               the packages that are installed here.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
-__all__ = ["HAPROXY", "PYTHON", "WHOAMI", "make_standins"]
+__all__ = ["HAPROXY", "PYTHON", "WHOAMI", "build_local_images"]
 
 PYTHON: Final = "python:3.13-slim"
 HAPROXY: Final = "haproxy:3.0-alpine"
@@ -41,7 +41,7 @@ _LEFT_OUT: Final = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to
 _LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
-def make_standins(engine: Engine, folder: Path) -> None:
+def build_local_images(engine: Engine, folder: Path) -> None:
     """Build all stand-ins on an engine.
 
     Args:
