@@ -349,5 +349,5 @@ async def test_the_troubleshooting_table_matches_the_output(
 async def test_the_others_are_listed_while_one_engine_fails(tmp_path: Path) -> None:
     async with FakeEngine([container("shop")]) as engine:
         said = await printed("routes", "--engine", f"good={engine.url}", "--engine", f"bad=unix://{tmp_path}/none.sock")
-    assert f"bad: there is no socket {tmp_path}/none.sock" in said
+    assert f"bad: no socket at {tmp_path}/none.sock" in said
     assert re.search(r"^shop +http://", said, re.MULTILINE)

@@ -101,7 +101,7 @@ def test_the_demonstration_replaces_an_engine_that_does_not_respond(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone.sock")
     (found,) = views_of(**HERE, or_demo=True)
     assert [snapshot.config.name for snapshot in found.snapshots] == ["demo"]
-    assert f"there is no socket {tmp_path}/gone.sock" in capsys.readouterr().err
+    assert f"no socket at {tmp_path}/gone.sock" in capsys.readouterr().err
 
 
 def test_the_demonstration_does_not_hide_an_invalid_configuration(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
     [
         ("a: ''", 8, "is empty", "unix:///var/run/docker.sock"),
         ("a:", 7, "is empty", "unix:///var/run/docker.sock"),
-        ("a: /var/run/docker.sock", 8, "does not say how", "unix:///var/run/docker.sock"),
-        ("a: node1:2375", 8, "does not say how", "tcp://node1:2375"),
+        ("a: /var/run/docker.sock", 8, "has no scheme", "unix:///var/run/docker.sock"),
+        ("a: node1:2375", 8, "has no scheme", "tcp://node1:2375"),
         ("a: npipe:////./pipe/docker", 8, "npipe", "ssh://"),
         ("a: tpc://node1:2375", 8, "'tpc'", "'tcp'"),
         ("a: ssh://root:1234@node1", 8, "password", "key"),
@@ -182,10 +182,10 @@ def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
         (
             "a: {scheme: tcp, host: n1, tls: {cert_file: cert.pem}}",
             32,
-            "cert_file is given without key_file",
+            "cert_file is set without key_file",
             "add key_file",
         ),
-        ("a: {url: 'ssh://n1', tls: {ca_file: ca.pem}}", 31, "mean nothing for ssh://", "remove"),
+        ("a: {url: 'ssh://n1', tls: {ca_file: ca.pem}}", 31, "do not apply to ssh://", "remove"),
         ("a: 5", 8, "cannot be a number", "url and tls"),
         ("'': tcp://n:1", 5, "'' is not a valid engine name", "`local`"),
         ("'!': tcp://n:1", 5, "'!' is not a valid engine name", "`local`"),
@@ -315,7 +315,7 @@ def test_all_errors_of_the_command_line_are_reported_together() -> None:
         "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
         "--engine '=x' has no name; write NAME=URL, such as local=x",
         "--engine has two engines named 'a'; give each engine its own name",
-        "--engine b: the engine's address 'n1:1' does not say how to get there; write tcp://n1:1",
+        "--engine b: the engine's address 'n1:1' has no scheme; write tcp://n1:1",
         "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
     ]
 

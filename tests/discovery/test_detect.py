@@ -80,13 +80,13 @@ async def test_a_probe_reports_kind_versions_and_latency() -> None:
 async def test_an_engine_that_does_not_answer_says_why_and_what_to_do(tmp_path: Path) -> None:
     gone = DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="gone")
     (probe,) = await probe_all([Candidate(gone, ("socket",))])
-    assert probe.error.startswith(f"there is no socket {tmp_path}/none.sock; ")
+    assert probe.error.startswith(f"no socket at {tmp_path}/none.sock; ")
     assert probe.kind == probe.version == ""
 
 
 async def test_an_invalid_address_is_a_failed_probe() -> None:
     (probe,) = await probe_all([Candidate(DockerProviderConfig("nonsense", name="x"), ("context x",))])
-    assert "does not say how to get there" in probe.error
+    assert "has no scheme" in probe.error
 
 
 async def test_a_real_engine_answers(docker_engine: Engine) -> None:

@@ -100,9 +100,7 @@ async def test_a_container_that_is_not_there_is_a_404(real: SharedClient) -> Non
     with pytest.raises(EngineRefused) as caught:
         await real.inspect("nobody")
     assert caught.value.status == 404
-    assert str(caught.value) == (
-        "local: GET /containers/nobody/json was answered 404 Not Found: No such container: nobody"
-    )
+    assert str(caught.value) == ("local: GET /containers/nobody/json returned 404 Not Found: No such container: nobody")
 
 
 async def test_a_name_with_odd_characters_stays_one_part_of_the_path() -> None:
@@ -115,7 +113,9 @@ async def test_a_name_with_odd_characters_stays_one_part_of_the_path() -> None:
 async def test_an_inspection_that_is_none_is_an_error_in_our_words() -> None:
     async with puppet(behave(json=json_answer([1]))) as engine, Pool() as pool:
         async with await new_client(DockerProviderConfig(engine.url, name="far"), pool=pool) as client:
-            with pytest.raises(EngineIncompatible, match="far: the answer to GET /containers/x/json is not what"):
+            with pytest.raises(
+                EngineIncompatible, match="far: the response to GET /containers/x/json does not match the Engine API"
+            ):
                 await client.inspect("x")
 
 

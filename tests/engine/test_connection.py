@@ -59,11 +59,19 @@ def test_the_newest_version_that_both_know_is_spoken(newest: str, oldest: str, s
 @pytest.mark.parametrize(
     ("newest", "oldest", "words"),
     [
-        ("1.24", "1.12", "far: the engine is too old: it speaks the API versions 1.12 to 1.24, pilotage 1.40 to 1.52"),
-        ("1.39", "", "it speaks the API versions 1.39 to 1.39, pilotage 1.40 to 1.52; upgrade the engine"),
-        ("1.60", "1.53", "far: the engine is too new: it speaks the API versions 1.53 to 1.60, pilotage 1.40 to 1.52"),
-        ("", "", "its /version names no ApiVersion"),
-        ("one.two", "", "its /version names no ApiVersion"),
+        (
+            "1.24",
+            "1.12",
+            "far: the engine is too old: it supports API versions 1.12 to 1.24, pilotage supports 1.40 to 1.52",
+        ),
+        ("1.39", "", "it supports API versions 1.39 to 1.39, pilotage supports 1.40 to 1.52; upgrade the engine"),
+        (
+            "1.60",
+            "1.53",
+            "far: the engine is too new: it supports API versions 1.53 to 1.60, pilotage supports 1.40 to 1.52",
+        ),
+        ("", "", "its /version has no ApiVersion"),
+        ("one.two", "", "its /version has no ApiVersion"),
     ],
 )
 def test_without_a_common_version_both_ranges_are_named(newest: str, oldest: str, words: str) -> None:
@@ -80,7 +88,7 @@ def test_api_versions_compare_as_numbers() -> None:
 
 async def test_an_engine_of_the_stone_age_is_refused_with_both_ranges() -> None:
     async with puppet(behave(version=version("1.24", "1.12"))) as engine, assert_no_leaks(), Pool() as pool:
-        with pytest.raises(EngineIncompatible, match=r"1\.12 to 1\.24, pilotage 1\.40 to 1\.52"):
+        with pytest.raises(EngineIncompatible, match=r"1\.12 to 1\.24, pilotage supports 1\.40 to 1\.52"):
             await new_client(engine.url, pool=pool)
 
 
@@ -217,7 +225,7 @@ async def test_a_closed_connection_says_so_and_opens_nothing() -> None:
         far = connection(engine)
         await far.close()
         await far.close()
-        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+        with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
             await far.call("far", "GET", "/_ping", timeouts=USUAL, versioned=False)
         assert engine.connections == 0
 
@@ -229,7 +237,7 @@ async def test_closing_fails_the_requests_under_way() -> None:
         request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
         await until(lambda: len(engine.requests) == 2)
         await far.close()
-        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+        with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
             await request
 
 
@@ -243,7 +251,7 @@ async def test_closing_fails_a_request_whose_answer_has_begun() -> None:
         request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
         await until(lambda: far._responses)
         await far.close()
-        with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+        with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
             await request
 
 

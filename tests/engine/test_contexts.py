@@ -93,9 +93,9 @@ def test_the_default_context_is_docker_host_or_the_local_socket(env: dict[str, s
 
 def test_an_unknown_context_suggests_a_near_one_or_names_them_all(home: Path, env: dict[str, str]) -> None:
     write_context(home, "staging", {"Host": "tcp://far:2375"})
-    with pytest.raises(ConfigError, match=r"there is no Docker context 'stagging' in .*; did you mean 'staging'\?"):
+    with pytest.raises(ConfigError, match=r"no Docker context 'stagging' in .*; did you mean 'staging'\?"):
         resolve_context("stagging", env)
-    with pytest.raises(ConfigError, match="there are: default, staging"):
+    with pytest.raises(ConfigError, match="available: default, staging"):
         resolve_context("x", env)
 
 
@@ -115,7 +115,7 @@ def test_a_context_in_a_folder_that_is_closed_is_told_as_that(
 
 def test_a_context_without_an_engine_of_dockers_says_so(home: Path, env: dict[str, str]) -> None:
     write_context(home, "kubernetes", {})
-    with pytest.raises(ConfigError, match="the Docker context 'kubernetes' names no Docker engine"):
+    with pytest.raises(ConfigError, match="the Docker context 'kubernetes' has no Docker engine"):
         resolve_context("kubernetes", env)
 
 
@@ -126,7 +126,7 @@ def test_all_contexts_are_listed_by_name_and_damaged_ones_left_out(home: Path, e
     found = list_contexts(env)
     assert [context.name for context in found] == ["default", "a", "b"]
     assert (found[2].url, found[2].description) == ("ssh://b", "the second")
-    with pytest.raises(ConfigError, match=r"meta\.json: a Docker context is damaged"):
+    with pytest.raises(ConfigError, match=r"meta\.json: a Docker context is invalid"):
         resolve_context("broken", env)
 
 
@@ -153,7 +153,7 @@ def test_docker_host_overrides_docker_context_overrides_the_configuration(home: 
 
 def test_a_damaged_configuration_is_named_and_its_secrets_are_not(home: Path, env: dict[str, str]) -> None:
     (home / ".docker" / "config.json").write_text('{"auths": "s3cret", ')
-    with pytest.raises(ConfigError, match=r"config\.json: the docker CLI's configuration is damaged") as caught:
+    with pytest.raises(ConfigError, match=r"config\.json: the docker CLI's configuration is invalid") as caught:
         current_context(env)
     assert "s3cret" not in str(caught.value)
 
@@ -171,7 +171,7 @@ def test_the_context_in_force_is_the_default_engine_and_said_to_be(home: Path, e
     write_config(home, currentContext="far")
     config, why = default_engine(env)
     assert (config.url, config.name) == ("ssh://far", "far")
-    assert why == f"the Docker context 'far' is in force ({home}/.docker/config.json)"
+    assert why == f"the Docker context 'far' is active ({home}/.docker/config.json)"
 
 
 def test_the_sockets_are_docker_then_rootless_then_podman(env: dict[str, str]) -> None:
@@ -204,7 +204,7 @@ def test_without_any_engine_it_is_said_where_we_looked(env: dict[str, str], monk
     with pytest.raises(ConfigError) as caught:
         default_engine(env)
     said = str(caught.value)
-    assert "none of these sockets exists: /nowhere/a.sock, /nowhere/b.sock" in said
+    assert "none of these sockets exist: /nowhere/a.sock, /nowhere/b.sock" in said
     assert "--engine NAME=URL" in said
 
 
@@ -232,7 +232,7 @@ async def test_a_context_that_the_docker_cli_made_leads_to_a_real_engine_by_mutu
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.setenv("HOME", str(home))
     config, why = default_engine()
-    assert "'far' is in force" in why
+    assert "'far' is active" in why
     async with (
         Pool() as pool,
         await new_client(config, pool=pool) as chosen,
@@ -248,5 +248,5 @@ async def test_a_context_that_is_not_there_is_a_configuration_error(
 ) -> None:
     monkeypatch.setenv("HOME", env["HOME"])
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    with pytest.raises(ConfigError, match="there is no Docker context 'nowhere'"):
+    with pytest.raises(ConfigError, match="no Docker context 'nowhere'"):
         await new_client("context://nowhere")

@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 async def test_a_missing_socket(tmp_path: Path) -> None:
     error = await failure(f"unix://{tmp_path}/docker.sock")
     assert isinstance(error, EngineUnreachable)
-    assert str(error).startswith(f"far: there is no socket {tmp_path}/docker.sock; start the engine")
+    assert str(error).startswith(f"far: no socket at {tmp_path}/docker.sock; start the engine")
 
 
 async def test_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "a part of the path is no directory" in str(await failure(f"unix://{tmp_path}/file/docker.sock"))
+    assert "part of the path is not a directory" in str(await failure(f"unix://{tmp_path}/file/docker.sock"))
 
 
 async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_a_real_engine_that_was_killed(own_engine: Engine) -> None:
     async with Pool() as pool, await new_client(own_engine.host, pool=pool) as client:
         assert own_engine.daemon is not None
         own_engine.daemon.kill()
-        with pytest.raises(EngineUnreachable, match=r"nothing listens on|connection was closed before an answer"):
+        with pytest.raises(EngineUnreachable, match=r"nothing listens on|connection was closed before the response"):
             await client.list_containers()
         with pytest.raises(EngineUnreachable, match="nothing listens on"):
             await client.list_containers()
@@ -97,11 +97,11 @@ async def test_an_ipv6_literal_that_refuses() -> None:
 
 async def test_a_name_that_nobody_knows() -> None:
     error = await failure("tcp://engine.invalid:2375", Timeouts())
-    assert "the name 'engine.invalid'" in str(error)
+    assert "cannot resolve 'engine.invalid'" in str(error)
 
 
 async def test_a_name_that_cannot_be_one() -> None:
-    assert "cannot be a host name" in str(await failure(f"tcp://{'a' * 64}.invalid:2375", Timeouts()))
+    assert "is not a valid host name" in str(await failure(f"tcp://{'a' * 64}.invalid:2375", Timeouts()))
 
 
 # ---- rights
@@ -151,7 +151,7 @@ async def test_a_socket_in_a_closed_folder_names_the_folder() -> None:
             with as_nobody():
                 error = await failure(engine.url)
             closed.chmod(0o700)
-    assert f"{closed} is closed to the user" in str(error)
+    assert f"the user nobody cannot enter {closed}; run as" in str(error)
 
 
 # ---- silence
@@ -160,7 +160,7 @@ async def test_a_socket_in_a_closed_folder_names_the_folder() -> None:
 async def test_a_server_that_accepts_and_says_nothing() -> None:
     async with puppet(Exchange.gone) as engine:
         assert str(await failure(engine.url)) == (
-            "far: no answer to GET /version within 0.5 s; the engine hangs or is overloaded: see its log"
+            "far: no response to GET /version within 0.5 s; the engine hangs or is overloaded: check its log"
         )
 
 
@@ -168,7 +168,7 @@ async def test_a_real_engine_that_is_frozen(own_engine: Engine) -> None:
     assert own_engine.daemon is not None
     async with Pool(SHORT) as pool, await new_client(own_engine.host, pool=pool) as client:
         own_engine.daemon.freeze()
-        with pytest.raises(EngineUnreachable, match=r"no answer to GET /containers/json within 0.5 s"):
+        with pytest.raises(EngineUnreachable, match=r"no response to GET /containers/json within 0.5 s"):
             await client.list_containers()
         own_engine.daemon.thaw()
         await client.list_containers()
@@ -180,7 +180,7 @@ async def test_a_machine_that_does_not_answer_at_all(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("pilotage.engine.transport.open_tcp", never)
     error = await failure("tcp://127.0.0.1:2375", Timeouts(connect=0.2, request=20))
-    assert "far: no connection to tcp://127.0.0.1:2375 within 0.2 s; is the machine up" in str(error)
+    assert "far: could not connect to tcp://127.0.0.1:2375 within 0.2 s; check that the machine is up" in str(error)
 
 
 async def test_an_engine_whose_queue_is_full(tmp_path: Path) -> None:
@@ -212,11 +212,11 @@ REQUEST = Request("far", Address("tcp", host="h", port=1), "GET /x", 5, 30)
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.EHOSTUNREACH, "x"), "there is no way to h from here"),
-        (OSError(errno.ENETUNREACH, "x"), "there is no way to h from here"),
-        (OSError(errno.ETIMEDOUT, "x"), "h does not answer on port 1"),
-        (socket.gaierror(socket.EAI_AGAIN, "x"), "no name server answers"),
-        (socket.gaierror(socket.EAI_NONAME, "x"), "is not known to any name server"),
+        (OSError(errno.EHOSTUNREACH, "x"), "no route to h"),
+        (OSError(errno.ENETUNREACH, "x"), "no route to h"),
+        (OSError(errno.ETIMEDOUT, "x"), "h does not respond on port 1"),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "no name server responds"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "no name server knows it"),
     ],
 )
 def test_each_network_fault_has_its_own_words(error: OSError, words: str) -> None:
@@ -235,12 +235,12 @@ def test_faults_of_others_are_left_to_others() -> None:
     ("error", "words"),
     [
         (aiohttp.ClientOSError(errno.ECONNRESET, "x"), "the connection was reset during GET /x"),
-        (aiohttp.ClientOSError(errno.EMFILE, "x"), "no file descriptor left"),
+        (aiohttp.ClientOSError(errno.EMFILE, "x"), "out of file descriptors"),
         (aiohttp.ClientOSError(errno.EIO, "secret body"), "GET /x failed (Input/output error)"),
         (aiohttp.ClientError("secret body"), "GET /x failed (ClientError)"),
         (ssl.SSLError(1, "secret"), "GET /x failed (TLS: broken)"),
         (DialError(), "cannot connect to tcp://h:1 (no reason given)"),
-        (faults.ClosedError(), "GET /x: the client was closed meanwhile"),
+        (faults.ClosedError(), "GET /x: the client was closed during the request"),
     ],
 )
 def test_what_remains_is_told_without_bodies(error: Exception, words: str) -> None:

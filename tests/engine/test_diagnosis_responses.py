@@ -41,59 +41,71 @@ HTML_TYPE = "Content-Type: text/html"
 
 FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
     "reset": (reset, EngineUnreachable, "far: the connection was "),
-    "reset in the middle": (reset_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
-    "end in the middle": (end_mid_body, EngineUnreachable, "the answer to GET /version was cut short"),
-    "end in a chunk": (end_mid_chunk, EngineUnreachable, "the answer to GET /version was cut short"),
-    "truncated JSON": (answer("200 OK", b'{"ApiVersion": "1.4'), EngineIncompatible, "is no container engine"),
-    "no JSON": (answer("200 OK", b"it works!"), EngineIncompatible, "no container engine: its /version is not that"),
-    "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version names no ApiVersion"),
-    "a list": (json_answer([]), EngineIncompatible, "its /version is not that of an engine"),
-    "wrong types": (json_answer({"ApiVersion": 1.41}), EngineIncompatible, "its /version is not that of an engine"),
-    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "names no ApiVersion"),
-    "a web page": (answer("200 OK", HTML, HTML_TYPE), EngineIncompatible, "no container engine"),
+    "reset in the middle": (reset_mid_body, EngineUnreachable, "the response to GET /version was cut short"),
+    "end in the middle": (end_mid_body, EngineUnreachable, "the response to GET /version was cut short"),
+    "end in a chunk": (end_mid_chunk, EngineUnreachable, "the response to GET /version was cut short"),
+    "truncated JSON": (answer("200 OK", b'{"ApiVersion": "1.4'), EngineIncompatible, "is not a container engine"),
+    "no JSON": (
+        answer("200 OK", b"it works!"),
+        EngineIncompatible,
+        "not a container engine: its response to GET /version",
+    ),
+    "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version has no ApiVersion"),
+    "a list": (json_answer([]), EngineIncompatible, "its response to GET /version is not an engine's"),
+    "wrong types": (
+        json_answer({"ApiVersion": 1.41}),
+        EngineIncompatible,
+        "its response to GET /version is not an engine's",
+    ),
+    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "has no ApiVersion"),
+    "a web page": (answer("200 OK", HTML, HTML_TYPE), EngineIncompatible, "not a container engine"),
     "not found": (
         answer("404 Not Found", HTML, HTML_TYPE),
         EngineIncompatible,
-        "GET /version was answered 404 Not Fou",
+        "GET /version returned 404 Not Fou",
     ),
     "forbidden": (
         answer("403 Forbidden", HTML, HTML_TYPE),
         EngineRefused,
-        "answered 403 Forbidden; if a socket proxy stands before the engine, let it allow GET /version",
+        "returned 403 Forbidden; if a socket proxy is in front of the engine, allow GET /version there",
     ),
-    "login": (answer("401 Unauthorized", b""), EngineRefused, "401 Unauthorized; the address asks for a login"),
+    "login": (answer("401 Unauthorized", b""), EngineRefused, "401 Unauthorized; engines never ask for a login"),
     "500": (
         json_answer({"message": "boom\nbang"}, status="500 Internal Server Error"),
         EngineRefused,
-        "GET /version was answered 500 Internal Server Error: boom\\nbang; see the engine's log",
+        "GET /version returned 500 Internal Server Error: boom\\nbang; check the engine's log",
     ),
-    "bad gateway": (answer("502 Bad Gateway", HTML, HTML_TYPE), EngineRefused, "502 Bad Gateway; see the engine's log"),
+    "bad gateway": (
+        answer("502 Bad Gateway", HTML, HTML_TYPE),
+        EngineRefused,
+        "502 Bad Gateway; check the engine's log",
+    ),
     "damaged error": (
         answer("500 Oops", b'{"message', "Content-Type: application/json"),
         EngineRefused,
-        "was answered 500 Oops; see",
+        "returned 500 Oops; check",
     ),
-    "plain error": (answer("503 No", b"later\n", "Content-Type: text/plain"), EngineRefused, "answered 503 No: later;"),
+    "plain error": (answer("503 No", b"later\n", "Content-Type: text/plain"), EngineRefused, "returned 503 No: later;"),
     "redirect": (
         answer("301 Moved", b"", "Location: https://elsewhere.invalid/"),
         EngineIncompatible,
-        "GET /version is redirected to https://elsewhere.invalid/, and engines never redirect; give the engine's own",
+        "GET /version was redirected to https://elsewhere.invalid/, which engines never do; use the engine's own",
     ),
     "redirect nowhere": (answer("302 Found", b""), EngineIncompatible, "redirected to nowhere"),
-    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", EngineIncompatible, "the answer to GET /version is not HTTP"),
-    "binary": (bytes(range(1, 256)), EngineIncompatible, "the answer to GET /version is not HTTP"),
-    "a TLS alert": (b"\x15\x03\x01\x00\x02\x02\x46", EngineUnreachable, "speaks TLS, and was spoken to without"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", EngineIncompatible, "the response to GET /version is not HTTP"),
+    "binary": (bytes(range(1, 256)), EngineIncompatible, "the response to GET /version is not HTTP"),
+    "a TLS alert": (b"\x15\x03\x01\x00\x02\x02\x46", EngineUnreachable, "expects TLS but received plain HTTP"),
     "Go's TLS": (
         answer("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
         EngineUnreachable,
-        "speaks TLS, and was spoken to without; write tls://",
+        "expects TLS but received plain HTTP; use tls://",
     ),
     "200 MB declared": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n",
         EngineIncompatible,
-        "the answer to GET /version is longer than 16 MiB, which no engine's is",
+        "the response to GET /version is longer than 16 MiB, more than any engine sends",
     ),
-    "endless": (endless, EngineIncompatible, "the answer to GET /version is longer than 16 MiB"),
+    "endless": (endless, EngineIncompatible, "the response to GET /version is longer than 16 MiB"),
 }
 
 
@@ -110,10 +122,10 @@ async def test_nonsense_is_an_error_in_our_words(fault: str, way: str, tmp_path:
 
 
 LIST_FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
-    "truncated JSON": (answer("200 OK", b'[{"Id": "a'), EngineIncompatible, "is not what the Engine API promises"),
-    "an object": (json_answer({}), EngineIncompatible, "is not what the Engine API promises"),
+    "truncated JSON": (answer("200 OK", b'[{"Id": "a'), EngineIncompatible, "does not match the Engine API"),
+    "an object": (json_answer({}), EngineIncompatible, "does not match the Engine API"),
     "200 MB declared": (b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n", EngineIncompatible, "than 160 MiB"),
-    "cut": (end_mid_body, EngineUnreachable, "the answer to GET /containers/json was cut short"),
+    "cut": (end_mid_body, EngineUnreachable, "the response to GET /containers/json was cut short"),
 }
 
 
@@ -151,7 +163,7 @@ async def test_no_file_descriptor_left(tmp_path: Path) -> None:
             for descriptor in held:
                 os.close(descriptor)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert "this process has no file descriptor left (its limit is" in str(caught.value)
+        assert "pilotage is out of file descriptors (limit" in str(caught.value)
         async with await new_client(engine.url, pool=pool) as client:  # and it recovers by itself
             await client.ping()
 

@@ -74,9 +74,9 @@ async def collect(sender: Sender) -> tuple[list[str], str]:
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        ("orderly", "far: the engine ended the event stream; it stops or restarts"),
-        ("cut", "far: the answer to GET /events was cut short"),
-        ("reset", "far: the answer to GET /events was cut short"),
+        ("orderly", "far: the engine ended the event stream; it may be stopping or restarting"),
+        ("cut", "far: the response to GET /events was cut short"),
+        ("reset", "far: the response to GET /events was cut short"),
     ],
 )
 async def test_a_stream_that_ends_by_itself_is_an_error_after_its_last_event(end: str, words: str) -> None:
@@ -89,14 +89,14 @@ async def test_a_stream_that_ends_by_itself_is_an_error_after_its_last_event(end
 async def test_garbage_is_an_error_after_the_last_event_before_it(garbage: bytes) -> None:
     actions, error = await collect(Sender(line("start") + garbage + line("die"), line("die")))
     assert actions == ["start"]
-    assert "far: the event stream holds something that is no event" in error
+    assert "far: the event stream contains something that is not an event" in error
 
 
 async def test_garbage_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.engine.events._LONGEST", 2**20)
     actions, error = await collect(Sender(*[b"x" * 2**18] * 8))
     assert actions == []
-    assert "no event" in error
+    assert "not an event" in error
 
 
 async def test_the_length_of_an_event_has_no_limit_to_speak_of() -> None:
@@ -127,7 +127,7 @@ async def test_entering_waits_for_the_engines_answer_but_for_no_event() -> None:
 async def test_an_engine_that_does_not_begin_to_answer_runs_into_the_time_limit() -> None:
     async with puppet(behave(events=Exchange.gone)) as engine, assert_no_leaks(), Pool(Timeouts(request=0.3)) as pool:
         async with await new_client(engine.url, pool=pool) as client:
-            with pytest.raises(EngineUnreachable, match="no answer to GET /events within"):
+            with pytest.raises(EngineUnreachable, match="no response to GET /events within"):
                 async with client.events():
                     pass
 
@@ -168,7 +168,7 @@ async def test_closing_the_pool_ends_a_stream_with_an_error() -> None:
             waiting = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0)
             await pool.close()
-            with pytest.raises(EngineUnreachable, match="the client was closed meanwhile"):
+            with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
                 await waiting
         await client.close()
 
@@ -212,7 +212,7 @@ async def test_a_refused_stream_is_an_error_on_entering() -> None:
     refused = json_answer({"message": "no"}, status="403 Forbidden")
     async with puppet(behave(events=refused)) as engine, Pool() as pool:
         async with await new_client(engine.url, pool=pool) as client:
-            with pytest.raises(EngineRefused, match="let it allow GET /events"):
+            with pytest.raises(EngineRefused, match="allow GET /events there"):
                 async with client.events():
                     pass
 
@@ -254,5 +254,5 @@ async def test_a_real_engine_that_is_killed_cuts_the_stream(own_engine: Engine) 
     async with Pool() as pool, await new_client(own_engine.host, pool=pool) as client:
         async with client.events() as stream:
             own_engine.daemon.kill()
-            with pytest.raises(EngineUnreachable, match="the answer to GET /events was cut short"):
+            with pytest.raises(EngineUnreachable, match="the response to GET /events was cut short"):
                 await anext(stream)

@@ -168,7 +168,7 @@ async def test_an_unknown_host_is_explained(sshd: Sshd) -> None:
 
 async def test_no_ssh_here_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "far: there is no ssh on this machine; install it" in await failure("ssh://127.0.0.1")
+    assert "far: ssh is not installed; install it" in await failure("ssh://127.0.0.1")
 
 
 async def test_a_server_that_never_answers_runs_into_the_time_limit_and_leaves_no_ssh(sshd: Sshd) -> None:
@@ -179,7 +179,7 @@ async def test_a_server_that_never_answers_runs_into_the_time_limit_and_leaves_n
     mute = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = mute.sockets[0].getsockname()[1]
     async with mute, assert_no_leaks(), Pool(Timeouts(request=1)) as pool:
-        with pytest.raises(EngineUnreachable, match="no answer to GET /version within 1 s"):
+        with pytest.raises(EngineUnreachable, match="no response to GET /version within 1 s"):
             await new_client(f"ssh://127.0.0.1:{port}", pool=pool)
 
 
@@ -258,7 +258,7 @@ async def test_what_a_greeting_says_is_no_reason(sshd: Sshd, monkeypatch: pytest
     (chatty / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{chatty}:{os.environ['PATH']}")
     async with Pool(Timeouts(request=1)) as pool:
-        with pytest.raises(EngineUnreachable, match="no answer to GET /version within 1 s"):
+        with pytest.raises(EngineUnreachable, match="no response to GET /version within 1 s"):
             await new_client("ssh://127.0.0.1", pool=pool)
 
 

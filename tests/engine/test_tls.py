@@ -68,7 +68,7 @@ def test_files_that_are_no_pem_are_named(house: Authority, tmp_path: Path) -> No
     cert, key = house.issue("me", "me@house.invalid")
     text = tmp_path / "text.pem"
     text.write_text("no certificate")
-    assert f"the CA file {text} holds no certificate; give a PEM file" in fault(TLSFiles(ca_file=str(text)))
+    assert f"the CA file {text} contains no certificate; use a PEM file" in fault(TLSFiles(ca_file=str(text)))
     assert "are not a certificate and its key in PEM form" in fault(TLSFiles(cert_file=str(text), key_file=key))
     assert "check that the files were not swapped" in fault(TLSFiles(cert_file=key, key_file=cert))
 
@@ -88,7 +88,7 @@ def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_password(house: Aut
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    assert f"the key {key} is locked with a password" in fault(TLSFiles(cert_file=cert, key_file=key))
+    assert f"the key {key} is encrypted with a passphrase" in fault(TLSFiles(cert_file=cert, key_file=key))
 
 
 @pytest.mark.usefixtures("root")
@@ -101,7 +101,7 @@ def test_a_key_that_may_not_be_read_is_named(house: Authority, tmp_path: Path) -
         said = fault(TLSFiles(ca_file=house.ca_file, cert_file=cert, key_file=key))
     finally:
         os.seteuid(0)
-    assert f"{key} may not be read by this user; check its owner and mode" in said
+    assert f"this user cannot read {key}; check its owner and mode" in said
 
 
 async def test_certificates_are_read_again_when_their_files_change(house: Authority) -> None:

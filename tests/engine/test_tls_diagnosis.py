@@ -94,10 +94,10 @@ def unsound(name: str) -> Callable[[Authority, Path], tuple[str, str]]:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("none", ["asks for a client certificate, and `tls:` names none", "add cert_file and key_file"]),
-        ("expired", ["the client certificate", "engine-me.pem ('me') expired on 20", "have a new one made"]),
+        ("none", ["requires a client certificate, but `tls:` has none", "add cert_file and key_file"]),
+        ("expired", ["the client certificate", "engine-me.pem ('me') expired on 20", "issue a new one"]),
         ("future", ["engine-me.pem ('me') is not valid before 20", "clocks"]),
-        ("stranger", ["does not accept the client certificate", "strangers-me.pem ('me', issued by 'strangers')"]),
+        ("stranger", ["rejects the client certificate", "strangers-me.pem ('me', issued by 'strangers')"]),
     ],
 )
 async def test_a_real_engine_that_does_not_accept_us_is_explained(
@@ -117,9 +117,8 @@ async def test_a_certificate_for_servers_only_is_no_clients(version: ssl.TLSVers
     context.load_verify_locations(files.ca_file)
     async with puppet(behave(), tls=context) as server:
         message = await failure(f"tls://localhost:{server.port}", files)
-    assert (
-        "recipe-leaf.pem ('recipe leaf') is not made for clients; have one made with extendedKeyUsage=clientAuth"
-        in (message)
+    assert "recipe-leaf.pem ('recipe leaf') is not valid for clients; issue one with extendedKeyUsage=clientAuth" in (
+        message
     )
 
 
@@ -129,19 +128,20 @@ async def test_a_ca_that_did_not_issue_the_engines_certificate_is_named_with_its
     strangers = Authority(tmp_path, "strangers")
     message = await failure(str(docker_engine.tls_url), strangers.files())
     assert "was issued by 'pilotage tests', which is not in " in message
-    assert f"{strangers.ca_file} (it holds 'strangers'); give as ca_file" in message
+    assert f"{strangers.ca_file} (it contains 'strangers'); give as ca_file" in message
 
 
 async def test_the_system_does_not_trust_a_private_ca(docker_engine: Engine, engine_ca: Authority) -> None:
     message = await failure(str(docker_engine.tls_url).replace("tcp", "https", 1), None)
     assert (
-        "was issued by 'pilotage tests', which this system does not trust; name its CA in `tls:` as ca_file" in message
+        "was issued by 'pilotage tests', which this system does not trust; set ca_file under `tls:` to its CA"
+        in message
     )
 
 
 async def test_plain_http_to_a_tls_port_is_told_to_use_tls(docker_engine: Engine, engine_ca: Authority) -> None:
     message = await failure(str(docker_engine.tls_url), None)
-    assert "speaks TLS, and was spoken to without; write tls:// and give `tls:`" in message
+    assert "expects TLS but received plain HTTP; use tls:// and give `tls:`" in message
 
 
 async def test_tls_to_a_plain_port_is_told_to_do_without(docker_engine: Engine, engine_ca: Authority) -> None:
@@ -159,7 +159,7 @@ async def test_tls_to_a_plain_port_is_told_to_do_without(docker_engine: Engine, 
     [
         (("localhost", "127.0.0.1"), {"expired": True}, "('engine') expired on 20"),
         (("localhost", "127.0.0.1"), {"future": True}, "('engine') is not valid before 20"),
-        (("elsewhere.invalid", "10.0.0.1"), {}, "is made out for elsewhere.invalid, 10.0.0.1, not for 127.0.0.1"),
+        (("elsewhere.invalid", "10.0.0.1"), {}, "is valid for elsewhere.invalid, 10.0.0.1, not for 127.0.0.1"),
     ],
 )
 async def test_an_unsound_certificate_of_the_engine_is_explained(
@@ -174,15 +174,13 @@ async def test_an_unsound_certificate_of_the_engine_is_explained(
 async def test_a_tls_server_that_just_hangs_up_on_plain_http_leads_to_the_question(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "house").issue("engine", "127.0.0.1")
     async with puppet(behave(), tls=server_context(pair)) as server:
-        assert "does the port want TLS (tls://)?" in await failure(server.url, None)
+        assert "or use tls:// if the port expects TLS" in await failure(server.url, None)
 
 
 @pytest.mark.parametrize("said", ["TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"])
 def test_an_engine_with_no_version_of_tls_in_common_is_explained(said: str) -> None:
     found = explain_tls(None, Shown(objection=said), Peer("old.invalid", 2376, "old.invalid", None))
-    assert found == Diagnosis(
-        "old.invalid:2376 speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine"
-    )
+    assert found == Diagnosis("old.invalid:2376 supports no secure TLS version (1.2 or newer)", "upgrade the engine")
 
 
 def test_what_has_no_words_of_ours_is_told_in_openssls() -> None:

@@ -82,5 +82,5 @@ async def test_an_agent_that_bears_another_name_is_not_trusted(tmp_path: Path) -
     files = ca.files(ca.issue("client", "client@godoxy.invalid"))
     async with puppet(behave(), tls=server_context(ca.issue("agent", "127.0.0.1"), ca)) as agent, Pool() as pool:
         config = DockerProviderConfig(agent.url.replace("tcp", "agent", 1), files, "far")
-        with pytest.raises(EngineUnreachable, match=r"is made out for 127\.0\.0\.1, not for godoxy\.agent"):
+        with pytest.raises(EngineUnreachable, match=r"is valid for 127\.0\.0\.1, not for godoxy\.agent"):
             await new_client(config, pool=pool)

@@ -155,7 +155,7 @@ class _Reader:
             return self.unix(rest)
         if scheme == "context":
             if not rest or "/" in rest:
-                self.fail(f"{self.url!r} names no Docker context", "write context://NAME, see `docker context ls`")
+                self.fail(f"{self.url!r} has no context name", "write context://NAME, see `docker context ls`")
             return Address("context", host=rest)
         parts = self.split()
         if scheme == "ssh":
@@ -167,11 +167,13 @@ class _Reader:
             self.fail("the engine's address is empty", f"write {LOCAL_SOCKET}, or remove the engine")
         bad = next((c for c in self.url if c.isspace() or not c.isprintable()), None)
         if bad is not None:
-            self.fail(f"the engine's address {shorten(self.url)!r} holds the character {shorten(bad)!r}", "remove it")
+            self.fail(
+                f"the engine's address {shorten(self.url)!r} contains the character {shorten(bad)!r}", "remove it"
+            )
 
     def no_scheme(self) -> NoReturn:
         text = self.url
-        said = f"the engine's address {shorten(text)!r} does not say how to get there"
+        said = f"the engine's address {shorten(text)!r} has no scheme"
         colon = re.match(r"([A-Za-z]+):/?", text)
         if colon and colon[1].lower() in _SCHEMES:
             rest = text[colon.end(1) + 1 :].lstrip("/")
@@ -188,11 +190,11 @@ class _Reader:
     def unknown_scheme(self, scheme: str) -> NoReturn:
         said = f"the engine's address {shorten(self.url)!r} has the scheme {scheme!r}"
         if scheme == "npipe":
-            self.fail(f"{said}, a named pipe, which only Windows has", "use ssh://, or tls:// with certificates")
+            self.fail(f"{said}, a named pipe, which only Windows supports", "use ssh://, or tls:// with certificates")
         if scheme == "fd":
-            self.fail(f"{said}, which tells an engine where to listen, not us where to go", f"write {LOCAL_SOCKET}")
+            self.fail(f"{said}, which only tells an engine where to listen", f"write {LOCAL_SOCKET}")
         allowed = f"use one of {', '.join(_SCHEMES)}"
-        self.fail(f"{said}, which is none that we know", did_you_mean(scheme, _SCHEMES) or allowed)
+        self.fail(f"{said}, which pilotage does not support", did_you_mean(scheme, _SCHEMES) or allowed)
 
     def check_tls(self, scheme: str) -> None:
         if self.tls is None:
@@ -204,19 +206,21 @@ class _Reader:
             return
         if bool(self.tls.cert_file) != bool(self.tls.key_file):
             missing, given = ("key_file", "cert_file") if self.tls.cert_file else ("cert_file", "key_file")
-            self.fail(f"{given} is given without {missing}", f"add {missing}", path=f"tls.{missing}")
+            self.fail(f"{given} is set without {missing}", f"add {missing}", path=f"tls.{missing}")
         if scheme in {"unix", "ssh", "context"}:
-            self.fail(f"certificate files mean nothing for {scheme}://", "remove `tls:`", path="tls")
+            self.fail(f"certificate files do not apply to {scheme}://", "remove `tls:`", path="tls")
         if scheme == "http":
-            self.fail("certificate files mean nothing for http://", "write https:// or tcp://", path="tls")
+            self.fail("certificate files do not apply to http://", "write https:// or tcp://", path="tls")
 
     def unix(self, path: str) -> Address:
         if not path.startswith("/"):
-            self.fail(f"{self.url!r} has no full path to the socket", f"write unix:///{path or 'var/run/docker.sock'}")
+            self.fail(
+                f"{self.url!r} needs the full path of the socket", f"write unix:///{path or 'var/run/docker.sock'}"
+            )
         size = len(path.encode())
         if size > _SOCKET_PATH_BYTES:
             self.fail(
-                f"the socket's path has {size} bytes and a Unix socket's can have {_SOCKET_PATH_BYTES}",
+                f"the socket path has {size} bytes, but Unix sockets allow at most {_SOCKET_PATH_BYTES}",
                 "use a shorter path, for example through a symbolic link to its directory",
             )
         return Address("unix", path=path)
@@ -229,19 +233,19 @@ class _Reader:
             hint = "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375"
             self.fail(f"the engine's address {shorten(self.url)!r} has no valid host and port", hint)
         if port == 0:
-            self.fail("port 0 cannot be connected to", "write a port between 1 and 65535")
+            self.fail("port 0 is not a valid port", "write a port between 1 and 65535")
         if not parts.hostname:
             host, colon, rest = f"{parts.scheme}://", parts.netloc.rpartition("@")[2], parts.path
-            self.fail(f"{self.url!r} names no host", f"write {host}127.0.0.1{colon}{rest}")
+            self.fail(f"{self.url!r} has no host", f"write {host}127.0.0.1{colon}{rest}")
         if parts.query or parts.fragment or self.url.endswith(("?", "#")):
             what = "a query (?)" if "?" in self.url else "a fragment (#)"
-            self.fail(f"{what} means nothing in an engine's address", "remove it")
+            self.fail(f"{what} has no meaning in an engine's address", "remove it")
         return parts
 
     def ssh(self, parts: SplitResult) -> Address:
         if parts.password is not None:
             self.fail(
-                "an ssh address must not hold a password: pilotage never asks for one nor sends one",
+                "an ssh address cannot contain a password because pilotage never sends one",
                 "set up a key (ssh-copy-id) and remove the password",
             )
         # As written: ssh compares the host with its configuration's aliases, and these have capitals or not.
@@ -249,17 +253,17 @@ class _Reader:
         host = parts.hostname or "" if written.startswith("[") else written.partition(":")[0]
         user = unquote(parts.username or "")
         if host.startswith("-") or user.startswith("-"):
-            self.fail(f"{self.url!r}: neither host nor user can start with a dash", "check the address")
+            self.fail(f"{self.url!r}: host and user cannot start with a dash", "check the address")
         path = unquote(parts.path) if parts.path != "/" else ""
         return Address("ssh", host=host, port=parts.port or 0, path=path, user=user)
 
     def network(self, scheme: str, parts: SplitResult) -> Address:
         if parts.username is not None or parts.password is not None:
-            self.fail(f"{scheme}:// takes no user name and no password", "remove everything before the @")
+            self.fail(f"{scheme}:// does not take a user name or password", "remove everything before the @")
         host, path = self.host(parts), parts.path.rstrip("/")
         if scheme == "agent":
             if parts.port is None or path:
-                self.fail(f"{self.url!r} is not an agent's address", f"write agent://{bracketed(host)}:8890")
+                self.fail(f"{self.url!r} is not an agent address", f"write agent://{bracketed(host)}:8890")
             return Address("agent", host=host, port=parts.port, tls=self.tls)
         if scheme in {"tls", "https"} or self.tls is not None:
             return Address("tls", host=host, port=parts.port or _TLS_PORT, path=path, tls=self.tls)

@@ -1,4 +1,4 @@
-"""The Engine API as Python: list, inspect, events, and the few commands that discovery and idling need."""
+"""Engine API client: list, inspect, events, and the commands that discovery and idling need."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineClient"]
 
-_IDS_A_REQUEST: Final = 100
-"""Ids in one filter: ~75 bytes each in the URL, and socket proxies take 16 kB of request at least."""
+_IDS_PER_REQUEST: Final = 100
+"""Maximum IDs in one filter. Each takes about 75 bytes of URL; socket proxies accept at least 16 kB."""
 
 _INSPECT: Final = msgspec.json.Decoder(Inspect)
 _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 class EngineClient:
-    """Speaks to one engine over a connection that others may use, too.
+    """Client of one engine. Several clients may share its connection.
 
-    All methods raise :class:`~pilotage.core.errors.EngineError`: ``EngineUnreachable`` when there is no working
-    connection, ``EngineRefused`` with its ``status`` when the engine says no, ``EngineIncompatible`` when what
-    answers cannot be spoken with. None but the event stream waits longer than ``timeouts.request`` seconds.
+    All methods raise :class:`~pilotage.core.errors.EngineError`: ``EngineUnreachable`` if the connection fails,
+    ``EngineRefused`` with its ``status`` if the engine rejects the request, ``EngineIncompatible`` if the server does
+    not speak a supported Engine API. All but the event stream time out after ``timeouts.request`` seconds.
 
     Args:
-        name: what people call the engine; messages begin with it.
-        connection: to the engine.
-        timeouts: how long to wait.
+        name: the engine's name; messages start with it.
+        connection: connection to the engine.
+        timeouts: time limits.
 
     """
 
@@ -43,11 +43,11 @@ class EngineClient:
         self.timeouts = timeouts
         self._connection = connection
 
-    # ---- who it is
+    # ---- identity
 
     @property
     def key(self) -> str:
-        """The address with its certificate files: equal keys share a connection."""
+        """Address with certificate files. Clients with equal keys share a connection."""
         return self._connection.address.key
 
     @property
@@ -58,46 +58,46 @@ class EngineClient:
 
     @property
     def version(self) -> Version:
-        """What the engine said about itself when the version was agreed last."""
+        """The engine's response to ``GET /version`` at the last negotiation."""
         return self._connection.version or Version()
 
     @property
     def api_version(self) -> str:
-        """The API version spoken, e.g. ``"1.41"``; ``""`` before the first contact."""
+        """Negotiated API version, e.g. ``"1.41"``; ``""`` before the first connection."""
         return self._connection.api_version
 
     @property
     def kind(self) -> Literal["docker", "podman"]:
-        """Which family of engines it is."""
+        """The kind of engine."""
         components = self.version.Components or []
         return "podman" if any(c.Name == "Podman Engine" for c in components) else "docker"
 
     @property
     def latency(self) -> float:
-        """Seconds that the engine took to answer ``/version``, connecting included where that was needed."""
+        """Seconds until the engine answered ``/version``, including connecting if necessary."""
         return self._connection.latency
 
-    # ---- is it there
+    # ---- liveness
 
     async def check_connection(self) -> None:
-        """Ask the engine for its version, and agree anew on the API version. Returns when all is well."""
+        """Request the engine's version and renegotiate the API version. Return if this succeeds."""
         await self._require().open(self.name, self.timeouts, again=True)
 
     async def ping(self) -> None:
-        """Ask for a sign of life (``GET /_ping``)."""
+        """Check that the engine responds (``GET /_ping``)."""
         await self._call("GET", "/_ping", versioned=False)
 
-    # ---- what it has
+    # ---- queries
 
     async def list_containers(self, *, ids: Iterable[str] | None = None, all: bool = True) -> list[msgspec.Raw]:  # noqa: A002
         """List containers (``GET /containers/json``).
 
         Args:
-            ids: only these, by full id; unknown ones are simply not in the answer. ``None`` for every container.
-            all: also those that do not run.
+            ids: full IDs to list; unknown IDs are ignored. ``None`` lists every container.
+            all: include containers that are not running.
 
         Returns:
-            One raw slice for each container, to be decoded as :class:`~pilotage.engine.types.Summary`.
+            One raw JSON slice per container, to be decoded as :class:`~pilotage.engine.types.Summary`.
 
         """
         query = {"all": "1"} if all else {}
@@ -105,8 +105,8 @@ class EngineClient:
             return await self._list(query)
         wanted = list(dict.fromkeys(ids))
         found: list[msgspec.Raw] = []
-        for start in range(0, len(wanted), _IDS_A_REQUEST):
-            filters = _filters({"id": wanted[start : start + _IDS_A_REQUEST]})
+        for start in range(0, len(wanted), _IDS_PER_REQUEST):
+            filters = _filters({"id": wanted[start : start + _IDS_PER_REQUEST]})
             found += await self._list({**query, "filters": filters})
         return found
 
@@ -121,10 +121,10 @@ class EngineClient:
         """Return one container's details (``GET /containers/{id}/json``).
 
         Args:
-            container_id: its id, the beginning of it, or its name.
+            container_id: ID, prefix of the ID, or name.
 
         Raises:
-            EngineRefused: ``status`` 404 when there is no such container.
+            EngineRefused: with ``status`` 404 if the container does not exist.
 
         """
         path = f"/containers/{quote(container_id, safe='')}/json"
@@ -135,14 +135,14 @@ class EngineClient:
             raise self._explain(error, f"GET {path}") from error
 
     def events(self, *, filters: Mapping[str, Sequence[str]] | None = None, since: str | None = None) -> EventStream:
-        """Return the stream of events, to be used with ``async with`` (``GET /events``).
+        """Return the event stream, an async context manager (``GET /events``).
 
-        A stream holds one connection; an ssh engine has two in all, so keep to one stream for each of these.
+        Each stream occupies one connection. An ssh engine has two in total, so open at most one stream there.
 
         Args:
             filters: e.g. ``{"type": ["container"], "event": ["start", "die"]}``.
-            since: replay from this moment, as seconds with up to nine decimals (``"1700000000.000000001"``),
-                inclusive. Engines remember few events and forget them at a restart.
+            since: replay events from this time: Unix seconds with up to nine decimals (``"1700000000.000000001"``),
+                inclusive. Engines keep few events and lose them on restart.
 
         """
         query = {"filters": _filters(filters)} if filters else {}
@@ -150,20 +150,20 @@ class EngineClient:
             query["since"] = since
         return EventStream(self._require(), self.name, query, self.timeouts)
 
-    # ---- what it is told
+    # ---- commands
 
     async def start(self, container_id: str) -> None:
-        """Start a container; one that runs already is fine."""
+        """Start a container. Does nothing if it is already running."""
         await self._command(container_id, "start")
 
     async def stop(self, container_id: str, *, signal: str = "", grace: float | None = None) -> None:
-        """Stop a container and wait until it has; one that is stopped already is fine.
+        """Stop a container and wait until it has stopped. Does nothing if it is already stopped.
 
         Args:
-            container_id: which.
-            signal: instead of the container's own, e.g. ``"SIGINT"`` (API 1.42; older engines use their own).
-            grace: seconds until it is killed; ``None`` for the container's own. Waiting for the answer is extended by
-                as much.
+            container_id: ID or name.
+            signal: overrides the container's stop signal, e.g. ``"SIGINT"`` (API 1.42; older engines ignore it).
+            grace: seconds before the engine kills it; ``None`` for the container's own setting. Extends the request
+                timeout by the same time.
 
         """
         query = {"signal": signal} if signal else {}
@@ -172,15 +172,15 @@ class EngineClient:
         await self._command(container_id, "stop", query, longer=10.0 if grace is None else grace)
 
     async def kill(self, container_id: str, *, signal: str = "") -> None:
-        """Send a container a signal, ``SIGKILL`` unless another is named."""
+        """Send a signal to a container, ``SIGKILL`` by default."""
         await self._command(container_id, "kill", {"signal": signal} if signal else {})
 
     async def pause(self, container_id: str) -> None:
-        """Freeze a container."""
+        """Pause a container."""
         await self._command(container_id, "pause")
 
     async def unpause(self, container_id: str) -> None:
-        """Thaw a container."""
+        """Resume a paused container."""
         await self._command(container_id, "unpause")
 
     async def _command(
@@ -192,7 +192,7 @@ class EngineClient:
     # ---- helpers
 
     def _require(self) -> Connection:
-        """Return the connection; the place to object when it must not be used any more."""
+        """Return the connection. Subclasses raise here if it must not be used any more."""
         return self._connection
 
     async def _call(
@@ -216,5 +216,5 @@ class EngineClient:
 
 
 def _filters(wanted: Mapping[str, Sequence[str]]) -> str:
-    """Return filters as the Engine API's JSON; the ``list`` turns any sequence into what JSON knows."""
+    """Encode filters as the JSON of the Engine API."""
     return _ENCODE({name: list(values) for name, values in wanted.items()}).decode()

@@ -1,4 +1,4 @@
-"""HTTP to one engine: version negotiation, timeouts, limits, and every failure turned into our errors."""
+"""HTTP requests to one engine: version negotiation, timeouts, size limits, and conversion of errors."""
 
 from __future__ import annotations
 
@@ -30,25 +30,24 @@ OLDEST_API: Final = (1, 40)
 """Docker 19.03, Podman 3."""
 
 NEWEST_API: Final = (1, 52)
-"""The newest that has been checked; newer engines are spoken to in this one."""
+"""The newest tested version. pilotage uses it with newer engines."""
 
 LIST_LIMIT: Final = 160 * 2**20
-"""Bytes of a container list: 50,000 well-labelled containers are 110 MB."""
+"""Maximum bytes of a container list. 50,000 containers with many labels take 110 MB."""
 
 BODY_LIMIT: Final = 16 * 2**20
-"""Bytes of any other answer."""
+"""Maximum bytes of any other response."""
 
 _ERROR_BODY: Final = 4096
 _AGENT_ROOT: Final = "/godoxy/agent"  # LABELS II.7.2
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait, in seconds.
+    """Time limits in seconds.
 
     Attributes:
-        connect: for a connection, TLS included.
-        request: for a whole answer, connecting included. The event stream has no end and no limit, but its beginning
-            has this one.
+        connect: for opening a connection, including the TLS handshake.
+        request: for a complete response, including connecting. For the event stream: until the response headers.
 
     """
 
@@ -57,41 +56,41 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_api(text: str) -> tuple[int, int] | None:
-    """Read ``"1.41"``; ``None`` when it is no API version."""
+    """Parse ``"1.41"``. Return None if the text is not an API version."""
     major, dot, minor = text.partition(".")
     return (int(major), int(minor)) if dot and major.isdecimal() and minor.isdecimal() else None
 
 
 def negotiate(version: Version, engine: str) -> str:
-    """Return the API version to speak: theirs, or the newest we know where theirs is newer still.
+    """Return the API version to use: the engine's newest, but at most :data:`NEWEST_API`.
 
     Raises:
-        EngineIncompatible: not an engine, or no version in common; both ranges are named.
+        EngineIncompatible: the server is not an engine, or supports no version that pilotage supports.
 
     """
     newest, oldest = parse_api(version.ApiVersion), parse_api(version.MinAPIVersion) or (1, 0)
     if newest is None:
-        raise _no_engine(engine, "its /version names no ApiVersion")
+        raise _no_engine(engine, "its /version has no ApiVersion")
     if newest >= OLDEST_API and oldest <= NEWEST_API:
         return "{}.{}".format(*min(newest, NEWEST_API))
     theirs = f"{version.MinAPIVersion or version.ApiVersion} to {version.ApiVersion}"
     ours = "{}.{} to {}.{}".format(*OLDEST_API, *NEWEST_API)
     if newest < OLDEST_API:
-        what = f"the engine is too old: it speaks the API versions {theirs}, pilotage {ours}"
+        what = f"the engine is too old: it supports API versions {theirs}, pilotage supports {ours}"
         raise EngineIncompatible(engine, what, "upgrade the engine to Docker 19.03, Podman 3 or newer")
-    what = f"the engine is too new: it speaks the API versions {theirs}, pilotage {ours}"
+    what = f"the engine is too new: it supports API versions {theirs}, pilotage supports {ours}"
     raise EngineIncompatible(engine, what, "upgrade pilotage")
 
 
 class Connection:
-    """The streams to one engine, and the API version agreed with it. Opens nothing until asked.
+    """HTTP connections to one engine and the API version negotiated with it. Connects on first use.
 
-    The version is agreed before the first request, and again after a failure, when an answer's headers tell of
-    another engine, or when the engine refuses the version: an engine may be upgraded under an open client.
+    An engine may be upgraded while a client is open. The version is therefore negotiated before the first request, and
+    again after a failure, when response headers show a different engine, or when the engine rejects the version.
 
     Args:
-        address: where the engine is; not a context.
-        dialer: opens the streams; chosen by the address unless given.
+        address: the engine's address; not a ``context`` address.
+        dialer: opens streams; the address's dialer if None.
 
     """
 
@@ -129,10 +128,10 @@ class Connection:
     # ---- the version
 
     async def open(self, engine: str, timeouts: Timeouts, *, again: bool = False) -> None:
-        """Agree on a version unless that is done; ``again`` asks the engine in any case.
+        """Negotiate the API version unless it is known; with ``again``, negotiate it in any case.
 
         Raises:
-            EngineError: it cannot be reached, is none, or shares no version with us.
+            EngineError: the engine is unreachable or incompatible, or the server is not an engine.
 
         """
         if not self._stale and not again:
@@ -143,22 +142,22 @@ class Connection:
         except EngineError as error:
             raise renamed(error, engine) from error.__cause__
         except ConnectionAbortedError as error:
-            raise EngineUnreachable(engine, "the client was closed while it was connecting") from error
+            raise EngineUnreachable(engine, "the client was closed while connecting") from error
 
     async def _negotiate(self) -> None:
-        """Ask ``/version``, unversioned as every engine answers it, and remember who answered."""
+        """Request ``/version`` without a version prefix, which every engine accepts, and record its identity."""
         loop = asyncio.get_running_loop()
         request = self._request(self.address.url, "GET", "/version", self._timeouts)
         started = loop.time()
         try:
-            async with self._border(request), asyncio.timeout(request.timeout):
+            async with self._convert_errors(request), asyncio.timeout(request.timeout):
                 response = await self._exchange(request, "/version", {})
                 latency = loop.time() - started
                 version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, msgspec.DecodeError):
                 raise
-            raise _no_engine(request.engine, "its /version is not that of an engine") from error
+            raise _no_engine(request.engine, "its response to GET /version is not an engine's") from error
         except EngineRefused as error:
             if error.status not in {404, 405, 501}:
                 raise
@@ -180,50 +179,50 @@ class Connection:
         versioned: bool = True,
         limit: int = BODY_LIMIT,
     ) -> bytes:
-        """Make a request and return the whole body of its answer.
+        """Send a request and return the complete response body.
 
         Args:
-            engine: the name for messages.
-            method: of HTTP.
-            path: below the version, e.g. ``/containers/json``; already quoted.
-            query: the query's fields.
-            timeouts: the limits.
-            versioned: whether to agree on a version first and to name it.
-            limit: the longest body in bytes.
+            engine: the engine's name for messages.
+            method: HTTP method.
+            path: path after the version prefix, already quoted, e.g. ``/containers/json``.
+            query: query parameters.
+            timeouts: time limits.
+            versioned: whether to negotiate a version and prefix the path with it.
+            limit: maximum body size in bytes.
 
         Raises:
-            EngineError: of any kind.
+            EngineError: the request failed.
 
         """
         request = self._request(engine, method, path, timeouts)
-        async with self._border(request), asyncio.timeout(request.timeout):
+        async with self._convert_errors(request), asyncio.timeout(request.timeout):
             return await _read(await self._send(request, path, query or {}, versioned=versioned), limit)
 
     async def stream(
         self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts
     ) -> aiohttp.ClientResponse:
-        """Start a GET whose answer has no end; returns when its headers are there. The caller closes it.
+        """Start a GET with an endless response. Return after its headers; the caller closes it.
 
         Raises:
-            EngineError: of any kind.
+            EngineError: the request failed.
 
         """
         request = self._request(engine, "GET", path, timeouts)
-        async with self._border(request), asyncio.timeout(request.timeout):
+        async with self._convert_errors(request), asyncio.timeout(request.timeout):
             return await self._send(request, path, query, versioned=True)
 
     @asynccontextmanager
     async def reading(self, engine: str, path: str, timeouts: Timeouts) -> AsyncIterator[None]:
-        """Turn whatever goes wrong while the body of a :meth:`stream` is read into our errors."""
-        async with self._border(self._request(engine, "GET", path, timeouts)):
+        """Convert errors while reading the body of a :meth:`stream` to EngineError."""
+        async with self._convert_errors(self._request(engine, "GET", path, timeouts)):
             yield
 
     async def close(self) -> None:
-        """Close all streams, which fails the requests on them, and leave nothing behind. May be repeated."""
+        """Close all streams and the dialer. Running requests fail. Idempotent."""
         self.closed = True
         await self._negotiation.cancel()
         for response in list(self._responses):
-            response.close()  # aiohttp's own closing leaves those waiting who are reading one
+            response.close()  # ClientSession.close() does not wake readers of open responses
         if self._session is not None:
             await self._session.close()
         await self._dialer.close()
@@ -234,7 +233,7 @@ class Connection:
     async def _send(
         self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool
     ) -> aiohttp.ClientResponse:
-        """Send a request in the agreed version; once more when the engine has been replaced and wants another."""
+        """Send a request with the negotiated version. Retry once if a replaced engine needs another."""
         if not versioned:
             return await self._exchange(request, path, query)
         timeouts = Timeouts(connect=request.connect_timeout, request=request.timeout)
@@ -251,7 +250,7 @@ class Connection:
         return await self._exchange(request, f"/v{self.api_version}{path}", query)
 
     async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Send one request; return the answer if it is a success, its body unread."""
+        """Send one request. Return a successful response with its body unread."""
         if self.closed:
             raise ClosedError
         if self._session is None:
@@ -279,8 +278,8 @@ class Connection:
         raise refusal(request, response, body)
 
     @asynccontextmanager
-    async def _border(self, request: Request) -> AsyncIterator[None]:
-        """Let only our own errors out. After a lost connection the version is agreed anew."""
+    async def _convert_errors(self, request: Request) -> AsyncIterator[None]:
+        """Convert library exceptions to EngineError. After a lost connection, the next request negotiates again."""
         try:
             yield
         except EngineUnreachable:
@@ -298,7 +297,7 @@ class Connection:
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the whole body; the connection is kept for the next request only if that succeeds."""
+    """Return the complete body. The connection is reused only if this succeeds."""
     body = BytesIO()
     try:
         if (response.content_length or 0) > limit:
@@ -313,9 +312,11 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _signature(response: aiohttp.ClientResponse) -> tuple[str, str]:
-    """Return what tells one engine from its successor: every engine names itself and its version in each answer."""
+    """Return the headers that identify an engine and its version. They change when the engine is upgraded."""
     return response.headers.get("Server", ""), response.headers.get("Api-Version", "")
 
 
 def _no_engine(engine: str, why: str) -> EngineIncompatible:
-    return EngineIncompatible(engine, f"what answers there is no container engine: {why}", "check the address")
+    return EngineIncompatible(
+        engine, f"the server at this address is not a container engine: {why}", "check the address"
+    )

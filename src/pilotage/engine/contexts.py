@@ -121,8 +121,8 @@ def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerPr
         file = _folder(env) / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
         if not _may_be(file):
             names = [context.name for context in list_contexts(env)]
-            hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
-            _problem(f"there is no Docker context {shorten(name)!r} in {_folder(env)}", hint, value=shorten(name))
+            hint = did_you_mean(name, names) or f"available: {', '.join(names)}"
+            _problem(f"no Docker context {shorten(name)!r} in {_folder(env)}", hint, value=shorten(name))
         context = _read(file)
     return DockerProviderConfig(context.url, context.tls, context.name)
 
@@ -154,10 +154,10 @@ def _read(file: Path) -> Context:
     except OSError as error:
         _problem(f"a Docker context cannot be read ({error.strerror})", "check the file's owner and mode", file=file)
     except msgspec.DecodeError as error:
-        _problem(f"a Docker context is damaged ({shorten(str(error), 120)})", "create it anew", file=file)
+        _problem(f"a Docker context is invalid ({shorten(str(error), 120)})", "create it again", file=file)
     endpoint = meta.Endpoints.get("docker")
     if endpoint is None or not endpoint.Host:
-        _problem(f"the Docker context {meta.Name!r} names no Docker engine", "create it anew", file=file)
+        _problem(f"the Docker context {meta.Name!r} has no Docker engine", "create it again", file=file)
     folder = file.parents[2] / "tls" / file.parent.name / "docker"
     return Context(meta.Name, endpoint.Host, _tls(endpoint, folder), meta.Metadata.Description if meta.Metadata else "")
 
@@ -199,7 +199,7 @@ def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
         _problem(f"the docker CLI's configuration cannot be read ({error.strerror})", "check its mode", file=file)
     except msgspec.DecodeError as error:
         hint = "repair it, or set DOCKER_HOST"
-        _problem(f"the docker CLI's configuration is damaged ({shorten(str(error), 120)})", hint, file=file)
+        _problem(f"the docker CLI's configuration is invalid ({shorten(str(error), 120)})", hint, file=file)
     return (config.currentContext, str(file)) if config.currentContext else (DEFAULT, "")
 
 
@@ -236,7 +236,7 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
         host = env["DOCKER_HOST"]
         return DockerProviderConfig(host, environment_tls(env), "local"), f"DOCKER_HOST is {host}"
     if name != DEFAULT:
-        return resolve_context(name, env), f"the Docker context {name!r} is in force ({why})"
+        return resolve_context(name, env), f"the Docker context {name!r} is active ({why})"
     paths = local_sockets(env)
     for path in paths:
         try:
@@ -247,7 +247,7 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
         except OSError:
             continue
     _problem(
-        "no container engine was found: DOCKER_HOST is not set, no Docker context is in force, and none of these "
-        f"sockets exists: {', '.join(paths)}",
+        "no container engine found: DOCKER_HOST is not set, no Docker context is active, and none of these "
+        f"sockets exist: {', '.join(paths)}",
         "start Docker or Podman (systemctl start docker), or name the engine with --engine NAME=URL",
     )

@@ -132,23 +132,25 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
         return EngineUnreachable(request.engine, diagnosis.what, diagnosis.remedy)
     match error:
         case ClosedError():
-            return EngineUnreachable(request.engine, f"{request.line}: the client was closed meanwhile")
+            return EngineUnreachable(request.engine, f"{request.line}: the client was closed during the request")
         case DialError():
             return EngineUnreachable(request.engine, *_dial(error.__cause__, request))
         case BodyTooLargeError():
-            what = f"the answer to {request.line} is longer than {error.limit // 2**20} MiB, which no engine's is"
-            return EngineIncompatible(request.engine, what, "check that the address is a container engine's")
+            what = (
+                f"the response to {request.line} is longer than {error.limit // 2**20} MiB, more than any engine sends"
+            )
+            return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
         case msgspec.DecodeError():
-            what = f"the answer to {request.line} is not what the Engine API promises ({_json_fault(error)})"
-            return EngineIncompatible(request.engine, what, "check that the address is a container engine's")
+            what = f"the response to {request.line} does not match the Engine API ({_json_fault(error)})"
+            return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
         case aiohttp.ClientResponseError():
             return _not_http(error, request)
         case aiohttp.ServerDisconnectedError():
-            what = f"the connection was closed before an answer to {request.line} came"
+            what = f"the connection was closed before the response to {request.line} arrived"
             return EngineUnreachable(request.engine, what, _see_log(request))
         case aiohttp.ClientPayloadError():
-            what = f"the answer to {request.line} was cut short"
-            return EngineUnreachable(request.engine, what, "see the log of the engine, or of the proxy before it")
+            what = f"the response to {request.line} was cut short"
+            return EngineUnreachable(request.engine, what, "check the log of the engine or of the proxy in front of it")
     return EngineUnreachable(request.engine, *_system(error, request))
 
 
@@ -157,27 +159,29 @@ def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
     if isinstance(error, DiagnosedError):
         return error.diagnosis.what, error.diagnosis.remedy
     if isinstance(error, TimeoutError) and error.errno is None:
-        what = f"no connection to {request.address} within {request.connect_timeout:g} s"
-        return what, "is the machine up, and does a firewall let us through?"
+        what = f"could not connect to {request.address} within {request.connect_timeout:g} s"
+        return what, "check that the machine is up and no firewall blocks the port"
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return _no_descriptor()
     if isinstance(error, ConnectionError):
-        return f"the connection to {request.address} was closed while it was being made", _see_log(request)
+        return f"the connection to {request.address} was closed during connection setup", _see_log(request)
     return f"cannot connect to {request.address} ({_words(error)})", ""
 
 
 def _see_log(request: Request) -> str:
-    return "see the engine's log" + ("; does the port want TLS (tls://)?" if request.address.scheme == "tcp" else "")
+    return "check the engine's log" + (
+        ", or use tls:// if the port expects TLS" if request.address.scheme == "tcp" else ""
+    )
 
 
 def _system(error: BaseException, request: Request) -> tuple[str, str]:
     """Explain what happened to a stream that was open."""
     code = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and code is None:
-        what = f"no answer to {request.line} within {request.timeout:g} s"
-        return what, "the engine hangs or is overloaded: see its log"
+        what = f"no response to {request.line} within {request.timeout:g} s"
+        return what, "the engine hangs or is overloaded: check its log"
     if code == errno.ENOTCONN:
-        return "the engine accepts no more connections: its queue is full", "it hangs or is stopped: see its log"
+        return "the engine accepts no more connections: its queue is full", "it hangs or is suspended: check its log"
     if code in _LOST:
         return f"the connection was reset during {request.line}", _see_log(request)
     if code in {errno.EMFILE, errno.ENFILE}:
@@ -187,15 +191,15 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
 
 def _not_http(error: aiohttp.ClientResponseError, request: Request) -> EngineError:
     if _TLS_RECORD in error.message:
-        what = f"{request.address} speaks TLS, and was spoken to without"
-        return EngineUnreachable(request.engine, what, "write tls:// and give `tls:` with its certificate files")
-    what = f"the answer to {request.line} is not HTTP"
-    return EngineIncompatible(request.engine, what, "check that the address is a container engine's")
+        what = f"{request.address} expects TLS but received plain HTTP"
+        return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
+    what = f"the response to {request.line} is not HTTP"
+    return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
 
 
 def _no_descriptor() -> tuple[str, str]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"this process has no file descriptor left (its limit is {soft})", "raise the limit (ulimit -n)"
+    return f"pilotage is out of file descriptors (limit {soft})", "raise the limit (ulimit -n)"
 
 
 def _json_fault(error: msgspec.DecodeError) -> str:
@@ -237,22 +241,22 @@ def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> 
     status = response.status
     if 300 <= status < 400:
         target = shorten(response.headers.get("Location", "nowhere"))
-        what = f"{request.line} is redirected to {target}, and engines never redirect"
-        return EngineIncompatible(request.engine, what, "give the engine's own address")
+        what = f"{request.line} was redirected to {target}, which engines never do"
+        return EngineIncompatible(request.engine, what, "use the engine's own address")
     if status == 400 and body.startswith(_TLS_WANTED):
-        what = f"{request.address} speaks TLS, and was spoken to without"
-        return EngineUnreachable(request.engine, what, "write tls:// and give `tls:` with its certificate files")
+        what = f"{request.address} expects TLS but received plain HTTP"
+        return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
     said = _said(response.content_type, body)
-    what = f"{request.line} was answered {status} {response.reason or ''}".rstrip()
+    what = f"{request.line} returned {status} {response.reason or ''}".rstrip()
     if said:
         what += f": {said}"
     remedy = ""
     if status == 403:
-        remedy = f"if a socket proxy stands before the engine, let it allow {request.line}"
+        remedy = f"if a socket proxy is in front of the engine, allow {request.line} there"
     elif status in {401, 407}:
-        remedy = "the address asks for a login, which engines do not: check what stands before it"
+        remedy = "engines never ask for a login: check what is in front of the engine"
     elif status >= 500:
-        remedy = "see the engine's log"
+        remedy = "check the engine's log"
     return EngineRefused(request.engine, what, remedy, status=status)
 
 
@@ -275,7 +279,7 @@ def diagnose_unix(path: str, error: BaseException | None) -> Diagnosis | None:
     """Say why a Unix socket could not be connected to; ``None`` when the socket is not the reason."""
     match error:
         case FileNotFoundError():
-            return Diagnosis(f"there is no socket {path}", "start the engine, or give its address if it is elsewhere")
+            return Diagnosis(f"no socket at {path}", "start the engine, or set its address if it listens elsewhere")
         case PermissionError():
             return _forbidden(path)
         case ConnectionRefusedError():
@@ -285,9 +289,11 @@ def diagnose_unix(path: str, error: BaseException | None) -> Diagnosis | None:
                 is_socket = True
             if not is_socket:
                 return Diagnosis(f"{path} is not a socket", "give the path of the engine's socket")
-            return Diagnosis(f"nothing listens on {path}", "start the engine: the socket is left from a former run")
+            return Diagnosis(
+                f"nothing listens on {path}", "start the engine (the socket is left over from an earlier run)"
+            )
         case NotADirectoryError():
-            return Diagnosis(f"there is no socket {path}: a part of the path is no directory", "check the path")
+            return Diagnosis(f"no socket at {path}: part of the path is not a directory", "check the path")
     return None
 
 
@@ -301,7 +307,7 @@ def _forbidden(path: str) -> Diagnosis:
             (str(p) for p in reversed(Path(path).parents) if not os.access(p, os.X_OK, effective_ids=True)),
             "a directory above",
         )
-        return Diagnosis(f"{what}: {closed} is closed to the user {user}", "run as the user who owns it, or as root")
+        return Diagnosis(f"{what}: the user {user} cannot enter {closed}", "run as the user who owns it, or as root")
     if not found.st_mode & stat.S_IWGRP:
         return Diagnosis(f"{what}: only its owner may use it", "run as that user, or as root")
     try:
@@ -329,19 +335,22 @@ def diagnose_tcp(host: str, port: int, error: BaseException | None) -> Diagnosis
     """Say why a TCP port could not be connected to; ``None`` when the network is not the reason."""
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
-            return Diagnosis(f"the name {host!r} cannot be looked up now: no name server answers", "check the network")
-        return Diagnosis(f"the name {host!r} is not known to any name server", "check the name, or give an address")
+            return Diagnosis(f"cannot resolve {host!r}: no name server responds", "check the network")
+        return Diagnosis(f"cannot resolve {host!r}: no name server knows it", "check the name, or use an IP address")
     if isinstance(error, UnicodeError):
-        return Diagnosis(f"{shorten(host)!r} cannot be a host name", "check the name")
+        return Diagnosis(f"{shorten(host)!r} is not a valid host name", "check the name")
     if not isinstance(error, OSError):
         return None
     match error.errno:
         case errno.ECONNREFUSED:
             return Diagnosis(
-                f"nothing listens on port {port} of {host}", "start the engine, and have it listen there (dockerd -H)"
+                f"nothing listens on port {port} of {host}",
+                "start the engine and make it listen on that port (dockerd -H)",
             )
         case errno.EHOSTUNREACH | errno.ENETUNREACH:
-            return Diagnosis(f"there is no way to {host} from here", "check the network and its routes")
+            return Diagnosis(f"no route to {host}", "check the network and its routing")
         case errno.ETIMEDOUT:
-            return Diagnosis(f"{host} does not answer on port {port}", "is it up, and does a firewall let us through?")
+            return Diagnosis(
+                f"{host} does not respond on port {port}", "check that it is up and no firewall blocks the port"
+            )
     return None

@@ -71,7 +71,9 @@ class EventStream:
                 raise StopAsyncIteration
             if self._garbage is not None:
                 raise EngineUnreachable(
-                    self._engine, "the event stream holds something that is no event", "see what answers"
+                    self._engine,
+                    "the event stream contains something that is not an event",
+                    "check what answers at this address",
                 ) from self._garbage
             await self._receive(self._response)
         return self._ready.popleft()
@@ -86,7 +88,9 @@ class EventStream:
                     return
                 raise
         if not chunk and not self._closed:
-            raise EngineUnreachable(self._engine, "the engine ended the event stream", "it stops or restarts")
+            raise EngineUnreachable(
+                self._engine, "the engine ended the event stream", "it may be stopping or restarting"
+            )
         self._feed(chunk)
 
     def _feed(self, chunk: bytes) -> None:

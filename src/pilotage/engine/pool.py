@@ -1,8 +1,8 @@
-"""One client for each engine, shared by all who ask for it: counted, and closed when nobody has used it for a while.
+"""One shared connection per engine, reference-counted and closed after it has been idle for a while.
 
-A pool belongs to the event loop it is first used on. Without one of your own, :func:`new_client` and :func:`clients`
-use the loop's default pool, which closes with :func:`asyncio.run` (it rides on ``loop.shutdown_asyncgens``) or
-earlier by :func:`close_default_pool`.
+A pool belongs to the event loop that first uses it. :func:`new_client` and :func:`clients` use the loop's default pool
+unless you pass one. :func:`asyncio.run` closes the default pool (through ``loop.shutdown_asyncgens``);
+:func:`close_default_pool` closes it earlier.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Clients", "Pool", "SharedClient", "clients", "close_default_pool", "default_pool", "new_client"]
 
 IDLE: Final = 10.0
-"""Seconds that a connection outlives its last user (LABELS II.8)."""
+"""Seconds before an unused connection is closed (LABELS II.8)."""
 
 
 class _Entry:
-    """A connection in the pool, and who uses it. ``connected`` stays true; the connection itself may come and go."""
+    """A pooled connection and its users. ``connected`` stays true even if the connection fails later."""
 
     __slots__ = ("connected", "connection", "opening", "refs", "timer")
 
@@ -41,14 +41,14 @@ class _Entry:
         self.connected = False
         self.refs = 0
         self.timer: asyncio.TimerHandle | None = None
-        self.opening = 0  # how many wait for the first contact
+        self.opening = 0  # callers waiting for the engine's first response
 
 
 class SharedClient(EngineClient):
-    """One user's hold on an engine's connection. Release it with :meth:`close` or ``async with``, once.
+    """A client that holds a reference to a pooled connection. Release it once, with :meth:`close` or ``async with``.
 
-    Obtained from :func:`new_client` or :func:`clients`, connected. All methods of
-    :class:`~pilotage.engine.client.EngineClient` are here; after the release they raise ``RuntimeError``.
+    Returned by :func:`new_client` and :func:`clients`, already connected. After the release, all methods raise
+    ``RuntimeError``.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class SharedClient(EngineClient):
 
     @property
     def unique(self) -> bool:
-        """Whether the connection is this client's alone."""
+        """Whether no other client shares the connection."""
         return self._release is None
 
     async def close(self) -> None:
-        """Give the engine back. A unique client's connection closes now, a shared one when idle for 10 s.
+        """Release the client. A unique connection is closed now, a shared one after 10 s without users.
 
         Raises:
-            RuntimeError: it was given back before: somebody else's hold would have been released.
+            RuntimeError: the client was already released; a second release would take another client's reference.
 
         """
         if self._released:
@@ -104,7 +104,7 @@ class SharedClient(EngineClient):
 
 
 class Clients(list[SharedClient]):
-    """Clients to be released together: ``async with clients() as held: ...`` releases all that still are held."""
+    """Clients released together: ``async with clients() as held: ...`` releases those that are not released yet."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,8 +119,8 @@ class Pool:
     """The shared connections of one event loop.
 
     Args:
-        timeouts: for the clients that do not bring their own.
-        connect: makes a connection for an address; for tests.
+        timeouts: default for clients that do not set their own.
+        connect: creates a connection for an address; tests replace it.
 
     """
 
@@ -135,16 +135,16 @@ class Pool:
     async def get(
         self, address: Address, name: str = "", *, unique: bool = False, timeouts: Timeouts | None = None
     ) -> SharedClient:
-        """Return a connected client; the first caller connects, others who come meanwhile wait for that.
+        """Return a connected client. Concurrent callers for one address share a single connection attempt.
 
         Args:
-            address: where the engine is.
-            name: what people call it; its URL unless given.
-            unique: never share the connection.
-            timeouts: for this client.
+            address: the engine's address.
+            name: name for messages; the engine's URL if empty.
+            unique: do not share the connection.
+            timeouts: limits for this client; the pool's if None.
 
         Raises:
-            EngineError: the engine cannot be reached or spoken with. Nothing of the attempt is kept.
+            EngineError: the engine is unreachable or incompatible. The failed attempt is not kept.
             RuntimeError: the pool is closed.
 
         """
@@ -172,15 +172,15 @@ class Pool:
         return SharedClient(name, connection, timeouts, None)
 
     async def _first_contact(self, entry: _Entry, name: str, timeouts: Timeouts) -> None:
-        """Wait for the engine's first answer. If it does not come, the entry goes with its last waiter."""
+        """Wait for the engine's first response. If there is none, the last waiter removes the entry."""
         entry.opening += 1
         try:
             await entry.connection.open(name, timeouts)
         except BaseException as error:
             entry.opening -= 1
             entry.refs -= 1
-            # A failure is everybody's; who merely gave up leaves the attempt to the others. Who comes between the
-            # failure and here has begun a new attempt on the same connection: that closes with its last waiter.
+            # A failure concerns every waiter, but a cancelled waiter does not abort the shared attempt. A caller that
+            # arrives before this point has started a new attempt on the same connection; its last waiter closes it.
             if not entry.connected and (isinstance(error, EngineError) or not entry.opening):
                 self._evict(entry)
             if not entry.connected and not entry.opening:
@@ -190,18 +190,18 @@ class Pool:
             raise
         entry.opening -= 1
         if entry.connection.closed:
-            raise EngineUnreachable(name, "the pool was closed while it was connecting")
+            raise EngineUnreachable(name, "the pool was closed while connecting")
         entry.connected = True
 
     def all(self) -> Clients:
-        """Return a client for every connection in the pool, idle ones included, each to be released."""
+        """Return a client for every connection in the pool, including idle ones. The caller releases each."""
         connected = [entry for entry in self._entries.values() if entry.connected]
         for entry in connected:
             self._acquire(entry)
         return Clients(self._handle(entry, entry.connection.address.url, self.timeouts) for entry in connected)
 
     async def close(self) -> None:
-        """Close every connection, unique ones included. Requests under way fail; clients need no release then."""
+        """Close every connection, including unique ones. Running requests fail; clients need no release afterwards."""
         self._closed = True
         connections = [entry.connection for entry in self._entries.values()] + list(self._unique)
         for entry in self._entries.values():
@@ -248,36 +248,54 @@ class Pool:
             del self._entries[entry.connection.address]
 
 
-# ---- the default pool of a loop ------------------------------------------------------------------------------------
+class _DefaultPools:
+    """Owns the default pool of each event loop."""
 
-_defaults: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Pool, AsyncGenerator[None, None]]]
-_defaults = weakref.WeakKeyDictionary()
+    def __init__(self) -> None:
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Pool, AsyncGenerator[None, None]]]
+        self._pools = weakref.WeakKeyDictionary()
+
+    async def get(self) -> Pool:
+        """Return the running loop's pool. Create it on first use."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            pool = Pool()
+            guard = _close_with_loop(pool)
+            self._pools[loop] = (pool, guard)
+            await anext(guard)
+        return self._pools[loop][0]
+
+    def existing(self) -> Pool | None:
+        """Return the running loop's pool if it has one."""
+        found = self._pools.get(asyncio.get_running_loop())
+        return found[0] if found else None
+
+    async def close(self) -> None:
+        """Close the running loop's pool, if any."""
+        found = self._pools.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found[1].aclose()
 
 
-async def _guard(pool: Pool) -> AsyncGenerator[None, None]:
-    """Close the pool when the loop shuts its asynchronous generators down."""
+async def _close_with_loop(pool: Pool) -> AsyncGenerator[None, None]:
+    """Close the pool when the event loop shuts down its asynchronous generators."""
     try:
         yield
     finally:
         await pool.close()
 
 
+_default_pools: Final = _DefaultPools()
+
+
 async def default_pool() -> Pool:
-    """Return the running loop's pool, made when first asked for."""
-    loop = asyncio.get_running_loop()
-    if loop not in _defaults:
-        pool = Pool()
-        guard = _guard(pool)
-        _defaults[loop] = (pool, guard)
-        await anext(guard)
-    return _defaults[loop][0]
+    """Return the running loop's default pool. Create it on first use."""
+    return await _default_pools.get()
 
 
 async def close_default_pool() -> None:
-    """Close the running loop's pool; the next client of the loop starts a new one."""
-    found = _defaults.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found[1].aclose()
+    """Close the running loop's default pool. The loop's next client creates a new one."""
+    await _default_pools.close()
 
 
 async def new_client(
@@ -290,15 +308,15 @@ async def new_client(
     """Return a connected client of an engine.
 
     Args:
-        config: the engine, or just its URL. ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` count for the engine of
-            ``DOCKER_HOST``, and Docker contexts are looked up, as the docker CLI does.
-        unique: a connection of its own; else one is shared by all who name the same address and certificate files.
-        pool: where to share it; the loop's default pool unless given.
-        timeouts: how long this client waits; the pool's unless given.
+        config: the engine or its URL. As in the docker CLI, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` apply to
+            the engine of ``DOCKER_HOST``, and ``context://`` addresses are resolved.
+        unique: open a separate connection instead of sharing one per address and certificate files.
+        pool: pool that shares the connection; the loop's default pool if None.
+        timeouts: limits for this client; the pool's if None.
 
     Raises:
-        ConfigError: the address is no address.
-        EngineError: the engine cannot be reached or spoken with.
+        ConfigError: the address is invalid.
+        EngineError: the engine is unreachable or incompatible.
 
     """
     if isinstance(config, str):
@@ -308,17 +326,13 @@ async def new_client(
         address = parse_address(contexts.resolve_context(address.host, os.environ), os.environ)
     if address.scheme == "agent" and address.tls is None:
         what = f'agent "{address.url}" not found'
-        raise EngineUnreachable(
-            config.name or config.url, what, "give its ca_file, cert_file and key_file under `tls:`"
-        )
+        raise EngineUnreachable(config.name or config.url, what, "set ca_file, cert_file and key_file under `tls:`")
     return await (pool or await default_pool()).get(
         address, config.name or config.url, unique=unique, timeouts=timeouts
     )
 
 
 def clients(pool: Pool | None = None) -> Clients:
-    """Return a client for every connection in the pool, each to be released; the loop's default pool unless given."""
-    if pool is None:
-        found = _defaults.get(asyncio.get_running_loop())
-        return found[0].all() if found else Clients()
-    return pool.all()
+    """Return a client for every connection in the pool (default: the loop's pool). The caller releases each."""
+    pool = pool or _default_pools.existing()
+    return pool.all() if pool else Clients()

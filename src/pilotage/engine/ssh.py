@@ -173,7 +173,7 @@ class SSHDialer:
                 start_new_session=True,  # neither the terminal nor its Ctrl-C is ssh's
             )
         except FileNotFoundError as error:
-            found = Diagnosis("there is no ssh on this machine", "install it (apt-get install openssh-client)")
+            found = Diagnosis("ssh is not installed", "install it (apt-get install openssh-client)")
             raise DiagnosedError(found) from error
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
@@ -227,17 +227,20 @@ def _remedies(login: str, host: str) -> list[tuple[str, str]]:
     return [
         (
             "identification has changed",
-            f"if that is known and right: ssh-keygen -R {host}, then `{login}` once by hand",
+            f"if this change is expected: ssh-keygen -R {host}, then run `{login}` once by hand",
         ),
-        ("host key verification failed", f"accept the machine's key: `{login}` once by hand"),
-        ("docker daemon socket", "let that user use the engine there: add it to the group docker, and log in again"),
+        ("host key verification failed", f"accept the machine's key: run `{login}` once by hand"),
+        ("docker daemon socket", "let that user access the engine there: add it to the group docker and log in again"),
         ("cannot connect to the docker daemon", "start the engine there"),
-        ("failed to open the raw stream", "start the engine there, or name its socket: ssh://host/path/of/docker.sock"),
+        (
+            "failed to open the raw stream",
+            "start the engine there, or add its socket to the address: ssh://host/path/of/docker.sock",
+        ),
         ("permission denied (", f"`{login}` must work without a password: set up a key (ssh-copy-id)"),
         ("not found", "install the docker CLI there, in the PATH of commands that run without a terminal"),
         ("could not resolve", "check the name, and ~/.ssh/config"),
         ("connection refused", "start the ssh server there, or check the port"),
-        ("timed out", "is the machine up, and does a firewall let us through?"),
-        ("closed by remote host", "see the log of the ssh server there"),
-        ("bad owner or permissions", "mend what ssh complains of"),
+        ("timed out", "check that the machine is up and no firewall blocks the port"),
+        ("closed by remote host", "check the log of the ssh server there"),
+        ("bad owner or permissions", "fix what ssh complains about"),
     ]

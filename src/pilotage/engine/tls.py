@@ -82,7 +82,7 @@ class TLSMaterial:
         try:
             context = ssl.create_default_context(cafile=ca_file or None)
         except ssl.SSLError:
-            _fail(f"the CA file {ca_file} holds no certificate", "give a PEM file (-----BEGIN CERTIFICATE-----)")
+            _fail(f"the CA file {ca_file} contains no certificate", "use a PEM file (-----BEGIN CERTIFICATE-----)")
         except OSError as error:
             _fail(f"the CA file {ca_file} cannot be read ({error.strerror})", "check its owner and mode")
         context.set_alpn_protocols(["http/1.1"])
@@ -99,14 +99,14 @@ class TLSMaterial:
 
         for path in (cert, key):  # load_cert_chain does not say which of the two it cannot read
             if not os.access(path, os.R_OK, effective_ids=True):
-                _fail(f"{path} may not be read by this user", "check its owner and mode")
+                _fail(f"this user cannot read {path}", "check its owner and mode")
         try:
             context.load_cert_chain(cert, key, password=no_password)
         except _LockedKeyError:
-            _fail(f"the key {key} is locked with a password", "give a key without one (openssl pkey -in … -out …)")
+            _fail(f"the key {key} is encrypted with a passphrase", "use a key without one (openssl pkey -in … -out …)")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                _fail(f"the key {key} does not belong to the certificate {cert}", "give the key made with it")
+                _fail(f"the key {key} does not belong to the certificate {cert}", "use the key that it was issued for")
             _fail(
                 f"{cert} and {key} are not a certificate and its key in PEM form ({shorten(error.reason or '')})",
                 "check that the files were not swapped or damaged",

@@ -159,10 +159,10 @@ def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Diagnos
     for said in (reason, shown.objection):
         if said in _NOT_TLS:
             return Diagnosis(
-                f"{peer} does not speak TLS", "write tcp:// without `tls:`, or have the engine use TLS (--tlsverify)"
+                f"{peer} does not speak TLS", "use tcp:// without `tls:`, or enable TLS on the engine (--tlsverify)"
             )
         if said in _NO_COMMON_VERSION:
-            return Diagnosis(f"{peer} speaks no TLS version that is safe (1.2 or newer)", "upgrade the engine")
+            return Diagnosis(f"{peer} supports no secure TLS version (1.2 or newer)", "upgrade the engine")
     if reason in _ABOUT_CLIENT or shown.objection in _ABOUT_CLIENT or shown.objection == _CLOSED:
         return _client_certificate(peer.files, shown)
     said = reason or shown.objection
@@ -181,48 +181,48 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
         since = _on(certificate.not_before if certificate else None).replace(" on ", " before ")
         return Diagnosis(f"{its} is not valid{since}", "check the clocks of both machines")
     if code in _OTHER_NAME:
-        names = ", ".join(certificate.names) if certificate and certificate.names else "no host at all"
+        names = ", ".join(certificate.names) if certificate and certificate.names else "no host"
         return Diagnosis(
-            f"{its} is made out for {names}, not for {peer.server_name}",
-            "use one of these names in the address, or have the certificate made for this one",
+            f"{its} is valid for {names}, not for {peer.server_name}",
+            "use one of these names in the address, or reissue the certificate for this one",
         )
     if code in _NOT_TRUSTED:
-        issuer = f"issued by {certificate.issuer!r}, which" if certificate else "issued by somebody who"
+        issuer = f"issued by {certificate.issuer!r}, which" if certificate else "issued by a CA that"
         files = peer.files
         if files is None or not files.ca_file:
-            return Diagnosis(f"{its} was {issuer} this system does not trust", "name its CA in `tls:` as ca_file")
+            return Diagnosis(f"{its} was {issuer} this system does not trust", "set ca_file under `tls:` to its CA")
         held = ", ".join(repr(ca.subject) for ca in read_certificates(files.ca_file)) or "no certificate"
         return Diagnosis(
-            f"{its} was {issuer} is not in {files.ca_file} (it holds {held})",
-            "give as ca_file the CA that the engine's certificate was made with",
+            f"{its} was {issuer} is not in {files.ca_file} (it contains {held})",
+            "set ca_file to the CA that issued the engine's certificate",
         )
-    return Diagnosis(f"{its} cannot be trusted: {error.verify_message}", "have a new one made")
+    return Diagnosis(f"{its} cannot be trusted: {error.verify_message}", "issue a new one")
 
 
 def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
     """Explain why the engine does not accept us. Engines hardly say; our own file tells more."""
     if files is None or not files.cert_file:
         return Diagnosis(
-            "the engine asks for a client certificate, and `tls:` names none", "add cert_file and key_file to `tls:`"
+            "the engine requires a client certificate, but `tls:` has none", "add cert_file and key_file to `tls:`"
         )
     own = next(iter(read_certificates(files.cert_file)), None)
     mine = f"the client certificate {files.cert_file}"
     if own is None:
-        return Diagnosis(f"the engine does not accept {mine}", "check the file")
+        return Diagnosis(f"the engine rejects {mine}", "check the file")
     now = datetime.now(UTC)
     if own.not_after < now:
-        return Diagnosis(f"{mine} ({own.subject!r}) expired{_on(own.not_after)}", "have a new one made")
+        return Diagnosis(f"{mine} ({own.subject!r}) expired{_on(own.not_after)}", "issue a new one")
     if own.not_before > now:
         since = _on(own.not_before).replace(" on ", " before ")
         return Diagnosis(f"{mine} ({own.subject!r}) is not valid{since}", "check the clocks of both machines")
     if not own.for_clients:
         return Diagnosis(
-            f"{mine} ({own.subject!r}) is not made for clients", "have one made with extendedKeyUsage=clientAuth"
+            f"{mine} ({own.subject!r}) is not valid for clients", "issue one with extendedKeyUsage=clientAuth"
         )
     theirs = f" (its own was issued by {shown.certificate.issuer!r})" if shown.certificate else ""
     return Diagnosis(
-        f"the engine does not accept {mine} ({own.subject!r}, issued by {own.issuer!r}){theirs}",
-        "use one that was issued by the CA that the engine trusts (its --tlscacert)",
+        f"the engine rejects {mine} ({own.subject!r}, issued by {own.issuer!r}){theirs}",
+        "use one issued by the CA that the engine trusts (--tlscacert)",
     )
 
 

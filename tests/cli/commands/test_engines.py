@@ -21,11 +21,11 @@ async def test_engines_are_listed_with_their_answers(pilotage: Callable[..., Sai
     assert said.status == machine.status == 1
     here, gone = said.out.splitlines()[1:3]
     assert "Docker" in here
-    assert "there is no socket" in gone
+    assert "no socket at" in gone
     assert [each["answers"] for each in json.loads(machine.out)] == [True, False]
 
 
 def test_without_an_engine_the_searched_places_are_listed(pilotage: Callable[..., Said]) -> None:
     said = pilotage("engines")
     assert said.status == 2
-    assert "no container engine was found" in said.err
+    assert "no container engine found" in said.err

@@ -29,13 +29,13 @@ def test_options_that_cannot_be_combined_are_refused(pilotage: Callable[..., Sai
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--engine", "ftp://x"], "has the scheme 'ftp', which is none that we know"),
-        (["--engine", "a=ssh://me:pw@x"], "an ssh address must not hold a password"),
+        (["--engine", "ftp://x"], "has the scheme 'ftp', which pilotage does not support"),
+        (["--engine", "a=ssh://me:pw@x"], "an ssh address cannot contain a password"),
         (["--engine", "nonsense"], "has no name; write NAME=URL"),
-        (["--context", "none"], "there is no Docker context 'none'"),
+        (["--context", "none"], "no Docker context 'none'"),
         (["--config", "none.yml"], "none.yml: cannot be read"),
         (["--replay", "none.json"], "none.json: cannot be read"),
-        ([], "no container engine was found"),
+        ([], "no container engine found"),
     ],
 )
 @pytest.mark.parametrize("command", ["ps", "routes"])
@@ -130,7 +130,7 @@ async def test_one_engine_that_fails_does_not_stop_the_others(pilotage: Callable
         document = await asyncio.to_thread(pilotage, "routes", "--format", "json", *args)
     assert table.status == document.status == 1
     assert "web" in table.out
-    assert table.err.startswith(f"error: gone: there is no socket {tmp_path}/gone.sock; ")
+    assert table.err.startswith(f"error: gone: no socket at {tmp_path}/gone.sock; ")
     found = json.loads(document.out)
     assert list(found["routes"]) == ["web"]
     assert [problem["provider"] for problem in found["problems"]] == ["gone"]
@@ -140,7 +140,7 @@ def test_nothing_reachable_is_status_2(pilotage: Callable[..., Said], tmp_path: 
     args = ["--engine", f"gone=unix://{tmp_path}/gone.sock"]
     table = pilotage("routes", *args)
     assert (table.status, table.out) == (2, "")
-    assert "there is no socket" in table.err
+    assert "no socket at" in table.err
     document = pilotage("routes", "--format", "json", *args)
     assert document.status == 2
     assert json.loads(document.out)["problems"][0]["provider"] == "gone"

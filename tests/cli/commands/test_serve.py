@@ -142,7 +142,7 @@ async def test_the_error_of_a_selected_engine_is_printed_before_the_demonstratio
         await until_welcome(process)
     finally:
         err = await ended(process)
-    assert err.startswith(f"error: local: there is no socket {tmp_path}/none.sock")
+    assert err.startswith(f"error: local: no socket at {tmp_path}/none.sock")
     assert "this is the built-in demonstration.\n" in err
 
 
