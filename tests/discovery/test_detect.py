@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The usual sockets of a machine that has the second of two."""
+    """Two usual socket paths, of which only the second exists."""
     paths = [str(tmp_path / "docker.sock"), str(tmp_path / "podman.sock")]
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: paths)
     monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: paths)
@@ -35,16 +35,16 @@ def context(home: Path, name: str, host: str) -> None:
     (folder / "meta.json").write_text(json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host}}}))
 
 
-def told(env: dict[str, str]) -> list[tuple[str, tuple[str, ...], bool]]:
+def detected(env: dict[str, str]) -> list[tuple[str, tuple[str, ...], bool]]:
     return [(found.config.url, found.sources, found.chosen) for found in detect_engines(env)]
 
 
 def test_a_socket_that_exists_is_found_and_chosen(tmp_path: Path, sockets: list[str]) -> None:
-    assert told({"HOME": str(tmp_path)}) == [(f"unix://{sockets[1]}", ("current", "socket"), True)]
+    assert detected({"HOME": str(tmp_path)}) == [(f"unix://{sockets[1]}", ("current", "socket"), True)]
 
 
 def test_the_environment_is_chosen_before_sockets(tmp_path: Path, sockets: list[str]) -> None:
-    assert told({"HOME": str(tmp_path), "DOCKER_HOST": "tcp://192.0.2.1:2375"}) == [
+    assert detected({"HOME": str(tmp_path), "DOCKER_HOST": "tcp://192.0.2.1:2375"}) == [
         ("tcp://192.0.2.1:2375", ("DOCKER_HOST",), True),
         (f"unix://{sockets[1]}", ("socket",), False),
     ]
@@ -53,7 +53,7 @@ def test_the_environment_is_chosen_before_sockets(tmp_path: Path, sockets: list[
 def test_contexts_are_found_and_one_address_is_listed_once(tmp_path: Path, sockets: list[str]) -> None:
     context(tmp_path, "near", f"unix://{sockets[1]}")
     context(tmp_path, "prod", "ssh://me@prod")
-    assert told({"HOME": str(tmp_path), "DOCKER_CONTEXT": "prod"}) == [
+    assert detected({"HOME": str(tmp_path), "DOCKER_CONTEXT": "prod"}) == [
         ("ssh://me@prod", ("current", "context prod"), True),
         (f"unix://{sockets[1]}", ("context near", "socket"), False),
     ]
@@ -64,7 +64,7 @@ def test_a_machine_without_engines_has_none(
 ) -> None:
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda env: sockets[:1])
     monkeypatch.setattr("pilotage.discovery.detect.local_sockets", lambda env: sockets[:1])
-    assert told({"HOME": str(tmp_path)}) == []
+    assert detected({"HOME": str(tmp_path)}) == []
 
 
 async def test_a_probe_reports_kind_versions_and_latency() -> None:

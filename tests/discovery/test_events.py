@@ -1,4 +1,4 @@
-"""What events say about containers: Docker's words and Podman's."""
+"""Events of Docker and Podman, parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of routes on a real file system: found, read, watched; what is faulty or gone."""
+"""Route files on a real file system: finding, reading and watching them, and files that are invalid or deleted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIKI = "wiki: {host: 10.0.0.3}\n"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
+    """The current directory, empty."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -40,7 +40,7 @@ def said(discovery: DiscoveryManager) -> list[str]:
     return [str(problem) for problem in discovery.table.problems]
 
 
-# ---- once
+# ---- reading once
 
 
 def test_files_are_found_by_name_and_pattern_in_order(folder: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_directory_instead_of_a_file_is_reported(folder: Path) -> None:
     assert "cannot be read: Is a directory" in str(file.problems[0])
 
 
-# ---- again and again
+# ---- reading again
 
 
 def test_only_changes_are_reported(folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_only_changes_are_reported(folder: Path) -> None:
     (folder / "b.yml").write_text(WIKI)
     watcher.read()
     watcher.read()
-    (folder / "b.yml").write_text(f"{WIKI}# a remark\n")
+    (folder / "b.yml").write_text(f"{WIKI}# a comment\n")
     watcher.read()
     assert [name for name, _ in told] == ["a.yml", "b.yml"]
     (folder / "a.yml").unlink()

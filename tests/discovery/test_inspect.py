@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 async def test_update_ports_returns_the_ports_of_one_container(engine: Engine, pool: Pool) -> None:
-    engine.run("survey-ports", WEB, None, "--network", "host", command=["sleep", "1000"])
+    engine.run("inspect-ports", WEB, None, "--network", "host", command=["sleep", "1000"])
     config = DockerProviderConfig(engine.host, name="here")
     listed = {
-        "Id": engine.inspect("survey-ports")["Id"],
-        "Names": ["/survey-ports"],
+        "Id": engine.inspect("inspect-ports")["Id"],
+        "Names": ["/inspect-ports"],
         "State": "running",
         "HostConfig": {"NetworkMode": "host"},
     }

@@ -1,4 +1,4 @@
-"""Many engines, one live table: what subscribers are told, and what happens when engines and readers come and go."""
+"""Many engines in one live table, while engines are added and removed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_ready_can_skip_engines_that_are_away() -> None:
             assert problem.provider == "nowhere"
 
 
-# ---- engines come and go
+# ---- adding and removing engines
 
 
 async def test_engines_are_added_and_removed_while_it_runs() -> None:
@@ -109,7 +109,7 @@ async def test_an_unknown_engine_is_an_error_that_lists_the_known_ones() -> None
             discovery.watcher("loca")
 
 
-# ---- the end
+# ---- shutdown
 
 
 async def test_an_exception_of_the_caller_is_not_wrapped() -> None:
@@ -149,7 +149,7 @@ async def test_the_pool_of_the_caller_stays_open() -> None:
         assert engine.calls["version"] == 1
 
 
-# ---- who gets an alias, live (decision 23)
+# ---- conflicts in a live table (LABELS, decision 23)
 
 
 async def test_the_oldest_container_keeps_an_alias_until_it_is_removed() -> None:
@@ -167,13 +167,13 @@ async def test_the_oldest_container_keeps_an_alias_until_it_is_removed() -> None
                 engine.stop("first")
                 await until(lambda: endpoints(discovery, "shop") == {"second": "ready"})
                 assert discovery.table.problems == ()
-                engine.start("first")  # it is older still, and takes its alias back
+                engine.start("first")  # it is still the older one, so it takes its alias back
                 await until(lambda: endpoints(discovery, "shop") == {"first": "ready"})
                 await until(lambda: discovery.table.problems)
                 engine.remove("first")
                 await until(lambda: endpoints(discovery, "shop") == {"second": "ready"})
                 await until(lambda: told.kinds("conflict", "resolved") == ["conflict", "resolved"] * 2)
-                assert told.kinds("removed") == []  # somebody always answered
+                assert told.kinds("removed") == []  # the alias always had a route
                 await settled(discovery, config(engine))
 
 
@@ -188,7 +188,7 @@ async def test_conflicts_are_resolved_across_engines() -> None:
             assert "belongs to old/web" in conflict.message
             old.crash()
             await until(lambda: discovery.table.engines["old"].state == "stale")
-            assert discovery.table.routes["web"].provider == "old"  # away is not gone
+            assert discovery.table.routes["web"].provider == "old"  # an unreachable engine keeps its routes
             await discovery.remove("old")
             assert discovery.table.routes["web"].provider == "young"
             assert discovery.table.problems == ()
@@ -214,7 +214,7 @@ async def test_replicas_come_and_go_within_one_route() -> None:
                 assert {"removed", "added"}.isdisjoint(told.about("api"))
 
 
-# ---- what probes found
+# ---- probe results
 
 
 async def test_probe_results_are_published_together_with_changes() -> None:
@@ -231,7 +231,7 @@ async def test_probe_results_are_published_together_with_changes() -> None:
             new = discovery.table.routes["new"].endpoints[0].address
             discovery.set_health({"new": {new: EndpointHealth("healthy")}})
             update = await anext(slow)
-            # That something is going to be probed is no news: the old table is still the one that was given last.
+            # A pending probe is not a change, so the update starts from the table that was delivered last.
             assert update.old is seen
             assert [(c.kind, c.alias, c.cause) for c in update.changes] == [
                 ("added", "new", "start of new"),

@@ -1,4 +1,4 @@
-"""Many engines, one live table: what subscribers are told, and what happens when engines and readers come and go."""
+"""One engine in the live table: going stale, health and draining."""
 
 from __future__ import annotations
 

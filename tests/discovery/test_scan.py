@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 
 async def test_running_containers_get_routes_and_stopped_ones_a_reason(engine: Engine, pool: Pool) -> None:
-    engine.run("survey-web", WEB, {"proxy.survey-web.scheme": "https", "proxy.other.port": "81"}, "-p", "127.0.0.1::80")
-    engine.run("survey-gone")
-    engine.docker("kill", "survey-gone")
-    engine.create("survey-new")
-    engine.run("survey-paused")
-    engine.docker("pause", "survey-paused")
+    engine.run("scan-web", WEB, {"proxy.scan-web.scheme": "https", "proxy.other.port": "81"}, "-p", "127.0.0.1::80")
+    engine.run("scan-gone")
+    engine.docker("kill", "scan-gone")
+    engine.create("scan-new")
+    engine.run("scan-paused")
+    engine.docker("pause", "scan-paused")
     snapshot = await scan(engine, pool)
     found = routes(snapshot)
-    here = address(engine, "survey-web")
-    assert found["survey-web"].target == f"https://{here}:80"
+    here = address(engine, "scan-web")
+    assert found["scan-web"].target == f"https://{here}:80"
     assert found["other"].target == f"http://{here}:81"
-    for name in ("survey-gone", "survey-new", "survey-paused"):
+    for name in ("scan-gone", "scan-new", "scan-paused"):
         assert found[name].excluded_reason == "Container not running"
     assert build_table([snapshot]).problems == ()
 
@@ -47,23 +47,23 @@ async def test_running_containers_get_routes_and_stopped_ones_a_reason(engine: E
 async def test_a_container_on_the_hosts_network_is_reached_at_the_ports_its_image_exposes(
     engine: Engine, pool: Pool
 ) -> None:
-    engine.run("survey-host", WEB, None, "--network", "host", "--expose", "8096", command=["sleep", "1000"])
+    engine.run("scan-host", WEB, None, "--network", "host", "--expose", "8096", command=["sleep", "1000"])
     snapshot = await scan_engine(
         DockerProviderConfig(engine.host, name="here"), pool=pool, reserved_ports=frozenset({443})
     )
-    (container,) = (each for each in snapshot.containers if each.container_name == "survey-host")
+    (container,) = (each for each in snapshot.containers if each.container_name == "scan-host")
     assert container.is_host_network_mode
     assert sorted(container.public_port_mapping) == [80, 8096]
-    assert routes(snapshot)["survey-host"].target == "http://127.0.0.1:80"
+    assert routes(snapshot)["scan-host"].target == "http://127.0.0.1:80"
 
 
 async def test_a_container_in_a_shared_network_is_reached_at_its_owner(engine: Engine, pool: Pool) -> None:
-    owner = engine.run("survey-owner")
-    engine.run("survey-guest", WEB, None, "--network", "container:survey-owner", command=["sleep", "1000"])
-    engine.run("survey-guests", WEB, None, "--network", f"container:{owner}", command=["sleep", "1000"])
+    owner = engine.run("scan-owner")
+    engine.run("scan-guest", WEB, None, "--network", "container:scan-owner", command=["sleep", "1000"])
+    engine.run("scan-guests", WEB, None, "--network", f"container:{owner}", command=["sleep", "1000"])
     found = routes(await scan(engine, pool))
-    target = f"http://{address(engine, 'survey-owner')}:80"
-    assert {found[name].target for name in ("survey-owner", "survey-guest", "survey-guests")} == {target}
+    target = f"http://{address(engine, 'scan-owner')}:80"
+    assert {found[name].target for name in ("scan-owner", "scan-guest", "scan-guests")} == {target}
 
 
 async def test_containers_of_compose_are_replicas_and_prefer_their_projects_network(engine: Engine, pool: Pool) -> None:
@@ -91,52 +91,52 @@ async def test_containers_of_compose_are_replicas_and_prefer_their_projects_netw
 
 
 async def test_a_named_network_is_used_and_a_misspelt_one_is_reported(engine: Engine, pool: Pool) -> None:
-    engine.network("survey_front")
-    for name, wanted in (("survey-net", "survey_front"), ("survey-typo", "survey_frnot")):
+    engine.network("scan_front")
+    for name, wanted in (("scan-net", "scan_front"), ("scan-typo", "scan_frnot")):
         engine.run(name, WEB, {"proxy.network": wanted})
-        engine.docker("network", "connect", "survey_front", name)
+        engine.docker("network", "connect", "scan_front", name)
     snapshot = await scan(engine, pool)
     found = routes(snapshot)
-    assert found["survey-net"].host == address(engine, "survey-net", "survey_front")
-    assert "survey-typo" not in found
+    assert found["scan-net"].host == address(engine, "scan-net", "scan_front")
+    assert "scan-typo" not in found
     (problem,) = build_table([snapshot]).problems
-    assert problem.hint == "did you mean 'survey_front'?"
+    assert problem.hint == "did you mean 'scan_front'?"
 
 
 async def test_health_comes_from_the_engine(engine: Engine, pool: Pool) -> None:
-    engine.run("survey-health", HEALTH)
-    (endpoint,) = routes(await scan(engine, pool))["survey-health"].endpoints
+    engine.run("scan-health", HEALTH)
+    (endpoint,) = routes(await scan(engine, pool))["scan-health"].endpoints
     assert endpoint.state in {"waiting", "unhealthy"}
 
 
 async def test_podman_gives_the_same_route_as_docker(podman_engine: Engine, pool: Pool) -> None:
-    podman_engine.run("survey-podman", WEB, {"proxy.survey-podman.healthcheck.path": "/"})
+    podman_engine.run("scan-podman", WEB, {"proxy.scan-podman.healthcheck.path": "/"})
     config = DockerProviderConfig(podman_engine.host, name="podman")
-    found = routes(await scan_engine(config, pool=pool))["survey-podman"]
-    assert found.target == f"http://{address(podman_engine, 'survey-podman', 'podman')}:80"
+    found = routes(await scan_engine(config, pool=pool))["scan-podman"]
+    assert found.target == f"http://{address(podman_engine, 'scan-podman', 'podman')}:80"
     assert found.problems == ()
 
 
-# ---- faults ---------------------------------------------------------------------------------------------------------
+# ---- errors ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_failing_engine_does_not_affect_the_others(engine: Engine, pool: Pool, tmp_path: Path) -> None:
-    engine.run("survey-there")
+    engine.run("scan-there")
     missing = DockerProviderConfig(f"unix://{tmp_path}/none.sock", name="missing")
-    survey = await scan_all([missing, DockerProviderConfig(engine.host, name="here")], pool=pool)
-    (snapshot,) = survey.snapshots
+    result = await scan_all([missing, DockerProviderConfig(engine.host, name="here")], pool=pool)
+    (snapshot,) = result.snapshots
     assert snapshot.config.name == "here"
-    assert "survey-there" in routes(snapshot)
-    assert isinstance(survey.errors["missing"], EngineUnreachable)
+    assert "scan-there" in routes(snapshot)
+    assert isinstance(result.errors["missing"], EngineUnreachable)
 
 
 async def test_engines_and_errors_come_in_the_order_of_the_configuration(pool: Pool, tmp_path: Path) -> None:
     async with FakeEngine() as one, FakeEngine() as two:
         configs = [DockerProviderConfig(url, name=name) for name, url in (("b", one.url), ("a", two.url))]
         bad = [DockerProviderConfig(f"unix://{tmp_path}/{name}.sock", name=name) for name in ("d", "c")]
-        survey = await scan_all([bad[0], configs[0], bad[1], configs[1]], pool=pool)
-    assert [snapshot.config.name for snapshot in survey.snapshots] == ["b", "a"]
-    assert list(survey.errors) == ["d", "c"]
+        result = await scan_all([bad[0], configs[0], bad[1], configs[1]], pool=pool)
+    assert [snapshot.config.name for snapshot in result.snapshots] == ["b", "a"]
+    assert list(result.errors) == ["d", "c"]
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"body": b"<html>"}, {"cut_after": 10}])
@@ -148,8 +148,8 @@ async def test_an_engine_that_disappears_during_a_scan_is_a_single_error(pool: P
         config = DockerProviderConfig(engine.url, name="fake")
         with pytest.raises(EngineError):
             await scan_engine(config, pool=pool)
-        survey = await scan_all([config], pool=pool)
-        assert list(survey.errors) == ["fake"]
+        result = await scan_all([config], pool=pool)
+        assert list(result.errors) == ["fake"]
 
 
 async def test_an_engine_that_refuses_to_list_is_an_error(pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""One engine's containers: what is worth a look, what a look changes, and that nothing is kept of who went."""
+"""One engine's containers: relevant events, what lists change, and that removed containers leave nothing behind."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OURS = {"proxy.web.port": "80"}
 
 
 class Watched:
-    """An engine, and a state that is shown its lists."""
+    """A fake engine and a state that is updated from its lists."""
 
     def __init__(self, *containers: FakeContainer, name: str = "local", flavour: Any = "docker") -> None:
         self.engine = FakeEngine(containers, flavour=flavour)
         self.state = EngineState(ContainerParser(DockerProviderConfig("unix:///run/e.sock", name=name)))
         self.state.podman = flavour == "podman"
-        self.look()
+        self.sync()
 
     def raws(self, *only: FakeContainer) -> list[msgspec.Raw]:
         return [
@@ -40,8 +40,8 @@ class Watched:
             if not only or it in only
         ]
 
-    def look(self) -> dict[str, Built | None]:
-        """List everything; inspect as Podman wants it."""
+    def sync(self) -> dict[str, Built | None]:
+        """Update the state from a full list; on Podman, inspect what changed."""
         listed = self.state.diff(self.raws())
         changed = listed.changed
         if self.state.podman:
@@ -59,11 +59,11 @@ class Watched:
         return {alias: [e.state for e in route.endpoints] for alias, route in self.routes().items()}
 
 
-def look(it: FakeContainer, action: str = "start", *, routed_only: bool = False) -> ContainerEvent:
+def refresh(it: FakeContainer, action: str = "start", *, routed_only: bool = False) -> ContainerEvent:
     return ContainerEvent(it.id, Effect.REFRESH, action, it.name, routed_only=routed_only, labels=it.labels)
 
 
-def gone(it: FakeContainer) -> ContainerEvent:
+def removed(it: FakeContainer) -> ContainerEvent:
     return ContainerEvent(it.id, Effect.REMOVED, "destroy", it.name, labels=it.labels)
 
 
@@ -80,7 +80,7 @@ def test_the_same_list_twice_changes_nothing() -> None:
     listed = watched.state.diff(watched.raws())
     assert listed.unchanged == set(watched.engine.containers)
     assert listed.changed == []
-    assert watched.look() == {}
+    assert watched.sync() == {}
 
 
 def test_only_what_changed_is_decoded_again() -> None:
@@ -89,7 +89,7 @@ def test_only_what_changed_is_decoded_again() -> None:
     watched.engine.become(app, "exited")
     listed = watched.state.diff(watched.raws())
     assert (listed.unchanged, [it.container_name for it in listed.changed]) == ({web.id}, ["app"])
-    assert set(watched.look()) == {app.id}
+    assert set(watched.sync()) == {app.id}
 
 
 def test_a_new_uptime_is_not_a_change_but_a_new_health_is() -> None:
@@ -120,9 +120,9 @@ def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)
     watched.engine.become(web, "exited")
-    watched.state.diff(watched.raws())  # and then the engine went away
+    watched.state.diff(watched.raws())  # the engine fails before the update
     assert watched.routes()["web"].endpoints
-    assert set(watched.look()) == {web.id}
+    assert set(watched.sync()) == {web.id}
     assert not watched.routes()["web"].endpoints
 
 
@@ -130,7 +130,7 @@ def test_containers_missing_from_a_full_list_are_gone() -> None:
     web, app = container("web"), container("app")
     watched = Watched(web, app)
     del watched.engine.containers[web.id]
-    assert watched.look() == {web.id: None}
+    assert watched.sync() == {web.id: None}
     assert set(watched.routes()) == {"app"}
     assert len(watched.state) == 1
 
@@ -140,7 +140,7 @@ def test_nothing_is_kept_of_removed_containers() -> None:
     for n in range(50):
         owner = watched.engine.add(f"owner{n}")
         watched.engine.add(f"user{n}", network_mode=f"container:{owner.id}", labels=OURS)
-        watched.look()
+        watched.sync()
         watched.state.drain(owner.id, 1.0)
         for it in list(watched.engine.containers.values()):
             del watched.engine.containers[it.id]
@@ -169,13 +169,13 @@ def test_the_snapshot_is_complete_and_sorted_by_name() -> None:
     assert [built.routes[0].alias for built in snapshot.built] == ["a", "b", "c"]
 
 
-# ---- what is worth a look
+# ---- relevant events
 
 
 def test_events_of_unknown_containers_are_relevant_unless_they_stop() -> None:
     state, web = Watched().state, container("web")
-    assert state.is_relevant(look(web, "create"))
-    assert not state.is_relevant(gone(web))
+    assert state.is_relevant(refresh(web, "create"))
+    assert not state.is_relevant(removed(web))
     assert not state.is_relevant(draining(web))
 
 
@@ -183,27 +183,27 @@ def test_health_and_signals_are_relevant_only_to_routed_containers() -> None:
     served, hidden = container("web"), container("hidden", labels={"proxy.exclude": "true"})
     state = Watched(served, hidden).state
     for action in ("health_status healthy", "update", "oom"):
-        assert state.is_relevant(look(served, action, routed_only=True))
-        assert not state.is_relevant(look(hidden, action, routed_only=True))
-    assert state.is_relevant(look(hidden, "die"))
+        assert state.is_relevant(refresh(served, action, routed_only=True))
+        assert not state.is_relevant(refresh(hidden, action, routed_only=True))
+    assert state.is_relevant(refresh(hidden, "die"))
 
 
 def test_every_event_of_a_container_in_flight_is_relevant() -> None:
     stopped = container("web", state="exited", health="starting")
     state = Watched(stopped).state
-    hint = look(stopped, "health_status healthy", routed_only=True)
-    assert not state.is_relevant(hint)
-    assert state.is_relevant(hint, in_flight=True)
+    event = refresh(stopped, "health_status healthy", routed_only=True)
+    assert not state.is_relevant(event)
+    assert state.is_relevant(event, in_flight=True)
 
 
 def test_an_explicit_only_engine_ignores_events_of_other_containers() -> None:
     plain, ours = container("plain"), container("ours", labels=OURS)
     state = Watched(plain, ours, name="local!").state
-    assert not state.is_relevant(look(plain))
-    assert state.is_relevant(look(ours))
-    assert not state.is_relevant(look(container("new"), "create"))
-    assert state.is_relevant(look(container("new", labels=OURS), "create"))
-    assert state.is_relevant(gone(plain))  # so that it is not remembered for ever
+    assert not state.is_relevant(refresh(plain))
+    assert state.is_relevant(refresh(ours))
+    assert not state.is_relevant(refresh(container("new"), "create"))
+    assert state.is_relevant(refresh(container("new", labels=OURS), "create"))
+    assert state.is_relevant(removed(plain))  # otherwise it would be remembered forever
 
 
 def test_an_explicit_only_engine_follows_the_owners_of_used_networks() -> None:
@@ -211,14 +211,14 @@ def test_an_explicit_only_engine_follows_the_owners_of_used_networks() -> None:
     user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
     watched = Watched(user, name="local!")
     assert watched.state.missing_network_owners(watched.state.containers.values()) == {vpn.id: "user"}
-    assert watched.state.is_relevant(look(vpn, "create"))
+    assert watched.state.is_relevant(refresh(vpn, "create"))
     watched.engine.populate([vpn])
-    watched.look()
+    watched.sync()
     assert watched.state.missing_network_owners(watched.state.containers.values()) == {}
-    assert watched.state.is_relevant(look(vpn, "die"))
+    assert watched.state.is_relevant(refresh(vpn, "die"))
 
 
-# ---- networks of others
+# ---- shared networks
 
 
 def test_a_container_that_uses_anothers_network_follows_it() -> None:
@@ -227,14 +227,14 @@ def test_a_container_that_uses_anothers_network_follows_it() -> None:
     watched = Watched(vpn, user)
     assert watched.routes()["user"].target == "http://10.9.0.7:9000"
     watched.engine.become(vpn, "exited")
-    assert set(watched.look()) == {vpn.id, user.id}
+    assert set(watched.sync()) == {vpn.id, user.id}
     assert watched.routes()["user"].endpoints == ()
     watched.engine.become(vpn, "running")
-    watched.look()
+    watched.sync()
     assert watched.routes()["user"].target == "http://10.9.0.7:9000"
     watched.engine.remove(vpn)
-    assert set(watched.look()) == {vpn.id, user.id}
-    assert watched.routes()["user"].excluded_reason == "No port exposed in container"  # nobody publishes it any more
+    assert set(watched.sync()) == {vpn.id, user.id}
+    assert watched.routes()["user"].excluded_reason == "No port exposed in container"  # its owner is gone
 
 
 def test_the_owner_of_a_network_may_be_given_by_name_and_come_later() -> None:
@@ -242,10 +242,10 @@ def test_the_owner_of_a_network_may_be_given_by_name_and_come_later() -> None:
     watched = Watched(user)
     assert watched.routes()["user"].host == "127.0.0.1"
     vpn = watched.engine.add("vpn", ip="10.9.0.7")
-    assert set(watched.look()) == {vpn.id, user.id}
+    assert set(watched.sync()) == {vpn.id, user.id}
     assert watched.routes()["user"].target == "http://10.9.0.7:9000"
     watched.engine.rename(vpn, "tunnel")
-    assert user.id in watched.look()
+    assert user.id in watched.sync()
     assert watched.routes()["user"].host == "127.0.0.1"
 
 
@@ -254,13 +254,13 @@ def test_shared_networks_match_those_of_a_full_list() -> None:
     user = container("user", labels=OURS, network_mode=f"container:{vpn.id}")
     watched = Watched(user)
     watched.engine.populate([vpn])
-    watched.look()
+    watched.sync()
     reader = watched.state.reader
     whole = build_snapshot(reader.config, [reader.decode(raw) for raw in watched.raws()])
     assert sorted(whole.built, key=str) == sorted(watched.state.snapshot().built, key=str)
 
 
-# ---- about to stop
+# ---- draining
 
 
 def test_a_container_drains_until_its_grace_period_ends() -> None:
@@ -288,9 +288,9 @@ def test_a_stop_ends_draining() -> None:
     watched = Watched(web)
     watched.state.drain(web.id, 30.0)
     watched.engine.become(web, "exited")
-    watched.look()
+    watched.sync()
     watched.engine.become(web, "running")
-    watched.look()
+    watched.sync()
     assert watched.states() == {"web": ["ready"]}
 
 
@@ -299,7 +299,7 @@ def test_a_change_meanwhile_does_not_end_draining() -> None:
     watched = Watched(web)
     watched.state.drain(web.id, 30.0)
     watched.engine.rename(web, "shop")
-    watched.look()
+    watched.sync()
     assert watched.states() == {"shop": ["draining"]}
 
 
@@ -335,10 +335,10 @@ def test_podman_containers_with_a_health_check_are_always_inspected_again() -> N
     healthy, plain = container("healthy", health="healthy"), container("plain")
     watched = Watched(healthy, plain, flavour="podman")
     assert watched.states()["healthy"] == ["ready"]
-    watched.engine.health(healthy, "unhealthy")  # which Podman's list does not show
+    watched.engine.health(healthy, "unhealthy")  # Podman's list does not show this
     listed = watched.state.diff(watched.raws())
     assert (listed.unchanged, [it.container_name for it in listed.changed]) == ({plain.id}, ["healthy"])
-    assert set(watched.look()) == {healthy.id}
+    assert set(watched.sync()) == {healthy.id}
     assert watched.states()["healthy"] == ["unhealthy"]
 
 
@@ -351,5 +351,5 @@ def test_a_failed_inspection_is_retried() -> None:
     watched.state.update(failed, fingerprints=listed.fingerprints)
     assert watched.routes() == {}
     assert watched.state.diff(watched.raws()).changed
-    watched.look()
+    watched.sync()
     assert set(watched.routes()) == {"web"}

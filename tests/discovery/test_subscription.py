@@ -1,4 +1,4 @@
-"""Many engines, one live table: what subscribers are told, and what happens when engines and readers come and go."""
+"""Updates for slow, dropped, cancelled and waiting subscribers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_an_update_has_the_old_table_the_new_one_and_the_changes() -> None
             (change,) = second.changes
             assert (change.kind, change.alias, change.cause) == ("updated", "web", "pause of web")
             assert {"excluded", "endpoints"} <= set(change.fields)
-            assert not first.new.routes["web"].excluded  # the old table is as it was
+            assert not first.new.routes["web"].excluded  # the old table has not changed
             await updates.aclose()
 
 
@@ -97,7 +97,7 @@ async def test_waiting_subscribers_end_with_the_discovery() -> None:
 
         async def read(discovery: DiscoveryManager) -> None:
             async for update in discovery:
-                updates.append(update)  # noqa: PERF401  # one at a time, as they come
+                updates.append(update)  # noqa: PERF401  # a comprehension would hide each await
 
         async with discover([config(engine)]) as discovery:
             reader = asyncio.create_task(read(discovery))

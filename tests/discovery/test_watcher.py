@@ -1,4 +1,4 @@
-"""One engine watched: on virtual time, where an hour takes a moment and every instant is exact."""
+"""The watcher of a healthy engine, in virtual time: hours pass at once and times are exact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.testing.dialect import Flavour
 
 
-REMOTE = "tcp://virtual.invalid:2375"  # no socket file to look at
+REMOTE = "tcp://virtual.invalid:2375"  # it has no socket file
 
 
 # ---- a healthy engine
@@ -38,7 +38,7 @@ async def test_a_single_change_costs_one_filtered_list_and_has_no_delay() -> Non
         before = now()
         watch.engine.pause("app7")
         await until(lambda: watch.states()["app7"] == [])
-        assert now() - before < 0.05  # no debounce timer: the engine's millisecond, and this test's looking
+        assert now() - before < 0.05  # no debounce timer: only the engine's 1 ms and the polling of this test
         assert watch.engine.calls["list:id"] == 1
         assert watch.engine.calls["list"] == 1
         assert watch.engine.calls["inspect"] == 0
@@ -121,11 +121,11 @@ async def test_reconciliation_lists_everything_and_requests_nothing_else() -> No
     engine = VirtualEngine([container(f"app{n}") for n in range(10)])
     watch = Watch(engine)
     async with watch.running():
-        engine.become("app3", "exited")  # without a word
+        engine.become("app3", "exited")  # without an event
         await asyncio.sleep(300)
         assert watch.is_true()
         await asyncio.sleep(3300)
-        assert 12 <= watch.watcher.lists - 1 <= 13  # in an hour, every 270 to 300 seconds
+        assert 12 <= watch.watcher.lists - 1 <= 13  # one hour at 270 to 300 seconds each
         assert (watch.watcher.refreshes, engine.calls["inspect"]) == (0, 0)
         assert watch.told.words == ["live"]
 
@@ -137,7 +137,7 @@ async def test_a_container_removed_during_a_request_does_not_return() -> None:
     async with watch.running():
         engine.latency = 1.0
         short = engine.add("short")
-        await asyncio.sleep(0.5)  # the answer that shows it is on its way
+        await asyncio.sleep(0.5)  # a response that still lists it is under way
         engine.remove(short)
         await asyncio.sleep(5)
         assert set(watch.states()) == {"web"}
@@ -151,7 +151,7 @@ async def test_a_change_during_a_request_is_not_missed() -> None:
     async with watch.running():
         engine.latency = 1.0
         engine.start("web")
-        await asyncio.sleep(0.5)  # the answer says: starting
+        await asyncio.sleep(0.5)  # the response says: starting
         engine.health("web", "healthy")
         await until(lambda: watch.states()["web"] == ["ready"], patience=10)
 
@@ -183,7 +183,7 @@ async def test_a_renamed_or_replaced_network_owner_is_followed() -> None:
         assert route.host == "10.1.2.9"
 
 
-# ---- events that come before the list shows what they tell
+# ---- events that arrive before the list reflects them
 
 
 @pytest.mark.looptime
@@ -195,16 +195,16 @@ async def test_a_list_that_lags_behind_an_event_is_requested_again() -> None:
             if action == "unpause":
                 engine.become("web", "paused")
             engine._tell(engine._the("web"), action)
-            engine.health("web", "healthy")  # says nothing against it
+            engine.health("web", "healthy")  # an event that keeps the prediction
             await asyncio.sleep(0.1)
             engine.become("web", then)  # type: ignore[arg-type]
             caught_up = now()
             await until(lambda states=states: watch.states()["web"] == states)  # type: ignore[misc]
             assert now() - caught_up < 0.2
             await asyncio.sleep(5)
-            looks = watch.watcher.refreshes
+            refreshes = watch.watcher.refreshes
             await asyncio.sleep(5)
-            assert watch.watcher.refreshes == looks  # and then no more
+            assert watch.watcher.refreshes == refreshes  # it stops once the list has caught up
 
 
 @pytest.mark.looptime
@@ -231,7 +231,7 @@ async def test_an_event_that_is_never_reflected_is_given_up() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        engine._tell(engine._the("web"), "die")  # which is a lie
+        engine._tell(engine._the("web"), "die")  # it keeps running
         await asyncio.sleep(60)
         assert watch.watcher.refreshes == 9
         assert watch.states() == {"web": ["ready"]}
@@ -291,7 +291,7 @@ async def test_a_stop_signal_drains_at_once_until_the_grace_period_ends() -> Non
     watch = Watch(engine)
     async with watch.running():
         started = now()
-        engine._tell(engine._the("web"), "kill", signal="15")  # and the container does not mind
+        engine._tell(engine._the("web"), "kill", signal="15")  # the container ignores it
         await until(lambda: watch.states()["web"] == ["draining"])
         assert watch.watcher.refreshes == 0
         await until(lambda: watch.states()["web"] == ["ready"])
@@ -323,7 +323,7 @@ async def test_a_restart_goes_from_draining_through_stopped_to_ready() -> None:
         await until(lambda: watch.states()["web"] == ["ready"])
 
 
-# ---- by time
+# ---- reconciliation
 
 
 @pytest.mark.looptime

@@ -15,7 +15,7 @@ from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
 from tests.support.watched import Watch, now
 
-REMOTE = "tcp://virtual.invalid:2375"  # no socket file to look at
+REMOTE = "tcp://virtual.invalid:2375"  # it has no socket file
 
 
 # ---- silence
@@ -82,7 +82,7 @@ async def test_a_proxy_that_refuses_pings_is_alive() -> None:
         assert watch.told.words == ["live"]
 
 
-# ---- an engine that comes and goes
+# ---- back-off and reconnects
 
 
 @pytest.mark.looptime
@@ -96,7 +96,7 @@ async def test_back_off_doubles_up_to_half_a_minute_with_jitter() -> None:
         for gap, wanted in zip(gaps, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
             assert 0.75 * wanted <= gap <= 1.25 * wanted + 0.01
         assert max(gaps) <= 37.6
-        assert len({round(gap, 3) for gap in gaps[6:]}) > 10  # by chance
+        assert len({round(gap, 3) for gap in gaps[6:]}) > 10  # jitter
         assert set(watch.told.words) == {"away"}
 
 
@@ -120,7 +120,7 @@ async def test_an_engine_that_closes_after_each_list_is_asked_at_most_twice_a_se
         for _ in range(2000):
             engine.break_streams()
             await asyncio.sleep(0.05)
-        assert 150 < watch.watcher.sessions < 280  # in a hundred seconds
+        assert 150 < watch.watcher.sessions < 280  # within 100 seconds
         assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
 
 
@@ -177,7 +177,7 @@ async def test_a_refused_list_ends_the_session_with_the_engines_message(status: 
     async with watch.running(wait=False):
         await until(lambda: watch.told.errors)
         assert watch.told.errors[0].what == "no lists here"
-        assert engine.order[: tries + 2].count("list") == tries  # the next attempt begins with a stream of its own
+        assert engine.order[: tries + 2].count("list") == tries  # the next attempt opens a new stream first
         engine.heal()
         await until(watch.is_true)
 
@@ -208,7 +208,7 @@ async def test_an_address_that_became_invalid_is_reported_like_any_failure() -> 
         assert "gopher" in str(watch.told.errors[0])
 
 
-# ---- the end
+# ---- cancellation
 
 
 @pytest.mark.looptime
@@ -241,7 +241,7 @@ async def test_cancelling_a_watcher_at_any_point_leaves_no_half_state(steps: int
             )
 
 
-# ---- a socket that comes back, in real time
+# ---- a new socket file, in real time
 
 
 async def test_a_new_socket_file_ends_the_back_off() -> None:

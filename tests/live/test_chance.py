@@ -1,4 +1,4 @@
-"""Chance: random things happen while events are lost, doubled, swapped and cut; in the end the table is true."""
+"""Random changes while events are lost, repeated, reordered and cut off; afterwards the table matches the engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STEPS = 400
 
 
 class Fate:
-    """Does random things to an engine; the same things for the same seed."""
+    """Changes an engine at random; the same seed gives the same changes."""
 
     def __init__(self, engine: VirtualEngine, seed: int, *, losses: bool = True) -> None:
         self.engine = engine
@@ -55,7 +55,7 @@ class Fate:
         return self.chance.choice(found) if found else None
 
     def step(self) -> None:
-        """Let one thing happen."""
+        """Make one change."""
         chance, engine = self.chance, self.engine
         deeds = [self.add] * 3 + [self.remove] * 2 + [self.life] * 12 + [self.network] * 3 + [self.trouble] * 2
         chance.choice(deeds)()
@@ -101,7 +101,7 @@ class Fate:
                 lambda: engine._tell(it, "kill", signal=chance.choice(["1", "15"])),
             ]
             if self.losses:
-                deeds.append(lambda: engine.become(it, "exited"))  # without a word
+                deeds.append(lambda: engine.become(it, "exited"))  # without an event
             if it.health:
                 deeds += [lambda: engine.health(it, chance.choice(["healthy", "unhealthy", "starting"]))] * 3
             chance.choice(deeds)()
@@ -136,7 +136,7 @@ class Fate:
 
 
 def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
-    """What one look at everything shows."""
+    """Return the table of one full list."""
     reader = ContainerParser(config)
     found = [reader.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
     for index, it in enumerate(found):
@@ -147,7 +147,7 @@ def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
 
 
 def is_sound(discovery: DiscoveryManager) -> None:
-    """What holds at every moment, whatever is known: no alias leads to a container that is not there for it."""
+    """Assert what holds at every moment, even while the table is outdated: excluded routes have no endpoints."""
     for alias, route in discovery.table.routes.items():
         assert route.alias == alias
         assert not (route.excluded and route.endpoints)
@@ -158,16 +158,14 @@ def is_sound(discovery: DiscoveryManager) -> None:
 @pytest.mark.parametrize("name", ["local", "local!"])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.looptime
-async def test_whatever_happened_the_table_is_true_once_everything_was_listed_again(
-    seed: int, name: str, flavour: Flavour
-) -> None:
+async def test_the_table_matches_the_engine_after_the_next_full_list(seed: int, name: str, flavour: Flavour) -> None:
     engine = VirtualEngine(flavour=flavour)
     fate = Fate(engine, seed)
     config = DockerProviderConfig(engine.url, name=name)
     async with Pool(connect=engine.connection) as pool:
         async with discover([config], pool=pool, timing=Timing(reconcile=60)) as discovery:
             subscription = discovery.subscribe()
-            shadow: dict[str, object] = {}  # what somebody knows who only reads the changes
+            shadow: dict[str, object] = {}  # the routes of a subscriber that only applies changes
             for _ in range(STEPS):
                 fate.step()
                 if fate.chance.random() < 0.5:
@@ -177,7 +175,7 @@ async def test_whatever_happened_the_table_is_true_once_everything_was_listed_ag
             engine.heal()
             engine.hub.drop(-engine.hub._drop)
             await until(lambda: discovery.table.engines[name].state == "live", patience=120)
-            await asyncio.sleep(70)  # a complete list, and the end of draining
+            await asyncio.sleep(70)  # a full list, and the end of draining
             assert facts(discovery.table) == facts(whole(engine, config))
             try:
                 async with asyncio.timeout(1):
@@ -199,7 +197,7 @@ async def test_whatever_happened_the_table_is_true_once_everything_was_listed_ag
 @pytest.mark.parametrize("flavour", ["docker", "podman"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.looptime
-async def test_without_losses_the_table_is_true_a_moment_after_each_event(seed: int, flavour: Flavour) -> None:
+async def test_without_lost_events_the_table_matches_the_engine_at_once(seed: int, flavour: Flavour) -> None:
     engine = VirtualEngine(flavour=flavour)
     fate = Fate(engine, 100 + seed, losses=False)
     config = DockerProviderConfig(engine.url, name="local")

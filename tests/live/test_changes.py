@@ -1,4 +1,4 @@
-"""Everything that can happen to a container of a real Docker Engine: afterwards the live table is the truth."""
+"""Every change of a container on a real Docker Engine; the live table matches the engine afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Live:
-    """A Docker Engine with a container that nobody touches, and what is told about it."""
+    """A Docker Engine with an untouched container, and the changes published about it."""
 
     def __init__(
         self, engine: Engine, discovery: DiscoveryManager, told: Chronicle, config: DockerProviderConfig
@@ -37,7 +37,7 @@ class Live:
         self.config = config
 
     async def do(self, *command: str) -> None:
-        """Run a docker command without holding up the loop."""
+        """Run a docker command without blocking the event loop."""
         await asyncio.to_thread(self.engine.docker, *command)
 
     async def run(self, name: str, image: str = WEB, *options: str, command: tuple[str, ...] = ()) -> None:
@@ -90,7 +90,7 @@ async def test_a_container_is_followed_through_its_lifecycle(engine: Engine) -> 
         assert live.discovery.watcher("real").lists == 1
 
 
-async def test_networks_are_joined_and_left(engine: Engine) -> None:
+async def test_joined_and_left_networks_are_followed(engine: Engine) -> None:
     async with watching(engine) as live:
         live.engine.network("zz-front")
         live.engine.network("aa-back")
@@ -98,7 +98,9 @@ async def test_networks_are_joined_and_left(engine: Engine) -> None:
         await live.until(lambda: live.states("walker") == ["ready"])
         first = live.discovery.table.routes["walker"].host
         await live.do("network", "connect", "aa-back", "walker")
-        await live.until(lambda: live.discovery.table.routes["walker"].host != first)  # by name, aa comes before zz
+        await live.until(
+            lambda: live.discovery.table.routes["walker"].host != first
+        )  # the first network by name: aa before zz
         await live.settled()
         await live.do("network", "disconnect", "aa-back", "walker")
         await live.until(lambda: live.discovery.table.routes["walker"].host == first)
@@ -107,7 +109,7 @@ async def test_networks_are_joined_and_left(engine: Engine) -> None:
         await live.settled()
 
 
-async def test_health_flips(engine: Engine) -> None:
+async def test_health_changes_are_followed(engine: Engine) -> None:
     async with watching(engine) as live:
         await live.run("patient", HEALTH)
         await live.until(lambda: live.states("patient") == ["waiting"])
@@ -119,7 +121,7 @@ async def test_health_flips(engine: Engine) -> None:
         assert len(live.discovery.table.routes["patient"].serving) == 1
 
 
-async def test_a_container_runs_out_of_memory(engine: Engine) -> None:
+async def test_a_container_that_runs_out_of_memory_loses_its_route(engine: Engine) -> None:
     async with watching(engine) as live:
         hungry = ("sh", "-c", "sleep 1; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done")
         await live.run("hungry", WEB, "-m", "16m", command=hungry)
@@ -139,11 +141,11 @@ async def test_a_container_drains_before_it_stops(engine: Engine) -> None:
         await live.settled()
 
 
-async def test_a_container_of_anothers_network_and_one_of_the_hosts_follow(engine: Engine) -> None:
+async def test_containers_in_shared_and_host_networks_are_followed(engine: Engine) -> None:
     async with watching(engine) as live:
         await live.run("owner")
         labels = {"proxy.guest.port": "80", "proxy.aliases": "guest"}
-        shared = ("--network", "container:owner")  # in which the owner has port 80 already
+        shared = ("--network", "container:owner")  # the owner already listens on port 80
         await asyncio.to_thread(live.engine.run, "guest", WEB, labels, *shared, command=("sleep", "1000"))
         await live.run("hosted", WEB, "--network", "host", command=("sleep", "1000"))
         await live.until(lambda: live.states("guest") and "hosted" in live.discovery.table.routes)
@@ -156,13 +158,13 @@ async def test_a_container_of_anothers_network_and_one_of_the_hosts_follow(engin
         await live.settled()
 
 
-async def test_an_alias_changes_hands(engine: Engine) -> None:
+async def test_an_alias_moves_to_another_container(engine: Engine) -> None:
     async with watching(engine) as live:
         labels = {"proxy.aliases": "shared"}
         for name in ("elder", "younger"):
             await asyncio.to_thread(live.engine.run, name, WEB, labels)
             if name == "elder":
-                await asyncio.sleep(1.1)  # engines tell the age of containers in whole seconds
+                await asyncio.sleep(1.1)  # engines report creation times in whole seconds
         await live.until(lambda: live.discovery.table.problems)
         assert live.discovery.table.routes["shared"].container == "elder"
         await live.settled()
@@ -174,7 +176,7 @@ async def test_an_alias_changes_hands(engine: Engine) -> None:
         await live.settled()
 
 
-async def test_five_hundred_containers_come_and_go(engine: Engine) -> None:
+async def test_five_hundred_containers_are_added_and_removed(engine: Engine) -> None:
     async with watching(engine) as live:
         names = [f"mass{n}" for n in range(500)]
         session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(live.engine.socket, limit=8))
@@ -204,7 +206,7 @@ async def test_five_hundred_containers_come_and_go(engine: Engine) -> None:
         assert watcher.refreshes <= watcher.events
 
 
-async def test_connections_are_cut_every_second_under_churn(engine: Engine, tmp_path: Path) -> None:
+async def test_cut_connections_under_churn_lose_no_change(engine: Engine, tmp_path: Path) -> None:
     await asyncio.to_thread(engine.run, "bystander")
     async with assert_no_leaks(), Cutter(tmp_path / "cut.sock", engine.socket) as cutter:
         config = DockerProviderConfig(cutter.url, name="real")
@@ -226,7 +228,7 @@ async def test_connections_are_cut_every_second_under_churn(engine: Engine, tmp_
                     cutter.cut()
                 await churning
                 with contextlib.suppress(Exception):
-                    await live.settled()  # the last cut may hit the comparison itself
+                    await live.settled()  # the last cut may hit the comparison
                 await live.settled()
                 assert discovery.watcher("real").sessions > 2
                 for n in range(0, 12, 3):

@@ -1,4 +1,4 @@
-"""What labels ask for, on real containers of a real engine, as those who ask through Envoy find it."""
+"""Labels of real containers take effect in responses through Envoy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
-# ``/cgi-bin/asked`` says who answers and what it was asked with; ``/cgi-bin/slow`` takes its time.
+# ``/cgi-bin/asked`` returns the container's name and the request; ``/cgi-bin/slow`` responds after 20 seconds.
 _SERVER: Final = r"""
 busybox mkdir -p /www/cgi-bin
 printf '#!/bin/sh\necho "Content-Type: text/plain"\necho\nenv\n' > /www/cgi-bin/asked
@@ -30,7 +30,7 @@ _ASKED: Final = "/cgi-bin/asked"
 
 
 def labels_of(port: int) -> dict[str, dict[str, str]]:
-    """Container -> its labels, without the prefix ``proxy.<alias>.``; the alias is the container's name."""
+    """Return container -> labels without the prefix ``proxy.<alias>.``; the alias is the container's name."""
     return {
         "request": {
             "middlewares.request.set_headers": "X-Set: by label",
@@ -62,7 +62,7 @@ def start_all(engine: Engine, wanted: Mapping[str, Mapping[str, str]]) -> None:
 
 
 async def listening(host: str, port: int) -> None:
-    """Wait until a container's server has begun."""
+    """Wait until a container's server accepts connections."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -98,7 +98,7 @@ async def test_labels_take_effect_on_real_containers(engine: Engine, tmp_path: P
         assert "HTTP_X_FORWARDED_FOR" in (await ask("response", _ASKED))[1]
         assert "HTTP_X_FORWARDED_FOR" not in (await ask("hidden", _ASKED))[1]
         assert (await ask("closed"))[0] == 403
-        assert (await ask("refused"))[0] == 404  # what the approving route said
+        assert (await ask("refused"))[0] == 404  # the status of the route that authorizes requests
         assert (await ask("hasty", "/cgi-bin/slow"))[0] == 504
 
         status, _, headers = await ask("secure", "/page")

@@ -1,4 +1,4 @@
-"""Three engines of which one hangs, one flaps and one is slow, beside a real one that must not notice."""
+"""Three failing engines (one hangs, one flaps, one is slow) do not affect a real one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 
-async def test_engines_in_trouble_touch_nothing_but_themselves(engine: Engine) -> None:
+async def test_failing_engines_do_not_affect_others(engine: Engine) -> None:
     engine.run("bystander")
     quick = Timing(silence=0.5, ping=0.3, first_pause=0.1, longest_pause=0.2, pause_after_session=0.1)
     async with (

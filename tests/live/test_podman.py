@@ -1,4 +1,4 @@
-"""A real Podman, which tells and lists things in its own way."""
+"""A real Podman, whose events and lists differ from Docker's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 
-# Podman 4.3 loses events of containers that end, now and then: its clean-up runs beside the service.
+# Podman 4.3 sometimes loses events of exiting containers, because their clean-up runs outside the service.
 LISTED_OFTEN = Timing(reconcile=2)
 
 
@@ -28,7 +28,7 @@ def config(engine: Engine) -> DockerProviderConfig:
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove a container that starts all the time, which Podman often refuses because it has just ended."""
+    """Remove a container that keeps restarting. Podman often refuses because the container has just exited."""
     for attempt in range(30):
         try:
             engine.rm(name)
@@ -39,7 +39,7 @@ def remove(engine: Engine, name: str) -> None:
             return
 
 
-async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_engine: Engine) -> None:
+async def test_a_container_in_a_restart_loop_does_not_affect_others(podman_engine: Engine) -> None:
     engine = podman_engine
     engine.run("bystander")
     async with assert_no_leaks(), discover([config(engine)]) as discovery:
@@ -47,7 +47,7 @@ async def test_a_container_that_restarts_all_the_time_disturbs_no_other(podman_e
         async with chronicle(discovery) as told:
             await asyncio.to_thread(engine.run, "looping", WEB, None, "--restart", "always", command=("true",))
             watcher = discovery.watcher("podman")
-            starts = watcher.events + 60  # a dozen restarts, of several events each
+            starts = watcher.events + 60  # about twelve restarts of several events each
             await until(lambda: watcher.events > starts, patience=25)
             assert watcher.refreshes <= watcher.events
             assert watcher.sessions == 1
@@ -93,7 +93,7 @@ async def test_health_is_followed_although_the_list_lacks_it(podman_engine: Engi
         await asyncio.to_thread(engine.docker, "exec", "patient", "touch", "/tmp/ok")
 
         async def probe() -> None:
-            """Run the health check as systemd would; this version tells of each outcome with the next one."""
+            """Run the health check as systemd would; this version reports each outcome only with the next one."""
             for _ in range(2):
                 await asyncio.to_thread(speak, engine.socket, "GET", "/v4.0.0/libpod/containers/patient/healthcheck")
 
@@ -113,7 +113,7 @@ async def test_killing_the_podman_service_leaves_containers_running(podman_engin
             async with chronicle(discovery) as told:
                 await asyncio.to_thread(engine.daemon.kill)
                 await until(lambda: discovery.table.engines["podman"].state == "stale")
-                engine.daemon.start()  # in this thread, for it ends with the one that started it
+                engine.daemon.start()  # in this thread, because the process ends with the thread that started it
                 await asyncio.to_thread(engine.docker, "kill", "victim")
                 await until(lambda: discovery.table.engines["podman"].state == "live")
                 await until(lambda: discovery.table.routes["victim"].excluded)

@@ -1,4 +1,4 @@
-"""A real Docker Engine that is killed, stopped and frozen: the last good routes stay, and then the truth is back."""
+"""A real Docker Engine that is killed, stopped or frozen keeps its last good routes until it returns."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_containers_that_outlive_their_engine_do_not_change(
     async with watched(engine) as (discovery, told):
         await asyncio.to_thread(engine.daemon.kill)
         await until(lambda: state(discovery) == "stale", patience=10)
-        os.kill(victim, signal.SIGKILL)  # of whose death no event will ever tell
+        os.kill(victim, signal.SIGKILL)  # no event will ever report its death
         await asyncio.to_thread(engine.daemon.start)
         await until(lambda: state(discovery) == "live", patience=20)
         await settled(discovery, config(engine))
@@ -91,7 +91,7 @@ async def test_a_restarted_engine_becomes_live_again(own_engine: Engine) -> None
         assert told.untouched(["sleeper"])
 
 
-async def test_an_engine_that_is_frozen_is_noticed_and_welcome_when_it_thaws(own_engine: Engine) -> None:
+async def test_a_frozen_engine_is_noticed_and_becomes_live_again(own_engine: Engine) -> None:
     assert own_engine.daemon is not None
     own_engine.run("web")
     own_engine.run("bystander")

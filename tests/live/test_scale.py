@@ -1,4 +1,4 @@
-"""Many containers, many events, many engines: what each costs. Counts and memory, because times depend on the machine.
+"""The cost of many containers, events and engines, in counts and memory, because times depend on the machine.
 
 More of each with PILOTAGE_SCALE_CONTAINERS, _EVENTS and _ENGINES; ``--log-cli-level=info`` shows the numbers.
 """
@@ -33,7 +33,7 @@ ENGINES = int(os.environ.get("PILOTAGE_SCALE_ENGINES", "40"))
 
 
 def resident() -> float:
-    """This process's memory in MB."""
+    """Return the memory of this process in MB."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -42,7 +42,7 @@ def config(engine: FakeEngine, name: str = "local") -> DockerProviderConfig:
     return DockerProviderConfig(engine.url, name=name)
 
 
-async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_there_are() -> None:
+async def test_an_event_costs_at_most_one_filtered_list_for_any_number_of_containers() -> None:
     chance = random.Random(7)
     fleet = [container(f"app{n}", labels={"proxy.aliases": f"app{n}", "tier": str(n % 3)}) for n in range(CONTAINERS)]
     async with FakeEngine(fleet) as engine, assert_no_leaks():
@@ -55,7 +55,7 @@ async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_
                 for n in range(EVENTS):
                     it = chance.choice(busy)
                     if n % 2:
-                        engine.exec(it)  # three events that mean nothing
+                        engine.exec(it)  # three irrelevant events
                     elif it.state == "paused":
                         engine.unpause(it)
                         relevant += 1
@@ -77,12 +77,12 @@ async def test_an_event_costs_one_filtered_list_at_most_however_many_containers_
                 assert watcher.lists == 1
                 assert watcher.refreshes <= relevant
                 assert engine.calls["inspect"] == 0
-                assert watcher.events == relevant  # the others are not even sent
+                assert watcher.events == relevant  # the engine filters out the others
                 assert growth < 10, f"{growth} MB more after {EVENTS // 2} more events"
                 assert told.untouched(f"app{n}" for n in range(CONTAINERS // 2, CONTAINERS))
 
 
-async def test_containers_that_come_and_go_leave_no_memory_behind() -> None:
+async def test_removed_containers_free_their_memory() -> None:
     async with FakeEngine([container("web")]) as engine:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()

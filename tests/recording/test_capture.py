@@ -23,15 +23,15 @@ YAML = "port: 80\nmiddlewares:\n  oidc:\n    client_secret: s3cret\n"
 
 
 async def live(*configs: DockerProviderConfig, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """The document of live engines."""
+    """Return the JSON document of live engines."""
     async with Pool() as pool:
-        survey = await scan_all(configs, pool=pool, env=env)
-    assert survey.errors == {}
-    return document(survey.snapshots, build_table(survey.snapshots))
+        result = await scan_all(configs, pool=pool, env=env)
+    assert result.errors == {}
+    return document(result.snapshots, build_table(result.snapshots))
 
 
 async def replayed(*configs: DockerProviderConfig, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """The document of what was recorded from them."""
+    """Return the JSON document of the engines' recordings."""
     async with Pool() as pool:
         captured = await capture_all(configs, pool=pool, env=env)
     body = b"\n".join(map(recording_json, captured.recordings))

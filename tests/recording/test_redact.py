@@ -28,13 +28,13 @@ def test_other_keys_are_not_secrets(key: str) -> None:
     assert not is_secret(key)
 
 
-def test_fields_of_the_schema_are_no_secrets_whatever_they_are_called() -> None:
+def test_fields_of_the_schema_are_never_secrets() -> None:
     assert not holds_secret(["ssl_certificate_key"])
     assert not holds_secret(["access_log", "fields", "cookies", "default"])
     assert holds_secret(["middlewares", "oidc", "client_secret"])
 
 
-def test_only_labels_that_mean_something_to_us_are_kept() -> None:
+def test_only_labels_that_pilotage_reads_are_kept() -> None:
     labels = {
         "proxy.app.port": "80",
         "com.docker.compose.project": "shop",
@@ -45,7 +45,7 @@ def test_only_labels_that_mean_something_to_us_are_kept() -> None:
     assert redact_labels(labels) == {"proxy.app.port": "80", "com.docker.compose.project": "shop"}
 
 
-def test_a_misspelt_namespace_is_kept_because_it_is_reported() -> None:
+def test_a_misspelled_namespace_is_kept_because_it_causes_a_warning() -> None:
     assert read_by_us("prxy.app.port")
     assert not read_by_us("traefik.app.port")
 
@@ -54,7 +54,7 @@ def test_a_secret_in_a_label_of_its_own_is_removed() -> None:
     assert redact_label("proxy.app.middlewares.oidc.client_secret", "s3cret") == REMOVED
 
 
-def test_the_file_name_of_a_key_is_no_secret() -> None:
+def test_the_file_name_of_a_key_is_not_a_secret() -> None:
     assert redact_label("proxy.app.ssl_certificate_key", "/certs/key.pem") == "/certs/key.pem"
 
 

@@ -70,7 +70,7 @@ def test_an_invalid_recording_is_an_error_that_says_how_to_make_one(body: bytes,
     assert (problem.file, problem.hint) == ("bug.json", "make one with 'pilotage capture'")
 
 
-# ---- what becomes of them -------------------------------------------------------------------------------------------
+# ---- replaying ------------------------------------------------------------------------------------------------------
 
 
 def test_a_recording_gives_the_routes_that_the_engine_would() -> None:

@@ -66,11 +66,11 @@ def test_problems_appear_and_are_resolved() -> None:
     assert diff(Table(), fault, keys=[]) == ()
 
 
-# ---- what probes found ----------------------------------------------------------------------------------------------
+# ---- probe results --------------------------------------------------------------------------------------------------
 
 
 def with_health(**states: str) -> Table:
-    """A table with one route, whose endpoints are called by name."""
+    """A table with one route; container name -> health of its endpoint."""
     found = tuple(Endpoint(f"10.0.0.{number}", 80, name, name) for number, name in enumerate("abcde", 1))
     health = {e.address: EndpointHealth(states[e.container], 5) for e in found if e.container in states}  # type: ignore[arg-type]
     return Table({"app": claim(alias="app", endpoints=found)}, health={"app": health})

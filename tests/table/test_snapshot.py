@@ -28,8 +28,8 @@ def guest(mode: str, name: str = "guest", own_id: str = GUEST) -> Container:
     return container(name, Id=own_id, Ports=[], NetworkSettings={"Networks": {}}, HostConfig={"NetworkMode": mode})
 
 
-def routes_of(roster: EngineSnapshot) -> dict[str, Route]:
-    return {route.alias: route for built in roster.built for route in built.routes}
+def routes_of(found: EngineSnapshot) -> dict[str, Route]:
+    return {route.alias: route for built in found.built for route in built.routes}
 
 
 # ---- one engine -----------------------------------------------------------------------------------------------------
@@ -37,10 +37,10 @@ def routes_of(roster: EngineSnapshot) -> dict[str, Route]:
 
 def test_a_snapshot_has_the_containers_in_the_engines_order() -> None:
     problem = Problem(message="slow", provider="local")
-    roster = build_snapshot(LOCAL, [container("b", Id="2"), container("a", Id="1")], problems=[problem])
-    assert [found.container_name for found in roster.containers] == ["b", "a"]
-    assert [[route.alias for route in built.routes] for built in roster.built] == [["b"], ["a"]]
-    assert (roster.config, roster.problems) == (LOCAL, (problem,))
+    found = build_snapshot(LOCAL, [container("b", Id="2"), container("a", Id="1")], problems=[problem])
+    assert [each.container_name for each in found.containers] == ["b", "a"]
+    assert [[route.alias for route in built.routes] for built in found.built] == [["b"], ["a"]]
+    assert (found.config, found.problems) == (LOCAL, (problem,))
 
 
 def test_reserved_ports_are_passed_on() -> None:
@@ -52,12 +52,12 @@ def test_reserved_ports_are_passed_on() -> None:
 @pytest.mark.parametrize(
     ("mode", "wanted"), [("container:abc", "abc"), ("bridge", ""), ("host", ""), ("", ""), ("container:", "")]
 )
-def test_whose_network_a_container_shares_is_in_its_mode(mode: str, wanted: str) -> None:
+def test_the_network_mode_names_the_owner_of_a_shared_network(mode: str, wanted: str) -> None:
     assert shared_network_id(guest(mode)) == wanted
 
 
 @pytest.mark.parametrize("mode", [f"container:{OWNER}", "container:owner"])
-def test_who_shares_a_network_is_reached_at_its_owner(mode: str) -> None:
+def test_a_container_in_a_shared_network_is_reached_at_its_owner(mode: str) -> None:
     owner = container("owner", Id=OWNER, Ports=[{"PrivatePort": 9000}])
     for order in ([owner, guest(mode)], [guest(mode), owner]):
         found = routes_of(build_snapshot(LOCAL, order))
@@ -85,7 +85,7 @@ def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> Non
 
 
 def recorded(engine: str) -> EngineSnapshot:
-    """What becomes of a recorded engine's containers, inspected where it is needed."""
+    """Return the snapshot of a recorded engine, with the inspections that its containers need."""
     config = DockerProviderConfig(url=SOCKETS.get(engine, "unix:///var/run/docker.sock"), name=engine)
     reader = ContainerParser(config)
     inspected = CAPTURES / engine / "inspect.json"
@@ -105,7 +105,7 @@ def shown_ports(ports: dict[int, Port], side: str) -> str:
 
 
 def shown(container: Container, built: Built) -> str:
-    """A container and what came of it, for people to read."""
+    """Format a container and its routes as readable text."""
     facts = {
         "state": f"{container.state} {container.health}",
         "image": f"{container.image.author} {container.image.name} {container.image.tag}",
@@ -126,14 +126,14 @@ def shown(container: Container, built: Built) -> str:
 
 
 @pytest.mark.parametrize("engine", [*DOCKER, "docker-28.5-swarm", *PODMAN, "podman-4.3-rootless"])
-def test_recorded_containers_become_what_they_should(engine: str, snapshot: SnapshotAssertion) -> None:
-    roster = recorded(engine)
-    parts = sorted(shown(*pair) for pair in zip(roster.containers, roster.built, strict=True))
+def test_recorded_containers_match_their_snapshot(engine: str, snapshot: SnapshotAssertion) -> None:
+    found = recorded(engine)
+    parts = sorted(shown(*pair) for pair in zip(found.containers, found.built, strict=True))
     assert "\n".join(parts) == snapshot
 
 
 def outcomes(engine: str) -> dict[str, tuple[str, int, str]]:
-    """Alias -> scheme, port and reason: what should not depend on the engine. A stopped container's port does."""
+    """Return alias -> scheme, port and reason, which must not depend on the engine; a stopped container's port may."""
     return {
         alias: (route.scheme, route.port.proxy if route.host else 0, route.excluded_reason)
         for alias, route in routes_of(recorded(engine)).items()
@@ -145,8 +145,8 @@ def test_the_same_containers_give_the_same_routes_under_every_docker(engine: str
     assert outcomes(engine) == outcomes("docker-28.5")
 
 
-# What Podman cannot do, or does of its own accord: it has no links, no state "dead" and none "restarting", and 4.3 no
-# ports of SCTP; of a container on an internal network Docker does not list what it exposes.
+# Podman has no links and no states "dead" and "restarting", and version 4.3 has no SCTP ports. Docker does not list the
+# exposed ports of a container on an internal network.
 PODMANS_OWN = {"net-link", "state-dead", "state-restarting", "net-internal"}
 PODMANS_OWN_BY_VERSION = {"podman-4.3": {"ports-sctp", "net-host"}, "podman-5.4": set[str]()}
 
@@ -166,9 +166,9 @@ def test_what_podman_cannot_report_is_a_problem() -> None:
 
 @pytest.mark.parametrize("engine", [*DOCKER, *PODMAN])
 def test_no_recorded_container_is_an_error(engine: str) -> None:
-    roster = recorded(engine)
-    assert [container.errors for container in roster.containers if container.errors] == []
-    assert len(roster.containers) > 55
+    found = recorded(engine)
+    assert [container.errors for container in found.containers if container.errors] == []
+    assert len(found.containers) > 55
 
 
 def test_rootless_containers_are_reached_where_they_are_published() -> None:

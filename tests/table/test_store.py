@@ -1,4 +1,4 @@
-"""The store: claims come and go, and only what they touch is decided anew."""
+"""The store: adding and removing claims resolves only the aliases they touch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def built(*routes: Route, problems: tuple[Problem, ...] = ()) -> Built:
     return Built(routes, problems)
 
 
-def put(store: RouteStore, *routes: Route, cause: str = "") -> None:
+def set_routes(store: RouteStore, *routes: Route, cause: str = "") -> None:
     for each in routes:
         store.set_routes((each.provider, each.container_id), built(each), cause)
 
 
 def test_a_claim_becomes_a_route_on_commit() -> None:
     store = RouteStore()
-    put(store, route(), cause="start of web")
+    set_routes(store, route(), cause="start of web")
     assert dict(store.table.routes) == {}
     committed = store.commit()
     assert dict(committed.table.routes) == {"web": route()}
@@ -41,10 +41,10 @@ def test_a_claim_becomes_a_route_on_commit() -> None:
 
 def test_without_changes_the_table_is_the_same_object() -> None:
     store = RouteStore()
-    put(store, route())
+    set_routes(store, route())
     store.set_engine("local", EngineStatus("live", 1.0))
     first = store.commit().table
-    put(store, route())
+    set_routes(store, route())
     store.set_engine("local", EngineStatus("live", 1.0))
     store.set_problems(("local", "web"), ())
     again = store.commit()
@@ -55,9 +55,9 @@ def test_without_changes_the_table_is_the_same_object() -> None:
 
 def test_each_change_makes_a_new_table_and_keeps_the_old_one() -> None:
     store = RouteStore()
-    put(store, route())
+    set_routes(store, route())
     first = store.commit().table
-    put(store, route(host="10.0.0.9"))
+    set_routes(store, route(host="10.0.0.9"))
     second = store.commit().table
     assert (first.version, second.version) == (1, 2)
     assert (first.routes["web"].host, second.routes["web"].host) == ("", "10.0.0.9")
@@ -65,9 +65,9 @@ def test_each_change_makes_a_new_table_and_keeps_the_old_one() -> None:
 
 def test_only_touched_aliases_are_resolved_again() -> None:
     store = RouteStore()
-    put(store, *(route(f"app{n}", f"app{n}") for n in range(50)))
+    set_routes(store, *(route(f"app{n}", f"app{n}") for n in range(50)))
     before = store.commit().table
-    put(store, route("app7", "app7", host="10.0.0.9"))
+    set_routes(store, route("app7", "app7", host="10.0.0.9"))
     committed = store.commit()
     assert set(committed.aliases) == {"app7"}
     assert all(committed.table.routes[alias] is before.routes[alias] for alias in before.routes if alias != "app7")
@@ -97,7 +97,7 @@ def test_a_dropped_alias_is_removed_and_the_others_stay() -> None:
 
 def test_the_newcomer_takes_over_when_the_oldest_is_removed() -> None:
     store = RouteStore()
-    put(store, route(container="old", created=1), route(container="new", created=2))
+    set_routes(store, route(container="old", created=1), route(container="new", created=2))
     table = store.commit().table
     assert table.routes["web"].container == "old"
     (conflict,) = table.problems
@@ -113,9 +113,9 @@ def test_replicas_come_and_go_within_one_route() -> None:
     store = RouteStore()
     service = ("local", "shop", "api")
     one, two = (route("api", f"api-{n}", created=n, service=service) for n in (1, 2))
-    put(store, two)
+    set_routes(store, two)
     assert [e.container for e in store.commit().table.routes["api"].endpoints] == ["api-2"]
-    put(store, one)
+    set_routes(store, one)
     table = store.commit().table
     assert [e.container for e in table.routes["api"].endpoints] == ["api-1", "api-2"]
     assert table.problems == ()
@@ -125,7 +125,7 @@ def test_replicas_come_and_go_within_one_route() -> None:
 
 def test_excluded_claims_never_compete() -> None:
     store = RouteStore()
-    put(store, route(container="old", created=1, excluded=True), route(container="new", created=2))
+    set_routes(store, route(container="old", created=1, excluded=True), route(container="new", created=2))
     table = store.commit().table
     assert table.routes["web"].container == "new"
     assert table.problems == ()
@@ -168,8 +168,8 @@ def test_the_order_of_claims_does_not_matter() -> None:
     for seed in range(5):
         store = RouteStore()
         order = random.Random(seed).sample(claims, len(claims))
-        for step in range(0, len(order), 1 + seed):  # committed in between, more or less often
-            put(store, *order[step : step + 1 + seed])
+        for step in range(0, len(order), 1 + seed):  # with commits in between, more or less often
+            set_routes(store, *order[step : step + 1 + seed])
             store.commit()
         tables.append(content(store.table))
     assert all(table == tables[0] for table in tables)
@@ -194,16 +194,16 @@ def test_files_and_engines_share_one_table() -> None:
     assert dict(table.engines) == {}
 
 
-# ---- what probes found
+# ---- probe results
 
 HEALTHY = EndpointHealth("healthy", 5)
 ADDRESS = "172.17.0.2:80"
 
 
-def observed(*routes: Route) -> RouteStore:
-    """A store with routes, whose endpoint is healthy."""
+def probed(*routes: Route) -> RouteStore:
+    """A store with routes and one healthy endpoint."""
     store = RouteStore()
-    put(store, *(routes or (route(),)))
+    set_routes(store, *(routes or (route(),)))
     store.commit()
     store.set_health("web", {ADDRESS: HEALTHY})
     store.commit()
@@ -212,7 +212,7 @@ def observed(*routes: Route) -> RouteStore:
 
 def test_probe_results_are_in_the_table_and_change_no_route() -> None:
     store = RouteStore()
-    put(store, route())
+    set_routes(store, route())
     before = store.commit().table
     store.set_health("web", {ADDRESS: HEALTHY})
     committed = store.commit()
@@ -224,14 +224,14 @@ def test_probe_results_are_in_the_table_and_change_no_route() -> None:
 
 
 def test_an_unchanged_probe_result_is_not_a_change() -> None:
-    store = observed()
+    store = probed()
     table = store.table
     store.set_health("web", {ADDRESS: HEALTHY})
     assert store.commit().table is table
 
 
 def test_probe_results_of_unknown_endpoints_are_ignored() -> None:
-    store = observed()
+    store = probed()
     store.set_health("web", {ADDRESS: HEALTHY, "10.0.0.9:80": HEALTHY})
     store.set_health("nobody", {ADDRESS: HEALTHY})
     assert {alias: dict(found) for alias, found in store.commit().table.health.items()} == {"web": {ADDRESS: HEALTHY}}
@@ -239,18 +239,18 @@ def test_probe_results_of_unknown_endpoints_are_ignored() -> None:
 
 def test_probe_results_are_dropped_with_their_endpoint() -> None:
     for successor in (route(endpoints=()), route(endpoints=(Endpoint("172.17.0.2", 80, "web", "another"),))):
-        store = observed()
-        put(store, successor)
+        store = probed()
+        set_routes(store, successor)
         assert dict(store.commit().table.health) == {}
-    store = observed()
+    store = probed()
     store.set_routes(("local", "web"), None)
     assert dict(store.commit().table.health) == {}
 
 
 def test_probe_results_survive_other_changes() -> None:
-    store = observed()
+    store = probed()
     draining = Endpoint("172.17.0.2", 80, "web", "web", "draining")
-    put(
+    set_routes(
         store,
         route(endpoints=(draining, Endpoint("172.17.0.3", 80, "two", "two")), scheme="https"),
         route("other", "other"),
