@@ -28,29 +28,29 @@ def _request(backend: str) -> object:
 
 @pytest.mark.looptime
 async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
-    waiting = RequestQueue(lambda _backend: False, lambda backend: {"route/app": 5.0}.get(backend, 0.0))
+    queue = RequestQueue(lambda _backend: False, lambda backend: {"route/app": 5.0}.get(backend, 0.0))
     loop = asyncio.get_running_loop()
     before = loop.time()
-    answer = await waiting.check(_request("route/app"))
+    answer = await queue.check(_request("route/app"))
     assert loop.time() - before == 5
     assert answer.denied_response.status.code == 503
-    assert waiting.count == 0
-    assert (await waiting.check(_request("route/other"))).status.code == 0
+    assert queue.count == 0
+    assert (await queue.check(_request("route/other"))).status.code == 0
     assert loop.time() - before == 5
 
 
 async def test_all_go_on_when_their_site_is_ready_and_those_of_others_wait() -> None:
     ready: set[str] = set()
-    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0)
-    tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
-    await until(lambda: waiting.count == 3)
+    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
+    tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
+    await until(lambda: queue.count == 3)
     ready.add("route/a")
-    waiting.look()
+    queue.release_ready()
     assert [(await task).status.code for task in tasks[:2]] == [0, 0]
-    assert waiting.count == 1
+    assert queue.count == 1
     tasks[2].cancel()
     await asyncio.wait(tasks[2:])
-    assert waiting.count == 0
+    assert queue.count == 0
 
 
 def _excluded(it: Route, reason: str) -> Route:
@@ -84,7 +84,7 @@ async def test_requests_wait_for_the_successor_of_what_is_gone(
             asyncio.create_task(gw.ask("app", method=method, data=io.BytesIO(b"x" * size)))
             for method, size in [("GET", 0), ("POST", 10), ("POST", 3_000_000)] * 30
         ]
-        await until(lambda: gw.ads.waiting == len(asking))
+        await until(lambda: gw.ads.queued_requests == len(asking))
         await gw.publish(route("app", new.port, hold=20.0))
         answers = await asyncio.gather(*asking)
         assert {(answer.status, answer.by) for answer in answers} == {(200, "new")}
@@ -96,7 +96,7 @@ async def test_patience_ends(envoy: Envoy) -> None:
         await gw.publish(route("app", endpoints=(), hold=0.2))
         answer = await gw.ask("app")
         assert answer.status == 503
-        assert b"not come back in time" in answer.body
+        assert b"not become available in time" in answer.body
 
 
 async def test_a_route_that_nobody_succeeds_is_gone_after_its_patience(envoy: Envoy) -> None:
@@ -194,44 +194,44 @@ async def _served(statuses: list[int], more: int) -> None:
 
 async def test_a_request_waits_until_the_server_of_its_container_listens() -> None:
     port, ready = free_port(), set[str]()
-    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", port)])
-    task = asyncio.create_task(waiting.check(_request("route/app")))
-    await until(lambda: waiting.count)
+    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", port)])
+    task = asyncio.create_task(queue.check(_request("route/app")))
+    await until(lambda: queue.count)
     ready.add("route/app")
-    waiting.look()
+    queue.release_ready()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(task), 0.1)
-    late = asyncio.create_task(waiting.check(_request("route/app")))
+    late = asyncio.create_task(queue.check(_request("route/app")))
     async with target(port=port):
         assert (await task).status.code == 0
         assert (await late).status.code == 0
-    assert waiting.count == 0
+    assert queue.count == 0
 
 
 @pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
 async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str) -> None:
     ready = set[str]()
-    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [(host, 80)])
-    task = asyncio.create_task(waiting.check(_request("route/app")))
-    await until(lambda: waiting.count)
+    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [(host, 80)])
+    task = asyncio.create_task(queue.check(_request("route/app")))
+    await until(lambda: queue.count)
     ready.add("route/app")
-    waiting.look()
+    queue.release_ready()
     assert (await task).status.code == 0
 
 
 @pytest.mark.looptime
 async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> None:
     ready, gone = set[str](), list[int]()
-    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0)
+    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
 
     async def ask(number: int) -> None:
-        assert (await waiting.check(_request("route/app"))).status.code == 0
+        assert (await queue.check(_request("route/app"))).status.code == 0
         gone.append(number)
 
     tasks = [asyncio.create_task(ask(number)) for number in range(1_000)]
-    await until(lambda: waiting.count == 1_000)
+    await until(lambda: queue.count == 1_000)
     ready.add("route/app")
-    waiting.look()
+    queue.release_ready()
     await until(lambda: gone)
     assert len(gone) == 20
     before = asyncio.get_running_loop().time()
@@ -242,26 +242,26 @@ async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> Non
 
 async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens() -> None:
     ready = {"route/app"}
-    waiting = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", free_port())])
+    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", free_port())])
     ready.clear()
-    task = asyncio.create_task(waiting.check(_request("route/app")))
-    await until(lambda: waiting.count)
+    task = asyncio.create_task(queue.check(_request("route/app")))
+    await until(lambda: queue.count)
     ready.add("route/app")
-    waiting.look()
+    queue.release_ready()
     ready.clear()
-    await until(lambda: not waiting._opening)
+    await until(lambda: not queue._releasing)
     assert not task.done()
-    waiting.end()
+    queue.release_all()
     await task
 
 
 async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
-    waiting = RequestQueue(lambda _backend: False, lambda _backend: 60.0)
-    tasks = [asyncio.create_task(waiting.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
-    await until(lambda: waiting.count == 3)
-    waiting.end()
+    queue = RequestQueue(lambda _backend: False, lambda _backend: 60.0)
+    tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
+    await until(lambda: queue.count == 3)
+    queue.release_all()
     assert [(await task).status.code for task in tasks] == [0, 0, 0]
-    assert waiting.count == 0
+    assert queue.count == 0
 
 
 async def test_requests_wait_on_when_the_control_plane_is_away(envoy: Envoy) -> None:

@@ -178,12 +178,12 @@ async def test_who_waits_for_one_envoy_does_not_wait_for_the_others() -> None:
     ads._sessions[other] = asyncio.Event()  # type: ignore[index]
     waiting = asyncio.create_task(ads.wait_for_acks(node="mine"))
     other.in_sync = True
-    ads._move()
+    ads._wake_waiters()
     await asyncio.sleep(0)
     assert not waiting.done()
     ads._sessions[mine] = asyncio.Event()  # type: ignore[index]
     mine.in_sync, other.in_sync = True, False
-    ads._move()
+    ads._wake_waiters()
     await waiting
 
 
@@ -220,9 +220,9 @@ async def test_a_cluster_lingers_whatever_its_site_is_called(name: str) -> None:
     async with AdsServer(GatewayOptions()) as ads:
         ads.publish(Table({name: route(name, 80, max_conns_per_host=9)}))
         ads.publish(Table({name: route(name, 80)}))
-        assert ads._leaving == {(CLUSTER, f"route/{name}")}
+        assert ads._retiring == {(CLUSTER, f"route/{name}")}
         ads.publish(Table())
-        assert ads._leaving == set()
+        assert ads._retiring == set()
 
 
 async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy) -> None:
@@ -315,10 +315,10 @@ async def test_it_ends_without_a_word_while_an_envoy_listens_and_a_request_waits
     async with envoy() as gw:
         await gw.publish(route("app", endpoints=(), hold=30.0))
         asking = asyncio.create_task(gw.ask("app"))
-        await until(lambda: gw.ads.waiting)
+        await until(lambda: gw.ads.queued_requests)
         await gw.ads.close()
         assert gw.ads.nodes == ()
-        assert gw.ads.waiting == 0
+        assert gw.ads.queued_requests == 0
         asking.cancel()
         await asyncio.wait([asking])
     assert caplog.records == []

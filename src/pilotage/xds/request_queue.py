@@ -1,4 +1,4 @@
-"""Requests that wait: Envoy asks whether it may go on with one, and the answer is kept until there is an endpoint."""
+"""Queues requests for backends without an endpoint: delays the answer to Envoy's ext_authz check until one is ready."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ if TYPE_CHECKING:
 __all__ = ["RequestQueue"]
 
 _UNAVAILABLE: Final = 14
-_GO_ON: Final = external_auth_pb2.CheckResponse(
+_ALLOW: Final = external_auth_pb2.CheckResponse(
     status=status_pb2.Status(code=0), ok_response=external_auth_pb2.OkHttpResponse()
 )
-_GIVE_UP: Final = external_auth_pb2.CheckResponse(
+_DENY: Final = external_auth_pb2.CheckResponse(
     status=status_pb2.Status(code=_UNAVAILABLE),
     denied_response=external_auth_pb2.DeniedHttpResponse(
         status=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
-        body="This service has not come back in time. Try again in a moment.\n",
+        body="This service did not become available in time. Try again in a moment.\n",
     ),
 )
 
+_PROBE_INTERVAL: Final = 0.02
+"""Seconds between two connection attempts."""
 
-_LOOK_AGAIN: Final = 0.02
-"""Seconds between two tries to connect."""
+_PROBE_TIMEOUT: Final = 0.5
+"""Seconds that a connection attempt may take. A server that has not started yet refuses at once."""
 
-_ANSWER: Final = 0.5
-"""Seconds that a try may take; who takes longer is no server that has yet to begin."""
-
-_AT_ONCE: Final = 10
-_ROUNDS: Final = 50
+_MIN_BATCH: Final = 10
+_BATCHES: Final = 50
 _PAUSE: Final = 0.01
-"""So many go on at once, or this part of all who wait; then there is a pause."""
+"""Requests are released in batches of ``_MIN_BATCH`` or 1/``_BATCHES`` of the queue; a pause follows each batch."""
 
 
 class RequestQueue:
-    """Who waits for which backend.
+    """Requests that wait for a backend.
 
-    An engine calls a container running before its server listens. So once there is an endpoint, a connection is tried,
-    and as long as it is refused, requests go on waiting. Then they go on a few at a time, for whole crowds at once
-    would overflow the queue of a server that has just begun.
+    Engines report a container as running before its server listens. So once a backend has an endpoint, the queue
+    probes it and holds requests back for as long as it refuses connections. It then releases requests in small batches,
+    because all of them at once would overflow the accept queue of a server that has just started.
 
     Args:
-        is_ready: tells whether every Envoy has an endpoint for a backend.
-        patience: returns for how many seconds requests of a backend wait; 0: its requests need not wait.
+        is_ready: returns whether every Envoy has an endpoint for a backend.
+        hold: returns how many seconds requests to a backend wait, 0 if they do not wait.
         endpoints: returns the hosts and ports of a backend's endpoints.
 
     """
@@ -57,92 +56,94 @@ class RequestQueue:
     def __init__(
         self,
         is_ready: Callable[[str], bool],
-        patience: Callable[[str], float],
+        hold: Callable[[str], float],
         endpoints: Callable[[str], Iterable[tuple[str, int]]] = lambda _backend: (),
     ) -> None:
         self._is_ready = is_ready
-        self._patience = patience
+        self._hold = hold
         self._endpoints = endpoints
         self._backends: dict[str, deque[asyncio.Future[None]]] = {}
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._releasing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def count(self) -> int:
-        """How many requests wait."""
+        """Number of queued requests."""
         return sum(map(len, self._backends.values()))
 
     async def check(self, request: Any, _context: Any = None) -> Any:
-        """Answer Envoy: go on, or after all of the route's patience, give up."""
+        """Answer an ext_authz check: allow the request once its backend is ready, deny it after the hold time."""
         backend = request.attributes.context_extensions.get("backend", "")
-        patience = self._patience(backend)
-        if not patience or (self._is_ready(backend) and backend not in self._backends):
-            return _GO_ON
-        turn = asyncio.get_running_loop().create_future()
-        self._backends.setdefault(backend, deque()).append(turn)
-        self.look()
+        hold = self._hold(backend)
+        if not hold or (self._is_ready(backend) and backend not in self._backends):
+            return _ALLOW
+        waiter = asyncio.get_running_loop().create_future()
+        self._backends.setdefault(backend, deque()).append(waiter)
+        self.release_ready()
         try:
-            async with asyncio.timeout(patience):
-                await turn
+            async with asyncio.timeout(hold):
+                await waiter
         except TimeoutError:
-            return _GO_ON if self._is_ready(backend) else _GIVE_UP
+            return _ALLOW if self._is_ready(backend) else _DENY
         finally:
-            self._leave(backend, turn)
-        return _GO_ON
+            self._discard(backend, waiter)
+        return _ALLOW
 
-    def look(self) -> None:
-        """Let those go on whose backend is ready by now."""
+    def release_ready(self) -> None:
+        """Start to release the requests of backends that have become ready."""
         for backend in self._backends:
-            if backend not in self._opening and self._is_ready(backend):
-                self._opening[backend] = asyncio.create_task(self._open(backend), name=f"requests for {backend} go on")
+            if backend not in self._releasing and self._is_ready(backend):
+                self._releasing[backend] = asyncio.create_task(
+                    self._release(backend), name=f"release requests for {backend}"
+                )
 
-    def end(self) -> None:
-        """Let everybody go on, for nobody is there any more who could tell when."""
-        for task in self._opening.values():
+    def release_all(self) -> None:
+        """Release all requests, because the server stops and will not learn when their backends become ready."""
+        for task in self._releasing.values():
             task.cancel()
-        for turns in self._backends.values():
-            _let_go(turns, len(turns))
+        for waiters in self._backends.values():
+            _release_first(waiters, len(waiters))
         self._backends.clear()
 
-    async def _open(self, backend: str) -> None:
-        """Let those go on who wait for a backend, the first ones first, for as long as it is ready."""
+    async def _release(self, backend: str) -> None:
+        """Release the requests of a backend, oldest first, while it is ready."""
         try:
-            while self._is_ready(backend) and not await _listens(self._endpoints(backend)):  # noqa: ASYNC110  another's socket
-                await asyncio.sleep(_LOOK_AGAIN)
-            while self._is_ready(backend) and (turns := self._backends.get(backend)):
-                _let_go(turns, max(_AT_ONCE, len(turns) // _ROUNDS))
+            while self._is_ready(backend) and not await _accepts_connections(self._endpoints(backend)):  # noqa: ASYNC110  polls another process
+                await asyncio.sleep(_PROBE_INTERVAL)
+            while self._is_ready(backend) and (waiters := self._backends.get(backend)):
+                _release_first(waiters, max(_MIN_BATCH, len(waiters) // _BATCHES))
                 await asyncio.sleep(_PAUSE)
         finally:
-            del self._opening[backend]
+            del self._releasing[backend]
             if not self._backends.get(backend, True):
                 del self._backends[backend]
 
-    def _leave(self, backend: str, turn: asyncio.Future[None]) -> None:
-        turns = self._backends.get(backend)
-        if turns is None:
+    def _discard(self, backend: str, waiter: asyncio.Future[None]) -> None:
+        waiters = self._backends.get(backend)
+        if waiters is None:
             return
-        if turn.cancelled() and turn in turns:  # else it has been taken out, and a search would be long in a crowd
-            turns.remove(turn)
-        if not turns and backend not in self._opening:
+        if waiter.cancelled() and waiter in waiters:  # otherwise it is already out, and searching a long queue is slow
+            waiters.remove(waiter)
+        if not waiters and backend not in self._releasing:
             del self._backends[backend]
 
 
-def _let_go(turns: deque[asyncio.Future[None]], number: int) -> None:
-    for _ in range(min(number, len(turns))):
-        turn = turns.popleft()
-        if not turn.done():
-            turn.set_result(None)
+def _release_first(waiters: deque[asyncio.Future[None]], number: int) -> None:
+    for _ in range(min(number, len(waiters))):
+        waiter = waiters.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
 
 
-async def _listens(endpoints: Iterable[tuple[str, int]]) -> bool:
-    """Tell whether somebody may listen: not so if all connections are refused. Only Envoys may reach the others."""
+async def _accepts_connections(endpoints: Iterable[tuple[str, int]]) -> bool:
+    """Return False if every endpoint refuses connections. Endpoints that only Envoy can reach count as listening."""
     refused = False
     for host, port in endpoints:
         try:
-            async with asyncio.timeout(_ANSWER):
+            async with asyncio.timeout(_PROBE_TIMEOUT):
                 _, writer = await asyncio.open_connection(host, port)
         except ConnectionRefusedError:
             refused = True
-        except (OSError, ValueError):  # also what takes too long, and what is no name
+        except (OSError, ValueError):  # includes timeouts and invalid host names
             return True
         else:
             writer.close()

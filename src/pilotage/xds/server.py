@@ -1,4 +1,4 @@
-"""The control plane that Envoys ask: incremental ADS over gRPC, on a unix socket or with mutual TLS."""
+"""The xDS server: incremental ADS over gRPC, on a Unix socket or with mutual TLS."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ _LIMITS: Final = (
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 30_000),
-    # Envoy's signs of life are wanted, however often: by default the third within five minutes ends the connection.
+    # Accept Envoy's keepalive pings at any rate. By default gRPC closes the connection at the third in five minutes.
     ("grpc.http2.max_ping_strikes", 0),
 )
 
-_FAREWELL: Final = 1.0
-"""Seconds in which conversations end by themselves when the server is closed."""
+_SHUTDOWN_GRACE: Final = 1.0
+"""Seconds that open streams have to end when the server closes."""
 
 
 class AdsServer:
-    """Keeps every connected Envoy in step with the table.
+    """Keeps every connected Envoy in sync with the table.
 
-    Nothing is said to anybody before the first :meth:`publish`: an Envoy that is running keeps what it has.
+    It sends nothing before the first :meth:`publish`, so that a running Envoy keeps what it has.
 
     Attributes:
         snapshot: what every Envoy should have.
 
     Args:
         options: the gateway's settings.
-        on_nack: receives each route that an Envoy rejected.
-        linger: seconds that Envoys keep a backend's own cluster after the backend has moved to a shared one. Envoy
-            retries a request in the cluster in which it started.
+        on_nack: receives a problem for each route whose configuration an Envoy rejects.
+        linger: seconds that Envoys keep a backend's own cluster after the backend has waiter to the shared cluster,
+            because Envoy retries a request in the cluster in which it started.
 
     """
 
@@ -74,38 +74,38 @@ class AdsServer:
         self._sessions: dict[Session, asyncio.Event] = {}
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
-        self._moved: set[asyncio.Future[None]] = set()
-        self._waiting = RequestQueue(self._is_ready, self._patience, self._endpoints)
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
-        self._leaving: set[Key] = set()
+        self._retiring: set[Key] = set()
         self._table = Table()
 
     # ---- life
 
     async def start(self, address: str, *, tls: tuple[bytes, bytes, bytes] | None = None) -> None:
-        """Listen; may be called for several addresses.
+        """Listen on an address. May be called for several addresses.
 
         Args:
             address: ``unix:/path`` or ``host:port``.
-            tls: certificate authority of Envoys, own certificate chain and key, each PEM; without it anybody who
-                reaches the address can read all certificates and routes.
+            tls: CA certificate of the Envoys, own certificate chain and own key, as PEM. Without it, anyone who can
+                reach the address can read all routes and private keys.
 
         Raises:
-            ConfigError: a certificate of the gateway cannot be read.
-            OSError: the address cannot be listened on.
+            ConfigError: a certificate of the gateway cannot be read or used.
+            OSError: the server cannot listen on the address.
 
         """
         self.reload_certificates()
         server = grpc.aio.server(options=_LIMITS)
         handlers = grpc.stream_stream_rpc_method_handler(
-            self._converse,
+            self._stream,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
         check = grpc.unary_unary_rpc_method_handler(
-            self._waiting.check,
+            self._queue.check,
             request_deserializer=external_auth_pb2.CheckRequest.FromString,
             response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
         )
@@ -132,19 +132,19 @@ class AdsServer:
         self._servers.append(server)
 
     async def close(self) -> None:
-        """Stop; Envoys keep what they have."""
+        """Stop serving. Envoys keep what they have."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         servers, self._servers = self._servers, []
-        # Calls end by themselves, for grpc logs those that are cut off as errors.
+        # Let the calls end first: grpc logs calls that it has to cut off as errors.
         self._closed.set()
         self._published.set()
-        self._waiting.end()
-        for wanted in self._sessions.values():
-            wanted.set()
+        self._queue.release_all()
+        for wake in self._sessions.values():
+            wake.set()
         for server in servers:
-            await server.stop(_FAREWELL)
+            await server.stop(_SHUTDOWN_GRACE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,73 +152,73 @@ class AdsServer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # ---- what is published
+    # ---- changes
 
-    def publish(self, news: Update | Table) -> frozenset[Key]:
-        """Bring a table, or what changed in it, to all Envoys.
+    def publish(self, update: Update | Table) -> frozenset[Key]:
+        """Send a table, or an update of the last one, to all Envoys.
 
         Returns:
-            Type and name of each resource that changed, for :meth:`wait_for_acks`.
+            The keys of the resources that changed, for :meth:`wait_for_acks`.
 
         """
-        if isinstance(news, Table):
-            changed = self.snapshot.replace(news)
-            self._table = news
-        elif news.old is self._table:
-            changed = self.snapshot.change(news.new, {change.alias for change in news.changes if change.alias})
-            self._table = news.new
+        if isinstance(update, Table):
+            changed = self.snapshot.replace(update)
+            self._table = update
+        elif update.old is self._table:
+            changed = self.snapshot.change(update.new, {change.alias for change in update.changes if change.alias})
+            self._table = update.new
         else:
-            changed = self.snapshot.replace(news.new)
-            self._table = news.new
+            changed = self.snapshot.replace(update.new)
+            self._table = update.new
         for alias, route in self.snapshot.lingering.items():
-            self._forget_later(alias, route)
+            self._schedule_removal(alias, route)
         self._published.set()
-        self._announce(changed)
+        self._send_changes(changed)
         return changed
 
     def configure(self, options: GatewayOptions) -> frozenset[Key]:
-        """Take over other settings; arguments and result as for :meth:`publish`.
+        """Apply new settings. Return the changed keys like :meth:`publish`.
 
         Raises:
-            ConfigError: a certificate cannot be read; the old settings stay.
+            ConfigError: a certificate cannot be read or used; the old settings stay in force.
 
         """
         secrets = read_certificates(options)
         changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
-        self._announce(changed)
+        self._send_changes(changed)
         return changed
 
     def reload_certificates(self) -> frozenset[Key]:
-        """Read the certificates again; arguments and result as for :meth:`configure`."""
+        """Read the certificates again. Returns and raises like :meth:`configure`."""
         changed = self.snapshot.set_secrets(read_certificates(self.snapshot.options))
-        self._announce(changed)
+        self._send_changes(changed)
         return changed
 
-    def _announce(self, changed: frozenset[Key]) -> None:
-        # What answers no more is withdrawn at once: its addresses may be somebody else's in a moment.
-        leaving = {key for key in changed if key[0] == CLUSTER and key not in self.snapshot.resources}
-        staying = {key for key in leaving if self._is_served(key[1])}
-        orphaned = {key for key in self._leaving if not self._is_served(key[1])}
-        self._leaving = (self._leaving | staying) - orphaned
-        self._tell((changed - staying) | orphaned)
+    def _send_changes(self, changed: frozenset[Key]) -> None:
+        # Remove a cluster without endpoints at once, because its addresses may soon belong to another container.
+        gone = {key for key in changed if key[0] == CLUSTER and key not in self.snapshot.resources}
+        staying = {key for key in gone if self._is_served(key[1])}
+        orphaned = {key for key in self._retiring if not self._is_served(key[1])}
+        self._retiring = (self._retiring | staying) - orphaned
+        self._notify((changed - staying) | orphaned)
         if staying:
-            self._later(self._linger, lambda: self._let_go(staying))
+            self._schedule(self._linger, lambda: self._retire(staying))
 
     def _is_served(self, cluster: str) -> bool:
-        # The whole name first, for an alias may be what the suffix is.
+        # Try the whole name first, because an alias may equal the suffix.
         backend = self.snapshot.backend(cluster) or self.snapshot.backend(cluster.removesuffix(GRPC_SUFFIX))
         return backend is not None and bool(backend.members)
 
-    def _let_go(self, clusters: set[Key]) -> None:
-        self._leaving -= clusters
-        self._tell(clusters)  # of those that are back it says nothing new
+    def _retire(self, clusters: set[Key]) -> None:
+        self._retiring -= clusters
+        self._notify(clusters)  # has no effect on clusters that have come back
 
-    def _tell(self, changed: Iterable[Key]) -> None:
-        for session, wanted in self._sessions.items():
+    def _notify(self, changed: Iterable[Key]) -> None:
+        for session, wake in self._sessions.items():
             session.mark_changed(changed)
-            wanted.set()
+            wake.set()
 
-    def _later(self, delay: float, action: Callable[[], object]) -> None:
+    def _schedule(self, delay: float, action: Callable[[], object]) -> None:
         def act() -> None:
             self._timers.discard(timer)
             action()
@@ -226,56 +226,56 @@ class AdsServer:
         timer = asyncio.get_running_loop().call_later(delay, act)
         self._timers.add(timer)
 
-    def _forget_later(self, alias: str, route: Route) -> None:
+    def _schedule_removal(self, alias: str, route: Route) -> None:
         if self._lingering.get(alias) is route:
             return
         self._lingering[alias] = route
 
-        def forget() -> None:
+        def remove() -> None:
             if self._lingering.get(alias) is route:
                 del self._lingering[alias]
-            self._announce(self.snapshot.remove(alias, route))
+            self._send_changes(self.snapshot.remove(alias, route))
 
-        self._later(route.settings.hold, forget)
+        self._schedule(route.settings.hold, remove)
 
-    # ---- what Envoys say
+    # ---- state of the Envoys
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The Envoys that are connected, by the names they call themselves."""
+        """Node IDs of the connected Envoys."""
         return tuple(sorted(session.node for session in self._sessions))
 
     @property
-    def waiting(self) -> int:
-        """How many requests wait for an endpoint."""
-        return self._waiting.count
+    def queued_requests(self) -> int:
+        """Number of requests that wait for an endpoint."""
+        return self._queue.count
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What the gateway cannot do, and what Envoys refused, of the table as it is now."""
+        """What the gateway does not support, and what Envoys have rejected, in the current table."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.nacks.values():
-                found += self._blame(nack, session.node)
+                found += self._nack_problems(nack, session.node)
         return tuple(dict.fromkeys(found))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
-        """Return why an Envoy takes no requests at all: it has refused a listener, and has none of before.
+        """Return why an Envoy accepts no HTTP requests: it has rejected a listener and has no earlier version.
 
         Args:
-            node: what it calls itself. What another one refuses is no reason for this one.
+            node: Envoy's node ID. NACKs of other Envoys are ignored.
 
         """
         sessions = [session for session in self._sessions if session.node == node]
-        lacking = [(session, key) for session in sessions for key in HTTP_LISTENERS if session.is_missing(key)]
-        return tuple(found for session, key in lacking for found in self._blame(session.nacks[key], node))
+        missing = [(session, key) for session in sessions for key in HTTP_LISTENERS if session.is_missing(key)]
+        return tuple(found for session, key in missing for found in self._nack_problems(session.nacks[key], node))
 
     async def wait_for_acks(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:
-        """Wait until an Envoy is there, and every one of them has answered to the given changes.
+        """Wait until at least one Envoy is connected and all of them have acknowledged or rejected some changes.
 
         Args:
-            keys: from :meth:`publish`; everything there is, if not given.
-            node: wait for the Envoy of that name alone.
+            keys: result of :meth:`publish`; all resources if not given.
+            node: wait only for the Envoy with this node ID.
 
         """
         chosen = None if keys is None else list(keys)
@@ -285,64 +285,64 @@ class AdsServer:
                 return session.in_sync
             return session.node != "" and not any(map(session.is_pending, chosen))
 
-        def asked() -> list[Session]:
+        def selected() -> list[Session]:
             return [session for session in self._sessions if node in ("", session.node)]
 
-        while not (sessions := asked()) or not all(map(is_done, sessions)):
-            moved = asyncio.get_running_loop().create_future()
-            self._moved.add(moved)
+        while not (sessions := selected()) or not all(map(is_done, sessions)):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
             try:
-                await moved
+                await waiter
             finally:
-                self._moved.discard(moved)
+                self._waiters.discard(waiter)
 
-    async def _converse(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
-        """Hold the conversation with one Envoy, for as long as it lasts."""
+    async def _stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        """Serve the ADS stream of one Envoy."""
         await self._published.wait()
         if self._closed.is_set():
             return
-        session, wanted = Session(self.snapshot.resources), asyncio.Event()
-        self._sessions[session] = wanted
-        listening = asyncio.create_task(self._listen(session, requests, wanted), name="ADS requests")
+        session, wake = Session(self.snapshot.resources), asyncio.Event()
+        self._sessions[session] = wake
+        reader = asyncio.create_task(self._read_requests(session, requests, wake), name="ADS requests")
         try:
             while True:
-                await wanted.wait()
-                wanted.clear()
-                if self._closed.is_set() or listening.done():
+                await wake.wait()
+                wake.clear()
+                if self._closed.is_set() or reader.done():
                     break
                 for message in session.next_responses():
                     yield message
-                self._move()  # what has come and gone meanwhile needs no message, and no answer
+                self._wake_waiters()  # a change that was reverted meanwhile needs no response
         finally:
             del self._sessions[session]
-            listening.cancel()
+            reader.cancel()
             with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, grpc.aio.UsageError):
-                await listening
-            self._move()
+                await reader
+            self._wake_waiters()
 
-    async def _listen(self, session: Session, requests: AsyncIterator[Any], wanted: asyncio.Event) -> None:
+    async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
         try:
             async for request in requests:
                 for nack in session.handle_request(request):
                     if self._on_nack is not None:
-                        for problem in self._blame(nack, session.node):
+                        for problem in self._nack_problems(nack, session.node):
                             self._on_nack(problem)
-                wanted.set()
-                self._move()
+                wake.set()
+                self._wake_waiters()
         finally:
-            wanted.set()
+            wake.set()
 
-    def _move(self) -> None:
-        for moved in self._moved:
-            if not moved.done():
-                moved.set_result(None)
-        self._waiting.look()
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._queue.release_ready()
 
-    def _blame(self, nack: Nack, node: str) -> list[Problem]:
-        """Say which routes a refused resource is about, unless they have changed since."""
+    def _nack_problems(self, nack: Nack, node: str) -> list[Problem]:
+        """Return the problems of the routes that a rejected resource serves; none if the resource has changed since."""
         item = nack.resource
-        now = self.snapshot.resources.get(item.key)
-        if now is None or item.version not in (now.version, now.first.version if now.first else ""):
+        current = self.snapshot.resources.get(item.key)
+        if current is None or item.version not in (current.version, current.first.version if current.first else ""):
             return []
         return nack_problems(nack, node, self._route_of)
 
@@ -350,7 +350,7 @@ class AdsServer:
         backend = self.snapshot.backend(f"route/{name}") or self.snapshot.backend(f"pool/{name}")
         return backend.route if backend is not None else None
 
-    # ---- what requests wait for
+    # ---- for the request queue
 
     def _is_ready(self, cluster: str) -> bool:
         backend = self.snapshot.backend(cluster)
@@ -364,6 +364,6 @@ class AdsServer:
             [(member.endpoint.host, member.endpoint.port) for member in backend.members] if backend is not None else []
         )
 
-    def _patience(self, cluster: str) -> float:
+    def _hold(self, cluster: str) -> float:
         backend = self.snapshot.backend(cluster)
         return backend.route.settings.hold if backend is not None else 0.0
