@@ -256,7 +256,7 @@ async def test_a_start_whose_listener_envoy_refuses_fails_and_says_why(tmp_path:
             settings.options, access_log=f"{tmp_path}/none/access.log"
         )  # it was there before
         settings = msgspec.structs.replace(settings, options=options)
-        with pytest.raises(ConfigError, match=r"did not accept the listener http.*none/access.log"):
+        with pytest.raises(ConfigError, match=r"rejected the listener http.*none/access.log"):
             async with asyncio.timeout(30):
                 await Daemon(settings, lambda: settings, {}, lambda _: None).run()
 
@@ -273,7 +273,7 @@ async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_re
             (tmp_path / "logs").rename(tmp_path / "gone")
             assert served.daemon.gateway is not None
             os.kill(served.daemon.gateway.status.pid, signal.SIGKILL)
-            await until(lambda: "did not accept the listener http" in served.daemon.not_ready())
+            await until(lambda: "rejected the listener http" in served.daemon.not_ready())
 
 
 async def test_without_a_gateway_the_table_is_ready_without_envoy(tmp_path: Path) -> None:

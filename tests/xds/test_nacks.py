@@ -16,7 +16,7 @@ def test_a_port_that_is_taken_is_told_as_that() -> None:
     said = "Error adding/updating listener(s) tcp/0.0.0.0:22: cannot bind '0.0.0.0:22': Address already in use\n"
     (found,) = refused(said, LISTENER, "tcp/0.0.0.0:22", "db")
     message = "Envoy edge cannot listen on tcp/0.0.0.0:22: Address already in use"
-    assert found == ("db", message, "choose another port, or end what listens there")
+    assert found == ("db", message, "choose another port, or stop the program that listens there")
     said = "Error adding/updating listener(s) http: cannot bind '0.0.0.0:80': Permission denied\n"
     (found,) = refused(said, LISTENER, "http")
     assert found[:2] == ("", "Envoy edge cannot listen on 0.0.0.0:80: Permission denied")
@@ -24,15 +24,15 @@ def test_a_port_that_is_taken_is_told_as_that() -> None:
 
 def test_each_route_of_a_resource_is_told_of_it_in_one_line() -> None:
     said = "Error adding/updating cluster(s) route/app: Invalid path: /ca.pem\n"
-    told = "Envoy edge did not accept it, and keeps what it had: route/app: Invalid path: /ca.pem"
-    hint = "correct the labels of this route"
+    told = "Envoy edge rejected this route and keeps the previous version: route/app: Invalid path: /ca.pem"
+    hint = "fix the labels of this route"
     assert refused(said, CLUSTER, "route/app", "app", "db") == [("app", told, hint), ("db", told, hint)]
-    assert refused(said, CLUSTER, "route/app", "gone") == [("gone", told, "correct the gateway's settings")]
+    assert refused(said, CLUSTER, "route/app", "gone") == [("gone", told, "fix the gateway's settings")]
 
 
 def test_what_is_about_no_route_is_named() -> None:
     ((_, message, hint),) = refused("odd\n goo.gle/debugonly tls_certificate { }", SECRET, "certificate/1")
-    assert message == "Envoy edge did not accept the certificate 1, and keeps what it had: odd"
-    assert hint == "correct the gateway's settings"
+    assert message == "Envoy edge rejected the certificate 1 and keeps the previous version: odd"
+    assert hint == "fix the gateway's settings"
     ((_, message, _),) = refused("odd", LISTENER, "http")
     assert "the listener http" in message

@@ -44,7 +44,7 @@ def test_all_that_cannot_be_used_is_told_at_once_each_with_its_file(tmp_path: Pa
         read_certificates(options(*pairs))
     absent, senseless, foreign = (problem.message for problem in caught.value.problems)
     assert absent.startswith("cannot read /nowhere/c.pem: ")
-    assert senseless.startswith(f"{garbage} and {good.key} are no certificate and key: ")
+    assert senseless.startswith(f"{garbage} and {good.key} are not a valid certificate and key: ")
     assert foreign == f"the key {other.key} does not belong to the certificate {good.certificate}"
 
 

@@ -134,7 +134,7 @@ async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -
             nack = {"type_url": LISTENER, "response_nonce": told.nonce, "error_detail": {"message": "no"}}
             await stream.write(discovery_pb2.DeltaDiscoveryRequest(**nack))
             await until(lambda: bool(ads.listener_problems("me")))
-            assert "Envoy me did not accept the listener http" in ads.listener_problems("me")[0].message
+            assert "Envoy me rejected the listener http" in ads.listener_problems("me")[0].message
             assert ads.listener_problems("another") == ()
             stream.cancel()
 

@@ -183,7 +183,7 @@ def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.Monkey
     assert served == expected.resources.keys()
     (problem,) = _problems(snapshot)
     assert problem.route == "app.bad"
-    assert "cannot be put into Envoy's terms: ValueError: odd" in problem.message
+    assert "its Envoy configuration cannot be built: ValueError: odd" in problem.message
     monkeypatch.setattr(module, function, real)
     snapshot.replace(table(*good))
     assert _problems(snapshot) == []

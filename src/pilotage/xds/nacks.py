@@ -1,4 +1,4 @@
-"""What an Envoy has not accepted, as problems of the routes it is about. Pure."""
+"""Turns NACKs into problems of the routes that they affect. Pure."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 __all__ = ["nack_problems"]
 
-_CANNOT_BIND: Final = re.compile(r"cannot bind '(?P<address>[^']+)': (?P<why>[^\n]+)")
+_CANNOT_BIND: Final = re.compile(r"cannot bind '(?P<address>[^']+)': (?P<reason>[^\n]+)")
 _PREFIX: Final = re.compile(r"^Error adding/updating \w+\(s\) ")
 _DUMP: Final = re.compile(r"\s*goo\.gle/\S+.*$", re.DOTALL)
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
-    """Say what was refused, to whom it matters.
+    """Return a problem for each route that a rejected resource serves.
 
     Args:
-        nack: the resource and what Envoy said.
-        node: what that Envoy calls itself.
-        route_of: returns the route behind an alias or the name of a pool, ``None`` where it is gone.
+        nack: the resource and Envoy's error message.
+        node: Envoy's node ID.
+        route_of: returns the route of an alias or a pool's name, None if it no longer exists.
 
     """
     item = nack.resource
-    message, hint = _in_words(nack, node)
+    message, hint = _describe(nack, node)
     found = []
     for name in item.answers or ("",):
         route = route_of(name) if name else None
         found.append(
             Problem(
                 message=message,
-                hint=hint or ("correct the labels of this route" if route else "correct the gateway's settings"),
+                hint=hint or ("fix the labels of this route" if route else "fix the gateway's settings"),
                 provider=route.provider if route else "",
                 container=route.container if route else "",
                 route=name,
@@ -48,14 +48,15 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
     return found
 
 
-def _in_words(nack: Nack, node: str) -> tuple[str, str]:
+def _describe(nack: Nack, node: str) -> tuple[str, str]:
     item = nack.resource
-    said = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
-    taken = _CANNOT_BIND.search(nack.error)
-    if item.type_url == LISTENER and taken:
-        what = f"Envoy {node} cannot listen on {item.name if '/' in item.name else taken['address']}: {taken['why']}"
-        return what, "choose another port, or end what listens there"
+    error = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
+    bind_error = _CANNOT_BIND.search(nack.error)
+    if item.type_url == LISTENER and bind_error:
+        address = item.name if "/" in item.name else bind_error["address"]
+        what = f"Envoy {node} cannot listen on {address}: {bind_error['reason']}"
+        return what, "choose another port, or stop the program that listens there"
     what = {LISTENER: f"the listener {item.name}", SECRET: f"the {item.name.replace('/', ' ')}"}.get(
-        item.type_url, "it"
+        item.type_url, "this route"
     )
-    return f"Envoy {node} did not accept {what}, and keeps what it had: {shorten(said, 300)}", ""
+    return f"Envoy {node} rejected {what} and keeps the previous version: {shorten(error, 300)}", ""

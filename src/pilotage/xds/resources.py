@@ -1,4 +1,4 @@
-"""Envoy's messages: resources with a version made of their content, and short ways to fill what is filled often."""
+"""Envoy resources, versioned by a hash of their content, and helpers to build common messages."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ ON: Final = wrappers_pb2.BoolValue(value=True)
 OFF: Final = wrappers_pb2.BoolValue(value=False)
 
 Key = tuple[str, str]
-"""What a resource is known by: type URL and name."""
+"""Identifies a resource: type URL and name."""
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):
-    """One resource, ready to be sent.
+    """A serialised resource.
 
     Attributes:
-        type_url: its type.
-        name: its name, unique in the type.
-        version: a hash of its content: equal content is never sent again, not even after a restart.
+        type_url: resource type.
+        name: unique within the type.
+        version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage.
         body: the serialised message.
-        clusters: the clusters that it leads to, which must be there before it.
-        answers: the aliases and pools it is about, for problems.
-        first: the version that goes ahead of it. A cluster with health checks is used only once it has checked, and one
-            that takes its place likewise; its twin without checks serves from the first moment.
+        clusters: the clusters that it references. Envoy needs them first.
+        answers: the aliases and pools that it serves, for problems.
+        first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
+            checks are done; the same cluster without checks serves at once.
 
     """
 
@@ -68,7 +68,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """Type and name."""
+        """Type URL and name."""
         return (self.type_url, self.name)
 
 
@@ -81,25 +81,25 @@ def resource(
     answers: tuple[str, ...] = (),
     first: Resource | None = None,
 ) -> Resource:
-    """Serialise a message; equal messages always give equal versions."""
+    """Serialise a message. Equal messages have equal versions."""
     body = message.SerializeToString(deterministic=True)
     return Resource(type_url, name, version_of(body), body, clusters, answers, first)
 
 
 def version_of(body: bytes) -> str:
-    """Return the version of a serialised message: a hash of it."""
+    """Return the hash of a serialised message."""
     return hashlib.blake2b(body, digest_size=9).hexdigest()
 
 
 class Frame:
-    """Puts bytes into a field of a message that is being written by hand: tag, length, content.
+    """Encodes one field of a message: tag, length, content.
 
-    Serialised messages may be continued: what is appended to one is read as further fields of it. So what thousands of
-    messages have in common is serialised once.
+    Bytes appended to a serialised message are parsed as further fields of it. This way, content that thousands of
+    messages share is serialised once.
 
     Args:
-        message: the kind of message.
-        field: name of a field that holds a text or a message.
+        message: the message type.
+        field: name of a string or message field.
 
     """
 
@@ -107,7 +107,7 @@ class Frame:
         self._tag = _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
 
     def __call__(self, content: bytes) -> bytes:
-        """Return the field with its content."""
+        """Return the encoded field."""
         return b"%b%b%b" % (self._tag, _varint(len(content)), content)
 
 
@@ -123,30 +123,30 @@ def _varint(value: int) -> bytes:
 
 
 def packed(message: Any) -> any_pb2.Any:
-    """Wrap a message for a field that takes any."""
+    """Wrap a message in ``Any``."""
     return any_pb2.Any(
         type_url=_PREFIX + message.DESCRIPTOR.full_name, value=message.SerializeToString(deterministic=True)
     )
 
 
-_LONGEST: Final = 9_000_000_000  # seconds; Envoy counts nanoseconds in 64 bits and refuses what does not fit
+_LONGEST: Final = 9_000_000_000  # seconds; Envoy counts nanoseconds in 64 bits and rejects larger values
 
 
 @lru_cache(maxsize=1024)
 def seconds(length: float) -> duration_pb2.Duration:
-    """Make a duration, exact to the microsecond; too long for Envoy is as good as 285 years. Not to be changed."""
+    """Return a duration, exact to the microsecond and capped at 285 years. It is shared: do not modify it."""
     whole, micros = divmod(round(min(length, _LONGEST) * 1_000_000), 1_000_000)
     return duration_pb2.Duration(seconds=whole, nanos=micros * 1000)
 
 
 @lru_cache(maxsize=1024)
 def number(value: int) -> wrappers_pb2.UInt32Value:
-    """Wrap an optional number; what is too large for the field is as good as no limit. Not to be changed."""
+    """Wrap an optional number, capped at the largest one that fits. It is shared: do not modify it."""
     return wrappers_pb2.UInt32Value(value=min(value, 2**32 - 1))
 
 
 def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
-    """Make an address."""
+    """Return a socket address."""
     protocol = address_pb2.SocketAddress.UDP if udp else address_pb2.SocketAddress.TCP
     return address_pb2.Address(
         socket_address=address_pb2.SocketAddress(address=host, port_value=port, protocol=protocol)
@@ -154,7 +154,7 @@ def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
 
 
 def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueOption:
-    """Set a header, or with ``add`` put it beside what is there. Commands such as ``%REQ(:path)%`` are expanded."""
+    """Set a header, or with ``add`` append it. Envoy expands commands such as ``%REQ(:path)%``."""
     action = base_pb2.HeaderValueOption.HeaderAppendAction
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),
@@ -164,5 +164,5 @@ def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueO
 
 
 def literal(text: str) -> str:
-    """Protect a text from being read as a command."""
+    """Escape text so that Envoy does not expand commands in it."""
     return text.replace("%", "%%")

@@ -1,4 +1,4 @@
-"""The gateway's certificates: read, tried, and made into what Envoys are sent."""
+"""Reads the gateway's certificates, checks them, and builds the secrets that Envoys receive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> list[Resource]:
-    """Return the secrets of all certificates that the gateway shows; none without HTTPS.
+    """Return the secrets of all certificates of the gateway; none without HTTPS.
 
     Raises:
         ConfigError: with a problem for each pair of files that cannot be read or used.
@@ -41,20 +41,20 @@ def _read(index: int, files: CertificateFiles) -> Resource:
         chain, key = Path(files.certificate).read_bytes(), Path(files.key).read_bytes()
     except OSError as error:
         path = error.filename or files.certificate
-        raise _fault(f"cannot read {path}: {error.strerror}", "check the path and its rights") from error
+        raise _error(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.certificate, files.key, password=lambda: "")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"the key {files.key} does not belong to the certificate {files.certificate}"
-            raise _fault(message, "name the key with which the certificate was asked for") from error
-        message = f"{files.certificate} and {files.key} are no certificate and key: {error.reason or error}"
+            raise _error(message, "name the key that the certificate was requested with") from error
+        message = f"{files.certificate} and {files.key} are not a valid certificate and key: {error.reason or error}"
         hint = "write both as PEM, the gateway's own certificate first, the key without a password"
-        raise _fault(message, hint) from error
-    except OSError as error:  # replaced in this moment
-        raise _fault(f"cannot read {error.filename}: {error.strerror}", "check the path and its rights") from error
+        raise _error(message, hint) from error
+    except OSError as error:  # replaced between the two reads
+        raise _error(f"cannot read {error.filename}: {error.strerror}", "check the path and its permissions") from error
     return secret(index, chain, key)
 
 
-def _fault(message: str, hint: str) -> ConfigError:
+def _error(message: str, hint: str) -> ConfigError:
     return ConfigError([Problem(message=message, hint=hint)])

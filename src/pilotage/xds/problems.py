@@ -1,0 +1,59 @@
+"""Problems of routes that the snapshot finds while it builds Envoy resources. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.problems import Problem
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import Route
+    from pilotage.xds.backend import Backend
+
+__all__ = ["auth_route_not_served", "build_failed", "pool_shadowed", "port_in_use"]
+
+
+def build_failed(route: Route, error: Exception) -> Problem:
+    """Report an unexpected error while building the resources of a route."""
+    return _problem(
+        route,
+        f"not served, because its Envoy configuration cannot be built: {type(error).__name__}: {error}",
+        "look for an unusual value in its labels, and report this as a bug of pilotage",
+    )
+
+
+def auth_route_not_served(route: Route, auth_route: str) -> Problem:
+    """Report that a route's forwardauth names a route that is not served."""
+    return _problem(
+        route,
+        f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
+        f"start a container with the alias {auth_route!r}, or name another route",
+        path="middlewares.forwardauth",
+    )
+
+
+def pool_shadowed(pool: Backend, by: Backend) -> Problem:
+    """Report a pool whose name is also an alias. The alias wins."""
+    return _problem(
+        pool.route,
+        f"the pool {pool.name!r} is unreachable, because {by.route.container or by.name} has an alias of that name",
+        "rename the pool or the alias",
+        path="load_balance.link",
+    )
+
+
+def port_in_use(backend: Backend, by: Backend, address: str) -> Problem:
+    """Report a stream route whose listening address belongs to an older route."""
+    protocol, _, port = address.partition("/")
+    return _problem(
+        backend.route,
+        f"{protocol} port {port} belongs to {by.name}, which is older",
+        f"choose another listening port for {backend.name}",
+        path="port",
+    )
+
+
+def _problem(route: Route, message: str, hint: str, *, path: str = "") -> Problem:
+    return Problem(
+        message=message, hint=hint, provider=route.provider, container=route.container, route=route.alias, path=path
+    )

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pilotage.xds.backend import route_backend
+from pilotage.xds.problems import auth_route_not_served, build_failed, pool_shadowed, port_in_use
+from tests.support.gateway import route
+
+
+def test_each_problem_names_its_route_and_a_remedy() -> None:
+    app, other = route("app", 80), route("other", 81)
+    backends = route_backend(app), route_backend(other)
+    problems = [
+        build_failed(app, ValueError("odd")),
+        auth_route_not_served(app, "auth"),
+        pool_shadowed(*backends),
+        port_in_use(*backends, "tcp/2222"),
+    ]
+    assert {problem.route for problem in problems} == {"app"}
+    assert all(problem.hint for problem in problems)
+    assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "load_balance.link", "port"]
+    assert problems[3].message == "tcp port 2222 belongs to other, which is older"
