@@ -179,12 +179,12 @@ async def test_a_tls_server_that_just_hangs_up_on_plain_http_leads_to_the_questi
 
 @pytest.mark.parametrize("said", ["TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"])
 def test_an_engine_with_no_version_of_tls_in_common_is_explained(said: str) -> None:
-    found = explain_tls(None, Shown(objection=said), Peer("old.invalid", 2376, "old.invalid", None))
+    found = explain_tls(None, Shown(alert=said), Peer("old.invalid", 2376, "old.invalid", None))
     assert found == Diagnosis("old.invalid:2376 supports no secure TLS version (1.2 or newer)", "upgrade the engine")
 
 
 def test_what_has_no_words_of_ours_is_told_in_openssls() -> None:
-    found = explain_tls(None, Shown(objection="TLSV1_UNRECOGNIZED_NAME"), Peer("::1", 2376, "::1", None))
+    found = explain_tls(None, Shown(alert="TLSV1_UNRECOGNIZED_NAME"), Peer("::1", 2376, "::1", None))
     assert found == Diagnosis("TLS with [::1]:2376 failed: tlsv1 unrecognized name")
 
 

@@ -1,4 +1,4 @@
-"""Where an engine is: ``"ssh://me@host"``, the mapping form, as typed values. Pure: nothing here opens a socket."""
+"""Parse and normalize engine addresses such as ``ssh://me@host``. Pure."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = [
 ]
 
 LOCAL_SOCKET: Final = "unix:///var/run/docker.sock"
-"""Where Docker listens unless told otherwise."""
+"""Docker's default socket."""
 
 Scheme = Literal["unix", "tcp", "tls", "ssh", "agent", "context"]
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A way to an engine, checked and in one spelling. Equal addresses share a client.
+    """A validated, normalized engine address. Equal addresses share a connection.
 
     Attributes:
-        scheme: how to get there. ``http`` is ``tcp`` and ``https`` is ``tls``; ``tcp`` with certificates is ``tls``.
-        host: name or IP address without brackets; the context's name for ``context``; ``""`` for ``unix``.
-        port: TCP port; 0 for ``unix``, ``context``, and for ``ssh`` when ssh's own configuration shall say.
-        path: the socket for ``unix`` (and, when given, the far socket for ``ssh``); a prefix of all requests for
-            ``tcp`` and ``tls``, without a slash at its end.
-        user: whom to log in as, ``ssh`` only.
+        scheme: transport. ``http`` is ``tcp``; ``https`` and ``tcp`` with certificates are ``tls``.
+        host: host name or IP address without brackets; for ``context`` its name; ``""`` for ``unix``.
+        port: TCP port; 0 for ``unix`` and ``context``, and for ``ssh`` if ssh's configuration decides.
+        path: for ``unix`` the socket, for ``ssh`` the remote socket if given, for ``tcp`` and ``tls`` a prefix of all
+            request paths, without a trailing slash.
+        user: login name, ``ssh`` only.
         tls: certificate files; ``None`` for ``tls`` means the system's CAs and no client certificate.
 
     """
@@ -66,25 +66,25 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """The URL, and after it the certificate files if there are any: one text for each distinct engine client."""
+        """URL followed by the certificate files, if any. Identifies a shared connection."""
         if self.tls is None:
             return self.url
         files = {"ca": self.tls.ca_file, "cert": self.tls.cert_file, "key": self.tls.key_file}
-        said = [f"{name}={file}" for name, file in files.items() if file]
+        options = [f"{name}={file}" for name, file in files.items() if file]
         if not self.tls.verify:
-            said.append("unverified")
-        return f"{self.url}#{','.join(said)}"
+            options.append("unverified")
+        return f"{self.url}#{','.join(options)}"
 
     def __str__(self) -> str:
         return self.url
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands in a URL: IPv6 addresses in brackets."""
+    """Return a host as URLs write it: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
-# ---- reading what people write -------------------------------------------------------------------------------------
+# ---- parsing ------------------------------------------------------------------------------------------------------
 
 _SCHEMES: Final = ("unix", "tcp", "tls", "http", "https", "ssh", "agent", "context")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -96,18 +96,18 @@ _TLS_PORT: Final = 2376
 
 
 def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> Address:
-    """Check how an engine is written and return its address.
+    """Validate an engine's configuration and return its address.
 
-    ``$DOCKER_HOST`` stands for that variable, or for the local socket when it is unset (LABELS II.7.1). Where the URL
-    is that of ``DOCKER_HOST`` and no certificates are given, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` are
-    honoured as the docker CLI does. Missing ports are Docker's: 2375, with TLS 2376.
+    ``$DOCKER_HOST`` expands to that variable, or to the local socket if it is unset (LABELS II.7.1). If the URL equals
+    ``DOCKER_HOST`` and the configuration has no certificates, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` apply, as
+    in the docker CLI. The default port is Docker's: 2375, or 2376 with TLS.
 
     Args:
-        config: the engine as written. Nothing is read from disk: whether its files exist shows when connecting.
-        env: the process's environment; ``None`` leaves all variables out of it.
+        config: the engine as configured. Certificate files are not checked here; missing ones fail when connecting.
+        env: environment variables; ``None`` uses none.
 
     Raises:
-        ConfigError: with one problem that says what is wrong and what to write instead.
+        ConfigError: the address is invalid; contains one problem with its remedy.
 
     """
     env = env or {}
@@ -116,13 +116,13 @@ def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = 
         url = env.get("DOCKER_HOST") or LOCAL_SOCKET
     if tls is None and url == env.get("DOCKER_HOST"):
         tls = environment_tls(env)
-    return _Reader(config, url, tls).read()
+    return _Parser(config, url, tls).read()
 
 
 def environment_tls(env: Mapping[str, str]) -> TLSFiles | None:
-    """Return the certificates that the docker CLI would use for ``DOCKER_HOST``; ``None`` for no TLS.
+    """Return the certificates that the docker CLI uses for ``DOCKER_HOST``; ``None`` for no TLS.
 
-    Any text in ``DOCKER_TLS_VERIFY`` turns TLS on, even ``0``; ``DOCKER_CERT_PATH`` is ``~/.docker`` unless set.
+    Any text in ``DOCKER_TLS_VERIFY`` enables TLS, even ``0``; ``DOCKER_CERT_PATH`` defaults to ``~/.docker``.
     """
     if not env.get("DOCKER_TLS_VERIFY"):
         return None
@@ -130,8 +130,8 @@ def environment_tls(env: Mapping[str, str]) -> TLSFiles | None:
     return TLSFiles(ca_file=f"{folder}/ca.pem", cert_file=f"{folder}/cert.pem", key_file=f"{folder}/key.pem")
 
 
-class _Reader:
-    """Reads one URL. Every method either returns a part of the address or raises its one problem."""
+class _Parser:
+    """Parses one URL. Each method returns a part of the address or raises ConfigError with one problem."""
 
     def __init__(self, config: DockerProviderConfig, url: str, tls: TLSFiles | None) -> None:
         self.config = config
@@ -139,7 +139,7 @@ class _Reader:
         self.tls = tls
 
     def fail(self, message: str, hint: str, *, path: str = "") -> NoReturn:
-        value = shorten(re.sub(r"(://[^/@]*?):[^/@]*@", r"\1:…@", self.url))  # a password is not repeated
+        value = shorten(re.sub(r"(://[^/@]*?):[^/@]*@", r"\1:…@", self.url))  # hides a password
         raise ConfigError([Problem(message=message, hint=hint, value=value, provider=self.config.name, path=path)])
 
     def read(self) -> Address:
@@ -173,28 +173,28 @@ class _Reader:
 
     def no_scheme(self) -> NoReturn:
         text = self.url
-        said = f"the engine's address {shorten(text)!r} has no scheme"
+        prefix = f"the engine's address {shorten(text)!r} has no scheme"
         colon = re.match(r"([A-Za-z]+):/?", text)
         if colon and colon[1].lower() in _SCHEMES:
             rest = text[colon.end(1) + 1 :].lstrip("/")
             root = "/" if colon[1].lower() == "unix" else ""
-            self.fail(said, f"write {colon[1].lower()}://{root}{rest}")
+            self.fail(prefix, f"write {colon[1].lower()}://{root}{rest}")
         if _HOST_PORT.fullmatch(text):
-            self.fail(said, f"write tcp://{text}")
+            self.fail(prefix, f"write tcp://{text}")
         if text.startswith("/"):
-            self.fail(said, f"write unix://{text}")
+            self.fail(prefix, f"write unix://{text}")
         if text.endswith(".sock"):
-            self.fail(said, "write unix:// and the socket's full path")
-        self.fail(said, f"write ssh://{text} or tcp://{text}:{_PLAIN_PORT}")
+            self.fail(prefix, "write unix:// and the socket's full path")
+        self.fail(prefix, f"write ssh://{text} or tcp://{text}:{_PLAIN_PORT}")
 
     def unknown_scheme(self, scheme: str) -> NoReturn:
-        said = f"the engine's address {shorten(self.url)!r} has the scheme {scheme!r}"
+        prefix = f"the engine's address {shorten(self.url)!r} has the scheme {scheme!r}"
         if scheme == "npipe":
-            self.fail(f"{said}, a named pipe, which only Windows supports", "use ssh://, or tls:// with certificates")
+            self.fail(f"{prefix}, a named pipe, which only Windows supports", "use ssh://, or tls:// with certificates")
         if scheme == "fd":
-            self.fail(f"{said}, which only tells an engine where to listen", f"write {LOCAL_SOCKET}")
+            self.fail(f"{prefix}, which only tells an engine where to listen", f"write {LOCAL_SOCKET}")
         allowed = f"use one of {', '.join(_SCHEMES)}"
-        self.fail(f"{said}, which pilotage does not support", did_you_mean(scheme, _SCHEMES) or allowed)
+        self.fail(f"{prefix}, which pilotage does not support", did_you_mean(scheme, _SCHEMES) or allowed)
 
     def check_tls(self, scheme: str) -> None:
         if self.tls is None:
@@ -248,7 +248,7 @@ class _Reader:
                 "an ssh address cannot contain a password because pilotage never sends one",
                 "set up a key (ssh-copy-id) and remove the password",
             )
-        # As written: ssh compares the host with its configuration's aliases, and these have capitals or not.
+        # Keep the case: ssh matches the host against the aliases in its configuration, which may have capitals.
         written = parts.netloc.rpartition("@")[2]
         host = parts.hostname or "" if written.startswith("[") else written.partition(":")[0]
         user = unquote(parts.username or "")
@@ -278,14 +278,14 @@ class _Reader:
             return host
 
 
-# ---- questions about a URL as written ------------------------------------------------------------------------------
+# ---- unparsed URLs -------------------------------------------------------------------------------------------------
 
 
 def is_local(url: str, env: Mapping[str, str]) -> bool:
-    """Tell whether an engine's containers are on this machine (LABELS II.3.5).
+    """Return whether an engine's containers run on this machine (LABELS II.3.5).
 
-    They are when the URL is a Unix socket, is that of ``DOCKER_HOST`` (both may be empty), or names the loopback or
-    the unspecified address. ``agent://`` URLs go through the same test. What cannot be read is remote.
+    They do if the URL is a Unix socket, equals ``DOCKER_HOST`` (both may be empty), or its host is ``localhost``, a
+    loopback address or the unspecified address. The same applies to ``agent://``. Unparseable URLs are remote.
     """
     if url.startswith("unix://") or url == env.get("DOCKER_HOST", ""):
         return True
@@ -306,9 +306,9 @@ _OTHER_COLON = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/]*:")
 
 
 def url_hostname(url: str) -> str:
-    """Return a URL's host without user, port and brackets, in lower case; ``""`` when it names none.
+    """Return a URL's host in lower case, without user, port and brackets; ``""`` if it has none.
 
-    What cannot be read as a URL gives ``127.0.0.1`` (LABELS II.3.6).
+    An unparseable URL returns ``127.0.0.1`` (LABELS II.3.6).
     """
     try:
         parts = urlsplit(url)

@@ -1,8 +1,7 @@
-"""What went wrong with an engine, in our words: the one border where foreign exceptions become ours.
+"""Convert failures of engine requests to EngineError, with a message and a remedy for the operator.
 
-Two layers: a :class:`Diagnosis` says what failed and what to do; :func:`explain` turns any exception of a request into
-an `EngineError`. What only one way to an engine can know (a socket's group, ssh's own words,
-a certificate's date) is found by that way's dialer.
+A :class:`Diagnosis` says what failed and how to fix it; :func:`explain` converts any exception of a request. Details
+that only one transport knows (a socket's group, ssh's output, a certificate's dates) come from its dialer.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ __all__ = [
 
 
 class DialError(Exception):
-    """No stream could be opened; the reason is the cause. Not an ``OSError``, so that aiohttp hands it through."""
+    """No stream could be opened; ``__cause__`` is the reason. Not an ``OSError``, because aiohttp would wrap it."""
 
 
 class ClosedError(Exception):
-    """The client was closed by its owner while a request was under way."""
+    """The client was closed during a request."""
 
 
 class BodyTooLargeError(Exception):
-    """An answer was longer than any sound one.
+    """A response exceeded its size limit.
 
     Args:
-        limit: in bytes.
+        limit: maximum size in bytes.
 
     """
 
@@ -63,17 +62,17 @@ class BodyTooLargeError(Exception):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """What failed, and what to do about it. Both without a full stop, as `EngineError`."""
+    """What failed and how to fix it. Neither ends with a full stop, as in EngineError."""
 
     what: str
     remedy: str = ""
 
 
 class DiagnosedError(Exception):
-    """A dialer knows what is wrong before it has opened anything.
+    """A dialer found the problem before it opened a stream.
 
     Args:
-        diagnosis: what that is.
+        diagnosis: the problem and its remedy.
 
     """
 
@@ -83,17 +82,17 @@ class DiagnosedError(Exception):
 
 
 OURS: Final = (DialError, ClosedError, BodyTooLargeError)
-"""What the engine modules raise among themselves, for :func:`explain` to turn into errors."""
+"""Internal exceptions of the engine package. :func:`explain` converts them."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What was being asked, for messages.
+    """A request as messages describe it.
 
     Attributes:
-        engine: the name people know the engine by.
-        address: where it is.
+        engine: the engine's name.
+        address: the engine's address.
         line: method and path without the query, e.g. ``GET /containers/json``.
-        connect_timeout, timeout: the limits in force, in seconds.
+        connect_timeout, timeout: time limits in seconds.
 
     """
 
@@ -105,7 +104,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def renamed(error: EngineError, engine: str) -> EngineError:
-    """Return the same error as seen by somebody who knows the engine by another name."""
+    """Return the same error with another name for the engine."""
     if isinstance(error, EngineRefused):
         return EngineRefused(engine, error.what, error.remedy, status=error.status)
     return type(error)(engine, error.what, error.remedy)
@@ -114,16 +113,16 @@ def renamed(error: EngineError, engine: str) -> EngineError:
 # ---- exceptions ----------------------------------------------------------------------------------------------------
 
 _LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
-_TLS_RECORD: Final = r"\x15\x03"  # how aiohttp shows a TLS alert that it took for a status line
+_TLS_RECORD: Final = r"\x15\x03"  # a TLS alert that aiohttp parsed as a status line
 
 
 def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None = None) -> EngineError:
-    """Turn an exception of a request into ours. Bodies never get into messages.
+    """Convert an exception of a request to EngineError. Messages never contain response bodies.
 
     Args:
-        error: what aiohttp, asyncio or the system raised; an error of ours is returned as it is.
-        request: what was being asked.
-        diagnosis: what the dialer found out, when it did.
+        error: exception of aiohttp, asyncio or the system; an EngineError is returned unchanged.
+        request: the request that failed.
+        diagnosis: the dialer's diagnosis, if it has one.
 
     """
     if isinstance(error, EngineError):
@@ -141,7 +140,7 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
             )
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
         case msgspec.DecodeError():
-            what = f"the response to {request.line} does not match the Engine API ({_json_fault(error)})"
+            what = f"the response to {request.line} does not match the Engine API ({_json_error(error)})"
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
         case aiohttp.ClientResponseError():
             return _not_http(error, request)
@@ -155,7 +154,7 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
 
 
 def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
-    """Explain why no stream could be opened, where the dialer did not know better."""
+    """Describe why no stream could be opened, if the dialer has no diagnosis."""
     if isinstance(error, DiagnosedError):
         return error.diagnosis.what, error.diagnosis.remedy
     if isinstance(error, TimeoutError) and error.errno is None:
@@ -165,7 +164,7 @@ def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
         return _no_descriptor()
     if isinstance(error, ConnectionError):
         return f"the connection to {request.address} was closed during connection setup", _see_log(request)
-    return f"cannot connect to {request.address} ({_words(error)})", ""
+    return f"cannot connect to {request.address} ({_describe(error)})", ""
 
 
 def _see_log(request: Request) -> str:
@@ -175,7 +174,7 @@ def _see_log(request: Request) -> str:
 
 
 def _system(error: BaseException, request: Request) -> tuple[str, str]:
-    """Explain what happened to a stream that was open."""
+    """Describe a failure of an open stream."""
     code = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and code is None:
         what = f"no response to {request.line} within {request.timeout:g} s"
@@ -186,7 +185,7 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
         return f"the connection was reset during {request.line}", _see_log(request)
     if code in {errno.EMFILE, errno.ENFILE}:
         return _no_descriptor()
-    return f"{request.line} failed ({_words(error)})", ""
+    return f"{request.line} failed ({_describe(error)})", ""
 
 
 def _not_http(error: aiohttp.ClientResponseError, request: Request) -> EngineError:
@@ -202,12 +201,12 @@ def _no_descriptor() -> tuple[str, str]:
     return f"pilotage is out of file descriptors (limit {soft})", "raise the limit (ulimit -n)"
 
 
-def _json_fault(error: msgspec.DecodeError) -> str:
+def _json_error(error: msgspec.DecodeError) -> str:
     return shorten(str(error).rstrip("."), 120)
 
 
-def _words(error: BaseException | None) -> str:
-    """Return the system's words for an exception, never a body."""
+def _describe(error: BaseException | None) -> str:
+    """Return the system's description of an exception, never a response body."""
     if isinstance(error, socket.gaierror):
         return error.strerror or "name resolution failed"
     tls = next((e for e in (error, error and error.__cause__) if isinstance(e, ssl.SSLError)), None)
@@ -218,24 +217,24 @@ def _words(error: BaseException | None) -> str:
     return type(error).__name__ if error is not None else "no reason given"
 
 
-# ---- answers that say no -------------------------------------------------------------------------------------------
+# ---- error responses -----------------------------------------------------------------------------------------------
 
 _TLS_WANTED: Final = b"Client sent an HTTP request to an HTTPS server"
 
 
 class _ErrorBody(msgspec.Struct):
-    """The body of an engine's error: ``message`` is all that Docker sends, and the best of what Podman does."""
+    """Body of an engine's error response. Docker sends only ``message``; it is also Podman's most useful field."""
 
     message: str = ""
 
 
 def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
-    """Turn an answer that is no success into an error.
+    """Convert an unsuccessful response to an error.
 
     Args:
-        request: what was asked.
-        response: its status and headers.
-        body: the first kilobytes of its body.
+        request: the request.
+        response: the response; its body is not read here.
+        body: the first kilobytes of the body.
 
     """
     status = response.status
@@ -246,10 +245,10 @@ def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> 
     if status == 400 and body.startswith(_TLS_WANTED):
         what = f"{request.address} expects TLS but received plain HTTP"
         return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
-    said = _said(response.content_type, body)
+    reply = _error_message(response.content_type, body)
     what = f"{request.line} returned {status} {response.reason or ''}".rstrip()
-    if said:
-        what += f": {said}"
+    if reply:
+        what += f": {reply}"
     remedy = ""
     if status == 403:
         remedy = f"if a socket proxy is in front of the engine, allow {request.line} there"
@@ -260,8 +259,8 @@ def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> 
     return EngineRefused(request.engine, what, remedy, status=status)
 
 
-def _said(content_type: str, body: bytes) -> str:
-    """Return the engine's own words; pages made for browsers say nothing."""
+def _error_message(content_type: str, body: bytes) -> str:
+    """Return the engine's error message; ``""`` for HTML pages and other content types."""
     if content_type == "application/json":
         try:
             return shorten(msgspec.json.decode(body, type=_ErrorBody).message.strip(), 200)
@@ -272,11 +271,11 @@ def _said(content_type: str, body: bytes) -> str:
     return ""
 
 
-# ---- what the ways know --------------------------------------------------------------------------------------------
+# ---- transports ----------------------------------------------------------------------------------------------------
 
 
 def diagnose_unix(path: str, error: BaseException | None) -> Diagnosis | None:
-    """Say why a Unix socket could not be connected to; ``None`` when the socket is not the reason."""
+    """Diagnose a failed connection to a Unix socket. Return None if the socket is not the cause."""
     match error:
         case FileNotFoundError():
             return Diagnosis(f"no socket at {path}", "start the engine, or set its address if it listens elsewhere")
@@ -284,7 +283,7 @@ def diagnose_unix(path: str, error: BaseException | None) -> Diagnosis | None:
             return _forbidden(path)
         case ConnectionRefusedError():
             try:
-                is_socket = stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  # Path.stat says no more
+                is_socket = stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116
             except OSError:
                 is_socket = True
             if not is_socket:
@@ -307,7 +306,9 @@ def _forbidden(path: str) -> Diagnosis:
             (str(p) for p in reversed(Path(path).parents) if not os.access(p, os.X_OK, effective_ids=True)),
             "a directory above",
         )
-        return Diagnosis(f"{what}: the user {user} cannot enter {closed}", "run as the user who owns it, or as root")
+        return Diagnosis(
+            f"{what}: the user {user} cannot enter {closed}", "run as the owner of that directory, or as root"
+        )
     if not found.st_mode & stat.S_IWGRP:
         return Diagnosis(f"{what}: only its owner may use it", "run as that user, or as root")
     try:
@@ -332,7 +333,7 @@ def _known_user() -> bool:
 
 
 def diagnose_tcp(host: str, port: int, error: BaseException | None) -> Diagnosis | None:
-    """Say why a TCP port could not be connected to; ``None`` when the network is not the reason."""
+    """Diagnose a failed TCP connection. Return None if the network is not the cause."""
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
             return Diagnosis(f"cannot resolve {host!r}: no name server responds", "check the network")

@@ -1,9 +1,9 @@
-"""Why TLS to an engine failed: each fault in its own words, with what was shown, what was expected, and which file.
+"""Diagnose failed TLS connections to engines: name the certificate, the expected name or CA, and the file.
 
-What the failed connection reports is not enough. A TLS 1.3 engine refuses a client certificate after the handshake,
-and its alert is lost when the request that is on its way meets the closed socket; a certificate that does not verify
-is not shown. So a failure is examined by one more connection that asks for nothing: it accepts any certificate in order
-to read it, sends no request, and listens for what the engine objects to.
+The failed connection does not report enough. A TLS 1.3 engine rejects a client certificate after the handshake, and its
+alert is lost when the pending request meets the closed socket; Python does not expose a certificate that fails
+verification. A second connection therefore inspects the peer: it accepts any certificate, sends no request, and waits
+for the engine's alert.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Peer", "Shown", "examine", "explain_tls", "tls_reason"]
 
-_PATIENCE: Final = 2.0
-"""Seconds for the whole examination."""
+_INSPECTION_TIMEOUT: Final = 2.0
+"""Time limit of an inspection in seconds."""
 
-_OBJECTION: Final = 0.5
-"""Seconds to wait for an objection after the handshake: an engine has none, or voices it at once."""
+_ALERT_TIMEOUT: Final = 0.5
+"""Seconds to wait for an alert after the handshake. Engines that reject the client send it at once."""
 
 _NOT_TLS: Final = frozenset(
     "WRONG_VERSION_NUMBER RECORD_LAYER_FAILURE HTTP_REQUEST PACKET_LENGTH_TOO_LONG UNEXPECTED_MESSAGE".split()
@@ -53,12 +53,12 @@ _NOT_TRUSTED: Final = frozenset({18, 19, 20, 21})
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Whom we meant to speak TLS with, and how.
+    """The intended TLS peer.
 
     Attributes:
-        host, port: where it is.
-        server_name: the name that its certificate must bear.
-        files: the certificate files in use.
+        host, port: its address.
+        server_name: name that its certificate must contain.
+        files: certificate files in use.
 
     """
 
@@ -72,21 +72,21 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What the examination brought to light.
+    """Result of an inspection.
 
     Attributes:
-        certificate: the engine's; ``None`` when it came to none.
-        objection: OpenSSL's name for the engine's alert or for the failure of the handshake; ``"closed"`` when the
-            engine hung up without a word; ``""`` when it had nothing to object to.
+        certificate: the engine's certificate, ``None`` if the handshake did not get that far.
+        alert: OpenSSL's name for the engine's alert or for the handshake error; ``"closed"`` if the engine closed the
+            connection without an alert; ``""`` if there was no error.
 
     """
 
     certificate: Certificate | None = None
-    objection: str = ""
+    alert: str = ""
 
 
 def tls_reason(error: BaseException | None) -> ssl.SSLError | None:
-    """Return the TLS error behind an exception, if there is one."""
+    """Return the TLS error that caused an exception, if any."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return error
@@ -95,23 +95,23 @@ def tls_reason(error: BaseException | None) -> ssl.SSLError | None:
 
 
 async def examine(peer: Peer) -> Shown | None:
-    """Connect once more, ask for nothing, and see what the engine shows and what it objects to.
+    """Connect again without sending a request, and record the engine's certificate and alert.
 
     Args:
-        peer: as in the failed attempt; its files have been read before, so they can be.
+        peer: peer of the failed attempt; its files are readable because that attempt loaded them.
 
     Returns:
-        What was found; ``None`` when no connection came about this time.
+        The result; ``None`` if no connection could be made.
 
     """
     files = peer.files
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent, and nothing that is read is believed
+    context.verify_mode = ssl.CERT_NONE  # safe: sends nothing and does not trust what it reads
     try:
         if files is not None and files.cert_file:
             context.load_cert_chain(files.cert_file, files.key_file, password=lambda: "")
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_INSPECTION_TIMEOUT):
             sock = await open_tcp(peer.host, peer.port)
             return await _listen(sock, context, peer.server_name)
     except OSError:
@@ -122,55 +122,55 @@ async def _listen(sock: socket.socket, context: ssl.SSLContext, server_name: str
     try:
         reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server_name)
     except ssl.SSLError as error:
-        return Shown(objection=error.reason or type(error).__name__)
+        return Shown(alert=error.reason or type(error).__name__)
     except (ConnectionError, EOFError):
-        return Shown(objection=_CLOSED)
+        return Shown(alert=_CLOSED)
     try:
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         certificate = read_certificate(der) if der else None
         try:
-            async with asyncio.timeout(_OBJECTION):
-                objection = "" if await reader.read(1) else _CLOSED
+            async with asyncio.timeout(_ALERT_TIMEOUT):
+                alert = "" if await reader.read(1) else _CLOSED
         except TimeoutError:
-            objection = ""
+            alert = ""
         except ssl.SSLError as error:
-            objection = error.reason or _CLOSED
+            alert = error.reason or _CLOSED
         except ConnectionError:
-            objection = _CLOSED
-        return Shown(certificate, objection)
-    except ValueError:  # a certificate that cannot be read
+            alert = _CLOSED
+        return Shown(certificate, alert)
+    except ValueError:  # the certificate is not parseable
         return Shown()
     finally:
         writer.transport.abort()
 
 
 def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Diagnosis | None:
-    """Say what went wrong; ``None`` when TLS is not to blame.
+    """Return the diagnosis; ``None`` if TLS is not the cause.
 
     Args:
-        error: what the failed attempt reported; ``None`` when it was not a TLS error.
-        shown: by the examination.
-        peer: whom we meant to speak with.
+        error: TLS error of the failed attempt; ``None`` if it was another error.
+        shown: result of the inspection.
+        peer: the intended peer.
 
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _engine_certificate(error, shown.certificate, peer)
     reason = (error.reason if error is not None else "") or ""
-    for said in (reason, shown.objection):
+    for said in (reason, shown.alert):
         if said in _NOT_TLS:
             return Diagnosis(
                 f"{peer} does not speak TLS", "use tcp:// without `tls:`, or enable TLS on the engine (--tlsverify)"
             )
         if said in _NO_COMMON_VERSION:
             return Diagnosis(f"{peer} supports no secure TLS version (1.2 or newer)", "upgrade the engine")
-    if reason in _ABOUT_CLIENT or shown.objection in _ABOUT_CLIENT or shown.objection == _CLOSED:
+    if reason in _ABOUT_CLIENT or shown.alert in _ABOUT_CLIENT or shown.alert == _CLOSED:
         return _client_certificate(peer.files, shown)
-    said = reason or shown.objection
+    said = reason or shown.alert
     return Diagnosis(f"TLS with {peer} failed: {said.replace('_', ' ').lower()}") if said else None
 
 
 def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certificate | None, peer: Peer) -> Diagnosis:
-    """Explain why we do not accept the engine's certificate."""
+    """Explain why the engine's certificate failed verification."""
     its = f"the certificate of {peer}" + (f" ({certificate.subject!r})" if certificate else "")
     code = error.verify_code
     if code == _EXPIRED:
@@ -200,7 +200,7 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
 
 
 def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
-    """Explain why the engine does not accept us. Engines hardly say; our own file tells more."""
+    """Explain why the engine rejects the client. Its alert is vague; the client certificate itself shows more."""
     if files is None or not files.cert_file:
         return Diagnosis(
             "the engine requires a client certificate, but `tls:` has none", "add cert_file and key_file to `tls:`"
