@@ -1,6 +1,7 @@
-"""Docker contexts, and which engine is meant when nobody said: as the docker CLI decides it.
+"""Docker contexts and the default engine, chosen as the docker CLI chooses it.
 
-Reads ``~/.docker`` (or ``$DOCKER_CONFIG``) and never writes there. A context's files lie under the SHA-256 of its name.
+Reads ``~/.docker`` (or ``$DOCKER_CONFIG``) and never writes to it. Docker stores each context under the SHA-256 of its
+name.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ __all__ = [
 ]
 
 DEFAULT: Final = "default"
-"""The context that always exists: ``DOCKER_HOST``, else the local socket. It has no files."""
+"""The built-in context: ``DOCKER_HOST``, or the local socket. It has no files."""
 
 
 class Context(msgspec.Struct, frozen=True):
     """A Docker context.
 
     Attributes:
-        name: as ``docker context ls`` shows it.
-        url: its engine.
-        tls: its certificate files, when it has any.
-        description: its owner's words.
+        name: name, as in ``docker context ls``.
+        url: engine URL.
+        tls: certificate files, if any.
+        description: description set by its owner.
 
     """
 
@@ -65,7 +66,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct):
-    """``meta.json`` of a context, what we need of it."""
+    """The fields of a context's ``meta.json`` that pilotage needs."""
 
     Name: str = ""
     Metadata: _Metadata | None = None
@@ -73,9 +74,9 @@ class _Meta(msgspec.Struct):
 
 
 class _CLIConfig(msgspec.Struct):
-    """``config.json`` of the docker CLI, what we need of it: it also holds people's passwords."""
+    """The field of the docker CLI's ``config.json`` that pilotage needs. The file also contains passwords."""
 
-    currentContext: str = ""  # noqa: N815  # Docker's spelling
+    currentContext: str = ""  # noqa: N815  # Docker's name
 
 
 def _folder(env: Mapping[str, str]) -> Path:
@@ -87,10 +88,10 @@ def _problem(message: str, hint: str, *, file: Path | None = None, value: str = 
 
 
 def list_contexts(env: Mapping[str, str] | None = None) -> list[Context]:
-    """Return all contexts by name, ``default`` first. A context that cannot be read is left out.
+    """Return all contexts sorted by name, ``default`` first. Unreadable contexts are omitted.
 
     Args:
-        env: the environment; ``None`` for this process's.
+        env: environment variables; ``None`` for this process's.
 
     """
     env = os.environ if env is None else env
@@ -104,14 +105,14 @@ def list_contexts(env: Mapping[str, str] | None = None) -> list[Context]:
 
 
 def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerProviderConfig:
-    """Return the engine of a context, its certificates included; the context's name is the engine's.
+    """Return the engine of a context, including its certificates. The engine gets the context's name.
 
     Args:
-        name: of the context.
-        env: the environment; ``None`` for this process's.
+        name: name of the context.
+        env: environment variables; ``None`` for this process's.
 
     Raises:
-        ConfigError: there is no such context, or its files cannot be read.
+        ConfigError: the context does not exist or its files are unreadable.
 
     """
     env = os.environ if env is None else env
@@ -128,12 +129,12 @@ def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerPr
 
 
 def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> DockerProviderConfig:
-    """Return the engine with an address that is one; behind ``context://NAME`` the context's, under its own name.
+    """Validate an engine's address. Replace ``context://NAME`` by that context's engine, but keep a configured name.
 
-    Where an engine is decides how its containers are reached, so a context is looked up before they are read.
+    The engine's address decides how its containers are reached, so contexts are resolved before containers are parsed.
 
     Raises:
-        ConfigError: there is no such context, or the address is none.
+        ConfigError: the context does not exist, or the address is invalid.
 
     """
     if config.url.startswith("context://"):
@@ -163,7 +164,7 @@ def _read(file: Path) -> Context:
 
 
 def _may_be(file: Path) -> bool:
-    """Tell whether there may be a file. In a folder that is closed to this user there may: reading it says why not."""
+    """Return whether a file may exist. True in a forbidden folder: reading the file then reports the reason."""
     try:
         return file.is_file()
     except PermissionError:
@@ -171,7 +172,7 @@ def _may_be(file: Path) -> bool:
 
 
 def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
-    """Return what lies in a context's TLS folder. The docker CLI speaks TLS exactly when something does."""
+    """Return the files in a context's TLS folder. The docker CLI uses TLS exactly if there are any."""
     ca, cert, key = (str(path) if _may_be(path := folder / f"{name}.pem") else "" for name in ("ca", "cert", "key"))
     if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
         return None
@@ -179,10 +180,10 @@ def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
 
 
 def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return the name of the context in force, and what says so, as the docker CLI decides: ``DOCKER_HOST`` overrides.
+    """Return the active context's name and where it is set. As in the docker CLI, ``DOCKER_HOST`` overrides the rest.
 
     Raises:
-        ConfigError: the CLI's configuration cannot be read.
+        ConfigError: the CLI's configuration is unreadable.
 
     """
     env = os.environ if env is None else env
@@ -204,7 +205,7 @@ def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
 
 
 def local_sockets(env: Mapping[str, str] | None = None) -> list[str]:
-    """Return where engines on this machine listen by default, the likeliest first, whether they are there or not."""
+    """Return the default sockets of engines on this machine, most likely first, existing or not."""
     env = os.environ if env is None else env
     runtime, home = env.get("XDG_RUNTIME_DIR", ""), env.get("HOME", "")
     paths = [
@@ -218,16 +219,16 @@ def local_sockets(env: Mapping[str, str] | None = None) -> list[str]:
 
 
 def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProviderConfig, str]:
-    """Return the engine that is meant when nobody named one, and why it is that one, for people to read.
+    """Return the engine to use if none is configured, and a readable reason for the choice.
 
-    In this order: ``DOCKER_HOST``; the Docker context in force; the first socket that exists of Docker, rootless
-    Docker, Docker Desktop and Podman.
+    The order is ``DOCKER_HOST``, the active Docker context, then the first existing socket of Docker, rootless Docker,
+    Docker Desktop and Podman.
 
     Args:
-        env: the environment; ``None`` for this process's.
+        env: environment variables; ``None`` for this process's.
 
     Raises:
-        ConfigError: there is none (the message says where we looked), or the context in force is no good.
+        ConfigError: there is no engine (the message lists the sockets), or the active context is invalid.
 
     """
     env = os.environ if env is None else env
@@ -240,7 +241,7 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
     paths = local_sockets(env)
     for path in paths:
         try:
-            if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # no OSError may be swallowed
+            if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # Path.is_socket() hides errors
                 return DockerProviderConfig(f"unix://{path}", None, "local"), f"{path} exists"
         except PermissionError:
             return DockerProviderConfig(f"unix://{path}", None, "local"), f"{path} may exist"

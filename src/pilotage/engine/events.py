@@ -1,4 +1,4 @@
-"""The event stream of one engine, line by line."""
+"""The event stream of one engine, parsed line by line."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["EventStream"]
 
 _PATH: Final = "/events"
-_LONGEST: Final = 64 * 2**20  # an event repeats its container's labels, and these know no limit; garbage does not end
+_LINE_LIMIT: Final = 64 * 2**20  # bytes; an event repeats its container's labels, which have no size limit
 _DECODER: Final = msgspec.json.Decoder(Event)
 
 
 class EventStream:
-    """What happens on an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
+    """Events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
 
-    Entering returns when the engine has begun to answer: what happens from then on is in the stream, so a list asked
-    for inside misses nothing. The iteration ends only when :meth:`close` is called; a stream that is cut or ends by
-    itself raises. Silence has no limit (ping the engine).
+    ``async with`` returns once the engine has started its response. Later events are in the stream, so a list requested
+    inside the block misses none. Only :meth:`close` ends the iteration normally. The stream may be silent for any time;
+    ping the engine to check it.
 
     Raises:
-        EngineError: when the stream cannot be opened.
-        EngineUnreachable: from the iteration, when it was cut, ended, or sent something else than events.
+        EngineError: the stream cannot be opened.
+        EngineUnreachable: while iterating: the stream broke, ended, or contained something other than events.
 
     """
 
@@ -43,9 +43,9 @@ class EventStream:
         self._timeouts = timeouts
         self._response: aiohttp.ClientResponse | None = None
         self._ready: deque[Event] = deque()
-        self._rest: list[bytes] = []
-        self._rest_size = 0
-        self._garbage: Exception | None = None
+        self._partial: list[bytes] = []
+        self._partial_size = 0
+        self._invalid: Exception | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -57,7 +57,7 @@ class EventStream:
         self.close()
 
     def close(self) -> None:
-        """End the stream; an iteration under way just stops. May be repeated."""
+        """End the stream. A running iteration stops without an error. Idempotent."""
         self._closed = True
         if self._response is not None:
             self._response.close()
@@ -69,17 +69,17 @@ class EventStream:
         while not self._ready:
             if self._closed or self._response is None:
                 raise StopAsyncIteration
-            if self._garbage is not None:
+            if self._invalid is not None:
                 raise EngineUnreachable(
                     self._engine,
                     "the event stream contains something that is not an event",
                     "check what answers at this address",
-                ) from self._garbage
+                ) from self._invalid
             await self._receive(self._response)
         return self._ready.popleft()
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
-        """Wait for more, and sort it into events."""
+        """Wait for more data and parse its events."""
         async with self._connection.reading(self._engine, _PATH, self._timeouts):
             try:
                 chunk = await response.content.readany()
@@ -95,19 +95,19 @@ class EventStream:
 
     def _feed(self, chunk: bytes) -> None:
         first, *others = chunk.split(b"\n")
-        self._rest.append(first)
-        self._rest_size += len(first)
-        if self._rest_size > _LONGEST:
-            self._garbage = ValueError("a line without end")
+        self._partial.append(first)
+        self._partial_size += len(first)
+        if self._partial_size > _LINE_LIMIT:
+            self._invalid = ValueError("the line is too long")
         for line in others:
-            self._line(b"".join(self._rest))
-            self._rest, self._rest_size = [line], len(line)
+            self._parse_line(b"".join(self._partial))
+            self._partial, self._partial_size = [line], len(line)
 
-    def _line(self, line: bytes) -> None:
-        """Decode a line. What follows garbage is not read, what came before it is delivered first."""
-        if self._garbage is not None or not line.strip():
+    def _parse_line(self, line: bytes) -> None:
+        """Decode a line. After an invalid line, ignore the rest; events before it are still delivered."""
+        if self._invalid is not None or not line.strip():
             return
         try:
             self._ready.append(_DECODER.decode(line))
         except msgspec.DecodeError as error:
-            self._garbage = error
+            self._invalid = error

@@ -1,4 +1,4 @@
-"""One run of a coroutine for all who want its result at the same time."""
+"""Share one run of a coroutine among concurrent callers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs ``work`` once while anybody waits for it, whoever came first and whoever gives up.
+    """Runs ``work`` at most once at a time; concurrent callers share the run.
 
-    A waiter that is cancelled does not disturb the others. When the last one is, so is the work, and it has ended
-    when that waiter goes on. Results and errors are not kept: who comes after the end starts a new run.
+    A cancelled waiter does not abort the shared run. Cancelling the last waiter cancels the run and waits for its end.
+    Results and errors are not cached: a caller that arrives after the end starts a new run.
 
     Args:
-        work: the coroutine function to run.
+        work: coroutine function to run.
 
     """
 
@@ -30,11 +30,11 @@ class SingleFlight(Generic[T]):
         self._waiters = 0
 
     async def result(self) -> T:
-        """Wait for the run under way, or start one.
+        """Return the result of the current run. Start one if there is none.
 
         Raises:
-            Exception: whatever ``work`` raises; every waiter gets the same instance.
-            ConnectionAbortedError: :meth:`cancel` was called meanwhile.
+            Exception: any exception of ``work``; all waiters get the same instance.
+            ConnectionAbortedError: :meth:`cancel` was called.
 
         """
         if self._task is None or self._task.done():
@@ -57,7 +57,7 @@ class SingleFlight(Generic[T]):
         return task.result()
 
     async def cancel(self) -> None:
-        """Cancel the run under way and wait for its end; nothing happens when there is none."""
+        """Cancel the current run, if any, and wait for its end."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -65,6 +65,6 @@ class SingleFlight(Generic[T]):
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
-            task.exception()  # seen, even when the last waiter left in this very moment
+            task.exception()  # mark as retrieved: the last waiter may just have been cancelled
         if self._task is task:
             self._task = None

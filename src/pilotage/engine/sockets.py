@@ -1,4 +1,4 @@
-"""Connected TCP sockets, the way engines want them."""
+"""TCP sockets with the options that engine connections need."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import aiohappyeyeballs
 
 __all__ = ["open_tcp"]
 
-_SECOND_ADDRESS_AFTER: Final = 0.25
-"""Seconds after which a name's next address is tried beside the first (RFC 8305)."""
+_HAPPY_EYEBALLS_DELAY: Final = 0.25
+"""Seconds before the next address of a host name is tried in parallel (RFC 8305)."""
 
-_PROBES: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""Probes after 15 s of silence, dead after 30: a firewall that forgets a silent event stream does so for it alone, so
-that new connections work and no ping would ever tell. The system's own two hours are too long to be without news."""
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Probe after 15 s of silence, fail after 30 s. A firewall may drop only the silent event stream, while pings over new
+connections still succeed. The system's default of two hours is too long."""
 
 
 async def open_tcp(host: str, port: int) -> socket.socket:
-    """Return a connected socket with keep-alive probes on; tries all addresses of a name.
+    """Return a connected socket with keep-alive enabled. Tries all addresses of a host name.
 
     Raises:
-        OSError: no address accepted; ``errno`` is set when all failed alike. ``socket.gaierror`` for an unknown name.
+        OSError: no address accepted; ``errno`` is set if all failed alike. ``socket.gaierror`` for an unknown name.
 
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER)
+    sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _PROBES.items():
-        if hasattr(socket, name):  # not everywhere under this name
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # names differ between systems
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

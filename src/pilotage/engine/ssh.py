@@ -1,6 +1,6 @@
-"""Engines behind ssh: the user's own ``ssh`` runs ``docker system dial-stdio`` at the far end, over a socket pair.
+"""Engines over ssh: runs ``docker system dial-stdio`` on the remote host through the user's own ``ssh``.
 
-So whatever works with ``docker -H ssh://host ps`` works here: keys, agents, aliases, jump hosts, known hosts.
+Keys, agents, aliases, jump hosts and known hosts therefore work as in ``docker -H ssh://host ps``.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 __all__ = ["SSHDialer", "command_line", "diagnosis"]
 
 _CONNECT_TIMEOUT: Final = 25
-"""Seconds that ssh may take to connect: less than a request may by default, so that its own words come first."""
+"""Seconds ssh may take to connect. Shorter than the default request timeout, so ssh reports its own error first."""
 
-_WORDS: Final = 4096
-"""Bytes of ssh's words that are kept, the last ones."""
+_OUTPUT_LIMIT: Final = 4096
+"""Bytes to keep from the end of ssh's standard error."""
 
-_DYING: Final = 1.0
-"""Seconds for ssh to end: after a signal until it is killed, and after its stream ended until its words are read."""
+_EXIT_TIMEOUT: Final = 1.0
+"""Seconds to wait for ssh to exit: before it is killed, and after its stream ended before its output is used."""
 
 _KEPT_VARIABLES: Final = (
     "HOME PATH USER LOGNAME SHELL SSH_AUTH_SOCK SSH_AGENT_PID KRB5CCNAME XDG_RUNTIME_DIR TMPDIR".split()
 )
-"""What ssh, its agent and its jump hosts need. All else stays here: a ``SendEnv`` has nothing to send."""
+"""Variables that ssh, its agent and its jump hosts need. ssh gets no others, so ``SendEnv`` cannot leak them."""
 
 
 def command_line(address: Address) -> list[str]:
-    """Return how ssh is called.
+    """Return the ssh command.
 
-    No terminal and no question ever (``-T``, ``BatchMode``); a dead line is noticed within a minute
-    (``ServerAliveInterval``); no connection of ours becomes the master that others would hang on (``ControlMaster``).
+    It uses no terminal and asks no questions (``-T``, ``BatchMode``), detects a dead connection within a minute
+    (``ServerAliveInterval``), and never becomes a master that other sessions depend on (``ControlMaster``).
 
     Args:
-        address: an ssh one; its path, if it has one, is the far engine's socket.
+        address: an ``ssh`` address; its path, if set, is the remote engine's socket.
 
     """
     options = {
@@ -63,75 +63,75 @@ def command_line(address: Address) -> list[str]:
         command += ["-l", address.user]
     if address.port:
         command += ["-p", str(address.port)]
-    # The far shell reads one line of text, so the path is quoted for it.
+    # The remote shell parses the command line, so the path needs quoting.
     engine = [f"--host={shlex.quote(f'unix://{address.path}')}"] if address.path else []
     return [*command, "--", address.host, "docker", *engine, "system", "dial-stdio"]
 
 
 class _Tunnel:
-    """One ssh process and the stream through it: neither outlives the other.
+    """An ssh process and its stream. When one ends, so does the other.
 
     Attributes:
-        words: what ssh wrote to its standard error, the end of it.
-        lost: set when the stream has ended.
-        failed: set when ssh ended by itself and not well: then its words are the reason, else they are chatter.
-        task: ends when the process is gone and its words are read.
+        output: the end of ssh's standard error.
+        lost: whether the stream has ended.
+        failed: whether ssh itself exited with an error. Only then is ``output`` the reason.
+        task: completes when the process has exited and its output is read.
 
     """
 
     def __init__(self, process: Process, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
         self.process = process
         self.transport = transport
-        self.words = ""
+        self.output = ""
         self.lost = False
         self.failed = False
-        self.hurry = asyncio.Event()
-        self.task = asyncio.get_running_loop().create_task(self._attend(protocol))
+        self.closing = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._supervise(protocol))
 
-    async def _attend(self, protocol: ResponseHandler) -> None:
+    async def _supervise(self, protocol: ResponseHandler) -> None:
         gone = asyncio.ensure_future(self.process.wait())
-        listening = asyncio.ensure_future(self._listen())
+        listening = asyncio.ensure_future(self._read_output())
         try:
-            stream = protocol.closed  # aiohttp's own future: looked at, never cancelled
+            stream = protocol.closed  # aiohttp owns this future: never cancel it
             if stream is not None:
                 ends: list[asyncio.Future[Any]] = [gone, stream]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if stream.done():
                     stream.exception()
             self.lost = True
-            if not self.hurry.is_set():
-                # When the stream ends ssh does, and only it knows why, if there is a reason.
-                await asyncio.wait([gone], timeout=_DYING)
+            if not self.closing.is_set():
+                # ssh exits when its stream ends. Its exit status tells whether it failed.
+                await asyncio.wait([gone], timeout=_EXIT_TIMEOUT)
             self.failed = gone.done() and gone.result() != 0
         finally:
             self.lost = True
             self.transport.abort()
-            await _end(self.process, gone)
-            await asyncio.wait([listening], timeout=_DYING)  # somebody ssh started may keep the pipe open
+            await _terminate(self.process, gone)
+            await asyncio.wait([listening], timeout=_EXIT_TIMEOUT)  # a child of ssh may keep the pipe open
             listening.cancel()
 
-    async def _listen(self) -> None:
-        words, pipe = b"", self.process.stderr
-        while pipe is not None and (chunk := await pipe.read(_WORDS)):
-            words = (words + chunk)[-_WORDS:]
-            self.words = words.decode(errors="replace")
+    async def _read_output(self) -> None:
+        output, pipe = b"", self.process.stderr
+        while pipe is not None and (chunk := await pipe.read(_OUTPUT_LIMIT)):
+            output = (output + chunk)[-_OUTPUT_LIMIT:]
+            self.output = output.decode(errors="replace")
 
 
-async def _end(process: Process, gone: asyncio.Future[int]) -> None:
-    """End a process that may have ended already: politely, and after a second not so."""
+async def _terminate(process: Process, gone: asyncio.Future[int]) -> None:
+    """Terminate a process that may have exited already. Kill it after a second."""
     for end in (process.terminate, process.kill):
         if gone.done():
             return
         with contextlib.suppress(ProcessLookupError):
             end()
-        await asyncio.wait([gone], timeout=_DYING)
+        await asyncio.wait([gone], timeout=_EXIT_TIMEOUT)
 
 
 class SSHDialer:
-    """One ssh process for each stream; two streams at most: one for events and one for requests.
+    """Starts one ssh process per stream. At most two: one for events and one for requests.
 
     Args:
-        address: an ssh one.
+        address: an ``ssh`` address.
 
     """
 
@@ -142,7 +142,7 @@ class SSHDialer:
         self._tunnels: list[_Tunnel] = []
 
     async def dial(self, factory: Callable[[], ResponseHandler]) -> ResponseHandler:
-        """Start ssh. Whether it gets through shows with the first answer, not here."""
+        """Start ssh. A connection failure shows only when the first request fails."""
         ours, theirs = socket.socketpair()
         try:
             process = await self._start(theirs)
@@ -170,60 +170,60 @@ class SSHDialer:
                 stdout=theirs.fileno(),
                 stderr=asyncio.subprocess.PIPE,
                 env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
-                start_new_session=True,  # neither the terminal nor its Ctrl-C is ssh's
+                start_new_session=True,  # detach ssh from the terminal and its Ctrl-C
             )
         except FileNotFoundError as error:
             found = Diagnosis("ssh is not installed", "install it (apt-get install openssh-client)")
             raise DiagnosedError(found) from error
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Wait for the ssh whose stream ended, and pass its words on."""
+        """Wait for the ssh process whose stream ended and return its error."""
         if isinstance(error, DialError) or not isinstance(error, aiohttp.ClientError | OSError):
             return None
         lost = [tunnel for tunnel in self._tunnels if tunnel.lost or tunnel.transport.is_closing()]
         if lost:
-            await asyncio.wait([tunnel.task for tunnel in lost], timeout=3 * _DYING)
+            await asyncio.wait([tunnel.task for tunnel in lost], timeout=3 * _EXIT_TIMEOUT)
         for tunnel in reversed(lost):
-            if tunnel.failed and tunnel.words.strip():
-                return diagnosis(self.address, tunnel.words)
+            if tunnel.failed and tunnel.output.strip():
+                return diagnosis(self.address, tunnel.output)
         return None
 
     async def close(self) -> None:
-        """End every ssh, and return when they are gone."""
+        """Terminate all ssh processes and wait until they have exited."""
         for tunnel in self._tunnels:
-            tunnel.hurry.set()
+            tunnel.closing.set()
             tunnel.transport.abort()
         await asyncio.gather(*(tunnel.task for tunnel in self._tunnels), return_exceptions=True)
 
 
-# ---- ssh's words ---------------------------------------------------------------------------------------------------
+# ---- ssh's output --------------------------------------------------------------------------------------------------
 
-_CHATTER: Final = ("@@@", "warning: permanently added", "** ", "add correct host key", "offending")
+_NOISE: Final = ("@@@", "warning: permanently added", "** ", "add correct host key", "offending")
 
 
-def diagnosis(address: Address, words: str) -> Diagnosis:
-    """Turn what ssh, or docker at the far end, wrote into a sentence, with what to do about the usual causes.
+def diagnosis(address: Address, output: str) -> Diagnosis:
+    """Convert the output of ssh or of the remote docker to a message, with a remedy for common causes.
 
     Args:
-        address: the ssh one.
-        words: several lines, perhaps.
+        address: the ``ssh`` address.
+        output: one or more lines.
 
     """
-    lines = [line.strip() for line in words.splitlines()]
-    said = [line for line in lines if line and not line.lower().startswith(_CHATTER)]
+    lines = [line.strip() for line in output.splitlines()]
+    said = [line for line in lines if line and not line.lower().startswith(_NOISE)]
     said = said or [line for line in lines if line][-1:]
     text = shorten(" ".join(said) if len(said) <= 3 else f"{said[0]} … {said[-1]}", 240)
     target = f"{address.user}@{address.host}" if address.user else address.host
     login = f"ssh {f'-p {address.port} ' if address.port else ''}{target}"
     known = f"[{address.host}]:{address.port}" if address.port else address.host
     signs = _remedies(login, known)
-    lower = words.lower()
+    lower = output.lower()
     remedy = next((remedy for sign, remedy in signs if sign in lower), f"try `{login} docker system dial-stdio`")
     return Diagnosis(f"ssh says: {text}", remedy)
 
 
 def _remedies(login: str, host: str) -> list[tuple[str, str]]:
-    """Return what to do about each sign in ssh's words, the most telling sign first."""
+    """Return pairs of a text in ssh's output and its remedy, most specific first."""
     return [
         (
             "identification has changed",

@@ -1,4 +1,4 @@
-"""TLS towards engines: certificate files into an ``SSLContext``, read anew when they change."""
+"""TLS contexts for engines: loads certificate files and reloads them when they change."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["TLSMaterial"]
 
 
 class _LockedKeyError(Exception):
-    """A private key wants a password. Nobody is asked for one."""
+    """A private key is encrypted. pilotage never asks for a passphrase."""
 
 
 class TLSMaterial:
-    """Whom to trust and what to show, kept as an ``SSLContext`` until one of the files changes.
+    """Certificate files, cached as an ``SSLContext`` until one of them changes.
 
     Args:
-        files: the certificate files; ``None`` for the system's CAs and no client certificate.
+        files: certificate files; ``None`` for the system's CAs and no client certificate.
 
     """
 
@@ -33,11 +33,11 @@ class TLSMaterial:
         self._state: tuple[object, ...] = ()
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that fits the files as they are now.
+        """Return a context with the current contents of the files.
 
         Raises:
-            DiagnosedError: a file is missing, unreadable, no PEM, locked with a password, or does not belong to
-                the others. The message names it.
+            DiagnosedError: a file is missing, unreadable, not PEM or encrypted, or the key does not match the
+                certificate. The message names the file.
 
         """
         state = self._look()
@@ -46,7 +46,7 @@ class TLSMaterial:
         return self._context
 
     def _look(self) -> tuple[object, ...]:
-        """Return what changes when a file does: renewals replace files (inode) or rewrite them (time, size)."""
+        """Return a value that changes with the files: renewals replace them (inode) or rewrite them (time, size)."""
         if self.files is None:
             return ()
         state: list[object] = []
@@ -87,8 +87,8 @@ class TLSMaterial:
             _fail(f"the CA file {ca_file} cannot be read ({error.strerror})", "check its owner and mode")
         context.set_alpn_protocols(["http/1.1"])
         if ca_file:
-            # Python 3.13 is strict by default about extensions that CAs made by Docker's own recipe do not have. A CA
-            # that the user named is trusted as it is, also when it is an intermediate one; all other checks stay.
+            # Python 3.13 requires extensions that CAs created with Docker's instructions lack. Trust the configured CA
+            # as it is, even an intermediate one. All other checks still apply.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
@@ -97,7 +97,7 @@ class TLSMaterial:
         def no_password() -> str:
             raise _LockedKeyError
 
-        for path in (cert, key):  # load_cert_chain does not say which of the two it cannot read
+        for path in (cert, key):  # load_cert_chain does not report which file is unreadable
             if not os.access(path, os.R_OK, effective_ids=True):
                 _fail(f"this user cannot read {path}", "check its owner and mode")
         try:

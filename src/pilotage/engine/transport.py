@@ -1,7 +1,7 @@
-"""From an :class:`~pilotage.engine.address.Address` to a connected stream: one dialer for each way.
+"""Dialers: from an :class:`~pilotage.engine.address.Address` to a connected stream, one class per transport.
 
-A dialer opens streams and knows nothing of HTTP. :class:`EngineConnector` puts one under aiohttp, so that everything
-above speaks plain HTTP whatever lies below: TLS, too, is the dialer's business.
+A dialer opens streams, including TLS, and knows nothing about HTTP. :class:`EngineConnector` plugs it into aiohttp, so
+the layers above use plain HTTP over every transport.
 """
 
 from __future__ import annotations
@@ -32,45 +32,45 @@ if TYPE_CHECKING:
 __all__ = ["Dialer", "EngineConnector", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
 
 CONNECT_TIMEOUT: Final = 5.0
-"""Seconds to get connected, TLS handshake included, unless set otherwise."""
+"""Default connect timeout in seconds, including the TLS handshake."""
 
 _KEEP_ALIVE: Final = 300.0
-"""Seconds that an unused connection is kept. Engines close none by themselves, and an ssh one is dear to open."""
+"""Seconds to keep an idle connection. Engines do not close idle connections, and ssh ones are slow to open."""
 
-_TLS_GOODBYE: Final = 1.0
-"""Seconds that closing waits for the engine's end of the TLS connection."""
+_TLS_SHUTDOWN_TIMEOUT: Final = 1.0
+"""Seconds to wait for the engine's TLS shutdown."""
 
 
 _AGENT_NAME: Final = "godoxy.agent"
-"""The name in every agent's certificate, whatever its address (LABELS II.7.2)."""
+"""Server name in every agent's certificate, independent of its address (LABELS II.7.2)."""
 
 
 class Dialer(Protocol):
     """Opens streams to one engine."""
 
     limit: int
-    """How many streams may be open at once."""
+    """Maximum number of open streams."""
 
     async def dial(self, factory: Factory) -> ResponseHandler:
-        """Open a stream, feed it to a new protocol and return that. Raises whatever the system raises."""
+        """Open a stream with a new protocol and return the protocol. System errors propagate."""
         ...
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Say why a request failed, if the reason lies on this way; ``None`` when it does not.
+        """Return why a request failed; ``None`` if the transport is not the cause.
 
         Args:
-            error: what the request raised: :class:`DialError` when no stream could be opened.
+            error: exception of the request; :class:`DialError` if no stream could be opened.
 
         """
         ...
 
     async def close(self) -> None:
-        """Leave nothing behind: no process, no task. The streams are closed already."""
+        """Stop all processes and tasks. The streams are already closed."""
         ...
 
 
-class _Silent:
-    """What dialers without processes of their own have in common."""
+class _SocketDialer:
+    """Base of dialers that own no processes."""
 
     limit = 100
 
@@ -78,11 +78,11 @@ class _Silent:
         return None
 
 
-class UnixDialer(_Silent):
+class UnixDialer(_SocketDialer):
     """A Unix socket.
 
     Args:
-        path: of the socket.
+        path: path of the socket.
 
     """
 
@@ -95,16 +95,16 @@ class UnixDialer(_Silent):
         return protocol
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Look at the socket's file."""
+        """Inspect the socket file."""
         return diagnose_unix(self.path, error.__cause__) if isinstance(error, DialError) else None
 
 
-class TCPDialer(_Silent):
+class TCPDialer(_SocketDialer):
     """A TCP port.
 
     Args:
-        host: name or address.
-        port: its port.
+        host: host name or IP address.
+        port: TCP port.
 
     """
 
@@ -123,18 +123,18 @@ class TCPDialer(_Silent):
         return protocol
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Tell network faults apart."""
+        """Classify network errors."""
         return diagnose_tcp(self.host, self.port, error.__cause__) if isinstance(error, DialError) else None
 
 
-class TLSDialer(_Silent):
+class TLSDialer(_SocketDialer):
     """TLS over a TCP port.
 
     Args:
-        host: name or address.
-        port: its port.
-        material: whom to trust and what to show; asked anew for each connection, so that renewed files are used.
-        server_name: the name that the engine's certificate must bear; ``""`` for ``host``.
+        host: host name or IP address.
+        port: TCP port.
+        material: certificates; checked for changes at each connection, so renewed files take effect.
+        server_name: name that the engine's certificate must contain; ``""`` for ``host``.
 
     """
 
@@ -145,12 +145,16 @@ class TLSDialer(_Silent):
         self.server_name = server_name or host
 
     async def dial(self, factory: Factory) -> ResponseHandler:
-        """Connect and shake hands."""
+        """Connect and do the TLS handshake."""
         context = self.material.context()
         sock = await open_tcp(self.host, self.port)
         try:
             _, protocol = await asyncio.get_running_loop().create_connection(
-                factory, sock=sock, ssl=context, server_hostname=self.server_name, ssl_shutdown_timeout=_TLS_GOODBYE
+                factory,
+                sock=sock,
+                ssl=context,
+                server_hostname=self.server_name,
+                ssl_shutdown_timeout=_TLS_SHUTDOWN_TIMEOUT,
             )
         except BaseException:
             sock.close()
@@ -158,7 +162,7 @@ class TLSDialer(_Silent):
         return protocol
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Tell network faults apart, and examine what may be TLS's. That takes up to two seconds."""
+        """Classify network errors, and inspect the peer after a possible TLS error. Takes up to two seconds."""
         if isinstance(error, DialError) and (found := diagnose_tcp(self.host, self.port, error.__cause__)):
             return found
         reason = tls_reason(error)
@@ -170,10 +174,10 @@ class TLSDialer(_Silent):
 
 
 def dialer_for(address: Address) -> Dialer:
-    """Return the dialer for an address; nothing is opened yet.
+    """Return the dialer for an address. It connects on first use.
 
     Raises:
-        ValueError: a ``context`` address: contexts are resolved before (:mod:`pilotage.engine.contexts`).
+        ValueError: for a ``context`` address; resolve it first (:mod:`pilotage.engine.contexts`).
 
     """
     match address.scheme:
@@ -192,7 +196,7 @@ def dialer_for(address: Address) -> Dialer:
 
 
 class EngineConnector(aiohttp.BaseConnector):
-    """aiohttp's connection pool over a dialer. Requests are for ``http://`` URLs whose host does not matter.
+    """aiohttp connection pool that opens streams with a dialer. The host of the requests' URLs is ignored.
 
     Args:
         dialer: opens the streams.
@@ -209,7 +213,7 @@ class EngineConnector(aiohttp.BaseConnector):
         traces: list[Trace],  # noqa: ARG002
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> ResponseHandler:
-        """Open one more stream within ``timeout.sock_connect`` seconds."""
+        """Open a stream within ``timeout.sock_connect`` seconds."""
         try:
             async with asyncio.timeout(timeout.sock_connect):
                 factory: Any = self._factory

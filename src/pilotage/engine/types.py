@@ -1,8 +1,8 @@
-"""The Engine API's JSON, only the fields we read, decoded straight from bytes into typed structs.
+"""Engine API types: only the fields that pilotage reads, decoded from JSON into structs. Pure.
 
-Fields keep the API's own spelling. Everything that some engine leaves out or answers with null is optional here:
-Podman sends no ``HostConfig`` and may send ``Networks: null``; ``Health`` in the list comes with API 1.52.
-Unknown fields cost nothing and are never kept: no environment, no commands.
+Fields keep the API's names. Fields that some engine omits or sets to null are optional: Podman sends no ``HostConfig``
+and may send ``Networks: null``; ``Health`` in the list needs API 1.52. Other fields, such as environment and commands,
+are skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Port(msgspec.Struct, gc=False, frozen=True):
-    """One entry of a container's ``Ports``. Engines list a publication once for IPv4 and once for IPv6."""
+    """One entry of a container's ``Ports``. Engines list a published port once for IPv4 and once for IPv6."""
 
     PrivatePort: int = 0
     PublicPort: int = 0
@@ -36,7 +36,7 @@ class Port(msgspec.Struct, gc=False, frozen=True):
 
 
 class Endpoint(msgspec.Struct, gc=False, frozen=True):
-    """A container's place in one network; addresses are ``""`` when it has none."""
+    """A container's endpoint in one network; addresses are ``""`` if it has none."""
 
     IPAddress: str = ""
     GlobalIPv6Address: str = ""
@@ -49,7 +49,7 @@ class NetworkSettings(msgspec.Struct, gc=False, frozen=True):
 
 
 class HostConfig(msgspec.Struct, gc=False, frozen=True):
-    """``HostConfig`` of the list: the network mode is all of it that we read."""
+    """``HostConfig`` of the list."""
 
     NetworkMode: str = ""
 
@@ -87,7 +87,7 @@ class Summary(msgspec.Struct, gc=False, frozen=True):
 
 
 class InspectConfig(msgspec.Struct, gc=False, frozen=True):
-    """``Config`` of inspect. ``Env`` is deliberately not here: it holds people's secrets."""
+    """``Config`` of inspect. ``Env`` is deliberately omitted: it contains secrets."""
 
     ExposedPorts: dict[str, object] | None = None
     StopSignal: str = ""
@@ -102,21 +102,21 @@ class InspectState(msgspec.Struct, gc=False, frozen=True):
 
 
 class PortBinding(msgspec.Struct, gc=False, frozen=True):
-    """Where a container's port is published; Podman says ``HostIp: ""`` for all addresses."""
+    """Where a container's port is published; Podman sends ``HostIp: ""`` for all addresses."""
 
     HostIp: str = ""
     HostPort: str = ""
 
 
 class InspectNetworkSettings(msgspec.Struct, gc=False, frozen=True):
-    """``NetworkSettings`` of inspect: here ``Ports`` maps ``"80/tcp"`` to bindings, or to null when unpublished."""
+    """``NetworkSettings`` of inspect: here ``Ports`` maps ``"80/tcp"`` to bindings, or to null if unpublished."""
 
     Networks: dict[str, Endpoint | None] | None = None
     Ports: dict[str, list[PortBinding] | None] | None = None
 
 
 class Inspect(msgspec.Struct, gc=False, frozen=True):
-    """What we read of ``GET /containers/{id}/json``."""
+    """``GET /containers/{id}/json``."""
 
     Id: str = ""
     Name: str = ""
@@ -127,7 +127,7 @@ class Inspect(msgspec.Struct, gc=False, frozen=True):
 
 
 class Component(msgspec.Struct, gc=False, frozen=True):
-    """One of ``/version``'s components; Podman's first is called ``Podman Engine``."""
+    """One of ``/version``'s components; Podman's first is named ``Podman Engine``."""
 
     Name: str = ""
     Version: str = ""
@@ -143,14 +143,14 @@ class Version(msgspec.Struct, gc=False, frozen=True):
 
 
 class Actor(msgspec.Struct, gc=False, frozen=True):
-    """Whom an event is about."""
+    """The object that an event concerns."""
 
     ID: str = ""
     Attributes: dict[str, str] | None = None
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """One line of ``GET /events``. The old top-level ``id`` is gone in API 1.52 and never read."""
+    """One line of ``GET /events``. API 1.52 removed the old top-level ``id``; it is not read."""
 
     Type: str = ""
     Action: str = ""
@@ -163,9 +163,9 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def split_list(body: bytes) -> list[msgspec.Raw]:
-    """Split the answer of ``/containers/json`` into one raw slice for each container, without decoding any.
+    """Split the response of ``GET /containers/json`` into one raw slice per container without decoding them.
 
-    Decoding and building one container at a time keeps its objects in the processor's cache and halves the memory.
+    Decoding one container at a time keeps its objects in the CPU cache and halves the memory use.
 
     Raises:
         msgspec.DecodeError: the body is not a JSON list.

@@ -1,6 +1,6 @@
-"""What a certificate says about itself, for messages: ``ssl`` only tells of certificates that it accepts.
+"""Parse certificates for messages, because ``ssl`` describes only certificates that it accepts.
 
-Reads just enough DER (X.690, RFC 5280) for names, dates and purposes. Trust is never decided here.
+Reads just enough DER (X.690, RFC 5280) for names, dates and purposes. Makes no trust decisions.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _FOR_ANYTHING: Final = bytes.fromhex("551d2500")
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """An X.509 certificate, what people know it by.
+    """The readable parts of an X.509 certificate.
 
     Attributes:
-        subject: whom it was issued to: the common name, else the organisation, else ``"nobody"``.
-        issuer: who issued it, in the same way.
-        not_before, not_after: when it is valid, UTC.
-        names: the host names and IP addresses that it is good for.
-        for_clients: whether a client may show it; certificates that name no purpose serve any.
+        subject: the subject's common name, else its organisation, else ``"nobody"``.
+        issuer: the issuer, likewise.
+        not_before, not_after: validity period, UTC.
+        names: host names and IP addresses that it is valid for.
+        for_clients: whether it is valid for clients; a certificate without purposes is valid for all.
 
     """
 
@@ -55,7 +55,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 def read_certificates(path: str) -> list[Certificate]:
-    """Return all certificates of a PEM file; an empty list when it cannot be read."""
+    """Return all certificates of a PEM file; an empty list if it is unreadable."""
     end = ssl.PEM_FOOTER
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
@@ -73,10 +73,10 @@ def read_certificates(path: str) -> list[Certificate]:
 
 
 def read_certificate(der: bytes) -> Certificate:
-    """Read a DER certificate.
+    """Parse a DER certificate.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the data is not a certificate.
 
     """
     try:
@@ -104,7 +104,7 @@ def _read(der: bytes) -> Certificate:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and content of each element."""
+    """Yield the tag and content of each element."""
     at = 0
     while at < len(data):
         tag, length, at = data[at], data[at + 1], at + 2
@@ -118,13 +118,13 @@ def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _inside(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the elements of the one sequence that ``data`` is; nothing when it is empty."""
+    """Yield the elements of the sequence in ``data``; nothing if ``data`` is empty."""
     return _parts(next(_parts(data))[1]) if data else iter(())
 
 
 def _moment(tag: int, value: bytes) -> datetime:
     text = value.decode("ascii")
-    if tag == _UTC_TIME:  # two digits of the year; RFC 5280 puts them between 1950 and 2049
+    if tag == _UTC_TIME:  # two-digit year, 1950 to 2049 (RFC 5280)
         text = ("19" if text >= "50" else "20") + text
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
