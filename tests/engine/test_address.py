@@ -80,7 +80,7 @@ def test_the_same_engine_with_the_same_files_has_one_address_however_it_is_writt
         ("tcp://ho\nst", "contains the character '\\n'", "remove it"),
     ],
 )
-def test_a_fault_says_what_is_wrong_and_what_to_write(url: str, says: str, suggests: str) -> None:
+def test_an_invalid_address_reports_the_error_and_a_remedy(url: str, says: str, suggests: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_address(DockerProviderConfig(url, name="far"))
     (problem,) = caught.value.problems
@@ -105,7 +105,7 @@ def test_a_password_is_not_repeated_in_the_message() -> None:
         ("http://h", FILES, "do not apply to http://", "tls"),
     ],
 )
-def test_certificate_files_must_fit_each_other_and_the_scheme(url: str, tls: TLSFiles, says: str, path: str) -> None:
+def test_certificate_files_must_match_each_other_and_the_scheme(url: str, tls: TLSFiles, says: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_address(DockerProviderConfig(url, tls))
     (problem,) = caught.value.problems
@@ -114,14 +114,14 @@ def test_certificate_files_must_fit_each_other_and_the_scheme(url: str, tls: TLS
 
 
 @pytest.mark.parametrize("url", ["$DOCKER_HOST", "${DOCKER_HOST}"])
-def test_docker_host_stands_for_its_value_or_the_local_socket(url: str) -> None:
+def test_docker_host_expands_to_its_value_or_the_local_socket(url: str) -> None:
     config = DockerProviderConfig(url)
     assert parse_address(config, {"DOCKER_HOST": "tcp://h:1"}) == Address("tcp", host="h", port=1)
     assert parse_address(config, {"DOCKER_HOST": ""}).url == LOCAL_SOCKET
     assert parse_address(config).url == LOCAL_SOCKET
 
 
-def test_the_docker_clis_tls_variables_count_for_the_engine_of_docker_host_only() -> None:
+def test_the_docker_clis_tls_variables_apply_only_to_the_engine_of_docker_host() -> None:
     env = {"DOCKER_HOST": "tcp://h:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}
     files = TLSFiles(ca_file="/certs/ca.pem", cert_file="/certs/cert.pem", key_file="/certs/key.pem")
     assert parse_address(DockerProviderConfig("tcp://h:2376"), env).tls == files

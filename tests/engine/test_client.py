@@ -48,7 +48,7 @@ async def test_all_containers_are_listed_or_only_those_that_run(real: SharedClie
     assert created not in some
 
 
-async def test_containers_are_listed_by_id_and_unknown_ids_are_not_there(real: SharedClient, engine: Engine) -> None:
+async def test_containers_are_listed_by_id_and_unknown_ids_are_ignored(real: SharedClient, engine: Engine) -> None:
     one, two = engine.create("client-one"), engine.create("client-two")
     engine.create("client-three")
     assert set(summaries(await real.list_containers(ids=[one, two, "f" * 64, one]))) == {one, two}
@@ -96,7 +96,7 @@ async def test_a_container_is_inspected_by_id_and_by_name(real: SharedClient, en
         assert found.State.Status == "created"
 
 
-async def test_a_container_that_is_not_there_is_a_404(real: SharedClient) -> None:
+async def test_a_missing_container_is_a_404(real: SharedClient) -> None:
     with pytest.raises(EngineRefused) as caught:
         await real.inspect("nobody")
     assert caught.value.status == 404
@@ -110,7 +110,7 @@ async def test_a_name_with_odd_characters_stays_one_part_of_the_path() -> None:
             assert engine.requests[-1] == "GET /v1.51/containers/..%2Fa%3Fb%23c/json"
 
 
-async def test_an_inspection_that_is_none_is_an_error_in_our_words() -> None:
+async def test_an_invalid_inspect_response_is_an_engine_error() -> None:
     async with puppet(behave(json=json_answer([1]))) as engine, Pool() as pool:
         async with await new_client(DockerProviderConfig(engine.url, name="far"), pool=pool) as client:
             with pytest.raises(
@@ -177,7 +177,7 @@ async def test_a_command_is_never_sent_twice() -> None:
 # ---- who it is
 
 
-async def test_a_client_knows_who_it_speaks_to(real: SharedClient, docker_engine: Engine) -> None:
+async def test_a_client_identifies_its_engine(real: SharedClient, docker_engine: Engine) -> None:
     assert real.daemon_host == docker_engine.host
     assert real.key == docker_engine.host
     assert real.kind == "docker"
@@ -188,7 +188,7 @@ async def test_a_client_knows_who_it_speaks_to(real: SharedClient, docker_engine
     )
 
 
-async def test_a_sign_of_life_is_a_ping_and_a_check_asks_for_the_version_again() -> None:
+async def test_ping_requests_ping_and_check_connection_renegotiates() -> None:
     async with puppet(behave()) as engine, Pool() as pool, await new_client(engine.url, pool=pool) as client:
         await client.ping()
         await client.check_connection()

@@ -52,7 +52,7 @@ def version(api: str, oldest: str = "1.24", **fields: object) -> bytes:
         ("1.41", "", "1.41"),
     ],
 )
-def test_the_newest_version_that_both_know_is_spoken(newest: str, oldest: str, spoken: str) -> None:
+def test_the_newest_common_version_is_used(newest: str, oldest: str, spoken: str) -> None:
     assert negotiate(Version(ApiVersion=newest, MinAPIVersion=oldest), "far") == spoken
 
 
@@ -86,7 +86,7 @@ def test_api_versions_compare_as_numbers() -> None:
     assert [parse_api(text) for text in ("", "1", "1.x", "1.-2", "v1.4")] == [None] * 5
 
 
-async def test_an_engine_of_the_stone_age_is_refused_with_both_ranges() -> None:
+async def test_a_very_old_engine_is_rejected_with_both_version_ranges() -> None:
     async with puppet(behave(version=version("1.24", "1.12"))) as engine, assert_no_leaks(), Pool() as pool:
         with pytest.raises(EngineIncompatible, match=r"1\.12 to 1\.24, pilotage supports 1\.40 to 1\.52"):
             await new_client(engine.url, pool=pool)
@@ -95,7 +95,7 @@ async def test_an_engine_of_the_stone_age_is_refused_with_both_ranges() -> None:
 # ---- when it is agreed
 
 
-async def test_the_version_is_asked_for_once_by_all_who_come_first() -> None:
+async def test_concurrent_first_requests_negotiate_once() -> None:
     async with puppet(behave()) as engine:
         far = connection(engine)
         await asyncio.gather(*(far.call("far", "GET", "/containers/json", timeouts=USUAL) for _ in range(20)))
@@ -104,7 +104,7 @@ async def test_the_version_is_asked_for_once_by_all_who_come_first() -> None:
         await far.close()
 
 
-async def test_an_unversioned_request_needs_no_agreement() -> None:
+async def test_an_unversioned_request_needs_no_negotiation() -> None:
     async with puppet(behave()) as engine:
         far = connection(engine)
         await far.call("far", "GET", "/_ping", timeouts=USUAL, versioned=False)
@@ -112,7 +112,7 @@ async def test_an_unversioned_request_needs_no_agreement() -> None:
         await far.close()
 
 
-async def test_after_a_lost_connection_the_version_is_agreed_anew() -> None:
+async def test_a_lost_connection_leads_to_a_new_negotiation() -> None:
     async def lose(exchange: Exchange) -> None:
         exchange.reset()
 
@@ -126,7 +126,7 @@ async def test_after_a_lost_connection_the_version_is_agreed_anew() -> None:
         await far.close()
 
 
-async def test_an_answer_that_names_another_version_is_noticed() -> None:
+async def test_a_response_from_another_version_leads_to_a_new_negotiation() -> None:
     async with puppet(behave(version=version("1.41"))) as engine:
         far = connection(engine)
         await far.call("far", "GET", "/containers/json", timeouts=USUAL)
@@ -138,7 +138,7 @@ async def test_an_answer_that_names_another_version_is_noticed() -> None:
         await far.close()
 
 
-async def test_a_refused_version_is_agreed_anew_and_the_request_repeated_once() -> None:
+async def test_a_rejected_version_is_renegotiated_and_the_request_repeated_once() -> None:
     refused = json_answer(
         {"message": "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade"},
         status="400 Bad Request",
@@ -176,7 +176,7 @@ async def test_a_bad_request_of_another_kind_is_not_repeated() -> None:
 # ---- how it is asked
 
 
-async def test_a_path_in_the_address_stands_before_every_request() -> None:
+async def test_a_path_in_the_address_prefixes_every_request() -> None:
     async with puppet(behave()) as engine:
         far = Connection(parse_address(DockerProviderConfig(f"{engine.url}/engines/one/")))
         await far.call("far", "GET", "/containers/json", {"all": "1", "filters": '{"id":["a b+"]}'}, timeouts=USUAL)
@@ -230,7 +230,7 @@ async def test_a_closed_connection_says_so_and_opens_nothing() -> None:
         assert engine.connections == 0
 
 
-async def test_closing_fails_the_requests_under_way() -> None:
+async def test_closing_fails_running_requests() -> None:
     async with puppet(behave(json=Exchange.gone)) as engine, assert_no_leaks():
         far = connection(engine)
         await far.open("far", USUAL)
@@ -292,7 +292,7 @@ async def test_nothing_to_change_is_a_success() -> None:
         await far.close()
 
 
-def test_a_context_is_no_address_to_connect_to() -> None:
+def test_a_context_address_cannot_be_connected_to() -> None:
     with pytest.raises(ValueError, match="cannot be dialled"):
         Connection(Address("context", host="far"))
 
@@ -301,7 +301,7 @@ def test_a_context_is_no_address_to_connect_to() -> None:
 
 
 @pytest.mark.parametrize(("generation", "api"), [("system", "1.41"), ("26.1", "1.45"), ("28.5", "1.51")])
-async def test_real_engines_of_each_generation_are_spoken_to_in_their_own_version(
+async def test_real_engines_of_each_generation_use_their_own_version(
     engine_factory: Callable[[str], Engine], generation: str, api: str
 ) -> None:
     with engine_factory(generation).scope() as engine:
@@ -326,7 +326,7 @@ async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one
         assert await client.list_containers() == []
 
 
-async def test_an_engine_that_is_upgraded_under_an_open_client_is_spoken_to_anew(own_engine: Engine) -> None:
+async def test_an_engine_may_be_upgraded_while_a_client_is_open(own_engine: Engine) -> None:
     daemon = own_engine.daemon
     assert isinstance(daemon, Dockerd)
     async with Pool() as pool, await new_client(own_engine.host, pool=pool) as client:

@@ -99,7 +99,7 @@ def test_an_unknown_context_suggests_a_near_one_or_names_them_all(home: Path, en
         resolve_context("x", env)
 
 
-def test_a_context_in_a_folder_that_is_closed_is_told_as_that(
+def test_a_context_in_a_forbidden_folder_reports_the_permission(
     home: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(_: pathlib.Path) -> bytes:  # as it is for others than root, who may run this
@@ -113,13 +113,13 @@ def test_a_context_in_a_folder_that_is_closed_is_told_as_that(
         resolve_context("prod", env)
 
 
-def test_a_context_without_an_engine_of_dockers_says_so(home: Path, env: dict[str, str]) -> None:
+def test_a_context_without_a_docker_engine_is_an_error(home: Path, env: dict[str, str]) -> None:
     write_context(home, "kubernetes", {})
     with pytest.raises(ConfigError, match="the Docker context 'kubernetes' has no Docker engine"):
         resolve_context("kubernetes", env)
 
 
-def test_all_contexts_are_listed_by_name_and_damaged_ones_left_out(home: Path, env: dict[str, str]) -> None:
+def test_all_contexts_are_listed_by_name_and_invalid_ones_omitted(home: Path, env: dict[str, str]) -> None:
     write_context(home, "b", {"Host": "ssh://b"}, description="the second")
     write_context(home, "a", {"Host": "ssh://a"})
     write_context(home, "broken", {"Host": 5})
@@ -158,7 +158,7 @@ def test_a_damaged_configuration_is_named_and_its_secrets_are_not(home: Path, en
     assert "s3cret" not in str(caught.value)
 
 
-def test_docker_host_is_the_default_engine_and_said_to_be(env: dict[str, str]) -> None:
+def test_docker_host_is_the_default_engine_and_given_as_the_reason(env: dict[str, str]) -> None:
     env |= {"DOCKER_HOST": "tcp://far:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}
     config, why = default_engine(env)
     assert (config.url, config.name, why) == ("tcp://far:2376", "local", "DOCKER_HOST is tcp://far:2376")
@@ -166,7 +166,7 @@ def test_docker_host_is_the_default_engine_and_said_to_be(env: dict[str, str]) -
     assert config.tls.key_file == "/certs/key.pem"
 
 
-def test_the_context_in_force_is_the_default_engine_and_said_to_be(home: Path, env: dict[str, str]) -> None:
+def test_the_active_context_is_the_default_engine_and_given_as_the_reason(home: Path, env: dict[str, str]) -> None:
     write_context(home, "far", {"Host": "ssh://far"})
     write_config(home, currentContext="far")
     config, why = default_engine(env)
@@ -199,7 +199,7 @@ def test_the_first_socket_that_exists_is_the_default_engine(
     assert (config.url, config.name, why) == (f"unix://{tmp_path}/one", "local", f"{tmp_path}/one exists")
 
 
-def test_without_any_engine_it_is_said_where_we_looked(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_engine_the_error_lists_the_sockets(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.engine.contexts.local_sockets", lambda _: ["/nowhere/a.sock", "/nowhere/b.sock"])
     with pytest.raises(ConfigError) as caught:
         default_engine(env)
@@ -243,9 +243,7 @@ async def test_a_context_that_the_docker_cli_made_leads_to_a_real_engine_by_mutu
         assert named.name == "context://far"
 
 
-async def test_a_context_that_is_not_there_is_a_configuration_error(
-    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_missing_context_is_a_configuration_error(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", env["HOME"])
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     with pytest.raises(ConfigError, match="no Docker context 'nowhere'"):

@@ -219,13 +219,13 @@ REQUEST = Request("far", Address("tcp", host="h", port=1), "GET /x", 5, 30)
         (socket.gaierror(socket.EAI_NONAME, "x"), "no name server knows it"),
     ],
 )
-def test_each_network_fault_has_its_own_words(error: OSError, words: str) -> None:
+def test_each_network_error_has_its_own_message(error: OSError, words: str) -> None:
     found = diagnose_tcp("h", 1, error)
     assert found is not None
     assert words in found.what
 
 
-def test_faults_of_others_are_left_to_others() -> None:
+def test_unrelated_errors_have_no_network_diagnosis() -> None:
     assert diagnose_tcp("h", 1, OSError(errno.EMFILE, "x")) is None
     assert diagnose_tcp("h", 1, RuntimeError()) is None
     assert diagnose_unix("/s", OSError(errno.EMFILE, "x")) is None
@@ -243,19 +243,19 @@ def test_faults_of_others_are_left_to_others() -> None:
         (faults.ClosedError(), "GET /x: the client was closed during the request"),
     ],
 )
-def test_what_remains_is_told_without_bodies(error: Exception, words: str) -> None:
+def test_other_errors_are_reported_without_bodies(error: Exception, words: str) -> None:
     said = str(explain(error, REQUEST))
     assert words in said
     assert "secret" not in said
 
 
-def test_a_finding_of_the_dialer_comes_first_and_our_own_errors_stay() -> None:
+def test_the_dialers_diagnosis_wins_and_engine_errors_are_unchanged() -> None:
     assert str(explain(OSError(), REQUEST, Diagnosis("it rains", "wait"))) == "far: it rains; wait"
     own = EngineRefused("far", "no", status=418)
     assert explain(own, REQUEST) is own
 
 
-def test_an_error_can_be_told_under_another_name() -> None:
+def test_an_error_can_be_reported_under_another_name() -> None:
     refused = renamed(EngineRefused("a", "no", "why not", status=418), "b")
     assert isinstance(refused, EngineRefused)
     assert (str(refused), refused.status) == ("b: no; why not", 418)

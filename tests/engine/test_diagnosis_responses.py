@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("way", ["unix", "tcp"])
-async def test_nonsense_is_an_error_in_our_words(fault: str, way: str, tmp_path: Path) -> None:
+async def test_an_invalid_response_is_an_engine_error(fault: str, way: str, tmp_path: Path) -> None:
     reply, kind, words = FAULTS[fault]
     async with puppet(behave(version=reply), path=tmp_path / "s" if way == "unix" else None) as engine:
         error = await failure(engine.url, Timeouts(connect=5, request=20))

@@ -92,7 +92,7 @@ async def test_garbage_is_an_error_after_the_last_event_before_it(garbage: bytes
     assert "far: the event stream contains something that is not an event" in error
 
 
-async def test_garbage_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.engine.events._LINE_LIMIT", 2**20)
     actions, error = await collect(Sender(*[b"x" * 2**18] * 8))
     assert actions == []

@@ -71,7 +71,7 @@ async def test_each_handle_reports_errors_under_the_name_it_was_asked_by(pool: P
 
 
 @pytest.mark.looptime
-async def test_a_failed_creation_fails_all_who_wait_and_is_not_kept(pool: Pool) -> None:
+async def test_a_failed_connection_fails_all_waiters_and_is_not_kept(pool: Pool) -> None:
     CountingConnection.failures = 1
     results = await asyncio.gather(*(pool.get(A) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(result, EngineUnreachable) for result in results)
@@ -89,7 +89,7 @@ async def test_a_failed_unique_creation_leaves_nothing_open(pool: Pool) -> None:
 
 
 @pytest.mark.looptime
-async def test_who_comes_in_the_moment_of_a_failure_starts_anew(pool: Pool) -> None:
+async def test_a_caller_that_arrives_at_the_moment_of_failure_starts_a_new_attempt(pool: Pool) -> None:
     CountingConnection.failures = 1
     first = asyncio.create_task(pool.get(A))
     await asyncio.sleep(0.5)

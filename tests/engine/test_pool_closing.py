@@ -126,7 +126,7 @@ async def test_closing_the_pool_closes_everything_and_refuses_more() -> None:
 
 
 @pytest.mark.looptime
-async def test_who_is_connecting_when_the_pool_closes_is_told_so() -> None:
+async def test_closing_the_pool_fails_clients_that_are_connecting() -> None:
     pool = Pool(connect=CountingConnection)
     tasks = [asyncio.create_task(pool.get(A)), asyncio.create_task(pool.get(B, unique=True))]
     await asyncio.sleep(0.5)
@@ -153,7 +153,7 @@ async def test_a_client_of_no_address_is_a_configuration_error() -> None:
         await new_client("h:2375")
 
 
-async def test_an_unknown_agent_is_an_error_in_our_words() -> None:
+async def test_an_unknown_agent_is_an_engine_error() -> None:
     with pytest.raises(EngineError, match=re.escape('agent "agent://127.0.0.1:8890" not found')):
         await new_client(DockerProviderConfig("agent://127.0.0.1:8890", name="far"))
 

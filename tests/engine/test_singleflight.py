@@ -29,18 +29,18 @@ class Work:
         return self.started
 
 
-async def test_all_who_come_meanwhile_share_one_run() -> None:
+async def test_concurrent_callers_share_one_run() -> None:
     work = Work()
     run = SingleFlight(work)
     assert await asyncio.gather(*(run.result() for _ in range(10))) == [1] * 10
 
 
-async def test_who_comes_later_starts_a_new_run() -> None:
+async def test_a_later_caller_starts_a_new_run() -> None:
     run = SingleFlight(Work())
     assert [await run.result(), await run.result()] == [1, 2]
 
 
-async def test_a_failure_is_everybodys_and_not_kept() -> None:
+async def test_a_failure_reaches_all_waiters_and_is_not_cached() -> None:
     work = Work()
     run = SingleFlight(work)
     work.error = ValueError("no")
@@ -50,7 +50,7 @@ async def test_a_failure_is_everybodys_and_not_kept() -> None:
     assert await run.result() == 2
 
 
-async def test_a_waiter_that_gives_up_does_not_disturb_the_others() -> None:
+async def test_a_cancelled_waiter_does_not_abort_the_shared_run() -> None:
     work = Work()
     run = SingleFlight(work)
     first, second = asyncio.create_task(run.result()), asyncio.create_task(run.result())
@@ -61,7 +61,7 @@ async def test_a_waiter_that_gives_up_does_not_disturb_the_others() -> None:
     assert work.cancelled == 0
 
 
-async def test_when_all_give_up_the_work_has_ended_before_they_go_on() -> None:
+async def test_when_all_waiters_are_cancelled_the_run_ends_first() -> None:
     work = Work()
     run = SingleFlight(work)
     tasks = [asyncio.create_task(run.result()) for _ in range(3)]
@@ -73,7 +73,7 @@ async def test_when_all_give_up_the_work_has_ended_before_they_go_on() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_who_comes_while_an_abandoned_run_ends_gets_a_new_one() -> None:
+async def test_a_caller_during_the_end_of_a_cancelled_run_starts_a_new_one() -> None:
     work = Work()
     run = SingleFlight(work)
     first = asyncio.create_task(run.result())

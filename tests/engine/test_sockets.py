@@ -9,7 +9,7 @@ from pilotage.engine.sockets import open_tcp
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-async def test_a_socket_is_connected_and_watches_over_its_line(host: str) -> None:
+async def test_a_connected_socket_has_keep_alive_enabled(host: str) -> None:
     def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
@@ -34,6 +34,6 @@ async def test_a_refusal_keeps_its_number_also_when_several_addresses_refuse() -
             await open_tcp(host, port)
 
 
-async def test_an_unknown_name_is_told_apart() -> None:
+async def test_an_unknown_name_is_a_resolution_error() -> None:
     with pytest.raises(socket.gaierror):
         await open_tcp("engine.invalid", 2375)

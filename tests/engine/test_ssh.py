@@ -100,7 +100,7 @@ async def test_at_most_two_connections_are_open(sshd: Sshd) -> None:
         assert most == 2
 
 
-async def test_the_local_environment_stays_here(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_local_environment_is_not_sent(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SECRET", "hidden")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     async with Pool() as pool, await new_client(sshd.url, pool=pool):
@@ -186,7 +186,7 @@ async def test_a_server_that_never_answers_runs_into_the_time_limit_and_leaves_n
 # ---- ends
 
 
-async def test_a_connection_that_is_killed_mid_stream_ends_the_stream_with_sshs_words(sshd: Sshd) -> None:
+async def test_a_connection_killed_mid_stream_reports_sshs_output(sshd: Sshd) -> None:
     async with Pool() as pool, await new_client(sshd.url, pool=pool) as client:
         async with client.events() as stream:
             await until(lambda: len(sshd.sessions()) >= 1)
@@ -251,7 +251,7 @@ def test_a_plain_address_leaves_user_and_port_to_sshs_configuration() -> None:
     assert "-p" not in line
 
 
-async def test_what_a_greeting_says_is_no_reason(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_greeting_is_not_an_error(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     chatty = sshd.folder / "chatty"
     chatty.mkdir(exist_ok=True)
     (chatty / "ssh").write_text("#!/bin/sh\necho 'Welcome to this machine' >&2\nexec cat >/dev/null\n")
@@ -262,7 +262,7 @@ async def test_what_a_greeting_says_is_no_reason(sshd: Sshd, monkeypatch: pytest
             await new_client("ssh://127.0.0.1", pool=pool)
 
 
-def test_long_words_are_shortened_to_their_first_and_last_line() -> None:
+def test_long_output_is_shortened_to_its_first_and_last_line() -> None:
     found = diagnosis(Address("ssh", host="host"), "one\ntwo\nthree\nfour\n")
     assert found.what == "ssh says: one … four"
     assert found.remedy == "try `ssh host docker system dial-stdio`"

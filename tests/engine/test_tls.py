@@ -73,7 +73,7 @@ def test_files_that_are_no_pem_are_named(house: Authority, tmp_path: Path) -> No
     assert "check that the files were not swapped" in fault(TLSFiles(cert_file=key, key_file=cert))
 
 
-def test_a_key_of_another_certificate_is_told_apart(house: Authority) -> None:
+def test_a_key_of_another_certificate_is_reported(house: Authority) -> None:
     (cert, _), (_, key) = house.issue("me", "me@house.invalid"), house.issue("you", "you@house.invalid")
     assert f"the key {key} does not belong to the certificate {cert}" in fault(TLSFiles(cert_file=cert, key_file=key))
 

@@ -139,12 +139,12 @@ async def test_the_system_does_not_trust_a_private_ca(docker_engine: Engine, eng
     )
 
 
-async def test_plain_http_to_a_tls_port_is_told_to_use_tls(docker_engine: Engine, engine_ca: Authority) -> None:
+async def test_plain_http_to_a_tls_port_suggests_tls(docker_engine: Engine, engine_ca: Authority) -> None:
     message = await failure(str(docker_engine.tls_url), None)
     assert "expects TLS but received plain HTTP; use tls:// and give `tls:`" in message
 
 
-async def test_tls_to_a_plain_port_is_told_to_do_without(docker_engine: Engine, engine_ca: Authority) -> None:
+async def test_tls_to_a_plain_port_suggests_tcp(docker_engine: Engine, engine_ca: Authority) -> None:
     if docker_engine.tcp_url is None:
         pytest.skip("the engine named for the tests is not ours, so it has no plain port")
     message = await failure(docker_engine.tcp_url, engine_ca.files())
@@ -183,7 +183,7 @@ def test_an_engine_with_no_version_of_tls_in_common_is_explained(said: str) -> N
     assert found == Diagnosis("old.invalid:2376 supports no secure TLS version (1.2 or newer)", "upgrade the engine")
 
 
-def test_what_has_no_words_of_ours_is_told_in_openssls() -> None:
+def test_unknown_tls_errors_quote_openssl() -> None:
     found = explain_tls(None, Shown(alert="TLSV1_UNRECOGNIZED_NAME"), Peer("::1", 2376, "::1", None))
     assert found == Diagnosis("TLS with [::1]:2376 failed: tlsv1 unrecognized name")
 

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
         (Address("ssh", host="h"), SSHDialer),
     ],
 )
-def test_each_way_has_its_dialer(address: Address, kind: type) -> None:
+def test_each_scheme_has_its_dialer(address: Address, kind: type) -> None:
     assert type(dialer_for(address)) is kind
 
 
-def test_a_context_has_none_for_it_is_resolved_before() -> None:
+def test_a_context_has_no_dialer() -> None:
     with pytest.raises(ValueError, match="context://far cannot be dialled"):
         dialer_for(Address("context", host="far"))
 

@@ -13,7 +13,7 @@ def test_a_list_is_split_without_being_decoded() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[", b'[{"Id": ]', b"<html>"])
-def test_what_is_no_list_is_an_error(body: bytes) -> None:
+def test_a_body_that_is_not_a_list_is_an_error(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         wire.split_list(body)
 

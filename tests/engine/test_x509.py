@@ -107,7 +107,7 @@ def test_certificates_of_the_usual_makers_are_read(tmp_path: Path) -> None:
 
 
 @given(at=st.integers(0, 299), byte=st.integers(0, 255), how=st.sampled_from(["end", "byte", "begin"]))
-def test_anything_else_is_no_certificate_rather_than_a_crash(at: int, byte: int, how: str) -> None:
+def test_invalid_data_raises_value_error(at: int, byte: int, how: str) -> None:
     damaged = {"end": WHOLE[:at], "byte": WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :], "begin": WHOLE[at:]}[how]
     with contextlib.suppress(ValueError):
         read_certificate(damaged)
