@@ -1,4 +1,4 @@
-"""A backend: what answers for one name, an alias or a pool; with the endpoints that take its requests now."""
+"""Backends: what serves an alias or a pool, and the endpoints that receive its requests. Pure."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Backing = Literal["none", "shared", "own"]
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint that takes requests, and its share of them."""
+    """An endpoint that receives requests, and its load-balancing weight."""
 
     endpoint: Endpoint
     weight: int = 1
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers for one name.
+    """What serves one alias or pool.
 
     Attributes:
-        name: the alias or the pool's name; tells both apart by ``pool``.
-        pool: it is a pool.
-        route: the route whose settings hold; of a pool, its first member's.
-        members: what takes requests now; empty: nothing does.
-        route_policy: what middlewares ask for.
-        backing: ``own``: a cluster of its own; ``shared``: the one of all plain routes, which are told apart by the
-            address that each of them sets; ``none``: no endpoint.
+        name: the alias or the pool's name.
+        pool: whether it is a pool.
+        route: the route whose settings apply; for a pool, its first member.
+        members: the endpoints that receive requests.
+        route_policy: what the middlewares require.
+        backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
+            address of its endpoint; ``none``: no endpoint.
 
     """
 
@@ -50,12 +50,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cluster(self) -> str:
-        """Name of its own cluster."""
+        """Name of the backend's own cluster."""
         return f"{'pool' if self.pool else 'route'}/{self.name}"
 
     @property
     def held(self) -> bool:
-        """Requests have to wait: there is no endpoint, and the route asks for patience."""
+        """Whether requests wait: there is no endpoint, and the route sets ``hold``."""
         return not self.members and bool(self.route.settings.hold)
 
 
@@ -63,14 +63,14 @@ _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
 
 
 def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[Endpoint, ...]:
-    """Return the endpoints that take requests now, each address once.
+    """Return the endpoints that receive requests, each address once.
 
-    Those that are ready; where there is none, those that were; where there is none, those that are about to stop, which
-    may still answer. One that has never been ready gets nothing.
+    These are the ready endpoints; if there are none, those that have been ready before; if there are none, the draining
+    ones, which may still answer. An endpoint that has never been ready receives nothing.
 
     Args:
-        endpoints: of a route.
-        patient: rather none than one that may not answer, for requests can wait.
+        endpoints: endpoints of a route.
+        patient: return only ready endpoints, because requests can wait.
 
     """
     found = list(endpoints)
@@ -82,11 +82,11 @@ def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[End
 
 
 def route_backend(route: Route, *, asked: bool = False) -> Backend:
-    """Make the backend of a route.
+    """Return the backend of a route.
 
     Args:
         route: a route that may be served.
-        asked: other routes send their requests to it for approval, so it needs a cluster that they can name.
+        asked: whether other routes use it for forwardauth, so that it needs a cluster of its own.
 
     """
     members = tuple(Member(e) for e in usable(route.endpoints, patient=bool(route.settings.hold)))
@@ -100,14 +100,14 @@ def route_backend(route: Route, *, asked: bool = False) -> Backend:
 
 
 def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Problem, ...]]:
-    """Make the backend of a pool.
+    """Return the backend of a pool.
 
     Args:
-        link: its name.
+        link: the pool's name.
         routes: its members, at least one.
 
     Returns:
-        The backend, and a problem for each route that cannot join, since it is to be treated differently.
+        The backend, and a problem for each route that cannot join because its settings differ.
 
     """
     leader, *others = sorted(routes, key=lambda route: route.alias)
@@ -121,7 +121,7 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
             continue
         problems.append(
             Problem(
-                message=f"it cannot join the pool {link!r}, which {leader.alias} leads with a different {different[0]}",
+                message=f"cannot join the pool {link!r}: its {different[0]} differs from that of {leader.alias}",
                 hint=f"give all members of the pool the same {different[0]}",
                 provider=route.provider,
                 container=route.container,
@@ -132,9 +132,9 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
     patient = bool(leader.settings.hold)
     chosen = set(usable((e for route in joined for e in route.endpoints), patient=patient))
     members = tuple(Member(e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
-    asked = route_policy(leader.settings.middlewares)
+    policy = route_policy(leader.settings.middlewares)
     backing: Backing = "own" if members or patient else "none"
-    return Backend(name=link, route=leader, members=members, route_policy=asked, backing=backing, pool=True), tuple(
+    return Backend(name=link, route=leader, members=members, route_policy=policy, backing=backing, pool=True), tuple(
         problems
     )
 
@@ -156,9 +156,9 @@ _COMMON: Final = (
 
 
 def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
-    """Return each member's share: what it asks for, else the mean of what the others ask for."""
-    asked = [route.settings.load_balance.weight for route in routes if route.settings.load_balance.weight]
-    mean = max(1, round(sum(asked) / len(asked))) if asked else 1
+    """Return each member's weight: its own, or the mean of the weights that others set."""
+    weights = [route.settings.load_balance.weight for route in routes if route.settings.load_balance.weight]
+    mean = max(1, round(sum(weights) / len(weights))) if weights else 1
     return [(route, route.settings.load_balance.weight or mean) for route in routes]
 
 
@@ -168,8 +168,8 @@ def _backing(route: Route, members: tuple[Member, ...], *, asked: bool) -> Backi
         return "own" if settings.hold else "none"
     plain = (
         len(route.endpoints) == 1
-        and not route.service  # it may get replicas at any time, and requests under way must find them by its cluster
-        and not route.contested  # so must they find a successor
+        and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
+        and not route.contested  # likewise for a successor
         and not asked
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
@@ -188,8 +188,8 @@ _IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
 
 def is_address(host: str) -> bool:
-    """Tell an IP address from a host name."""
-    if _IPV4.fullmatch(host):  # nearly all
+    """Return whether a host is an IP address."""
+    if _IPV4.fullmatch(host):  # fast path for most hosts
         return True
     try:
         ipaddress.ip_address(host)

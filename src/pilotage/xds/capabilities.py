@@ -1,4 +1,4 @@
-"""What of a route the gateway can do, and what it refuses, saying so (decision 12)."""
+"""Checks which settings of a route the gateway supports, and reports the others (decision 12). Pure."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import RoutePolicy
 
     class _Refuse(Protocol):
-        def __call__(self, field: str, message: str, hint: str, *, vital: bool = True) -> None: ...
+        def __call__(self, field: str, message: str, hint: str, *, blocking: bool = True) -> None: ...
 
 
 __all__ = ["check_capabilities"]
 
 _LONGEST_NAME: Final = 253
-"""Letters of a host name (RFC 1035)."""
+"""Characters of a host name (RFC 1035)."""
 
-# Underscores are no letters of host names, yet browsers and Compose use them.
-_ASKABLE: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
+# Host names must not contain underscores, but browsers and Compose accept them.
+_VALID_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 _ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage's gateway"
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
-    """Tell what the gateway cannot do for a route that is to be served.
+    """Return what the gateway does not support of a route.
 
     Args:
         route: a route that is not excluded.
-        options: the gateway's settings; the defaults if not given.
+        options: the gateway's settings, by default the default ones.
 
     Returns:
-        The problems, each with its place, and whether the route may be served in spite of them. It may not where what
-        is missing keeps somebody out, or where there is nothing that could be served.
+        The problems, each with its place, and whether the route may be served in spite of them. It must not be served
+        if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
     found, servable = _check(route, options or GatewayOptions())
@@ -57,21 +57,21 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     found: list[Problem] = []
     servable = True
 
-    def refuse(field: str, message: str, hint: str, *, vital: bool = True) -> None:
+    def refuse(field: str, message: str, hint: str, *, blocking: bool = True) -> None:
         nonlocal servable
-        servable = servable and not vital
+        servable = servable and not blocking
         found.append(Problem(message=message, hint=hint, path=field))
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_ELSEWHERE}", "run a web server in a container for the files")
     for field in ("rules", "rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
-            refuse(field, f"{field} is {_ELSEWHERE}, and the route is not served without it", "remove it")
+            refuse(field, f"{field} is {_ELSEWHERE}, so the route is not served", "remove it")
     if settings.tls_termination:
         refuse("tls_termination", f"tls_termination is {_ELSEWHERE}", "remove it")
     if settings.access_log is not None:
         hint = "set gateway.access_log, which logs the requests of all routes"
-        refuse("access_log", f"an access log of one route is {_ELSEWHERE}", hint, vital=False)
+        refuse("access_log", f"an access log for a single route is {_ELSEWHERE}", hint, blocking=False)
     _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
@@ -80,26 +80,33 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse(field, f"an HTTP route with a listening address of its own is {_ELSEWHERE}", "remove it")
     _check_addresses(route_policy(settings.middlewares), options, refuse)
     if settings.load_balance.options:
-        refuse("load_balance.options", f"options of the mode are {_ELSEWHERE}", "remove them", vital=False)
+        refuse(
+            "load_balance.options",
+            f"options of the load-balancing mode are {_ELSEWHERE}",
+            "remove them",
+            blocking=False,
+        )
     return found, servable
 
 
 def _check_names(route: Route, refuse: _Refuse) -> None:
-    """Refuse names that no client can ask for, and those that are too long for a connection to be made by them."""
+    """Refuse host names that no client can request, and names that are too long to connect to."""
     settings = route.settings
     for host in dict.fromkeys((route.host, *(endpoint.host for endpoint in route.endpoints))):
         if len(host) > _LONGEST_NAME:
-            refuse("host", f"{shorten(host)!r} is too long for a host name", f"use at most {_LONGEST_NAME} letters")
+            refuse("host", f"{shorten(host)!r} is too long for a host name", f"use at most {_LONGEST_NAME} characters")
             break
     server = settings.ssl_server_name
     if server and (len(server.encode()) > _LONGEST_NAME or not server.isprintable()):
-        refuse("ssl_server_name", f"{shorten(server)!r} cannot be a server name", "write a name such as app.internal")
+        refuse(
+            "ssl_server_name", f"{shorten(server)!r} is not a valid server name", "write a name such as app.internal"
+        )
     if settings.load_balance.link:
-        if not _ASKABLE.fullmatch(settings.load_balance.link):
+        if not _VALID_HOST.fullmatch(settings.load_balance.link):
             hint = "name the pool with letters, digits, dashes and dots"
-            refuse("load_balance.link", f"no client can ask for the host {shorten(settings.load_balance.link)!r}", hint)
-    elif not (route.is_stream or _ASKABLE.fullmatch(route.alias)):
-        refuse("alias", f"no client can ask for the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
+            refuse("load_balance.link", f"no client can request the host {shorten(settings.load_balance.link)!r}", hint)
+    elif not (route.is_stream or _VALID_HOST.fullmatch(route.alias)):
+        refuse("alias", f"no client can request the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
 
 
 def _ascii_hint(alias: str) -> str:
@@ -107,37 +114,37 @@ def _ascii_hint(alias: str) -> str:
         encoded = alias.encode("idna").decode()
     except UnicodeError:
         encoded = ""
-    if encoded != alias and _ASKABLE.fullmatch(encoded):
+    if encoded != alias and _VALID_HOST.fullmatch(encoded):
         return f"clients ask for it as {encoded!r}: write that"
-    return "write an alias of letters, digits, dashes and dots; a wildcard as *.example.com"
+    return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
 
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
     if not route.port.listening:
         hint = f"write both ports: proxy.{route.alias}.port: {route.port.proxy}:{route.port.proxy}"
-        refuse("port", f"a {route.scheme} route needs a port to listen on, and none is set", hint)
+        refuse("port", f"a {route.scheme} route needs a port to listen on, but none is set", hint)
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
-            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", vital=field == "middlewares")
+            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
     if route.settings.load_balance.link:
         refuse("load_balance.link", f"a pool of {route.scheme} routes is {_ELSEWHERE}", "remove it")
 
 
 def _check_addresses(asked: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """A route cannot choose whom it believes: the gateway decides once, before it knows the route."""
+    """Refuse real_ip unless the gateway's settings agree: it determines client addresses before it selects a route."""
     if asked.address_from is None:
         return
     header, networks = asked.address_from
     trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
-    believed = header == "x-forwarded-for" and all(
+    trusted_header = header == "x-forwarded-for" and all(
         any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
         for n in map(ipaddress.ip_network, networks)
     )
-    if believed and networks:
+    if trusted_header and networks:
         return
     refuse(
         "middlewares.real_ip",
-        "the gateway believes X-Forwarded-For of its trusted proxies only, for all routes alike",
+        "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes",
         "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
-        vital=bool(asked.allow or asked.rate),
+        blocking=bool(asked.allow or asked.rate),
     )

@@ -1,7 +1,7 @@
-"""A route's middlewares, read into what Envoy is to do with its requests and answers (LABELS II.6.2).
+"""Parses a route's middlewares into a policy for its requests and responses (LABELS II.6.2). Pure.
 
-Middlewares that keep people out fail closed: what cannot be honoured exactly takes the route out of service, and what
-merely decorates is left out and reported.
+Middlewares that restrict access fail closed: if one cannot be applied exactly, the route is not served. Others are
+skipped and reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Edits(msgspec.Struct, frozen=True):
-    """What becomes of the headers of requests, or of answers: set (replacing), added, hidden."""
+    """Header changes of requests or responses: set (replaced), added, removed."""
 
     put: Pairs = ()
     add: Pairs = ()
@@ -37,7 +37,7 @@ class Edits(msgspec.Struct, frozen=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """How many requests a client address may make: ``average`` in each ``period`` seconds, ``burst`` at once."""
+    """Rate limit of a client address: ``average`` requests per ``period`` seconds, ``burst`` at once."""
 
     average: int
     burst: int
@@ -45,12 +45,12 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class ForwardAuth(msgspec.Struct, frozen=True):
-    """Every request is shown to another route first.
+    """Another route must approve every request.
 
     Attributes:
         route: its alias.
-        path: the path that is asked there.
-        headers: which headers of its answer the target is given.
+        path: path of the authorization request.
+        headers: headers of its response that the backend receives.
 
     """
 
@@ -60,20 +60,20 @@ class ForwardAuth(msgspec.Struct, frozen=True):
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
-    """What middlewares ask for.
+    """What the middlewares of a route require.
 
     Attributes:
-        request, answer: edits of headers.
-        host: what the target is told as the host; ``""``: what the client said.
-        prefix: put before the path, with a slash at both ends; ``""``: nothing.
-        forwarded: ``"set"``: forwarded headers say what this gateway saw; ``"hide"``: the target gets none.
-        allow: networks that are let in; empty: all.
-        rate: limits each client address.
-        redirect: plain HTTP is sent to HTTPS.
-        auth: who is asked for each request.
-        address_from: ``(header, networks)``: clients' addresses are to be taken from a header that these networks send.
-        problems: what cannot be honoured, or is wrong; without place.
-        servable: the route may be served all the same.
+        request, answer: header changes of requests and responses.
+        host: Host header for the backend, ``""`` to keep the client's.
+        prefix: path prefix to add, with a slash at both ends, or ``""``.
+        forwarded: ``"set"`` to overwrite X-Forwarded headers, ``"hide"`` to remove them.
+        allow: client networks that have access; empty for all.
+        rate: rate limit of each client address.
+        redirect: whether plain HTTP is redirected to HTTPS.
+        auth: the route that approves requests.
+        address_from: ``(header, networks)``: take client addresses from a header that these networks send.
+        problems: invalid and unsupported options, without place.
+        servable: whether the route may be served in spite of the problems.
 
     """
 
@@ -100,43 +100,45 @@ _UNSUPPORTED: Final = frozenset(
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
-    """Read a route's middlewares, as :class:`~pilotage.routes.schema.RouteSettings` holds them. Never raises."""
+    """Parse the middlewares of :class:`~pilotage.routes.schema.RouteSettings`. Never raises."""
     if not middlewares:
         return PLAIN
-    reader = _Reader()
+    parser = _Parser()
     for written, options in middlewares.items():
         name = middleware_name(written)
-        if name is not None:  # unknown ones have been reported, and the route is excluded
-            reader.middleware(name, written, options)
-    return RoutePolicy(**reader.found, problems=tuple(reader.problems), servable=reader.servable)
+        if name is not None:  # unknown middlewares are already reported, and exclude the route
+            parser.middleware(name, written, options)
+    return RoutePolicy(**parser.found, problems=tuple(parser.problems), servable=parser.servable)
 
 
-class _Reader:
+class _Parser:
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
         self.problems: list[Problem] = []
         self.servable = True
         self.path = ""
-        self.vital = False
+        self.restricts_access = False
 
     def middleware(self, name: str, written: str, options: Any) -> None:
-        self.path, self.vital = f"middlewares.{written}", name in _PROTECTIVE
+        self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         if name in _UNSUPPORTED:
-            self.fault(f"{name} is known to GoDoxy, not supported by pilotage's gateway", "remove it")
+            self.problem(f"{name} is known to GoDoxy, not supported by pilotage's gateway", "remove it")
             return
         handler, known = _HANDLERS[name]
         folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
         folded.pop("priority", None)
         if folded.pop("bypass", None):
-            self.fault("bypass is not supported by pilotage's gateway: it holds for every request", "remove it")
+            self.problem(
+                "bypass is not supported by pilotage's gateway: the middleware applies to every request", "remove it"
+            )
         for key in folded.keys() - {option.replace("_", "") for option in known}:
-            self.fault(f"unknown option {shorten(key)!r}", did_you_mean(key, known) or "remove it")
+            self.problem(f"unknown option {shorten(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
 
-    def fault(self, message: str, hint: str = "", *, option: str = "") -> None:
+    def problem(self, message: str, hint: str = "", *, option: str = "") -> None:
         path = f"{self.path}.{option}" if option else self.path
         self.problems.append(Problem(message=message, hint=hint, path=path))
-        if self.vital:
+        if self.restricts_access:
             self.servable = False
 
     # ---- kinds of options
@@ -158,7 +160,7 @@ class _Reader:
         if value is None:
             return ()
         if not isinstance(value, dict):
-            self.fault("lines such as 'Name: value' are needed", option=option)
+            self.problem("expected lines such as 'Name: value'", option=option)
             return ()
         found = []
         for name, content in value.items():
@@ -171,29 +173,29 @@ class _Reader:
         try:
             read = parse_yaml(text)
         except ParseError as error:
-            self.fault(error.message, option=option)
+            self.problem(error.message, option=option)
             return None
         return bare(read) if read is not None else None
 
     def is_name(self, name: str, option: str) -> bool:
         if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
             return True
-        self.fault(f"{shorten(name)!r} is not the name of a header", option=option)
+        self.problem(f"{shorten(name)!r} is not the name of a header", option=option)
         return False
 
     def is_free(self, name: str, option: str) -> bool:
         if name.lower() not in _FRAMING:
             return True
-        self.fault(f"{shorten(name)!r} is what the gateway itself says of each message", "remove it", option=option)
+        self.problem(f"{shorten(name)!r} is set by the gateway for each message", "remove it", option=option)
         return False
 
     def is_value(self, text: str, option: str) -> bool:
         if any((ord(c) < 0x20 and c != "\t") or c == "\x7f" for c in text):
-            self.fault(f"{shorten(text)!r} cannot be a header's value", "keep it on one line", option=option)
+            self.problem(f"{shorten(text)!r} is not a valid header value", "keep it on one line", option=option)
             return False
         if len(literal(text).encode()) > _LONGEST_TEXT:
-            message = f"a header's value of {len(text.encode())} bytes is too long for Envoy"
-            self.fault(message, "keep it below 16 kB", option=option)
+            message = f"a header value of {len(text.encode())} bytes is too long for Envoy"
+            self.problem(message, "keep it below 16 kB", option=option)
             return False
         return True
 
@@ -209,18 +211,20 @@ class _Reader:
             if _is_host(name) and _AUTHORITY.fullmatch(value):
                 self.found["host"] = value
             elif _is_host(name):
-                self.fault(f"{shorten(value)!r} is no host", "write a name such as app.internal", option="set_headers")
+                self.problem(
+                    f"{shorten(value)!r} is not a host", "write a name such as app.internal", option="set_headers"
+                )
         put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
         if any(map(_is_host, edits.hide)):
-            self.fault("the host cannot be hidden", "remove it", option="hide_headers")
+            self.problem("the Host header cannot be removed", "remove it", option="hide_headers")
         hide = tuple(name for name in edits.hide if not _is_host(name))
         self.found["request"] = Edits(put, add, hide)
         prefix = options.get("addprefix")
         if prefix and str(prefix).strip("/"):
             text = str(prefix).strip("/")
             if not _PATH.fullmatch(text):
-                hint = "write other letters in their encoded form, such as %20"
-                self.fault(f"{shorten(text)!r} cannot begin a path", hint, option="add_prefix")
+                hint = "percent-encode other characters, such as %20"
+                self.problem(f"{shorten(text)!r} is not a valid path prefix", hint, option="add_prefix")
             else:
                 self.found["prefix"] = f"/{text}/"
 
@@ -232,7 +236,7 @@ class _Reader:
             ("hide_headers", edits.hide),
         ):
             if any(map(_is_host, names)):
-                self.fault("an answer has no host", "remove it", option=option)
+                self.problem("a response has no Host header", "remove it", option=option)
         put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
         self.found["answer"] = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
 
@@ -251,18 +255,18 @@ class _Reader:
             try:
                 found.append(str(ipaddress.ip_network(text, strict=False)))
             except ValueError:
-                self.fault(f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", option=option)
+                self.problem(f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", option=option)
         return tuple(found)
 
     def whitelist(self, options: dict[str, Any]) -> None:
         allow = self.networks(options, "allow")
         if not self.texts(options, "allow"):
-            self.fault("allow needs at least one network", "write allow: [10.0.0.0/8]")
+            self.problem("allow needs at least one network", "write allow: [10.0.0.0/8]")
         self.found["allow"] = allow
-        self.vital = False  # a wrong status lets nobody in
+        self.restricts_access = False  # a different status grants no access
         status = options.get("status", options.get("statuscode"))
         if (status is not None and str(status) != "403") or options.get("message"):
-            self.fault("pilotage's gateway answers 403 with its own message", "remove status_code and message")
+            self.problem("pilotage's gateway answers 403 with its own message", "remove status_code and message")
 
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)
@@ -273,25 +277,25 @@ class _Reader:
             try:
                 length = parse_duration(str(period))
             except ParseError as error:
-                self.fault(error.message, option="period")
+                self.problem(error.message, option="period")
         if length < 1:
-            self.fault("the period is too short; at least 1s", option="period")
+            self.problem("the period is too short; at least 1s", option="period")
         self.found["rate"] = Rate(average, burst, max(length, 1.0))
 
     def count(self, options: dict[str, Any], option: str, default: int) -> int:
         text = str(options.get(option, default))
         if re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
             return int(text)
-        self.fault(f"{shorten(text)!r} is not a whole number from 1 to 999999999", option=option)
+        self.problem(f"{shorten(text)!r} is not a whole number from 1 to 999999999", option=option)
         return default
 
     def auth(self, options: dict[str, Any]) -> None:
         path = str(options.get("authendpoint") or "/api/auth/traefik")
         if not path.startswith("/") or not _PATH.fullmatch(path):
-            self.fault(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
+            self.problem(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
         if any(map(_is_host, headers)):
-            self.fault("the host cannot come from the route that is asked", "remove it", option="headers")
+            self.problem("the Host header cannot come from the forwardauth route", "remove it", option="headers")
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
@@ -308,20 +312,20 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
 _PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
 _AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
 _LONGEST_TEXT: Final = 16_384
-"""Bytes of a header that Envoy takes in its configuration."""
+"""Bytes of a header name or value that Envoy accepts in its configuration."""
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 )
-"""Where a message ends and what its connection is used for: a wrong word here has requests hang, or be mistaken."""
+"""Message framing and connection use. A wrong value makes requests hang, or allows request smuggling."""
 _EDITS: Final = ("set_headers", "add_headers", "hide_headers")
-_HANDLERS: Final[dict[str, tuple[Callable[[_Reader, dict[str, Any]], None], tuple[str, ...]]]] = {
-    "request": (_Reader.request, (*_EDITS, "add_prefix")),
-    "response": (_Reader.answer, _EDITS),
-    "set_x_forwarded": (_Reader.set_forwarded, ()),
-    "hide_x_forwarded": (_Reader.hide_forwarded, ()),
-    "redirect_http": (_Reader.redirect, ()),
-    "cidr_whitelist": (_Reader.whitelist, ("allow", "status", "status_code", "message")),
-    "rate_limit": (_Reader.rate, ("average", "burst", "period")),
-    "forwardauth": (_Reader.auth, ("route", "auth_endpoint", "headers")),
-    "real_ip": (_Reader.real_ip, ("header", "from", "recursive")),
+_HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tuple[str, ...]]]] = {
+    "request": (_Parser.request, (*_EDITS, "add_prefix")),
+    "response": (_Parser.answer, _EDITS),
+    "set_x_forwarded": (_Parser.set_forwarded, ()),
+    "hide_x_forwarded": (_Parser.hide_forwarded, ()),
+    "redirect_http": (_Parser.redirect, ()),
+    "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
+    "rate_limit": (_Parser.rate, ("average", "burst", "period")),
+    "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
+    "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }
