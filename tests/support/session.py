@@ -23,14 +23,14 @@ def scope(name: str, version: str, *clusters: str) -> Resource:
 
 
 def probed_cluster(name: str, version: str = "1") -> Resource:
-    """One with health checks, and before it its twin without."""
+    """Return a cluster with health checks; its version without them is sent first."""
     return cluster(name, version, first=cluster(name, f"{version} unprobed"))
 
 
 class Envoy:
-    """What Envoy does with messages: it keeps, acknowledges, and complains about what is in ``bad``.
+    """Applies responses, acknowledges them, and rejects those with a version in ``bad``.
 
-    While ``probing``, what it says about clusters is withheld from the first one with health checks on.
+    While ``probing``, it withholds its answers about clusters, beginning with the first one with health checks.
     """
 
     def __init__(self, *resources: Resource, has: dict[Key, str] | None = None) -> None:
@@ -64,7 +64,7 @@ class Envoy:
         self.session.mark_changed([*(it.key for it in resources), *gone])
 
     def round(self) -> bool:
-        """Take in what is on its way, and answer; tell whether anything was."""
+        """Process and answer the next responses; return whether there were any."""
         messages = self.session.next_responses()
         for message in messages:
             self._answer(message)
@@ -101,7 +101,7 @@ class Envoy:
         self.refused += [(it.resource.name, it.resource.version) for it in self.session.handle_request(answer)]
 
     def has_probed(self) -> None:
-        """Answer what was withheld."""
+        """Send the answers that were withheld."""
         self.probing = False
         for answer in self.withheld:
             self._say(answer)

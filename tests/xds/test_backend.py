@@ -24,38 +24,38 @@ def _endpoints(*states: EndpointState) -> list[Endpoint]:
     ],
     ids=str,
 )
-def test_the_best_endpoints_take_the_requests(states: tuple[EndpointState, ...], chosen: list[int]) -> None:
+def test_the_healthiest_endpoints_receive_the_requests(states: tuple[EndpointState, ...], chosen: list[int]) -> None:
     endpoints = _endpoints(*states)
     assert usable(endpoints) == tuple(endpoints[number] for number in chosen)
 
 
-def test_the_patient_rather_wait_than_ask_one_that_is_not_ready() -> None:
+def test_with_hold_only_ready_endpoints_are_used() -> None:
     assert usable(_endpoints("unhealthy", "draining", "waiting"), patient=True) == ()
 
 
-def test_one_address_is_one_endpoint() -> None:
+def test_endpoints_with_one_address_are_merged() -> None:
     twice = [Endpoint("10.0.0.1", 80, container="a"), Endpoint("10.0.0.1", 80, container="b")]
     assert len(usable(twice)) == 1
 
 
-def test_a_route_that_others_ask_has_a_cluster_that_they_can_name() -> None:
+def test_a_forwardauth_route_has_a_cluster_of_its_own() -> None:
     assert route_backend(route("auth", 80)).backing == "shared"
     assert route_backend(route("auth", 80), asked=True).backing == "own"
 
 
-def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_in_which_requests_under_way_find_the_next() -> None:
+def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_for_retries() -> None:
     assert route_backend(route("app", 80, contested=True)).backing == "own"
     assert route_backend(route("app", 80, service=("local", "shop", "web"))).backing == "own"
 
 
-def test_a_pool_is_led_by_its_first_member_whatever_the_order() -> None:
+def test_the_alphabetically_first_member_determines_a_pools_settings() -> None:
     members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("b", 1), ("a", 2))]
     backend, problems = pool_backend("shop", members)
     assert (backend.route.alias, backend.cluster, len(backend.members), problems) == ("a", "pool/shop", 2, ())
     assert pool_backend("shop", members[::-1]) == (backend, ())
 
 
-def test_a_member_that_protects_itself_otherwise_cannot_join() -> None:
+def test_a_member_with_other_access_rules_cannot_join() -> None:
     balance = LoadBalance(link="shop")
     guard = {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}
     backend, problems = pool_backend(
@@ -66,7 +66,7 @@ def test_a_member_that_protects_itself_otherwise_cannot_join() -> None:
     assert "middlewares" in problems[0].message
 
 
-def test_a_member_without_weight_has_a_mean_one() -> None:
+def test_a_member_without_weight_gets_the_mean_weight() -> None:
     weights = {"a": 30, "b": 10, "c": 0}
     members = [
         route(alias, port, load_balance=LoadBalance(link="shop", weight=weight))

@@ -45,7 +45,7 @@ def test_an_ordinary_route_is_supported() -> None:
     ],
     ids=str,
 )
-def test_what_the_gateway_cannot_do_is_said(fields: dict[str, Any], path: str, servable: bool) -> None:
+def test_unsupported_settings_are_reported(fields: dict[str, Any], path: str, servable: bool) -> None:
     problems, served = check_capabilities(route("app", 80, **fields))
     assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
     assert problems[0].hint
@@ -53,7 +53,7 @@ def test_what_the_gateway_cannot_do_is_said(fields: dict[str, Any], path: str, s
 
 
 @pytest.mark.parametrize("alias", ["shop", "shop.example.com", "*.example.com", "my_app", "xn--bcher-kva", "x" * 63])
-def test_hosts_that_clients_can_ask_for_are_served(alias: str) -> None:
+def test_valid_hosts_are_served(alias: str) -> None:
     assert check_capabilities(route(alias, 80)) == ((), True)
 
 
@@ -71,13 +71,13 @@ def test_hosts_that_clients_can_ask_for_are_served(alias: str) -> None:
         ("shop:80", "write an alias of letters"),
     ],
 )
-def test_a_host_that_no_client_can_ask_for_is_told(alias: str, hint: str) -> None:
+def test_an_invalid_host_is_reported(alias: str, hint: str) -> None:
     (problem,), served = check_capabilities(route(alias, 80))
     assert (problem.path, served) == ("alias", False)
     assert problem.hint.startswith(hint)
 
 
-def test_the_alias_of_a_stream_or_of_a_member_of_a_pool_may_be_anything() -> None:
+def test_aliases_of_streams_and_pool_members_may_be_anything() -> None:
     assert check_capabilities(route("a b", 80, scheme="tcp", port=PortPair(1, 2))) == ((), True)
     assert check_capabilities(route("a b", 80, load_balance=LoadBalance(link="shop"))) == ((), True)
 
@@ -91,7 +91,7 @@ def test_the_alias_of_a_stream_or_of_a_member_of_a_pool_may_be_anything() -> Non
         ("X-Forwarded-For", ("fd00::/8",), False),
     ],
 )
-def test_a_whitelist_by_a_header_is_served_only_if_the_gateway_believes_it(
+def test_a_whitelist_by_header_is_served_only_if_the_gateway_trusts_the_header(
     header: str, trusted: tuple[str, ...], servable: bool
 ) -> None:
     asked = {"real_ip": {"header": header, "from": ["10.1.0.0/16"]}, "cidr_whitelist": {"allow": ["1.1.1.1"]}}

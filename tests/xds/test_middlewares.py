@@ -10,19 +10,19 @@ from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, route_policy
 
 
-def test_names_of_middlewares_and_options_may_be_spelt_in_any_way() -> None:
+def test_middleware_and_option_names_ignore_case_and_underscores() -> None:
     read = route_policy({"ModifyRequest": {"setHeaders": {"A": 1}, "HIDE_HEADERS": "b, c"}, "SetXForwarded": None})
     assert read.request == Edits((("A", "1"),), (), ("b", "c"))
     assert read.forwarded == "set"
     assert read.problems == ()
 
 
-def test_options_may_be_yaml_in_a_text() -> None:
+def test_options_may_be_yaml_strings() -> None:
     read = route_policy({"response": {"set_headers": "A: 1\nB: two", "hide_headers": "- X\n- Y"}})
     assert read.answer == Edits((("A", "1"), ("B", "two")), (), ("X", "Y"))
 
 
-def test_everything_that_is_supported_is_read() -> None:
+def test_all_supported_middlewares_are_parsed() -> None:
     read = route_policy(
         {
             "cidr_whitelist": {"allow": "10.0.0.1, fd00::/8"},
@@ -86,7 +86,7 @@ def test_everything_that_is_supported_is_read() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_honoured_is_told_and_fails_closed_where_it_protects(
+def test_unsupported_options_are_reported_and_fail_closed_if_they_restrict_access(
     middlewares: dict[str, Any], servable: bool
 ) -> None:
     read = route_policy(middlewares)
@@ -95,7 +95,7 @@ def test_what_is_not_honoured_is_told_and_fails_closed_where_it_protects(
     assert read.problems[0].path.startswith("middlewares.")
 
 
-def test_headers_that_cannot_be_set_leave_the_others_alone() -> None:
+def test_invalid_headers_do_not_affect_the_others() -> None:
     read = route_policy({"response": {"set_headers": {"Host": "x", "A": "1"}, "hide_headers": "Host, Server"}})
     assert read.answer == Edits((("A", "1"),), (), ("Server",))
     read = route_policy({"request": {"add_headers": {"Content-Length": "5", "B": "%" * 8_192}}})
@@ -118,5 +118,5 @@ _names = st.sampled_from(
         st.sampled_from(sorted(MIDDLEWARES)), st.none() | st.dictionaries(_names, _options, max_size=4), max_size=3
     )
 )
-def test_any_options_give_a_treatment(middlewares: dict[str, Any]) -> None:
+def test_any_options_give_a_policy(middlewares: dict[str, Any]) -> None:
     route_policy(middlewares)

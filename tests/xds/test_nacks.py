@@ -12,7 +12,7 @@ def refused(said: str, type_url: str, name: str, *answers: str) -> list[tuple[st
     return [(it.route, it.message, it.hint) for it in nack_problems(nack, "edge", routes.get)]
 
 
-def test_a_port_that_is_taken_is_told_as_that() -> None:
+def test_a_port_in_use_is_reported_as_such() -> None:
     said = "Error adding/updating listener(s) tcp/0.0.0.0:22: cannot bind '0.0.0.0:22': Address already in use\n"
     (found,) = refused(said, LISTENER, "tcp/0.0.0.0:22", "db")
     message = "Envoy edge cannot listen on tcp/0.0.0.0:22: Address already in use"
@@ -22,7 +22,7 @@ def test_a_port_that_is_taken_is_told_as_that() -> None:
     assert found[:2] == ("", "Envoy edge cannot listen on 0.0.0.0:80: Permission denied")
 
 
-def test_each_route_of_a_resource_is_told_of_it_in_one_line() -> None:
+def test_each_route_of_a_resource_gets_a_one_line_problem() -> None:
     said = "Error adding/updating cluster(s) route/app: Invalid path: /ca.pem\n"
     told = "Envoy edge rejected this route and keeps the previous version: route/app: Invalid path: /ca.pem"
     hint = "fix the labels of this route"
@@ -30,7 +30,7 @@ def test_each_route_of_a_resource_is_told_of_it_in_one_line() -> None:
     assert refused(said, CLUSTER, "route/app", "gone") == [("gone", told, "fix the gateway's settings")]
 
 
-def test_what_is_about_no_route_is_named() -> None:
+def test_a_rejected_resource_without_a_route_is_named() -> None:
     ((_, message, hint),) = refused("odd\n goo.gle/debugonly tls_certificate { }", SECRET, "certificate/1")
     assert message == "Envoy edge rejected the certificate 1 and keeps the previous version: odd"
     assert hint == "fix the gateway's settings"

@@ -27,7 +27,7 @@ def _request(backend: str) -> object:
 
 
 @pytest.mark.looptime
-async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
+async def test_a_request_waits_for_the_hold_time_of_its_route() -> None:
     queue = RequestQueue(lambda _backend: False, lambda backend: {"route/app": 5.0}.get(backend, 0.0))
     loop = asyncio.get_running_loop()
     before = loop.time()
@@ -39,7 +39,7 @@ async def test_a_request_waits_as_long_as_its_route_has_patience() -> None:
     assert loop.time() - before == 5
 
 
-async def test_all_go_on_when_their_site_is_ready_and_those_of_others_wait() -> None:
+async def test_requests_are_released_when_their_backend_is_ready_and_others_wait() -> None:
     ready: set[str] = set()
     queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
     tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
@@ -71,9 +71,7 @@ def _excluded(it: Route, reason: str) -> Route:
         ),
     ],
 )
-async def test_requests_wait_for_the_successor_of_what_is_gone(
-    envoy: Envoy, gone: Callable[[Route], list[Route]]
-) -> None:
+async def test_requests_wait_for_a_successor(envoy: Envoy, gone: Callable[[Route], list[Route]]) -> None:
     async with target("old") as old, target("new") as new, envoy() as gw:
         first = route("app", old.port, hold=20.0)
         await gw.publish(first)
@@ -91,7 +89,7 @@ async def test_requests_wait_for_the_successor_of_what_is_gone(
         assert sum(answer.json["received"] for answer in answers) == 30 * 3_000_010
 
 
-async def test_patience_ends(envoy: Envoy) -> None:
+async def test_a_request_fails_after_the_hold_time(envoy: Envoy) -> None:
     async with envoy() as gw:
         await gw.publish(route("app", endpoints=(), hold=0.2))
         answer = await gw.ask("app")
@@ -99,7 +97,7 @@ async def test_patience_ends(envoy: Envoy) -> None:
         assert b"not become available in time" in answer.body
 
 
-async def test_a_route_that_nobody_succeeds_is_gone_after_its_patience(envoy: Envoy) -> None:
+async def test_a_route_without_successor_is_removed_after_its_hold_time(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, hold=0.3))
         await gw.publish()
@@ -109,7 +107,7 @@ async def test_a_route_that_nobody_succeeds_is_gone_after_its_patience(envoy: En
         assert (await gw.ask("app")).status == 404
 
 
-async def test_a_route_that_is_excluded_for_another_reason_waits_for_nobody(envoy: Envoy) -> None:
+async def test_a_route_excluded_for_another_reason_does_not_wait(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         held = route("app", it.port, hold=30.0)
         await gw.publish(held)
@@ -117,8 +115,8 @@ async def test_a_route_that_is_excluded_for_another_reason_waits_for_nobody(envo
         assert (await gw.ask("app")).status == 404
 
 
-async def test_requests_under_way_when_the_endpoint_dies_are_answered_by_its_successor(envoy: Envoy) -> None:
-    """The connection is refused before anybody knows; nothing may fail until the table has caught up."""
+async def test_requests_in_flight_when_an_endpoint_dies_reach_its_successor(envoy: Envoy) -> None:
+    """The endpoint refuses connections before the table is updated; no request may fail until then."""
     async with target("old") as old, target("new") as new, envoy() as gw:
         await gw.publish(route("app", old.port, hold=20.0))
         await old.stop()
@@ -131,7 +129,7 @@ async def test_requests_under_way_when_the_endpoint_dies_are_answered_by_its_suc
 
 
 async def _load(gw: Gateway, host: str, stop: asyncio.Event, statuses: list[int]) -> None:
-    """Ask some 200 times a second, one after the other in four lines."""
+    """Send about 200 requests a second from four loops."""
 
     async def line() -> None:
         while not stop.is_set():
@@ -168,7 +166,7 @@ async def test_no_request_is_lost_while_replicas_come_and_go(envoy: Envoy) -> No
         assert set(statuses) == {200}
 
 
-async def test_no_request_is_lost_while_a_patient_route_is_made_anew(envoy: Envoy) -> None:
+async def test_no_request_is_lost_while_a_container_with_hold_is_recreated(envoy: Envoy) -> None:
     async with envoy() as gw:
         stop, statuses = asyncio.Event(), list[int]()
         port = free_port()
@@ -176,7 +174,7 @@ async def test_no_request_is_lost_while_a_patient_route_is_made_anew(envoy: Envo
             await gw.publish(route("app", port, hold=20.0))
             loading = asyncio.create_task(_load(gw, "app", stop, statuses))
             await _served(statuses, 20)
-        for _ in range(5):  # nobody listens, and nobody has told Envoy yet
+        for _ in range(5):  # nothing listens, and Envoy does not know yet
             await gw.publish()
             async with target("next", port=port):
                 await gw.publish(route("app", port, hold=20.0))
@@ -209,7 +207,7 @@ async def test_a_request_waits_until_the_server_of_its_container_listens() -> No
 
 
 @pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
-async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str) -> None:
+async def test_endpoints_that_only_envoy_can_reach_are_not_probed_forever(host: str) -> None:
     ready = set[str]()
     queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [(host, 80)])
     task = asyncio.create_task(queue.check(_request("route/app")))
@@ -220,7 +218,7 @@ async def test_endpoints_that_only_envoys_may_reach_are_not_waited_for(host: str
 
 
 @pytest.mark.looptime
-async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> None:
+async def test_a_long_queue_is_released_in_batches_oldest_first() -> None:
     ready, gone = set[str](), list[int]()
     queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
 
@@ -240,7 +238,7 @@ async def test_a_crowd_goes_on_a_few_at_a_time_and_the_first_ones_first() -> Non
     assert gone == list(range(1_000))
 
 
-async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens() -> None:
+async def test_a_request_keeps_waiting_if_the_endpoint_disappears_before_it_listens() -> None:
     ready = {"route/app"}
     queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", free_port())])
     ready.clear()
@@ -255,7 +253,7 @@ async def test_who_waits_goes_on_waiting_if_the_endpoint_goes_before_it_listens(
     await task
 
 
-async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
+async def test_waiting_requests_are_released_when_the_control_plane_stops() -> None:
     queue = RequestQueue(lambda _backend: False, lambda _backend: 60.0)
     tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
     await until(lambda: queue.count == 3)
@@ -264,7 +262,7 @@ async def test_those_who_wait_when_the_control_plane_ends_are_let_go() -> None:
     assert queue.count == 0
 
 
-async def test_requests_wait_on_when_the_control_plane_is_away(envoy: Envoy) -> None:
+async def test_requests_wait_while_the_control_plane_restarts(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", endpoints=(), hold=20.0))
         await gw.ads.close()

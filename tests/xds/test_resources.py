@@ -5,7 +5,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from pilotage.xds.resources import CLUSTER, header, literal, number, packed, resource, seconds, socket
 
 
-def test_the_version_is_made_of_the_content() -> None:
+def test_the_version_is_a_hash_of_the_content() -> None:
     one, same, other = (resource(CLUSTER, "x", cluster_pb2.Cluster(name=name)) for name in ("a", "a", "b"))
     assert one.version == same.version != other.version
     assert one.key == (CLUSTER, "x")
@@ -16,21 +16,21 @@ def test_durations_are_exact() -> None:
     assert (seconds(0).seconds, seconds(0).nanos) == (0, 0)
 
 
-def test_durations_that_do_not_fit_are_as_long_as_can_be() -> None:
+def test_durations_are_capped() -> None:
     assert seconds(292 * 365 * 86_400).seconds == 9_000_000_000
 
 
-def test_numbers_that_do_not_fit_are_as_large_as_can_be() -> None:
+def test_numbers_are_capped() -> None:
     assert number(2**40).value == 2**32 - 1
 
 
-def test_headers_replace_or_join_and_may_be_empty() -> None:
+def test_headers_are_replaced_or_appended_and_may_be_empty() -> None:
     put, added = header("a", ""), header("a", "1", add=True)
     assert put.keep_empty_value
     assert put.append_action != added.append_action
     assert literal("50%") == "50%%"
 
 
-def test_any_message_can_be_wrapped() -> None:
+def test_messages_are_wrapped_in_any() -> None:
     wrapped = packed(socket("::1", 53, udp=True))
     assert wrapped.type_url == "type.googleapis.com/envoy.config.core.v3.Address"

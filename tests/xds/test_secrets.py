@@ -31,7 +31,7 @@ def test_each_certificate_becomes_a_secret(tmp_path: Path) -> None:
     assert read_certificates(GatewayOptions(certificates=pairs)) == []  # no HTTPS, no certificates
 
 
-def test_all_that_cannot_be_used_is_told_at_once_each_with_its_file(tmp_path: Path) -> None:
+def test_all_unusable_certificates_are_reported_together_with_their_files(tmp_path: Path) -> None:
     good, other, garbage = written(tmp_path, "good"), written(tmp_path, "other"), tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
     pairs = (
@@ -48,7 +48,7 @@ def test_all_that_cannot_be_used_is_told_at_once_each_with_its_file(tmp_path: Pa
     assert foreign == f"the key {other.key} does not belong to the certificate {good.certificate}"
 
 
-def test_a_key_with_a_password_is_refused_without_asking_for_it(tmp_path: Path) -> None:
+def test_an_encrypted_key_is_rejected_without_a_prompt(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
     files = written(tmp_path, "locked")

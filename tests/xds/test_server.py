@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_all(envoy: Envoy) -> None:
+async def test_a_restarted_control_plane_sends_nothing_to_an_envoy_that_is_current(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         routes = [route(f"app{n}", it.port, **({"max_conns_per_host": 5} if n % 2 else {})) for n in range(50)]
         await gw.publish(*routes)
         await gw.ads.close()
-        assert (await gw.ask("app7")).status == 200  # Envoy goes on alone
+        assert (await gw.ask("app7")).status == 200  # Envoy serves without the control plane
         sent: list[int] = []
         second = AdsServer(gw.options)
         gw.ads = second
@@ -57,7 +57,7 @@ async def test_a_new_control_plane_has_nothing_to_say_to_an_envoy_that_has_it_al
         await second.close()
 
 
-async def test_what_changed_while_the_control_plane_was_away_is_caught_up_with(envoy: Envoy) -> None:
+async def test_envoy_receives_what_changed_while_the_control_plane_was_down(envoy: Envoy) -> None:
     async with target("one") as one, target("two") as two, envoy() as gw:
         await gw.publish(route("stays", one.port), route("moves", one.port), route("goes", one.port, one.port + 1))
         await gw.ads.close()
@@ -70,7 +70,7 @@ async def test_what_changed_while_the_control_plane_was_away_is_caught_up_with(e
         await gw.ads.close()
 
 
-async def test_an_envoy_that_lost_everything_gets_everything(envoy: Envoy) -> None:
+async def test_a_restarted_envoy_receives_everything(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port), route("own", it.port, max_conns_per_host=2))
         await gw.stop()
@@ -95,7 +95,7 @@ def _nodes(ads: AdsServer) -> Callable[[], Awaitable[tuple[str, ...]]]:
     return nodes
 
 
-async def test_nothing_is_said_before_the_first_table_is_there(tmp_path: Path) -> None:
+async def test_nothing_is_sent_before_the_first_table(tmp_path: Path) -> None:
     async with AdsServer(GatewayOptions()) as ads:
         await ads.start(f"unix:{tmp_path}/xds.sock")
         async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
@@ -121,7 +121,7 @@ def _first(type_url: str) -> discovery_pb2.DeltaDiscoveryRequest:
     return discovery_pb2.DeltaDiscoveryRequest(node={"id": "me"}, type_url=type_url)
 
 
-async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -> None:
+async def test_nacks_of_one_envoy_do_not_affect_another(tmp_path: Path) -> None:
     async with AdsServer(GatewayOptions()) as ads:
         await ads.start(f"unix:{tmp_path}/xds.sock")
         ads.publish(Table())
@@ -139,7 +139,7 @@ async def test_what_one_envoy_refuses_is_no_reason_for_another(tmp_path: Path) -
             stream.cancel()
 
 
-async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
+async def test_remote_envoys_need_a_client_certificate(tmp_path: Path) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     own, theirs, false = authority.issue_cert("127.0.0.1"), authority.issue_cert("envoy"), stranger.issue_cert("envoy")
     roots = authority.cert_pem.bytes()
@@ -168,7 +168,7 @@ async def test_envoys_elsewhere_must_show_a_certificate(tmp_path: Path) -> None:
                         await stream.read()
 
 
-async def test_who_waits_for_one_envoy_does_not_wait_for_the_others() -> None:
+async def test_waiting_for_one_envoy_ignores_the_others() -> None:
     class Listener:
         def __init__(self, node: str) -> None:
             self.node, self.in_sync = node, False
@@ -187,7 +187,7 @@ async def test_who_waits_for_one_envoy_does_not_wait_for_the_others() -> None:
     await waiting
 
 
-async def test_an_address_that_cannot_be_listened_on_is_an_error_that_says_so(tmp_path: Path) -> None:
+async def test_an_address_that_cannot_be_bound_raises_a_clear_error(tmp_path: Path) -> None:
     ads = AdsServer(GatewayOptions())
     with pytest.raises(OSError, match="cannot listen on unix:"):
         await ads.start(f"unix:{tmp_path}/missing/xds.sock")
@@ -204,7 +204,7 @@ async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
             ads.publish(Table())
 
 
-async def test_updates_in_sequence_touch_only_what_they_are_about() -> None:
+async def test_consecutive_updates_change_only_the_affected_resources() -> None:
     ads = AdsServer(GatewayOptions())
     table = Table({f"app{n}": route(f"app{n}", 80) for n in range(20)})
     ads.publish(Update(Table(), table, diff(Table(), table)))
@@ -216,7 +216,7 @@ async def test_updates_in_sequence_touch_only_what_they_are_about() -> None:
 
 
 @pytest.mark.parametrize("name", ["app", "h2"])
-async def test_a_cluster_lingers_whatever_its_site_is_called(name: str) -> None:
+async def test_a_cluster_lingers_whatever_the_name_of_its_backend(name: str) -> None:
     async with AdsServer(GatewayOptions()) as ads:
         ads.publish(Table({name: route(name, 80, max_conns_per_host=9)}))
         ads.publish(Table({name: route(name, 80)}))
@@ -225,7 +225,7 @@ async def test_a_cluster_lingers_whatever_its_site_is_called(name: str) -> None:
         assert ads._retiring == set()
 
 
-async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy) -> None:
+async def test_a_thousand_changes_of_other_routes_do_not_interrupt_a_download(envoy: Envoy) -> None:
     from aiohttp import web
 
     async with target() as it, envoy() as gw:
@@ -256,7 +256,7 @@ async def test_a_thousand_changes_of_others_leave_a_download_alone(envoy: Envoy)
 
 
 class _Hanging:
-    """A server that takes connections and never answers; it can cut them all."""
+    """A server that accepts connections and never responds; it can abort them all."""
 
     def __init__(self) -> None:
         self.writers: list[asyncio.StreamWriter] = []
@@ -273,8 +273,8 @@ class _Hanging:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["a replica", "a route that is plain by now"])
-async def test_a_request_under_way_is_tried_again_on_the_newcomer(envoy: Envoy, *, plain: bool) -> None:
-    """The old one has accepted it, and goes without an answer."""
+async def test_a_request_in_flight_is_retried_on_the_new_endpoint(envoy: Envoy, *, plain: bool) -> None:
+    """The old endpoint has accepted the request and closes the connection without a response."""
     hanging, service = _Hanging(), ("local", "shop", "web")
     server = await asyncio.start_server(hanging, "127.0.0.1", 0)
     old = server.sockets[0].getsockname()[1]
@@ -289,7 +289,7 @@ async def test_a_request_under_way_is_tried_again_on_the_newcomer(envoy: Envoy, 
         assert (await asking).by == "new"
 
 
-async def test_a_cluster_stays_a_while_after_its_site_has_gone_over_to_the_shared_one(envoy: Envoy) -> None:
+async def test_a_cluster_lingers_after_its_backend_moves_to_the_shared_cluster(envoy: Envoy) -> None:
     async with target() as it, envoy(linger=0.3) as gw:
         own, plain = route("app", it.port, max_conns_per_host=9), route("app", it.port)
         await gw.publish(own)
@@ -301,7 +301,7 @@ async def test_a_cluster_stays_a_while_after_its_site_has_gone_over_to_the_share
         await gw.publish(own)
         await gw.publish(plain)
         assert "route/app" in cluster
-        await gw.publish()  # it answers no more, and its address may be somebody else's: nobody is led there
+        await gw.publish()  # no endpoint is left, and its address may soon belong to another container
         assert "route/app" not in cluster
 
 
@@ -309,7 +309,7 @@ async def _in(names: Iterable[str], name: str) -> bool:
     return name in names
 
 
-async def test_it_ends_without_a_word_while_an_envoy_listens_and_a_request_waits(
+async def test_closing_with_an_open_stream_and_a_waiting_request_logs_nothing(
     envoy: Envoy, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with envoy() as gw:
@@ -324,7 +324,7 @@ async def test_it_ends_without_a_word_while_an_envoy_listens_and_a_request_waits
     assert caplog.records == []
 
 
-async def test_envoys_signs_of_life_do_not_end_the_conversation(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
     def lively(address: str, node: str, **options: Any) -> dict[str, Any]:
         made = bootstrap(address, node, **options)
         (cluster,) = made["static_resources"]["clusters"]
@@ -337,12 +337,12 @@ async def test_envoys_signs_of_life_do_not_end_the_conversation(envoy: Envoy, mo
         connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
         async with aiohttp.ClientSession("http://envoy", connector=connector) as admin:
 
-            async def figure(name: str) -> int:
+            async def metric(name: str) -> int:
                 async with admin.get("/stats", params={"filter": f"^cluster.pilotage.{name}$"}) as answer:
                     return int((await answer.text()).rpartition(":")[2])
 
-            begun = await figure("upstream_cx_tx_bytes_total")
+            begun = await metric("upstream_cx_tx_bytes_total")
             async with asyncio.timeout(20):
-                while await figure("upstream_cx_tx_bytes_total") < begun + 20 * 17:  # noqa: ASYNC110  # pings of 17 bytes
+                while await metric("upstream_cx_tx_bytes_total") < begun + 20 * 17:  # noqa: ASYNC110  # pings of 17 bytes
                     await asyncio.sleep(0.01)
-            assert await figure("upstream_cx_total") == 1
+            assert await metric("upstream_cx_total") == 1

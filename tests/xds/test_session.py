@@ -16,13 +16,13 @@ from tests.support.session import Envoy, cluster, item, probed_cluster, probing,
 from tests.support.waiting import until
 
 
-def test_the_first_answer_comes_even_if_there_is_nothing() -> None:
+def test_the_first_response_is_sent_even_without_resources() -> None:
     envoy = Envoy()
     envoy.connect()
     assert {message.type_url for message in envoy.session.next_responses()} == {CLUSTER, LISTENER, SCOPE}
 
 
-def test_clusters_go_first_and_are_withdrawn_last() -> None:
+def test_clusters_are_sent_first_and_removed_last() -> None:
     envoy = Envoy()
     envoy.connect()
     envoy.run()
@@ -35,7 +35,7 @@ def test_clusters_go_first_and_are_withdrawn_last() -> None:
     assert envoy.session.in_sync
 
 
-def test_who_moves_to_another_cluster_moves_before_the_old_one_goes() -> None:
+def test_a_scope_moves_to_its_new_cluster_before_the_old_one_is_removed() -> None:
     envoy = Envoy(cluster("old"), scope("app", "1", "old"))
     envoy.connect()
     envoy.run()
@@ -45,7 +45,7 @@ def test_who_moves_to_another_cluster_moves_before_the_old_one_goes() -> None:
     assert envoy.got == [(CLUSTER, ["new"], []), (SCOPE, ["app"], []), (CLUSTER, [], ["old"])]
 
 
-def test_a_cluster_with_a_forerunner_is_led_to_as_soon_as_that_is_there() -> None:
+def test_a_cluster_is_referenced_once_its_version_without_checks_is_acknowledged() -> None:
     first = cluster("c", "without checks")
     envoy = Envoy(cluster("c", "with checks", first=first), scope("app", "1", "c"))
     envoy.connect()
@@ -57,7 +57,7 @@ def test_a_cluster_with_a_forerunner_is_led_to_as_soon_as_that_is_there() -> Non
     assert envoy.has[CLUSTER, "c"] == "with checks"
 
 
-def test_one_message_of_each_kind_is_under_way_at_a_time_and_changes_gather() -> None:
+def test_one_response_of_each_type_is_in_flight_and_later_changes_accumulate() -> None:
     envoy = Envoy()
     envoy.connect()
     envoy.run()
@@ -72,7 +72,7 @@ def test_one_message_of_each_kind_is_under_way_at_a_time_and_changes_gather() ->
     assert envoy.got == [(CLUSTER, ["a"], []), (CLUSTER, ["b"], [])]
 
 
-def test_while_envoy_probes_others_need_not_wait() -> None:
+def test_other_changes_do_not_wait_while_envoy_probes() -> None:
     envoy = probing()
     envoy.change(cluster("new"), scope("new", "1", "new"))
     envoy.run()
@@ -99,7 +99,7 @@ def test_while_envoy_probes_others_need_not_wait() -> None:
     assert envoy.got == []
 
 
-def test_clusters_with_checks_go_after_all_others_and_apart() -> None:
+def test_clusters_with_checks_are_sent_last_and_separately() -> None:
     envoy = Envoy()
     envoy.connect()
     envoy.run()
@@ -109,7 +109,7 @@ def test_clusters_with_checks_go_after_all_others_and_apart() -> None:
     assert envoy.session.in_sync
 
 
-def test_while_envoy_probes_what_it_has_is_not_led_to_what_it_may_refuse() -> None:
+def test_existing_scopes_do_not_reference_unacknowledged_clusters_while_envoy_probes() -> None:
     envoy = probing()
     envoy.bad = {("bad", "1")}
     envoy.change(cluster("bad"), cluster("good"), scope("old", "2", "bad"))
@@ -122,7 +122,7 @@ def test_while_envoy_probes_what_it_has_is_not_led_to_what_it_may_refuse() -> No
     assert (CLUSTER, "good") in envoy.has
 
 
-def test_while_envoy_probes_no_more_is_said_than_it_may_remember() -> None:
+def test_the_number_of_responses_in_flight_is_limited_while_envoy_probes() -> None:
     envoy = probing()
     for version in range(200):
         envoy.change(cluster("old", str(version)))
@@ -134,7 +134,7 @@ def test_while_envoy_probes_no_more_is_said_than_it_may_remember() -> None:
     assert envoy.session.in_sync
 
 
-async def test_a_real_envoy_takes_what_others_need_while_it_probes(envoy: Any) -> None:
+async def test_a_real_envoy_applies_other_changes_while_it_probes(envoy: Any) -> None:
     async with target("slow") as slow, target("one") as one, target("two") as two, envoy() as gw:
         asked, go_on = asyncio.Event(), asyncio.Event()
 
@@ -162,7 +162,7 @@ async def test_a_real_envoy_takes_what_others_need_while_it_probes(envoy: Any) -
         await until(lambda: session.in_sync)
 
 
-def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> None:
+def test_current_resources_are_not_resent_and_removed_ones_are_withdrawn() -> None:
     has = {(CLUSTER, "c"): "1", (SCOPE, "app"): "1", (SCOPE, "gone"): "7", (CLUSTER, "left"): "3"}
     envoy = Envoy(cluster("c"), scope("app", "1", "c"), has=has)
     envoy.connect()
@@ -176,7 +176,7 @@ def test_what_envoy_has_is_not_sent_again_and_what_is_gone_is_withdrawn() -> Non
     assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "1"}
 
 
-def test_the_one_that_differs_is_found_behind_thousands_that_do_not() -> None:
+def test_one_outdated_resource_is_found_behind_thousands_of_current_ones() -> None:
     many = [scope(f"{number:05}", "1") for number in range(10_000)]
     envoy = Envoy(*many, scope("late", "2"), has={**{it.key: it.version for it in many}, (SCOPE, "late"): "1"})
     envoy.connect()
@@ -185,7 +185,7 @@ def test_the_one_that_differs_is_found_behind_thousands_that_do_not() -> None:
     assert envoy.session.in_sync
 
 
-def test_thousands_that_envoy_has_all_need_no_more_than_one_empty_message() -> None:
+def test_thousands_of_current_resources_need_only_one_empty_response() -> None:
     many = [scope(f"{number:05}", "1") for number in range(10_000)]
     envoy = Envoy(*many, has={it.key: it.version for it in many})
     envoy.connect()
@@ -194,7 +194,7 @@ def test_thousands_that_envoy_has_all_need_no_more_than_one_empty_message() -> N
     assert envoy.session.in_sync
 
 
-def test_thousands_that_wait_for_their_cluster_hold_up_nobody_behind_them() -> None:
+def test_thousands_of_scopes_waiting_for_a_cluster_do_not_block_others() -> None:
     many = [scope(f"{number:05}", "1", "old") for number in range(3_000)]
     envoy = Envoy(cluster("old"), *many)
     envoy.connect()

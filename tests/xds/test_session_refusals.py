@@ -6,7 +6,7 @@ from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from tests.support.session import Envoy, cluster, item, scope
 
 
-def test_the_one_bad_resource_among_many_is_found_and_the_others_go_on() -> None:
+def test_one_rejected_resource_among_many_is_found_and_the_others_are_applied() -> None:
     envoy = Envoy(*(scope(f"s{number}", "1") for number in range(20)))
     envoy.bad = {("s13", "1")}
     envoy.connect()
@@ -16,7 +16,7 @@ def test_the_one_bad_resource_among_many_is_found_and_the_others_go_on() -> None
     assert envoy.session.in_sync
 
 
-def test_the_last_accepted_version_stays_until_there_is_a_better_one() -> None:
+def test_the_last_accepted_version_stays_until_a_newer_one_is_accepted() -> None:
     envoy = Envoy(scope("app", "1"))
     envoy.connect()
     envoy.run()
@@ -34,7 +34,7 @@ def test_the_last_accepted_version_stays_until_there_is_a_better_one() -> None:
     assert envoy.session.nacks == {}
 
 
-def test_nothing_leads_to_a_cluster_that_was_refused() -> None:
+def test_nothing_references_a_rejected_cluster() -> None:
     envoy = Envoy(cluster("c"), scope("app", "1", "c"), scope("web", "1"))
     envoy.bad = {("c", "1")}
     envoy.connect()
@@ -46,7 +46,7 @@ def test_nothing_leads_to_a_cluster_that_was_refused() -> None:
     assert envoy.has[SCOPE, "app"] == "1"
 
 
-def test_a_cluster_whose_newer_version_was_refused_is_led_to_all_the_same() -> None:
+def test_a_cluster_whose_newer_version_was_rejected_can_still_be_referenced() -> None:
     envoy = Envoy(cluster("c"), scope("app", "1", "c"))
     envoy.connect()
     envoy.run()
@@ -56,7 +56,7 @@ def test_a_cluster_whose_newer_version_was_refused_is_led_to_all_the_same() -> N
     assert (envoy.has[CLUSTER, "c"], envoy.has[SCOPE, "app"]) == ("1", "2")
 
 
-def test_a_cluster_stays_while_what_was_accepted_last_leads_to_it() -> None:
+def test_a_cluster_stays_while_the_last_accepted_version_references_it() -> None:
     for reconnected in (False, True):
         envoy = Envoy(cluster("c"), scope("app", "1", "c"))
         envoy.connect()

@@ -31,7 +31,7 @@ def table(*routes: Route) -> Table:
     return Table({it.alias: it for it in routes})
 
 
-def test_one_change_among_many_touches_one_scope() -> None:
+def test_a_change_of_one_route_among_many_changes_one_scope() -> None:
     snapshot = Snapshot(_OPTIONS)
     routes = {f"app{n}": route(f"app{n}", 80) for n in range(300)}
     snapshot.replace(Table(routes))
@@ -40,13 +40,13 @@ def test_one_change_among_many_touches_one_scope() -> None:
     assert snapshot.change(Table(routes), ["app7", "app8"]) == {(SCOPE, "app7")}
 
 
-def test_a_change_of_nothing_that_envoy_sees_is_no_change() -> None:
+def test_a_change_that_does_not_affect_envoy_changes_nothing() -> None:
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(route("app", 80)))
     assert snapshot.replace(table(route("app", 80, container="renamed", created=5))) == frozenset()
 
 
-def test_a_second_endpoint_brings_a_cluster_and_its_end_takes_it_away() -> None:
+def test_a_second_endpoint_adds_a_cluster_and_its_removal_removes_it() -> None:
     snapshot = Snapshot(_OPTIONS)
     both = {(SCOPE, "app"), (CLUSTER, "route/app")}
     snapshot.replace(table(route("app", 80)))
@@ -56,7 +56,7 @@ def test_a_second_endpoint_brings_a_cluster_and_its_end_takes_it_away() -> None:
     assert (CLUSTER, "route/app") not in snapshot.resources
 
 
-def test_what_cannot_be_served_is_left_out_and_said() -> None:
+def test_an_unsupported_route_is_left_out_and_reported() -> None:
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(route("app", 80, middlewares={"oidc": {}}), route("web", 80)))
     assert (SCOPE, "app") not in snapshot.resources
@@ -67,7 +67,7 @@ def test_what_cannot_be_served_is_left_out_and_said() -> None:
     assert snapshot.problems == {}
 
 
-def test_an_alias_of_a_pools_name_keeps_the_pool_out() -> None:
+def test_an_alias_with_a_pools_name_shadows_the_pool() -> None:
     snapshot = Snapshot(_OPTIONS)
     member = route("a", 80, load_balance=LoadBalance(link="shop"))
     snapshot.replace(table(member, route("shop", 81)))
@@ -79,7 +79,7 @@ def test_an_alias_of_a_pools_name_keeps_the_pool_out() -> None:
     assert snapshot.resources[SCOPE, "shop"].clusters == {"pool/shop"}
 
 
-def test_a_member_may_have_the_pools_own_name() -> None:
+def test_a_member_may_have_the_pools_name() -> None:
     snapshot = Snapshot(_OPTIONS)
     balance = LoadBalance(link="shop")
     snapshot.replace(table(route("shop", 80, load_balance=balance), route("b", 81, load_balance=balance)))
@@ -91,7 +91,7 @@ def _problems(snapshot: Snapshot) -> list[Problem]:
     return [problem for found in snapshot.problems.values() for problem in found]
 
 
-def test_a_route_that_others_ask_gets_its_cluster_before_they_do_and_loses_it_after() -> None:
+def test_a_forwardauth_route_has_its_own_cluster_while_others_use_it() -> None:
     snapshot = Snapshot(_OPTIONS)
     asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}})
     snapshot.replace(table(route("auth", 81)))
@@ -102,7 +102,7 @@ def test_a_route_that_others_ask_gets_its_cluster_before_they_do_and_loses_it_af
     assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http", "shared/http/safe"}
 
 
-def test_who_is_to_approve_requests_and_is_not_there_is_missed() -> None:
+def test_a_missing_forwardauth_route_is_reported() -> None:
     snapshot = Snapshot(_OPTIONS)
     asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}})
     pooled = route("b", 80, middlewares={"forwardauth": {"route": "auth"}}, load_balance=LoadBalance(link="shop"))
@@ -117,7 +117,7 @@ def test_who_is_to_approve_requests_and_is_not_there_is_missed() -> None:
     assert _problems(snapshot) == []
 
 
-def test_certificates_outlive_other_settings() -> None:
+def test_certificates_survive_a_change_of_settings() -> None:
     from pilotage.xds.listeners import secret
 
     snapshot = Snapshot(_OPTIONS)
@@ -133,7 +133,7 @@ def test_certificates_outlive_other_settings() -> None:
     assert snapshot.set_secrets([]) == {one.key}
 
 
-def test_who_waits_for_a_successor_is_let_go_once() -> None:
+def test_a_lingering_route_is_removed_unless_it_has_come_back() -> None:
     snapshot = Snapshot(_OPTIONS)
     held = route("app", 80, hold=5.0)
     snapshot.replace(table(held))
@@ -146,7 +146,7 @@ def test_who_waits_for_a_successor_is_let_go_once() -> None:
     assert (SCOPE, "app") not in snapshot.resources
 
 
-def test_who_waits_for_a_successor_waits_on_under_other_settings() -> None:
+def test_a_lingering_route_survives_a_change_of_settings() -> None:
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(route("app", 80, hold=5.0), route("web", 80)))
     snapshot.replace(table(route("web", 80)))
@@ -162,7 +162,7 @@ def test_who_waits_for_a_successor_waits_on_under_other_settings() -> None:
 @pytest.mark.parametrize(
     "function", ["check_capabilities", "route_backend", "pool_backend", "own_clusters", "scope", "stream_listener"]
 )
-def test_what_fails_for_one_route_takes_no_other_down(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     real = getattr(module, function)
 
     def failing(*args: Any, **options: Any) -> Any:
@@ -222,7 +222,9 @@ def _routes(draw: st.DrawFn) -> Route:
 
 @more_examples(0.6)
 @given(st.lists(st.lists(_routes(), max_size=6), min_size=1, max_size=5), st.randoms(use_true_random=False))
-def test_the_way_to_a_table_leaves_no_trace(steps: list[list[Route]], order: random.Random) -> None:
+def test_incremental_changes_give_the_same_result_as_the_final_table(
+    steps: list[list[Route]], order: random.Random
+) -> None:
     snapshot = Snapshot(_OPTIONS)
     before: Table = table()
     for step in steps:
