@@ -212,7 +212,7 @@ def test_thousands_of_scopes_waiting_for_a_cluster_do_not_block_others() -> None
     assert envoy.session.in_sync
 
 
-def test_secrets_are_sent_to_those_who_ask_for_them() -> None:
+def test_secrets_are_sent_to_envoys_that_subscribe_to_them() -> None:
     envoy = Envoy(item(SECRET, "one", "1"), item(SECRET, "two", "1"))
     envoy.connect()
     envoy.run()
@@ -243,7 +243,7 @@ _steps = st.lists(
 
 @more_examples(2)
 @given(_steps, st.lists(st.booleans(), max_size=30), st.lists(st.booleans(), max_size=8))
-def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
+def test_envoy_ends_up_in_sync_after_any_sequence_of_changes(
     steps: list[list[tuple[str, str, set[str]]]], answers: list[bool], probes: list[bool]
 ) -> None:
     envoy = Envoy()
@@ -286,7 +286,7 @@ def test_whatever_happens_in_between_envoy_ends_with_what_it_should_have(
         assert envoy.has.keys() == now.keys()
 
 
-def test_who_refuses_a_listener_and_has_none_asks_for_no_scopes_and_so_has_answered_all() -> None:
+def test_an_envoy_that_rejects_its_first_listener_is_in_sync_without_scopes() -> None:
     listener = item(LISTENER, "http", "1")
     envoy = Envoy(listener)
     envoy.bad.add(("http", "1"))

@@ -78,7 +78,7 @@ def test_a_cluster_stays_while_the_last_accepted_version_references_it() -> None
         assert envoy.has == {(SCOPE, "app"): "3"}
 
 
-def test_a_cluster_is_withdrawn_only_when_envoy_has_said_all_that_it_has() -> None:
+def test_a_cluster_is_removed_only_after_envoy_has_subscribed_to_everything() -> None:
     """It says so one kind after another, and what leads to a cluster may come last."""
     envoy = Envoy(item(LISTENER, "http", "1"), cluster("c"), scope("app", "1", "c"))
     envoy.connect()
@@ -94,7 +94,7 @@ def test_a_cluster_is_withdrawn_only_when_envoy_has_said_all_that_it_has() -> No
     assert envoy.has == {(LISTENER, "http"): "1", (SCOPE, "app"): "2"}
 
 
-def test_a_refused_scope_of_unknown_origin_keeps_only_clusters_that_it_may_lead_to() -> None:
+def test_a_rejected_scope_of_unknown_version_keeps_only_clusters_it_may_reference() -> None:
     envoy = Envoy(cluster("old"), cluster("new"), scope("app", "2"), has={(SCOPE, "app"): "1", (CLUSTER, "old"): "1"})
     envoy.bad = {("app", "2")}
     envoy.connect()
@@ -104,7 +104,7 @@ def test_a_refused_scope_of_unknown_origin_keeps_only_clusters_that_it_may_lead_
     assert envoy.has == {(SCOPE, "app"): "1", (CLUSTER, "old"): "1"}
 
 
-def test_what_was_never_accepted_keeps_no_cluster() -> None:
+def test_a_version_that_was_never_accepted_keeps_no_cluster() -> None:
     envoy = Envoy(cluster("c"), scope("app", "1", "c"))
     envoy.bad = {("app", "1"), ("app", "2")}
     envoy.connect()
