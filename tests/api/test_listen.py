@@ -96,7 +96,7 @@ async def test_a_socket_in_use_is_left_alone(tmp_path: Path, runner: web.AppRunn
 async def test_a_regular_file_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
     file = tmp_path / "precious"
     file.write_text("data")
-    with pytest.raises(OSError, match="a file that is not a socket is in the way"):
+    with pytest.raises(OSError, match="the path exists and is not a socket"):
         await start_socket(runner, str(file))
     assert file.read_text() == "data"
     await runner.cleanup()

@@ -62,7 +62,7 @@ def test_the_namespace_is_case_sensitive(key: str, own: bool) -> None:
 def test_a_misspelt_namespace_causes_a_warning(key: str, meant: str) -> None:
     ((label, message, hint),) = reported({key: "1"})
     assert label == key
-    assert "is not a namespace of pilotage" in message
+    assert "is not a pilotage namespace" in message
     assert hint == f"did you mean {meant!r}?"
 
 

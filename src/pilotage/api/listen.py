@@ -104,7 +104,7 @@ def _is_socket(path: str) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(kind):
-        raise FileExistsError(17, "a file that is not a socket is in the way")
+        raise FileExistsError(17, "the path exists and is not a socket")
     return True
 
 

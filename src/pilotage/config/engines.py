@@ -28,7 +28,7 @@ CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The command-line options that name engines. False if none of them is given.
+    """The command-line options that name engines. Falsy if none is given.
 
     Attributes:
         config: the configuration file, ``""`` if not given.
@@ -50,7 +50,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
 
     Attributes:
         configs: the engines; at least one unless there are route files.
-        why: why these engines were chosen, as a phrase for people; ``""`` if the user named them.
+        why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         problems: warnings about the configuration file.
         files: names and patterns of route files.
 

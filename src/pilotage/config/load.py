@@ -217,7 +217,7 @@ class _Reader:
         return _File()
 
     def route_files(self, sections: _File) -> Iterator[str]:
-        """Yield the names of route files. A missing file is no error, because it can be created later."""
+        """Yield the names of route files. A missing file is not an error, because it can be created later."""
         for number, name in enumerate((sections.providers and sections.providers.files) or ()):
             if name.strip():
                 yield str(self.path(name))
@@ -310,7 +310,7 @@ class _Reader:
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
         """Return whether the URL of the engine is valid, and add its problems with their positions in the file."""
         if any(path[: len(place)] == place for path in self.document.unfilled):
-            return False  # already reported; other errors would only follow from it
+            return False  # already reported; any further errors would be consequences of it
         try:
             parse_address(engine, self.env)
         except ConfigError as error:

@@ -45,7 +45,7 @@ class XdsSettings(msgspec.Struct, frozen=True):
     """Where other Envoys get their configuration.
 
     Attributes:
-        host, port: where to listen; port 0: nowhere.
+        host, port: where to listen; port 0 disables the listener.
         tls: certificate and key of the server, and the CA of the Envoys' certificates.
 
     """

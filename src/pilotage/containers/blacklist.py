@@ -1,4 +1,4 @@
-"""Recognises databases and backend services, which are served only if they have labels of ours. Pure.
+"""Recognises databases and backend services, which are served only if they have pilotage labels. Pure.
 
 The lists are GoDoxy's (LABELS II.4.4); they are compared by decision 14.
 """
@@ -35,7 +35,7 @@ _PORTS: Final = frozenset({5432, 3306, 6379, 11211, 27017})
 def is_blacklisted(container: Container) -> bool:
     """Return whether the container looks like a database or a backend service, by image, mounts or ports.
 
-    Such a container is still served if it has labels of ours (LABELS II.1.5).
+    Such a container is still served if it has pilotage labels (LABELS II.1.5).
     """
     return bool(blacklist_reason(container))
 

@@ -34,8 +34,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         aliases: names it answers for, lower-cased, in order, duplicates kept.
         labels: all labels except options of the container.
         actual_labels: all labels.
-        own_labels: its labels of ours; ``None`` for a container that was not parsed, whose ``labels`` count.
-        is_explicit: it has a label of ours (LABELS II.1.5).
+        own_labels: its pilotage labels; ``None`` for a container that was not parsed, whose ``labels`` count.
+        is_explicit: it has a pilotage label (LABELS II.1.5).
         is_excluded: ``proxy.exclude`` hides it.
         is_oneoff: a one-off of ``docker compose run`` (decision 22).
         compose_project, compose_service: of Docker Compose; ``""`` without.
@@ -52,7 +52,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         mounts: all mounts.
         agent: name of the agent that relays to the engine, ``""`` without one.
         idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
-        errors: errors that leave it without routes.
+        errors: errors because of which it gets no routes.
         problems: other problems with its options.
 
     """

@@ -35,7 +35,7 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     """Return a container completed by its inspection.
 
     On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
-    replace those of the list, because Podman lists only some. Podman's list has no health either.
+    replace those of the list, because Podman lists only some. Podman's list lacks the health status, too.
     """
     health = answer.State.Health if answer.State is not None else None
     if not container.health and health is not None:
@@ -65,7 +65,7 @@ def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: b
 
 
 def inspection_failed(container: Container, why: str) -> Container:
-    """Return a container on the host's network whose ports are unknown, with the error that says so."""
+    """Return a container on the host's network whose ports are unknown, with an error that explains this."""
     problem = Problem(
         message=f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})",
         hint="allow GET /containers/{id}/json, or exclude it with proxy.exclude",

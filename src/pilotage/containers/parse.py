@@ -46,7 +46,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     Args:
         summary: element of ``GET /containers/json``.
         facts: the engine.
-        own: the container's labels of ours.
+        own: the container's pilotage labels.
         options: decoded from them.
 
     """
@@ -214,7 +214,7 @@ def from_docker(
 
 
 def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
-    """Return the container that stands for a list element of an unexpected shape."""
+    """Return a placeholder container for a malformed list element."""
     problem = Problem(
         message=f"the engine's answer for a container cannot be read: {shorten(error, 160)}",
         provider=config.name,

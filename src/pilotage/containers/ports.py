@@ -19,7 +19,7 @@ _HIGHEST: Final = 65535
 
 
 class PortMapping(msgspec.Struct, gc=False, frozen=True):
-    """A container's ports in both directions, each value being the engine's whole entry.
+    """A container's ports in both directions, each value is the engine's complete entry.
 
     Attributes:
         public: port on the host -> entry, published ports only.

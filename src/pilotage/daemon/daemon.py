@@ -58,7 +58,7 @@ _FIRST_LISTS: Final = 10.0
 async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon], object] = lambda _: None) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
-    The first of these signals shuts down gracefully, the second one at once. SIGHUP reloads the configuration.
+    The first signal shuts down gracefully, the second immediately. SIGHUP reloads the configuration.
 
     Args:
         flags: the command-line options.
@@ -137,7 +137,7 @@ class Daemon:
     # ---- signal handlers
 
     def stop(self) -> None:
-        """Shut down gracefully; if called again, at once."""
+        """Shut down gracefully, or immediately if called again."""
         if self._stop.is_set():
             self._stop_now.set()
         self._stop.set()
@@ -193,7 +193,7 @@ class Daemon:
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
-            # Checks that need nothing running come first.
+            # First the checks that need no running component.
             folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
             self.ads = await stack.enter_async_context(AdsServer(settings.options, on_nack=self._on_rejected))

@@ -78,7 +78,7 @@ class EngineState:
     Attributes:
         podman: the engine is Podman. Its list lacks health, so running containers with a health check always count as
             changed. The watcher sets this.
-        explicit_only: containers without labels of ours get no routes.
+        explicit_only: containers without pilotage labels get no routes.
         containers: ID -> container. A container that shares another one's network has that network's address and ports.
         built: ID -> its routes and problems.
         draining: ID -> end of the grace period, by the caller's clock.

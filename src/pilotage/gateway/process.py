@@ -101,7 +101,7 @@ class GatewayStatus(msgspec.Struct, frozen=True):
 class Gateway:
     """Keeps one Envoy running.
 
-    Run :meth:`run` in a task and call :meth:`drain` to stop. Cancelling the task kills Envoy at once.
+    Run :meth:`run` in a task and call :meth:`drain` to stop. Cancelling the task kills Envoy immediately.
 
     Args:
         bootstrap: Envoy's initial configuration; the admin interface is added.
@@ -187,7 +187,7 @@ class Gateway:
         return self._status.state != "starting"
 
     async def _run_once(self) -> str:
-        """Run Envoy until it exits, and return how, as a phrase for people. No process is left in any case."""
+        """Run Envoy until it exits and return a description of the exit. Never leaves a process behind."""
         self.admin_socket.unlink(missing_ok=True)
         process = await self._start()
         self._process = process

@@ -98,7 +98,7 @@ class OwnLabels(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the container has no label of ours; warnings do not count."""
+        """Whether the container has no pilotage label; warnings do not count."""
         return not (self.options or self.routes)
 
 
@@ -196,7 +196,7 @@ def _typo_warning(key: str) -> Problem | None:
     if not is_dashed and edit_distance(word, "proxy", 1) > 1:
         return None
     return Problem(
-        message=f"{shorten(word)!r} is not a namespace of pilotage, so this label has no effect",
+        message=f"{shorten(word)!r} is not a pilotage namespace, so this label has no effect",
         severity="warning",
         hint=f"did you mean {_NAMESPACE + shorten(rest.lstrip('.'))!r}?",
         label=key,

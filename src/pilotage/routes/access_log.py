@@ -22,7 +22,7 @@ _SECONDS: Final = Duration(0)
 
 
 class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one group of logged fields."""
+    """How one group of fields is logged."""
 
     default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
     config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for single names.")] = None
@@ -39,7 +39,7 @@ class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _log_filter(kind: Kind) -> Any:
-    """Make the struct of a log filter over one kind of value."""
+    """Create the struct type of a log filter for one kind of value."""
     return msgspec.defstruct(
         "LogFilter",
         [

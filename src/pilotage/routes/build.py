@@ -1,6 +1,6 @@
 """Builds the routes of a container. Pure.
 
-An error touches only its own route. A route that must not be served stays visible: excluded, with the reason. Sources
+An error affects only its own route. A route that must not be served stays visible: excluded, with the reason. Sources
 of the rules: LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 """
 
@@ -70,8 +70,8 @@ def build_routes(
 
     Args:
         container: from :func:`pilotage.from_docker`.
-        explicit_only: give no routes to containers without labels of ours; by default if the name of the provider (or
-            of the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels; by default if the name of the provider
+            (or of the agent) ends in ``!``.
         reserved_ports: ports of this host that belong to the proxy.
 
     Returns:
@@ -88,12 +88,12 @@ def decode_labels(container: Container, schema: KeySchema = ROUTE_KEYS) -> Decod
 
 
 class RouteBuilder:
-    """Builds the routes of containers. It caches the settings of label sets that say the same.
+    """Builds the routes of containers. It caches the settings of equivalent label sets.
 
     Args:
         schema: keys below an alias.
-        explicit_only: give no routes to containers without labels of ours; by default if the name of the provider (or
-            of the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels; by default if the name of the provider
+            (or of the agent) ends in ``!``.
         reserved_ports: ports of this host that belong to the proxy.
 
     """
@@ -265,7 +265,7 @@ def reserved_target(target: Target, reserved_ports: frozenset[int]) -> Problem |
 
 
 def _is_own(host: str) -> bool:
-    """Return whether a host is this machine, as people would write it."""
+    """Return whether a host is a common name or address of this machine."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

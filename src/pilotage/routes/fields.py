@@ -192,7 +192,7 @@ class Integer(Kind):
 
 
 class Duration(Kind):
-    """A duration, read into seconds. A bare whole number is seconds (decision 7)."""
+    """A duration, converted to seconds. A number without a unit is in seconds (decision 7)."""
 
     name = "duration"
 

@@ -42,7 +42,7 @@ class RouteFile(msgspec.Struct, frozen=True):
         routes: routes in the order of the file, including refused ones.
         problems: problems with the file as a whole; each route has its own.
         fields: alias -> its fields as written, under canonical names.
-        is_whole: the file was readable; otherwise it says nothing about its routes.
+        is_whole: the file was readable; otherwise its routes are unknown.
 
     """
 
@@ -111,7 +111,10 @@ def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str,
 
 
 def _alias_fields(alias: str, value: Located) -> AliasFields:
-    """Return the fields of one route under their canonical names. Anything but a mapping refuses the route."""
+    """Return the fields of one route under their canonical names.
+
+    The route is rejected if the value is not a mapping.
+    """
     if value.value is None:
         return AliasFields(alias)
     if not isinstance(value.value, dict):
@@ -166,7 +169,7 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
 
 
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
-    """Give problems their place in the file, and replace messages that are about labels."""
+    """Add file positions to problems, and replace messages that are about labels."""
     for problem in problems:
         message = problem.message
         if fold(problem.path) in UNSUPPORTED:

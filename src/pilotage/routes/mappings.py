@@ -1,4 +1,4 @@
-"""Kinds of values with parts: lists, free mappings, mappings with known fields. Pure.
+"""Kinds of composite values: lists, free mappings, mappings with known fields. Pure.
 
 Sources of the rules: LABELS II.6.1, decision 10.
 """
@@ -114,7 +114,7 @@ class Field(msgspec.Struct, frozen=True):
     Attributes:
         kind: the kind of value it takes.
         meaning: one sentence.
-        example: a value fit for a label.
+        example: a value usable in a label.
         spellings: other names.
         protective: it restricts access, so an error in it takes the route out of service (decision 10).
         strict: a bad value takes the route out of service, as in GoDoxy.

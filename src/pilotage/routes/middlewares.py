@@ -18,7 +18,7 @@ from pilotage.routes.mappings import as_mapping
 
 __all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
 
-# The reference's middlewares by folded name (LABELS II.6.2), and the name we show.
+# The reference's middlewares by folded name (LABELS II.6.2), and their display names.
 MIDDLEWARES: Final = {
     "redirecthttp": "redirect_http",
     "oidc": "oidc",

@@ -79,7 +79,7 @@ class Port(Kind):
         number = int(text)
         if 0 <= number <= _HIGHEST:
             return number
-        # A negative number cannot have been meant as any port, nor as automatic: the reference refuses the route.
+        # A negative number is neither a port nor "automatic". GoDoxy rejects such a route.
         context.refused = context.refused or number < 0
         context.error(value, f"port {number} is out of range", "a port is a number from 1 to 65535; 0 is automatic")
         return 0

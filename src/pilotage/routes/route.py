@@ -103,7 +103,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         idle_watcher: its container sleeps while it has no requests.
         settings: all settings, including defaults.
         labelled: names of the fields that labels set.
-        contested: another container wants the same alias and takes over when this one goes away.
+        contested: another container claims the same alias and takes over if this one disappears.
         problems: problems with its labels.
 
     """

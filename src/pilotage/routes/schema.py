@@ -116,7 +116,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What labels ask of a route. Times are in seconds."""
+    """The settings that labels can give a route. Times are in seconds."""
 
     alias: Annotated[str, Field(_TEXT, "Has no effect: the label's own alias names the route.")] = ""
     scheme: Annotated[

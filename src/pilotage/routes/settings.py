@@ -28,7 +28,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
         labelled: names of the fields that are set.
         problems: problems with its labels.
         refused: a problem takes the route out of service.
-        judged_later: fields whose values are only wrong for some targets, as written.
+        judged_later: fields, as written, whose values are invalid only for some targets.
 
     """
 
@@ -40,7 +40,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def can_be_shared(self) -> bool:
-        """Whether nothing in it names a label of the alias."""
+        """Whether it refers to no label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 

@@ -25,7 +25,7 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
         config: the engine.
         containers: in the order of the engine's list.
         built: routes and problems of each container, in the same order.
-        problems: problems of the engine itself.
+        problems: problems with the engine itself.
 
     """
 
@@ -46,9 +46,10 @@ def build_snapshot(
 
     Args:
         config: the engine.
-        containers: its containers. Those that share another one's network get that container's address and ports.
+        containers: its containers. A container that shares another container's network gets that container's address
+        and ports.
         reserved_ports: ports of this host that the proxy itself uses.
-        problems: problems of the engine itself.
+        problems: problems with the engine itself.
 
     """
     found = tuple(containers)

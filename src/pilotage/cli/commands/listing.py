@@ -57,7 +57,7 @@ def routes(form: str, *, watch: bool, **where: Any) -> int:
         raise click.UsageError("--watch prints tables; use 'pilotage watch --format json'.")
     unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
     if unfit:
-        raise click.UsageError(f"{unfit[0]} cannot be combined with --watch, which watches engines.")
+        raise click.UsageError(f"{unfit[0]} cannot be combined with --watch, which only works with engines.")
     import asyncio
 
     from pilotage.cli import watch as watching
