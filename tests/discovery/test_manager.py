@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.support.discoveries import COMPOSE, NOWHERE, QUICK, config, endpoints
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # ---- the table
 
@@ -96,11 +100,37 @@ async def test_nobody_waits_for_an_engine_that_was_removed() -> None:
         await asyncio.wait_for(waiting, 5)
 
 
+async def test_a_configuration_adds_removes_and_replaces_engines() -> None:
+    async with FakeEngine([container("a")]) as one, FakeEngine([container("b")]) as two, assert_no_leaks():
+        async with discover([config(one, "kept"), config(one, "old"), config(one, "moved")]) as discovery:
+            await discovery.ready()
+            kept = discovery.watcher("kept")
+            engines = [config(one, "kept"), config(two, "moved"), config(two, "new")]
+            done = await discovery.apply_config(engines, [])
+            assert done == ["removed engine old", "changed engine moved", "added engine new"]
+            await discovery.ready()
+            assert set(discovery.table.engines) == {"kept", "moved", "new"}
+            assert discovery.watcher("kept") is kept
+            assert (kept.sessions, kept.lists) == (1, 1)
+            assert set(discovery.table.routes) == {"a", "b"}
+            assert await discovery.apply_config(engines, []) == []
+
+
+async def test_a_configuration_replaces_the_route_files(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("nas: {host: 10.0.0.9}")
+    async with discover([]) as discovery:
+        assert await discovery.apply_config([], [str(tmp_path / "*.yml")]) == ["changed route files"]
+        assert set(discovery.table.routes) == {"nas"}
+        assert await discovery.apply_config([], [str(tmp_path / "*.yml")]) == []
+        assert await discovery.apply_config([], []) == ["changed route files"]
+        assert set(discovery.table.routes) == set()
+
+
 async def test_two_engines_with_one_name_are_an_error() -> None:
     async with FakeEngine() as engine, assert_no_leaks():
         with pytest.raises(PilotageError, match="an engine called 'local' is already being watched"):
             async with discover([config(engine), config(engine)]):
-                pytest.fail("there is nothing to see")
+                pytest.fail("discover accepted two engines with one name")
 
 
 async def test_an_unknown_engine_is_an_error_that_lists_the_known_ones() -> None:

@@ -255,8 +255,8 @@ def test_shared_networks_match_those_of_a_full_list() -> None:
     watched = Watched(user)
     watched.engine.populate([vpn])
     watched.sync()
-    reader = watched.state.reader
-    whole = build_snapshot(reader.config, [reader.decode(raw) for raw in watched.raws()])
+    parser = watched.state.parser
+    whole = build_snapshot(parser.config, [parser.decode(raw) for raw in watched.raws()])
     assert sorted(whole.built, key=str) == sorted(watched.state.snapshot().built, key=str)
 
 

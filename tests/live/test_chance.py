@@ -137,8 +137,8 @@ class Fate:
 
 def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
     """Return the table of one full list."""
-    reader = ContainerParser(config)
-    found = [reader.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
+    parser = ContainerParser(config)
+    found = [parser.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
     for index, it in enumerate(found):
         if needs_inspection(it, podman=engine.dialect.podman):
             answer = engine.inspect_bytes(engine.containers[it.container_id])

@@ -75,9 +75,9 @@ class Watch:
 
     def is_true(self) -> bool:
         """Whether the watcher's state equals a full list."""
-        reader = self.state.reader
+        parser = self.state.parser
         raws = [self.engine.summary_bytes(it, with_health=False) for it in self.engine.in_order()]
-        whole = build_snapshot(reader.config, [reader.decode(raw) for raw in raws])
+        whole = build_snapshot(parser.config, [parser.decode(raw) for raw in raws])
         return sorted(whole.built, key=str) == sorted(self.state.snapshot().built, key=str)
 
     @contextlib.asynccontextmanager

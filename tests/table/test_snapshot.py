@@ -87,13 +87,13 @@ def test_a_container_whose_inspection_failed_gets_no_route_and_says_why() -> Non
 def recorded(engine: str) -> EngineSnapshot:
     """Return the snapshot of a recorded engine, with the inspections that its containers need."""
     config = DockerProviderConfig(url=SOCKETS.get(engine, "unix:///var/run/docker.sock"), name=engine)
-    reader = ContainerParser(config)
+    parser = ContainerParser(config)
     inspected = CAPTURES / engine / "inspect.json"
     answers = msgspec.json.decode(inspected.read_bytes(), type=list[Inspect]) if inspected.exists() else []
     known = {answer.Id: answer for answer in answers}
     containers = []
     for raw in split_list((CAPTURES / engine / "list-all.json").read_bytes()):
-        found = reader.decode(raw)
+        found = parser.decode(raw)
         if needs_inspection(found, podman=engine.startswith("podman")):
             found = with_inspection(found, known[found.container_id])
         containers.append(found)

@@ -21,7 +21,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_change
-from pilotage.daemon.reload import Reloader, apply_engines
+from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.discovery.manager import discover
@@ -335,7 +335,7 @@ class Daemon:
         self.ads.configure(options)
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
-        done = await apply_engines(self.discovery, old, new)
+        done = await self.discovery.apply_config(new.engines, new.files)
         if old.options != new.options:
             if self._health is not None:
                 self._health.follow(self.discovery.table)  # other routes may be served, and so be probed

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings
-    from pilotage.discovery.manager import DiscoveryManager
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
 
-__all__ = ["Reloader", "apply_engines"]
+__all__ = ["Reloader"]
 
 log = logging.getLogger(__name__)
 
@@ -118,21 +117,3 @@ async def _reload_certificates(ads: AdsServer, files: list[str]) -> None:
             log.error("new certificates rejected, the previous ones stay active: %s", error)  # noqa: TRY400  # for operators
         else:
             log.info("certificates reloaded")
-
-
-async def apply_engines(discovery: DiscoveryManager, old: DaemonSettings, new: DaemonSettings) -> list[str]:
-    """Add, remove and replace engines and route files that differ; return what was done, for the log."""
-    done: list[str] = []
-    before = {engine.name or engine.url: engine for engine in old.engines}
-    after = {engine.name or engine.url: engine for engine in new.engines}
-    for name in [name for name in before if before[name] != after.get(name)]:
-        await discovery.remove(name)
-        done.append(f"{'changed' if name in after else 'removed'} engine {name}")
-    for name in [name for name in after if before.get(name) != after[name]]:
-        discovery.add(after[name])
-        if name not in before:
-            done.append(f"added engine {name}")
-    if old.files != new.files:
-        await discovery.use_files(new.files)
-        done.append("changed route files")
-    return done

@@ -108,14 +108,14 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
             latency = time.perf_counter() - begin
             version, kind = client.version, client.kind
     except PilotageError as error:
-        return Probe(found, error=_in_short(error, found.config.name))
+        return Probe(found, error=_one_line(error, found.config.name))
     name = kind.capitalize()
     if is_rootless(found.config.url):
         name = f"rootless {name}"
     return Probe(found, name, version.Version, _range(version.MinAPIVersion, version.ApiVersion), latency)
 
 
-def _in_short(error: PilotageError, name: str) -> str:
+def _one_line(error: PilotageError, name: str) -> str:
     return " ".join(str(error).split()).removeprefix(f"{name}: ")
 
 

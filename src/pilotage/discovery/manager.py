@@ -141,6 +141,40 @@ class DiscoveryManager:
         provider.remove()
         await _cancel([provider.task])
 
+    async def apply_config(self, engines: Iterable[DockerProviderConfig], files: Iterable[str]) -> list[str]:
+        """Watch these engines and route files, and no others. Engines that did not change are not interrupted.
+
+        The daemon calls this after it has read a changed configuration. A changed engine is removed and added again.
+
+        Args:
+            engines: all engines; their names must differ.
+            files: names or patterns of all route files.
+
+        Returns:
+            What was done, in words for the log; empty if nothing differed.
+
+        Raises:
+            ConfigError: the address of an engine is invalid.
+
+        """
+        done: list[str] = []
+        before = {provider.config.name or provider.config.url: provider for provider in self._providers.values()}
+        after = {config.name or config.url: config for config in engines}
+        for name, provider in before.items():
+            if provider.config != after.get(name):
+                await self.remove(provider.name)
+                done.append(f"{'changed' if name in after else 'removed'} engine {name}")
+        for name, config in after.items():
+            if name not in before:
+                done.append(f"added engine {name}")
+            if name not in before or before[name].config != config:
+                self.add(config)
+        patterns = tuple(files)
+        if patterns != self._files.patterns:
+            await self.use_files(patterns)
+            done.append("changed route files")
+        return done
+
     async def use_files(self, patterns: Iterable[str]) -> None:
         """Read and watch these route files, and no others.
 

@@ -45,6 +45,7 @@ class DockerProvider:
         on_lag: receives the seconds between an event and the change it caused.
 
     Attributes:
+        config: the engine as configured; its address may still be ``context://NAME``.
         name: name of the engine in routes, problems and the table.
         state: its containers and routes.
         watcher: the watcher; run it in a task.
@@ -67,6 +68,7 @@ class DockerProvider:
         timing: Timing | None,
         on_lag: Callable[[float], object] | None,
     ) -> None:
+        self.config = config
         config = resolved(config, env)
         self.name = config.name or config.url
         config = msgspec.structs.replace(config, name=self.name)

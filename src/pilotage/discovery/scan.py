@@ -103,11 +103,11 @@ async def scan_engine(
 
     """
     config = resolved(config, env)
-    reader = ContainerParser(config, agents=agents, env=os.environ if env is None else env)
+    parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env)
     async with await new_client(config, pool=pool) as client:
         elements = await client.list_containers()
         with gc_paused(len(elements)):
-            containers = [reader.decode(element) for element in elements]
+            containers = [parser.decode(element) for element in elements]
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
             return build_snapshot(config, containers, reserved_ports=reserved_ports)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineState", "ListDiff"]
 
-NOTHING: Final = Built()
+_NO_ROUTES: Final = Built()
 
 
 class _RawFields(msgspec.Struct, gc=False):
@@ -72,7 +72,7 @@ class EngineState:
     """The known containers of one engine and their routes.
 
     Args:
-        reader: decodes the engine's list elements.
+        parser: decodes the engine's list elements.
         reserved_ports: ports of this host that the proxy itself uses.
 
     Attributes:
@@ -85,10 +85,10 @@ class EngineState:
 
     """
 
-    def __init__(self, reader: ContainerParser, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
-        self.reader = reader
+    def __init__(self, parser: ContainerParser, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
+        self.parser = parser
         self.podman = False
-        self.explicit_only = (reader.facts.agent or reader.config.name).endswith("!")
+        self.explicit_only = (parser.facts.agent or parser.config.name).endswith("!")
         self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
@@ -124,7 +124,7 @@ class EngineState:
         return in_flight or not event.routed_only or any(map(self._is_served, (event.container_id, *users)))
 
     def _is_served(self, container_id: str) -> bool:
-        return any(not route.excluded for route in self.built.get(container_id, NOTHING).routes)
+        return any(not route.excluded for route in self.built.get(container_id, _NO_ROUTES).routes)
 
     # ---- lists
 
@@ -138,7 +138,7 @@ class EngineState:
                     listed.unchanged.add(known_id)
                     continue
                 listed.fingerprints[known_id] = fingerprint
-            container = self.reader.decode(raw)  # an unreadable element becomes a container with an error
+            container = self.parser.decode(raw)  # an unreadable element becomes a container with an error
             if not container.container_id:
                 nameless = f"#{len(listed.changed)}"
                 container = msgspec.structs.replace(container, container_id=nameless)
@@ -169,20 +169,20 @@ class EngineState:
             Container ID -> its routes and problems, ``None`` if it is gone; only those that changed.
 
         """
-        away = set(gone)
-        seen: set[str] = set()
+        removed = set(gone)
+        updated: set[str] = set()
         affected: dict[str, None] = {}
         for container in changed:
             container_id = container.container_id
-            seen.add(container_id)
+            updated.add(container_id)
             affected |= dict.fromkeys(self._store(container))
             if fingerprints is not None and container_id in fingerprints and self._is_complete(container):
                 self._fingerprints[container_id] = fingerprints[container_id]
             else:
                 self._fingerprints.pop(container_id, None)
         if present is not None:
-            away |= self._listed.keys() - present - seen
-        for container_id in away - seen:
+            removed |= self._listed.keys() - present
+        for container_id in removed - updated:
             if container_id in self._listed:
                 affected |= dict.fromkeys(self._remove(container_id))
         return self._rebuild(affected)
@@ -229,9 +229,9 @@ class EngineState:
         """Return the current containers and routes, sorted by container name."""
         order = sorted(self.containers, key=lambda i: (self.containers[i].container_name, i))
         return EngineSnapshot(
-            self.reader.config,
+            self.parser.config,
             tuple(self.containers[i] for i in order),
-            tuple(self.built.get(i, NOTHING) for i in order),
+            tuple(self.built.get(i, _NO_ROUTES) for i in order),
         )
 
     # ---- internals
@@ -266,8 +266,8 @@ class EngineState:
     def _remove(self, container_id: str) -> list[str]:
         """Remove a container; return the IDs of all containers it may affect."""
         own = self._listed.pop(container_id)
-        for book in (self._fingerprints, self.draining, self.containers):
-            book.pop(container_id, None)
+        for known in (self._fingerprints, self.draining, self.containers):
+            known.pop(container_id, None)
         return [container_id, *self._unlink(own)]
 
     def _unlink(self, own: Container) -> list[str]:
@@ -293,11 +293,11 @@ class EngineState:
                 if self.built.pop(container_id, None) is not None:
                     changes[container_id] = None
                 continue
-            peer = self._network_owner(own)
-            container = join_shared_network(own, {} if peer is None else {shared_network_id(own): peer})
+            owner = self._network_owner(own)
+            container = join_shared_network(own, {} if owner is None else {shared_network_id(own): owner})
             self.containers[container_id] = container
             built = self._builder.build(container)
-            if container_id in self.draining or (peer is not None and peer.container_id in self.draining):
+            if container_id in self.draining or (owner is not None and owner.container_id in self.draining):
                 built = _draining(built)
             if self.built.get(container_id) != built:
                 self.built[container_id] = built

@@ -217,8 +217,8 @@ class EngineWatcher:
         container_id, state = event.container_id, self.state
         in_flight = container_id in self._in_flight
         if event.effect is Effect.REMOVED:
-            for book in (self._pending, self._rechecks, self._received_at):
-                book.pop(container_id, None)
+            for waiting in (self._pending, self._rechecks, self._received_at):
+                waiting.pop(container_id, None)
             if in_flight:
                 self._removed_in_flight.add(container_id)
         if not state.is_relevant(event, in_flight=in_flight):

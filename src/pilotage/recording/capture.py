@@ -50,7 +50,7 @@ async def capture_all(
     """Record several engines concurrently. An engine that fails does not affect the others."""
     errors: dict[str, EngineError] = {}
 
-    async def one(config: DockerProviderConfig) -> Recording | None:
+    async def capture(config: DockerProviderConfig) -> Recording | None:
         try:
             return await capture_engine(config, pool=pool, env=env)
         except EngineError as error:
@@ -58,7 +58,7 @@ async def capture_all(
             return None
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(config)) for config in configs]
+        tasks = [group.create_task(capture(config)) for config in configs]
     recordings = (task.result() for task in tasks)
     return Captured(tuple(recording for recording in recordings if recording is not None), errors)
 
@@ -78,7 +78,7 @@ async def capture_engine(
 
     """
     host = (env or {}).get("DOCKER_HOST", "")
-    reader = ContainerParser(config, env=env)
+    parser = ContainerParser(config, env=env)
     containers: list[msgspec.Raw] = []
     wanted: list[str] = []
     async with await new_client(config, pool=pool) as client:
@@ -90,7 +90,7 @@ async def capture_engine(
                 containers.append(msgspec.Raw(b"{}"))  # its content is unknown, so it must not leave this machine
                 continue
             containers.append(_redacted(summary))
-            if needs_inspection(reader.parse(summary), podman=podman):
+            if needs_inspection(parser.parse(summary), podman=podman):
                 wanted.append(summary.Id)
         inspected = await _inspect(wanted, client)
     return Recording(
@@ -106,7 +106,7 @@ async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, Inspec
     slots = asyncio.Semaphore(_CONCURRENCY)
     found: dict[str, Inspect] = {}
 
-    async def one(container_id: str) -> None:
+    async def inspect(container_id: str) -> None:
         async with slots:
             try:
                 answer = await client.inspect(container_id)
@@ -116,7 +116,7 @@ async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, Inspec
 
     async with asyncio.TaskGroup() as group:
         for container_id in ids:
-            group.create_task(one(container_id))
+            group.create_task(inspect(container_id))
     return {container_id: found[container_id] for container_id in ids if container_id in found}
 
 

@@ -28,6 +28,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Inspect, InspectConfig
+from pilotage.routes.build import RESERVED_PORTS
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 
 if TYPE_CHECKING:
@@ -82,20 +83,22 @@ def _documents(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-def replay(recording: Recording, *, reserved_ports: frozenset[int] | None = None) -> EngineSnapshot:
-    """Return the containers and routes of a recording."""
+def replay(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
+    """Return the containers and routes of a recording.
+
+    Args:
+        recording: the recorded answers of one engine.
+        reserved_ports: ports of this host that the proxy itself uses.
+
+    """
     config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
-    reader = ContainerParser(config, agents=recording.agents, env=recording.env)
-    containers = [_read(raw, reader, recording) for raw in recording.containers]
-    return (
-        build_snapshot(config, containers)
-        if reserved_ports is None
-        else build_snapshot(config, containers, reserved_ports=reserved_ports)
-    )
+    parser = ContainerParser(config, agents=recording.agents, env=recording.env)
+    containers = [_read(raw, parser, recording) for raw in recording.containers]
+    return build_snapshot(config, containers, reserved_ports=reserved_ports)
 
 
-def _read(raw: msgspec.Raw, reader: ContainerParser, recording: Recording) -> Container:
-    container = reader.decode(raw)
+def _read(raw: msgspec.Raw, parser: ContainerParser, recording: Recording) -> Container:
+    container = parser.decode(raw)
     answer = recording.inspect.get(container.container_id)
     if answer is None and container.is_host_network_mode:
         exposed = recording.inspect_exposed_ports.get(container.container_id)
