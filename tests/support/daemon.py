@@ -156,8 +156,16 @@ class Daemon(ABC):
         self._reap(10)
 
     def freeze(self) -> None:
-        """Freeze the daemon (SIGSTOP): the kernel accepts connections, but nothing answers."""
+        """Freeze the daemon (SIGSTOP): the kernel accepts connections, but nothing answers.
+
+        Return once every thread has stopped: on a busy machine some run on for a while after the signal.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while not all(map(_is_stopped, Path(f"/proc/{self.pid}/task").iterdir())):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} did not stop within 10 s")
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         """Resume a frozen daemon."""
@@ -329,3 +337,12 @@ def _clear_away(directory: Path) -> None:
         subprocess.run(["umount", "-l", mount], capture_output=True, check=False, timeout=20)
     ip_command("link", "del", "pt" + directory.name[-8:].replace("_", "x"))
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_stopped(task: Path) -> bool:
+    """Return whether a thread is stopped, or has ended meanwhile."""
+    try:
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in {"T", "t", "Z", "X"}
