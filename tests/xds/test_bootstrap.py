@@ -78,7 +78,7 @@ async def test_a_control_plane_elsewhere_must_show_that_it_is_the_one_that_is_as
 
 
 async def _has_failed(admin: Path) -> bool:
-    """Tell whether Envoy has found a certificate of another name."""
+    """Return whether Envoy rejected the certificate because of its name."""
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(admin))) as client,

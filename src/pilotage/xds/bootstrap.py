@@ -13,7 +13,7 @@ _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
 
-_UNCOUNTED: Final = (
+_EXCLUDED_STATS: Final = (
     r"cluster\.(?:route|pool)/.*\.(?:"
     r"(?:assignment|lb|original_dst|retry_or|update)_\w+|(?:circuit_breakers|default|external|internal|http[123])\..*"
     r"|bind_errors|max_host_weight|version|warming_state|membership_(?:change|degraded|excluded)"
@@ -23,8 +23,8 @@ _UNCOUNTED: Final = (
     r"|upstream_rq_(?:0rtt|\d\d\d|active_overflow|cancelled|completed|maintenance|max|pending|per_try_idle|[rt]x)\w*"
     r"|upstream_rq_retry_\w+)"
 )
-"""Of the more than a hundred figures that Envoy keeps of each cluster, those that nobody misses. With thousands of
-clusters they take as much memory as all else, and half of the time until a new cluster answers first."""
+"""The cluster statistics that nobody needs, of more than one hundred that Envoy keeps per cluster. With thousands of
+clusters they use as much memory as everything else, and half of the time until a new cluster first responds."""
 
 
 def bootstrap(
@@ -88,7 +88,9 @@ def bootstrap(
         "static_resources": {"clusters": [cluster]},
         # A periodic flush of the statistics of thousands of clusters would delay changes.
         "stats_flush_on_admin": True,
-        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _UNCOUNTED}}]}}},
+        "stats_config": {
+            "stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _EXCLUDED_STATS}}]}}
+        },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": {

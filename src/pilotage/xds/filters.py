@@ -275,7 +275,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 def _forward(auth: ForwardAuth) -> Any:
     """Ask an auth service. Envoy appends the request path, which is harmless behind a ``?``."""
-    told = {
+    values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
         "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
@@ -286,7 +286,7 @@ def _forward(auth: ForwardAuth) -> Any:
         server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
         path_prefix=f"{auth.path}?path=",
         authorization_request=ext_authz_pb2.AuthorizationRequest(
-            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in told.items()]
+            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
         ),
         authorization_response=ext_authz_pb2.AuthorizationResponse(
             allowed_upstream_headers=string_pb2.ListStringMatcher(patterns=exact),

@@ -56,7 +56,7 @@ class AdsServer:
     Args:
         options: the gateway's settings.
         on_nack: receives a problem for each route whose configuration an Envoy rejects.
-        linger: seconds that Envoys keep a backend's own cluster after the backend has waiter to the shared cluster,
+        linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
 
     """
