@@ -9,11 +9,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from pilotage.config.errors import message_and_hint
-from pilotage.config.serve import FAULT
+from pilotage.config.serve import ERROR_TYPE
 
 
 def _refuse(value: object) -> object:
-    raise PydanticCustomError(FAULT, "see the context", {"message": f"{value} {{is}} bad", "hint": "write {better}"})
+    raise PydanticCustomError(
+        ERROR_TYPE, "see the context", {"message": f"{value} {{is}} bad", "hint": "write {better}"}
+    )
 
 
 def _refuse_otherwise(value: object) -> object:

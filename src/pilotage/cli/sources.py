@@ -55,9 +55,9 @@ def demonstration() -> View:
     return msgspec.structs.replace(_view_of_scan(asyncio.run(look())), is_demo=True)
 
 
-def _view_of_scan(survey: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
-    failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in survey.errors.items()]
-    return _view(survey.snapshots, (*problems, *failures), tuple(survey.errors.values()), files)
+def _view_of_scan(scanned: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
+    failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in scanned.errors.items()]
+    return _view(scanned.snapshots, (*problems, *failures), tuple(scanned.errors.values()), files)
 
 
 def recorded(file: str) -> View:

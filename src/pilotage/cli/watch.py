@@ -126,7 +126,7 @@ class Columns:
 
 
 def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] = ()) -> Callable[[Update], None]:
-    """Print problems, and return a function that prints updates for people.
+    """Print problems, and return a function that prints updates as text.
 
     Args:
         out: the output.

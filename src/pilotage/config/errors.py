@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from pydantic import BaseModel
 
-from pilotage.config.serve import FAULT
+from pilotage.config.serve import ERROR_TYPE
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.yaml import kind_name
@@ -65,7 +65,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
     if kind == "missing":
         return f"{key} is missing", "add it"
-    if kind == FAULT:
+    if kind == ERROR_TYPE:
         return str(context["message"]), str(context["hint"])
     return f"{key}: {details['msg']}", str(context.get("hint", ""))
 

@@ -125,11 +125,11 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         hint = "correct the name after --config, or name an engine with --engine NAME=URL"
-        fault = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
-        raise ConfigError([fault]) from error
+        problem = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
+        raise ConfigError([problem]) from error
     except UnicodeDecodeError as error:
-        fault = Problem(message="is not UTF-8 text", file=str(path), hint="save it as UTF-8")
-        raise ConfigError([fault]) from error
+        problem = Problem(message="is not UTF-8 text", file=str(path), hint="save it as UTF-8")
+        raise ConfigError([problem]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 
 
@@ -169,8 +169,8 @@ class _Reader:
                 providers.append(engine)
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
-        options = sections.gateway_options(self.file, self.fault, self.path)
-        gateway = sections.gateway_settings(self.file, self.fault)
+        options = sections.gateway_options(self.file, self.add_problem, self.path)
+        gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
         if any(problem.severity == "error" for problem in self.problems):
@@ -185,7 +185,7 @@ class _Reader:
             problems=tuple(self.problems),
         )
 
-    def fault(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
+    def add_problem(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
         if path not in self.document.unfilled:
             self.problems.append(self.document.problem(path, message, hint=hint, at_key=at_key))
 
@@ -198,7 +198,7 @@ class _Reader:
             place = (*path, key)
             if not path and key in _GODOXY_PROTECTIVE:
                 hint = "remove it after restricting access in another way"
-                self.fault(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
+                self.add_problem(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
             elif key in _GODOXY[path]:
                 said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
@@ -223,7 +223,7 @@ class _Reader:
                 yield str(self.path(name))
             else:
                 hint = "write a name such as routes.yml, or a pattern such as routes.d/*.yml"
-                self.fault(("providers", "files", number), "the file name is empty", hint)
+                self.add_problem(("providers", "files", number), "the file name is empty", hint)
 
     def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
         """Yield the name and the unvalidated value of each engine."""
@@ -236,13 +236,13 @@ class _Reader:
         """Return the engine, or ``None`` if its value is malformed."""
         if not name.removesuffix("!").strip() or not name.isprintable():
             hint = "write a name before the colon, such as `local`; a ! at its end requires labels"
-            self.fault(place, f"{name!r} is not a valid engine name", hint, at_key=True)
+            self.add_problem(place, f"{name!r} is not a valid engine name", hint, at_key=True)
             return None
         if value is None or isinstance(value, str):
             return DockerProviderConfig(value or "", name=name)
         if not isinstance(value, dict):
             hint = f"write a URL such as {LOCAL_SOCKET}, or a mapping with url and tls"
-            self.fault(place, f"an engine cannot be {kind_name(value)}", hint)
+            self.add_problem(place, f"an engine cannot be {kind_name(value)}", hint)
             return None
         try:
             entry = _Engine.model_validate(value)
@@ -258,21 +258,21 @@ class _Reader:
         given = [key for key, value in parts.items() if value is not None]
         if entry.url is not None:
             for key in given:
-                self.fault((*place, key), f"{key} and url cannot be combined", f"remove {key}", at_key=True)
+                self.add_problem((*place, key), f"{key} and url cannot be combined", f"remove {key}", at_key=True)
             return None if given else entry.url
         if entry.scheme == "unix":
             hint = f"write the socket as a URL: {place[-1]}: {LOCAL_SOCKET}"
-            self.fault((*place, "scheme"), "a Unix socket has no host and port", hint)
+            self.add_problem((*place, "scheme"), "a Unix socket has no host and port", hint)
             return None
         for key in ("scheme", "host"):
             if not parts[key]:
                 hint = f"add `{key}`, or write the engine as a URL such as tcp://{entry.host or '10.0.0.2'}:2375"
-                self.fault((*place, key), f"{key} is missing", hint)
+                self.add_problem((*place, key), f"{key} is missing", hint)
         if not entry.scheme or not entry.host:
             return None
         if not _is_host(entry.host):
             hint = "write only a host name or an IP address; scheme and port have their own keys"
-            self.fault((*place, "host"), f"{shorten(entry.host)!r} is not a host", hint)
+            self.add_problem((*place, "host"), f"{shorten(entry.host)!r} is not a host", hint)
             return None
         port = f":{entry.port}" if entry.port else ""
         return f"{entry.scheme}://{bracketed(entry.host.strip('[]'))}{port}"
@@ -285,7 +285,7 @@ class _Reader:
         )
         if files == TLSFiles():
             hint = "add ca_file (and cert_file with key_file), or remove `tls:` to trust the system's CAs with https://"
-            self.fault(place, "tls contains no file", hint, at_key=True)
+            self.add_problem(place, "tls contains no file", hint, at_key=True)
         return files
 
     def path(self, name: str) -> Path:
@@ -298,13 +298,13 @@ class _Reader:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.fault(
+                self.add_problem(
                     place,
                     f"{shown} does not exist",
                     "check the name, and whether the file is mounted in this container",
                 )
         except OSError as error:
-            self.fault(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
+            self.add_problem(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)
 
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
@@ -329,7 +329,7 @@ class _Reader:
         for details in error.errors(include_url=False, include_context=True):
             message, hint = message_and_hint(details, model)
             unknown = details["type"] == "extra_forbidden"
-            self.fault((*base, *details["loc"]), message, hint, at_key=unknown)
+            self.add_problem((*base, *details["loc"]), message, hint, at_key=unknown)
 
 
 def _is_host(text: str) -> bool:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pilotage.config.substitute import Path as DocumentPath
 
     FileOf = Callable[[str, DocumentPath], str]
-    Fault = Callable[[DocumentPath, str, str], None]
+    AddProblem = Callable[[DocumentPath, str, str], None]
     PathOf = Callable[[str], Path]
 
-__all__ = ["FAULT", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
+__all__ = ["ERROR_TYPE", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
 
-FAULT: Final = "pilotage"
+ERROR_TYPE: Final = "pilotage"
 """Type of the pydantic errors that carry their own message and hint."""
 
 HTTP_PORT: Final = GatewayOptions().http_port
@@ -60,8 +60,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drain: time for active requests to finish on shutdown, in seconds.
-        envoy: the binary; ``""``: find it.
-        workers: number of worker threads; 0: one per CPU.
+        envoy: path of the binary; ``""`` searches for it.
+        workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
         xds: for other Envoys.
 
@@ -96,9 +96,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _fault(message: str, hint: str) -> PydanticCustomError:
+def _error(message: str, hint: str) -> PydanticCustomError:
     # The message is passed in the context, because pydantic would treat braces in it as template fields.
-    return PydanticCustomError(FAULT, "see the context", {"message": message, "hint": hint})
+    return PydanticCustomError(ERROR_TYPE, "see the context", {"message": message, "hint": hint})
 
 
 def _listener(value: Any) -> Any:
@@ -114,7 +114,7 @@ def _listener(value: Any) -> Any:
         address = ""
     if value is True or not address or not port.isdecimal() or not 0 < int(port) < 65536:
         said = "true" if value is True else shorten(text)
-        raise _fault(
+        raise _error(
             f"{said!r} is not an address to listen on", "write a port, or an IP address and a port: 127.0.0.1:8080"
         )
     return (address, int(port))
@@ -122,13 +122,13 @@ def _listener(value: Any) -> Any:
 
 def _seconds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _fault(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
+        raise _error(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except ParseError as error:
-        raise _fault(f"{shorten(value)!r}: {error.message}", "") from error
+        raise _error(f"{shorten(value)!r}: {error.message}", "") from error
     if seconds < 0:
-        raise _fault(f"{shorten(value)!r} is negative", "write a duration of 0 or more")
+        raise _error(f"{shorten(value)!r} is negative", "write a duration of 0 or more")
     return seconds
 
 
@@ -136,7 +136,7 @@ def _network(value: Any) -> Any:
     try:
         return str(ipaddress.ip_network(str(value), strict=False))
     except ValueError:
-        raise _fault(f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
+        raise _error(f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
 
 
 _SUFFIX: Final = re.compile(
@@ -147,7 +147,7 @@ _SUFFIX: Final = re.compile(
 def _domain(value: Any) -> Any:
     text = str(value).lower().removeprefix("*").removeprefix(".").removesuffix(".")
     if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
-        raise _fault(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
+        raise _error(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
     return text
 
 
@@ -157,7 +157,7 @@ def _texts(value: Any) -> Any:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, bool):
-        raise _fault("must be a whole number", "")
+        raise _error("must be a whole number", "")
     return value
 
 
@@ -220,12 +220,12 @@ class ServeSections(Section):
     match_domains: list[Domain] = []
     debug: bool = False
 
-    def gateway_options(self, file: FileOf, fault: Fault, path: PathOf) -> GatewayOptions:
+    def gateway_options(self, file: FileOf, add_problem: AddProblem, path: PathOf) -> GatewayOptions:
         """Return what Envoys get in addition to the routes.
 
         Args:
             file: returns the path for a file name at a document path, and reports a missing file.
-            fault: reports an error: document path, message, hint.
+            add_problem: reports an error: document path, message, hint.
             path: returns the path for the name of a file that need not exist.
 
         """
@@ -233,9 +233,9 @@ class ServeSections(Section):
         https = section.https or (_OPTIONS.https_address, HTTPS_PORT if section.tls else 0)
         if section.https is not None and section.https[1] and not section.tls:
             hint = "add gateway.tls with cert_file and key_file"
-            fault(("gateway", "https"), "HTTPS needs a certificate", hint)
+            add_problem(("gateway", "https"), "HTTPS needs a certificate", hint)
         if section.redirect_to_https and not https[1] and not section.public_https_port:
-            fault(
+            add_problem(
                 ("gateway", "redirect_to_https"),
                 "HTTPS is not enabled, so there is nothing to redirect to",
                 "add gateway.tls",
@@ -264,22 +264,22 @@ class ServeSections(Section):
             retries=section.retries,
         )
 
-    def gateway_settings(self, file: FileOf, fault: Fault) -> GatewaySettings:
+    def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:
         """Return how to run Envoy; arguments as in :meth:`gateway_options`."""
         section = self.gateway or _Gateway()
-        xds = self._xds(section.xds, file, fault) if section.xds is not None else XdsSettings()
+        xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(
             drain=section.drain, envoy=section.envoy, workers=section.workers, log_level=section.log_level, xds=xds
         )
 
     @staticmethod
-    def _xds(section: _Xds, file: FileOf, fault: Fault) -> XdsSettings:
+    def _xds(section: _Xds, file: FileOf, add_problem: AddProblem) -> XdsSettings:
         at: DocumentPath = ("gateway", "xds", "tls")
         host, port = section.listen
         if section.tls is None:
             if port and not ipaddress.ip_address(host).is_loopback:
                 hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on 127.0.0.1"
-                fault(("gateway", "xds", "listen"), f"{host}:{port} would give all routes to everybody", hint)
+                add_problem(("gateway", "xds", "listen"), f"{host}:{port} would give all routes to everybody", hint)
             return XdsSettings(host, port)
         tls = TLSFiles(
             ca_file=file(section.tls.ca_file, (*at, "ca_file")),

@@ -38,7 +38,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         is_explicit: it has a pilotage label (LABELS II.1.5).
         is_excluded: ``proxy.exclude`` hides it.
         is_oneoff: a one-off of ``docker compose run`` (decision 22).
-        compose_project, compose_service: of Docker Compose; ``""`` without.
+        compose_project, compose_service: Compose project and service; ``""`` if there is none.
         depends_on: containers it needs, e.g. ``db:service_healthy:false``.
         network_mode: the engine's value, ``""`` if it does not report one.
         is_host_network_mode: it uses the host's network.
@@ -50,7 +50,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         private_port_mapping: port in the container -> entry.
         ports_unknown: why the engine cannot report the ports, ``""`` if it can.
         mounts: all mounts.
-        agent: name of the agent that relays to the engine, ``""`` without one.
+        agent: name of the agent that relays to the engine, ``""`` if there is none.
         idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
         errors: errors because of which it gets no routes.
         problems: other problems with its options.

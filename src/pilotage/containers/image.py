@@ -16,7 +16,7 @@ class ContainerImage(msgspec.Struct, frozen=True):
         name: the last part of the path: ``nginx``.
         tag: the tag; ``latest`` if neither tag nor digest is given, ``""`` for a digest without a tag.
         sha256: the image's id without its ``sha256:`` prefix, ``""`` if the engine does not report it.
-        version: the label ``org.opencontainers.image.version``, ``""`` without one.
+        version: the label ``org.opencontainers.image.version``, ``""`` if there is none.
 
     """
 

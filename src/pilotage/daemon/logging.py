@@ -1,4 +1,4 @@
-"""Configures the daemon's log: text for people, journal lines with priorities, or one JSON object per line.
+"""Configures the daemon's log: readable text, journal lines with priorities, or one JSON object per line.
 
 Only the daemon configures logging. An application that embeds the library configures its own.
 """

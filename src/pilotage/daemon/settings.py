@@ -220,13 +220,13 @@ def check_ports(settings: DaemonSettings, *, held: DaemonSettings | None = None)
     places = [("http", options.http_address, options.http_port)]
     if options.serves_https:
         places.append(("https", options.https_address, options.https_port))
-    faults = []
+    problems = []
     for key, host, port in places:
         why = port_error(host, port) if port and port not in ours else ""
         if why:
             hint = f"choose another port with --port or gateway.{key}" if key == "http" else f"change gateway.{key}"
             if port < 1024 and os.geteuid():
                 hint += "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-            faults.append(Problem(message=f"the gateway cannot listen on {host}:{port}: {why}", hint=hint))
-    if faults:
-        raise ConfigError(faults)
+            problems.append(Problem(message=f"the gateway cannot listen on {host}:{port}: {why}", hint=hint))
+    if problems:
+        raise ConfigError(problems)

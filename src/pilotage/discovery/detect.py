@@ -42,7 +42,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     Attributes:
         found: the engine.
-        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` without an answer.
+        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` if it did not answer.
         version: the engine's version.
         api: supported API versions, e.g. ``1.44-1.51``.
         latency: seconds from connecting to the answer of ``/version``.

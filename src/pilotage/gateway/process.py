@@ -107,7 +107,7 @@ class Gateway:
         bootstrap: Envoy's initial configuration; the admin interface is added.
         folder: a private folder for files and sockets, with a path of at most 90 bytes.
         binary: the Envoy binary.
-        workers: number of worker threads; 0: one per CPU.
+        workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
         timing: intervals and timeouts.
 

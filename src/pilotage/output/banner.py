@@ -38,9 +38,9 @@ class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gateway listens, as far as URLs depend on it.
 
     Attributes:
-        http_address, http_port: plain HTTP; port 0: disabled.
-        https_address, https_port: HTTPS; port 0: disabled.
-        public_https_port: the port in HTTPS URLs; 0: ``https_port``.
+        http_address, http_port: plain HTTP; port 0 means disabled.
+        https_address, https_port: HTTPS; port 0 means disabled.
+        public_https_port: the port in HTTPS URLs; 0 means ``https_port``.
         redirect_to_https: whether plain HTTP redirects to HTTPS.
         match_domains: the domains that aliases are served under; empty: any.
 
@@ -71,7 +71,7 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
         table: the routes.
         problems: all problems, including those outside the table.
         gateway: where the gateway listens, None without one.
-        xds_address: where other Envoys fetch their configuration; ``""``: nowhere.
+        xds_address: address at which other Envoys fetch their configuration; ``""`` if there is none.
         api: the URLs of the HTTP API.
         is_demo: whether this is the demonstration, which is announced before.
 

@@ -45,7 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """Why it is not ready, for people; ``""`` if it is."""
+        """Why it is not ready, as readable text; ``""`` if it is."""
         return _REMARKS[self.state]
 
 
@@ -71,7 +71,7 @@ class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """The state as a sentence for people."""
+        """The state as a readable sentence."""
         return _FINDINGS[self.state]
 
 
@@ -141,7 +141,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """The endpoints that are not ready and why, for people; ``""`` if all are ready."""
+        """The endpoints that are not ready and why, as readable text; ``""`` if all are ready."""
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
             odd.append(

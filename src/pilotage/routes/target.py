@@ -37,7 +37,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
         scheme: protocol spoken with the target.
         host: name or address; ``""`` if unknown.
         port: where the proxy listens and where the target does; 0 if unknown.
-        scheme_reason, host_reason, port_reason: why, for people.
+        scheme_reason, host_reason, port_reason: the reason for each, as readable text.
 
     """
 

@@ -1,4 +1,4 @@
-"""Problems for people: grouped by container on a terminal, one line each elsewhere."""
+"""Prints problems: grouped by container on a terminal, one line each elsewhere."""
 
 from __future__ import annotations
 
