@@ -185,7 +185,7 @@ async def test_a_path_in_the_address_prefixes_every_request() -> None:
         await far.close()
 
 
-async def test_answers_are_asked_for_as_they_are_and_connections_kept(tmp_path: Path) -> None:
+async def test_responses_are_uncompressed_and_connections_are_kept(tmp_path: Path) -> None:
     for path in (None, tmp_path / "s"):
         async with puppet(behave(), path=path) as engine:
             far = connection(engine)
@@ -316,7 +316,7 @@ async def test_real_engines_of_each_generation_use_their_own_version(
             assert len(await client.list_containers(ids=[container])) == 1
 
 
-async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one(
+async def test_a_real_engine_that_rejects_old_versions_gets_a_new_one(
     start_engine: Callable[..., Engine],
 ) -> None:
     as_docker_29 = {"DOCKER_MIN_API_VERSION": "1.44"}
@@ -326,7 +326,7 @@ async def test_a_real_engine_that_refuses_old_versions_is_spoken_to_in_a_new_one
         assert await client.list_containers() == []
 
 
-async def test_an_engine_may_be_upgraded_while_a_client_is_open(own_engine: Engine) -> None:
+async def test_an_engine_can_be_upgraded_while_a_client_is_open(own_engine: Engine) -> None:
     daemon = own_engine.daemon
     assert isinstance(daemon, Dockerd)
     async with Pool() as pool, await new_client(own_engine.host, pool=pool) as client:
@@ -341,7 +341,7 @@ async def test_an_engine_may_be_upgraded_while_a_client_is_open(own_engine: Engi
         assert client.version.Version.startswith("26.1")
 
 
-async def test_podman_is_recognised_and_spoken_to(podman_engine: Engine) -> None:
+async def test_podman_is_recognised_and_supported(podman_engine: Engine) -> None:
     async with assert_no_leaks(), Pool() as pool, await new_client(podman_engine.host, pool=pool) as client:
         assert client.kind == "podman"
         assert client.api_version == "1.41"

@@ -52,7 +52,7 @@ async def test_a_path_through_a_file(tmp_path: Path) -> None:
     assert "part of the path is not a directory" in str(await failure(f"unix://{tmp_path}/file/docker.sock"))
 
 
-async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
+async def test_a_regular_file_instead_of_a_socket(tmp_path: Path) -> None:
     (tmp_path / "docker.sock").touch()
     assert "docker.sock is not a socket" in str(await failure(f"unix://{tmp_path}/docker.sock"))
 
@@ -95,12 +95,12 @@ async def test_an_ipv6_literal_that_refuses() -> None:
     assert "nothing listens on port 1 of ::1" in str(await failure("tcp://[::1]:1"))
 
 
-async def test_a_name_that_nobody_knows() -> None:
+async def test_an_unknown_host_name() -> None:
     error = await failure("tcp://engine.invalid:2375", Timeouts())
     assert "cannot resolve 'engine.invalid'" in str(error)
 
 
-async def test_a_name_that_cannot_be_one() -> None:
+async def test_an_invalid_host_name() -> None:
     assert "is not a valid host name" in str(await failure(f"tcp://{'a' * 64}.invalid:2375", Timeouts()))
 
 
@@ -108,7 +108,7 @@ async def test_a_name_that_cannot_be_one() -> None:
 
 
 @pytest.mark.usefixtures("root")
-async def test_a_socket_that_only_its_group_may_use_names_the_group_to_join() -> None:
+async def test_a_socket_for_its_group_names_the_group_to_join() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:
             group = grp.getgrgid(1).gr_name
@@ -134,7 +134,7 @@ async def test_a_socket_of_a_group_without_a_name_is_named_by_its_number() -> No
     assert "--group-add 54321" in str(error)
 
 
-async def test_a_socket_that_only_its_owner_may_use() -> None:
+async def test_a_socket_for_its_owner_only() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:
             (folder / "s").chmod(0o600 if os.geteuid() == 0 else 0)

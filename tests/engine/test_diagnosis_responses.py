@@ -130,7 +130,7 @@ LIST_FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
 
 
 @pytest.mark.parametrize("fault", LIST_FAULTS)
-async def test_a_bad_list_is_an_error_and_the_client_goes_on_after_it(fault: str) -> None:
+async def test_an_invalid_list_is_an_error_and_the_client_continues(fault: str) -> None:
     reply, kind, words = LIST_FAULTS[fault]
     async with puppet(behave(json=reply)) as engine, assert_no_leaks(), Pool() as pool:
         async with await new_client(DockerProviderConfig(engine.url, name="far"), pool=pool) as client:

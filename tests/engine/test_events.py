@@ -79,7 +79,7 @@ async def collect(sender: Sender) -> tuple[list[str], str]:
         ("reset", "far: the response to GET /events was cut short"),
     ],
 )
-async def test_a_stream_that_ends_by_itself_is_an_error_after_its_last_event(end: str, words: str) -> None:
+async def test_a_stream_that_ends_is_an_error_after_its_last_event(end: str, words: str) -> None:
     actions, error = await collect(Sender(line("start"), line("die"), end=end))
     assert actions == ["start", "die"]
     assert words in error
@@ -99,7 +99,7 @@ async def test_an_endless_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     assert "not an event" in error
 
 
-async def test_the_length_of_an_event_has_no_limit_to_speak_of() -> None:
+async def test_long_events_are_accepted() -> None:
     long = line("start", label="x" * 3_000_000)
     pieces = [long[at : at + 50_000] for at in range(0, len(long), 50_000)]
     actions, _ = await collect(Sender(*pieces, end="orderly"))
@@ -117,14 +117,14 @@ def test_events_are_found_however_the_stream_is_cut_into_pieces(cuts: list[int],
     assert [event.Action for event in stream._ready] == ["create", "start", "die"]
 
 
-async def test_entering_waits_for_the_engines_answer_but_for_no_event() -> None:
+async def test_entering_waits_for_the_response_but_not_for_an_event() -> None:
     async with puppet(behave(events=Sender())) as engine, Pool() as pool:
         async with await new_client(engine.url, pool=pool) as client, client.events():
             assert engine.requests[-1] == "GET /v1.51/events"
             assert await client.list_containers() == []
 
 
-async def test_an_engine_that_does_not_begin_to_answer_runs_into_the_time_limit() -> None:
+async def test_an_engine_that_does_not_respond_times_out() -> None:
     async with puppet(behave(events=Exchange.gone)) as engine, assert_no_leaks(), Pool(Timeouts(request=0.3)) as pool:
         async with await new_client(engine.url, pool=pool) as client:
             with pytest.raises(EngineUnreachable, match="no response to GET /events within"):
@@ -132,7 +132,7 @@ async def test_an_engine_that_does_not_begin_to_answer_runs_into_the_time_limit(
                     pass
 
 
-async def test_silence_has_no_limit() -> None:
+async def test_a_silent_stream_does_not_time_out() -> None:
     async with puppet(behave(events=Sender())) as engine, assert_no_leaks(), Pool(Timeouts(request=0.2)) as pool:
         async with await new_client(engine.url, pool=pool) as client, client.events() as stream:
             silent = asyncio.ensure_future(anext(stream))
@@ -143,7 +143,7 @@ async def test_silence_has_no_limit() -> None:
                 await silent
 
 
-async def test_closing_from_elsewhere_just_ends_the_iteration() -> None:
+async def test_closing_from_another_task_ends_the_iteration() -> None:
     async with puppet(behave(events=Sender(line("start")))) as engine, assert_no_leaks(), Pool() as pool:
         async with await new_client(engine.url, pool=pool) as client, client.events() as stream:
             seen: list[str] = []
@@ -198,7 +198,7 @@ async def test_a_stream_that_is_not_entered_is_empty() -> None:
     assert [event async for event in stream] == []
 
 
-async def test_filters_and_since_are_asked_for() -> None:
+async def test_filters_and_since_are_sent() -> None:
     async with puppet(behave(events=Sender())) as engine, Pool() as pool:
         async with await new_client(engine.url, pool=pool) as client:
             async with client.events(filters={"type": ("container",), "event": ["start"]}, since="5.000000001"):
@@ -239,7 +239,7 @@ async def test_a_real_engines_stream_misses_nothing_of_what_happens_after_enteri
     ]
 
 
-async def test_since_replays_from_a_moment_inclusively(engine: Engine) -> None:
+async def test_since_replays_from_a_time_inclusively(engine: Engine) -> None:
     async with Pool() as pool, await new_client(engine.host, pool=pool) as client:
         async with client.events(filters={"type": ["container"]}) as stream:
             engine.create("stream-two")

@@ -188,7 +188,7 @@ async def test_a_released_client_refuses_to_work(pool: Pool) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_client_that_is_forgotten_is_reported(pool: Pool) -> None:
+async def test_a_client_that_is_never_released_is_reported(pool: Pool) -> None:
     held = [await pool.get(A, "lost")]
     with pytest.warns(ResourceWarning, match="lost"):
         held.clear()
@@ -198,7 +198,7 @@ async def test_a_client_that_is_forgotten_is_reported(pool: Pool) -> None:
 
 
 @pytest.mark.looptime
-async def test_all_clients_come_with_a_reference_each_idle_ones_included(pool: Pool) -> None:
+async def test_clients_returns_a_reference_to_each_engine_including_idle_ones(pool: Pool) -> None:
     await (await pool.get(A)).close()
     busy = await pool.get(B)
     await asyncio.sleep(5)
@@ -212,7 +212,7 @@ async def test_all_clients_come_with_a_reference_each_idle_ones_included(pool: P
 
 
 @pytest.mark.looptime
-async def test_of_all_clients_those_released_one_by_one_are_not_released_again(pool: Pool) -> None:
+async def test_clients_released_one_by_one_are_not_released_again(pool: Pool) -> None:
     await (await pool.get(A)).close()
     async with pool.all() as held:
         await held[0].close()

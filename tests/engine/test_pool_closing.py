@@ -40,7 +40,7 @@ async def test_a_cancelled_waiter_does_not_disturb_the_others(pool: Pool) -> Non
 
 
 @pytest.mark.looptime
-async def test_when_the_last_waiter_is_cancelled_so_is_the_attempt_and_nothing_is_left(pool: Pool) -> None:
+async def test_cancelling_the_last_waiter_cancels_the_attempt(pool: Pool) -> None:
     tasks = [asyncio.create_task(pool.get(A)) for _ in range(3)]
     await asyncio.sleep(0.5)
     for task in tasks:
@@ -53,7 +53,7 @@ async def test_when_the_last_waiter_is_cancelled_so_is_the_attempt_and_nothing_i
 
 
 @pytest.mark.looptime
-async def test_a_waiter_cancelled_in_the_moment_of_success_holds_nothing(pool: Pool) -> None:
+async def test_a_waiter_cancelled_at_the_moment_of_success_holds_nothing(pool: Pool) -> None:
     for moment in (0.999, 1.0, 1.001):
         task = asyncio.create_task(pool.get(A))
         await asyncio.sleep(moment)
@@ -81,7 +81,7 @@ async def test_a_waiter_cancelled_after_another_has_connected_and_left_lets_the_
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("seed", range(30))
-async def test_whatever_the_order_of_getting_cancelling_and_releasing_nothing_stays_open(pool: Pool, seed: int) -> None:
+async def test_no_order_of_acquiring_cancelling_and_releasing_leaks(pool: Pool, seed: int) -> None:
     dice = random.Random(seed)
     CountingConnection.failures = dice.randrange(4)
 
@@ -148,7 +148,7 @@ async def test_the_repr_of_a_client_reads_like_a_sentence(pool: Pool) -> None:
 # ---- new_client and the default pool
 
 
-async def test_a_client_of_no_address_is_a_configuration_error() -> None:
+async def test_an_empty_address_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="write tcp://h:2375"):
         await new_client("h:2375")
 

@@ -93,7 +93,7 @@ async def test_cancelling_the_run_tells_its_waiters() -> None:
     await run.cancel()
 
 
-async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported_as_forgotten(
+async def test_a_failure_without_waiters_is_not_reported_as_unretrieved(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     work = Work()

@@ -171,7 +171,7 @@ async def test_no_ssh_here_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "far: ssh is not installed; install it" in await failure("ssh://127.0.0.1")
 
 
-async def test_a_server_that_never_answers_runs_into_the_time_limit_and_leaves_no_ssh(sshd: Sshd) -> None:
+async def test_a_server_that_never_answers_times_out_and_leaves_no_ssh(sshd: Sshd) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -236,7 +236,7 @@ async def test_an_ssh_that_ignores_its_end_is_killed(sshd: Sshd, monkeypatch: py
 # ---- pure parts
 
 
-def test_the_command_line_asks_nothing_and_keeps_options_apart_from_names() -> None:
+def test_the_command_line_is_non_interactive_and_separates_options_from_names() -> None:
     line = command_line(Address("ssh", host="host", port=2222, user="me", path="/run/my docker.sock"))
     assert line[:2] == ["ssh", "-T"]
     assert "BatchMode=yes" in line

@@ -29,14 +29,14 @@ def fault(files: TLSFiles) -> str:
     return f"{found.what}; {found.remedy}"
 
 
-def test_without_files_the_system_is_trusted_as_strictly_as_python_likes() -> None:
+def test_without_files_the_system_cas_are_trusted_with_strict_checks() -> None:
     context, usual = TLSMaterial(None).context(), ssl.create_default_context()
     assert context.verify_flags == usual.verify_flags
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
 
-def test_with_a_named_ca_only_the_one_strictness_is_given_up(house: Authority) -> None:
+def test_a_named_ca_disables_only_strict_x509_checks(house: Authority) -> None:
     context, usual = TLSMaterial(house.files()).context(), ssl.create_default_context()
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_flags | ssl.VERIFY_X509_STRICT >= usual.verify_flags
@@ -64,7 +64,7 @@ def test_each_missing_file_is_named(house: Authority, tmp_path: Path) -> None:
     assert "cannot be read (Is a directory)" in fault(TLSFiles(ca_file=str(tmp_path)))
 
 
-def test_files_that_are_no_pem_are_named(house: Authority, tmp_path: Path) -> None:
+def test_invalid_pem_files_are_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     text = tmp_path / "text.pem"
     text.write_text("no certificate")
@@ -78,7 +78,7 @@ def test_a_key_of_another_certificate_is_reported(house: Authority) -> None:
     assert f"the key {key} does not belong to the certificate {cert}" in fault(TLSFiles(cert_file=cert, key_file=key))
 
 
-def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_password(house: Authority) -> None:
+def test_an_encrypted_key_is_rejected_without_a_password_prompt(house: Authority) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     plain = serialization.load_pem_private_key(Path(key).read_bytes(), None)
     Path(key).write_bytes(
@@ -92,7 +92,7 @@ def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_password(house: Aut
 
 
 @pytest.mark.usefixtures("root")
-def test_a_key_that_may_not_be_read_is_named(house: Authority, tmp_path: Path) -> None:
+def test_an_unreadable_key_is_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     Path(key).chmod(0o600)
     open_to_everybody(tmp_path)

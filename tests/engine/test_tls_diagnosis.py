@@ -110,7 +110,7 @@ async def test_a_real_engine_that_does_not_accept_us_is_explained(
             assert word in message
 
 
-async def test_a_certificate_for_servers_only_is_no_clients(version: ssl.TLSVersion, tmp_path: Path) -> None:
+async def test_a_server_only_certificate_is_not_accepted_for_clients(version: ssl.TLSVersion, tmp_path: Path) -> None:
     files, pair = bare_recipe(tmp_path)
     context = server_context(pair)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -162,7 +162,7 @@ async def test_tls_to_a_plain_port_suggests_tcp(docker_engine: Engine, engine_ca
         (("elsewhere.invalid", "10.0.0.1"), {}, "is valid for elsewhere.invalid, 10.0.0.1, not for 127.0.0.1"),
     ],
 )
-async def test_an_unsound_certificate_of_the_engine_is_explained(
+async def test_an_invalid_engine_certificate_is_explained(
     version: ssl.TLSVersion, tmp_path: Path, identities: tuple[str, ...], options: dict[str, bool], words: str
 ) -> None:
     ca = Authority(tmp_path, "house")
@@ -171,7 +171,7 @@ async def test_an_unsound_certificate_of_the_engine_is_explained(
         assert words in await failure(server.url, ca.files())
 
 
-async def test_a_tls_server_that_just_hangs_up_on_plain_http_leads_to_the_question(tmp_path: Path) -> None:
+async def test_a_tls_server_that_closes_on_plain_http_suggests_tls(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "house").issue("engine", "127.0.0.1")
     async with puppet(behave(), tls=server_context(pair)) as server:
         assert "or use tls:// if the port expects TLS" in await failure(server.url, None)

@@ -39,12 +39,12 @@ def test_a_context_has_no_dialer() -> None:
         dialer_for(Address("context", host="far"))
 
 
-def test_ssh_is_limited_to_two_streams_and_the_others_hardly() -> None:
+def test_ssh_is_limited_to_two_connections() -> None:
     assert dialer_for(Address("ssh", host="h")).limit == 2
     assert dialer_for(Address("tcp", host="h", port=1)).limit == 100
 
 
-async def test_what_keeps_a_stream_from_opening_is_handed_through_aiohttp_untouched() -> None:
+async def test_dial_errors_pass_through_aiohttp_unchanged() -> None:
     async with aiohttp.ClientSession(connector=EngineConnector(UnixDialer("/nowhere/s"))) as session:
         with pytest.raises(DialError) as caught:
             await session.get("http://engine.invalid/")
@@ -60,7 +60,7 @@ async def test_an_engine_on_an_ipv6_literal_is_reached() -> None:
 # ---- agents (LABELS II.7.2)
 
 
-async def test_an_agent_is_spoken_to_with_mutual_tls_under_its_one_name_below_its_path(tmp_path: Path) -> None:
+async def test_an_agent_is_reached_with_mutual_tls_under_its_fixed_name(tmp_path: Path) -> None:
     ca = Authority(tmp_path, "agents")
     server = server_context(ca.issue("agent", "godoxy.agent"), ca)
     files = ca.files(ca.issue("client", "client@godoxy.invalid"))
@@ -77,7 +77,7 @@ async def test_an_agent_is_spoken_to_with_mutual_tls_under_its_one_name_below_it
     assert agent.heads[0].headers["host"] == "godoxy.agent"
 
 
-async def test_an_agent_that_bears_another_name_is_not_trusted(tmp_path: Path) -> None:
+async def test_an_agent_with_another_name_is_not_trusted(tmp_path: Path) -> None:
     ca = Authority(tmp_path, "agents")
     files = ca.files(ca.issue("client", "client@godoxy.invalid"))
     async with puppet(behave(), tls=server_context(ca.issue("agent", "127.0.0.1"), ca)) as agent, Pool() as pool:

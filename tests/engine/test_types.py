@@ -18,7 +18,7 @@ def test_a_body_that_is_not_a_list_is_an_error(body: bytes) -> None:
         wire.split_list(body)
 
 
-def test_what_some_engine_leaves_out_or_answers_with_null_is_fine() -> None:
+def test_missing_and_null_fields_are_accepted() -> None:
     nulls = {"Names": None, "Labels": None, "Ports": None, "NetworkSettings": {"Networks": None}, "HostConfig": None}
     found = msgspec.json.decode(msgspec.json.encode(nulls), type=wire.Summary)
     assert found.NetworkSettings is not None

@@ -77,7 +77,7 @@ def test_a_certificate_serves_clients_unless_its_purposes_leave_them_out(
     assert read_certificate(make({}, purposes=purposes)).for_clients is for_clients
 
 
-def test_a_subject_without_a_common_name_is_known_by_what_it_has() -> None:
+def test_a_subject_without_a_common_name_uses_its_other_parts() -> None:
     assert read_certificate(make({NameOID.ORGANIZATION_NAME: "Us"})).subject == "Us"
     assert read_certificate(make({NameOID.COUNTRY_NAME: "NO"})).subject == "NO"
     assert read_certificate(make({})).subject == "nobody"
@@ -88,7 +88,7 @@ def test_keys_of_other_kinds_do_not_matter() -> None:
     assert read_certificate(make({NameOID.COMMON_NAME: "rsa"}, key=key)).subject == "rsa"
 
 
-def test_all_certificates_of_a_file_are_read_and_damaged_ones_passed_over(tmp_path: Path) -> None:
+def test_all_certificates_of_a_file_are_parsed_except_damaged_ones(tmp_path: Path) -> None:
     one, two = (ssl.DER_cert_to_PEM_cert(make({NameOID.COMMON_NAME: name})) for name in ("one", "two"))
     damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     file = tmp_path / "many.pem"
@@ -97,7 +97,7 @@ def test_all_certificates_of_a_file_are_read_and_damaged_ones_passed_over(tmp_pa
     assert read_certificates(str(tmp_path / "missing.pem")) == []
 
 
-def test_certificates_of_the_usual_makers_are_read(tmp_path: Path) -> None:
+def test_certificates_of_common_issuers_are_parsed(tmp_path: Path) -> None:
     cert, _ = Authority(tmp_path, "house").issue("engine", "localhost", "127.0.0.1")
     (found,) = read_certificates(cert)
     assert (found.subject, found.issuer, found.names) == ("engine", "house", ("localhost", "127.0.0.1"))
@@ -113,7 +113,7 @@ def test_invalid_data_raises_value_error(at: int, byte: int, how: str) -> None:
         read_certificate(damaged)
 
 
-def test_no_certificate_at_all_is_said_to_be_none() -> None:
+def test_a_file_without_certificates_is_empty() -> None:
     for data in (b"", b"\x30", b"\x30\x03abc", b"no certificate"):
         with pytest.raises(ValueError, match="not a certificate"):
             read_certificate(data)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_binary_is_the_wheels_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_binary_comes_from_the_wheel_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_envoy().name == "envoy"
     said = subprocess.run([find_envoy(), "--version"], capture_output=True, text=True, check=True, timeout=20)
     assert "/1.40." in said.stdout

@@ -64,13 +64,13 @@ async def test_members_of_a_pool_have_the_results_of_their_own_endpoints(tmp_pat
         await it.finds(a={one.port: "healthy"}, b={two.port: "unhealthy"})
 
 
-async def test_an_endpoint_with_a_name_is_known_by_it(tmp_path: Path) -> None:
+async def test_an_endpoint_with_a_host_name_is_found_by_it(tmp_path: Path) -> None:
     async with target() as it, probing(tmp_path) as probed:
         probed.publish(route("app", endpoints=(Endpoint("localhost", it.port),), healthcheck=CHECK))
         await until(lambda: states(probed.found) == {"app": {f"localhost:{it.port}": "healthy"}}, patience=20)
 
 
-async def test_nothing_is_called_healthy_before_it_has_been_probed(tmp_path: Path) -> None:
+async def test_nothing_is_healthy_before_its_first_probe(tmp_path: Path) -> None:
     async with target() as it, probing(tmp_path) as probed:
         go_on = asyncio.Event()
         asked = asyncio.Event()
@@ -121,7 +121,7 @@ async def test_probed_endpoints_start_as_pending_and_others_have_no_result(it: W
     assert states(it.found) == {"app": {ONE: "pending", TWO: "pending"}}
 
 
-async def test_results_go_with_their_endpoints_and_routes(it: Watched) -> None:
+async def test_results_are_dropped_with_their_endpoints_and_routes(it: Watched) -> None:
     it.becomes(probed("app", 1, 2), probed("other"))
     it.envoy.says = {"route/app": {ONE: "healthy", TWO: "unhealthy"}, "route/other": {ONE: "healthy"}}
     assert await it.look("route/app", "route/other") == {
@@ -136,7 +136,7 @@ async def test_results_go_with_their_endpoints_and_routes(it: Watched) -> None:
     assert await it.look() == {}
 
 
-async def test_another_container_at_the_same_address_begins_anew(it: Watched) -> None:
+async def test_another_container_at_the_same_address_starts_as_pending(it: Watched) -> None:
     it.becomes(probed())
     it.envoy.says = {"route/app": {ONE: "unhealthy"}}
     assert await it.look("route/app") == {"app": {ONE: "unhealthy"}}
@@ -144,13 +144,13 @@ async def test_another_container_at_the_same_address_begins_anew(it: Watched) ->
     assert states(it.found) == {"app": {ONE: "pending"}}
 
 
-async def test_an_endpoint_that_takes_no_requests_is_not_probed(it: Watched) -> None:
+async def test_an_endpoint_that_gets_no_requests_is_not_probed(it: Watched) -> None:
     waiting = Endpoint("127.0.0.1", 2, "new", "new", "waiting")
     it.becomes(probed(endpoints=(Endpoint("127.0.0.1", 1, "app", "app"), waiting)))
     assert states(it.found) == {"app": {ONE: "pending"}}
 
 
-async def test_a_route_that_joins_a_pool_is_found_in_that(it: Watched) -> None:
+async def test_a_route_that_joins_a_pool_has_its_result_there(it: Watched) -> None:
     it.becomes(probed())
     it.becomes(probed(load_balance=LoadBalance(link="shop")))
     it.envoy.says = {"route/app": {ONE: "unhealthy"}, "pool/shop": {ONE: "healthy"}}
@@ -169,7 +169,7 @@ async def test_without_changes_nothing_is_reported(it: Watched) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_result_holds_while_its_cluster_is_replaced_but_not_for_ever(it: Watched) -> None:
+async def test_a_result_is_kept_for_a_while_when_its_cluster_is_replaced(it: Watched) -> None:
     it.becomes(probed())
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     await it.look("route/app")
@@ -180,7 +180,7 @@ async def test_a_result_holds_while_its_cluster_is_replaced_but_not_for_ever(it:
     assert await it.look("route/app") == {"app": {ONE: "pending", TWO: "healthy"}}
 
 
-async def test_with_another_envoy_everything_begins_anew(it: Watched) -> None:
+async def test_a_restart_of_envoy_resets_all_results(it: Watched) -> None:
     it.becomes(probed("app", 1, 2))
     it.envoy.says = {"route/app": {ONE: "healthy", TWO: "unhealthy"}}
     await it.look("route/app")
@@ -189,7 +189,7 @@ async def test_with_another_envoy_everything_begins_anew(it: Watched) -> None:
     assert await it.look("route/app") == {"app": {ONE: "pending", TWO: "healthy"}}
 
 
-async def test_while_envoy_is_down_nothing_is_known(it: Watched) -> None:
+async def test_while_envoy_is_down_there_are_no_results(it: Watched) -> None:
     it.becomes(probed())
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     await it.look("route/app")
@@ -245,7 +245,7 @@ async def test_polling_follows_the_probe_interval(it: Watched) -> None:
 
 
 @pytest.mark.looptime
-async def test_it_is_soon_noticed_that_envoy_has_ended(it: Watched) -> None:
+async def test_the_end_of_envoy_is_detected_quickly(it: Watched) -> None:
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     it.becomes(probed("app", healthcheck=HealthCheck(interval=60)))
     task = asyncio.create_task(it.watch.run())
@@ -331,7 +331,7 @@ PENDING = {"failed_active_health_check": True, "pending_active_hc": True}
     ],
     ids=str,
 )
-def test_states_are_read_by_address_or_name(hosts: list[dict[str, Any]], expected: dict[str, str]) -> None:
+def test_states_are_parsed_by_address_or_name(hosts: list[dict[str, Any]], expected: dict[str, str]) -> None:
     assert read_clusters(clusters(*hosts)) == {"route/app": expected}
 
 

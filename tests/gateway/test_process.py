@@ -85,13 +85,13 @@ async def test_envoy_serves_reports_metrics_and_leaves_nothing_behind(tmp_path: 
                     await asked
 
 
-async def test_the_administration_is_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_only_the_owner_can_use_the_admin_socket(tmp_path: Path) -> None:
     gateway = made(tmp_path, free_port(), 1)
     async with running(gateway):
         assert gateway.admin_socket.stat().st_mode & 0o777 == 0o600
 
 
-async def test_an_envoy_that_was_killed_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_killed_envoy_is_restarted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     async with web_server() as upstream:
         gateway = made(tmp_path, port, upstream)
@@ -102,7 +102,7 @@ async def test_an_envoy_that_was_killed_is_started_again(tmp_path: Path, caplog:
     assert "Envoy was killed by SIGKILL; restarting it" in caplog.text
 
 
-async def test_an_envoy_that_does_not_answer_is_killed_and_started_again(tmp_path: Path) -> None:
+async def test_an_unresponsive_envoy_is_killed_and_restarted(tmp_path: Path) -> None:
     gateway = made(tmp_path, free_port(), 1)
     async with running(gateway):
         frozen = gateway.status.pid
@@ -155,7 +155,7 @@ async def test_requests_that_exceed_the_drain_time_are_aborted_and_counted(tmp_p
                 await request
 
 
-async def test_a_bootstrap_that_envoy_refuses_is_an_error_with_its_words(tmp_path: Path) -> None:
+async def test_a_rejected_bootstrap_is_an_error_with_envoys_message(tmp_path: Path) -> None:
     gateway = Gateway({"no_such_field": 1}, tmp_path, binary=find_envoy(), timing=QUICK)
     with pytest.raises(
         GatewayError, match=r"Envoy exited with status 1 before it was ready; its last log lines: .*no_such_field"

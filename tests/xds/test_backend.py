@@ -38,7 +38,7 @@ def test_endpoints_with_one_address_are_merged() -> None:
     assert len(usable(twice)) == 1
 
 
-def test_a_forwardauth_route_has_a_cluster_of_its_own() -> None:
+def test_a_forwardauth_route_has_its_own_cluster() -> None:
     assert route_backend(route("auth", 80)).backing == "shared"
     assert route_backend(route("auth", 80), asked=True).backing == "own"
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "tls", [None, {"ca": "/ca.pem", "certificate": "/c.pem", "key": "/k.pem"}], ids=["plain", "tls"]
 )
-def test_envoy_can_read_it(address: str, tls: dict[str, str] | None, tmp_path: Path) -> None:
+def test_envoy_accepts_the_bootstrap(address: str, tls: dict[str, str] | None, tmp_path: Path) -> None:
     made = bootstrap(address, "me", tls=tls, admin="/run/admin.sock")
     read = json_format.ParseDict(made, bootstrap_pb2.Bootstrap())
     assert read.node.id == "me"
@@ -50,7 +50,7 @@ def test_envoy_can_read_it(address: str, tls: dict[str, str] | None, tmp_path: P
 
 @pytest.mark.parametrize("names", [("localhost", "127.0.0.1"), ("other.lan", "127.0.0.2")], ids=["its name", "another"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_a_control_plane_elsewhere_must_show_that_it_is_the_one_that_is_asked(
+async def test_a_remote_control_plane_must_have_a_certificate_for_its_name(
     tmp_path: Path, host: str, names: tuple[str, ...]
 ) -> None:
     authority = trustme.CA()
@@ -90,12 +90,12 @@ async def _has_failed(admin: Path) -> bool:
     return text.strip() != "" and not text.strip().endswith(": 0")
 
 
-async def test_envoy_finds_nothing_to_warn_of_at_its_start(envoy: Envoy) -> None:
+async def test_envoy_logs_no_warning_at_startup(envoy: Envoy) -> None:
     async with envoy(compression=False) as gw:
         assert "[warning]" not in gw.log
 
 
-async def test_envoy_counts_of_each_route_what_somebody_reads(envoy: Envoy) -> None:
+async def test_envoy_keeps_only_the_statistics_that_are_read(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, service=("local", "shop", "web")))
         assert (await gw.ask("app")).status == 200

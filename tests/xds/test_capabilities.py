@@ -77,7 +77,7 @@ def test_an_invalid_host_is_reported(alias: str, hint: str) -> None:
     assert problem.hint.startswith(hint)
 
 
-def test_aliases_of_streams_and_pool_members_may_be_anything() -> None:
+def test_aliases_of_streams_and_pool_members_can_be_anything() -> None:
     assert check_capabilities(route("a b", 80, scheme="tcp", port=PortPair(1, 2))) == ((), True)
     assert check_capabilities(route("a b", 80, load_balance=LoadBalance(link="shop"))) == ((), True)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHARED = ["shared/http", "shared/http/safe", "shared/https", "shared/https/safe", "shared/https/h2"]
 
 
-def test_plain_routes_have_no_cluster_of_their_own() -> None:
+def test_plain_routes_share_a_cluster() -> None:
     assert own_clusters(route_backend(route("app", 80)), GatewayOptions()) == []
     assert [it.name for it in shared_clusters(GatewayOptions())] == _SHARED
 
@@ -44,19 +44,19 @@ def test_plain_routes_have_no_cluster_of_their_own() -> None:
     ],
     ids=str,
 )
-def test_what_asks_for_it_has_one(asking: dict[str, Any]) -> None:
+def test_settings_of_the_cluster_need_an_own_cluster(asking: dict[str, Any]) -> None:
     made = own_clusters(route_backend(route("app", 80, **asking)), GatewayOptions())
     assert made[0].name == "route/app"
 
 
-def test_a_cluster_with_checks_is_preceded_by_its_twin_without() -> None:
+def test_a_cluster_with_health_checks_is_sent_without_them_first() -> None:
     (checked,) = own_clusters(route_backend(route("app", 80, healthcheck=HealthCheck())), GatewayOptions())
     assert checked.first is not None
     assert checked.first.version != checked.version
     assert len(checked.first.body) < len(checked.body)
 
 
-async def test_replicas_share_requests_in_turn(envoy: Envoy) -> None:
+async def test_replicas_are_used_round_robin(envoy: Envoy) -> None:
     async with target("one") as one, target("two") as two, envoy() as gw:
         await gw.publish(route("app", one.port, two.port))
         by = [(await gw.ask("app")).by for _ in range(10)]
@@ -73,7 +73,7 @@ async def test_weights_divide_a_pool(envoy: Envoy) -> None:
         assert sorted(by) == ["one"] * 12 + ["two"] * 4
 
 
-async def test_the_least_busy_member_is_asked_more_often(envoy: Envoy) -> None:
+async def test_the_least_busy_member_gets_more_requests(envoy: Envoy) -> None:
     async with target("busy") as busy, target("idle") as idle, envoy() as gw:
         stop = asyncio.Event()
 
@@ -118,7 +118,7 @@ async def test_connections_to_a_target_are_limited(envoy: Envoy) -> None:
 # ---- health --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failing_endpoint_is_left_out_and_taken_back(envoy: Envoy) -> None:
+async def test_a_failing_endpoint_is_removed_and_restored(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, envoy() as gw:
         status = 503
         probes: list[str] = []
@@ -140,7 +140,7 @@ async def test_a_failing_endpoint_is_left_out_and_taken_back(envoy: Envoy) -> No
         assert set(probes) == {"GET"}
 
 
-async def test_a_new_route_with_checks_answers_from_the_first_moment(envoy: Envoy) -> None:
+async def test_a_new_route_with_health_checks_is_served_immediately(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         wait = asyncio.Event()
 
@@ -156,7 +156,7 @@ async def test_a_new_route_with_checks_answers_from_the_first_moment(envoy: Envo
         wait.set()
 
 
-async def test_what_fails_gets_nothing_while_anything_else_is_well(envoy: Envoy) -> None:
+async def test_failing_endpoints_get_no_requests_while_others_are_healthy(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, target("worse") as worse, envoy() as gw:
 
         async def unwell(_request: web.Request) -> web.Response:
@@ -173,7 +173,7 @@ async def test_what_fails_gets_nothing_while_anything_else_is_well(envoy: Envoy)
         await becomes(seen, {"good", "bad", "worse"})
 
 
-async def test_a_probe_names_the_endpoint_as_its_host(envoy: Envoy) -> None:
+async def test_a_health_check_sends_the_endpoint_as_host(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, healthcheck=HealthCheck(path="/healthz")))
         await until(lambda: it.seen)
@@ -181,7 +181,7 @@ async def test_a_probe_names_the_endpoint_as_its_host(envoy: Envoy) -> None:
         assert (method, path, headers["host"]) == ("HEAD", "/healthz", f"127.0.0.1:{it.port}")
 
 
-async def test_a_probe_may_take_as_long_as_a_label_says(envoy: Envoy) -> None:
+async def test_the_timeout_of_a_health_check_comes_from_the_label(envoy: Envoy) -> None:
     async with target("slow") as slow, target("bad") as bad, envoy() as gw:
         probes = 0
 
@@ -205,7 +205,7 @@ async def test_a_probe_may_take_as_long_as_a_label_says(envoy: Envoy) -> None:
         await becomes(seen, {"slow"})
 
 
-async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Envoy, authority: trustme.CA) -> None:
+async def test_health_checks_use_http1_even_if_requests_use_http2(envoy: Envoy, authority: trustme.CA) -> None:
     context = server_context(authority, "127.0.0.1")
     context.set_alpn_protocols(["h2", "http/1.1"])
     agreed: list[str | None] = []
@@ -233,7 +233,7 @@ async def test_a_probe_agrees_on_http1_although_requests_may_be_http2(envoy: Env
     ],
     ids=str,
 )
-def test_a_site_is_probed_if_its_route_is_and_there_is_an_endpoint(fields: dict[str, Any], probed: bool) -> None:
+def test_a_backend_is_probed_if_its_route_is_and_it_has_an_endpoint(fields: dict[str, Any], probed: bool) -> None:
     backend = route_backend(route("app", 80, **fields))
     assert is_probed(backend) is probed
     assert any(cluster.first for cluster in own_clusters(backend, GatewayOptions())) is probed

@@ -72,7 +72,7 @@ async def test_grpc_passes_to_tls_targets(envoy: Envoy, shared: bool, tmp_path: 
     await server.stop(0)
 
 
-async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise(
+async def test_target_certificates_are_verified_unless_a_label_disables_it(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
     ca = {"ssl_trusted_certificate": str(tmp_path / "ca.pem")}
@@ -92,7 +92,7 @@ async def test_certificates_of_targets_are_checked_unless_a_label_says_otherwise
                 assert (settings, (await gw.ask("app")).status) == (settings, status)
 
 
-async def test_the_server_name_is_sent_as_labels_say(envoy: Envoy, authority: trustme.CA) -> None:
+async def test_the_server_name_comes_from_the_label(envoy: Envoy, authority: trustme.CA) -> None:
     names: list[str | None] = []
     context = server_context(authority, "127.0.0.1")
     context.sni_callback = lambda _socket, name, _context: names.append(name)
@@ -105,7 +105,7 @@ async def test_the_server_name_is_sent_as_labels_say(envoy: Envoy, authority: tr
         assert names == [None, "app.internal"]  # an address is no name, so "off" changes nothing
 
 
-async def test_a_target_may_demand_a_certificate_and_a_version(
+async def test_a_target_can_require_a_client_certificate_and_a_tls_version(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
     context = server_context(authority, "127.0.0.1")
@@ -144,7 +144,7 @@ async def test_websockets_pass_to_https_targets(envoy: Envoy, authority: trustme
             assert await socket.receive_str() == "HELLO"
 
 
-async def test_targets_are_found_by_name_too(envoy: Envoy) -> None:
+async def test_targets_can_be_host_names(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", endpoints=(Endpoint("localhost", it.port),)))
 
@@ -154,7 +154,7 @@ async def test_targets_are_found_by_name_too(envoy: Envoy) -> None:
         await becomes(status, 200)
 
 
-async def test_names_and_addresses_can_be_mixed_and_envoy_warns_of_no_old_setting_of_names(envoy: Envoy) -> None:
+async def test_names_and_addresses_can_be_mixed_without_deprecation_warnings(envoy: Envoy) -> None:
     async with target("one") as one, target("two") as two, envoy() as gw:
         both = (Endpoint("127.0.0.1", one.port), Endpoint("localhost", two.port))
         await gw.publish(route("app", endpoints=both))
@@ -166,7 +166,7 @@ async def test_names_and_addresses_can_be_mixed_and_envoy_warns_of_no_old_settin
         assert not [line for line in gw.log.splitlines() if "deprecated" in line and "dns" in line]
 
 
-async def test_a_missing_certificate_file_concerns_its_route_alone(envoy: Envoy) -> None:
+async def test_a_missing_certificate_file_affects_only_its_route(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(
             route("good", it.port, max_conns_per_host=3),

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-def test_no_filter_can_be_switched_off_before_the_route_is_known() -> None:
+def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
         assert [it.name for it in chain if it.disabled] == ["pilotage.hold"]  # which keeps nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 
-def test_a_plain_route_asks_nothing_of_the_filters() -> None:
+def test_a_plain_route_enables_no_filter() -> None:
     assert backend_settings(route_backend(route("app", 80)), GatewayOptions()) == {}
 
 
@@ -33,7 +33,7 @@ ODD = ("APP.example.com", "app:80", "app.example.com.", "aPP")
 
 
 @pytest.mark.parametrize("host", ODD)
-async def test_oddly_written_hosts_of_plain_routes_need_no_control_plane(envoy: Envoy, host: str) -> None:
+async def test_hosts_in_unusual_spellings_need_no_control_plane(envoy: Envoy, host: str) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port), route("*.wild.org", it.port))
         await gw.ads.close()
@@ -43,7 +43,7 @@ async def test_oddly_written_hosts_of_plain_routes_need_no_control_plane(envoy: 
 
 @pytest.mark.parametrize("alias", ["app", "*.wild.org"])
 @pytest.mark.parametrize("middleware", ["forwardauth", "cidr_whitelist", "rate_limit"])
-async def test_oddly_written_hosts_pass_what_keeps_people_out(envoy: Envoy, alias: str, middleware: str) -> None:
+async def test_hosts_in_unusual_spellings_do_not_bypass_protection(envoy: Envoy, alias: str, middleware: str) -> None:
     cases: dict[str, dict[str, Any]] = {
         "forwardauth": {"route": "auth", "auth_endpoint": "/deny"},
         "cidr_whitelist": {"allow": ["10.0.0.0/8"]},
@@ -67,7 +67,7 @@ async def test_oddly_written_hosts_pass_what_keeps_people_out(envoy: Envoy, alia
 # ---- headers -------------------------------------------------------------------------------------------------------
 
 
-async def test_headers_of_requests_are_set_added_and_hidden(envoy: Envoy) -> None:
+async def test_request_headers_are_set_added_and_hidden(envoy: Envoy) -> None:
     edits = {
         "set_headers": {"X-Set": "100% %REQ(:path)%", "X-Empty": ""},
         "add_headers": {"X-Added": "more"},
@@ -96,7 +96,7 @@ async def test_the_host_that_the_target_sees_can_be_set(envoy: Envoy) -> None:
         assert (headers["host"], headers["x-other"]) == ("inner.example.org", "1")
 
 
-async def test_headers_of_answers_are_set_added_and_hidden(envoy: Envoy) -> None:
+async def test_response_headers_are_set_added_and_hidden(envoy: Envoy) -> None:
     edits = {"set_headers": {"X-From": "hidden"}, "add_headers": {"X-More": "1"}, "hide_headers": "Server, Date"}
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, middlewares={"response": edits}))
@@ -105,7 +105,7 @@ async def test_headers_of_answers_are_set_added_and_hidden(envoy: Envoy) -> None
         assert "Server" not in answer.headers
 
 
-async def test_what_the_target_learns_of_the_client(envoy: Envoy) -> None:
+async def test_forwarded_headers_describe_the_client(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         spoofed = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https"}
         spoofed |= {"Forwarded": "for=1.2.3.4", "X-Real-IP": "1.2.3.4"}
@@ -131,7 +131,7 @@ async def test_what_the_target_learns_of_the_client(envoy: Envoy) -> None:
         assert not [name for name in hidden if name.startswith("x-forwarded")]
 
 
-async def test_clients_cannot_steer_envoy_by_its_own_headers(envoy: Envoy) -> None:
+async def test_clients_cannot_set_envoys_own_headers(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, max_conns_per_host=9))
         steering = {"x-envoy-retry-on": "5xx", "x-envoy-max-retries": "9", "x-envoy-upstream-rq-timeout-ms": "1"}
@@ -142,7 +142,7 @@ async def test_clients_cannot_steer_envoy_by_its_own_headers(envoy: Envoy) -> No
 # ---- who is let in -------------------------------------------------------------------------------------------------
 
 
-async def test_only_listed_networks_are_let_in_by_whatever_spelling_of_the_host(envoy: Envoy) -> None:
+async def test_a_whitelist_applies_to_every_spelling_of_the_host(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         for networks, status in (["10.0.0.0/8", "::1"], 403), (["127.0.0.1"], 200), ("127.0.0.0/8, 10.0.0.1", 200):
             asked = {"cidr_whitelist": {"allow": networks}}
@@ -151,7 +151,7 @@ async def test_only_listed_networks_are_let_in_by_whatever_spelling_of_the_host(
                 assert (host, (await gw.ask(host, headers={"X-Forwarded-For": "10.1.1.1"})).status) == (host, status)
 
 
-async def test_a_whitelist_without_networks_lets_nobody_in(envoy: Envoy) -> None:
+async def test_an_empty_whitelist_denies_everybody(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, middlewares={"cidr_whitelist": {}}))
         assert (await gw.ask("app")).status == 404
@@ -173,7 +173,7 @@ async def test_addresses_come_from_trusted_proxies_only(envoy: Envoy) -> None:
         assert (await gw.ask("app", headers=forwarded)).status == 403
 
 
-async def test_who_passes_a_trusted_proxy_by_is_believed_nothing(envoy: Envoy) -> None:
+async def test_clients_that_bypass_the_trusted_proxy_are_not_trusted(envoy: Envoy) -> None:
     claims = {
         "X-Forwarded-For": "192.0.2.7",
         "X-Forwarded-Proto": "https",
@@ -202,7 +202,7 @@ async def test_who_passes_a_trusted_proxy_by_is_believed_nothing(envoy: Envoy) -
         assert "x-envoy-external-address" not in through
 
 
-async def test_each_client_address_has_its_own_allowance(envoy: Envoy) -> None:
+async def test_rate_limits_are_per_client_address(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         limit = {"rate_limit": {"average": 1, "burst": "3", "period": "1h"}}
         await gw.publish(route("app", it.port, middlewares=limit), route("free", it.port))
@@ -234,7 +234,7 @@ def approving() -> dict[str, Any]:
     return {"forward_auth": {"route": "auth", "auth_endpoint": "/check", "headers": ["Remote-User", "Remote-Groups"]}}
 
 
-async def test_another_route_decides_who_is_let_in(envoy: Envoy, approving: dict[str, Any]) -> None:
+async def test_forward_auth_decides_about_access(envoy: Envoy, approving: dict[str, Any]) -> None:
     approver = Approver()
     async with target("auth") as auth, target("app") as it, envoy() as gw:
         auth.handlers["/check"] = approver
@@ -257,7 +257,7 @@ async def test_another_route_decides_who_is_let_in(envoy: Envoy, approving: dict
         assert answer.headers["Set-Cookie"] == "seen=1"
 
 
-async def test_nobody_is_let_in_while_the_approving_route_is_away(envoy: Envoy, approving: dict[str, Any]) -> None:
+async def test_access_is_denied_while_the_auth_service_is_away(envoy: Envoy, approving: dict[str, Any]) -> None:
     async with target("auth") as auth, target("app") as it, envoy() as gw:
         auth.handlers["/check"] = Approver()
         app = route("app", it.port, middlewares=approving)
@@ -301,14 +301,14 @@ async def test_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) ->
             assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
 
 
-async def test_compression_can_be_switched_off_for_all(envoy: Envoy) -> None:
+async def test_compression_can_be_disabled_globally(envoy: Envoy) -> None:
     async with target() as it, envoy(compression=False) as gw:
         await gw.publish(route("app", it.port, disable_compression=True), route("web", it.port))
         answer = await gw.ask("web", headers={"Accept-Encoding": "gzip", "X-Long": "x" * 5000})
         assert "Content-Encoding" not in answer.headers
 
 
-async def test_a_route_can_send_plain_http_away(envoy: Envoy) -> None:
+async def test_a_route_can_redirect_plain_http(envoy: Envoy) -> None:
     async with target() as it, envoy(public_https_port=8443) as gw:
         await gw.publish(route("app", it.port, middlewares={"redirectHTTP": None}))
         answer = await gw.ask("app.example.org:8080", "/page?q=1")
@@ -316,7 +316,7 @@ async def test_a_route_can_send_plain_http_away(envoy: Envoy) -> None:
         assert it.seen == []
 
 
-async def test_many_may_wait_for_approval_at_once(envoy: Envoy, approving: dict[str, Any]) -> None:
+async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: dict[str, Any]) -> None:
     async with target("auth") as auth, target("app") as it, envoy() as gw:
         auth.handlers["/check"] = Approver()
         await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-def test_no_route_is_needed_for_the_shared_listeners_and_none_changes_them() -> None:
+def test_routes_do_not_change_the_shared_listeners() -> None:
     assert [it.name for it in http_listeners(GatewayOptions())] == ["http"]
     assert http_listeners(GatewayOptions(http_port=0, https_port=8443)) == []  # without certificates there is no TLS
     both = GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))
     assert [it.name for it in http_listeners(both)] == ["http", "https"]
 
 
-def test_nobody_takes_for_ever_to_begin() -> None:
+def test_slow_handshakes_and_headers_time_out() -> None:
     for made in http_listeners(GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))):
         (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
         manager = http_connection_manager_pb2.HttpConnectionManager()
@@ -69,7 +69,7 @@ async def _shouter() -> tuple[asyncio.Server, int]:
     return server, server.sockets[0].getsockname()[1]
 
 
-async def test_a_tcp_route_listens_by_itself(envoy: Envoy) -> None:
+async def test_a_tcp_route_has_its_own_listener(envoy: Envoy) -> None:
     server, port = await _shouter()
     mine = free_port()
     async with server, envoy() as gw:
@@ -90,7 +90,7 @@ async def test_a_tcp_route_listens_by_itself(envoy: Envoy) -> None:
         assert gw.refused == []
 
 
-async def test_a_udp_route_listens_by_itself(envoy: Envoy) -> None:
+async def test_a_udp_route_has_its_own_listener(envoy: Envoy) -> None:
     class Shout(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = transport
@@ -120,7 +120,7 @@ async def test_a_udp_route_listens_by_itself(envoy: Envoy) -> None:
     transport.close()
 
 
-async def test_of_two_that_want_one_port_the_older_has_it(envoy: Envoy) -> None:
+async def test_the_older_of_two_routes_gets_the_port(envoy: Envoy) -> None:
     server, port = await _shouter()
     mine = free_port()
     async with server, envoy() as gw:
@@ -141,7 +141,7 @@ async def test_of_two_that_want_one_port_the_older_has_it(envoy: Envoy) -> None:
         await becomes(answer, "")
 
 
-async def test_a_port_that_something_else_holds_is_a_problem_of_its_route(envoy: Envoy) -> None:
+async def test_a_port_in_use_is_a_problem_of_its_route(envoy: Envoy) -> None:
     server, port = await _shouter()
     async with server, target() as it, envoy() as gw:
         taken = route("db", port, scheme="tcp", bind="127.0.0.1", port=PortPair(port, port))
@@ -209,7 +209,7 @@ async def _shown(gw: Gateway, name: str) -> set[str]:
     return set(names.value.get_values_for_type(x509.DNSName))
 
 
-async def test_https_shows_the_certificate_for_the_name_and_takes_over_new_ones(
+async def test_https_selects_the_certificate_by_name_and_uses_new_ones(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
     certificates = (
@@ -238,7 +238,7 @@ async def test_https_shows_the_certificate_for_the_name_and_takes_over_new_ones(
         assert gw.ads.reload_certificates() == frozenset()
 
 
-async def test_http_2_is_spoken_to_those_who_want_it(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
+async def test_http_2_is_negotiated(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
     certificate = _certificate(authority, tmp_path, "app.example.org")
     options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}
     async with envoy(**options) as gw:
@@ -252,7 +252,7 @@ async def test_http_2_is_spoken_to_those_who_want_it(envoy: Envoy, authority: tr
         writer.close()
 
 
-async def test_browsers_are_not_told_to_open_websockets_over_http_2(envoy: Envoy) -> None:
+async def test_websockets_over_http_2_are_not_offered(envoy: Envoy) -> None:
     async with envoy() as gw:
         reader, writer = await asyncio.open_connection("127.0.0.1", gw.options.http_port)
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
@@ -266,7 +266,7 @@ async def test_browsers_are_not_told_to_open_websockets_over_http_2(envoy: Envoy
     assert settings.get(8, 0) == 0  # SETTINGS_ENABLE_CONNECT_PROTOCOL
 
 
-async def test_plain_http_is_sent_to_https(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
+async def test_plain_http_is_redirected_to_https(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
     certificate = _certificate(authority, tmp_path, "app.example.org")
     options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (certificate,)}
     async with target() as it, envoy(**options, redirect_to_https=True) as gw:
@@ -294,7 +294,7 @@ async def test_requests_are_logged_as_lines_of_json(envoy: Envoy, tmp_path: Path
         assert (entry["host"], entry["path"], entry["status"]) == ("app", "/page", 200)
 
 
-async def test_the_log_of_requests_says_why_tls_with_a_target_failed(
+async def test_the_access_log_says_why_tls_to_a_target_failed(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -306,7 +306,7 @@ async def test_the_log_of_requests_says_why_tls_with_a_target_failed(
         await becomes(lambda: asyncio.to_thread(lambda: "CERTIFICATE_VERIFY_FAILED" in log.read_text()), True)
 
 
-async def test_unreadable_certificates_are_refused_before_anything_changes(envoy: Envoy) -> None:
+async def test_unreadable_certificates_are_rejected_before_anything_changes(envoy: Envoy) -> None:
     from pilotage.core.errors import ConfigError
 
     async with target() as it, envoy() as gw:
@@ -317,7 +317,7 @@ async def test_unreadable_certificates_are_refused_before_anything_changes(envoy
         assert (await gw.ask("app")).status == 200
 
 
-async def test_other_settings_are_taken_over_while_serving(envoy: Envoy) -> None:
+async def test_other_settings_are_applied_while_serving(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port))
         settings = GatewayOptions(

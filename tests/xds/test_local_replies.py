@@ -19,18 +19,18 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.mark.parametrize("page", [not_found_page, unavailable_page])
-def test_pages_load_nothing_from_elsewhere(page: Callable[..., str]) -> None:
+def test_pages_load_no_external_resources(page: Callable[..., str]) -> None:
     for debug in (False, True):
         assert not re.search(r"https?:|src=|@import|url\(", page(debug=debug))
 
 
 @pytest.mark.parametrize("text", [not_found_page, not_found_text, unavailable_page])
-def test_only_its_operator_is_told_of_commands(text: Callable[..., str]) -> None:
+def test_only_debug_pages_mention_commands(text: Callable[..., str]) -> None:
     assert "pilotage explain NAME" in text(debug=True)
     assert "pilotage" not in text(debug=False)
 
 
-async def test_browsers_get_pages_and_everything_else_short_texts(envoy: Envoy) -> None:
+async def test_browsers_get_html_and_other_clients_plain_text(envoy: Envoy) -> None:
     async with envoy() as gw:
         page = await gw.ask("nothing", headers=BROWSER)
         assert (page.status, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
@@ -40,7 +40,7 @@ async def test_browsers_get_pages_and_everything_else_short_texts(envoy: Envoy) 
         assert text.body == not_found_text(debug=False).encode()
 
 
-async def test_a_browser_is_told_that_a_service_does_not_answer(envoy: Envoy) -> None:
+async def test_a_browser_gets_a_page_if_a_service_does_not_respond(envoy: Envoy) -> None:
     async with envoy(debug=True) as gw:
         await gw.publish(route("app", free_port()))
         page = await gw.ask("app", headers=BROWSER)
@@ -58,7 +58,7 @@ async def test_a_browser_gets_the_same_page_where_a_service_has_no_endpoint(envo
         assert b"nothing that could answer" in (await gw.ask("asleep")).body
 
 
-async def test_what_a_service_answers_itself_is_left_alone(envoy: Envoy) -> None:
+async def test_responses_of_a_service_are_unchanged(envoy: Envoy) -> None:
     async def down(_: web.Request) -> web.Response:
         return web.Response(status=503, text="mine")
 

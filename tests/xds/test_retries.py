@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-def test_what_has_begun_is_tried_again_only_if_that_is_safe() -> None:
+def test_sent_requests_are_retried_only_if_safe() -> None:
     backend, options = route_backend(route("app", 80, 81)), GatewayOptions()
     assert "reset" not in retries(backend, options).retry_on.split(",")
     assert "reset" in retries(backend, options, safe=True).retry_on.split(",")
@@ -24,7 +24,7 @@ def test_what_has_begun_is_tried_again_only_if_that_is_safe() -> None:
     assert "reset" not in shared_retries(options, safe=False).retry_on.split(",")
 
 
-def test_a_limit_of_time_ends_a_request_where_it_would_be_tried_again() -> None:
+def test_a_timeout_disables_retries_of_sent_requests() -> None:
     options = GatewayOptions()
     backend = route_backend(route("app", 80, 81))
     assert retries(backend, options).per_try_timeout.ToSeconds() == 60
@@ -37,14 +37,14 @@ def test_a_limit_of_time_ends_a_request_where_it_would_be_tried_again() -> None:
         assert "reset" not in policy.retry_on.split(",")
 
 
-def test_who_is_held_is_tried_for_as_long_as_the_route_holds() -> None:
+def test_held_requests_are_retried_for_the_hold_time() -> None:
     policy = retries(route_backend(route("app", 80, hold=5.0)), GatewayOptions(retries=1))
     assert policy.num_retries.value * policy.retry_back_off.max_interval.ToMilliseconds() / 2 >= 5000
 
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize(("method", "tries"), [("GET", 4), ("POST", 1), ("DELETE", 1)])
-async def test_a_request_whose_connection_broke_is_tried_again_if_it_is_safe(
+async def test_a_request_is_retried_after_a_broken_connection_if_safe(
     envoy: Envoy, method: str, tries: int, *, own: bool
 ) -> None:
     asked = 0
@@ -64,7 +64,7 @@ async def test_a_request_whose_connection_broke_is_tried_again_if_it_is_safe(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_target_that_takes_too_long_is_asked_once(envoy: Envoy, method: str) -> None:
+async def test_a_target_that_times_out_gets_the_request_once(envoy: Envoy, method: str) -> None:
     async def hang(_request: web.Request) -> web.Response:
         await asyncio.sleep(60)
         raise AssertionError

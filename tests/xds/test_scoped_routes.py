@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ("*", "", ["*"]),
     ],
 )
-def test_an_alias_lives_in_the_scope_of_its_first_label(alias: str, label: str, hosts: list[str]) -> None:
+def test_an_alias_is_in_the_scope_of_its_first_label(alias: str, label: str, hosts: list[str]) -> None:
     assert scope_label(alias) == label
     if label:
         assert domains(alias, ()) == hosts
@@ -57,7 +57,7 @@ def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
     assert sorted(one[SCOPE]) == ["app", "web"]
 
 
-def test_plain_routes_are_made_as_any_other() -> None:
+def test_plain_routes_equal_routes_built_in_full() -> None:
     for scheme in ("http", "https"):
         backend = route_backend(route("app", 80, scheme=scheme, no_tls_verify=True))
         assert backend.backing == "shared"
@@ -67,7 +67,7 @@ def test_plain_routes_are_made_as_any_other() -> None:
 @pytest.mark.parametrize("suffixes", [(), (".example.com", ".example.org")])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("alias", ["app", "a" * 60])
-def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
+def test_serialized_plain_scopes_equal_built_ones(
     monkeypatch: pytest.MonkeyPatch, alias: str, scheme: str, suffixes: tuple[str, ...]
 ) -> None:
     from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration as Message
@@ -82,7 +82,7 @@ def test_plain_scopes_that_are_written_by_hand_are_the_ones_that_would_be_made(
     assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
 
 
-def test_a_request_that_began_with_one_endpoint_is_tried_on_the_one_that_came_meanwhile() -> None:
+def test_a_request_is_retried_on_an_endpoint_that_arrived_meanwhile() -> None:
     """The cluster has the newcomer before the route could say so: it must not matter to the route."""
     service = ("local", "shop", "web")
     one, two = (route_backend(route("app", *ports, service=service)) for ports in ([80], [80, 81]))
@@ -122,14 +122,14 @@ async def test_hosts_find_their_routes(envoy: Envoy) -> None:
                 assert answer.json["headers"]["host"] == host
 
 
-async def test_an_alias_with_dots_is_no_alias_for_other_hosts(envoy: Envoy) -> None:
+async def test_an_alias_with_dots_matches_no_other_host(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app.example.org", it.port))
         expected = {"app.example.org": 200, "app": 404, "app.example.com": 404}
         assert {host: (await gw.ask(host)).status for host in expected} == expected
 
 
-async def test_only_hosts_under_the_configured_domains_are_answered(envoy: Envoy) -> None:
+async def test_only_hosts_below_the_configured_domains_are_served(envoy: Envoy) -> None:
     async with target() as it, envoy(match_domains=(".example.org", "lan")) as gw:
         await gw.publish(route("app", it.port))
         expected = {
@@ -142,7 +142,7 @@ async def test_only_hosts_under_the_configured_domains_are_answered(envoy: Envoy
         assert {host: (await gw.ask(host)).status for host in expected} == expected
 
 
-async def test_who_names_a_host_in_full_has_it(envoy: Envoy) -> None:
+async def test_an_alias_that_names_a_host_in_full_wins(envoy: Envoy) -> None:
     async with target("plain") as plain, target("full") as full, target("wild") as wild:
         async with envoy(match_domains=("example.org", "example.com")) as gw:
             await gw.publish(
@@ -156,7 +156,7 @@ async def test_who_names_a_host_in_full_has_it(envoy: Envoy) -> None:
             assert {host: (await gw.ask(host)).by for host in hosts} == hosts
 
 
-async def test_an_unknown_host_is_told_so_without_telling_of_others(envoy: Envoy) -> None:
+async def test_an_unknown_host_gets_a_404_that_names_no_other_host(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("secretive", it.port))
         answer = await gw.ask("nothing.example.org")
@@ -166,12 +166,12 @@ async def test_an_unknown_host_is_told_so_without_telling_of_others(envoy: Envoy
         assert b"pilotage routes" not in answer.body
 
 
-async def test_a_debugging_gateway_says_where_to_look(envoy: Envoy) -> None:
+async def test_a_debug_gateway_adds_advice(envoy: Envoy) -> None:
     async with envoy(debug=True) as gw:
         assert b"pilotage routes" in (await gw.ask("nothing")).body
 
 
-async def test_routes_come_move_and_go(envoy: Envoy) -> None:
+async def test_routes_are_added_moved_and_removed(envoy: Envoy) -> None:
     async with target("one") as one, target("two") as two, envoy() as gw:
         for _ in range(3):
             await gw.publish(route("app", one.port))
@@ -185,7 +185,7 @@ async def test_routes_come_move_and_go(envoy: Envoy) -> None:
     assert gw.refused == []
 
 
-async def test_nobody_chooses_the_target_of_a_plain_route(envoy: Envoy) -> None:
+async def test_clients_cannot_choose_the_target_of_a_plain_route(envoy: Envoy) -> None:
     async with target("mine") as mine, target("other") as other, envoy() as gw:
         await gw.publish(route("app", mine.port), route("other", other.port))
         address = f"127.0.0.1:{other.port}"
@@ -202,7 +202,7 @@ async def test_a_label_cannot_choose_the_target_of_a_plain_route(envoy: Envoy) -
         assert (await gw.ask("app")).by == "mine"
 
 
-async def test_a_route_without_endpoint_says_so(envoy: Envoy) -> None:
+async def test_a_route_without_endpoint_answers_503(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         waiting = Endpoint("127.0.0.1", it.port, state="waiting")
         await gw.publish(route("app", endpoints=(waiting,)))
@@ -211,7 +211,7 @@ async def test_a_route_without_endpoint_says_so(envoy: Envoy) -> None:
         assert b"nothing that could answer" in answer.body
 
 
-async def test_endpoints_that_are_not_ready_get_nothing_while_others_are(envoy: Envoy) -> None:
+async def test_endpoints_that_are_not_ready_get_no_requests_while_others_are(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, envoy() as gw:
         state: EndpointState
         for state in ("waiting", "unhealthy", "draining"):

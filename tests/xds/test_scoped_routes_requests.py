@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-async def test_a_refused_connection_is_tried_elsewhere(envoy: Envoy) -> None:
+async def test_a_refused_connection_is_retried_on_another_endpoint(envoy: Envoy) -> None:
     async with target("up") as up, envoy() as gw:
         await gw.publish(route("app", free_port(), up.port))
         answers = [await gw.ask("app", method=method) for method in ("GET", "POST") for _ in range(6)]
         assert {(answer.status, answer.by) for answer in answers} == {(200, "up")}
 
 
-async def test_a_slow_answer_is_given_up(envoy: Envoy) -> None:
+async def test_a_slow_response_times_out(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
 
         async def hang(_request: web.Request) -> web.Response:
@@ -36,7 +36,7 @@ async def test_a_slow_answer_is_given_up(envoy: Envoy) -> None:
             assert len(it.seen) == count
 
 
-async def test_a_stream_that_has_begun_may_take_its_time(envoy: Envoy) -> None:
+async def test_a_started_stream_has_no_timeout(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         go_on = asyncio.Event()
 
@@ -105,7 +105,7 @@ async def test_websockets_survive_changes_of_other_routes_and_of_their_own(envoy
             assert (await socket.receive_str()) == "AND NOW"
 
 
-async def test_an_answer_in_flight_survives_the_end_of_its_route(envoy: Envoy) -> None:
+async def test_a_response_in_flight_survives_the_removal_of_its_route(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -127,7 +127,7 @@ async def test_an_answer_in_flight_survives_the_end_of_its_route(envoy: Envoy) -
             assert (await asking).body == b"done"
 
 
-async def test_a_request_that_a_dying_target_dropped_is_asked_again_if_that_is_safe(envoy: Envoy) -> None:
+async def test_a_request_dropped_by_a_dying_target_is_retried_if_safe(envoy: Envoy) -> None:
     async with target("up") as up, envoy() as gw:
         dropped: list[bytes] = []
 
@@ -156,7 +156,7 @@ async def test_clients_of_http_1_0_are_served(envoy: Envoy) -> None:
         writer.close()
 
 
-async def test_sticky_clients_stay_where_they_are(envoy: Envoy) -> None:
+async def test_sticky_clients_stay_with_their_member(envoy: Envoy) -> None:
     from pilotage.routes.schema import LoadBalance
 
     async with target("one") as one, target("two") as two, target("three") as three, envoy() as gw:
@@ -175,7 +175,7 @@ async def test_sticky_clients_stay_where_they_are(envoy: Envoy) -> None:
         assert (await gw.ask("m0")).status == 404  # a member answers for its pool
 
 
-async def test_a_client_keeps_to_one_member_by_its_address(envoy: Envoy) -> None:
+async def test_ip_hash_keeps_a_client_with_one_member(envoy: Envoy) -> None:
     from pilotage.routes.schema import LoadBalance
 
     async with target("one") as one, target("two") as two, envoy() as gw:
