@@ -35,7 +35,7 @@ _FORWARDED: Final = (
     "x-forwarded-host",
     "x-forwarded-uri",
 )
-_NO_ENDPOINT: Final = "This service has nothing that could answer just now. Try again in a moment.\n"
+_NO_ENDPOINT: Final = "This service has no available endpoint. Try again in a moment.\n"
 
 
 def scope_label(name: str) -> str:
