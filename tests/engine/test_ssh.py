@@ -117,7 +117,7 @@ async def test_an_unknown_host_key_is_explained(sshd: Sshd) -> None:
     sshd.trust(None)
     message = await failure(sshd.url)
     assert "Host key verification failed." in message
-    assert f"accept the machine's key: `ssh -p {sshd.port} {sshd.user}@127.0.0.1` once by hand" in message
+    assert f"accept the machine's key: run `ssh -p {sshd.port} {sshd.user}@127.0.0.1` once by hand" in message
 
 
 async def test_a_changed_host_key_is_told_apart_from_an_unknown_one(sshd: Sshd) -> None:

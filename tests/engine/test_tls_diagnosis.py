@@ -128,7 +128,7 @@ async def test_a_ca_that_did_not_issue_the_engines_certificate_is_named_with_its
     strangers = Authority(tmp_path, "strangers")
     message = await failure(str(docker_engine.tls_url), strangers.files())
     assert "was issued by 'pilotage tests', which is not in " in message
-    assert f"{strangers.ca_file} (it contains 'strangers'); give as ca_file" in message
+    assert f"{strangers.ca_file} (it contains 'strangers'); set ca_file to the CA" in message
 
 
 async def test_the_system_does_not_trust_a_private_ca(docker_engine: Engine, engine_ca: Authority) -> None:
@@ -141,14 +141,14 @@ async def test_the_system_does_not_trust_a_private_ca(docker_engine: Engine, eng
 
 async def test_plain_http_to_a_tls_port_suggests_tls(docker_engine: Engine, engine_ca: Authority) -> None:
     message = await failure(str(docker_engine.tls_url), None)
-    assert "expects TLS but received plain HTTP; use tls:// and give `tls:`" in message
+    assert "expects TLS but received plain HTTP; use tls:// and set the certificate files under `tls:`" in message
 
 
 async def test_tls_to_a_plain_port_suggests_tcp(docker_engine: Engine, engine_ca: Authority) -> None:
     if docker_engine.tcp_url is None:
         pytest.skip("the engine named for the tests is not ours, so it has no plain port")
     message = await failure(docker_engine.tcp_url, engine_ca.files())
-    assert "does not speak TLS; write tcp:// without `tls:`" in message
+    assert "does not speak TLS; use tcp:// without `tls:`" in message
 
 
 # ---- what a real engine cannot be made to show
