@@ -276,7 +276,7 @@ async def test_web_pages_cannot_ask_by_pointing_their_own_name_here() -> None:
 
 
 async def test_places_that_others_reach_need_a_token() -> None:
-    with pytest.raises(ConfigError, match=r"would be open to everybody on http://0\.0\.0\.0:1; set api\.token_file"):
+    with pytest.raises(ConfigError, match=r"would be open to everyone on http://0\.0\.0\.0:1; set api\.token_file"):
         async with serving(Listen(host="0.0.0.0", port=1)):
             pass
 

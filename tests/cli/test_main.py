@@ -151,13 +151,13 @@ def test_an_interrupted_command_ends_at_once_and_without_a_traceback() -> None:
 def test_a_command_that_is_interrupted_while_it_is_loaded_shows_no_traceback(tmp_path: Path) -> None:
     # click is the first thing to be loaded; this one does not come to an end
     (tmp_path / "click.py").write_text(
-        "import sys, time\nsys.stdout.write('loading')\nsys.stdout.flush()\ntime.sleep(60)"
+        "import signal, sys\nsys.stdout.write('loading')\nsys.stdout.flush()\nsignal.pause()"
     )
     with a_process("routes", env={**os.environ, "PYTHONPATH": str(tmp_path)}) as process:
         assert process.stdout is not None
         assert process.stdout.read(7) == "loading"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said == ""
 

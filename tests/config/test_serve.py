@@ -144,7 +144,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
             "gateway.redirect_to_https: HTTPS is not enabled, so there is nothing to redirect to",
         ),
         ("gateway: {trusted_proxies: [x]}", "gateway.trusted_proxies[0]: 'x' is not a network; write one such as"),
-        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would give all routes to everybody"),
+        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would expose all routes to everyone"),
         ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is not a domain; write one such as .example.com"),
         ("debug: 3", "debug: debug must be true or false, not a number"),
         ("api: {token_file: nope}", "nope does not exist; check the name"),

@@ -9,7 +9,7 @@ from pilotage.core.problems import Problem
     ("problem", "text"),
     [
         (Problem(message="wrong"), "wrong"),
-        (Problem(message="wrong", hint="mend it"), "wrong; mend it"),
+        (Problem(message="wrong", hint="fix it"), "wrong; fix it"),
         (Problem(message="wrong", file="p.yml", line=3, column=5, path="a.b"), "p.yml:3:5: a.b: wrong"),
         (Problem(message="wrong", file="p.yml"), "p.yml: wrong"),
         (Problem(message="wrong", provider="local", container="web"), "local/web: wrong"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from pilotage import discover
 from pilotage.engine.config import DockerProviderConfig
@@ -10,6 +10,23 @@ from pilotage.testing import FakeEngine, container
 from tests.support.discoveries import COMPOSE, QUICK, config, endpoints
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage.core.errors import EngineError
+    from pilotage.discovery.watcher import EngineWatcher
+
+
+def count_failures(watcher: EngineWatcher) -> list[EngineError]:
+    """Return a list that grows with each further failure that a watcher reports."""
+    failures: list[EngineError] = []
+    report = watcher.handler.on_stale
+
+    def counted(error: EngineError) -> None:
+        failures.append(error)
+        report(error)
+
+    watcher.handler.on_stale = counted  # type: ignore[method-assign]
+    return failures
 
 
 async def test_the_routes_of_an_engine_that_is_away_stay_and_are_stale() -> None:
@@ -23,7 +40,8 @@ async def test_the_routes_of_an_engine_that_is_away_stay_and_are_stale() -> None
                 await until(lambda: discovery.table.engines["one"].state == "stale")
                 since = discovery.table.engines["one"].since
                 accepted = discovery.watcher("one").sessions
-                await asyncio.sleep(0.3)
+                failures = count_failures(discovery.watcher("one"))
+                await until(lambda: len(failures) >= 3)
                 assert discovery.table.engines["one"].since == since == discovery.table.stale_since(web)
                 assert discovery.table.routes["web"] is web
                 assert discovery.table.stale_since(discovery.table.routes["db"]) is None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.testing import container
 from tests.support.virtual import VirtualEngine
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
 from tests.support.watched import Watch, now
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def test_ids_that_accumulate_during_a_request_are_fetched_together() -> No
     async with watch.running():
         engine.latency = 1.0
         engine.pause("app0")
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         for n in range(1, 20):
             engine.pause(f"app{n}")
         await until(watch.is_true)
@@ -83,7 +82,8 @@ async def test_irrelevant_events_cost_no_request() -> None:
             engine.exec("web")
             engine.health("hidden", "healthy")
             engine.emit("image", "pull", "busybox")
-        await asyncio.sleep(1)
+        await watch.idle()
+        assert watch.watcher.events == 100  # those of health; the filters of the stream exclude the others
         assert (watch.watcher.refreshes, watch.watcher.lists) == (0, 1)
 
 
@@ -96,7 +96,8 @@ async def test_other_containers_of_an_explicit_only_engine_cost_no_request() -> 
             engine.add(f"new{n}", networks=())
             engine.remove(f"new{n}")
             engine.restart("plain")
-        await asyncio.sleep(1)
+        await watch.idle()
+        assert watch.watcher.events > 100
         assert watch.watcher.refreshes == 0
         engine.add("ours", labels={"proxy.ours.port": "80"})
         await until(lambda: "ours" in watch.states())
@@ -121,10 +122,10 @@ async def test_reconciliation_lists_everything_and_requests_nothing_else() -> No
     engine = VirtualEngine([container(f"app{n}") for n in range(10)])
     watch = Watch(engine)
     async with watch.running():
+        end = now() + 3600
         engine.become("app3", "exited")  # without an event
-        await asyncio.sleep(300)
-        assert watch.is_true()
-        await asyncio.sleep(3300)
+        await until(watch.is_true, patience=300)
+        await pass_time(end - now())
         assert 12 <= watch.watcher.lists - 1 <= 13  # one hour at 270 to 300 seconds each
         assert (watch.watcher.refreshes, engine.calls["inspect"]) == (0, 0)
         assert watch.told.words == ["live"]
@@ -137,9 +138,9 @@ async def test_a_container_removed_during_a_request_does_not_return() -> None:
     async with watch.running():
         engine.latency = 1.0
         short = engine.add("short")
-        await asyncio.sleep(0.5)  # a response that still lists it is under way
+        await pass_time(0.5)  # a response that still lists it is under way
         engine.remove(short)
-        await asyncio.sleep(5)
+        await watch.idle()
         assert set(watch.states()) == {"web"}
         assert watch.is_true()
 
@@ -151,7 +152,7 @@ async def test_a_change_during_a_request_is_not_missed() -> None:
     async with watch.running():
         engine.latency = 1.0
         engine.start("web")
-        await asyncio.sleep(0.5)  # the response says: starting
+        await pass_time(0.5)  # the response says: starting
         engine.health("web", "healthy")
         await until(lambda: watch.states()["web"] == ["ready"], patience=10)
 
@@ -196,14 +197,14 @@ async def test_a_list_that_lags_behind_an_event_is_requested_again() -> None:
                 engine.become("web", "paused")
             engine._tell(engine._the("web"), action)
             engine.health("web", "healthy")  # an event that keeps the prediction
-            await asyncio.sleep(0.1)
+            await pass_time(0.1)
             engine.become("web", then)  # type: ignore[arg-type]
             caught_up = now()
             await until(lambda states=states: watch.states()["web"] == states)  # type: ignore[misc]
             assert now() - caught_up < 0.2
-            await asyncio.sleep(5)
+            await watch.idle()
             refreshes = watch.watcher.refreshes
-            await asyncio.sleep(5)
+            await pass_time(10)
             assert watch.watcher.refreshes == refreshes  # it stops once the list has caught up
 
 
@@ -215,12 +216,12 @@ async def test_networks_that_appear_after_their_event_are_not_missed() -> None:
     assert web is not None
     async with watch.running():
         engine._tell_network(web, "connect", "aa")
-        await asyncio.sleep(0.05)
+        await pass_time(0.05)
         web.networks["aa"] = "10.2.0.2"
         engine._changed(web)
         await until(watch.is_true, patience=2)
         engine._tell_network(web, "disconnect", "aa")
-        await asyncio.sleep(0.05)
+        await pass_time(0.05)
         del web.networks["aa"]
         engine._changed(web)
         await until(watch.is_true, patience=2)
@@ -232,7 +233,9 @@ async def test_an_event_that_is_never_reflected_is_given_up() -> None:
     watch = Watch(engine)
     async with watch.running():
         engine._tell(engine._the("web"), "die")  # it keeps running
-        await asyncio.sleep(60)
+        await watch.idle()
+        assert watch.watcher.refreshes == 9
+        await pass_time(60)
         assert watch.watcher.refreshes == 9
         assert watch.states() == {"web": ["ready"]}
 
@@ -243,9 +246,10 @@ async def test_a_start_replaces_an_earlier_expectation() -> None:
     watch = Watch(engine)
     async with watch.running():
         engine._tell(engine._the("web"), "die")
-        await asyncio.sleep(0.015)
+        await pass_time(0.015)
         engine._tell(engine._the("web"), "start")
-        await asyncio.sleep(5)
+        await watch.idle()
+        assert watch.watcher.events == 2
         assert watch.watcher.refreshes <= 4
 
 
@@ -261,7 +265,7 @@ async def test_lag_is_measured_until_the_list_reflects_the_event() -> None:
         await until(lambda: len(lags) == 1)
         assert lags[0] == pytest.approx(0.1, abs=0.01)
         engine._tell(engine._the("shop"), "die")
-        await asyncio.sleep(0.3)
+        await pass_time(0.3)
         engine.become("shop", "exited")
         await until(lambda: len(lags) == 2)
         assert 0.3 < lags[1] < 0.7
@@ -275,8 +279,8 @@ async def test_nothing_is_kept_of_containers_removed_before_their_refresh() -> N
         engine.latency = 1.0
         for _ in range(20):
             engine.remove(engine.add("short", networks=()))
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(5)
+            await pass_time(0.01)
+        await watch.idle()
         books = {name: len(value) for name, value in vars(watch.watcher).items() if isinstance(value, dict | set)}
         assert len(books) == 4
         assert not any(books.values()), books
@@ -305,7 +309,8 @@ async def test_a_signal_to_reload_does_not_drain() -> None:
     watch = Watch(engine)
     async with watch.running():
         engine._tell(engine._the("web"), "kill", signal="1")
-        await asyncio.sleep(1)
+        await watch.idle()
+        assert watch.watcher.events == 1
         assert watch.states() == {"web": ["ready"]}
         assert watch.watcher.refreshes == 0
 
@@ -331,5 +336,5 @@ async def test_a_restart_goes_from_draining_through_stopped_to_ready() -> None:
 async def test_engines_are_reconciled_and_podman_more_often(flavour: Flavour, lists: int) -> None:
     engine = VirtualEngine([container("web")], flavour=flavour)
     async with Watch(engine).running():
-        await asyncio.sleep(3600)
+        await pass_time(3600)
         assert engine.calls["list"] == pytest.approx(lists, abs=2)

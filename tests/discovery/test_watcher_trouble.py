@@ -12,7 +12,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
 from tests.support.virtual import VirtualEngine
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
 from tests.support.watched import Watch, now
 
 REMOTE = "tcp://virtual.invalid:2375"  # it has no socket file
@@ -26,7 +26,7 @@ async def test_a_silent_engine_is_pinged_and_stays_live() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine, Timing(reconcile=100_000))
     async with watch.running():
-        await asyncio.sleep(3600)
+        await pass_time(3600)
         assert engine.calls["ping"] == pytest.approx(3600 / 15, abs=2)
         assert watch.told.words == ["live"]
 
@@ -37,7 +37,7 @@ async def test_an_engine_that_sends_events_is_not_pinged() -> None:
     watch = Watch(engine)
     async with watch.running():
         for _ in range(30):
-            await asyncio.sleep(10)
+            await pass_time(10)
             engine.rename("web", "web")
         assert engine.calls["ping"] == 0
 
@@ -47,7 +47,7 @@ async def test_a_dead_connection_is_noticed_within_half_a_minute() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        await asyncio.sleep(7)
+        await pass_time(7)
         engine.silent = True
         died = now()
         await until(lambda: "away" in watch.told.words)
@@ -63,7 +63,7 @@ async def test_a_dead_connection_is_noticed_during_a_request_too() -> None:
     async with watch.running():
         engine.latency = 0.5
         engine.pause("web")
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         engine.silent = True
         engine.latency = 3600
         died = now()
@@ -77,7 +77,7 @@ async def test_a_proxy_that_refuses_pings_is_alive() -> None:
     engine.spoil("ping", status=403)
     watch = Watch(engine)
     async with watch.running():
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert engine.calls["ping"] > 30
         assert watch.told.words == ["live"]
 
@@ -91,7 +91,7 @@ async def test_back_off_doubles_up_to_half_a_minute_with_jitter() -> None:
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
     async with watch.running(wait=False):
-        await asyncio.sleep(3600)
+        await pass_time(3600)
         gaps = [b - a for a, b in zip(engine.attempts, engine.attempts[1:], strict=False)]
         for gap, wanted in zip(gaps, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
             assert 0.75 * wanted <= gap <= 1.25 * wanted + 0.01
@@ -106,7 +106,7 @@ async def test_a_long_failed_attempt_is_repeated_at_once() -> None:
     watch = Watch(engine)
     async with watch.running():
         engine.silent = True
-        await asyncio.sleep(100)  # attempts of 30 seconds each
+        await pass_time(100)  # attempts of 30 seconds each
         gaps = [b - a for a, b in zip(engine.attempts[1:], engine.attempts[2:], strict=False)]
         assert gaps
         assert max(gaps) < 30.01
@@ -119,7 +119,7 @@ async def test_an_engine_that_closes_after_each_list_is_asked_at_most_twice_a_se
     async with watch.running():
         for _ in range(2000):
             engine.break_streams()
-            await asyncio.sleep(0.05)
+            await pass_time(0.05)
         assert 150 < watch.watcher.sessions < 280  # within 100 seconds
         assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
 
@@ -130,7 +130,7 @@ async def test_a_successful_session_resets_the_back_off() -> None:
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
     async with watch.running(wait=False):
-        await asyncio.sleep(600)
+        await pass_time(600)
         engine.down = ""
         await until(lambda: "live" in watch.told.words)
         engine.become("web", "exited")
@@ -192,7 +192,7 @@ async def test_an_internal_error_is_reported_and_does_not_spin(caplog: pytest.Lo
 
     watch.state.update = broken  # type: ignore[method-assign, assignment]
     async with watch.running(wait=False):
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert watch.told.errors[0].what == "internal error: ZeroDivisionError()"
         assert watch.watcher.sessions < 30
     assert "engine local: internal error: ZeroDivisionError()" in caplog.text
@@ -224,7 +224,7 @@ async def test_cancelling_a_watcher_at_any_point_leaves_no_half_state(steps: int
             if step == 12:
                 engine.pause("web")
                 engine.add("new", network_mode="host", ports=[8000])
-            await asyncio.sleep(0.0005)
+            await pass_time(0.0005)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()

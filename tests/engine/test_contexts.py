@@ -21,6 +21,7 @@ from pilotage.engine.contexts import (
     resolve_context,
 )
 from pilotage.engine.pool import Pool, new_client
+from tests.support.required import of_own_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +154,7 @@ def test_docker_host_overrides_docker_context_overrides_the_configuration(home: 
 
 def test_a_damaged_configuration_is_named_and_its_secrets_are_not(home: Path, env: dict[str, str]) -> None:
     (home / ".docker" / "config.json").write_text('{"auths": "s3cret", ')
-    with pytest.raises(ConfigError, match=r"config\.json: the docker CLI's configuration is invalid") as caught:
+    with pytest.raises(ConfigError, match=r"config\.json: the Docker CLI's configuration is invalid") as caught:
         current_context(env)
     assert "s3cret" not in str(caught.value)
 
@@ -221,11 +222,10 @@ def docker_cli(env: dict[str, str], *arguments: str) -> str:
 async def test_a_context_that_the_docker_cli_made_leads_to_a_real_engine_by_mutual_tls(
     docker_engine: Engine, home: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if docker_engine.tls_url is None:
-        pytest.skip("the engine named for the tests is not ours, so it has no TLS port")
+    tls_url = of_own_engine(docker_engine.tls_url, "TLS port")
     files = ",".join(f"{kind}={docker_engine.cert_dir}/{kind}.pem" for kind in ("ca", "cert", "key"))
     docker_cli(env, "context", "create", "far", "--description", "made here",
-               "--docker", f"host={docker_engine.tls_url},{files}")  # fmt: skip
+               "--docker", f"host={tls_url},{files}")  # fmt: skip
     docker_cli(env, "context", "use", "far")
     assert [(context.name, context.description) for context in list_contexts(env)][1:] == [("far", "made here")]
     monkeypatch.delenv("DOCKER_HOST", raising=False)

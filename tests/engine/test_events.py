@@ -149,11 +149,12 @@ async def test_closing_from_another_task_ends_the_iteration() -> None:
             seen: list[str] = []
 
             async def watch() -> None:
-                seen.extend([event.Action async for event in stream])
+                async for event in stream:
+                    seen.append(event.Action)  # noqa: PERF401  # the test waits for the first one
 
             watching = asyncio.create_task(watch())
             await until(lambda: stream._response is not None and engine.requests[-1].endswith("/events"))
-            await asyncio.sleep(0.05)
+            await until(lambda: seen)
             stream.close()
             stream.close()
             await watching

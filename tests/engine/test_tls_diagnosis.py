@@ -15,6 +15,7 @@ from pilotage.engine.tls import TLSMaterial
 from pilotage.engine.tls_diagnosis import Peer, Shown, explain_tls
 from tests.support.faults import Exchange, behave, puppet
 from tests.support.leaks import assert_no_leaks
+from tests.support.required import of_own_engine
 from tests.support.tls import Authority, bare_recipe, server_context
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def engine_ca(docker_engine: Engine, tmp_path: Path) -> Authority:
     """The CA of the real engine."""
-    if docker_engine.cert_dir is None:
-        pytest.skip("the engine named for the tests is not ours, so its CA issues nothing for them")
-    return Authority.of_engine(docker_engine.cert_dir, tmp_path)
+    return Authority.of_engine(of_own_engine(docker_engine.cert_dir, "CA for the tests"), tmp_path)
 
 
 async def failure(url: str, tls: TLSFiles | None) -> str:
@@ -145,9 +144,7 @@ async def test_plain_http_to_a_tls_port_suggests_tls(docker_engine: Engine, engi
 
 
 async def test_tls_to_a_plain_port_suggests_tcp(docker_engine: Engine, engine_ca: Authority) -> None:
-    if docker_engine.tcp_url is None:
-        pytest.skip("the engine named for the tests is not ours, so it has no plain port")
-    message = await failure(docker_engine.tcp_url, engine_ca.files())
+    message = await failure(of_own_engine(docker_engine.tcp_url, "plain TCP port"), engine_ca.files())
     assert "does not speak TLS; use tcp:// without `tls:`" in message
 
 

@@ -24,7 +24,7 @@ STOPPED: dict[str, Any] = {"State": "exited", "Status": "Exited (0) 2 hours ago"
 
 
 class Story:
-    """A store, and somebody who is told of it."""
+    """A store and a formatter of its changes."""
 
     def __init__(self) -> None:
         self.store = RouteStore()

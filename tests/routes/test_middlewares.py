@@ -38,7 +38,7 @@ def test_text_is_read_as_yaml() -> None:
         ("real_ip: 5", [("field.real_ip", "5 is not a mapping", "write lines such as 'name: value'")]),
         (
             "cidr_whitelist: {}",
-            [("field.cidr_whitelist", "allow needs at least one network", "write allow: [10.0.0.0/8]")],
+            [("field.cidr_whitelist", "'allow' needs at least one network", "write allow: [10.0.0.0/8]")],
         ),
         (
             "cidr_whitelist: {allow: [10.0.0.0/8, 10.0.0.300]}",

@@ -44,10 +44,6 @@ class EngineUnavailable(Exception):
     """This machine cannot run an engine that a test needs; the message has the reason and the remedy."""
 
 
-class EngineGone(EngineUnavailable):
-    """The engine is no longer available: Debian's suite has moved on to another version."""
-
-
 def cache_directory() -> Path:
     """Return the folder for downloaded engines: ``$ENGINE_CACHE``, else ``/var/cache/pilotage-engines``."""
     return Path(os.environ.get("ENGINE_CACHE") or "/var/cache/pilotage-engines")
@@ -98,7 +94,10 @@ def dockerd_path(generation: str) -> Path:
             unpacked = _unpack(Path(scratch), suite, "docker.io") / "usr" / "sbin"
             found = version_of(unpacked / "dockerd")
             if not found.startswith(generation):
-                raise EngineGone(f"dockerd {generation} is gone: Debian's suite {suite} now has {found}")
+                raise EngineUnavailable(
+                    f"dockerd {generation} is gone: Debian's suite {suite} now has {found}; "
+                    "change SUITES in tests/support/install.py"
+                )
             kept.mkdir(parents=True, exist_ok=True)
             for program in ("docker-proxy", "dockerd"):
                 _keep(unpacked / program, kept / program)

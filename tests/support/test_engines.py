@@ -14,6 +14,7 @@ import pytest
 from tests.support.daemon import Dockerd
 from tests.support.engines import CommandFailed
 from tests.support.images import GRACEFUL
+from tests.support.required import of_own_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,7 @@ def test_the_graceful_image_ends_by_itself_when_stopped(engine: Engine) -> None:
 
 
 def test_the_engine_answers_over_plain_tcp_and_over_mutual_tls(docker_engine: Engine) -> None:
-    if docker_engine.daemon is None:
-        pytest.skip("an engine that is not ours has its own ways in")
+    of_own_engine(docker_engine.daemon, "ports of its own")
     assert docker_engine.tcp_url
     assert docker_engine.tls_url
     assert docker_engine.docker("-H", docker_engine.tcp_url, "version", "--format", "{{.Server.APIVersion}}")

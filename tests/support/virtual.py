@@ -32,6 +32,7 @@ class VirtualEngine(FakeEngine):
         silent: whether it sends neither responses nor events.
         attempts: times of connection attempts by the loop's clock.
         order: the requested endpoints, and ``stream`` for each opened stream.
+        sent: number of events sent into streams.
 
     """
 
@@ -43,6 +44,7 @@ class VirtualEngine(FakeEngine):
         self.attempts: list[float] = []
         self.order: list[str] = []
         self.open: set[_Stream] = set()
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -74,6 +76,7 @@ class _Stream:
 
     def send(self, line: bytes) -> None:
         if not self.engine.silent:
+            self.engine.sent += 1
             self.queue.put_nowait(line)
 
     async def readany(self) -> bytes:

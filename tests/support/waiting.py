@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["alive", "until"]
+__all__ = ["alive", "pass_time", "until"]
 
 
 async def until(condition: Callable[[], object], *, patience: float = 60) -> None:
@@ -17,6 +17,17 @@ async def until(condition: Callable[[], object], *, patience: float = 60) -> Non
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110  # what is waited for happens in other processes, too
             await asyncio.sleep(0.01)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let virtual time pass, in a test marked ``looptime``.
+
+    Every timer due meanwhile fires at its exact time, so the result does not depend on the machine's speed. In real
+    time, wait for a condition with :func:`until` instead.
+    """
+    loop = asyncio.get_running_loop()
+    assert getattr(loop, "looptime_on", False), "this test runs in real time: wait for a condition instead"
+    await asyncio.sleep(seconds)
 
 
 def alive(pid: int) -> bool:

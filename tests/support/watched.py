@@ -80,6 +80,19 @@ class Watch:
         whole = build_snapshot(parser.config, [parser.decode(raw) for raw in raws])
         return sorted(whole.built, key=str) == sorted(self.state.snapshot().built, key=str)
 
+    async def idle(self) -> None:
+        """Wait until the watcher has handled every event sent and has no request, refresh or recheck outstanding."""
+        engine, watcher = self.engine, self.watcher
+        assert isinstance(engine, VirtualEngine)
+        await until(
+            lambda: (
+                watcher.events == engine.sent
+                and watcher._in_flight == ()
+                and not watcher._pending
+                and not watcher._rechecks
+            )
+        )
+
     @contextlib.asynccontextmanager
     async def running(self, *, wait: bool = True) -> AsyncIterator[None]:
         task = asyncio.create_task(self.watcher.run())
