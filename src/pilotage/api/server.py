@@ -110,7 +110,7 @@ class Api:
         if unguarded:
             hint = "set api.token_file, or listen on 127.0.0.1 or a unix socket"
             raise ConfigError(
-                [Problem(message=f"the API would be open to everybody on {place}", hint=hint) for place in unguarded]
+                [Problem(message=f"the API would be open to everyone on {place}", hint=hint) for place in unguarded]
             )
         self._runner: web.AppRunner | None = None
 

@@ -279,7 +279,7 @@ class ServeSections(Section):
         if section.tls is None:
             if port and not ipaddress.ip_address(host).is_loopback:
                 hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on 127.0.0.1"
-                add_problem(("gateway", "xds", "listen"), f"{host}:{port} would give all routes to everybody", hint)
+                add_problem(("gateway", "xds", "listen"), f"{host}:{port} would expose all routes to everyone", hint)
             return XdsSettings(host, port)
         tls = TLSFiles(
             ca_file=file(section.tls.ca_file, (*at, "ca_file")),

@@ -21,7 +21,7 @@ class Systemd:
         env: the environment, with ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
     Attributes:
-        watchdog: seconds between watchdog notifications, half of the timeout; 0 if the watchdog is disabled.
+        watchdog: seconds between watchdog notifications, half the timeout; 0 if the watchdog is disabled.
 
     """
 

@@ -28,7 +28,7 @@ class Candidate(msgspec.Struct, frozen=True):
     Attributes:
         config: the engine.
         sources: where it was found, e.g. ``context prod``, ``socket`` or ``--engine``.
-        chosen: commands use it if no engine is given.
+        chosen: whether commands use this engine when none is given.
 
     """
 

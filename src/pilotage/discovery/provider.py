@@ -121,5 +121,5 @@ class DockerProvider:
         self._store.set_problems((self.name, ""), ())
         self._store.set_engine(self.name, None)
         self._publish()
-        self.listed.set()  # release everyone who waits for this engine
+        self.listed.set()  # wake all tasks that wait for this engine
         self.attempted.set()

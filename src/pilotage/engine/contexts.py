@@ -197,10 +197,14 @@ def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return DEFAULT, ""
     except OSError as error:
-        _problem(f"the docker CLI's configuration cannot be read ({error.strerror})", "check its mode", file=file)
+        _problem(
+            f"the Docker CLI's configuration cannot be read ({error.strerror})",
+            "check the file's permissions",
+            file=file,
+        )
     except msgspec.DecodeError as error:
         hint = "repair it, or set DOCKER_HOST"
-        _problem(f"the docker CLI's configuration is invalid ({shorten(str(error), 120)})", hint, file=file)
+        _problem(f"the Docker CLI's configuration is invalid ({shorten(str(error), 120)})", hint, file=file)
     return (config.currentContext, str(file)) if config.currentContext else (DEFAULT, "")
 
 

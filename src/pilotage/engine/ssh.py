@@ -100,7 +100,7 @@ class _Tunnel:
                     stream.exception()
             self.lost = True
             if not self.closing.is_set():
-                # ssh exits when its stream ends. Its exit status tells whether it failed.
+                # ssh exits when its stream ends; the exit status shows whether it failed.
                 await asyncio.wait([gone], timeout=_EXIT_TIMEOUT)
             self.failed = gone.done() and gone.result() != 0
         finally:

@@ -64,9 +64,11 @@ class ContainerExplanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name, id, provider: the container and its engine.
-        image, state, status: the image, the state, and the engine's description of the state.
+        image: the image.
+        state: the engine's state, e.g. ``running``.
+        status: the engine's own wording of the state, e.g. ``Up 3 hours``.
         facts: aliases, network, ports and idling.
-        notes: why the container has no routes, if it has none.
+        notes: why the container has no routes; empty if it has some.
         routes: the requested routes.
         problems: the problems with the container as a whole.
 
@@ -234,7 +236,7 @@ class _Explainer:
         )
 
     def _notes(self, route: Route, winner: Route) -> Iterator[str]:
-        """Yield sentences about those who share the alias of a route, claim it too, or share its pool."""
+        """Yield sentences about the route's replicas, competing claims and other members of its pool."""
         members = {endpoint.container_id for endpoint in winner.endpoints}
         if len(members) > 1:
             names = ", ".join(endpoint.container for endpoint in winner.endpoints)

@@ -186,7 +186,7 @@ def _idle_values(config: IdleConfig) -> Iterator[tuple[str, str]]:
 
 
 def has_alias(route: Route, winner: Route) -> bool:
-    """Return whether a route owns its alias, alone or as a replica.
+    """Return whether a route holds its alias, either alone or as one of several replicas.
 
     Args:
         route: the route of one container or file.

@@ -34,7 +34,7 @@ def route_facts(container: Container, route: Route, labels: AliasFields, target:
     Args:
         container: the container.
         route: the route.
-        labels: the decoded labels of its alias.
+        labels: the decoded labels of the route's alias.
         target: its target, with the reasons for scheme, host and port.
 
     """

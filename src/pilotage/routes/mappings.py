@@ -135,7 +135,7 @@ class StructKind(Kind):
     """A mapping with known fields, read into a struct.
 
     Args:
-        struct: its attributes are annotated with :class:`Field`.
+        struct: the struct to read into; each attribute is annotated with :class:`Field`.
 
     """
 

@@ -98,7 +98,7 @@ def _elements(value: Located | None) -> list[Located]:
 def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldContext) -> None:
     allowed = _elements(options.get("allow"))
     if not allowed:
-        context.error(whole, "allow needs at least one network", "write allow: [10.0.0.0/8]")
+        context.error(whole, "'allow' needs at least one network", "write allow: [10.0.0.0/8]")
     for item in allowed:
         text = scalar_text(item.value) or ""
         try:

@@ -114,11 +114,11 @@ class RouteStore:
         return self._engines.get(name)
 
     def set_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
-        """Replace the probe results of an alias.
+        """Replace an alias's probe results.
 
         Args:
             alias: alias of the route.
-            health: endpoint address -> health; empty if nothing is probed. Addresses that are not endpoints of the
+            health: health by endpoint address; empty if nothing is probed. Addresses that are not endpoints of the
                 committed route are ignored.
 
         """

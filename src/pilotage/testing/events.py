@@ -44,7 +44,7 @@ class FakeEvent:
         """Return the event as a line of JSON.
 
         Args:
-            dialect: the imitated engine.
+            dialect: the engine being imitated.
             old_fields: include ``status``, ``id`` and ``from``, which API 1.52 dropped.
 
         """

@@ -30,7 +30,7 @@ def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -
 
     Args:
         it: the container.
-        dialect: the imitated engine.
+        dialect: the engine being imitated.
         with_health: include ``Health``, as API 1.52 and later do.
 
     """

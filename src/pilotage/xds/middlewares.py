@@ -261,7 +261,7 @@ class _Parser:
     def whitelist(self, options: dict[str, Any]) -> None:
         allow = self.networks(options, "allow")
         if not self.texts(options, "allow"):
-            self.problem("allow needs at least one network", "write allow: [10.0.0.0/8]")
+            self.problem("'allow' needs at least one network", "write allow: [10.0.0.0/8]")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
         status = options.get("status", options.get("statuscode"))

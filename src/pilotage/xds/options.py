@@ -25,17 +25,17 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         http_address, http_port: plain HTTP listener; port 0 disables it.
-        https_address, https_port: HTTPS listener; port 0 or a lack of certificates disables it.
+        https_address, https_port: HTTPS listener; disabled if the port is 0 or there are no certificates.
         public_https_port: HTTPS port as clients see it, for redirects; 0 means ``https_port``.
         certificates: certificates of the HTTPS listener.
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
-        hsts_max_age: seconds for which browsers must use HTTPS only; 0 sends no header.
+        hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
         compression: compress text responses for clients that accept it.
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for Envoy's standard output, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
-        connect_timeout: seconds to connect to an endpoint.
+        connect_timeout: seconds allowed for connecting to an endpoint.
         retries: number of retries of a request that reached no endpoint.
 
     """
