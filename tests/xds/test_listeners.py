@@ -59,10 +59,13 @@ async def _lines(port: int, *, host: str = "127.0.0.1") -> str:
 
 async def _shouter() -> tuple[asyncio.Server, int]:
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(16)
-        if first.startswith(b"\r\n\r\n\0\r\nQUIT\n"):  # the PROXY protocol, version 2
-            first = b"PROXY " + (await reader.readline())[-6:]
-        writer.write(first.upper())
+        said = await reader.readuntil(b"\n")
+        if said == b"\r\n":  # the PROXY protocol, version 2: 12 bytes of signature, two more, the length of the rest
+            header = said + await reader.readexactly(14)
+            assert header.startswith(b"\r\n\r\n\0\r\nQUIT\n")
+            await reader.readexactly(int.from_bytes(header[14:]))  # addresses and ports, where any byte may occur
+            said = b"PROXY " + await reader.readuntil(b"\n")
+        writer.write(said.upper())
         writer.close()
 
     server = await asyncio.start_server(shout, "127.0.0.1", 0)
