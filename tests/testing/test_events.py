@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.testing.dialect import dialect_of
 from pilotage.testing.events import DOCKER_MEMORY, EventHub, FakeEvent, matches, moment
+
+if TYPE_CHECKING:
+    from pilotage.testing.dialect import Flavour
 
 
 class Reader:
@@ -59,7 +63,19 @@ def test_events_go_to_every_listener_whose_filter_matches() -> None:
 )
 def test_filters_match_what_real_engines_match(filters: dict[str, str], passes: bool) -> None:
     told = event("health_status: healthy", tier="front")
-    assert matches(told, {name: frozenset([value]) for name, value in filters.items()}) is passes
+    assert matches(told, {name: frozenset([value]) for name, value in filters.items()}, dialect_of("docker")) is passes
+
+
+@pytest.mark.parametrize(
+    ("flavour", "version", "accepted"),
+    [("docker", "", {"die"}), ("podman", "4.3.1", {"died"}), ("podman", "5.4.2", {"die", "died"})],
+)
+def test_podman_4_filters_the_end_of_a_container_by_another_name_than_it_sends(
+    flavour: Flavour, version: str, accepted: set[str]
+) -> None:
+    ended = FakeEvent("container", "die", "c1", {}, 1)
+    dialect = dialect_of(flavour, version=version)
+    assert {name for name in ("die", "died") if matches(ended, {"event": frozenset([name])}, dialect)} == accepted
 
 
 def test_docker_remembers_256_events_and_podman_all() -> None:

@@ -22,11 +22,14 @@ __all__ = ["EVENT_FILTERS", "ContainerEvent", "Effect", "parse_event"]
 EVENT_FILTERS: Final[Mapping[str, Sequence[str]]] = {
     "type": ["container", "network"],
     "event": [
-        *("create", "start", "restart", "stop", "kill", "die", "oom", "pause", "unpause"),
+        *("create", "start", "restart", "stop", "kill", "die", "died", "oom", "pause", "unpause"),
         *("rename", "update", "health_status", "destroy", "remove", "connect", "disconnect"),
     ],
 }
-"""Query filters for ``GET /events``. They exclude exec noise. ``remove`` is Podman's ``destroy``."""
+"""Query filters for ``GET /events``. They exclude exec noise. ``remove`` is Podman's ``destroy``.
+
+Podman before version 5 filters ``die`` events by the name ``died``, and sends them as ``die``.
+"""
 
 # TERM, KILL, INT, QUIT and the stop signals of common images: WINCH (Apache), RTMIN+3 (systemd).
 # A container's own stop signal is not in the list response. HUP and USR1 usually mean "reload";

@@ -13,7 +13,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reconcile: interval between full lists of a healthy engine, shortened at random by up to a tenth so that many
             engines are not listed at the same moment.
-        reconcile_podman: the same for Podman, some versions of which lose events.
         silence: ping the engine after this long without an event.
         ping: the connection counts as dead if a ping takes longer.
         drain_grace: how long a container stays draining after its stop signal. It must exceed the engine's stop
@@ -26,7 +25,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     reconcile: float = 300.0
-    reconcile_podman: float = 60.0
     silence: float = 15.0
     ping: float = 10.0
     drain_grace: float = 30.0

@@ -152,20 +152,20 @@ class EventHub:
         for event in events:
             lines: dict[bool, bytes] = {}
             for listener in tuple(self.listeners):
-                if matches(event, listener.filters):
+                if matches(event, listener.filters, self.dialect):
                     if listener.old_fields not in lines:
                         lines[listener.old_fields] = event.encode(self.dialect, old_fields=listener.old_fields)
                     listener.send(lines[listener.old_fields])
 
 
-def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]]) -> bool:
+def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]], dialect: Dialect) -> bool:
     """Return whether an event passes the filters. Unknown filters are ignored, as by real engines."""
     for name, values in filters.items():
         match name:
             case "type":
                 passes = event.kind in values
             case "event":  # "health_status" accepts "health_status: healthy"
-                passes = event.action in values or event.action.partition(":")[0] in values
+                passes = not values.isdisjoint(_filter_names(event, dialect))
             case "container":
                 owner = event.attributes.get("name", "") if event.kind == "container" else ""
                 passes = owner in values or any(event.actor.startswith(value) for value in values)
@@ -182,6 +182,13 @@ def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]]) -> bool:
         if not passes:
             return False
     return True
+
+
+def _filter_names(event: FakeEvent, dialect: Dialect) -> set[str]:
+    """Return the names by which the filter ``event`` accepts an event: Podman before version 5 calls ``die`` died."""
+    if dialect.podman and event.action == "die":
+        return {"die", "died"} if dialect.modern else {"died"}
+    return {event.action, event.action.partition(":")[0]}
 
 
 def moment(text: str) -> int:

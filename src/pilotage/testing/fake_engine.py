@@ -291,7 +291,7 @@ class _Stream:
         past = wish.until is not None and wish.until <= now
         if not (past and engine.dialect.podman):  # Podman cancels its reader before it has read anything
             for event in engine.hub.replay(wish.since, wish.until):
-                if matches(event, self.filters):
+                if matches(event, self.filters, engine.dialect):
                     self.send(event.encode(engine.dialect, old_fields=self.old_fields))
         if past:
             self.connection.end()
