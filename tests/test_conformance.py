@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pilotage import EngineSnapshot, build_table
+from pilotage.config.engines import DEFAULT_PORTS
 from pilotage.output.json import document
 from pilotage.recording.replay import read_recordings, replay
 
@@ -26,7 +27,8 @@ def recording_of(case: Case) -> bytes:
 
 def outcome_of(case: Case) -> dict[str, Any]:
     """Return the library's result for a case, as in the JSON output."""
-    snapshots: list[EngineSnapshot] = [replay(recording) for recording in read_recordings(recording_of(case))]
+    recordings = read_recordings(recording_of(case))
+    snapshots: list[EngineSnapshot] = [replay(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings]
     plain: dict[str, Any] = json.loads(json.dumps(document(snapshots, build_table(snapshots))))
     return plain
 

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from pilotage.api.listen import Listen
-from pilotage.config.engines import EngineChoice
+from pilotage.config.engines import DEFAULT_PORTS, EngineChoice
 from pilotage.config.serve import GatewaySettings, XdsSettings
 from pilotage.core.errors import ConfigError
 from pilotage.daemon.settings import (
+    XDS_PORT,
     DaemonSettings,
     Flags,
     build_settings,
@@ -20,7 +21,7 @@ from pilotage.daemon.settings import (
     rebuild_settings,
 )
 from pilotage.engine.config import DockerProviderConfig
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +111,15 @@ def test_a_token_is_read_and_a_short_one_refused(tmp_path: Path) -> None:
         build_settings(Flags(), {})
 
 
-def test_the_ports_of_the_gateway_are_reserved() -> None:
-    settings = build_settings(Flags(choice=ONE, port=8081), {})
-    assert {80, 443, 8081} <= settings.reserved_ports
+def test_the_ports_that_are_in_use_are_reserved() -> None:
+    assert build_settings(Flags(choice=ONE), {}).reserved_ports == {8080, 8888} == DEFAULT_PORTS
+    flags = Flags(choice=ONE, port=80, api=("127.0.0.1:9000", "unix:///tmp/x.sock", "127.0.0.1:0"))
+    assert build_settings(flags, {}).reserved_ports == {80, 9000}
+    assert build_settings(Flags(choice=ONE, gateway=False), {}).reserved_ports == {8080, 8888, XDS_PORT}
+    options = GatewayOptions(http_port=0, https_port=443)
+    assert DaemonSettings(engines=(), options=options).reserved_ports == set()  # without certificates, no HTTPS
+    options = GatewayOptions(http_port=0, https_port=443, certificates=(CertificateFiles("c", "k"),))
+    assert DaemonSettings(engines=(), options=options).reserved_ports == {443}
 
 
 def test_a_port_in_use_is_an_error_unless_it_is_ours() -> None:

@@ -290,13 +290,15 @@ def test_a_route_may_be_named_like_a_field() -> None:
 def test_no_route_leads_the_proxy_back_to_itself(
     labels: dict[str, str], fields: dict[str, Any], reserved: bool
 ) -> None:
-    found = built(labels, **fields)
+    found = build_routes(container(labels=labels, **fields), reserved_ports=frozenset({80, 443, 8888}))
     assert any("is reserved for the proxy itself" in str(problem) for problem in found.problems) is reserved
     assert (found.routes[0].excluded_reason == ExclusionReason.ERROR) is reserved
 
 
-def test_reserved_ports_can_be_set() -> None:
-    found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": "80"})
+@pytest.mark.parametrize("port", ["80", "443", "8888"])
+def test_ports_that_the_proxy_does_not_use_are_free(port: str) -> None:
+    found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": port})
+    assert build_routes(found).problems == ()
     assert build_routes(found, reserved_ports=frozenset({8080})).problems == ()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(text: str) -> RouteFile:
-    return read_route_file(text, "own.yml")
+    return read_route_file(text, "own.yml", reserved_ports=frozenset({80, 443}))
 
 
 def only(text: str) -> Route:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pilotage.config.engines import DEFAULT_PORTS
 from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -32,8 +33,9 @@ def view(engines: ChosenEngines, env: Mapping[str, str]) -> View:
     from pilotage.discovery.files import read_files
     from pilotage.discovery.scan import scan_all
 
-    files = read_files(engines.files)
-    return _view_of_scan(asyncio.run(scan_all(engines.configs, env=env)), engines.problems, files)
+    files = read_files(engines.files, reserved_ports=engines.reserved_ports)
+    scanned = asyncio.run(scan_all(engines.configs, env=env, reserved_ports=engines.reserved_ports))
+    return _view_of_scan(scanned, engines.problems, files)
 
 
 def demonstration() -> View:
@@ -77,7 +79,8 @@ def recorded(file: str) -> View:
         hint = "use a file created by 'pilotage capture'"
         problem = Problem(message=f"cannot be read: {error.strerror or shorten(error)}", hint=hint, file=file)
         raise ConfigError([problem]) from error
-    return _view(tuple(replay(recording) for recording in read_recordings(body, file)))
+    recordings = read_recordings(body, file)
+    return _view(tuple(replay(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings))
 
 
 def _view(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_PORT",
+    "DEFAULT_PORTS",
     "ChosenEngines",
     "Config",
     "EngineChoice",
@@ -32,6 +33,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "DEFAULT_PORTS": "engines",
         "ChosenEngines": "engines",
         "EngineChoice": "engines",
         "choose_engines": "engines",

@@ -21,7 +21,15 @@ from pilotage.engine.contexts import default_engine, resolve_context, resolved
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CONFIG_FILES", "ChosenEngines", "EngineChoice", "choose_engines", "find_config_file", "parse_engine_args"]
+__all__ = [
+    "CONFIG_FILES",
+    "DEFAULT_PORTS",
+    "ChosenEngines",
+    "EngineChoice",
+    "choose_engines",
+    "find_config_file",
+    "parse_engine_args",
+]
 
 CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 """Searched in this order if no engine is named."""
@@ -45,6 +53,10 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.config or self.engines or self.contexts)
 
 
+DEFAULT_PORTS: Final = frozenset({8080, 8888})
+"""Ports of ``pilotage serve`` without a configuration: of the gateway and of the API."""
+
+
 class ChosenEngines(msgspec.Struct, frozen=True):
     """The engines and route files to work with.
 
@@ -53,6 +65,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         problems: warnings about the configuration file.
         files: names and patterns of route files.
+        reserved_ports: ports of this host that belong to ``pilotage serve``. No route may lead to them.
 
     """
 
@@ -60,6 +73,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
     why: str = ""
     problems: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
+    reserved_ports: frozenset[int] = DEFAULT_PORTS
 
 
 def find_config_file() -> str:
@@ -83,18 +97,16 @@ def choose_engines(choice: EngineChoice, env: Mapping[str, str]) -> ChosenEngine
         chosen = _from_file(found, env, why=f"named in {found}") if found else ChosenEngines(())
         return _or_default(chosen, env)
     configs: list[DockerProviderConfig] = []
-    files: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    read = ChosenEngines(())
     if choice.config:
         read = _from_file(choice.config, env)
         configs += read.configs
-        files, problems = read.files, read.problems
     configs += parse_engine_args(choice.engines, env)
     if choice.contexts:
         configs += [resolve_context(name, env) for name in choice.contexts]
     _check_unique(configs)
     resolved_configs = tuple(resolved(config, env) for config in configs)
-    return _or_default(ChosenEngines(resolved_configs, problems=problems, files=files), env)
+    return _or_default(msgspec.structs.replace(read, configs=resolved_configs), env)
 
 
 def _check_unique(configs: Iterable[DockerProviderConfig]) -> None:
@@ -110,7 +122,7 @@ def _or_default(chosen: ChosenEngines, env: Mapping[str, str]) -> ChosenEngines:
     if chosen.configs or chosen.files:
         return chosen
     config, why = default_engine(env)
-    return ChosenEngines((resolved(config, env),), why, chosen.problems)
+    return msgspec.structs.replace(chosen, configs=(resolved(config, env),), why=why)
 
 
 def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngines:
@@ -121,7 +133,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
-    return ChosenEngines(engines, why, config.problems, config.files)
+    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports)
 
 
 def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:

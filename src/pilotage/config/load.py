@@ -56,6 +56,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def reserved_ports(self) -> frozenset[int]:
+        """Ports of this host that belong to ``pilotage serve`` with this configuration. No route may lead to them."""
+        return self.options.ports | self.api.ports | ({self.gateway.xds.port} - {0})
+
 
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 

@@ -86,6 +86,13 @@ class ApiSettings(msgspec.Struct, frozen=True):
     listen: tuple[str, ...] | None = None
     token_file: str = ""
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """The TCP ports of the API; an address that cannot be parsed has none."""
+        listen = (str(API_PORT),) if self.listen is None else self.listen
+        ends = [text.rpartition(":")[2] for text in listen if not text.startswith("unix:")]
+        return frozenset(int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= 5) - {0}
+
 
 # ---- models --------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
-from pilotage.routes.build import RESERVED_PORTS
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -92,8 +91,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports of this host that belong to the gateway. A container that publishes one gets no route to itself."""
-        return RESERVED_PORTS | {port for port in (self.options.http_port, self.options.https_port) if port}
+        """Ports of this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
+        xds_port = int(self.xds_address.rpartition(":")[2] or 0)
+        return self.options.ports | {port for port in (xds_port, *(place.port for place in self.listen)) if port}
 
     @property
     def xds_address(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.config.engines import DEFAULT_PORTS
 from pilotage.config.load import load_config
 from pilotage.config.substitute import Unset, fill_in
 from pilotage.containers import from_docker
@@ -80,7 +81,7 @@ def check_file(name: str, env: Mapping[str, str]) -> Checked:
         return Checked({name: "compose"}, tuple(_Compose(name, top, env).problems()))
     if "providers" in top or Path(name).name.startswith("pilotage."):
         return _configuration(name, env)
-    return Checked({name: "routes"}, read_files([name])[0].all_problems)
+    return Checked({name: "routes"}, read_files([name], reserved_ports=DEFAULT_PORTS)[0].all_problems)
 
 
 def _unreadable(name: str, message: str) -> Checked:
@@ -92,7 +93,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
         config = load_config(Path(name), env)
     except ConfigError as error:
         return Checked({name: "configuration"}, error.problems)
-    files = read_files(config.files)
+    files = read_files(config.files, reserved_ports=config.reserved_ports)
     problems = [*config.problems, *(problem for file in files for problem in file.all_problems)]
     return Checked({name: "configuration", **{file.name: "routes" for file in files}}, tuple(problems))
 

@@ -62,6 +62,12 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.https_port and self.certificates)
 
     @property
+    def ports(self) -> frozenset[int]:
+        """The ports of the HTTP listeners."""
+        https = self.https_port if self.serves_https else 0
+        return frozenset(port for port in (self.http_port, https) if port)
+
+    @property
     def redirect_port(self) -> int:
         """The port used in redirects to HTTPS."""
         return self.public_https_port or self.https_port
