@@ -51,3 +51,8 @@ def test_a_mount_that_only_begins_so_does_not_count() -> None:
 def test_ports_of_databases_count_inside_the_container(port: int) -> None:
     assert blacklist_reason(container(Ports=[{"PrivatePort": 80}, {"PrivatePort": port}])) == f"port {port}"
     assert not is_blacklisted(container(Ports=[{"PrivatePort": 80, "PublicPort": port}]))
+
+
+def test_the_infra_container_of_a_pod_is_no_service() -> None:
+    found = container("0da46d7ba45c-infra", Image="localhost/podman-pause:4.3.1-0")
+    assert blacklist_reason(found) == "role as the infra container of a pod"

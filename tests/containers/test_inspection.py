@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.containers.inspection import needs_inspection, with_inspection
+from pilotage.containers.inspection import needs_inspection, with_inspection, with_start
 from pilotage.engine.types import (
     Health,
     HostConfig,
@@ -89,3 +89,28 @@ def test_health_from_the_list_stays() -> None:
 def test_an_empty_answer_changes_nothing() -> None:
     listed = container(HostConfig=None)
     assert with_inspection(listed, Inspect()) == listed
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-28T22:23:51.301288937Z", 1795904631.301288),
+        ("2026-11-28T22:21:14.58672343Z", 1795904474.586723),
+        ("2026-11-29T00:23:51+02:00", 1795904631.0),
+        ("0001-01-01T00:00:00Z", 0.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("9999-99-99T00:00:00Z", 0.0),
+    ],
+)
+def test_the_time_of_the_last_start_is_read(text: str, seconds: float) -> None:
+    found = with_start(container(), Inspect(State=InspectState(StartedAt=text)))
+    assert found.started_at == pytest.approx(seconds, abs=1e-5)
+
+
+def test_a_container_that_shares_a_network_has_no_ports_of_the_owner() -> None:
+    owners = InspectNetworkSettings(Ports={"80/tcp": [PortBinding("", "21000")]})
+    answer = exposing("81/tcp", HostConfig=HostConfig(NetworkMode="container:x"), NetworkSettings=owners)
+    listed = [{"PrivatePort": 80, "PublicPort": 21000}]
+    found = with_inspection(container(HostConfig=None, Ports=listed), answer)
+    assert (found.private_port_mapping, found.public_port_mapping) == ({81: Port(81)}, {})

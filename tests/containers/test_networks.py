@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage import Container, DockerProviderConfig
 from pilotage.containers.inspection import with_inspection
-from pilotage.containers.networks import with_network_of
+from pilotage.containers.networks import is_infra, with_network_of
 from pilotage.engine.types import (
+    HostConfig,
     Inspect,
     InspectConfig,
+    Port,
 )
 from tests.support.summaries import ADDRESS, ID, REMOTE, container
 
@@ -133,3 +136,68 @@ def test_sharing_the_network_of_a_container_on_the_hosts_network_means_the_hosts
 def test_a_stopped_container_that_shares_a_network_has_no_address() -> None:
     shared = with_network_of(container("guest", State="exited"), container("owner"))
     assert (shared.private_hostname, shared.public_hostname) == ("", "")
+
+
+# ---- pods, and owners that were restarted ----
+
+
+def infra(**fields: Any) -> Container:
+    ports = [{"PrivatePort": 80, "PublicPort": 21000, "Type": "tcp"}]
+    return container("0da46d7ba45c-infra", **{"Image": "localhost/podman-pause:4.3.1-0", "Ports": ports} | fields)
+
+
+def member(*exposed: str) -> Container:
+    answer = exposing(*exposed, HostConfig=HostConfig(NetworkMode=f"container:{ID}"))
+    return with_inspection(container(Id="2" * 64, HostConfig=None, Ports=[]), answer)
+
+
+def test_the_infra_container_of_a_pod_is_recognised() -> None:
+    assert is_infra(infra())
+    assert is_infra(infra(Image=""))
+    assert is_infra(container("my-pod", Image="localhost/podman-pause:5.4.2-0"))
+    assert not is_infra(container("web"))
+    assert not is_infra(container("terraform-infra"))
+
+
+def test_a_member_of_a_pod_has_only_the_published_ports_that_it_exposes() -> None:
+    web, other = (with_network_of(member(port), infra()) for port in ("80/tcp", "81/tcp"))
+    assert web.private_port_mapping == {80: Port(80, 21000)}
+    assert other.private_port_mapping == {81: Port(81)}
+    assert web.ports_unknown == other.ports_unknown == ""
+
+
+def test_a_member_of_a_pod_without_ports_has_none_and_the_reason_says_why() -> None:
+    silent = with_network_of(member(), infra())
+    assert silent.private_port_mapping == {}
+    assert silent.private_hostname == ADDRESS
+    assert "another member" in silent.ports_unknown
+
+
+def started(found: Container, at: float) -> Container:
+    return msgspec.structs.replace(found, started_at=at)
+
+
+def test_a_container_whose_network_owner_was_restarted_after_it_is_not_reachable() -> None:
+    user = started(container("side1", Id="2" * 64), 5.0)
+    left = with_network_of(user, started(container("base1"), 6.0))
+    assert (left.private_hostname, left.public_hostname) == ("", "")
+    assert left.unreachable is not None
+    assert left.unreachable.message == "not reachable: it uses the network of base1, which was restarted after it"
+    assert left.unreachable.hint == "restart side1: 'docker restart side1'"
+
+
+@pytest.mark.parametrize(("user_started", "owner_started"), [(6.0, 5.0), (6.0, 6.0), (0.0, 5.0), (5.0, 0.0)])
+def test_a_container_that_started_after_its_network_owner_is_reachable(
+    user_started: float, owner_started: float
+) -> None:
+    user = started(container("side1", Id="2" * 64), user_started)
+    found = with_network_of(user, started(container("base1"), owner_started))
+    assert found.private_hostname == ADDRESS
+    assert found.unreachable is None
+
+
+def test_while_either_does_not_run_nothing_is_said_about_restarts() -> None:
+    user, owner = started(container("side1", Id="2" * 64), 5.0), started(container("base1"), 6.0)
+    stopped = started(container("side1", State="exited"), 5.0)
+    assert with_network_of(stopped, owner).unreachable is None
+    assert with_network_of(user, started(container("base1", State="exited"), 6.0)).unreachable is None

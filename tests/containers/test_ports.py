@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.containers.ports import NO_PORTS, exposed_ports, map_ports, ports_from_inspect
+from pilotage.containers.ports import NO_PORTS, exposed_ports, is_loopback, map_ports, ports_from_inspect
 from pilotage.engine.types import Port, PortBinding
 
 
@@ -83,4 +83,18 @@ def test_an_inspection_has_all_published_and_exposed_ports() -> None:
         Port(80, 8081, "tcp", "::"),
         Port(90),
         Port(91),
+    ]
+
+
+def test_an_address_that_other_machines_reach_stays_before_loopback() -> None:
+    loopback, everywhere = Port(80, 9000, "tcp", "127.0.0.1"), Port(80, 8000, "tcp", "::")
+    for entries in ([loopback, everywhere], [everywhere, loopback]):
+        assert map_ports(entries).private == {80: everywhere}
+
+
+def test_loopback_is_recognized() -> None:
+    assert [ip for ip in ("127.0.0.1", "127.9.9.9", "::1", "", "0.0.0.0", "::", "10.0.0.1") if is_loopback(ip)] == [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
     ]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pilotage import (
     DockerProviderConfig,
     Pool,
@@ -15,6 +17,7 @@ from tests.support.images import WEB
 from tests.support.scans import routes
 
 if TYPE_CHECKING:
+    from pilotage.testing.dialect import Flavour
     from tests.support.engines import Engine
 
 
@@ -70,4 +73,33 @@ async def test_a_container_removed_since_the_list_is_not_a_problem(pool: Pool) -
         engine.add("web", ports=["8080:80"])
         engine.spoil("inspect", status=404, message="no such container")
         snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+    assert build_table([snapshot]).problems == ()
+
+
+@pytest.mark.parametrize("flavour", ["docker", "podman"])
+async def test_a_container_whose_network_owner_was_restarted_is_not_served(flavour: Flavour, pool: Pool) -> None:
+    async with FakeEngine(flavour=flavour) as engine:
+        base = engine.add("base1")
+        engine.add("side1", labels={"proxy.side1.port": "81"}, network_mode=f"container:{base.id}")
+        config = DockerProviderConfig(engine.url, name="fake")
+        before = routes(await scan_engine(config, pool=pool))
+        engine.restart("base1")
+        snapshot = await scan_engine(config, pool=pool)
+        after = routes(snapshot)
+        engine.restart("side1")
+        again = routes(await scan_engine(config, pool=pool))
+    assert before["side1"].endpoints == again["side1"].endpoints != ()
+    assert after["base1"].endpoints
+    assert (after["side1"].endpoints, after["side1"].excluded_reason) == ((), "Error")
+    (problem,) = build_table([snapshot]).problems
+    assert (problem.container, problem.hint) == ("side1", "restart side1: 'docker restart side1'")
+
+
+async def test_where_inspections_are_refused_a_shared_network_counts_as_living(pool: Pool) -> None:
+    async with FakeEngine() as engine:
+        base = engine.add("base1")
+        engine.add("side1", labels={"proxy.side1.port": "81"}, network_mode=f"container:{base.id}")
+        engine.spoil("inspect", status=403, message="not allowed")
+        snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+    assert routes(snapshot)["side1"].endpoints
     assert build_table([snapshot]).problems == ()

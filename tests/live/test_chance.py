@@ -6,21 +6,19 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
-from pilotage.containers.inspection import needs_inspection, with_inspection
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.manager import discover
 from pilotage.discovery.timing import Timing
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
-from pilotage.engine.types import Inspect
 from pilotage.table.snapshot import build_snapshot
 from pilotage.table.store import build_table
 from tests.support.truth import facts
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
+from tests.support.watched import complete
 
 if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
@@ -137,13 +135,7 @@ class Fate:
 
 def whole(engine: VirtualEngine, config: DockerProviderConfig) -> Table:
     """Return the table of one full list."""
-    parser = ContainerParser(config)
-    found = [parser.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
-    for index, it in enumerate(found):
-        if needs_inspection(it, podman=engine.dialect.podman):
-            answer = engine.inspect_bytes(engine.containers[it.container_id])
-            found[index] = with_inspection(it, msgspec.json.decode(answer, type=Inspect))
-    return build_table([build_snapshot(config, found)])
+    return build_table([build_snapshot(config, complete(engine, ContainerParser(config)))])
 
 
 def is_sound(discovery: DiscoveryManager) -> None:

@@ -12,15 +12,12 @@ from tests.support.daemon import speak
 from tests.support.engines import CommandFailed
 from tests.support.images import HEALTH, WEB
 from tests.support.leaks import assert_no_leaks
+from tests.support.podman import Podman
 from tests.support.truth import chronicle, settled
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tests.support.engines import Engine
-
-
-# Podman 4.3 sometimes loses events of exiting containers, because their clean-up runs outside the service.
-LISTED_OFTEN = Timing(reconcile=2)
 
 
 def config(engine: Engine) -> DockerProviderConfig:
@@ -62,7 +59,7 @@ async def test_a_container_in_a_restart_loop_does_not_affect_others(podman_engin
 async def test_changes_of_containers_are_followed(podman_engine: Engine) -> None:
     engine = podman_engine
     engine.run("bystander")
-    async with assert_no_leaks(), discover([config(engine)], timing=LISTED_OFTEN) as discovery:
+    async with assert_no_leaks(), discover([config(engine)]) as discovery:
         await discovery.ready()
         async with chronicle(discovery) as told:
             await asyncio.to_thread(engine.run, "mover")
@@ -119,3 +116,41 @@ async def test_killing_the_podman_service_leaves_containers_running(podman_engin
                 await until(lambda: discovery.table.routes["victim"].excluded)
                 await settled(discovery, config(engine))
                 assert told.untouched(["survivor"])
+
+
+async def test_a_user_of_a_network_whose_owner_was_restarted_is_not_served_until_it_restarts(
+    podman_engine: Engine,
+) -> None:
+    engine = podman_engine
+    engine.run("base1")
+    engine.run("side1", WEB, {"proxy.side1.port": "81"}, "--network", "container:base1", command=("sleep", "1000"))
+    async with assert_no_leaks(), discover([config(engine)]) as discovery:
+        await discovery.ready()
+        assert discovery.table.routes["side1"].endpoints
+        await asyncio.to_thread(engine.docker, "restart", "-t", "0", "base1")
+        await until(lambda: discovery.table.routes["side1"].excluded)
+        await settled(discovery, config(engine))
+        assert [problem.container for problem in discovery.table.problems] == ["side1"]
+        await asyncio.to_thread(engine.docker, "restart", "-t", "0", "side1")
+        await until(lambda: discovery.table.routes["side1"].endpoints)
+        await settled(discovery, config(engine))
+        await asyncio.to_thread(engine.rm, "side1")  # Podman refuses to remove the owner before it
+
+
+async def test_in_a_pod_only_members_that_say_their_port_are_served(podman_engine: Engine) -> None:
+    engine = podman_engine
+    assert isinstance(engine.daemon, Podman)
+    podman = engine.daemon
+    podman.run("pod", "create", "--name", "pod1", "--publish", "21000:80")
+    try:
+        podman.run("run", "--detach", "--pod", "pod1", "--name", "server", "--label", "proxy.server.port=80", WEB)
+        podman.run("run", "--detach", "--pod", "pod1", "--name", "helper", WEB, "sleep", "1000")
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            routes = discovery.table.routes
+        assert [endpoint.port for endpoint in routes["server"].endpoints] == [80]
+        assert (routes["helper"].excluded, routes["helper"].endpoints) == (True, ())
+        (infra,) = [route for alias, route in routes.items() if alias.endswith("-infra")]
+        assert infra.excluded
+    finally:
+        podman.run("pod", "rm", "--force", "--time", "0", "pod1")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Port
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import RouteSettings
@@ -231,3 +232,71 @@ def test_an_unpublished_port_of_a_shared_network_has_no_target() -> None:
     found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)))
     assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
     assert found.port_reason == "set by a label; the container whose network it shares does not publish 8080"
+
+
+# ---- where only published ports can be reached ---------------------------------------------------------------------
+
+ROOTLESS = DockerProviderConfig(url="unix:///run/user/1000/podman/podman.sock", name="rootless")
+
+
+def at(private: int, public: int, address: str, kind: str = "tcp") -> dict[str, Any]:
+    return {"PrivatePort": private, "PublicPort": public, "Type": kind, "IP": address}
+
+
+@pytest.mark.parametrize("config", [ROOTLESS, REMOTE])
+def test_a_published_port_comes_before_a_preferred_one_that_is_only_exposed(config: DockerProviderConfig) -> None:
+    ports = [{"PrivatePort": 80}, {"PrivatePort": 443}, published(9000, 21000), published(9001, 21001)]
+    assert target(config=config, Ports=ports)[2] == 21000
+
+
+def test_a_port_published_on_the_remote_engines_loopback_is_no_choice() -> None:
+    ports = [at(80, 8080, "127.0.0.1"), published(9000, 21000)]
+    assert target(config=REMOTE, Ports=ports)[1:] == ("192.168.50.10", 21000)
+
+
+@pytest.mark.parametrize(
+    ("config", "address", "host"),
+    [
+        (ROOTLESS, "", "127.0.0.1"),
+        (ROOTLESS, "0.0.0.0", "127.0.0.1"),
+        (ROOTLESS, "127.0.0.1", "127.0.0.1"),
+        (ROOTLESS, "127.0.0.2", "127.0.0.2"),
+        (ROOTLESS, "::", "::1"),
+        (ROOTLESS, "::1", "::1"),
+        (ROOTLESS, "192.168.7.7", "192.168.7.7"),
+        (REMOTE, "0.0.0.0", "192.168.50.10"),
+        (REMOTE, "::", "192.168.50.10"),
+        (REMOTE, "10.9.9.9", "10.9.9.9"),
+    ],
+)
+def test_a_port_is_reached_at_the_address_on_which_it_is_published(
+    config: DockerProviderConfig, address: str, host: str
+) -> None:
+    for asked in (0, 80, 8080):
+        asks = {"port": PortPair(0, asked)}
+        assert target(asks=asks, config=config, Ports=[at(80, 8080, address)])[1:] == (host, 8080)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
+@pytest.mark.parametrize("asked", [0, 80, 8080])
+def test_a_port_published_on_another_machines_loopback_is_not_reached_and_the_reason_says_so(
+    address: str, asked: int
+) -> None:
+    found = resolve_target(
+        "web",
+        container(config=REMOTE, Ports=[at(80, 8080, address)]),
+        RouteSettings(port=PortPair(0, asked)),
+    )
+    assert found.port.proxy == 0
+    assert f"only on the engine's {address}" in found.port_reason
+
+
+def test_of_several_addresses_the_one_that_can_be_reached_is_used() -> None:
+    ports = [at(80, 9999, "127.0.0.1"), at(80, 8080, "0.0.0.0")]
+    for listed in (ports, ports[::-1]):
+        assert target(config=REMOTE, Ports=listed)[1:] == ("192.168.50.10", 8080)
+
+
+def test_the_reason_names_the_address_on_which_a_port_is_published() -> None:
+    found = resolve_target("web", container(config=ROOTLESS, Ports=[at(80, 8080, "127.0.0.2")]), RouteSettings())
+    assert found.host_reason == "container port 80 is published on this address"

@@ -32,6 +32,7 @@ PODMAN_PACKAGES: Final = {
     "runc": "runc",
     "/usr/lib/podman/netavark": "netavark",
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
+    "catatonit": "catatonit",
     "docker": "docker.io",
     "iptables": "iptables",
     "ip": "iproute2",

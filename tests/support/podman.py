@@ -72,6 +72,18 @@ class Podman(Daemon):
             "PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin",
         }
 
+    def run(self, *arguments: str) -> str:
+        """Run ``podman ARGUMENTS`` in the service's namespace, for what the API cannot do; return its output.
+
+        Raises:
+            CalledProcessError: its exit status is not 0.
+
+        """
+        inside = ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        command = [*inside, *self._podman(), *arguments]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, check=True, text=True, timeout=60)
+        return done.stdout
+
     def remove(self) -> None:
         """Remove the containers, stop the service, and remove everything that they created."""
         self.stop()

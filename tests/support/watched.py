@@ -6,11 +6,16 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from pilotage.containers.inspection import needs_inspection, with_inspection, with_start
+from pilotage.containers.networks import shared_network_id
 from pilotage.containers.parse import ContainerParser
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
+from pilotage.engine.types import Inspect
 from pilotage.table.snapshot import build_snapshot
 from tests.support.virtual import VirtualEngine
 from tests.support.waiting import until
@@ -18,12 +23,13 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from pilotage.containers.container import Container
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
     from pilotage.routes.build import Built
     from pilotage.testing import FakeEngine
 
-__all__ = ["Told", "Watch", "now"]
+__all__ = ["Told", "Watch", "complete", "now"]
 
 
 def now() -> float:
@@ -57,6 +63,19 @@ class Told:
         return next(at for at, each in reversed(self.log) if each == word)
 
 
+def complete(engine: FakeEngine, parser: ContainerParser) -> list[Container]:
+    """Return the containers of a full list, inspected where the list leaves something out."""
+    found = [parser.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
+    owners = set(map(shared_network_id, found))
+    for index, it in enumerate(found):
+        answer = msgspec.json.decode(engine.inspect_bytes(engine.containers[it.container_id]), type=Inspect)
+        if needs_inspection(it, podman=engine.dialect.podman):
+            found[index] = with_inspection(it, answer)
+        elif it.running and (shared_network_id(it) or not owners.isdisjoint({it.container_id, it.container_name})):
+            found[index] = with_start(it, answer)
+    return found
+
+
 class Watch:
     """An engine, its watcher, and the watcher's callbacks."""
 
@@ -76,8 +95,7 @@ class Watch:
     def is_true(self) -> bool:
         """Whether the watcher's state equals a full list."""
         parser = self.state.parser
-        raws = [self.engine.summary_bytes(it, with_health=False) for it in self.engine.in_order()]
-        whole = build_snapshot(parser.config, [parser.decode(raw) for raw in raws])
+        whole = build_snapshot(parser.config, complete(self.engine, parser))
         return sorted(whole.built, key=str) == sorted(self.state.snapshot().built, key=str)
 
     async def idle(self) -> None:

@@ -20,9 +20,10 @@ from pilotage.containers.compose import (
 from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import is_rootless
 from pilotage.containers.image import ContainerImage
-from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection, with_start
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
+from pilotage.containers.ports import is_loopback
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
@@ -39,9 +40,11 @@ __all__ = [
     "from_docker",
     "inspection_failed",
     "is_blacklisted",
+    "is_loopback",
     "is_rootless",
     "join_shared_network",
     "needs_inspection",
     "shared_network_id",
     "with_inspection",
+    "with_start",
 ]

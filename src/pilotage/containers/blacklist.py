@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pilotage.containers.networks import is_infra
+
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.containers.image import ContainerImage
@@ -42,6 +44,8 @@ def is_blacklisted(container: Container) -> bool:
 
 def blacklist_reason(container: Container) -> str:
     """Return why the container looks like a backend service, e.g. ``"port 5432"``; ``""`` if it does not."""
+    if is_infra(container):
+        return "role as the infra container of a pod"
     if _is_backend_image(container.image):
         return f"image {container.image}"
     for mount in container.mounts:

@@ -26,6 +26,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         container_name: its name without the leading slash; ``""`` while it is being removed.
         image: its image.
         created: time of creation, seconds since 1970.
+        started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
         state: the engine's word: ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``removing``,
             ``dead``.
         status: the engine's sentence, such as ``Up 3 hours (healthy)``.
@@ -49,6 +50,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         public_port_mapping: port on the host -> entry.
         private_port_mapping: port in the container -> entry.
         ports_unknown: why the engine cannot report the ports, ``""`` if it can.
+        unreachable: why a running container has no address that can be reached, if there is a special reason.
         mounts: all mounts.
         agent: name of the agent that relays to the engine, ``""`` if there is none.
         idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
@@ -62,6 +64,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     container_name: str
     image: ContainerImage
     created: int = 0
+    started_at: float = 0.0
     state: str = ""
     status: str = ""
     running: bool = False
@@ -85,6 +88,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     public_port_mapping: dict[int, Port] = {}
     private_port_mapping: dict[int, Port] = {}
     ports_unknown: str = ""
+    unreachable: Problem | None = None
     mounts: tuple[Mount, ...] = ()
     agent: str = ""
     idlewatcher_config: IdleConfig | None = None

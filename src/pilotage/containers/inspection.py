@@ -5,11 +5,13 @@ Sources of the rules: LABELS II.3.7, Engine API ``GET /containers/{id}/json``.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pilotage.containers.health import known_health
+from pilotage.containers.networks import shared_network_id
 from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspect
 from pilotage.core.problems import Problem
 from pilotage.engine.types import Inspect, Port
@@ -17,7 +19,7 @@ from pilotage.engine.types import Inspect, Port
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
 
-__all__ = ["inspection_failed", "needs_inspection", "with_inspection"]
+__all__ = ["inspection_failed", "needs_inspection", "with_inspection", "with_start"]
 
 
 def needs_inspection(container: Container, *, podman: bool) -> bool:
@@ -35,8 +37,10 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     """Return a container completed by its inspection.
 
     On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
-    replace those of the list, because Podman lists only some. Podman's list lacks the health status, too.
+    replace those of the list, because Podman lists only some. A container that shares another one's network has only
+    the ports that it exposes itself; Podman repeats the owner's. Podman's list lacks the health status, too.
     """
+    container = with_start(container, answer)
     health = answer.State.Health if answer.State is not None else None
     if not container.health and health is not None:
         container = msgspec.structs.replace(container, health=known_health(health.Status))
@@ -48,11 +52,22 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     if container.is_host_network_mode:
         return _with_host_ports(container, exposed, lists_mode=lists_mode)
     settings = answer.NetworkSettings
-    bound = ports_from_inspect((settings and settings.Ports) or {})
-    if not exposed and not bound:
+    shares = bool(shared_network_id(container))
+    bound = [] if shares else ports_from_inspect((settings and settings.Ports) or {})
+    if not exposed and not bound and not shares:
         return container
     ports = map_ports([*exposed, *bound])
     return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
+
+
+def with_start(container: Container, answer: Inspect) -> Container:
+    """Return a container with the time of its last start."""
+    text = answer.State.StartedAt if answer.State is not None else ""
+    try:
+        moment = dt.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):  # no time, or one of another era
+        return container
+    return msgspec.structs.replace(container, started_at=max(0.0, moment))
 
 
 def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: bool) -> Container:

@@ -5,6 +5,7 @@ Sources of the rules: LABELS II.3.6, decisions 15, 16 and 21.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Endpoint
 
-__all__ = ["ChosenNetwork", "choose_network", "default_network", "join_shared_network", "shared_network_id"]
+__all__ = ["ChosenNetwork", "choose_network", "default_network", "is_infra", "join_shared_network", "shared_network_id"]
 
 _SHARED: Final = "container:"
 
@@ -94,8 +95,12 @@ def join_shared_network(container: Container, others: Mapping[str, Container]) -
 
 
 def with_network_of(container: Container, owner: Container) -> Container:
-    """Return a container with the hostnames and ports of the network's owner."""
-    return msgspec.structs.replace(
+    """Return a container with the hostnames and ports of the network's owner.
+
+    In a pod of Podman, the owner is the infra container, which has the published ports of all members. A member has
+    those of the ports that it exposes; the others may lead to another member.
+    """
+    shared = msgspec.structs.replace(
         container,
         is_host_network_mode=owner.is_host_network_mode,
         network=owner.network,
@@ -104,4 +109,34 @@ def with_network_of(container: Container, owner: Container) -> Container:
         public_hostname=owner.public_hostname if container.running else "",
         public_port_mapping=owner.public_port_mapping,
         private_port_mapping=owner.private_port_mapping,
+    )
+    if is_infra(owner):
+        own = {n: owner.private_port_mapping.get(n, entry) for n, entry in container.private_port_mapping.items()}
+        shared = msgspec.structs.replace(shared, private_port_mapping=own, ports_unknown="" if own else _POD_PORTS)
+    if container.running and owner.running and 0 < container.started_at < owner.started_at:
+        shared = msgspec.structs.replace(
+            shared, private_hostname="", public_hostname="", unreachable=_left_behind(container, owner)
+        )
+    return shared
+
+
+_POD_PORTS: Final = "the published ports of its pod may belong to another member"
+
+
+def is_infra(container: Container) -> bool:
+    """Return whether a container only holds the network of a Podman pod."""
+    return container.image.name == "podman-pause" or bool(_INFRA.fullmatch(container.container_name))
+
+
+_INFRA: Final = re.compile(r"[0-9a-f]{12}-infra")
+
+
+def _left_behind(container: Container, owner: Container) -> Problem:
+    """Report a container whose network was replaced when the network's owner was restarted."""
+    name = container.container_name
+    return Problem(
+        message=f"not reachable: it uses the network of {owner.container_name}, which was restarted after it",
+        hint=f"restart {name}: 'docker restart {name}'",
+        provider=container.provider,
+        container=name,
     )

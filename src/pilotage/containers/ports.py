@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.types import PortBinding
 
-__all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "map_ports", "ports_from_inspect"]
+__all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "is_loopback", "map_ports", "ports_from_inspect"]
 
 _HIGHEST: Final = 65535
 
@@ -38,8 +38,8 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
     Engines list ports in no stable order and repeat a published port for IPv6. Of several entries for one number, the
-    published protocol wins, then TCP, then IPv4, then the higher number. If one protocol has a published and an
-    unpublished entry, the later one in the list wins.
+    published protocol wins, then TCP, then an address other than loopback, then IPv4, then the higher number. If one
+    protocol has a published and an unpublished entry, the later one in the list wins.
     """
     if not entries:
         return NO_PORTS
@@ -67,9 +67,16 @@ def _replaces(entry: Port, known: Port) -> bool:
         return is_published if differ else known.Type == "udp"
     if differ or not is_published:
         return True
+    if is_loopback(entry.IP) is not is_loopback(known.IP):
+        return is_loopback(known.IP)  # other machines cannot reach it there
     if (":" in entry.IP) is not (":" in known.IP):
         return ":" in known.IP
     return (entry.PublicPort, entry.PrivatePort, entry.IP) >= (known.PublicPort, known.PrivatePort, known.IP)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether a port is published on a loopback address, which only its own machine can reach."""
+    return address.startswith("127.") or address == "::1"
 
 
 def is_port(text: str) -> bool:

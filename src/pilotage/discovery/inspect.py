@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection, with_start
+from pilotage.containers.networks import shared_network_id
 from pilotage.core.errors import EngineError, EngineRefused
 from pilotage.core.problems import Problem
 from pilotage.engine.pool import new_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pilotage.containers.container import Container
     from pilotage.engine.client import EngineClient
@@ -24,10 +25,18 @@ __all__ = ["first_error", "inspect_all", "update_ports"]
 _CONCURRENCY: Final = 8  # inspections in flight per engine
 
 
-async def inspect_all(containers: Iterable[Container], client: EngineClient) -> list[Container]:
+async def inspect_all(
+    containers: Iterable[Container], client: EngineClient, *, network_owners: Collection[str] = ()
+) -> list[Container]:
     """Complete the containers that need it by inspecting them; the others are returned as they are.
 
     If the engine refuses one inspection, that container gets a problem.
+
+    Args:
+        containers: from the engine's list.
+        client: the engine.
+        network_owners: IDs or names of containers whose network others use. They and their users are inspected for the
+            times of their starts.
 
     Raises:
         EngineError: the connection failed or the answer is invalid.
@@ -43,11 +52,16 @@ async def inspect_all(containers: Iterable[Container], client: EngineClient) -> 
             if failed:
                 return
             try:
-                found[index] = await _inspect(found[index], client)
+                found[index] = await _inspect(found[index], client, podman=podman)
             except EngineError as error:  # raised below; a task group would wrap it
                 failed.append(error)
 
-    incomplete = [index for index, container in enumerate(found) if needs_inspection(container, podman=podman)]
+    owners = {shared_network_id(container) for container in found}.union(network_owners)
+    incomplete = [
+        index
+        for index, container in enumerate(found)
+        if needs_inspection(container, podman=podman) or _shares_network(container, owners)
+    ]
     if incomplete:
         async with asyncio.TaskGroup() as group:
             for index in incomplete:
@@ -66,10 +80,21 @@ def first_error(group: BaseExceptionGroup[EngineError]) -> EngineError:
     return error
 
 
-async def _inspect(container: Container, client: EngineClient) -> Container:
+def _shares_network(container: Container, owners: Collection[str]) -> bool:
+    """Return whether a running container uses another one's network, or lets others use its own."""
+    if not container.running or not container.container_id:
+        return False
+    names = (container.container_id, container.container_name)
+    return bool(shared_network_id(container)) or any(name in owners for name in names if name)
+
+
+async def _inspect(container: Container, client: EngineClient, *, podman: bool) -> Container:
+    incomplete = needs_inspection(container, podman=podman)
     try:
         answer = await client.inspect(container.container_id)
     except EngineRefused as error:
+        if not incomplete:  # only the time of its start is missing
+            return container
         if container.is_host_network_mode:
             return inspection_failed(container, error.what)
         if error.status == 404:  # removed since the list; its event is on the way
@@ -82,7 +107,7 @@ async def _inspect(container: Container, client: EngineClient) -> Container:
             container=container.container_name,
         )
         return msgspec.structs.replace(container, problems=(*container.problems, problem))
-    return with_inspection(container, answer)
+    return with_inspection(container, answer) if incomplete else with_start(container, answer)
 
 
 async def update_ports(container: Container, *, pool: Pool | None = None) -> Container:

@@ -12,7 +12,7 @@ from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 from pilotage.table.snapshot import EngineSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.containers.parse import ContainerParser
@@ -146,8 +146,24 @@ class EngineState:
         return listed
 
     def _needs_inspection_again(self, container_id: str) -> bool:
+        """Return whether an inspection may report something new although the list element is the same as before.
+
+        That is the health of a Podman container, and the start of one that shares its network.
+        """
         known = self._listed.get(container_id)
-        return self.podman and known is not None and known.running and bool(known.health)
+        if known is None or not known.running:
+            return False
+        if self.podman and known.health:
+            return True
+        return bool(self._network_users) and self._shares_network(known)
+
+    def _shares_network(self, container: Container) -> bool:
+        return bool(shared_network_id(container) or self._users_of(container.container_id, container.container_name))
+
+    @property
+    def network_owners(self) -> Collection[str]:
+        """IDs or names of the containers whose network others use."""
+        return self._network_users.keys()
 
     def update(
         self,
@@ -197,11 +213,17 @@ class EngineState:
         return listed is not None and not event.is_reflected_in(listed)
 
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
-        """Return the IDs of unknown containers whose network these containers use -> name of the user."""
+        """Return the IDs of the containers whose network these containers use -> name of the user.
+
+        Only owners that are unknown, or have not been inspected because they had no users before.
+        """
         found: dict[str, str] = {}
         for container in containers:
             wanted = shared_network_id(container)
-            if len(wanted) == _ID_LENGTH and wanted not in self._listed:
+            owner = self._listed.get(wanted)
+            if len(wanted) == _ID_LENGTH and (
+                owner is None or (container.started_at and owner.running and not owner.started_at)
+            ):
                 found[wanted] = container.container_name
         return found
 

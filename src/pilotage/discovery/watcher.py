@@ -303,9 +303,7 @@ class EngineWatcher:
         await self._refresh(client, events, everything=True)
         jitter = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
         self.listed_at = _now()
-        timing = self.timing
-        interval = min(timing.reconcile, timing.reconcile_podman) if self.state.podman else timing.reconcile
-        self._reconcile_at = self.listed_at + jitter * interval
+        self._reconcile_at = self.listed_at + jitter * self.timing.reconcile
 
     async def _refresh(
         self, client: SharedClient, events: dict[str, ContainerEvent], *, everything: bool = False
@@ -317,7 +315,7 @@ class EngineWatcher:
             elements = await self._list(client, None if everything else events)
             with gc_paused(len(elements)):
                 listed = state.diff(elements)
-            changed = await inspect_all(listed.changed, client)
+            changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             changed = [container for container in changed if container.container_id not in self._removed_in_flight]
         finally:
             self._in_flight = ()

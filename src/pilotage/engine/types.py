@@ -98,6 +98,7 @@ class InspectState(msgspec.Struct, gc=False, frozen=True):
 
     Status: str = ""
     Running: bool = False
+    StartedAt: str = ""
     Health: Health | None = None
 
 

@@ -41,8 +41,8 @@ __all__ = [
     "reserved_target",
 ]
 
-RESERVED_PORTS: Final = frozenset({80, 443, 8888})
-"""Ports of the proxy itself. No route may lead to them on the proxy's own host (LABELS II.6.6)."""
+RESERVED_PORTS: Final[frozenset[int]] = frozenset()
+"""Ports of the proxy itself by default: none, because only its configuration says which it uses (decision 38)."""
 
 _MAX_CACHED: Final = 4096
 
@@ -176,6 +176,8 @@ def make_route(
         errors.append(own)
     if (needed := _needed_health_check(container, settings)) is not None:
         errors.append(needed)
+    if container.unreachable is not None and reason in _NEEDING_ADDRESS and not target.host:
+        errors.append(container.unreachable)
     problems = [*settings.problems, *errors]
     if settings.refused or errors:
         reason = ExclusionReason.ERROR
@@ -201,6 +203,9 @@ def make_route(
         labelled=settings.labelled,
         problems=tuple(_place(problem, container, alias) for problem in problems) if problems else (),
     )
+
+
+_NEEDING_ADDRESS: Final = (None, ExclusionReason.NO_PORT)
 
 
 def _service(container: Container) -> tuple[str, ...]:

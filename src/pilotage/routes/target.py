@@ -5,10 +5,11 @@ Sources of the rules: LABELS II.6.3, decisions 17 and 20.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from pilotage.containers.ports import is_loopback
 from pilotage.routes.defaults import ALIASES, IMAGES, PREFERRED_PORTS
 from pilotage.routes.port_syntax import PortPair
 
@@ -71,14 +72,15 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
             if not port:
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
-        ports = container.public_port_mapping if container.is_host_network_mode else container.private_port_mapping
-        port, port_reason = preferred_port(ports)
+        port, port_reason = preferred_port(_candidates(container, host))
     published = container.public_port_mapping
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
         scheme, scheme_reason = "udp", f"port {port} is published for UDP"
-    translated, how = _translate(port, host, container)
+    reached, how = _translate(port, host, container)
     if how:
-        port, port_reason = translated, f"{port_reason}; {how}"
+        port, port_reason = reached.port, f"{port_reason}; {how}"
+    if reached.host != host:
+        host, host_reason = reached.host, f"container port {reached.published} is published on this address"
     if not scheme:
         scheme, scheme_reason = _scheme_by_port(settings.port.listening, port)
     pair = settings.port if settings.port.proxy == port else PortPair(settings.port.listening, port)
@@ -147,37 +149,88 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
     return chosen, "the only port" if len(ports) == 1 else "the lowest that is exposed"
 
 
-def _unlisted(port: int, container: Container) -> tuple[int, str]:
+class _Reached(NamedTuple):
+    """Where a port is reached: host and port to connect to, and the container's port if it is published there."""
+
+    host: str
+    port: int
+    published: int = 0
+
+
+def _uses_published_ports(host: str, container: Container) -> bool:
+    return host == container.public_hostname and host != container.private_hostname
+
+
+def _candidates(container: Container, host: str) -> Mapping[int, Port]:
+    """Return the ports to choose from: at the engine's host those that it publishes, if there are any."""
+    if container.is_host_network_mode:
+        return container.public_port_mapping
+    ports = container.private_port_mapping
+    if not host or not _uses_published_ports(host, container):
+        return ports
+    return {number: entry for number, entry in ports.items() if _published_at(entry, host)} or ports
+
+
+def _published_at(entry: Port, host: str) -> str:
+    """Return the host that reaches a published port, ``""`` if none does from here.
+
+    A port published on one address is reached only there. Loopback of another machine cannot be reached.
+    """
+    if not entry.PublicPort:
+        return ""
+    local = is_loopback(host)
+    if entry.IP in ("", "0.0.0.0"):  # noqa: S104  all addresses
+        return host
+    if entry.IP == "::":  # listed alone, it is published for IPv6 only
+        return "::1" if local else host
+    return "" if is_loopback(entry.IP) and not local else entry.IP
+
+
+def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
     """Return a port at the engine's host that the container does not list; another process may listen there.
 
     A container that shares a network has only the ports that the network's owner publishes. Without the owner, the port
     would lead to whatever else listens there on the host.
     """
     if container.network_mode.startswith("container:") and port not in container.public_port_mapping:
-        return 0, f"the container whose network it shares does not publish {port}"
-    return port, ""
+        return _Reached(host, 0), f"the container whose network it shares does not publish {port}"
+    entry = container.public_port_mapping.get(port)
+    at = _published_at(entry, host) if entry is not None else host
+    if entry is not None and not at:
+        return _Reached(host, 0), _only_on(entry)
+    return _Reached(at, port, entry.PrivatePort if entry is not None else 0), ""
 
 
-def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
-    """Return the port to use at a host, and the reason if it is another one (decision 17).
+def _only_on(entry: Port) -> str:
+    where = f"only on the engine's {entry.IP}"
+    return f"container port {entry.PrivatePort} is not published where it can be reached, {where}"
 
-    At the engine's host, a container's port is the published one, or 0 if it is not published. At the container's own
-    address, a published number that is not one of its ports means the port behind it.
+
+def _translate(port: int, host: str, container: Container) -> tuple[_Reached, str]:
+    """Return where to reach a port of a host, and the reason if the port is another one (decision 17).
+
+    At the engine's host, a container's port is the published one, at the address on which it is published, or 0 if it
+    is not published. At the container's own address, a published number that is not one of its ports means the port
+    behind it.
     """
+    as_it_is = _Reached(host, port)
     if not port or not host:
-        return port, ""
-    private = container.private_port_mapping
-    if host == container.public_hostname and host != container.private_hostname:
+        return as_it_is, ""
+    private, public = container.private_port_mapping, container.public_port_mapping
+    if _uses_published_ports(host, container):
         entry = private.get(port)
         if entry is None:
-            return _unlisted(port, container)
-        if entry.PublicPort == port:
-            return port, ""
-        if entry.PublicPort:
-            return entry.PublicPort, f"container port {port} is published as {entry.PublicPort}"
-        return 0, f"container port {port} is not published"
+            return _unlisted(port, host, container)
+        if not entry.PublicPort:
+            return _Reached(host, 0), f"container port {port} is not published"
+        at = _published_at(entry, host)
+        if not at:
+            return _Reached(host, 0), _only_on(entry)
+        how = "" if entry.PublicPort == port else f"container port {port} is published as {entry.PublicPort}"
+        return _Reached(at, entry.PublicPort, port), how
     if host == container.private_hostname and port not in private:
-        entry = container.public_port_mapping.get(port)
+        entry = public.get(port)
         if entry is not None:
-            return entry.PrivatePort, f"{port} is where the host publishes container port {entry.PrivatePort}"
-    return port, ""
+            how = f"{port} is where the host publishes container port {entry.PrivatePort}"
+            return _Reached(host, entry.PrivatePort), how
+    return as_it_is, ""

@@ -41,6 +41,7 @@ class FakeContainer:
         networks: attached network -> address, ``""`` until the engine assigns one.
         network_mode: as in ``HostConfig``: ``"default"``, ``"host"``, ``"none"``, ``"container:ID"`` or a network name.
         created: seconds since 1970; 0 until the engine sets it.
+        started: time of its last start, nanoseconds since 1970; 0 if the engine has not started it.
         health: ``""`` without a health check, else ``starting``, ``healthy`` or ``unhealthy``.
         raw: a list element recorded from a real engine, returned with only its state changed.
         raw_inspect: its recorded inspection.
@@ -60,6 +61,7 @@ class FakeContainer:
     mounts: tuple[tuple[str, str], ...]
     command: tuple[str, ...]
     links: tuple[str, ...]
+    started: int = 0
     exit_code: int = 0
     oom_killed: bool = False
     raw: dict[str, Any] | None = None

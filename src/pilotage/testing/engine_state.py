@@ -262,6 +262,7 @@ class FakeEngineState:
     def _started(self, it: FakeContainer) -> None:
         it.oom_killed = False
         it.exit_code = 0
+        it.started = self._tick()
         it.health = it.health and "starting"
         self._become(it, "running")
         if self.dialect.podman:

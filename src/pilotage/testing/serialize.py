@@ -77,12 +77,13 @@ def inspect(it: FakeContainer, dialect: Dialect) -> dict[str, Any]:
         "Pid": 4242 if it.alive else 0,
         "ExitCode": it.exit_code,
         "Error": "",
-        "StartedAt": "0001-01-01T00:00:00Z" if it.state == "created" else moment,
+        "StartedAt": "0001-01-01T00:00:00Z" if it.state == "created" else _start(it),
         "FinishedAt": moment if it.state == "exited" else "0001-01-01T00:00:00Z",
     }
     if it.health or (dialect.podman and not dialect.modern):
         state["Health"] = {"Status": it.health, "FailingStreak": 0, "Log": [] if it.health else None}
-    silent = dialect.podman and not dialect.modern and it.network_mode in {"host", "none"}
+    special = it.network_mode in {"host", "none"} or it.network_mode.startswith("container:")
+    silent = dialect.podman and not dialect.modern and special
     exposed: dict[str, dict[str, str]] = {f"{port.private}/{port.protocol}": {} for port in it.ports}
     return {
         "Id": it.id,
@@ -270,6 +271,13 @@ def _mount(source: str, destination: str) -> dict[str, Any]:
         return {"Type": "bind", **shared, "Propagation": "rprivate"}
     path = f"/var/lib/engine/volumes/{source}/_data"
     return {"Type": "volume", "Name": source, **shared, "Source": path, "Driver": "local", "Mode": "z"}
+
+
+def _start(it: FakeContainer) -> str:
+    if not it.started:
+        return _moment(it.created)
+    seconds, fraction = divmod(it.started, 1_000_000_000)
+    return f"{_moment(seconds)[:-1]}.{fraction:09}Z"
 
 
 def _moment(seconds: int) -> str:
