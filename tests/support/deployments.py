@@ -37,6 +37,7 @@ __all__ = [
     "long_requests",
     "recreated",
     "replaced",
+    "restarted",
     "scaled",
     "serving",
 ]
@@ -84,6 +85,20 @@ async def recreated(engine: Engine, folder: Path, times: int, *, gap: float = 1.
                 await service.stop()
                 await asyncio.sleep(gap)
                 await asked.answered_by(await service.start())
+                await asked.calm()
+    return asked.answers
+
+
+async def restarted(engine: Engine, folder: Path, times: int) -> list[Answer]:
+    """Restart the only container with ``docker restart``; the route sets no ``hold``."""
+    service = Service(engine, linger=0)
+    async with serving(folder, {"local": engine.host}) as served:
+        name = await service.start()
+        await served.answers()
+        async with load(served.port, HOST) as asked:
+            for _ in range(times):
+                await asyncio.to_thread(engine.docker, "restart", "-t", "20", name)
+                await asked.more()
                 await asked.calm()
     return asked.answers
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from pilotage.xds.options import CertificateFiles, GatewayOptions
+import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+
+from pilotage.xds.clusters import shared_clusters
+from pilotage.xds.options import CertificateFiles, GatewayOptions, longest_pauses
 
 
 def test_https_needs_a_port_and_a_certificate() -> None:
@@ -13,3 +17,20 @@ def test_https_needs_a_port_and_a_certificate() -> None:
 def test_redirects_lead_to_the_public_port() -> None:
     assert GatewayOptions(https_port=8443).redirect_port == 8443
     assert GatewayOptions(https_port=8443, public_https_port=443).redirect_port == 443
+
+
+@pytest.mark.parametrize("retries", range(11))
+@pytest.mark.parametrize("limit", [2.0, 10.0])
+def test_all_attempts_to_connect_end_within_the_limit(limit: float, retries: int) -> None:
+    options = GatewayOptions(connect_timeout=limit, retries=retries)
+    whole = options.attempt_timeout * (retries + 1) + longest_pauses(retries)
+    assert whole <= max(limit, 0.1 * (retries + 1) + longest_pauses(retries)) + 1e-9
+    assert options.attempt_timeout >= 0.1
+
+
+def test_by_default_a_request_that_connects_to_nothing_fails_within_two_seconds() -> None:
+    options = GatewayOptions()
+    assert options.attempt_timeout * (options.retries + 1) + longest_pauses(options.retries) == pytest.approx(2.0)
+    for cluster in shared_clusters(options):
+        message = cluster_pb2.Cluster.FromString(cluster.body)
+        assert message.connect_timeout.ToMilliseconds() == int(options.attempt_timeout * 1000)

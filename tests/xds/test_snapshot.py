@@ -12,6 +12,7 @@ from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
 from pilotage.xds import snapshot as module
+from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.snapshot import Snapshot, build_resources
@@ -233,6 +234,10 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
         now = table(*shuffled)
         snapshot.change(now, {*before.routes, *now.routes})
         before = now
+    for alias, left in list(snapshot.lingering.items()):
+        snapshot.remove(alias, left)
+    for alias in sorted(snapshot.restarting):
+        snapshot.settle(alias)
     expected = build_resources(before, _OPTIONS)
     found = {key: item.version for key, item in snapshot.resources.items()}
     assert found == {(kind, name): it.version for kind, all_ in expected.items() for name, it in all_.items()}
@@ -241,3 +246,84 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
     assert snapshot.problems == direct.problems
     for item in snapshot.resources.values():
         assert item.clusters <= {name for kind, name in snapshot.resources if kind == CLUSTER}
+
+
+def _draining(alias: str, *ports: int) -> Route:
+    return route(alias, endpoints=tuple(Endpoint("127.0.0.1", port, state="draining") for port in ports))
+
+
+def test_requests_wait_for_a_container_that_was_told_to_stop_and_comes_back() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    stopped = route("app", endpoints=(), excluded=True, excluded_reason=ExclusionReason.NOT_RUNNING)
+
+    def backend() -> tuple[str, bool, float]:
+        found = snapshot.backend("route/app")
+        assert found is not None
+        return found.backing, found.held, found.hold
+
+    snapshot.replace(table(route("app", 80)))
+    assert backend() == ("shared", False, 0.0)
+    snapshot.replace(table(_draining("app", 80)))
+    assert backend() == ("own", False, RESTART_HOLD)  # it may still answer, and requests that it refuses wait
+    snapshot.replace(table(stopped))
+    assert backend() == ("own", True, RESTART_HOLD)
+    snapshot.replace(table(route("app", 80)))
+    assert backend() == ("own", False, RESTART_HOLD)  # requests in flight find it in this cluster
+    assert (SCOPE, "app") in snapshot.settle("app")
+    assert backend() == ("shared", False, 0.0)
+    assert snapshot.settle("app") == frozenset()
+
+
+def test_a_container_that_was_stopped_for_good_is_gone_after_a_moment() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(_draining("app", 80)))
+    snapshot.replace(table())
+    left = snapshot.lingering["app"]
+    assert snapshot.hold_of("app", left) == RESTART_HOLD
+    assert (SCOPE, "app") in snapshot.remove("app", left)
+    assert (SCOPE, "app") not in snapshot.resources
+
+
+def test_a_container_that_ends_without_being_told_to_stop_is_not_waited_for() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", 80)))
+    snapshot.replace(table())
+    assert (snapshot.lingering, (SCOPE, "app") in snapshot.resources) == ({}, False)
+
+
+def test_a_restart_is_expected_for_as_long_as_a_container_drains() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(_draining("app", 80)))
+    assert snapshot.settle("app") == frozenset()
+    assert snapshot.restarting == {"app"}
+
+
+def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(_draining("app", 80)))
+    snapshot.replace(table(route("app", 80)))
+    snapshot.configure(GatewayOptions(compression=False))
+    found = snapshot.backend("route/app")
+    assert found is not None
+    assert (found.restarting, snapshot.restarting) == (True, {"app"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hold": 9.0},
+        {"load_balance": LoadBalance(link="pool")},
+        {"scheme": "tcp", "port": PortPair(2222, 22)},
+    ],
+)
+def test_only_http_routes_without_a_hold_or_pool_of_their_own_wait_by_default(fields: dict[str, Any]) -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", endpoints=(Endpoint("127.0.0.1", 80, state="draining"),), **fields)))
+    assert snapshot.restarting == set()
+
+
+def test_a_route_that_still_has_a_ready_endpoint_does_not_wait() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    mixed = (Endpoint("127.0.0.1", 80, state="draining"), Endpoint("127.0.0.1", 81))
+    snapshot.replace(table(route("app", endpoints=mixed)))
+    assert snapshot.restarting == set()

@@ -15,9 +15,13 @@ from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Backend", "Member", "pool_backend", "route_backend", "usable"]
+__all__ = ["RESTART_HOLD", "Backend", "Member", "pool_backend", "route_backend", "usable"]
 
 Backing = Literal["none", "shared", "own"]
+
+
+RESTART_HOLD: Final = 5.0
+"""Seconds that requests wait by default for a container that was told to stop, because it may be restarting."""
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +40,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         route: the route whose settings apply; for a pool, its first member.
         members: the endpoints that receive requests.
         route_policy: what the middlewares require.
+        restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``none``: no endpoint.
 
@@ -45,6 +50,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     members: tuple[Member, ...] = ()
     route_policy: RoutePolicy = PLAIN
+    restarting: bool = False
     backing: Backing = "none"
     pool: bool = False
 
@@ -54,9 +60,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'pool' if self.pool else 'route'}/{self.name}"
 
     @property
+    def hold(self) -> float:
+        """Seconds that requests wait for an endpoint: the route's ``hold``, or a moment for a restarting container."""
+        return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
+
+    @property
     def held(self) -> bool:
-        """Whether requests wait: there is no endpoint, and the route sets ``hold``."""
-        return not self.members and bool(self.route.settings.hold)
+        """Whether requests wait, because there is no endpoint now."""
+        return not self.members and bool(self.hold)
 
 
 _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
@@ -81,12 +92,14 @@ def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[End
     return ()
 
 
-def route_backend(route: Route, *, asked: bool = False) -> Backend:
+def route_backend(route: Route, *, asked: bool = False, restarting: bool = False) -> Backend:
     """Return the backend of a route.
 
     Args:
         route: a route that may be served.
         asked: whether other routes use it for forwardauth, so that it needs a cluster of its own.
+        restarting: whether its containers have been told to stop and may come back. Its requests are retried until
+            then, in a cluster of its own.
 
     """
     members = tuple(Member(e) for e in usable(route.endpoints, patient=bool(route.settings.hold)))
@@ -95,7 +108,8 @@ def route_backend(route: Route, *, asked: bool = False) -> Backend:
         route=route,
         members=members,
         route_policy=route_policy(route.settings.middlewares),
-        backing=_backing(route, members, asked=asked),
+        restarting=restarting,
+        backing=_backing(route, members, asked=asked, restarting=restarting),
     )
 
 
@@ -162,8 +176,10 @@ def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
     return [(route, route.settings.load_balance.weight or mean) for route in routes]
 
 
-def _backing(route: Route, members: tuple[Member, ...], *, asked: bool) -> Backing:
+def _backing(route: Route, members: tuple[Member, ...], *, asked: bool, restarting: bool) -> Backing:
     settings = route.settings
+    if restarting:
+        return "own"
     if not members:
         return "own" if settings.hold else "none"
     plain = (

@@ -90,7 +90,7 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
         original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
             use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
         ),
-        connect_timeout=seconds(options.connect_timeout),
+        connect_timeout=seconds(options.attempt_timeout),
         circuit_breakers=_breakers(0),
     )
     protocol = http_protocol_options_pb2.HttpProtocolOptions(
@@ -117,7 +117,7 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     cluster = cluster_pb2.Cluster(
         name=backend.cluster + suffix,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.connect_timeout),
+        connect_timeout=seconds(options.attempt_timeout),
         lb_policy=_policy(backend),
         circuit_breakers=_breakers(settings.max_conns_per_host),
         load_assignment=_assignment(backend, suffix),

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["CertificateFiles", "GatewayOptions"]
+__all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
+
+
+_SHORTEST_ATTEMPT: Final = 0.1
+RETRY_PAUSES: Final = (0.025, 0.25)
+"""Seconds: the limit of the first pause before a retry, which doubles with each further one, and the longest limit."""
+
+
+def longest_pauses(retries: int) -> float:
+    """Return the longest sum of the pauses before some retries, in seconds."""
+    least, most = RETRY_PAUSES
+    return sum(min(most, least * 2.0**number) for number in range(retries))
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):
@@ -35,7 +48,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for Envoy's standard output, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
-        connect_timeout: seconds allowed for connecting to an endpoint.
+        connect_timeout: seconds until a request that can connect to no endpoint fails, all attempts together.
         retries: number of retries of a request that reached no endpoint.
 
     """
@@ -60,6 +73,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     def serves_https(self) -> bool:
         """Whether there is an HTTPS listener."""
         return bool(self.https_port and self.certificates)
+
+    @property
+    def attempt_timeout(self) -> float:
+        """Seconds that one attempt to connect may take. The pauses between attempts count, too."""
+        return max(_SHORTEST_ATTEMPT, (self.connect_timeout - longest_pauses(self.retries)) / (self.retries + 1))
 
     @property
     def ports(self) -> frozenset[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
+from pilotage.xds.options import RETRY_PAUSES
 from pilotage.xds.resources import number, packed, seconds
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = ["repeats", "retries", "shared_retries"]
 _RETRIES: Final = "connect-failure,refused-stream,reset-before-request"
 _ALSO_BROKEN: Final = ",reset"
 _SLOWEST_ANSWER: Final = 60.0
-_WAITS: Final = (0.025, 0.25)
 _HELD_WAITS: Final = (0.05, 0.2)
 
 
@@ -35,7 +35,7 @@ def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
             safe: whether the requests are safe to repeat.
 
     """
-    return _policy(options.retries, _WAITS, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)
+    return _policy(options.retries, RETRY_PAUSES, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)
 
 
 def repeats(backend: Backend) -> bool:
@@ -53,9 +53,9 @@ def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) ->
 
     """
     settings = backend.route.settings
-    hold = settings.hold
+    hold = backend.hold
     # Envoy draws each back-off between 0 and its limit, so on average it takes half of the limit.
-    tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, _WAITS)
+    tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, RETRY_PAUSES)
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
     # Prefer another endpoint even if the cluster has only one: a second one reaches the cluster before the route.

@@ -79,6 +79,7 @@ class AdsServer:
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
+        self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
 
@@ -172,6 +173,8 @@ class AdsServer:
             self._table = update.new
         for alias, route in self.snapshot.lingering.items():
             self._schedule_removal(alias, route)
+        for alias in self.snapshot.restarting - self._restarting:
+            self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
         return changed
@@ -236,7 +239,19 @@ class AdsServer:
                 del self._lingering[alias]
             self._send_changes(self.snapshot.remove(alias, route))
 
-        self._schedule(route.settings.hold, remove)
+        self._schedule(self.snapshot.hold_of(alias, route), remove)
+
+    def _schedule_settling(self, alias: str) -> None:
+        """Expect the restart of an alias for a while, and for as long as it is draining."""
+        self._restarting.add(alias)
+
+        def settle() -> None:
+            self._restarting.discard(alias)
+            self._send_changes(self.snapshot.settle(alias))
+            if alias in self.snapshot.restarting:
+                self._schedule_settling(alias)
+
+        self._schedule(self._linger, settle)
 
     # ---- state of the Envoys
 
@@ -366,4 +381,4 @@ class AdsServer:
 
     def _hold(self, cluster: str) -> float:
         backend = self.snapshot.backend(cluster)
-        return backend.route.settings.hold if backend is not None else 0.0
+        return backend.hold if backend is not None else 0.0

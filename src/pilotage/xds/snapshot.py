@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.table import Table
-from pilotage.xds.backend import pool_backend, route_backend
+from pilotage.xds.backend import RESTART_HOLD, pool_backend, route_backend
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
@@ -52,6 +52,7 @@ class Snapshot:
         problems: source (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for missing
             forwardauth routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
+        restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
     """
 
@@ -60,6 +61,7 @@ class Snapshot:
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
         self.lingering: dict[str, Route] = {}
+        self.restarting: set[str] = set()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
@@ -98,11 +100,24 @@ class Snapshot:
         del self.lingering[alias]
         return self._rebuild(self._index_route(alias, None))
 
+    def settle(self, alias: str) -> frozenset[Key]:
+        """Expect no restart of an alias any longer, unless it is draining; return the changed keys."""
+        route = self._routes.get(alias)
+        if alias not in self.restarting or (route is not None and _is_draining(route)):
+            return frozenset()
+        self.restarting.discard(alias)
+        return self._rebuild([f"{_ROUTE}/{alias}"])
+
+    def hold_of(self, alias: str, route: Route) -> float:
+        """Return how many seconds the requests of a removed route wait for a successor."""
+        return route.settings.hold or (RESTART_HOLD if alias in self.restarting else 0.0)
+
     def configure(self, options: GatewayOptions) -> frozenset[Key]:
         """Apply new settings; return the changed keys."""
         if options == self.options:
             return frozenset()
         fresh = Snapshot(options)
+        fresh.restarting = self.restarting
         fresh.replace(self._table)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
@@ -139,7 +154,9 @@ class Snapshot:
                 route = _without_stream_hold(route) if servable else None
         self._report(f"{_ROUTE}/{alias}", problems)
         before = self._routes.get(alias)
-        if route is None and gone and before is not None and before.settings.hold:
+        if route is not None and _may_restart(route):
+            self.restarting.add(alias)
+        if route is None and gone and before is not None and self.hold_of(alias, before):
             if alias not in self.lingering:
                 self.lingering[alias] = route = msgspec.structs.replace(before, endpoints=())
             else:
@@ -189,7 +206,8 @@ class Snapshot:
             if route is None or route.settings.load_balance.link:
                 self._report(f"auth/{key}", ())
                 return None
-            return self._check_auth_route(key, route_backend(route, asked=name in self._auth_users))
+            backend = route_backend(route, asked=name in self._auth_users, restarting=name in self.restarting)
+            return self._check_auth_route(key, backend)
         self._drop_empty(self._pools, name)
         members = [self._routes[alias] for alias in self._pools.get(name, ())]
         if not members:
@@ -330,6 +348,16 @@ class Snapshot:
     def _drop_empty(index: dict[str, set[str]], name: str) -> None:
         if not index.get(name, True):
             del index[name]
+
+
+def _is_draining(route: Route) -> bool:
+    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
+
+
+def _may_restart(route: Route) -> bool:
+    """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
+    patient = bool(route.settings.hold or route.settings.load_balance.link)
+    return _is_draining(route) and not route.is_stream and not patient
 
 
 def _without_stream_hold(route: Route) -> Route:
