@@ -24,15 +24,19 @@ from pilotage.containers.inspection import inspection_failed, needs_inspection, 
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
 from pilotage.containers.ports import is_loopback
+from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
     "COMPOSE_ONEOFF",
     "COMPOSE_PROJECT",
     "COMPOSE_SERVICE",
+    "SERVICE_ID",
+    "SERVICE_NAME",
     "Container",
     "ContainerImage",
     "ContainerParser",
+    "SwarmServices",
     "blacklist_reason",
     "dependencies",
     "docker_compose_project",
@@ -42,6 +46,7 @@ __all__ = [
     "is_blacklisted",
     "is_loopback",
     "is_rootless",
+    "is_task",
     "join_shared_network",
     "needs_inspection",
     "shared_network_id",

@@ -5,6 +5,7 @@ Sources of the rules: LABELS II.3.5, II.3.6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,6 +22,10 @@ __all__ = ["EngineFacts", "engine_facts", "is_rootless"]
 _AGENT: Final = "agent://"
 
 
+def _routes_nowhere(_address: str) -> bool:
+    return False
+
+
 class EngineFacts(msgspec.Struct, frozen=True):
     """Facts about one engine.
 
@@ -30,6 +35,7 @@ class EngineFacts(msgspec.Struct, frozen=True):
         agent: name of the agent that relays to it, ``""`` if there is none.
         reaches_containers: whether container addresses can be reached from here.
         errors: errors that leave all its containers without routes.
+        routes_to: returns whether this host has a route to an address, other than its default route.
 
     """
 
@@ -38,6 +44,7 @@ class EngineFacts(msgspec.Struct, frozen=True):
     agent: str = ""
     reaches_containers: bool = False
     errors: tuple[Problem, ...] = ()
+    routes_to: Callable[[str], bool] = _routes_nowhere
 
 
 def engine_facts(
@@ -45,6 +52,7 @@ def engine_facts(
     *,
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
+    routes_to: Callable[[str], bool] | None = None,
 ) -> EngineFacts:
     """Return the facts about one engine.
 
@@ -52,6 +60,8 @@ def engine_facts(
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default it has
+            none. Only addresses in overlay networks are asked for.
 
     """
     url, agent = config.url, ""
@@ -70,6 +80,7 @@ def engine_facts(
         agent=agent,
         reaches_containers=bool(agent) or (local and not errors and not is_rootless(url)),
         errors=errors,
+        routes_to=routes_to or _routes_nowhere,
     )
 
 

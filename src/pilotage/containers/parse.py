@@ -16,8 +16,16 @@ from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import EngineFacts, engine_facts
 from pilotage.containers.health import listed_health
 from pilotage.containers.image import parse_image
-from pilotage.containers.networks import choose_network, default_network
+from pilotage.containers.networks import ChosenNetwork, choose_network, default_network
 from pilotage.containers.ports import map_ports
+from pilotage.containers.swarm import (
+    SERVICE_ID,
+    SERVICE_NAME,
+    SwarmServices,
+    labels_not_read,
+    reachable,
+    unreachable,
+)
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.types import Summary
@@ -25,7 +33,7 @@ from pilotage.labels.container_options import decode_options, split_names
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.labels.container_options import ContainerOptions
@@ -57,8 +65,15 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     errors = [*facts.errors, *options.errors]
     network, address = options.network, ""
     networks = (summary.NetworkSettings and summary.NetworkSettings.Networks) or {}
+    unreached: Problem | None = None
     if facts.reaches_containers and networks and (network or running):
-        chosen = choose_network(network, networks, project) if network else default_network(networks, project)
+        usable = reachable(networks, facts.routes_to)
+        if running and len(usable) < len(networks) and (not usable or (network and network not in usable)):
+            unreached = unreachable(networks.keys() - usable.keys())
+        if network and network in networks and network not in usable:
+            chosen = ChosenNetwork(network)
+        else:
+            chosen = choose_network(network, usable, project) if network else default_network(usable, project)
         network, address = chosen.name, (chosen.address if running else "")
         if chosen.error is not None:
             errors.append(chosen.error)
@@ -70,6 +85,8 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         where = {"provider": facts.config.name, "container": name}
         errors = [problem.at(**where) for problem in errors]
         problems = tuple(problem.at(**where) for problem in problems)
+    if unreached is not None:
+        unreached = unreached.at(provider=facts.config.name, container=name)
     host_config = summary.HostConfig
     mode = host_config.NetworkMode if host_config is not None else ""
     ports = map_ports(summary.Ports)
@@ -88,7 +105,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         status=summary.Status,
         running=running,
         health=listed_health(summary),
-        aliases=options.aliases or ((name.lower(),) if name else ()),
+        aliases=options.aliases or ((labels.get(SERVICE_NAME, name).lower(),) if name else ()),
         labels=_without(labels, own.options),
         actual_labels=labels,
         own_labels=own,
@@ -106,6 +123,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         public_hostname=public_host,
         public_port_mapping=ports.public,
         private_port_mapping=ports.private,
+        unreachable=unreached,
         mounts=tuple(summary.Mounts or ()),
         agent=facts.agent,
         idlewatcher_config=idle,
@@ -146,6 +164,11 @@ class ContainerParser:
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default it has
+            none. Only addresses in overlay networks are asked for.
+
+    Attributes:
+        services: the services of the engine's swarm; ``None`` until somebody has asked for them.
 
     """
 
@@ -155,8 +178,10 @@ class ContainerParser:
         *,
         agents: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
+        routes_to: Callable[[str], bool] | None = None,
     ) -> None:
-        self.facts = engine_facts(config, agents=agents, env=env)
+        self.facts = engine_facts(config, agents=agents, env=env, routes_to=routes_to)
+        self.services: SwarmServices | None = None
         self._foreign: set[str] = set()
 
     @property
@@ -177,8 +202,16 @@ class ContainerParser:
 
     def parse(self, summary: Summary) -> Container:
         """Build the container of one list element."""
+        task = summary.Labels is not None and SERVICE_ID in summary.Labels
+        if task and self.services is not None:
+            summary = self.services.complete(summary)
         own = filter_labels(summary.Labels, self._foreign) if summary.Labels else NO_OWN_LABELS
-        return parse(summary, self.facts, own, decode_options(own))
+        container = parse(summary, self.facts, own, decode_options(own))
+        if task and own.is_empty and self.services is not None and self.services.error:
+            problem = labels_not_read(container.actual_labels.get(SERVICE_NAME, ""), self.services.error)
+            problem = problem.at(provider=self.config.name, container=container.container_name)
+            container = msgspec.structs.replace(container, problems=(*container.problems, problem))
+        return container
 
 
 def from_docker(

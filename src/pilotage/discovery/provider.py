@@ -10,6 +10,7 @@ import msgspec
 
 from pilotage.containers.parse import ContainerParser
 from pilotage.core.problems import Problem
+from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.contexts import resolved
@@ -75,7 +76,8 @@ class DockerProvider:
         self._store = store
         self._publish = publish
         self._removed = False
-        self.state = EngineState(ContainerParser(config, agents=agents, env=env), reserved_ports=reserved_ports)
+        parser = ContainerParser(config, agents=agents, env=env, routes_to=routes_to)
+        self.state = EngineState(parser, reserved_ports=reserved_ports)
         self.watcher = EngineWatcher(config, self.state, self, pool=pool, timing=timing, on_lag=on_lag)
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()

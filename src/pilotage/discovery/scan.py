@@ -12,7 +12,9 @@ import msgspec
 from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import EngineError
 from pilotage.core.gc import gc_paused
+from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
+from pilotage.discovery.swarm import update_services
 from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import new_client
 from pilotage.routes.build import RESERVED_PORTS
@@ -103,10 +105,12 @@ async def scan_engine(
 
     """
     config = resolved(config, env)
-    parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env)
+    parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env, routes_to=routes_to)
     async with await new_client(config, pool=pool) as client:
         elements = await client.list_containers()
         with gc_paused(len(elements)):
+            containers = [parser.decode(element) for element in elements]
+        if await update_services(parser, containers, client):
             containers = [parser.decode(element) for element in elements]
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from pilotage.containers.networks import join_shared_network, shared_network_id
+from pilotage.containers.swarm import is_task
 from pilotage.discovery.events import Effect
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 from pilotage.table.snapshot import EngineSnapshot
@@ -144,6 +145,12 @@ class EngineState:
                 container = msgspec.structs.replace(container, container_id=nameless)
             listed.changed.append(container)
         return listed
+
+    def forget_tasks(self) -> None:
+        """Count the tasks of swarm services as changed in the next list."""
+        for container_id, container in self._listed.items():
+            if is_task(container):
+                self._fingerprints.pop(container_id, None)
 
     def _needs_inspection_again(self, container_id: str) -> bool:
         """Return whether an inspection may report something new although the list element is the same as before.

@@ -22,6 +22,7 @@ from pilotage.core.errors import ConfigError, EngineError, EngineRefused, Engine
 from pilotage.core.gc import gc_paused
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
 from pilotage.discovery.inspect import first_error, inspect_all
+from pilotage.discovery.swarm import update_services
 from pilotage.discovery.timing import Timing
 from pilotage.engine.pool import new_client
 
@@ -314,6 +315,9 @@ class EngineWatcher:
         try:
             elements = await self._list(client, None if everything else events)
             with gc_paused(len(elements)):
+                listed = state.diff(elements)
+            if await update_services(state.parser, listed.changed, client, again=everything):
+                state.forget_tasks()
                 listed = state.diff(elements)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             changed = [container for container in changed if container.container_id not in self._removed_in_flight]

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
-    from pilotage.engine.types import Endpoint, Event, Inspect, InspectConfig, Mount, Port, PortBinding, Summary
+    from pilotage.engine.types import (
+        Endpoint,
+        Event,
+        Inspect,
+        InspectConfig,
+        Mount,
+        Port,
+        PortBinding,
+        Service,
+        Summary,
+    )
 
 __all__ = [
     "LOCAL_SOCKET",
@@ -35,6 +45,7 @@ __all__ = [
     "Pool",
     "Port",
     "PortBinding",
+    "Service",
     "SharedClient",
     "Summary",
     "TLSFiles",
@@ -69,6 +80,7 @@ __getattr__, __dir__ = lazy_exports(
         "Pool": "pool",
         "Port": "types",
         "PortBinding": "types",
+        "Service": "types",
         "SharedClient": "pool",
         "Summary": "types",
         "TLSFiles": "config",

@@ -10,7 +10,7 @@ import msgspec
 from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
 from pilotage.engine.diagnosis import Request, explain
 from pilotage.engine.events import EventStream
-from pilotage.engine.types import Inspect, Version, split_list
+from pilotage.engine.types import Inspect, Service, Version, split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ _IDS_PER_REQUEST: Final = 100
 """Maximum IDs in one filter. Each takes about 75 bytes of URL; socket proxies accept at least 16 kB."""
 
 _INSPECT: Final = msgspec.json.Decoder(Inspect)
+_SERVICES: Final = msgspec.json.Decoder(list[Service])
 _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -133,6 +134,19 @@ class EngineClient:
             return _INSPECT.decode(body)
         except msgspec.DecodeError as error:
             raise self._explain(error, f"GET {path}") from error
+
+    async def services(self) -> list[Service]:
+        """Return the services of the engine's swarm (``GET /services``).
+
+        Raises:
+            EngineRefused: with ``status`` 503 if the engine is not a manager of a swarm.
+
+        """
+        body = await self._call("GET", "/services", limit=LIST_LIMIT)
+        try:
+            return _SERVICES.decode(body)
+        except msgspec.DecodeError as error:
+            raise self._explain(error, "GET /services") from error
 
     def events(self, *, filters: Mapping[str, Sequence[str]] | None = None, since: str | None = None) -> EventStream:
         """Return the event stream, an async context manager (``GET /events``).

@@ -20,6 +20,7 @@ __all__ = [
     "Mount",
     "NetworkSettings",
     "Port",
+    "Service",
     "Summary",
     "Version",
     "split_list",
@@ -40,6 +41,7 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True):
 
     IPAddress: str = ""
     GlobalIPv6Address: str = ""
+    NetworkID: str = ""
 
 
 class NetworkSettings(msgspec.Struct, gc=False, frozen=True):
@@ -125,6 +127,36 @@ class Inspect(msgspec.Struct, gc=False, frozen=True):
     State: InspectState | None = None
     HostConfig: HostConfig | None = None
     NetworkSettings: InspectNetworkSettings | None = None
+
+
+class ServiceSpec(msgspec.Struct, gc=False, frozen=True):
+    """``Spec`` of a swarm service."""
+
+    Name: str = ""
+    Labels: dict[str, str] | None = None
+
+
+class ServicePort(msgspec.Struct, gc=False, frozen=True):
+    """A port of a swarm service; in mode ``ingress`` every node publishes it."""
+
+    Protocol: str = "tcp"
+    TargetPort: int = 0
+    PublishedPort: int = 0
+    PublishMode: str = ""
+
+
+class ServiceEndpoint(msgspec.Struct, gc=False, frozen=True):
+    """``Endpoint`` of a swarm service."""
+
+    Ports: list[ServicePort] | None = None
+
+
+class Service(msgspec.Struct, gc=False, frozen=True):
+    """One element of ``GET /services``, which only managers of a swarm answer."""
+
+    ID: str = ""
+    Spec: ServiceSpec | None = None
+    Endpoint: ServiceEndpoint | None = None
 
 
 class Component(msgspec.Struct, gc=False, frozen=True):

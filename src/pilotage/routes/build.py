@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.containers.swarm import SERVICE_NAME
 from pilotage.core.problems import Problem
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
@@ -176,7 +177,7 @@ def make_route(
         errors.append(own)
     if (needed := _needed_health_check(container, settings)) is not None:
         errors.append(needed)
-    if container.unreachable is not None and reason in _NEEDING_ADDRESS and not target.host:
+    if container.unreachable is not None and _lacks_address(reason, target):
         errors.append(container.unreachable)
     problems = [*settings.problems, *errors]
     if settings.refused or errors:
@@ -205,12 +206,14 @@ def make_route(
     )
 
 
-_NEEDING_ADDRESS: Final = (None, ExclusionReason.NO_PORT)
+def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
+    return reason is ExclusionReason.NO_PORT or (reason is None and not target.host)
 
 
 def _service(container: Container) -> tuple[str, ...]:
     if not container.compose_service:
-        return ()
+        task_of = container.actual_labels.get(SERVICE_NAME, "")
+        return (container.provider, "", task_of) if task_of else ()
     return container.provider, container.compose_project, container.compose_service
 
 

@@ -91,7 +91,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         container: name of the container; of replicas, the oldest; ``""`` for a route from a file.
         container_id: its id.
         created: time of that container's creation, seconds since 1970; 0 for a route from a file.
-        service: ``(provider, project, service)`` of Docker Compose, which replicas share; empty without.
+        service: ``(provider, project, service)`` of Docker Compose, or ``(provider, "", service)`` of a swarm, which
+            replicas share; empty without.
         scheme: protocol spoken with the target.
         host: the target's host; ``""`` while it is unknown (a sleeping container).
         port: listening port of the proxy (tcp, udp) and port of the target.

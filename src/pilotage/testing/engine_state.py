@@ -37,6 +37,7 @@ class FakeEngineState:
         dialect: behaviour of the imitated engine.
         containers: ID -> container, oldest first.
         hub: delivers events.
+        services: elements of ``GET /services``; ``None`` unless the engine is a manager of a swarm.
 
     """
 
@@ -44,6 +45,7 @@ class FakeEngineState:
         self.dialect = dialect
         self.containers: dict[str, FakeContainer] = {}
         self.hub = EventHub(dialect)
+        self.services: list[dict[str, Any]] | None = None
         self._clock = clock
         self._now = 0
         self._addresses = 1

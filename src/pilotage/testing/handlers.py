@@ -66,7 +66,7 @@ def route(request: Request) -> Route:
     api = api_number(versioned[1]) if versioned else None
     path = versioned[2] if versioned else request.path
     reading = request.method in {"GET", "HEAD"}
-    if reading and path in {"/_ping", "/version", "/events"}:
+    if reading and path in {"/_ping", "/version", "/events", "/services"}:
         return Route(path.lstrip("/_"), api)
     if reading and path == "/containers/json":
         filters = request.query.get("filters", "")
@@ -92,6 +92,8 @@ def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | S
                 return dialect.json(dialect.describe())
             case "events":
                 return _subscribe(engine, request, api)
+            case "services":
+                return _services(engine)
             case "list" | "list:id":
                 return _list(engine, request, api)
             case _:
@@ -103,6 +105,15 @@ def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | S
                 return _act(engine, where.endpoint, it, where.container, request.query)
     except _BadFilter as why:
         return why.answer
+
+
+def _services(engine: FakeEngineState) -> Answer:
+    dialect = engine.dialect
+    if dialect.podman:
+        return dialect.no_such_page()
+    if engine.services is None:
+        return dialect.error(503, 'This node is not a swarm manager. Use "docker swarm init" to create one.')
+    return dialect.json(engine.services)
 
 
 def _subscribe(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> Answer | Subscription:

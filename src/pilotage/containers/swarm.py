@@ -1,0 +1,104 @@
+"""Swarm: the services that containers are tasks of, and the overlay networks that this host may not reach. Pure.
+
+Sources of the rules: decision 40, Engine API ``GET /services``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.engine.types import Port, Service
+from pilotage.labels.keys import is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pilotage.containers.container import Container
+    from pilotage.engine.types import Endpoint, Summary
+
+__all__ = ["SERVICE_ID", "SERVICE_NAME", "SwarmServices", "is_task", "labels_not_read", "reachable", "unreachable"]
+
+SERVICE_ID: Final = "com.docker.swarm.service.id"
+SERVICE_NAME: Final = "com.docker.swarm.service.name"
+_INGRESS: Final = "ingress"
+_SWARM_ID_LENGTH: Final = 25  # networks of a single engine have ids of 64 digits
+
+
+class SwarmServices(msgspec.Struct, frozen=True):
+    """What an engine reports about the services of its swarm.
+
+    Attributes:
+        by_id: ID -> service; empty if the engine does not report them.
+        error: why it does not, ``""`` if it does.
+
+    """
+
+    by_id: Mapping[str, Service] = {}
+    error: str = ""
+
+    def complete(self, task: Summary) -> Summary:
+        """Return a task with the labels and published ports of its service. The container's own labels win."""
+        labels = task.Labels or {}
+        service = self.by_id.get(labels.get(SERVICE_ID, ""))
+        if service is None:
+            return task
+        given = (service.Spec and service.Spec.Labels) or {}
+        published = (service.Endpoint and service.Endpoint.Ports) or ()
+        ports = [
+            Port(port.TargetPort, port.PublishedPort, port.Protocol)
+            for port in published
+            if port.PublishMode == _INGRESS and port.PublishedPort
+        ]
+        own = {key: value for key, value in given.items() if is_own(key)}
+        return msgspec.structs.replace(task, Labels={**own, **labels}, Ports=[*(task.Ports or ()), *ports])
+
+
+def is_task(container: Container) -> bool:
+    """Return whether a container is a task of a swarm service."""
+    return SERVICE_ID in container.actual_labels
+
+
+def labels_not_read(service: str, why: str) -> Problem:
+    """Report that the labels of a service are unknown."""
+    return Problem(
+        message=f"labels of its swarm service {service} are not read: {why}",
+        hint="give them to the containers: --container-label, or 'labels' beside 'deploy' in a stack file; "
+        "or watch a manager, and allow GET /services",
+        severity="warning",
+    )
+
+
+def reachable(
+    networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
+) -> Mapping[str, Endpoint | None]:
+    """Return the networks without the overlays whose addresses this host does not route to.
+
+    The overlay ``ingress`` is left out always, because it carries only the published ports of services.
+
+    Args:
+        networks: a container's networks.
+        routes_to: returns whether this host has a route to an address, other than its default route.
+
+    """
+    lost = [name for name, endpoint in networks.items() if _is_lost(name, endpoint, routes_to)]
+    return {name: networks[name] for name in networks if name not in lost} if lost else networks
+
+
+def _is_lost(name: str, endpoint: Endpoint | None, routes_to: Callable[[str], bool]) -> bool:
+    if endpoint is None or len(endpoint.NetworkID) != _SWARM_ID_LENGTH:
+        return False
+    address = endpoint.IPAddress or endpoint.GlobalIPv6Address
+    return name == _INGRESS or (bool(address) and not routes_to(address))
+
+
+def unreachable(networks: Iterable[str]) -> Problem:
+    """Report a container that has addresses only in overlays that this host does not reach."""
+    names = ", ".join(sorted(networks))
+    return Problem(
+        message=f"not reachable: this host has no route to its overlay network {names}, and no port of it is published",
+        hint="publish its port, or attach it and pilotage to an attachable overlay network",
+    )

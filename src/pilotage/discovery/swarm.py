@@ -1,0 +1,61 @@
+"""Reads the services of an engine's swarm for the containers that are their tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.containers.swarm import SERVICE_ID, SwarmServices, is_task
+from pilotage.core.errors import EngineRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.containers.container import Container
+    from pilotage.containers.parse import ContainerParser
+    from pilotage.engine.client import EngineClient
+
+__all__ = ["read_services", "update_services"]
+
+
+async def update_services(
+    parser: ContainerParser, containers: Iterable[Container], client: EngineClient, *, again: bool = False
+) -> bool:
+    """Read the services if some containers are tasks of unknown ones, and give them to the parser.
+
+    Args:
+        parser: of the engine's containers.
+        containers: parsed containers.
+        client: the engine.
+        again: read them even if all are known, once there have been tasks.
+
+    Returns:
+        Whether the services differ from the known ones, so that tasks must be parsed again.
+
+    Raises:
+        EngineError: the connection failed or the answer is invalid.
+
+    """
+    known = parser.services
+    if known is None:
+        wanted = any(map(is_task, containers))
+    else:
+        tasks = () if known.error else filter(is_task, containers)
+        wanted = again or any(task.actual_labels[SERVICE_ID] not in known.by_id for task in tasks)
+    if not wanted:
+        return False
+    parser.services = await read_services(client)
+    return parser.services != known
+
+
+async def read_services(client: EngineClient) -> SwarmServices:
+    """Return the services of the engine's swarm, or why it does not report them.
+
+    Raises:
+        EngineError: the connection failed or the answer is invalid.
+
+    """
+    try:
+        services = await client.services()
+    except EngineRefused as error:
+        return SwarmServices(error="this engine is no manager of the swarm" if error.status == 503 else error.what)
+    return SwarmServices({service.ID: service for service in services})

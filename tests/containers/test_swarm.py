@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pilotage import Built, Container, build_routes
+from pilotage.containers.parse import ContainerParser
+from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
+from pilotage.engine.types import Port, Service, Summary
+from tests.support import captures
+from tests.support.summaries import LOCAL, REMOTE, summary
+
+OVERLAY, BRIDGE = "zr68kcczwws2meupmefrlrogf", "6" * 64
+TASK = {SERVICE_ID: "s1", SERVICE_NAME: "websvc"}
+
+
+def networks(**addresses: tuple[str, str]) -> dict[str, Any]:
+    return {"Networks": {name: {"IPAddress": ip, "NetworkID": id_} for name, (ip, id_) in addresses.items()}}
+
+
+def parsed(
+    labels: dict[str, str] | None = None,
+    *,
+    services: SwarmServices | None = None,
+    routed: tuple[str, ...] = (),
+    remote: bool = False,
+    **fields: Any,
+) -> Container:
+    parser = ContainerParser(REMOTE if remote else LOCAL, routes_to=lambda address: address in routed)
+    parser.services = services
+    plain = {"NetworkSettings": networks(ingress=("10.0.0.4", OVERLAY))} | fields
+    return parser.parse(msgspec.convert(summary("websvc.1.abc", TASK | (labels or {}), **plain), Summary))
+
+
+def service(labels: dict[str, str] | None = None, *ports: dict[str, Any]) -> SwarmServices:
+    plain = {"ID": "s1", "Spec": {"Name": "websvc", "Labels": labels or {}}, "Endpoint": {"Ports": list(ports)}}
+    return SwarmServices({"s1": msgspec.convert(plain, Service)})
+
+
+def built(found: Container) -> Built:
+    return build_routes(found)
+
+
+def test_a_task_is_recognised_by_its_service() -> None:
+    assert is_task(parsed())
+
+
+def test_an_address_in_the_ingress_network_is_never_used_and_the_reason_is_given() -> None:
+    for routed in ((), ("10.0.0.4",)):
+        found = parsed(routed=routed)
+        assert found.private_hostname == ""
+        (route,) = built(found).routes
+        assert (route.endpoints, route.excluded_reason) == ((), "Error")
+        assert "overlay network ingress" in built(found).problems[0].message
+
+
+def test_recorded_tasks_have_no_route_by_way_of_the_ingress_network() -> None:
+    parser = ContainerParser(LOCAL)
+    found = [parser.parse(msgspec.convert(each, Summary)) for each in captures.load("docker-28.5-swarm", "list-all")]
+    assert {it.private_hostname for it in found} == {"", "172.17.0.2", "172.17.0.3"}
+
+
+def test_an_overlay_network_is_used_only_if_this_host_routes_to_it() -> None:
+    both = networks(ingress=("10.0.0.4", OVERLAY), app=("10.1.0.4", OVERLAY))
+    assert parsed(NetworkSettings=both).private_hostname == ""
+    reached = parsed(NetworkSettings=both, routed=("10.1.0.4",))
+    assert (reached.private_hostname, reached.unreachable) == ("10.1.0.4", None)
+
+
+def test_a_named_overlay_network_that_cannot_be_reached_has_a_reason_instead_of_another_address() -> None:
+    both = networks(bridge=("172.17.0.9", BRIDGE), app=("10.1.0.4", OVERLAY))
+    assert parsed(NetworkSettings=both).private_hostname == "172.17.0.9"
+    named = parsed({"proxy.network": "app"}, NetworkSettings=both)
+    assert (named.private_hostname, named.errors) == ("", ())
+    assert "overlay network app" in built(named).problems[0].message
+
+
+def test_a_port_that_a_task_publishes_on_the_host_is_used() -> None:
+    (route,) = built(parsed(Ports=[{"PrivatePort": 80, "PublicPort": 21060, "IP": "0.0.0.0"}])).routes
+    assert [endpoint.address for endpoint in route.endpoints] == ["127.0.0.1:21060"]
+
+
+def test_a_port_that_the_service_publishes_is_used() -> None:
+    given = service({}, {"TargetPort": 80, "PublishedPort": 21060, "PublishMode": "ingress", "Protocol": "tcp"})
+    for remote, host in ((False, "127.0.0.1"), (True, "192.168.50.10")):
+        (route,) = built(parsed(services=given, remote=remote)).routes
+        assert [endpoint.address for endpoint in route.endpoints] == [f"{host}:21060"]
+    on_the_node = {"TargetPort": 80, "PublishedPort": 21060, "PublishMode": "host"}  # perhaps of another node
+    assert built(parsed(services=service({}, on_the_node))).routes[0].endpoints == ()
+    assert parsed(services=given).private_port_mapping == {80: Port(80, 21060)}
+
+
+def test_labels_of_the_service_count_and_the_containers_own_win() -> None:
+    given = service({"proxy.aliases": "svc", "proxy.svc.scheme": "https", "other": "x"})
+    found = parsed({"proxy.svc.scheme": "http"}, services=given)
+    assert found.aliases == ("svc",)
+    assert found.actual_labels["proxy.svc.scheme"] == "http"
+    assert "other" not in found.actual_labels
+    assert found.is_explicit
+
+
+def test_where_services_cannot_be_read_a_task_without_labels_says_so() -> None:
+    unknown = SwarmServices(error="this engine is no manager of the swarm")
+    (problem,) = parsed(services=unknown).problems
+    assert problem.message == (
+        "labels of its swarm service websvc are not read: this engine is no manager of the swarm"
+    )
+    assert "--container-label" in problem.hint
+    assert (problem.severity, problem.container) == ("warning", "websvc.1.abc")
+    assert parsed({"proxy.aliases": "svc"}, services=unknown).problems == ()
+    assert parsed().problems == ()  # nobody has asked
+
+
+def test_tasks_of_one_service_are_replicas_called_by_its_name() -> None:
+    plain = {"NetworkSettings": networks(bridge=("172.17.0.9", BRIDGE))}
+    (route,) = built(parsed(**plain)).routes
+    assert (route.alias, route.service) == ("websvc", ("local", "", "websvc"))
+    assert built(parsed({"com.docker.compose.service": "s"}, **plain)).routes[0].service == ("local", "", "s")
