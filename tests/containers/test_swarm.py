@@ -113,7 +113,8 @@ def test_where_services_cannot_be_read_a_task_without_labels_says_so() -> None:
 
 
 def test_tasks_of_one_service_are_replicas_called_by_its_name() -> None:
-    plain = {"NetworkSettings": networks(bridge=("172.17.0.9", BRIDGE))}
-    (route,) = built(parsed(**plain)).routes
+    attached = networks(bridge=("172.17.0.9", BRIDGE))
+    (route,) = built(parsed(NetworkSettings=attached)).routes
     assert (route.alias, route.service) == ("websvc", ("local", "", "websvc"))
-    assert built(parsed({"com.docker.compose.service": "s"}, **plain)).routes[0].service == ("local", "", "s")
+    composed = parsed({"com.docker.compose.service": "s"}, NetworkSettings=attached)
+    assert built(composed).routes[0].service == ("local", "", "s")

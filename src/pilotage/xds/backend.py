@@ -15,7 +15,18 @@ from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["RESTART_HOLD", "Backend", "Member", "pool_backend", "route_backend", "usable"]
+__all__ = [
+    "RESTART_HOLD",
+    "Backend",
+    "Member",
+    "insists_on_tls",
+    "is_draining",
+    "may_restart",
+    "pool_backend",
+    "route_backend",
+    "usable",
+    "without_stream_hold",
+]
 
 Backing = Literal["none", "shared", "own"]
 
@@ -90,6 +101,30 @@ def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[End
         if chosen:
             return tuple(chosen.values())
     return ()
+
+
+def insists_on_tls(route: Route) -> bool:
+    """Return whether settings of a route say who the target has to be, so that it must prove that."""
+    s = route.settings
+    return bool(s.ssl_trusted_certificate or s.ssl_certificate or s.ssl_protocols or s.ssl_server_name)
+
+
+def is_draining(route: Route) -> bool:
+    """Return whether all endpoints of a route have been told to stop."""
+    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
+
+
+def may_restart(route: Route) -> bool:
+    """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
+    patient = bool(route.settings.hold or route.settings.load_balance.link)
+    return is_draining(route) and not route.is_stream and not patient
+
+
+def without_stream_hold(route: Route) -> Route:
+    """Return a stream route without its hold setting: only HTTP requests can wait."""
+    if not (route.is_stream and route.settings.hold):
+        return route
+    return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
 
 
 def route_backend(route: Route, *, asked: bool = False, restarting: bool = False) -> Backend:

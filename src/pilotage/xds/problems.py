@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilotage.core.problems import Problem
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
 
-__all__ = ["auth_route_not_served", "build_failed", "pool_shadowed", "port_in_use"]
+__all__ = ["auth_route_not_served", "build_failed", "pool_shadowed", "port_in_use", "speaks_plain_http"]
 
 
 def build_failed(route: Route, error: Exception) -> Problem:
@@ -51,6 +53,17 @@ def port_in_use(backend: Backend, by: Backend, address: str) -> Problem:
         f"choose another listening port for {backend.name}",
         path="port",
     )
+
+
+def speaks_plain_http(route: Route) -> Problem:
+    """Report an https target that speaks plain HTTP. Its requests go there as http."""
+    found = _problem(
+        route,
+        "the target speaks plain HTTP, so requests go there as http and not as https",
+        f"set proxy.{route.alias}.scheme: http, or let the target speak TLS",
+        path="scheme",
+    )
+    return msgspec.structs.replace(found, severity="warning")
 
 
 def _problem(route: Route, message: str, hint: str, *, path: str = "") -> Problem:

@@ -19,6 +19,7 @@ from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import HTTP_LISTENERS, Session
 from pilotage.xds.snapshot import Snapshot
+from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -76,6 +77,7 @@ class AdsServer:
         self._closed = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
+        self._prober = TlsProber(lambda address: self._send_changes(self.snapshot.set_plain(address)))
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
@@ -137,6 +139,7 @@ class AdsServer:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        await self._prober.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
         self._closed.set()
@@ -162,15 +165,17 @@ class AdsServer:
             The keys of the resources that changed, for :meth:`wait_for_acks`.
 
         """
-        if isinstance(update, Table):
-            changed = self.snapshot.replace(update)
-            self._table = update
-        elif update.old is self._table:
-            changed = self.snapshot.change(update.new, {change.alias for change in update.changes if change.alias})
-            self._table = update.new
+        table = update if isinstance(update, Table) else update.new
+        if isinstance(update, Table) or update.old is not self._table:
+            aliases = {*self._table.routes, *table.routes}
+            changed = self.snapshot.replace(table)
         else:
-            changed = self.snapshot.replace(update.new)
-            self._table = update.new
+            aliases = {change.alias for change in update.changes if change.alias}
+            changed = self.snapshot.change(table, aliases)
+        self._table = table
+        for alias in aliases:
+            for address in self._prober.update(alias, self.snapshot.https.get(alias, ())):
+                changed |= self.snapshot.set_plain(address, plain=False)
         for alias, route in self.snapshot.lingering.items():
             self._schedule_removal(alias, route)
         for alias in self.snapshot.restarting - self._restarting:

@@ -8,12 +8,26 @@ import msgspec
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.table import Table
-from pilotage.xds.backend import RESTART_HOLD, pool_backend, route_backend
+from pilotage.xds.backend import (
+    RESTART_HOLD,
+    insists_on_tls,
+    is_draining,
+    may_restart,
+    pool_backend,
+    route_backend,
+    without_stream_hold,
+)
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.problems import auth_route_not_served, build_failed, pool_shadowed, port_in_use
+from pilotage.xds.problems import (
+    auth_route_not_served,
+    build_failed,
+    pool_shadowed,
+    port_in_use,
+    speaks_plain_http,
+)
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
 
@@ -21,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -52,6 +66,8 @@ class Snapshot:
         problems: source (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for missing
             forwardauth routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
+        https: alias -> endpoints of an https route whose settings do not insist on TLS.
+        plain: addresses of such endpoints that speak plain HTTP. Requests go there as http.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
     """
@@ -61,6 +77,8 @@ class Snapshot:
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
         self.lingering: dict[str, Route] = {}
+        self.https: dict[str, tuple[Endpoint, ...]] = {}
+        self.plain: set[str] = set()
         self.restarting: set[str] = set()
         self._table = Table()
         self._routes: dict[str, Route] = {}
@@ -100,10 +118,16 @@ class Snapshot:
         del self.lingering[alias]
         return self._rebuild(self._index_route(alias, None))
 
+    def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
+        """Note whether an https endpoint speaks plain HTTP; return the changed keys."""
+        (self.plain.add if plain else self.plain.discard)(address)
+        users = [alias for alias, endpoints in self.https.items() if any(e.address == address for e in endpoints)]
+        return self.change(self._table, users)
+
     def settle(self, alias: str) -> frozenset[Key]:
         """Expect no restart of an alias any longer, unless it is draining; return the changed keys."""
         route = self._routes.get(alias)
-        if alias not in self.restarting or (route is not None and _is_draining(route)):
+        if alias not in self.restarting or (route is not None and is_draining(route)):
             return frozenset()
         self.restarting.discard(alias)
         return self._rebuild([f"{_ROUTE}/{alias}"])
@@ -117,7 +141,7 @@ class Snapshot:
         if options == self.options:
             return frozenset()
         fresh = Snapshot(options)
-        fresh.restarting = self.restarting
+        fresh.restarting, fresh.plain = self.restarting, self.plain
         fresh.replace(self._table)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
@@ -151,10 +175,11 @@ class Snapshot:
                 route = None
             else:
                 problems, servable = self._check(route)
-                route = _without_stream_hold(route) if servable else None
+                route = without_stream_hold(route) if servable else None
+        route, problems = self._downgraded(alias, route, problems)
         self._report(f"{_ROUTE}/{alias}", problems)
         before = self._routes.get(alias)
-        if route is not None and _may_restart(route):
+        if route is not None and may_restart(route):
             self.restarting.add(alias)
         if route is None and gone and before is not None and self.hold_of(alias, before):
             if alias not in self.lingering:
@@ -164,6 +189,18 @@ class Snapshot:
         else:
             self.lingering.pop(alias, None)
         return self._index_route(alias, route)
+
+    def _downgraded(
+        self, alias: str, route: Route | None, problems: tuple[Problem, ...]
+    ) -> tuple[Route | None, tuple[Problem, ...]]:
+        """Return a route as http if all its https endpoints speak plain HTTP, and a warning (decision 39)."""
+        self.https.pop(alias, None)
+        if route is None or route.scheme != "https" or not route.endpoints or insists_on_tls(route):
+            return route, problems
+        self.https[alias] = route.endpoints
+        if any(endpoint.address not in self.plain for endpoint in route.endpoints):
+            return route, problems
+        return msgspec.structs.replace(route, scheme="http"), (*problems, speaks_plain_http(route))
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
@@ -348,23 +385,6 @@ class Snapshot:
     def _drop_empty(index: dict[str, set[str]], name: str) -> None:
         if not index.get(name, True):
             del index[name]
-
-
-def _is_draining(route: Route) -> bool:
-    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
-
-
-def _may_restart(route: Route) -> bool:
-    """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
-    patient = bool(route.settings.hold or route.settings.load_balance.link)
-    return _is_draining(route) and not route.is_stream and not patient
-
-
-def _without_stream_hold(route: Route) -> Route:
-    """Return a stream route without its hold setting: only HTTP requests can wait."""
-    if not (route.is_stream and route.settings.hold):
-        return route
-    return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
 
 
 def _by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
