@@ -62,9 +62,20 @@ def test_replicas_list_each_other() -> None:
 def test_members_of_a_pool_list_each_other() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
     both = engine_snapshot([one("a1", pool), one("a2", pool)])
-    assert route_explanation("a1", "", both).notes == ("load-balanced with a2 in pool all",)
+    assert route_explanation("a1", "", both).notes == (
+        "load-balanced with a2 in pool all",
+        "answers as all, not as a1",
+    )
     alone = engine_snapshot([one("a1", pool)])
-    assert route_explanation("a1", "", alone).notes == ("alone in pool all so far",)
+    assert route_explanation("a1", "", alone).notes == ("alone in pool all so far", "answers as all, not as a1")
+
+
+def test_a_pool_is_explained_by_its_members() -> None:
+    pool = {"proxy.*.load_balance.link": "All"}
+    both = engine_snapshot([one("a1", pool), one("a2", pool), one("b1")])
+    for name in ("All", "all"):
+        assert [found.name for found in explain_name(name, [both], build_table([both])).containers] == ["a1", "a2"]
+    assert "all" in known_names([both])
 
 
 def test_a_container_with_an_error_says_why_it_has_no_routes() -> None:

@@ -103,7 +103,28 @@ def test_fields_that_labels_set_stand_under_their_canonical_names_and_times_in_s
 
 
 def test_an_empty_document_has_all_its_parts() -> None:
-    assert document([], build_table([])) == {"containers": [], "routes": {}, "problems": []}
+    assert document([], build_table([])) == {"containers": [], "routes": {}, "pools": {}, "problems": []}
+
+
+def test_pools_are_listed_with_their_members_which_say_where_they_answer() -> None:
+    pool = {"proxy.*.load_balance.link": "all"}
+    snapshot = build_snapshot(
+        LOCAL,
+        [
+            container("a1", pool, Id="1" * 64),
+            container("a2", pool, Id="2" * 64),
+            container("gone", pool, Id="3" * 64, State="exited"),
+            container("web", Id="4" * 64),
+        ],
+    )
+    found = document([snapshot], build_table([snapshot]))
+    assert found["pools"] == {"all": {"members": ["a1", "a2"]}}
+    assert {alias: route["pool"] for alias, route in found["routes"].items()} == {
+        "a1": "all",
+        "a2": "all",
+        "gone": None,
+        "web": None,
+    }
 
 
 def test_containers_of_all_engines_are_there() -> None:

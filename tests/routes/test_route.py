@@ -98,6 +98,7 @@ def test_the_json_of_a_route_has_labelled_fields_under_canonical_names() -> None
         "excluded_reason": "",
         "health_check": True,
         "idle_watcher": False,
+        "pool": None,
         "hold_s": 5.0,
         "no_tls_verify": True,
     }

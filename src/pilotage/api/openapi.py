@@ -65,6 +65,7 @@ _ROUTE: Final = {
         excluded_reason=_TEXT,
         health_check=_TRUTH,
         idle_watcher=_TRUTH,
+        pool=_or_null(_TEXT),
         stale_since=_or_null(_TIME),
     ),
     "description": "The other properties are the fields that labels set. Names of durations end in _s (seconds).",
@@ -120,7 +121,11 @@ _PLAIN: Final = "text/plain"
 _PATHS: Final[dict[str, _Path]] = {
     "/v1/routes": _Path(
         "All aliases and their routes, including excluded ones",
-        schema=_object(version=_WHOLE, routes={"type": "object", "additionalProperties": _ROUTE}),
+        schema=_object(
+            version=_WHOLE,
+            routes={"type": "object", "additionalProperties": _ROUTE},
+            pools={"type": "object", "additionalProperties": _object(members=_list(_TEXT))},
+        ),
     ),
     "/v1/containers": _Path("All containers of all engines", schema=_object(containers=_list(_CONTAINER))),
     "/v1/problems": _Path("All current problems", schema=_object(problems=_list(_PROBLEM))),

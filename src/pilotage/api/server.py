@@ -24,7 +24,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import change_json, container_json, problem_json
+from pilotage.output.json import change_json, container_json, pools_json, problem_json
 from pilotage.routes.route import route_json
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class Api:
             return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
 
         routes = dict([item async for item in _in_turns(sorted(table.routes), convert)])
-        return _json({"version": table.version, "routes": routes})
+        return _json({"version": table.version, "routes": routes, "pools": pools_json(table)})
 
     async def _containers(self, _: web.Request) -> web.Response:
         found = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]

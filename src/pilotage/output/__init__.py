@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.output.console import Out, clean, command_name
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import explain_name, known_names
-    from pilotage.output.json import change_json, container_json, document, problem_json
+    from pilotage.output.json import change_json, container_json, document, pools_json, problem_json
     from pilotage.output.label_reference import markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.text.containers import print_containers
@@ -44,6 +44,7 @@ __all__ = [
     "known_names",
     "markdown",
     "matching",
+    "pools_json",
     "print_banner",
     "print_containers",
     "print_engines",
@@ -70,6 +71,7 @@ __getattr__, __dir__ = lazy_exports(
         "command_name": "console",
         "container_json": "json",
         "document": "json",
+        "pools_json": "json",
         "engine_json": "engines",
         "explain_name": "explain",
         "known_names": "explain",

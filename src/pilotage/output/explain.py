@@ -133,11 +133,11 @@ def _problems_of(routes: Iterable[RouteExplanation]) -> Iterator[Problem]:
 
 
 def known_names(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = ()) -> list[str]:
-    """Return the names of all containers and aliases, sorted."""
+    """Return the names of all containers, aliases and pools, sorted."""
     found = {route.alias for file in files for route in file.routes}
     for snapshot in snapshots:
         found |= {container.container_name for container in snapshot.containers}
-        found |= {route.alias for built in snapshot.built for route in built.routes}
+        found |= {name for built in snapshot.built for route in built.routes for name in (route.alias, route.pool)}
     return sorted(found - {""})
 
 
@@ -147,7 +147,7 @@ def explain_name(
     """Explain a container or an alias.
 
     Args:
-        name: a container, ``engine/container``, an alias, or the first 12 or more characters of a container ID.
+        name: a container, ``engine/container``, an alias, a pool, or the first 12 or more characters of a container ID.
         snapshots: all engines.
         table: the table built from the engines and files.
         files: all route files.
@@ -160,10 +160,15 @@ def explain_name(
         for container, built in zip(snapshot.containers, snapshot.built, strict=True):
             if _is_called(container, name):
                 named.append(explainer.container(container, built, built.routes, names))
-            elif routes := [route for route in built.routes if route.alias == name.lower()]:
+            elif routes := [route for route in built.routes if _answers(route, name.lower())]:
                 claiming.append(explainer.container(container, built, routes, names))
     found = (explainer.file(file, name.lower()) for file in files)
     return Explanation(name, (*named, *claiming), tuple(each for each in found if each.routes))
+
+
+def _answers(route: Route, name: str) -> bool:
+    """Return whether a route has a name as its alias or answers under it as a member of a pool."""
+    return bool(name) and name in (route.alias, route.pool.lower())
 
 
 def _is_called(container: Container, name: str) -> bool:
@@ -248,10 +253,10 @@ class _Explainer:
             health = self._table.health_of(winner.alias).get(endpoint.address)
             if health is not None and endpoint.container_id == route.container_id:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
-        link = route.settings.load_balance.link
-        if link and not route.excluded:
+        if link := route.pool:
             pool = [alias for alias in self._table.pools().get(link, ()) if alias != route.alias]
             yield f"load-balanced with {', '.join(pool)} in pool {link}" if pool else f"alone in pool {link} so far"
+            yield f"answers as {link}, not as {route.alias}"
 
 
 def _all_routes(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile]) -> Iterator[Route]:

@@ -20,16 +20,22 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import Table
 
-__all__ = ["change_json", "container_json", "document", "problem_json"]
+__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json"]
 
 
 def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any]:
-    """Return ``{"containers": […], "routes": {alias: …}, "problems": […]}``."""
+    """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``."""
     return {
         "containers": [container_json(container) for snapshot in snapshots for container in snapshot.containers],
         "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
+        "pools": pools_json(table),
         "problems": [problem_json(problem) for problem in table.problems],
     }
+
+
+def pools_json(table: Table) -> dict[str, Any]:
+    """Return each pool as plain data: its members answer under its name, not under their aliases."""
+    return {name: {"members": list(members)} for name, members in table.pools().items()}
 
 
 def container_json(container: Container) -> dict[str, Any]:

@@ -166,6 +166,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return wanted and not off and not self.excluded and self.scheme != "udp"
 
     @property
+    def pool(self) -> str:
+        """Name of the pool in which it answers instead of under its alias; ``""`` outside a pool."""
+        return "" if self.excluded else self.settings.load_balance.link
+
+    @property
     def is_stream(self) -> bool:
         """Whether the scheme is tcp or udp."""
         return self.scheme in ("tcp", "udp")
@@ -229,6 +234,7 @@ def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxy
         "excluded_reason": route.excluded_reason,
         "health_check": route.health_check,
         "idle_watcher": route.idle_watcher,
+        "pool": route.pool or None,
     }
     if route.bind:
         shown["bind"] = route.bind

@@ -83,9 +83,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         """Return pool name (``load_balance.link``) -> aliases of its served members."""
         found: dict[str, list[str]] = {}
         for route in self.sorted_routes():
-            link = route.settings.load_balance.link
-            if link and not route.excluded:
-                found.setdefault(link, []).append(route.alias)
+            if route.pool:
+                found.setdefault(route.pool, []).append(route.alias)
         return {link: tuple(found[link]) for link in sorted(found)}
 
     def __repr__(self) -> str:

@@ -96,7 +96,7 @@ def test_json_is_the_document(pilotage: Callable[..., Said], tmp_path: Path) -> 
         said = pilotage(command, "--format", "json", "--replay", recording_file(tmp_path))
         assert said.status == 1
         document = json.loads(said.out)
-        assert list(document) == ["containers", "routes", "problems"]
+        assert list(document) == ["containers", "routes", "pools", "problems"]
         assert document["routes"]["shop"]["healthcheck"]["path"] == "/up"
         assert len(document["containers"]) == len(EXAMPLE)
 

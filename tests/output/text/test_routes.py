@@ -96,3 +96,14 @@ def test_an_empty_table_of_routes_says_why(tmp_path: Path) -> None:
     out = Out(io.StringIO())
     print_routes(out, view(tmp_path, recording([])))
     assert printed(out) == "No routes: there is no container to route to.\n"
+
+
+def test_a_pool_has_a_row_and_its_members_say_that_they_answer_under_its_name(out: Out) -> None:
+    pool = {"proxy.*.load_balance.link": "all"}
+    snapshots = (engine_snapshot([one("b1", pool), one("c1", pool), one("web")]),)
+    print_routes(out, View(snapshots, build_table(snapshots)))
+    lines = printed(out).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["all", "b1", "c1", "web"]
+    assert "b1, c1" in lines[0]
+    assert lines[0].endswith("pool, 2 of 2 ready")
+    assert [line.endswith("ready, answers as all") for line in lines] == [False, True, True, False]

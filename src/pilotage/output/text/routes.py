@@ -65,6 +65,7 @@ def print_routes(out: Out, view: View) -> None:
     for route in routes:
         text, style = route_status(route, view.table.health_of(route.alias))
         listen = f", listens on {route.listen}" if route.listen else ""
+        listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
             listen += f", stale since {_clock(since)}"
@@ -80,7 +81,24 @@ def print_routes(out: Out, view: View) -> None:
                 (text + listen, style),
             ]
         )
+    rows += [_pool_row(view, name, members) for name, members in view.table.pools().items()]
+    rows.sort(key=lambda row: row[0][0])
     print_table(out, ["ALIAS", "TARGET", "CONTAINER", "ENGINE", "STATUS"], rows, give_way=[2, 0, 3, 4, 1])
+
+
+def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:
+    """Return the row of a pool, whose members answer under its name."""
+    routes = [view.table.routes[alias] for alias in members]
+    ready = sum(any(endpoint.state == "ready" for endpoint in route.endpoints) for route in routes)
+    engines = ", ".join(dict.fromkeys(route.provider for route in routes))
+    status = f"pool, {ready} of {len(members)} ready"
+    return [
+        (name, "bold"),
+        ("-", ""),
+        (", ".join(members), ""),
+        (engines, ""),
+        (status, "green" if ready else "yellow"),
+    ]
 
 
 def summary(view: View, *, containers: bool = False) -> Text:
