@@ -322,3 +322,27 @@ async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: 
         await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))
         answers = await asyncio.gather(*(gw.ask("app", headers={"Cookie": "session=good"}) for _ in range(50)))
         assert {answer.status for answer in answers} == {200}
+
+
+async def test_parts_and_responses_with_an_etag_are_not_compressed(envoy: Envoy) -> None:
+    text = "x" * 10_000
+
+    async def part(_request: web.Request) -> web.Response:
+        return web.Response(status=206, text=text[100:5100], headers={"Content-Range": "bytes 100-5099/10000"})
+
+    async def tagged(_request: web.Request) -> web.Response:
+        return web.Response(text=text, headers={"ETag": '"abc"'})
+
+    async def plain(_request: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async with target() as it, envoy() as gw:
+        it.handlers |= {"/part": part, "/tagged": tagged, "/plain": plain}
+        await gw.publish(route("app", it.port))
+        accept = {"Accept-Encoding": "gzip"}
+        found = await gw.ask("app", "/part", headers=accept | {"Range": "bytes=100-5099"})
+        assert (found.status, found.headers.get("Content-Encoding"), len(found.body)) == (206, None, 5_000)
+        assert found.headers["Content-Length"] == "5000"
+        found = await gw.ask("app", "/tagged", headers=accept)
+        assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
+        assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"

@@ -187,8 +187,14 @@ def _gzip() -> Any:
     common = compressor_pb2.Compressor.CommonDirectionConfig(
         min_content_length=number(1024), content_type=list(_TEXTUAL)
     )
+    response = compressor_pb2.Compressor.ResponseDirectionConfig(
+        common_config=common,
+        # The ETag and the ranges of a response are those of the uncompressed one.
+        disable_on_etag_header=True,
+        uncompressible_response_codes=[206],
+    )
     return compressor_pb2.Compressor(
-        response_direction_config=compressor_pb2.Compressor.ResponseDirectionConfig(common_config=common),
+        response_direction_config=response,
         compressor_library=extension_pb2.TypedExtensionConfig(
             name="gzip", typed_config=packed(gzip_pb2.Gzip(compression_level=gzip_pb2.Gzip.COMPRESSION_LEVEL_5))
         ),

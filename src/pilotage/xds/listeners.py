@@ -15,7 +15,7 @@ from envoy.config.core.v3 import (
     protocol_pb2,
     substitution_format_string_pb2,
 )
-from envoy.config.listener.v3 import listener_components_pb2, listener_pb2, udp_listener_config_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
@@ -51,6 +51,14 @@ _BUFFERED: Final = 256 * 1024
 _IDLE_STREAM: Final = 3600.0
 _SLOWEST_HEADERS: Final = 30.0  # seconds for the handshake, and again for the request headers
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
+
+
+# Envoy answers 403 to a request for any other protocol, except h2c, which it ignores.
+_UPGRADES: Final = (
+    *("websocket", "tailscale-control-protocol", "ts2021", "DERP", "tcp", "udp", "SPDY/3.1", "xmpp", "connect-ip"),
+    *("TLS/1.0", "TLS/1.2", "TLS/1.3", "h2c, websocket", "irc", "mqtt", "ssh", "raw", "webtransport"),
+)
+_LARGEST_DATAGRAM: Final = 65535
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
@@ -116,7 +124,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         stat_prefix="https" if https else "http",
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
-        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
         # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
         # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
@@ -130,7 +138,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),
         generate_request_id=OFF,
-        upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type="websocket")],
+        upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
         local_reply_config=_replies(options),
         access_log=_access_log(options),
     )
@@ -174,8 +182,17 @@ def _believe(manager: Any, options: GatewayOptions) -> None:
 
 
 def _forget(manager: Any, names: Iterable[str]) -> None:
-    """Remove headers that untrusted clients must not set."""
-    gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
+    """Remove headers that untrusted clients must not set: by name, or by a prefix that ends in a dash."""
+    gone = [
+        mutation_rules_pb2.HeaderMutation(
+            remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
+                key_matcher=string_pb2.StringMatcher(prefix=name)
+            )
+        )
+        if name.endswith("-")
+        else mutation_rules_pb2.HeaderMutation(remove=name)
+        for name in names
+    ]
     manager.early_header_mutation_extensions.append(
         extension_pb2.TypedExtensionConfig(
             name="envoy.http.early_header_mutation.header_mutation",
@@ -196,12 +213,8 @@ _ENVOYS: Final = (
 
 _FORWARDED: Final = (
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-forwarded-uri",
+    "x-forwarded-",
+    "x-original-forwarded-for",
     "x-real-ip",
 )
 
@@ -326,7 +339,8 @@ def stream_listener(backend: Backend) -> Resource:
         address=socket(route.bind or "0.0.0.0", route.port.listening, udp=route.scheme == "udp"),  # noqa: S104
     )
     if route.scheme == "udp":
-        message.udp_listener_config.CopyFrom(udp_listener_config_pb2.UdpListenerConfig())
+        # By default Envoy drops datagrams of more than 1,500 bytes.
+        message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
         message.listener_filters.append(_udp(backend.cluster))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
@@ -342,6 +356,7 @@ def _udp(cluster: str) -> Any:
     on_match.action.name = "route"
     on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=cluster)))
     proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
+    proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
     return listener_components_pb2.ListenerFilter(
         name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)
     )
