@@ -84,8 +84,12 @@ def reachable(
         routes_to: returns whether this host has a route to an address, other than its default route.
 
     """
-    lost = [name for name, endpoint in networks.items() if _is_lost(name, endpoint, routes_to)]
-    return {name: networks[name] for name in networks if name not in lost} if lost else networks
+    for endpoint in networks.values():
+        if endpoint is not None and len(endpoint.NetworkID) == _SWARM_ID_LENGTH:
+            break
+    else:
+        return networks  # as nearly always
+    return {name: it for name, it in networks.items() if not _is_lost(name, it, routes_to)}
 
 
 def _is_lost(name: str, endpoint: Endpoint | None, routes_to: Callable[[str], bool]) -> bool:

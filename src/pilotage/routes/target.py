@@ -72,15 +72,17 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
             if not port:
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
-        port, port_reason = preferred_port(_candidates(container, host))
+        own = host and host == container.private_hostname  # as for most containers
+        port, port_reason = preferred_port(container.private_port_mapping if own else _candidates(container, host))
     published = container.public_port_mapping
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
         scheme, scheme_reason = "udp", f"port {port} is published for UDP"
-    reached, how = _translate(port, host, container)
-    if how:
-        port, port_reason = reached.port, f"{port_reason}; {how}"
-    if reached.host != host:
-        host, host_reason = reached.host, f"container port {reached.published} is published on this address"
+    if host != container.private_hostname or port not in container.private_port_mapping:
+        reached, how = _translate(port, host, container)
+        if how:
+            port, port_reason = reached.port, f"{port_reason}; {how}"
+        if reached.host != host:
+            host, host_reason = reached.host, f"container port {reached.published} is published on this address"
     if not scheme:
         scheme, scheme_reason = _scheme_by_port(settings.port.listening, port)
     pair = settings.port if settings.port.proxy == port else PortPair(settings.port.listening, port)
