@@ -108,7 +108,7 @@ def test_any_containers_give_a_table_that_can_be_printed(listed: list[dict[str, 
     snapshot = build_snapshot(config, containers)
     table = build_table([snapshot])
     plain = msgspec.json.decode(msgspec.json.encode(document([snapshot], table)))
-    assert set(plain) == {"containers", "routes", "problems"}
+    assert set(plain) == {"containers", "routes", "pools", "problems"}
     assert len(plain["containers"]) == len(listed)
     for alias, route in plain["routes"].items():
         assert alias == route["alias"] == alias.lower()

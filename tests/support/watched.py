@@ -68,11 +68,11 @@ def complete(engine: FakeEngine, parser: ContainerParser) -> list[Container]:
     found = [parser.decode(engine.summary_bytes(it, with_health=False)) for it in engine.in_order()]
     owners = set(map(shared_network_id, found))
     for index, it in enumerate(found):
-        answer = msgspec.json.decode(engine.inspect_bytes(engine.containers[it.container_id]), type=Inspect)
-        if needs_inspection(it, podman=engine.dialect.podman):
-            found[index] = with_inspection(it, answer)
-        elif it.running and (shared_network_id(it) or not owners.isdisjoint({it.container_id, it.container_name})):
-            found[index] = with_start(it, answer)
+        incomplete = needs_inspection(it, podman=engine.dialect.podman)
+        shares = shared_network_id(it) or not owners.isdisjoint({it.container_id, it.container_name})
+        if incomplete or (it.running and shares):
+            answer = msgspec.json.decode(engine.inspect_bytes(engine.containers[it.container_id]), type=Inspect)
+            found[index] = with_inspection(it, answer) if incomplete else with_start(it, answer)
     return found
 
 
