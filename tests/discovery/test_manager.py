@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import discover
-from pilotage.core.errors import PilotageError
+from pilotage.core.errors import ConfigError, EngineUnreachable, PilotageError
+from pilotage.discovery.manager import DiscoveryManager
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool
 from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine, container
@@ -116,6 +118,132 @@ async def test_a_configuration_adds_removes_and_replaces_engines() -> None:
             assert await discovery.apply_config(engines, []) == []
 
 
+async def test_an_engine_whose_settings_changed_keeps_its_routes_until_it_is_listed_again() -> None:
+    web, old = container("web"), container("old")
+    async with FakeEngine([web, old]) as one, FakeEngine([web, container("new")]) as two, assert_no_leaks():
+        async with discover([config(one)]) as discovery:
+            await discovery.ready()
+            async with chronicle(discovery) as told:
+                two.stall()
+                assert await discovery.apply_config([config(two)], []) == ["changed engine local"]
+                ready = asyncio.create_task(discovery.ready())
+                await two.until(lambda: two.connections > 0)
+                status = discovery.table.engines["local"]
+                assert (status.state, status.error) == (
+                    "stale",
+                    "its settings changed, and it has not been listed since",
+                )
+                assert set(discovery.table.routes) == {"web", "old"}
+                assert [c.container_name for c in discovery.snapshots()[0].containers] == ["old", "web"]
+                assert not ready.done()
+                await until(lambda: told.kinds("stale") == ["stale"])
+                two.resume()
+                await ready
+                assert set(discovery.table.routes) == {"web", "new"}
+                assert [c.container_name for c in discovery.snapshots()[0].containers] == ["new", "web"]
+                await until(lambda: told.kinds("live"))
+                assert told.untouched(["web"])
+                assert (told.about("old"), told.about("new")) == (["removed"], ["added"])
+                assert next(c.cause for c in told.changes if c.kind == "removed") == "engine local was changed"
+            await settled(discovery, config(two))
+
+
+async def test_an_engine_that_does_not_answer_with_its_new_settings_keeps_its_routes() -> None:
+    nowhere = DockerProviderConfig(NOWHERE.url, name="local")
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)], timing=QUICK) as discovery:
+            await discovery.ready()
+            await discovery.apply_config([nowhere], [])
+            await until(lambda: "no socket" in discovery.table.engines["local"].error)
+            since = discovery.table.engines["local"].since
+            assert set(discovery.table.routes) == {"web"}
+            later = DockerProviderConfig("unix:///nonexistent/other.sock", name="local")
+            await discovery.apply_config([later], [])
+            await until(lambda: "other.sock" in discovery.table.engines["local"].error)
+            assert discovery.table.engines["local"].since == since
+            (problem,) = discovery.table.problems
+            assert "other.sock" in problem.message
+            engine.remove("web")
+            await discovery.apply_config([config(engine)], [])
+            await discovery.ready()
+            assert (set(discovery.table.routes), discovery.table.problems) == (set(), ())
+            await discovery.apply_config([nowhere], [])
+            await discovery.remove("local")
+            assert (len(discovery.table.routes), len(discovery.table.engines)) == (0, 0)
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+async def test_a_renamed_engine_keeps_its_routes(hops: int) -> None:
+    async with FakeEngine([container("web", labels={"prxy.web.port": "1"})]) as engine, assert_no_leaks():
+        async with discover([config(engine, "old")]) as discovery:
+            await discovery.ready()
+            engine.stall()
+            for hop in range(1, hops + 1):
+                await discovery.apply_config([config(engine, f"new{hop}")], [])
+            assert discovery.table.routes["web"].provider == "old"
+            assert set(discovery.table.engines) == {"old", f"new{hops}"}
+            async with chronicle(discovery) as told:
+                engine.resume()
+                await discovery.ready()
+                assert set(discovery.table.engines) == {f"new{hops}"}
+                assert {problem.provider for problem in discovery.table.problems} == {f"new{hops}"}
+                await until(lambda: told.about("web"))
+                assert told.about("web")[0] == "updated"
+                assert {"added", "removed"}.isdisjoint(told.about("web"))
+
+
+async def test_removing_a_renamed_engine_before_its_first_list_removes_its_routes() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine, "old")]) as discovery:
+            await discovery.ready()
+            engine.stall()
+            assert await discovery.apply_config([config(engine, "new")], []) == ["renamed engine old to new"]
+            await discovery.apply_config([], [])
+            assert (len(discovery.table.routes), len(discovery.table.engines)) == (0, 0)
+
+
+async def test_a_configuration_with_an_invalid_engine_changes_nothing() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            watcher = discovery.watcher("local")
+            for url, name in (("gopher://x", "local"), ("context://none", "new")):
+                with pytest.raises(ConfigError):
+                    await discovery.apply_config([DockerProviderConfig(url, name=name)], ["none.yml"])
+            assert discovery.watcher("local") is watcher
+            assert (set(discovery.table.routes), discovery.files()) == ({"web"}, ())
+
+
+async def test_a_new_engine_is_in_the_table_at_once() -> None:
+    async with FakeEngine() as engine, assert_no_leaks():
+        engine.stall()
+        async with discover([]) as discovery:
+            discovery.add(config(engine))
+            assert discovery.table.engines["local"].state == "pending"
+
+
+async def test_adding_an_engine_twice_leaves_the_first_one_alone() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            with pytest.raises(PilotageError, match="an engine called 'local' is already being watched"):
+                discovery.add(config(engine))
+            discovery.publish()
+            assert discovery.table.engines["local"].state == "live"
+
+
+async def test_route_files_replaced_twice_at_once_leave_one_watcher(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yml").write_text(f"{name}: {{host: 10.0.0.9}}")
+    async with assert_no_leaks():
+        async with discover([], files=[str(tmp_path / "none.yml")]) as discovery:
+            async with asyncio.TaskGroup() as group:
+                for name in ("a", "b"):
+                    group.create_task(discovery.use_files([str(tmp_path / f"{name}.yml")]))
+            assert set(discovery.table.routes) == {"b"}
+            assert [task.get_name() for task in asyncio.all_tasks()].count("watch route files") == 1
+
+
 async def test_a_configuration_replaces_the_route_files(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("nas: {host: 10.0.0.9}")
     async with discover([]) as discovery:
@@ -177,6 +305,83 @@ async def test_the_pool_of_the_caller_stays_open() -> None:
             async with discover([config(engine)], pool=pool) as discovery:
                 await discovery.ready()
         assert engine.calls["version"] == 1
+
+
+async def test_ready_has_a_limit_and_says_who_is_missing_and_why() -> None:
+    async with FakeEngine([container("web")]) as engine, FakeEngine() as slow, assert_no_leaks():
+        slow.stall()
+        async with discover([config(engine), NOWHERE, config(slow, "slow")], timing=QUICK) as discovery:
+            await discovery.ready("local", "nowhere", or_away=True)
+            with pytest.raises(EngineUnreachable) as failed:
+                await discovery.ready(timeout=0.05)
+            assert failed.value.what.startswith(
+                "not listed within 0.05 s: no socket at /nonexistent/engine.sock; start"
+            )
+            assert failed.value.what.endswith("; also missing: slow")
+            with pytest.raises(EngineUnreachable, match=r"slow: not listed within 0.05 s: it has not answered yet"):
+                await discovery.ready("slow", or_away=True, timeout=0.05)
+            await discovery.ready("local", timeout=0)
+
+
+async def test_nobody_waits_across_the_end_of_a_discovery() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine), NOWHERE], timing=QUICK) as discovery:
+            await discovery.ready("local")
+            waiting = asyncio.create_task(discovery.ready())
+            await asyncio.sleep(0)
+        with pytest.raises(PilotageError, match="discovery was closed before these engines were listed: nowhere"):
+            await asyncio.wait_for(waiting, 5)
+        with pytest.raises(PilotageError, match="discovery was closed before"):
+            await asyncio.wait_for(discovery.ready(), 5)
+        await asyncio.wait_for(discovery.ready("local"), 5)
+
+
+async def test_a_closed_discovery_can_still_be_read_but_not_changed() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+        async with asyncio.timeout(5):
+            (update,) = [update async for update in discovery]
+        assert set(update.new.routes) == {"web"}
+        with pytest.raises(PilotageError, match="discovery is closed"):
+            discovery.add(NOWHERE)
+        for change in (discovery.use_files([]), discovery.apply_config([], [])):
+            with pytest.raises(PilotageError, match="discovery is closed"):
+                await change
+
+
+async def test_subscribers_end_even_if_closing_is_cancelled_twice() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with asyncio.TaskGroup() as group:
+            held = asyncio.Event()
+            discovery = DiscoveryManager(pool=Pool(), group=group)
+
+            async def watch_stubbornly() -> None:
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    await held.wait()
+
+            discovery.add(config(engine))
+            await discovery.ready()
+            provider = discovery._providers["local"]
+            assert provider.task is not None
+            provider.task.cancel()
+            provider.task = group.create_task(watch_stubbornly())
+            reader = group.create_task(drained(discovery))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(discovery.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert await asyncio.wait_for(reader, 5) == 1
+            held.set()
+            await discovery.pool.close()
+
+
+async def drained(discovery: DiscoveryManager) -> int:
+    """Count the updates until the end."""
+    return len([update async for update in discovery])
 
 
 # ---- conflicts in a live table (LABELS, decision 23)
