@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
-from pilotage.core.errors import ConfigError, GatewayError, PilotageError
+from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
@@ -272,9 +272,8 @@ class Daemon:
 
     async def _publish_tables(self) -> None:
         """Publish every table. The first one is complete, except for engines that do not answer in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LISTS):
-                await self.discovery.ready(or_away=True)
+        with contextlib.suppress(EngineUnreachable):
+            await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
