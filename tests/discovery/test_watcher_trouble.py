@@ -113,19 +113,31 @@ async def test_a_long_failed_attempt_is_repeated_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_an_engine_that_closes_after_each_list_is_asked_at_most_twice_a_second() -> None:
+async def test_an_engine_that_closes_after_each_list_is_asked_ever_more_rarely() -> None:
     engine = VirtualEngine([container("web")])
-    watch = Watch(engine)
+    watch = Watch(engine, url=REMOTE)
     async with watch.running():
-        for _ in range(2000):
+        for _ in range(3600):
             engine.break_streams()
-            await pass_time(0.05)
-        assert 150 < watch.watcher.sessions < 280  # within 100 seconds
+            await pass_time(1)
+        assert 100 < watch.watcher.sessions < 180  # two minutes until the pause is 30 seconds long, and 58 minutes more
         assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
 
 
 @pytest.mark.looptime
-async def test_a_successful_session_resets_the_back_off() -> None:
+async def test_failed_attempts_between_short_sessions_do_not_reset_the_back_off() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running():
+        for second in range(3600):
+            engine.down = "connection refused" if second % 3 else ""
+            engine.break_streams()
+            await pass_time(1)
+        assert watch.watcher.sessions < 180
+
+
+@pytest.mark.looptime
+async def test_the_first_session_after_an_outage_is_followed_by_a_short_pause() -> None:
     engine = VirtualEngine([container("web")])
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
@@ -139,6 +151,23 @@ async def test_a_successful_session_resets_the_back_off() -> None:
         await until(watch.is_true)
         assert now() - broken < 1
         assert watch.told.words[-2:] == ["away", "live"]
+
+
+@pytest.mark.looptime
+async def test_a_session_that_lasted_resets_the_back_off() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running():
+        for _ in range(300):
+            engine.break_streams()
+            await pass_time(1)
+        await pass_time(100)
+        for _ in range(3):
+            engine.break_streams()
+            broken = now()
+            await until(lambda at=broken: watch.told.when("live") > at)  # type: ignore[misc]
+            assert now() - broken < 1
+            await pass_time(61)
 
 
 @pytest.mark.looptime

@@ -20,7 +20,7 @@ from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, P
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
-from pilotage.daemon.change_log import log_change
+from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
@@ -280,8 +280,7 @@ class Daemon:
             group.create_task(self._report_ready(), name="first table")
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
-                for change in update.changes:
-                    log_change(change, update)
+                log_changes(update)
                 keys = self.ads.publish(update)
                 if self._health is not None:
                     self._health.follow(update)

@@ -130,15 +130,15 @@ class EngineWatcher:
         self._wakeup = asyncio.Event()
         self._last_event = 0.0
         self._reconcile_at = 0.0
-        self._listed = False
+        self._live_at: float | None = None  # end of the session's first list
 
     # ---- forever
 
     async def run(self) -> None:
         """Watch the engine until cancelled."""
-        failures = 0
+        failures = short = 0  # attempts without a list in a row; sessions with a list that ended early in a row
         while True:
-            self._listed = False
+            self._live_at = None
             socket_id = _socket_id(self.config)
             started = _now()
             defect = False
@@ -158,17 +158,20 @@ class EngineWatcher:
                 self.handler.on_stale(
                     EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
                 )
-            failures = 0 if self._listed and not defect else failures + 1
-            await self._back_off(failures, started, socket_id)
+            if self._live_at is None or defect:
+                failures += 1
+                pause, since = self.timing.first_pause * 2 ** min(failures - 1, 16), started
+            else:
+                failures = 0
+                lasted = _now() - self._live_at >= self.timing.lasting_session
+                short = 0 if lasted else short + 1
+                pause, since = self.timing.pause_after_session * 2 ** min(max(short - 1, 0), 16), _now()
+            await self._back_off(since, min(pause, self.timing.longest_pause), socket_id)
 
-    async def _back_off(self, failures: int, started: float, socket_id: tuple[int, int] | None) -> None:
+    async def _back_off(self, since: float, pause: float, socket_id: tuple[int, int] | None) -> None:
         """Wait before the next attempt. A new socket file ends the wait."""
-        timing = self.timing
         jitter = random.uniform(0.75, 1.25)  # noqa: S311  # engines that return together are not asked all at once
-        if failures:
-            until = started + jitter * min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
-        else:
-            until = _now() + jitter * timing.pause_after_session
+        until = since + jitter * pause
         if _socket_path(self.config) is None:
             await asyncio.sleep(until - _now())
             return
@@ -254,7 +257,7 @@ class EngineWatcher:
     async def _work(self, client: SharedClient) -> None:
         """List all containers, then refresh and ping until the engine fails."""
         await self._sync(client)
-        self._listed = True
+        self._live_at = _now()
         self.handler.on_live()
         while True:
             await self._wait_for_work()
