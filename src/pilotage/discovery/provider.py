@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pilotage.table.store import RouteStore
 
 __all__ = ["DockerProvider"]
+
+log = logging.getLogger(__name__)
 
 
 class DockerProvider:
@@ -118,7 +121,6 @@ class DockerProvider:
         """Replace the routes of changed containers in the store."""
         if self._removed:
             return
-        self._supersede()
         for container_id, built in changes.items():
             self._store.set_routes((self.name, container_id), built, causes.get(container_id, ""))
         self._publish()
@@ -147,6 +149,17 @@ class DockerProvider:
         self._publish()
         self.attempted.set()
 
+    def on_flood(self, limit: int) -> None:
+        """Report that the engine sends events of too many containers, or that it does so no longer."""
+        if self._removed:
+            return
+        message = f"sends events of more than {limit:,} containers at once, so all are listed, once a second"
+        problem = Problem(message=message, severity="warning", hint="check its log", provider=self.name)
+        self._store.set_problems((self.name, _FLOOD), [problem] if limit else ())
+        if limit:
+            log.warning("%s", problem)
+        self._publish()
+
     def remove(self) -> None:
         """Remove the engine and its routes from the store, and ignore everything the watcher still reports."""
         owner = self._retire()
@@ -170,7 +183,7 @@ class DockerProvider:
         return owner
 
     def _supersede(self) -> None:
-        """Before the first list is applied: remove the predecessor's routes that the list has not."""
+        """After the first list: remove the predecessor's routes that the list has not."""
         old, self._predecessor = self._predecessor, None
         if old is None:
             return
@@ -184,7 +197,9 @@ class DockerProvider:
     def _forget(self, owner: DockerProvider, ids: Iterable[str], cause: str) -> None:
         for container_id in ids:
             self._store.set_routes((owner.name, container_id), None, cause)
-        self._store.set_problems((owner.name, ""), ())
+        for key in ("", _FLOOD):
+            self._store.set_problems((owner.name, key), ())
 
 
+_FLOOD: Final = "events"
 _CHANGED: Final = "its settings changed, and it has not been listed since"

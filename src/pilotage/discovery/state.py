@@ -55,12 +55,15 @@ class ListDiff(NamedTuple):
         changed: the other containers, decoded. The caller inspects those that need it and passes them to
             :meth:`EngineState.update`.
         fingerprints: ID -> fingerprint of the changed containers.
+        without_id: number of elements without an ID by name. They get an ID made of the name, and stay the same
+            containers in the next list.
 
     """
 
     unchanged: set[str]
     changed: list[Container]
     fingerprints: dict[str, int]
+    without_id: dict[str, int]
 
     @property
     def ids(self) -> set[str]:
@@ -128,20 +131,29 @@ class EngineState:
 
     # ---- lists
 
-    def diff(self, elements: Iterable[msgspec.Raw]) -> ListDiff:
-        """Compare list elements with the known state, without changing it."""
-        listed = ListDiff(set(), [], {})
+    def diff(self, elements: Iterable[msgspec.Raw], listed: ListDiff | None = None) -> ListDiff:
+        """Compare list elements with the known state, without changing it.
+
+        Args:
+            elements: the list, or a part of it.
+            listed: the result for the previous parts of the same list; it is extended and returned.
+
+        """
+        listed = listed or ListDiff(set(), [], {}, {})
         for raw in elements:
             known_id, fingerprint = _fingerprint(raw)
             if known_id:
+                if known_id in listed.unchanged or known_id in listed.fingerprints:
+                    continue  # the engine lists it twice
                 if self._fingerprints.get(known_id) == fingerprint and not self._needs_inspection_again(known_id):
                     listed.unchanged.add(known_id)
                     continue
                 listed.fingerprints[known_id] = fingerprint
             container = self.parser.decode(raw)  # an unreadable element becomes a container with an error
             if not container.container_id:
-                nameless = f"#{len(listed.changed)}"
-                container = msgspec.structs.replace(container, container_id=nameless)
+                name = f"#{container.container_name}"
+                number = listed.without_id[name] = listed.without_id.get(name, 0) + 1
+                container = msgspec.structs.replace(container, container_id=name if number == 1 else f"{name}#{number}")
             listed.changed.append(container)
         return listed
 

@@ -14,13 +14,22 @@ from yarl import URL
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import bracketed
-from pilotage.engine.diagnosis import OURS, BodyTooLargeError, ClosedError, Request, explain, refusal, renamed
+from pilotage.engine.diagnosis import (
+    OURS,
+    BodyTooLargeError,
+    ClosedError,
+    EncodedError,
+    Request,
+    explain,
+    refusal,
+    renamed,
+)
 from pilotage.engine.singleflight import SingleFlight
 from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
-from pilotage.engine.types import Version
+from pilotage.engine.types import DECODE_ERRORS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from pilotage.engine.address import Address
 
@@ -35,8 +44,8 @@ NEWEST_API: Final = (1, 52)
 LIST_LIMIT: Final = 160 * 2**20
 """Maximum bytes of a container list. 50,000 containers with many labels take 110 MB."""
 
-BODY_LIMIT: Final = 16 * 2**20
-"""Maximum bytes of any other response."""
+BODY_LIMIT: Final = 4 * 2**20
+"""Maximum bytes of any other response; discovery reads eight of an engine at a time."""
 
 _ERROR_BODY: Final = 4096
 _AGENT_ROOT: Final = "/godoxy/agent"  # LABELS II.7.2
@@ -155,7 +164,7 @@ class Connection:
                 latency = loop.time() - started
                 version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
         except EngineIncompatible as error:
-            if not isinstance(error.__cause__, msgspec.DecodeError):
+            if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
             raise _no_engine(request.engine, "its response to GET /version is not an engine's") from error
         except EngineRefused as error:
@@ -178,6 +187,7 @@ class Connection:
         timeouts: Timeouts,
         versioned: bool = True,
         limit: int = BODY_LIMIT,
+        sink: Callable[[bytes], object] | None = None,
     ) -> bytes:
         """Send a request and return the complete response body.
 
@@ -189,6 +199,7 @@ class Connection:
             timeouts: time limits.
             versioned: whether to negotiate a version and prefix the path with it.
             limit: maximum body size in bytes.
+            sink: receives the body in pieces; the result is empty then. What it raises ends the request.
 
         Raises:
             EngineError: the request failed.
@@ -196,7 +207,7 @@ class Connection:
         """
         request = self._request(engine, method, path, timeouts)
         async with self._convert_errors(request), asyncio.timeout(request.timeout):
-            return await _read(await self._send(request, path, query or {}, versioned=versioned), limit)
+            return await _read(await self._send(request, path, query or {}, versioned=versioned), limit, sink)
 
     async def stream(
         self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts
@@ -259,6 +270,7 @@ class Connection:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "pilotage", "Accept-Encoding": "identity"},
                 trust_env=False,
+                auto_decompress=False,  # a few kilobytes can become gigabytes
             )
         response = await self._session.request(
             request.line.partition(" ")[0],
@@ -268,6 +280,10 @@ class Connection:
         )
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            response.close()
+            raise EncodedError(encoding)
         if response.status < 300 or response.status == 304:
             self._responses.add(response)
             return response
@@ -285,10 +301,10 @@ class Connection:
         except EngineUnreachable:
             self._stale = True
             raise
-        except (OSError, RuntimeError, aiohttp.ClientError, msgspec.DecodeError, *OURS) as error:
+        except (OSError, RuntimeError, aiohttp.ClientError, *DECODE_ERRORS, *OURS) as error:
             if self.closed:
                 raise explain(ClosedError(), request) from error
-            if isinstance(error, RuntimeError):
+            if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
                 raise
             diagnosis = await self._dialer.diagnose(error)
             mapped = explain(error, request, diagnosis)
@@ -296,16 +312,18 @@ class Connection:
             raise mapped from error
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the complete body. The connection is reused only if this succeeds."""
+async def _read(response: aiohttp.ClientResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
+    """Return the complete body, or give it to a sink. The connection is reused only if this succeeds."""
     body = BytesIO()
+    size = 0
     try:
         if (response.content_length or 0) > limit:
             raise BodyTooLargeError(limit)
         async for chunk in response.content.iter_any():
-            if body.tell() + len(chunk) > limit:
+            size += len(chunk)
+            if size > limit:
                 raise BodyTooLargeError(limit)
-            body.write(chunk)
+            (sink or body.write)(chunk)
     finally:
         response.close()
     return body.getvalue()

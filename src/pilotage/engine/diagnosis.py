@@ -31,6 +31,7 @@ __all__ = [
     "DiagnosedError",
     "Diagnosis",
     "DialError",
+    "EncodedError",
     "Request",
     "diagnose_tcp",
     "diagnose_unix",
@@ -61,6 +62,19 @@ class BodyTooLargeError(Exception):
         self.limit = limit
 
 
+class EncodedError(Exception):
+    """A response is compressed although the request asked for ``identity``.
+
+    Args:
+        encoding: its ``Content-Encoding``.
+
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.encoding = encoding
+
+
 class Diagnosis(msgspec.Struct, frozen=True):
     """What failed and how to fix it. Neither ends with a full stop, as in EngineError."""
 
@@ -81,7 +95,7 @@ class DiagnosedError(Exception):
         self.diagnosis = diagnosis
 
 
-OURS: Final = (DialError, ClosedError, BodyTooLargeError)
+OURS: Final = (DialError, ClosedError, BodyTooLargeError, EncodedError)
 """Internal exceptions of the engine package. :func:`explain` converts them."""
 
 
@@ -139,7 +153,14 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
                 f"the response to {request.line} is longer than {error.limit // 2**20} MiB, more than any engine sends"
             )
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
-        case msgspec.DecodeError():
+        case EncodedError():
+            what = (
+                f"the response to {request.line} is compressed ({shorten(error.encoding, 40)}), which engines never do"
+            )
+            return EngineIncompatible(
+                request.engine, what, "switch compression off in the proxy in front of the engine"
+            )
+        case msgspec.DecodeError() | UnicodeDecodeError() | RecursionError():
             what = f"the response to {request.line} does not match the Engine API ({_json_error(error)})"
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
         case aiohttp.ClientResponseError():
@@ -201,7 +222,7 @@ def _no_descriptor() -> tuple[str, str]:
     return f"pilotage is out of file descriptors (limit {soft})", "raise the limit (ulimit -n)"
 
 
-def _json_error(error: msgspec.DecodeError) -> str:
+def _json_error(error: Exception) -> str:
     return shorten(str(error).rstrip("."), 120)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "DECODE_ERRORS",
     "Endpoint",
     "Event",
     "Health",
@@ -159,6 +160,9 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     HealthStatus: str = ""
 
 
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a response can raise: msgspec reports deep nesting and invalid UTF-8 in its own way."""
+
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -169,6 +173,7 @@ def split_list(body: bytes) -> list[msgspec.Raw]:
 
     Raises:
         msgspec.DecodeError: the body is not a JSON list.
+        RecursionError: it is nested too deeply.
 
     """
     return _LIST.decode(body)
