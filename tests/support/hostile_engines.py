@@ -1,4 +1,4 @@
-"""Attack a live table from an engine, and print what it costs: ``python benchmarks/hostile_engines.py [ATTACK ...]``.
+"""Attack a live table from an engine, and print what it costs: ``python -m tests.support.hostile_engines [ATTACK ...]``.
 
 The hostile engine is a process of its own; another one watches it together with a healthy engine. Printed are the
 growth of that process's peak memory, the longest time that its event loop stood still, its CPU time, the lines and
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["ATTACKS", "run_attack"]
 
 _CHUNK: Final = 2**16
+_ROOT: Final = Path(__file__).parents[2]
+_COMMAND: Final = (sys.executable, "-m", "tests.support.hostile_engines")
 
 # ---- the hostile engine
 
@@ -266,6 +268,7 @@ async def _watch(socket: str, seconds: float) -> dict[str, Any]:
                 "longest stall, ms": round(worst * 1000),
                 "CPU, s": round(time.process_time() - cpu, 1),
                 "healthy engine's lag, ms": round(lag * 1000),
+                "followed": "late" in discovery.table.routes,
                 "log lines": counter.lines,
                 "log bytes": counter.bytes,
                 "state": status.state,
@@ -284,15 +287,15 @@ def run_attack(name: str, seconds: float = 10.0) -> dict[str, Any]:
     """Run one attack for some seconds and return what it cost."""
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/engine.sock"
-        engine = subprocess.Popen([sys.executable, __file__, "--engine", name, socket])
+        engine = subprocess.Popen([*_COMMAND, "--engine", name, socket], cwd=_ROOT)
         try:
             deadline = time.monotonic() + 60
             while not Path(socket).exists():
                 if time.monotonic() > deadline:
                     raise TimeoutError("the hostile engine did not start")
                 time.sleep(0.01)
-            command = [sys.executable, __file__, "--watch", socket, str(seconds)]
-            found = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout
+            command = [*_COMMAND, "--watch", socket, str(seconds)]
+            found = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600, cwd=_ROOT).stdout
         finally:
             engine.kill()
             engine.wait()
