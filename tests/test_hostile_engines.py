@@ -1,4 +1,4 @@
-"""Attacks of an engine on the discovery that watches it, each in processes of its own, which shows their peak memory."""
+"""Attacks of an engine on the discovery that watches it, in processes of their own, to measure the peak memory."""
 
 from __future__ import annotations
 

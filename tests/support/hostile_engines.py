@@ -1,4 +1,4 @@
-"""Attack a live table from an engine, and print what it costs: ``python -m tests.support.hostile_engines [ATTACK ...]``.
+"""Attack a live table from an engine: ``python -m tests.support.hostile_engines [ATTACK ...]`` prints what it costs.
 
 The hostile engine is a process of its own; another one watches it together with a healthy engine. Printed are the
 growth of that process's peak memory, the longest time that its event loop stood still, its CPU time, the lines and
@@ -255,7 +255,7 @@ async def _watch(socket: str, seconds: float) -> dict[str, Any]:
             await asyncio.sleep(seconds)
             healthy.add("late")
             lag = time.perf_counter()
-            while "late" not in discovery.table.routes and time.perf_counter() - lag < 20:
+            while "late" not in discovery.table.routes and time.perf_counter() - lag < 20:  # noqa: ASYNC110  # to measure
                 await asyncio.sleep(0.001)
             lag = time.perf_counter() - lag
             for task in (feeling, following):
@@ -317,7 +317,7 @@ if __name__ == "__main__":
         case ["--engine", name, socket]:
             asyncio.run(_attack(name, socket))
         case ["--watch", socket, seconds]:
-            print(json.dumps(asyncio.run(_watch(socket, float(seconds)))))
+            print(json.dumps(asyncio.run(_watch(socket, float(seconds)))))  # noqa: T201
         case names:
             for row in _rows(names):
-                print(row, flush=True)
+                print(row, flush=True)  # noqa: T201
