@@ -19,11 +19,11 @@ def main() -> None:
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # otherwise the shell ignores it
         early = _end
         _signal.signal(_signal.SIGINT, early)
-    if "serve" in sys.argv[1:]:
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), "") == "serve":
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGHUP})  # pilotage.daemon unblocks it
-    from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # loading it takes a while
+    from pilotage.__main__ import run_commands  # noqa: PLC0415  # loading it takes a while
 
-    run_and_exit(early=early)
+    run_commands(early)
 
 
 def _end(number: int, _: object) -> None:

@@ -121,7 +121,7 @@ def test_the_pinned_versions_satisfy_the_declared_dependencies() -> None:
         assert requirement.specifier.contains(version), f"{requirement.name}=={version} does not fit {text}"
 
 
-def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_type_marker_and_nothing_but_the_program(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=ROOT,
@@ -134,6 +134,7 @@ def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: P
     names = zipfile.ZipFile(wheel).namelist()
     assert "pilotage/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
+        "_pilotage_start.py",
         "pilotage",
         f"pilotage-{PYPROJECT['project']['version']}.dist-info",
     }

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from _pilotage_start import main
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["main", "run_commands"]
+
+
+def run_commands(early: Callable[[int, Any], object] | None) -> None:
+    """Load the command line and run it; see :func:`pilotage.cli.main.run_and_exit`."""
+    from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # loading it takes a while
+
+    run_and_exit(early=early)
+
 
 if __name__ == "__main__":
     main()

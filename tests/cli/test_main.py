@@ -14,6 +14,7 @@ from pilotage import __version__
 from pilotage.cli.main import cli, run
 from tests.support.commandline import a_process
 from tests.support.example_engine import recording_file
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +182,8 @@ def test_an_interrupt_is_an_exception_only_during_a_command() -> None:
 
 
 def test_a_hangup_signal_during_the_start_of_serve_reloads_instead_of_ending_it(tmp_path: Path) -> None:
-    (tmp_path / "pilotage.yml").write_text("providers: {files: [none.yml]}")
+    xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+    (tmp_path / "pilotage.yml").write_text(f"providers: {{files: [none.yml]}}\n{xds}")
     program = """
 import os, signal, sys
 import _pilotage_start, pilotage.cli.main as main
