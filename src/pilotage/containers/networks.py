@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Endpoint
 
-__all__ = ["ChosenNetwork", "choose_network", "default_network", "join_shared_network", "shared_network_id"]
+__all__ = [
+    "ChosenNetwork",
+    "choose_network",
+    "default_network",
+    "join_shared_network",
+    "not_attached",
+    "shared_network_id",
+]
 
 _SHARED: Final = "container:"
 
@@ -67,6 +74,13 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
     return ChosenNetwork(
         wanted, error=Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
     )
+
+
+def not_attached(wanted: str) -> Problem:
+    """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
+    shown = shorten(wanted)
+    hint = "the container is attached to no network of its own; attach it, or remove the label"
+    return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
 
 
 def _address(endpoint: Endpoint | None) -> str:

@@ -16,12 +16,12 @@ from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import EngineFacts, engine_facts
 from pilotage.containers.health import listed_health
 from pilotage.containers.image import parse_image
-from pilotage.containers.networks import choose_network, default_network
+from pilotage.containers.networks import choose_network, default_network, not_attached
 from pilotage.containers.ports import map_ports
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.types import Summary
-from pilotage.labels.container_options import decode_options, split_names
+from pilotage.labels.container_options import MAX_NAMES, decode_options, split_names, too_many
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels
 
 if TYPE_CHECKING:
@@ -62,12 +62,14 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         network, address = chosen.name, (chosen.address if running else "")
         if chosen.error is not None:
             errors.append(chosen.error)
+    elif facts.reaches_containers and network and running:
+        errors.append(not_attached(network))
     public_host = facts.host if running else ""
     if running and not address and not public_host:
         errors.append(_NO_ADDRESS)
     problems = options.problems
+    where = {"provider": facts.config.name, "container": name}
     if errors or problems:
-        where = {"provider": facts.config.name, "container": name}
         errors = [problem.at(**where) for problem in errors]
         problems = tuple(problem.at(**where) for problem in problems)
     host_config = summary.HostConfig
@@ -76,6 +78,8 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     depends_on, idle = options.depends_on, options.idle
     if not depends_on and (text := labels.get(COMPOSE_DEPENDS_ON)):
         depends_on = split_names(text)
+        if text.count(",") >= MAX_NAMES:
+            problems = (*problems, too_many("dependencies", COMPOSE_DEPENDS_ON).at(**where))
         if idle is not None:
             idle = msgspec.structs.replace(idle, depends_on=depends_on)
     return Container(
@@ -176,7 +180,13 @@ class ContainerParser:
             return unreadable(self.config, error, *_identity(known.Id, known.Names))
 
     def parse(self, summary: Summary) -> Container:
-        """Build the container of one list element."""
+        """Build the container of one list element. Never raises: an unexpected exception becomes its error."""
+        try:
+            return self._parse(summary)
+        except Exception as error:  # noqa: BLE001  # one container must not take the routes of its engine down
+            return unreadable(self.config, error, *_identity(summary.Id, summary.Names))
+
+    def _parse(self, summary: Summary) -> Container:
         own = filter_labels(summary.Labels, self._foreign) if summary.Labels else NO_OWN_LABELS
         return parse(summary, self.facts, own, decode_options(own))
 

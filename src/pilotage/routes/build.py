@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.budget import MAX_PROBLEMS, Budget, container_budget
 from pilotage.core.problems import Problem
+from pilotage.core.text import count, shorten
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
-from pilotage.routes.settings import AliasSettings, read_settings
+from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ RESERVED_PORTS: Final = frozenset({80, 443, 8888})
 """Ports of the proxy itself. No route may lead to them on the proxy's own host (LABELS II.6.6)."""
 
 _MAX_CACHED: Final = 4096
+_MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route has at least one
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -111,29 +114,39 @@ class RouteBuilder:
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:
-        """Build the routes of one container. Never raises."""
+        """Build the routes of one container. Never raises: an unexpected exception becomes its problem."""
+        try:
+            return self._build(container)
+        except Exception as error:  # noqa: BLE001  # one container's labels must not stop all others
+            return Built((), (_place(_unexpected(error), container),))
+
+    def _build(self, container: Container) -> Built:
         if container.errors:
             return Built((), (*container.errors, *container.problems))
         if not container.container_name:
             return NOTHING  # it is being removed (decision 26)
         if not container.is_explicit and self._is_explicit_only(container):
             return NOTHING
-        aliases, settings, label_problems = self._settings_of(container)
+        budget = container_budget()
+        aliases, settings, label_problems = self._settings_of(container, budget)
         problems = [*container.problems, *label_problems]
+        most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         routes = []
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
-            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports)
+            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
             routes.append(route)
             problems += route.problems
-        return Built(tuple(routes), tuple(_unique(problems)) if problems else ())
+        return Built(tuple(routes), _limited(_unique(problems), budget.dropped, container) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
             return self.explicit_only
         return (container.agent or container.provider).endswith("!")
 
-    def _settings_of(self, container: Container) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem]]:
+    def _settings_of(
+        self, container: Container, budget: Budget
+    ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem]]:
         """Return the aliases of a container, the settings of each, and the problems that belong to no alias."""
         own = container.own_labels
         if own is None:
@@ -142,8 +155,8 @@ class RouteBuilder:
         cached = self._settings.get(key) if key is not None else None
         if cached is not None:
             return container.aliases, cached, ()
-        decoded = decode(own, container.aliases, self.schema)
-        settings = tuple(map(read_settings, decoded.routes))
+        decoded = decode(own, container.aliases, self.schema, budget)
+        settings = read_all_settings(decoded.routes, budget)
         if key is not None and not decoded.problems and all(mine.can_be_shared for mine in settings):
             if len(self._settings) >= _MAX_CACHED:
                 self._settings.clear()
@@ -159,6 +172,7 @@ def make_route(
     target: Target,
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    most: int = MAX_PROBLEMS,
 ) -> Route:
     """Make the route of one alias.
 
@@ -168,6 +182,7 @@ def make_route(
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reserved_ports: ports of this host that belong to the proxy.
+        most: how many problems to keep.
 
     """
     reason = exclusion(container, alias, target)
@@ -176,7 +191,7 @@ def make_route(
         errors.append(own)
     if (needed := _needed_health_check(container, settings)) is not None:
         errors.append(needed)
-    problems = [*settings.problems, *errors]
+    problems = [*errors, *settings.problems] if len(settings.problems) >= most else [*settings.problems, *errors]
     if settings.refused or errors:
         reason = ExclusionReason.ERROR
     elif reason is ExclusionReason.NO_PORT and container.ports_unknown:
@@ -199,7 +214,7 @@ def make_route(
         idle_watcher=container.idles,
         settings=settings.settings,
         labelled=settings.labelled,
-        problems=tuple(_place(problem, container, alias) for problem in problems) if problems else (),
+        problems=tuple(_place(problem, container, alias) for problem in problems[:most]) if problems else (),
     )
 
 
@@ -298,6 +313,23 @@ def _unknown_port(container: Container, alias: str) -> Problem:
 
 def _place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
     return problem.at(provider=container.provider, container=container.container_name, route=alias)
+
+
+def _unexpected(error: Exception) -> Problem:
+    """Return the problem for an exception that nobody foresaw."""
+    return Problem(
+        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
+        hint="this is a defect of pilotage; please report it with the container's labels",
+    )
+
+
+def _limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
+    """Keep the first 100 problems of a container, and say how many more there are (decision 36)."""
+    if not dropped and len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    more = dropped + max(0, len(problems) - MAX_PROBLEMS)
+    rest = Problem(message=f"and {count(more, 'more problem')} with this container's labels")
+    return (*problems[:MAX_PROBLEMS], _place(rest, container))
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:

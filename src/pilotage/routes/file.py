@@ -171,7 +171,9 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
     """Add file positions to problems, and replace messages that are about labels."""
     for problem in problems:
-        message = problem.message
+        message, hint = problem.message, problem.hint
+        if problem.path == "alias":
+            message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
         if fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is known to GoDoxy, not supported by pilotage"
-        yield msgspec.structs.replace(problem, message=message, file=file, route=alias, label="")
+        yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")
