@@ -22,7 +22,14 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 # What people import in their own tests, and pilotage itself need not.
 FOR_USERS = {"testing": {"FakePort", "Fault"}}
 # Modules that reach no socket and no event loop, but the system in other ways.
-SYSTEM = {"pilotage.core.gc", "pilotage.core.tempdirs", "pilotage.daemon.logging", "pilotage.gateway.binary"}
+SYSTEM = {
+    "pilotage.core.gc",
+    "pilotage.core.tempdirs",
+    "pilotage.core.textfile",
+    "pilotage.daemon.logging",
+    "pilotage.gateway.binary",
+    "pilotage.lint.compose",
+}
 LONGEST = 400
 IN_ROOT = 10
 

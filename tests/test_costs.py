@@ -1,7 +1,7 @@
 """What one container's labels can cost: its routes are built in the event loop, while everything else waits.
 
-Each dimension is grown until its labels have 1 MiB. Work is counted in calls of Python and C functions, which do not depend
-on the machine; what a single C call costs is measured as CPU time against a fixed piece of work.
+Each dimension is grown until its labels have 1 MiB. Work is counted in calls of Python and C functions, which do not
+depend on the machine; what a single C call costs is measured as CPU time against a fixed piece of work.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 ``fixtures/labels-0.1.0.jsonl.xz`` has one JSON object per container of :func:`tests.support.label_sets.containers`. It
 records everything but the words of messages: a problem is compared by its severity, place and value.
 
-Accepted differences: if an alias is listed twice, 0.1.0 reported a forgotten alias twice. It was silent about
-``Proxy.``, about the field ``alias``, and about ``proxy.network`` on a container that is attached to no network. Half of a refused
-port stayed in force, ``proxy.<alias>.exclude`` excluded nothing, and ``root`` and ``index`` were kept as written.
-A host could have any length.
+Accepted differences: 0.1.0 reported a forgotten alias twice if an alias was listed twice. It was silent about
+``Proxy.``, the field ``alias``, and ``proxy.network`` on a container that is attached to no network. Half of a refused
+port stayed in force, ``proxy.<alias>.exclude`` excluded nothing, ``root`` and ``index`` were kept as written, and a
+host could have any length.
 """
 
 from __future__ import annotations

@@ -242,11 +242,36 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
     assert all("known to GoDoxy, not supported by pilotage" in problem.message for problem in config.problems)
 
 
-@pytest.mark.parametrize("key", ["acl", "entrypoint", "inbound_mtls_profiles"])
-def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str) -> None:
-    (problem,) = reader.faults_of(f"{key}: {{}}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("acl", "{default: deny}"),
+        ("entrypoint", "{middlewares: [{use: oidc}]}"),
+        ("entrypoint", "{rules: [{on: path /}]}"),
+        ("inbound_mtls_profiles", "{staff: {}}"),
+    ],
+)
+def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str, content: str) -> None:
+    (problem,) = reader.faults_of(f"{key}: {content}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
     assert (problem.severity, problem.path) == ("error", key)
     assert "known to GoDoxy, not supported by pilotage" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "acl: {}",
+        "entrypoint: {support_proxy_protocol: false}",
+        "entrypoint: {middlewares: []}",
+        "webui: {aliases: [godoxy]}",
+        "autocert: {options: {auth_token: '${CF_TOKEN}'}}",
+    ],
+)
+def test_a_section_of_godoxy_that_keeps_nobody_out_is_a_warning(text: str) -> None:
+    text += "\nproviders: {docker: {a: 'tcp://n:1'}}\n"
+    (problem,) = read_config(text, file="f.yml", folder=Path(), env={}).problems
+    assert (problem.severity, problem.line) == ("warning", 1)
+    assert "known to GoDoxy, not supported by pilotage, and has no effect" in problem.message
 
 
 @settings(deadline=None)

@@ -61,7 +61,7 @@ def test_a_missing_named_file_is_a_problem(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
+    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MiB"), (b"a: [", "not valid YAML")],
 )
 def test_an_unreadable_file_is_reported(folder: Path, body: bytes, said: str) -> None:
     (folder / "own.yml").write_bytes(body)

@@ -15,13 +15,15 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.errors import message_and_hint
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
-from pilotage.config.substitute import DEFAULT_HOST, fill_in, read_document
+from pilotage.config.substitute import DEFAULT_HOST, dotted, fill_in, read_document
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
+from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
+from pilotage.labels import fold
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -97,10 +99,11 @@ class _File(ServeSections):
 # Keys of GoDoxy that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
 # others are warnings.
 _GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
-    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown"}),
+    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
     ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
 }
 _GODOXY_PROTECTIVE: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
+_ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules"})
 
 _HOST_NAME = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
@@ -122,14 +125,10 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
 
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = "correct the name after --config, or name an engine with --engine NAME=URL"
-        problem = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
-        raise ConfigError([problem]) from error
-    except UnicodeDecodeError as error:
-        problem = Problem(message="is not UTF-8 text", file=str(path), hint="save it as UTF-8")
-        raise ConfigError([problem]) from error
+        text = read_text(path)
+    except UnreadableFile as error:
+        hint = error.hint or "correct the name after --config, or name an engine with --engine NAME=URL"
+        raise ConfigError([Problem(message=error.message, file=str(path), hint=hint)]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 
 
@@ -196,10 +195,11 @@ class _Reader:
         kept = {}
         for key, value in tree.items():
             place = (*path, key)
-            if not path and key in _GODOXY_PROTECTIVE:
+            if not path and key in _GODOXY_PROTECTIVE and _may_restrict(key, value):
                 hint = "remove it after restricting access in another way"
                 self.add_problem(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
-            elif key in _GODOXY[path]:
+            elif key in _GODOXY[path] or (not path and key in _GODOXY_PROTECTIVE):
+                self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
                 said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
                 warning = self.document.problem(place, said, hint=hint, at_key=True)
@@ -330,6 +330,17 @@ class _Reader:
             message, hint = message_and_hint(details, model)
             unknown = details["type"] == "extra_forbidden"
             self.add_problem((*base, *details["loc"]), message, hint, at_key=unknown)
+
+
+def _may_restrict(key: str, value: Any) -> bool:
+    """Return whether a section of GoDoxy may restrict access. Of ``entrypoint``, only some keys do."""
+    if key == "entrypoint" and isinstance(value, dict):
+        return any(value.get(name) for name in value if fold(name) in _ENTRYPOINT_PROTECTIVE)
+    return value not in (None, {}, [], "")
+
+
+def _is_below(path: str, section: str) -> bool:
+    return path == section or path.startswith((f"{section}.", f"{section}["))
 
 
 def _is_host(text: str) -> bool:

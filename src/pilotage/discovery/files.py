@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.routes.file import RouteFile, read_route_file
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 _POLL: Final = 5.0  # seconds between reads if the system reports no changes
 _STEP: Final = 50  # milliseconds; editors write a file in several steps
 _DEBOUNCE: Final = 500  # milliseconds; upper limit of waiting for a quiet file
-_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; nobody writes a larger file by hand
 
 
 def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> tuple[RouteFile, ...]:
@@ -162,13 +162,9 @@ def _text(name: str) -> str | Problem:
     """Return the text of a file, or the problem that prevents reading it."""
     path = Path(name)
     try:
-        if path.stat().st_size > _MAX_SIZE:
-            return Problem(message=f"is larger than {_MAX_SIZE // 1024**2} MB", hint="split it", file=name)
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        hint = "check the name under providers.files, and in a container, that the file is mounted"
-        return Problem(message="no such file", hint=hint, file=name)
-    except UnicodeDecodeError:
-        return Problem(message="is not UTF-8 text", hint="save it as UTF-8", file=name)
-    except OSError as error:
-        return Problem(message=f"cannot be read: {error.strerror or error}", file=name)
+        return read_text(path)
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            hint = "check the name under providers.files, and in a container, that the file is mounted"
+            return Problem(message="no such file", hint=hint, file=name)
+        return Problem(message=error.message, hint=error.hint, file=name)

@@ -33,6 +33,8 @@ __all__ = ["DecodedLabels", "decode"]
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
 _MOST_LISTED: Final = 8  # aliases or labels named in a problem
+_OTHER_WORDS: Final = {"disable": "exclude", "disabled": "exclude", "enable": "exclude", "enabled": "exclude"}
+"""What other proxies call an option of a container."""
 _NAMES: Final = (*CONTAINER_OPTIONS, *SHORTCUTS)
 
 
@@ -180,10 +182,15 @@ class _Decoder:
     def _missing_alias_hint(self, written: str) -> str:
         own = self.first_alias
         name = written if written in CONTAINER_OPTIONS else self.budget.nearest(written, _NAMES)
+        name = _OTHER_WORDS.get(written.lower().replace("_", ""), name)
         written = shorten(written)
         if SHORTCUTS.get(name or "", "").replace("_", "") == written.replace("_", ""):
             return f"write proxy.{own}.{written}, or proxy.{name} for all aliases in turn"
-        return f"did you mean 'proxy.{name}'?" if name else f"a field needs an alias before it: proxy.{own}.{written}"
+        if name:
+            return f"did you mean 'proxy.{name}'?"
+        if self.schema.knows(written):
+            return f"a field needs an alias before it: proxy.{own}.{written}"
+        return "there is no such label; write proxy.<alias>.<field>"
 
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
         """Return whether an unlisted alias is a protective field whose alias is missing; report it if so.

@@ -78,7 +78,7 @@ _BYTES: Final = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
 
 
 class Retention(Kind):
-    """``7 days``, ``2 weeks``, ``last 100``, ``50 MB``, or a mapping with one of ``days``, ``last`` and ``keep_size``."""
+    """``7 days``, ``2 weeks``, ``last 100``, ``50 MB``, or a mapping with ``days``, ``last`` or ``keep_size``."""
 
     name = "retention"
 

@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
     from pilotage.xds.bootstrap import bootstrap
+    from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import PROBED, is_probed
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.resources import Key
@@ -26,6 +27,7 @@ __all__ = [
     "GatewayOptions",
     "Key",
     "bootstrap",
+    "check_capabilities",
     "is_probed",
 ]
 
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_exports(
         "Key": "resources",
         "PROBED": "clusters",
         "bootstrap": "bootstrap",
+        "check_capabilities": "capabilities",
         "is_probed": "clusters",
     },
 )
