@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasFields", "Documents", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
 
-_COPIES: Final = 16  # copying so many references takes as long as reading one value
+_FIELDS: Final = 16  # fields that other aliases have too take as long as one value
+_COPIES: Final = 4  # so do copied values, which are converted again
 _DEEP: Final = 8  # entering as many mappings takes as long
 _MOST_WORDS: Final = 200
 _LONGEST_UNREADABLE: Final = 16 * 1024  # characters
@@ -142,7 +143,7 @@ def merge_entries(
     """
     merger = _Merger(schema, documents, base)
     try:
-        merger.budget.take(len(merger.fields) // _COPIES + len(merger.overridden) // _COPIES)
+        merger.budget.take((len(merger.fields) + len(merger.overridden)) // _FIELDS)
         for entry in sorted(entries):
             merger.budget.take(1 + len(entry.path) // _DEEP)
             merger.apply(entry)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["check_compose", "is_compose"]
 
 _MAX_FILES: Final = 100
+_LONGEST_NAME: Final = 255  # characters of a container
 _VARIABLE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?[-+?])(?P<word>[^}]*))?\})"
 )
@@ -334,7 +335,7 @@ def _summary(project: str, service: str, definition: dict[str, Located], labels:
     network = labels.get("proxy.network") or f"{project}_default"
     return {
         "Id": service,
-        "Names": [f"/{text('container_name') or f'{project}-{service}-1'}"],
+        "Names": [f"/{(text('container_name') or f'{project}-{service}-1')[:_LONGEST_NAME]}"],
         "Image": text("image") or f"{project}-{service}",
         "State": "running",
         "Labels": labels,

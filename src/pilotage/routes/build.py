@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.core.budget import MAX_PROBLEMS, Budget, container_budget
+from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.text import count, shorten
 from pilotage.labels.decode import decode
@@ -127,8 +127,7 @@ class RouteBuilder:
             return NOTHING  # it is being removed (decision 26)
         if not container.is_explicit and self._is_explicit_only(container):
             return NOTHING
-        budget = container_budget()
-        aliases, settings, label_problems = self._settings_of(container, budget)
+        aliases, settings, label_problems, dropped = self._settings_of(container)
         problems = [*container.problems, *label_problems]
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         routes = []
@@ -137,7 +136,7 @@ class RouteBuilder:
             route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
             routes.append(route)
             problems += route.problems
-        return Built(tuple(routes), _limited(_unique(problems), budget.dropped, container) if problems else ())
+        return Built(tuple(routes), _limited(_unique(problems), dropped, container) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
@@ -145,16 +144,17 @@ class RouteBuilder:
         return (container.agent or container.provider).endswith("!")
 
     def _settings_of(
-        self, container: Container, budget: Budget
-    ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem]]:
-        """Return the aliases of a container, the settings of each, and the problems that belong to no alias."""
+        self, container: Container
+    ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
+        """Return the aliases of a container, the settings of each, other problems, and how many were not kept."""
         own = container.own_labels
         if own is None:
             own = filter_labels(container.labels)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
         if cached is not None:
-            return container.aliases, cached, ()
+            return container.aliases, cached, (), 0
+        budget = container_budget()
         decoded = decode(own, container.aliases, self.schema, budget)
         settings = read_all_settings(decoded.routes, budget)
         if key is not None and not decoded.problems and all(mine.can_be_shared for mine in settings):
@@ -162,7 +162,7 @@ class RouteBuilder:
                 self._settings.clear()
             self._settings[key] = settings
         problems = [_place(problem, container) for problem in decoded.problems]
-        return [fields.alias for fields in decoded.routes], settings, problems
+        return [fields.alias for fields in decoded.routes], settings, problems, budget.dropped
 
 
 def make_route(
