@@ -23,6 +23,7 @@ from pilotage.containers.image import ContainerImage
 from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
+from pilotage.containers.ports import PortMapping
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
@@ -32,6 +33,7 @@ __all__ = [
     "Container",
     "ContainerImage",
     "ContainerParser",
+    "PortMapping",
     "blacklist_reason",
     "dependencies",
     "docker_compose_project",

@@ -121,14 +121,15 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
     """
     if foreign is None:
         foreign = set()
-    unknown = labels.keys() - foreign
+    unknown = [key for key in labels if key not in foreign]
     if not unknown:
         return NO_OWN_LABELS
+    unknown.sort()
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
     others: list[str] = []
-    for key in sorted(unknown):
-        if not key.startswith(_NAMESPACE):
+    for key in unknown:
+        if key[:_AFTER_NAMESPACE] != _NAMESPACE:
             others.append(key)
         elif key in _OPTION_KEYS:
             options[key] = labels[key]
@@ -163,6 +164,13 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     """
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
+    if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
+        # Most containers have one alias, and all labels name it: their labels in order are enough.
+        start = f"{_NAMESPACE}{aliases[0]}."
+        size = len(start)
+        fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]
+        if len(fields) == len(own.routes):
+            return tuple(fields)
     parts = set()
     for key, text in own.routes.items():
         alias, _, _ = key[_AFTER_NAMESPACE:].partition(".")

@@ -82,7 +82,7 @@ _FINDINGS: Final[dict[HealthState, str]] = {
 }
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """The route of one alias of one container, or of its replicas.
 
     Attributes:
