@@ -67,7 +67,7 @@ _load, __dir__ = lazy_exports(
         "EngineRefused": "core.errors",
         "EngineSnapshot": "table.snapshot",
         "EngineUnreachable": "core.errors",
-        "IdleConfig": "containers",
+        "IdleConfig": "labels.container_options",
         "PilotageError": "core.errors",
         "Pool": "engine.pool",
         "Problem": "core.problems",

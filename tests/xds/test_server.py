@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.discovery.update import Update
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.server import AdsServer
@@ -326,7 +326,7 @@ async def test_closing_with_an_open_stream_and_a_waiting_request_logs_nothing(
 
 async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
     def lively(address: str, node: str, **options: Any) -> dict[str, Any]:
-        made = bootstrap(address, node, **options)
+        made = build_bootstrap(address, node, **options)
         (cluster,) = made["static_resources"]["clusters"]
         (protocol,) = cluster["typed_extension_protocol_options"].values()
         protocol["explicit_http_config"]["http2_protocol_options"]["connection_keepalive"]["interval"] = "0.01s"

@@ -14,14 +14,14 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.recording.capture import capture_all, recording_json
     from pilotage.recording.redact import holds_secret
-    from pilotage.recording.replay import read_recordings, replay
+    from pilotage.recording.replay import read_recordings, replay_recording
 
 __all__ = [
     "capture_all",
     "holds_secret",
     "read_recordings",
     "recording_json",
-    "replay",
+    "replay_recording",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -31,6 +31,6 @@ __getattr__, __dir__ = lazy_exports(
         "holds_secret": "redact",
         "read_recordings": "replay",
         "recording_json": "capture",
-        "replay": "replay",
+        "replay_recording": "replay",
     },
 )
