@@ -116,6 +116,32 @@ def test_each_part_that_can_change_is_compared(part: str) -> None:
     assert watched.state.diff([msgspec.Raw(msgspec.json.encode(raw))]).changed
 
 
+def shuffled(raw: msgspec.Raw) -> msgspec.Raw:
+    """Return an entry with its ports and mounts in another order, as dockerd lists them now and then."""
+    entry = msgspec.json.decode(raw)
+    return msgspec.Raw(msgspec.json.encode(entry | {key: entry[key][::-1] for key in ("Ports", "Mounts")}))
+
+
+def test_another_order_of_ports_and_mounts_is_no_change() -> None:
+    watched = Watched(container("web", ports=["80", "81", "8443:443"], mounts=[("a", "/a"), ("b", "/b")]))
+    (raw,) = watched.raws()
+    turned = shuffled(raw)
+    assert bytes(turned) != bytes(raw)
+    listed = watched.state.diff([turned])
+    assert (len(listed.unchanged), listed.changed) == (1, [])
+
+
+def test_an_entry_that_returns_after_a_change_is_a_change() -> None:
+    web = container("web", labels=OURS)
+    watched = Watched(web)
+    (before,) = watched.raws()
+    assert watched.state.diff([before]).changed == []
+    watched.engine.become(web, "exited")
+    assert set(watched.sync()) == {web.id}
+    listed = watched.state.diff([before])
+    assert [it.state for it in listed.changed] == ["running"]
+
+
 def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)
@@ -146,7 +172,7 @@ def test_nothing_is_kept_of_removed_containers() -> None:
             del watched.engine.containers[it.id]
             watched.state.update((), gone=(it.id,))
     books = {name: value for name, value in vars(watched.state).items() if isinstance(value, dict)}
-    assert len(books) == 7
+    assert len(books) == 9
     assert all(not value for value in books.values()), books
 
 
