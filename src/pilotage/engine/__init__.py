@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pilotage.engine.connection import Connection
     from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
     from pilotage.engine.events import EventStream
+    from pilotage.engine.http import EngineResponse
     from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
     from pilotage.engine.types import Endpoint, Event, Inspect, InspectConfig, Mount, Port, PortBinding, Summary
 
@@ -27,6 +28,7 @@ __all__ = [
     "DockerProviderConfig",
     "Endpoint",
     "EngineClient",
+    "EngineResponse",
     "Event",
     "EventStream",
     "Inspect",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_exports(
         "DockerProviderConfig": "config",
         "Endpoint": "types",
         "EngineClient": "client",
+        "EngineResponse": "http",
         "Event": "types",
         "EventStream": "events",
         "Inspect": "types",

@@ -1,13 +1,13 @@
 """Dialers: from an :class:`~pilotage.engine.address.Address` to a connected stream, one class per transport.
 
-A dialer opens streams, including TLS, and knows nothing about HTTP. :class:`EngineConnector` plugs it into aiohttp, so
-the layers above use plain HTTP over every transport.
+A dialer opens streams, including TLS, and knows nothing about HTTP. :mod:`pilotage.engine.http` is the same over every
+transport.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 
@@ -21,21 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.tracing import Trace
 
     from pilotage.engine.address import Address
     from pilotage.engine.diagnosis import Diagnosis
 
     Factory = Callable[[], ResponseHandler]
 
-__all__ = ["Dialer", "EngineConnector", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
+__all__ = ["Dialer", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
 
 CONNECT_TIMEOUT: Final = 5.0
 """Default connect timeout in seconds, including the TLS handshake."""
-
-_KEEP_ALIVE: Final = 300.0
-"""Seconds to keep an idle connection. Engines do not close idle connections, and ssh ones are slow to open."""
 
 _TLS_SHUTDOWN_TIMEOUT: Final = 1.0
 """Seconds to wait for the engine's TLS shutdown."""
@@ -193,30 +188,3 @@ def dialer_for(address: Address) -> Dialer:
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls), _AGENT_NAME)
         case _:
             raise ValueError(f"{address} cannot be dialled")
-
-
-class EngineConnector(aiohttp.BaseConnector):
-    """aiohttp connection pool that opens streams with a dialer. The host of the requests' URLs is ignored.
-
-    Args:
-        dialer: opens the streams.
-
-    """
-
-    def __init__(self, dialer: Dialer) -> None:
-        super().__init__(limit=dialer.limit, keepalive_timeout=_KEEP_ALIVE)
-        self.dialer = dialer
-
-    async def _create_connection(
-        self,
-        req: ClientRequest,  # noqa: ARG002  # aiohttp's signature
-        traces: list[Trace],  # noqa: ARG002
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> ResponseHandler:
-        """Open a stream within ``timeout.sock_connect`` seconds."""
-        try:
-            async with asyncio.timeout(timeout.sock_connect):
-                factory: Any = self._factory
-                return await self.dialer.dial(factory)
-        except Exception as error:
-            raise DialError from error
