@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -87,10 +86,10 @@ class Container(msgspec.Struct, frozen=True, gc=False):
     networks: tuple[str, ...] = ()
     private_hostname: str = ""
     public_hostname: str = ""
-    ports: Sequence[Port] = ()
+    ports: tuple[Port, ...] = ()
     host_ports: tuple[Port, ...] = ()
     ports_unknown: str = ""
-    mounts: Sequence[Mount] = ()
+    mounts: tuple[Mount, ...] = ()
     agent: str = ""
     idlewatcher_config: IdleConfig | None = None
     errors: tuple[Problem, ...] = ()
