@@ -11,12 +11,15 @@ from pilotage.core.errors import ConfigError, EngineError, EngineUnreachable
 from pilotage.engine.address import parse_address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
-from pilotage.engine.pool import Pool, clients, close_default_pool, default_pool, new_client
+from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
+from pilotage.testing import FakeEngine
 from tests.support.counting import A, B, CountingConnection, made, now
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.engines import Engine
 
 
@@ -104,6 +107,7 @@ async def test_no_order_of_acquiring_cancelling_and_releasing_leaks(pool: Pool, 
     await asyncio.sleep(11)
     assert all(connection.closed for connection in made())
     assert not pool._entries
+    assert not pool._connections
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -136,6 +140,51 @@ async def test_closing_the_pool_fails_clients_that_are_connecting() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def _connected_by_the_second_attempt(pool: Pool) -> SharedClient:
+    """Return a client whose connection a failed attempt had opened in vain."""
+    CountingConnection.failures = 1
+    failing = asyncio.create_task(pool.get(A))
+    await CountingConnection.failed.wait()
+    late = asyncio.create_task(pool.get(A))  # it arrives before the first caller learns of its failure
+    with pytest.raises(EngineUnreachable):
+        await failing
+    return await late
+
+
+@pytest.mark.looptime
+async def test_a_connection_that_opens_at_the_second_attempt_belongs_to_the_pool(pool: Pool) -> None:
+    client = await _connected_by_the_second_attempt(pool)
+    async with await pool.get(A) as same:
+        assert same._connection is client._connection
+    assert len(made()) == 1
+    await client.close()
+    await asyncio.sleep(11)
+    assert made()[0].closed
+
+
+@pytest.mark.looptime
+async def test_closing_the_pool_closes_a_connection_that_opened_at_the_second_attempt() -> None:
+    pool = Pool(connect=CountingConnection)
+    client = await _connected_by_the_second_attempt(pool)
+    await pool.close()
+    assert made()[0].closed
+    await client.close()
+
+
+@pytest.mark.looptime
+async def test_a_pool_knows_only_connections_that_are_open(pool: Pool) -> None:
+    CountingConnection.failures = 1
+    with pytest.raises(EngineUnreachable):
+        await pool.get(A)
+    shared, unique = await pool.get(A), await pool.get(A, unique=True)
+    assert pool._connections == {connection for connection in made() if not connection.closed}
+    assert len(pool._connections) == 2
+    await shared.close()
+    await unique.close()
+    await asyncio.sleep(11)
+    assert pool._connections == set()
+
+
 @pytest.mark.looptime
 async def test_the_repr_of_a_client_reads_like_a_sentence(pool: Pool) -> None:
     client = await pool.get(A, "local")
@@ -146,6 +195,25 @@ async def test_the_repr_of_a_client_reads_like_a_sentence(pool: Pool) -> None:
 
 
 # ---- new_client and the default pool
+
+
+async def test_a_client_is_closed_by_its_own_context_or_by_whoever_awaited_it() -> None:
+    async with FakeEngine() as engine, Pool() as pool:
+        async with new_client(engine.url, pool=pool, unique=True) as client:
+            await client.ping()
+        assert client._connection.closed
+        async with await new_client(engine.url, pool=pool, unique=True) as client:
+            await client.ping()
+        assert client._connection.closed
+        client = await asyncio.create_task(new_client(engine.url, pool=pool))
+        await client.close()
+
+
+async def test_a_context_that_cannot_connect_is_not_entered(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnreachable, match="no socket at"):
+        async with new_client(f"unix://{tmp_path}/none.sock"):
+            pytest.fail("entered")
+    await close_default_pool()
 
 
 async def test_an_empty_address_is_a_configuration_error() -> None:
