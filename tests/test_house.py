@@ -38,6 +38,7 @@ WHOLE = {
     "test_documents.py",
     "test_failures.py",
     "test_house.py",
+    "test_library.py",
     "test_least_privilege.py",
     "test_main.py",
     "test_no_request_lost.py",

@@ -12,14 +12,11 @@ from pilotage.engine.address import parse_address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
-from pilotage.testing import FakeEngine
 from tests.support.counting import A, B, CountingConnection, made, now
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.engines import Engine
 
 
@@ -195,25 +192,6 @@ async def test_the_repr_of_a_client_reads_like_a_sentence(pool: Pool) -> None:
 
 
 # ---- new_client and the default pool
-
-
-async def test_a_client_is_closed_by_its_own_context_or_by_whoever_awaited_it() -> None:
-    async with FakeEngine() as engine, Pool() as pool:
-        async with new_client(engine.url, pool=pool, unique=True) as client:
-            await client.ping()
-        assert client._connection.closed
-        async with await new_client(engine.url, pool=pool, unique=True) as client:
-            await client.ping()
-        assert client._connection.closed
-        client = await asyncio.create_task(new_client(engine.url, pool=pool))
-        await client.close()
-
-
-async def test_a_context_that_cannot_connect_is_not_entered(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnreachable, match="no socket at"):
-        async with new_client(f"unix://{tmp_path}/none.sock"):
-            pytest.fail("entered")
-    await close_default_pool()
 
 
 async def test_an_empty_address_is_a_configuration_error() -> None:

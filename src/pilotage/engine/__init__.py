@@ -14,15 +14,30 @@ if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
-    from pilotage.engine.connection import Connection
+    from pilotage.engine.connection import Connection, Timeouts
     from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
     from pilotage.engine.events import EventStream
-    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
-    from pilotage.engine.types import Endpoint, Event, Inspect, InspectConfig, Mount, Port, PortBinding, Summary
+    from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
+    from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
+    from pilotage.engine.types import (
+        Actor,
+        Endpoint,
+        Event,
+        Inspect,
+        InspectConfig,
+        Mount,
+        Port,
+        PortBinding,
+        Summary,
+        Version,
+    )
 
 __all__ = [
     "LOCAL_SOCKET",
+    "Actor",
     "Address",
+    "ClientRequest",
+    "Clients",
     "Connection",
     "DockerProviderConfig",
     "Endpoint",
@@ -38,6 +53,8 @@ __all__ = [
     "SharedClient",
     "Summary",
     "TLSFiles",
+    "Timeouts",
+    "Version",
     "bracketed",
     "clients",
     "close_default_pool",
@@ -55,7 +72,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Actor": "types",
         "Address": "address",
+        "ClientRequest": "shared_client",
+        "Clients": "shared_client",
         "Connection": "connection",
         "DockerProviderConfig": "config",
         "Endpoint": "types",
@@ -69,9 +89,11 @@ __getattr__, __dir__ = lazy_exports(
         "Pool": "pool",
         "Port": "types",
         "PortBinding": "types",
-        "SharedClient": "pool",
+        "SharedClient": "shared_client",
         "Summary": "types",
         "TLSFiles": "config",
+        "Timeouts": "connection",
+        "Version": "types",
         "bracketed": "address",
         "clients": "pool",
         "close_default_pool": "pool",

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
 import weakref
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine import contexts
 from pilotage.engine.address import parse_address
-from pilotage.engine.client import EngineClient
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
+from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable
 
     from pilotage.engine.address import Address
 
-__all__ = ["ClientRequest", "Clients", "Pool", "SharedClient", "clients", "close_default_pool", "default_pool", "new_client"]
+__all__ = ["Pool", "SharedClient", "clients", "close_default_pool", "default_pool", "new_client"]
 
 IDLE: Final = 10.0
 """Seconds before an unused connection is closed (LABELS II.8)."""
@@ -46,80 +44,6 @@ class _Entry:
         self.refs = 0
         self.timer: asyncio.TimerHandle | None = None
         self.opening = 0  # callers waiting for the engine's first response
-
-
-class SharedClient(EngineClient):
-    """A client that holds a reference to a pooled connection. Release it once, with :meth:`close` or ``async with``.
-
-    Returned by :func:`new_client` and :func:`clients`, already connected. After the release, all methods raise
-    ``RuntimeError``.
-
-    Attributes:
-        unique: whether no other client shares the connection.
-
-    """
-
-    def __init__(
-        self,
-        name: str,
-        connection: Connection,
-        timeouts: Timeouts,
-        release: Callable[[], Awaitable[None]],
-        *,
-        unique: bool = False,
-    ) -> None:
-        super().__init__(name, connection, timeouts)
-        self.unique = unique
-        self._release = release
-        self._released = False
-
-    async def close(self) -> None:
-        """Release the client. A unique connection is closed now, a shared one after 10 s without users.
-
-        Raises:
-            RuntimeError: the client was already released; a second release would take another client's reference.
-
-        """
-        if self._released:
-            raise RuntimeError(f"the client of {self.name} was released twice")
-        self._released = True
-        await self._release()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        if not self._released and not self._connection.closed:
-            warnings.warn(f"{self!r} was never released", ResourceWarning, stacklevel=1, source=self)
-
-    def __repr__(self) -> str:
-        where = "" if self.name == self.daemon_host else f" at {self.daemon_host}"
-        if self._released or self._connection.closed:
-            state = "released" if self._released else "closed"
-        else:
-            engine = f"{self.kind} {self.version.Version}".rstrip()
-            state = f"{engine}, API {self.api_version or 'unknown'}, {'unique' if self.unique else 'shared'}"
-        return f"<SharedClient of {self.name}{where}: {state}>"
-
-    def _require(self) -> Connection:
-        if self._released:
-            raise RuntimeError(f"the client of {self.name} was used after its release")
-        return self._connection
-
-
-class Clients(list[SharedClient]):
-    """Clients released together: ``async with clients() as held: ...`` releases those that are not released yet."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for client in self:
-            if not client._released:  # noqa: SLF001  # of this module
-                await client.close()
 
 
 class Pool:
@@ -316,42 +240,6 @@ async def close_default_pool() -> None:
     await _default_pools.close()
 
 
-class ClientRequest(Coroutine[Any, Any, SharedClient]):
-    """A connection attempt: await it for a client that you close, or use ``async with``, which closes the client.
-
-    Returned by :func:`new_client`. It is a coroutine, so it starts when it is awaited and can be used once.
-
-    Args:
-        connect: coroutine that returns the connected client.
-
-    """
-
-    def __init__(self, connect: Coroutine[Any, Any, SharedClient]) -> None:
-        self._connect = connect
-
-    def send(self, value: Any) -> Any:
-        """Run the attempt up to its next suspension."""
-        return self._connect.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise an exception inside the attempt."""
-        return self._connect.throw(*error)
-
-    def close(self) -> None:
-        """Abandon the attempt."""
-        self._connect.close()
-
-    def __await__(self) -> Generator[Any, None, SharedClient]:
-        return self._connect.__await__()
-
-    async def __aenter__(self) -> SharedClient:
-        self._client = await self._connect
-        return self._client
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
-
-
 def new_client(
     config: DockerProviderConfig | str,
     *,
@@ -359,10 +247,10 @@ def new_client(
     pool: Pool | None = None,
     timeouts: Timeouts | None = None,
 ) -> ClientRequest:
-    """Connect to an engine: ``client = await new_client(...)``, or ``async with new_client(...) as client``.
+    """Return a connected client of an engine, to be awaited or used with ``async with``.
 
-    Nothing happens before the result is awaited or entered. The caller closes an awaited client; ``async with`` closes
-    its own.
+    ``async with new_client(...) as client`` closes the client at the end; after ``await new_client(...)`` the caller
+    closes it.
 
     Args:
         config: the engine or its URL. As in the docker CLI, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` apply to

@@ -91,7 +91,8 @@ def replay(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PO
         reserved_ports: ports of this host that the proxy itself uses.
 
     """
-    config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
+    provider = recording.provider
+    config = DockerProviderConfig(url=provider.url, name=provider.name or provider.url)
     parser = ContainerParser(config, agents=recording.agents, env=recording.env)
     containers = [_read(raw, parser, recording) for raw in recording.containers]
     return build_snapshot(config, containers, reserved_ports=reserved_ports)
