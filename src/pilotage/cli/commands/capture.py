@@ -25,8 +25,8 @@ def capture(**where: Any) -> int:
     """Record engine responses for a bug report.
 
     Prints one line of JSON for each engine. The recording has only the fields that pilotage reads: no environment
-    variables, no commands, no label values that look like secrets. It does include names, images, mounts and
-    addresses, so read it before you share it.
+    variables, no commands, no label values that look like secrets, no values in the query of a URL. It does include
+    names, images, mounts and addresses, so read it before you share it.
     """
     import asyncio
 
