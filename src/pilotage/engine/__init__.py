@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
     from pilotage.engine.connection import Connection, Timeouts
-    from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
+    from pilotage.engine.contexts import (
+        default_engine,
+        list_contexts,
+        local_sockets,
+        resolve_context,
+        resolved,
+        unverified_warning,
+    )
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
@@ -66,6 +73,7 @@ __all__ = [
     "parse_address",
     "resolve_context",
     "resolved",
+    "unverified_warning",
     "url_hostname",
 ]
 
@@ -105,6 +113,7 @@ __getattr__, __dir__ = lazy_exports(
         "parse_address": "address",
         "resolve_context": "contexts",
         "resolved": "contexts",
+        "unverified_warning": "contexts",
         "url_hostname": "address",
     },
 )

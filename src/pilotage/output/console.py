@@ -57,6 +57,10 @@ class Out:
         """Print a remark, dimmed."""
         self.paragraph(Text(text, style="dim"))
 
+    def warning(self, text: str) -> None:
+        """Print a warning."""
+        self.paragraph(Text("warning: ", style="bold yellow").append(text, style="not bold"), hanging=2)
+
     def error(self, text: str) -> None:
         """Print an error."""
         self.paragraph(Text("error: ", style="bold red").append(text, style="not bold"), hanging=2)
