@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,7 +152,7 @@ def _ask_daemon() -> View | None:
     if snapshot is None and closed is not None:
         Out(sys.stderr).note(clean(f"Not using the running daemon: no permission for {closed}."))
     file = find_config_file()
-    if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
+    if snapshot is None or (file and os.path.realpath(file) != snapshot.file):
         return None
     err = Out(sys.stderr)
     err.note(f"From the running daemon (process {snapshot.pid}).")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.engine_facts import is_rootless
 from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, unverified_warning
@@ -118,11 +117,11 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
     try:
         async with await new_client(found.config, pool=pool, unique=True) as client:
             latency = time.perf_counter() - begin
-            version, kind = client.version, client.kind
+            version, kind, rootless = client.version, client.kind, client.is_rootless
     except PilotageError as error:
         return Probe(found, error=_one_line(error, found.config.name))
     name = kind.capitalize()
-    if is_rootless(found.config.url):
+    if rootless:
         name = f"rootless {name}"
     warning = unverified_warning(found.config)
     return Probe(

@@ -109,6 +109,7 @@ async def scan_engine(
     config = _named(config, env)
     parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env)
     async with await new_client(config, pool=pool) as client:
+        parser.set_rootless(client.is_rootless)
         elements = await client.list_containers()
         with gc_paused(len(elements)):
             containers = [parser.decode(element) for element in elements]

@@ -212,6 +212,10 @@ class SSHDialer:
             raise DiagnosedError(found) from error
         return process
 
+    def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
+        """Return False: another machine's containers are reached at published ports anyway."""
+        return False
+
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Wait for the ssh process whose stream ended and return its error."""
         if isinstance(error, DialError) or not isinstance(error, aiohttp.ClientError | OSError):
