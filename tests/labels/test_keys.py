@@ -103,3 +103,19 @@ def test_labels_with_warnings_or_long_values_have_no_fingerprint(
     labels: dict[str, str], listed: tuple[str, ...]
 ) -> None:
     assert shape(labels, *listed) is None
+
+
+def test_foreign_keys_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.labels.keys._MAX_FOREIGN", 5)
+    foreign: set[str] = set()
+    sizes = []
+    for number in range(20):
+        filter_labels({f"com.example.{number}": "x", "shared": "y"}, foreign)
+        sizes.append(len(foreign))
+    assert max(sizes) == 6
+
+
+def test_very_long_foreign_keys_are_not_kept() -> None:
+    foreign: set[str] = set()
+    filter_labels({"x" * 499: "", "y" * 500: ""}, foreign)
+    assert foreign == {"x" * 499}

@@ -367,6 +367,7 @@ def test_a_builder_forgets_settings_before_it_holds_too_many(monkeypatch: pytest
         builder.build(container(labels={"proxy.web.port": str(port)})).routes[0].port.proxy for port in range(1, 9)
     ]
     assert ports == list(range(1, 9))
+    assert len(builder._settings) == 2
 
 
 def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:

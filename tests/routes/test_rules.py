@@ -32,3 +32,10 @@ def test_text_that_is_not_rules_is_reported(text: str, message: str) -> None:
     found, reading = read(Rules(), text)
     assert found is UNSET
     assert [problem.message for problem in reading.problems] == [message]
+
+
+def test_rules_may_have_different_names_and_one_of_them_is_the_default() -> None:
+    text = "- {name: a, do: x}\n- {name: b, do: y}\n- {name: default, do: z}\n- {do: pass}"
+    found, reading = read(Rules(), text)
+    assert reading.problems == []
+    assert [rule.get("name") for rule in found] == ["a", "b", "default", None]

@@ -120,3 +120,44 @@ _names = st.sampled_from(
 )
 def test_any_options_give_a_policy(middlewares: dict[str, Any]) -> None:
     route_policy(middlewares)
+
+
+@pytest.mark.parametrize("option", ["set_headers", "add_headers"])
+@pytest.mark.parametrize(
+    "name", "Connection content-length Keep-Alive proxy-connection Transfer-Encoding Upgrade".split()
+)
+def test_a_framing_header_is_reported_and_not_set(name: str, option: str) -> None:
+    for middleware in ("request", "response"):
+        read = route_policy({middleware: {option: {name: "1", "B": "2"}}})
+        (problem,) = read.problems
+        assert (problem.message, problem.path) == (
+            f"{name!r} is set by the gateway for each message",
+            f"middlewares.{middleware}.{option}",
+        )
+        edits = read.request if middleware == "request" else read.answer
+        assert edits == (Edits((("B", "2"),)) if option == "set_headers" else Edits((), (("B", "2"),)))
+    read = route_policy({"forwardauth": {"headers": f"{name}, Remote-User"}})
+    assert read.auth is not None
+    assert read.auth.headers == ("Remote-User",)
+
+
+def test_a_network_may_be_written_with_the_address_of_a_host_in_it() -> None:
+    read = route_policy({"cidr_whitelist": {"allow": "10.1.2.3/8, fd00::1/8"}})
+    assert (read.allow, read.problems) == (("10.0.0.0/8", "fd00::/8"), ())
+
+
+def test_every_middleware_may_have_a_priority() -> None:
+    supported: dict[str, dict[str, Any]] = {
+        "request": {"set_headers": {"A": "1"}},
+        "response": {"set_headers": {"A": "1"}},
+        "set_x_forwarded": {},
+        "hide_x_forwarded": {},
+        "redirect_http": {},
+        "cidr_whitelist": {"allow": "10.0.0.0/8"},
+        "rate_limit": {"average": 5},
+        "forwardauth": {"route": "auth"},
+        "real_ip": {"from": "10.0.0.0/8"},
+    }
+    for name, options in supported.items():
+        assert route_policy({name: {**options, "priority": 5}}) == route_policy({name: options})
+        assert route_policy({name: {**options, "Priority": 5}}).problems == ()

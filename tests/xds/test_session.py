@@ -307,3 +307,36 @@ def test_an_envoy_that_rejects_its_first_listener_is_in_sync_without_scopes() ->
     envoy.run()
     assert (LISTENER, "http") in envoy.session.nacks
     assert not envoy.session.is_missing(listener.key)  # it has one of before
+
+
+def test_before_envoy_subscribes_what_it_is_sure_to_ask_for_is_pending() -> None:
+    envoy = Envoy(cluster("c"))
+    assert not envoy.session.in_sync
+    assert envoy.session.is_pending((CLUSTER, "c"))
+    assert envoy.session.is_pending((LISTENER, "tcp/0.0.0.0:22"))
+    assert not envoy.session.is_pending((SCOPE, "app"))  # without an HTTP listener, it never asks for scopes
+    assert not envoy.session.is_pending((SECRET, "certificate/0"))
+    envoy.change(item(LISTENER, "http", "1"))
+    assert envoy.session.is_pending((SCOPE, "app"))
+    envoy.connect()
+    envoy.round()  # nothing has been sent before the first round
+    envoy.run()
+    assert envoy.session.in_sync
+    assert not envoy.session.is_pending((CLUSTER, "c"))
+
+
+def test_a_resource_is_pending_until_envoy_answers_its_addition_and_its_removal() -> None:
+    envoy = Envoy(cluster("c"), cluster("d"))
+    envoy.connect()
+    key = (CLUSTER, "c")
+    assert envoy.session.is_pending(key)
+    for step in range(2):
+        messages = envoy.session.next_responses()
+        assert envoy.session.is_pending(key)
+        for message in messages:
+            envoy._answer(message)
+        assert not envoy.session.is_pending(key)
+        if not step:
+            envoy.change(gone=(key,))
+            assert envoy.session.is_pending(key)
+            assert not envoy.session.is_pending((CLUSTER, "d"))
