@@ -66,7 +66,9 @@ def test_a_misspelt_namespace_causes_a_warning(key: str, meant: str) -> None:
     assert hint == f"did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("key", ["Proxy.x", "proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x"])
+@pytest.mark.parametrize(
+    "key", ["Proxy.x", "proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x", "prox-.x"]
+)
 def test_other_keys_cause_no_warning(key: str) -> None:
     assert reported({key: "1"}) == []
 

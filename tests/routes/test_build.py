@@ -353,6 +353,12 @@ def test_settings_with_a_problem_are_not_shared_because_it_names_a_label() -> No
         assert (problem.label, problem.container) == (f"proxy.{name}.hold", name)
 
 
+def test_a_problem_that_belongs_to_no_alias_is_reported_for_every_container() -> None:
+    builder = RouteBuilder()
+    found = [builder.build(container(name, {"proxy.#9.port": "80"})).problems for name in ("shop", "blog")]
+    assert [problem.container for (problem,) in found] == ["shop", "blog"]
+
+
 def test_builders_do_not_share_anything() -> None:
     labels = {"proxy.web.port": "81"}
     first, second = (RouteBuilder().build(container(labels=labels)).routes[0] for _ in range(2))

@@ -123,6 +123,7 @@ def test_while_the_host_is_not_known_nothing_is_translated() -> None:
         ({"scheme": "https"}, "acme/web", [published(53, 5353, "udp")], "https"),
         ({"port": PortPair(0, 80)}, "acme/web", [published(53, 5353, "udp"), published(80, 8080)], "http"),
         ({"port": PortPair(0, 54)}, "acme/web", [published(53, 5353, "udp")], "http"),
+        ({"port": PortPair(0, 53)}, "acme/web", [published(53, 5353, "udp"), published(80, 8080)], "udp"),
         ({}, "postgres", [], "tcp"),
         ({}, "portainer-ce", [TCP_80], "https"),
         ({"scheme": "h2c"}, "postgres", [], "h2c"),

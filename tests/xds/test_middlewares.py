@@ -93,6 +93,8 @@ def test_unsupported_options_are_reported_and_fail_closed_if_they_restrict_acces
     assert read.servable is servable
     assert len(read.problems) == 1
     assert read.problems[0].path.startswith("middlewares.")
+    if read.problems[0].message.endswith("not supported by pilotage's gateway"):
+        assert read.problems[0].hint == "remove it"
 
 
 def test_invalid_headers_do_not_affect_the_others() -> None:

@@ -164,6 +164,33 @@ def test_certificates_survive_a_change_of_settings() -> None:
     assert snapshot.set_secrets([]) == {one.key}
 
 
+def test_after_a_change_of_settings_everything_is_as_if_it_had_been_built_with_them() -> None:
+    now, options = table(route("app", 80), route("own", 80, 81)), GatewayOptions(compression=False)
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(now)
+    changed = snapshot.configure(options)
+    assert {(LISTENER, "http"), (SCOPE, "app")} >= changed > frozenset()
+    expected = build_resources(now, options)
+    assert snapshot.resources == {it.key: it for all_ in expected.values() for it in all_.values()}
+    assert snapshot.change(table(route("app", 81), route("own", 80, 81)), ["app"]) == {(SCOPE, "app")}
+    assert snapshot.configure(options) == frozenset()
+
+
+def test_what_is_gone_leaves_nothing_in_the_indexes() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    stream = {"scheme": "tcp", "port": PortPair(2222, 22)}
+    snapshot.replace(
+        table(
+            route("app", 80, 81, middlewares={"forwardauth": {"route": "auth"}}),
+            route("pooled", 80, load_balance=LoadBalance(link="shop")),
+            route("ssh", 22, **stream),
+        )
+    )
+    snapshot.replace(table())
+    indexes = ("_routes", "_backends", "_pools", "_auth_users", "_scopes", "_listeners", "_clusters")
+    assert {name: getattr(snapshot, name) for name in indexes} == {name: {} for name in indexes}
+
+
 def test_a_lingering_route_is_removed_unless_it_has_come_back() -> None:
     snapshot = Snapshot(_OPTIONS)
     held = route("app", 80, hold=5.0)
