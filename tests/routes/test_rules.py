@@ -39,3 +39,8 @@ def test_rules_may_have_different_names_and_one_of_them_is_the_default() -> None
     found, reading = read(Rules(), text)
     assert reading.problems == []
     assert [rule.get("name") for rule in found] == ["a", "b", "default", None]
+
+
+def test_an_unknown_field_of_a_rule_is_reported_where_it_is_written() -> None:
+    (problem,) = read(Rules(), "- {name: a, dow: x}")[1].problems
+    assert (problem.line, problem.column, problem.hint) == (1, 13, "did you mean 'do'?")

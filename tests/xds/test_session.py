@@ -295,6 +295,7 @@ def test_an_envoy_that_rejects_its_first_listener_is_in_sync_without_scopes() ->
         request.node.id = "me"
         envoy.session.handle_request(request)
     assert not envoy.session.in_sync
+    assert not envoy.session.is_missing(listener.key)  # it may still accept it
     envoy.run()
     assert envoy.session.is_missing(listener.key)
     assert envoy.session.in_sync
@@ -340,3 +341,14 @@ def test_a_resource_is_pending_until_envoy_answers_its_addition_and_its_removal(
             envoy.change(gone=(key,))
             assert envoy.session.is_pending(key)
             assert not envoy.session.is_pending((CLUSTER, "d"))
+
+
+def test_a_cluster_that_is_complete_does_not_wait_for_one_with_checks() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    envoy.run()
+    envoy.change(probed_cluster("a"))
+    envoy.round()  # Envoy has it without checks
+    envoy.change(cluster("b"))
+    envoy.run()
+    assert envoy.got[-2:] == [(CLUSTER, ["b"], []), (CLUSTER, ["a"], [])]
