@@ -384,10 +384,3 @@ def test_every_problem_names_an_existing_label(labels: dict[str, str]) -> None:
     for problem in [*decoded.problems, *(error.problem for mine in decoded.routes for error in mine.errors)]:
         assert problem.label in labels
         assert problem.message
-
-
-def test_a_refused_shortcut_does_not_affect_the_next_ones() -> None:
-    decoded = read({"proxy.ports": "80", "proxy.web.port": "81", "proxy.hosts": "nas"})
-    (web,) = decoded.routes
-    assert bare(web.fields["host"]) == "nas"
-    assert [error.field for error in web.errors] == ["port"]
