@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,11 +10,8 @@ from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address
 from pilotage.engine.config import TLSFiles
 from pilotage.engine.connection import Timeouts
-from pilotage.engine.pool import Pool
+from pilotage.engine.pool import Pool, SharedClient
 from tests.support.counting import A, B, CountingConnection, made, now
-
-if TYPE_CHECKING:
-    from pilotage.engine.pool import SharedClient
 
 pytestmark = pytest.mark.usefixtures("counting")
 
@@ -220,8 +216,9 @@ async def test_a_released_client_refuses_to_work(pool: Pool) -> None:
 @pytest.mark.looptime
 async def test_a_client_that_is_never_released_is_reported(pool: Pool) -> None:
     held = [await pool.get(A, "lost")]
-    with pytest.warns(ResourceWarning, match="lost"):
+    with pytest.warns(ResourceWarning, match="lost") as caught:
         held.clear()
+    assert isinstance(caught[0].source, SharedClient)  # tracemalloc then shows where it was made
 
 
 # ---- all clients

@@ -87,6 +87,7 @@ def test_labels_that_say_the_same_about_the_nth_alias_have_one_fingerprint() -> 
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
     assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
     assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
+    assert shape({"proxy.$2.port": "80"}, "$2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
 
 
 @pytest.mark.parametrize(
