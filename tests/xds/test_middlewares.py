@@ -163,3 +163,32 @@ def test_every_middleware_may_have_a_priority() -> None:
     for name, options in supported.items():
         assert route_policy({name: {**options, "priority": 5}}) == route_policy({name: options})
         assert route_policy({name: {**options, "Priority": 5}}).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "path", "hint"),
+    [
+        ({"request": {"set_headers": {"a": "%" * 9_000}}}, "request.set_headers", "keep it below 16 kB"),
+        ({"request": {"add_headers": {"a": "x\ny"}}}, "request.add_headers", "keep it on one line"),
+        ({"request": {"set_headers": {"a b": "x"}}}, "request.set_headers", ""),
+        ({"request": {"set_headers": "just text"}}, "request.set_headers", ""),
+        ({"request": {"set_headers": {"Upgrade": "x"}}}, "request.set_headers", "remove it"),
+        ({"request": {"set_headers": {"Host": "a b"}}}, "request.set_headers", "write a name such as app.internal"),
+        ({"request": {"hide_headers": "Host"}}, "request.hide_headers", "remove it"),
+        ({"request": {"add_prefix": "/a?b"}}, "request.add_prefix", "percent-encode other characters, such as %20"),
+        ({"response": {"add_headers": {"Host": "x"}}}, "response.add_headers", "remove it"),
+        ({"cidr_whitelist": {"allow": "x"}}, "cidr_whitelist.allow", "write one such as 10.0.0.0/8"),
+        ({"cidr_whitelist": {}}, "cidr_whitelist", "write allow: [10.0.0.0/8]"),
+        ({"rate_limit": {"burst": 0}}, "rate_limit.burst", ""),
+        ({"rate_limit": {"period": "1ms"}}, "rate_limit.period", ""),
+        ({"forwardauth": {"auth_endpoint": "x"}}, "forwardauth.auth_endpoint", "write one such as /api/auth"),
+        ({"forwardauth": {"headers": "Host"}}, "forwardauth.headers", "remove it"),
+        ({"real_ip": {"from": "x"}}, "real_ip.from", "write one such as 10.0.0.0/8"),
+        ({"response": {"hide_headesr": "x"}}, "response", "did you mean 'hide_headers'?"),
+        ({"response": {"colour": "x"}}, "response", "remove it"),
+    ],
+    ids=str,
+)
+def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], path: str, hint: str) -> None:
+    (problem,) = route_policy(middlewares).problems
+    assert (problem.path, problem.hint) == (f"middlewares.{path}", hint)
