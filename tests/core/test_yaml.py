@@ -207,3 +207,12 @@ def test_any_text_is_a_document_or_an_error(text: str) -> None:
     else:
         place = (1, 1)
     assert min(place) >= 1
+
+
+@pytest.mark.parametrize(
+    ("spellings", "value"),
+    [("true True TRUE", True), ("false False FALSE", False), ("~ null Null NULL", None), ("tRue fALSE nULL yes", str)],
+)
+def test_booleans_and_null_have_three_spellings(spellings: str, value: object) -> None:
+    for text in spellings.split():
+        assert (read(text) == text) if value is str else (read(text) is value)

@@ -19,7 +19,9 @@ from tests.support.waiting import until
 def test_the_first_response_is_sent_even_without_resources() -> None:
     envoy = Envoy()
     envoy.connect()
+    assert not envoy.session.in_sync
     assert {message.type_url for message in envoy.session.next_responses()} == {CLUSTER, LISTENER, SCOPE}
+    assert not envoy.session.in_sync
 
 
 def test_clusters_are_sent_first_and_removed_last() -> None:
