@@ -41,6 +41,7 @@ WHOLE = {
     "test_library.py",
     "test_least_privilege.py",
     "test_main.py",
+    "test_mutate.py",
     "test_no_request_lost.py",
     "test_packaging.py",
     "test_properties.py",

@@ -214,6 +214,36 @@ async def test_the_default_pool_is_one_for_each_loop_and_can_be_closed() -> None
     await close_default_pool()
 
 
+def test_clients_of_the_default_pool_close_with_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Pool:
+        pool = await default_pool()
+        monkeypatch.setattr(pool, "_connect", CountingConnection)
+        shared, unique = await new_client("unix:///a.sock"), await new_client("unix:///a.sock", unique=True)
+        assert (shared.unique, unique.unique) == (False, True)
+        async with clients() as held:
+            assert len(held) == 1
+        await shared.close()
+        await unique.close()
+        return pool
+
+    CountingConnection.delay = 0.0
+    assert asyncio.run(main())._closed
+    assert [connection.closed for connection in made()] == [True, True]
+
+
+@pytest.mark.looptime
+async def test_a_new_client_has_the_name_and_the_limits_that_were_asked_for(pool: Pool) -> None:
+    mine = Timeouts(connect=1, request=2)
+    config = DockerProviderConfig("unix:///a.sock", name="local")
+    for unique in (False, True):
+        async with await new_client(config, pool=pool, unique=unique, timeouts=mine) as client:
+            assert (client.name, client.timeouts, client.unique) == ("local", mine, unique)
+    async with await new_client("unix:///a.sock", pool=pool) as client:
+        assert (client.name, client.timeouts) == ("unix:///a.sock", pool.timeouts)
+    async with clients(pool) as held:
+        assert len(held) == 1
+
+
 def test_the_default_pool_closes_with_its_loop(docker_engine: Engine) -> None:
     async def main() -> Connection:
         async with await new_client(docker_engine.host) as client:

@@ -89,7 +89,7 @@ def recorded(file: str) -> View:
     """
     import sys
 
-    from pilotage.recording.replay import read_recordings, replay
+    from pilotage.recording.replay import read_recordings, replay_recording
 
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -97,7 +97,7 @@ def recorded(file: str) -> View:
         hint = "use a file created by 'pilotage capture'"
         problem = Problem(message=f"cannot be read: {error.strerror or shorten(error)}", hint=hint, file=file)
         raise ConfigError([problem]) from error
-    return _view(tuple(replay(recording) for recording in read_recordings(body, file)))
+    return _view(tuple(replay_recording(recording) for recording in read_recordings(body, file)))
 
 
 def _view(

@@ -14,7 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.recording.capture import Captured, capture_all, recording_json
     from pilotage.recording.redact import holds_secret
-    from pilotage.recording.replay import Recording, read_recordings, replay
+    from pilotage.recording.replay import Recording, read_recordings, replay_recording
 
 __all__ = [
     "Captured",
@@ -23,7 +23,7 @@ __all__ = [
     "holds_secret",
     "read_recordings",
     "recording_json",
-    "replay",
+    "replay_recording",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -35,6 +35,6 @@ __getattr__, __dir__ = lazy_exports(
         "holds_secret": "redact",
         "read_recordings": "replay",
         "recording_json": "capture",
-        "replay": "replay",
+        "replay_recording": "replay",
     },
 )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
 
-__all__ = ["Recording", "read_recordings", "replay"]
+__all__ = ["Recording", "read_recordings", "replay_recording"]
 
 
 class RecordedProvider(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ def _documents(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-def replay(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
+def replay_recording(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
     """Return the containers and routes of a recording.
 
     Args:

@@ -12,7 +12,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
-    from pilotage.xds.bootstrap import bootstrap
+    from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.clusters import PROBED, is_probed
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.resources import Key
@@ -25,7 +25,7 @@ __all__ = [
     "CertificateFiles",
     "GatewayOptions",
     "Key",
-    "bootstrap",
+    "build_bootstrap",
     "is_probed",
 ]
 
@@ -38,7 +38,7 @@ __getattr__, __dir__ = lazy_exports(
         "GatewayOptions": "options",
         "Key": "resources",
         "PROBED": "clusters",
-        "bootstrap": "bootstrap",
+        "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
     },
 )
