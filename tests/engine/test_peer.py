@@ -11,7 +11,7 @@ from pilotage.discovery.detect import candidates, probe_all
 from pilotage.engine import peer
 from pilotage.engine.peer import is_rootless
 from pilotage.recording.capture import capture_engine, recording_json
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 from pilotage.testing import FakeEngine, container
 from tests.support.users import relay_of_user
 
@@ -59,7 +59,7 @@ async def test_a_podman_on_whose_socket_a_user_listens_is_rootless_everywhere(tm
             recorded = recording_json(await capture_engine(config, pool=pool))
         rootful = build_table([await scan_engine(DockerProviderConfig(engine.url, name="mine"), pool=pool)])
     (recording,) = read_recordings(recorded)
-    replayed = build_table([replay(recording)])
+    replayed = build_table([replay_recording(recording)])
     targets = [table.routes["web"].target for table in (scanned, live, replayed)]
     assert targets == ["http://127.0.0.1:8080"] * 3
     assert rootful.routes["web"].target != targets[0]

@@ -34,7 +34,7 @@ def problems(body: bytes) -> list[str]:
 def test_an_engine_without_a_name_is_named_after_its_url() -> None:
     body = recording(summary("a"), provider={"name": "", "url": "unix:///run/docker.sock"})
     (one,) = read_recordings(body)
-    assert replay(one).config.name == replay(one).containers[0].provider == "unix:///run/docker.sock"
+    assert replay_recording(one).config.name == replay_recording(one).containers[0].provider == "unix:///run/docker.sock"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
