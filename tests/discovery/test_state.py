@@ -379,3 +379,10 @@ def test_a_failed_inspection_is_retried() -> None:
     assert watched.state.diff(watched.raws()).changed
     watched.sync()
     assert set(watched.routes()) == {"web"}
+
+
+@pytest.mark.parametrize(("agent", "explicit_only"), [("far!", True), ("far", False)])
+def test_the_name_of_an_agent_counts_before_that_of_its_engine(agent: str, explicit_only: bool) -> None:
+    config = DockerProviderConfig("agent://10.0.0.1:8890", name="local" if explicit_only else "local!")
+    parser = ContainerParser(config, agents={"10.0.0.1:8890": agent})
+    assert EngineState(parser).explicit_only is explicit_only

@@ -69,3 +69,16 @@ def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
     found = merged(entry("/a", "check", "path", rank=0), entry("null", "check"))
     assert plain(found) == {"check": None}
     assert [(o.path, o.winner.source) for o in found.overridden] == [("check", "proxy.web.check")]
+
+
+def test_yaml_in_a_mapping_replaces_text_and_extends_a_mapping() -> None:
+    below = KeySchema({"inner": Key("inner", FREE_KEYS, is_yaml=True)})
+    schema = KeySchema({"check": Key("check", below, is_yaml=True)})
+
+    def read(weak: str, strong: str) -> dict[str, object]:
+        return plain(merge_entries("web", [entry(weak, rank=0), entry(strong)], schema))
+
+    strong = "check: {inner: 'b: 2'}"
+    assert read("check: {inner: text}", strong) == {"check": {"inner": "b: 2"}}
+    assert read("check: {inner: {a: 1}}", strong) == {"check": {"inner": {"a": 1, "b": 2}}}
+    assert read("check: {inner: {a: 1}}", "check: {inner: text}") == {"check": {"inner": "text"}}

@@ -31,6 +31,14 @@ def problems(body: bytes) -> list[str]:
     return [str(problem) for built in replay_recording(one).built for problem in built.problems]
 
 
+def test_an_engine_without_a_name_is_named_after_its_url() -> None:
+    body = recording(summary("a"), provider={"name": "", "url": "unix:///run/docker.sock"})
+    (one,) = read_recordings(body)
+    assert (
+        replay_recording(one).config.name == replay_recording(one).containers[0].provider == "unix:///run/docker.sock"
+    )
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 

@@ -187,6 +187,29 @@ async def test_waiting_for_one_envoy_ignores_the_others() -> None:
     await waiting
 
 
+@pytest.mark.parametrize("everything", [False, True])
+async def test_an_envoy_that_has_only_connected_has_acknowledged_nothing(tmp_path: Path, *, everything: bool) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        changed = ads.publish(Table({"app": route("app", 80)}))
+        waiting = asyncio.create_task(ads.wait_for_acks(None if everything else changed))
+        unchanged = asyncio.create_task(ads.wait_for_acks(ads.publish(Table({"app": route("app", 80)}))))
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await until(lambda: ads.nodes == ("",))
+            for type_url in (CLUSTER, LISTENER, SCOPE):
+                ads._wake_waiters()
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                assert unchanged.done() is (type_url != CLUSTER)  # by then, it has said its name
+                await stream.write(_first(type_url))
+                told = await stream.read()
+                acknowledged = {"type_url": type_url, "response_nonce": told.nonce}
+                await stream.write(discovery_pb2.DeltaDiscoveryRequest(**acknowledged))
+            await asyncio.gather(waiting, unchanged)
+            stream.cancel()
+
+
 async def test_an_address_that_cannot_be_bound_raises_a_clear_error(tmp_path: Path) -> None:
     ads = AdsServer(GatewayOptions())
     with pytest.raises(OSError, match="cannot listen on unix:"):

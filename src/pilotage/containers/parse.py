@@ -144,12 +144,18 @@ class ContainerParser:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.facts = engine_facts(config, agents=agents, env=env)
+        self._facts_of_url = self.facts
         self._foreign: set[str] = set()
 
     @property
     def config(self) -> DockerProviderConfig:
         """The engine."""
         return self.facts.config
+
+    def set_rootless(self, rootless: bool) -> None:  # noqa: FBT001
+        """Record whether the engine runs as an ordinary user, which only a connection shows for certain."""
+        facts = self._facts_of_url
+        self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
         """Build the container of one undecoded list element. An unreadable one becomes a container with an error."""

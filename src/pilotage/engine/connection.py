@@ -125,6 +125,10 @@ class Connection:
                 return _AGENT_ROOT
         return ""
 
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether the engine runs as an ordinary user of this machine."""
+        return self._dialer.is_rootless(podman=podman)
+
     # ---- the version
 
     async def open(self, engine: str, timeouts: Timeouts, *, again: bool = False) -> None:

@@ -7,15 +7,13 @@ transport.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
 from pilotage.engine.diagnosis import DialError, diagnose_tcp, diagnose_unix
+from pilotage.engine.peer import is_rootless
 from pilotage.engine.sockets import open_tcp
-from pilotage.engine.ssh import SSHDialer
-from pilotage.engine.tls import TLSMaterial
-from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.address import Address
     from pilotage.engine.diagnosis import Diagnosis
+    from pilotage.engine.tls import TLSMaterial
 
     Factory = Callable[[], ResponseHandler]
 
@@ -50,6 +49,10 @@ class Dialer(Protocol):
         """Open a stream with a new protocol and return the protocol. System errors propagate."""
         ...
 
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether the engine that was reached last runs as an ordinary user of this machine."""
+        ...
+
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Return why a request failed; ``None`` if the transport is not the cause.
 
@@ -69,6 +72,10 @@ class _SocketDialer:
 
     limit = 100
 
+    def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
+        """Return False: only a Unix socket shows who listens."""
+        return False
+
     async def close(self) -> None:
         return None
 
@@ -83,11 +90,17 @@ class UnixDialer(_SocketDialer):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._sock: Any = None
 
     async def dial(self, factory: Factory) -> ResponseHandler:
         """Connect to the socket."""
-        _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+        transport, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+        self._sock = transport.get_extra_info("socket")
         return protocol
+
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether an ordinary user's engine is behind the socket; see :mod:`pilotage.engine.peer`."""
+        return is_rootless(self.path, self._sock, podman=podman)
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Inspect the socket file."""
@@ -158,6 +171,8 @@ class TLSDialer(_SocketDialer):
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Classify network errors, and inspect the peer after a possible TLS error. Takes up to two seconds."""
+        from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason  # noqa: PLC0415
+
         if isinstance(error, DialError) and (found := diagnose_tcp(self.host, self.port, error.__cause__)):
             return found
         reason = tls_reason(error)
@@ -180,10 +195,15 @@ def dialer_for(address: Address) -> Dialer:
             return UnixDialer(address.path)
         case "tcp":
             return TCPDialer(address.host, address.port)
+        case "ssh":
+            from pilotage.engine.ssh import SSHDialer  # noqa: PLC0415  # most engines need neither ssh nor TLS
+
+            return SSHDialer(address)
+    from pilotage.engine.tls import TLSMaterial  # noqa: PLC0415
+
+    match address.scheme:
         case "tls":
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls))
-        case "ssh":
-            return SSHDialer(address)
         case "agent":
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls), _AGENT_NAME)
         case _:
