@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.config.load import Config, load_config, providers_from_args, read_config
+from pilotage.config.load import Config, load_config, read_config
 from pilotage.core.errors import ConfigError
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
@@ -318,31 +318,6 @@ def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "latin.yml").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(ConfigError, match=r"latin\.yml: is not UTF-8 text"):
         load_config(tmp_path / "latin.yml", {})
-
-
-# ---- the command line ----------------------------------------------------------------------------------------------
-
-
-def test_engines_are_named_on_the_command_line() -> None:
-    assert providers_from_args(["a=tcp://n1:1", "b!=unix:///x=y.sock", "c=$DOCKER_HOST"], {}) == (
-        DockerProviderConfig("tcp://n1:1", name="a"),
-        DockerProviderConfig("unix:///x=y.sock", name="b!"),
-        DockerProviderConfig("unix:///var/run/docker.sock", name="c"),
-    )
-    assert providers_from_args(["c=${DOCKER_HOST}"], {"DOCKER_HOST": "tcp://d:1"})[0].url == "tcp://d:1"
-    assert providers_from_args([], {}) == ()
-
-
-def test_all_errors_of_the_command_line_are_reported_together() -> None:
-    with pytest.raises(ConfigError) as caught:
-        providers_from_args(["tcp://n1:1", "=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
-    assert [str(problem) for problem in caught.value.problems] == [
-        "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
-        "--engine '=x' has no name; write NAME=URL, such as local=x",
-        "--engine has two engines named 'a'; give each engine its own name",
-        "--engine b: the engine's address 'n1:1' has no scheme; write tcp://n1:1",
-        "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
-    ]
 
 
 # ---- files of routes

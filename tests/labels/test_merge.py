@@ -87,3 +87,16 @@ def test_a_used_up_budget_refuses_the_alias_because_the_rest_may_protect_it() ->
         ("the labels have more than 0 values", True)
     ]
     assert found.fields == {}
+
+
+def test_yaml_in_a_mapping_replaces_text_and_extends_a_mapping() -> None:
+    below = KeySchema({"inner": Key("inner", FREE_KEYS, is_yaml=True)})
+    schema = KeySchema({"check": Key("check", below, is_yaml=True)})
+
+    def read(weak: str, strong: str) -> dict[str, object]:
+        return plain(merge_entries("web", [entry(weak, rank=0), entry(strong)], schema, Documents(container_budget())))
+
+    strong = "check: {inner: 'b: 2'}"
+    assert read("check: {inner: text}", strong) == {"check": {"inner": "b: 2"}}
+    assert read("check: {inner: {a: 1}}", strong) == {"check": {"inner": {"a": 1, "b": 2}}}
+    assert read("check: {inner: {a: 1}}", "check: {inner: text}") == {"check": {"inner": "text"}}

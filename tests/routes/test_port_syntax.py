@@ -72,6 +72,7 @@ def test_ports_may_be_a_mapping() -> None:
         ("field.listning", "unknown field", "did you mean 'listening'?"),
         ("field.proxy", "'x' is not a port number", RANGE),
     ]
+    assert reported(read_yaml(Port(), "zzz: 1")[1]) == [("field.zzz", "unknown field", "listening or proxy")]
 
 
 def test_one_bad_half_of_a_mapping_leaves_no_half_in_force() -> None:

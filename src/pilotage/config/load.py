@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.errors import message_and_hint
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
-from pilotage.config.substitute import DEFAULT_HOST, dotted, fill_in, read_document
+from pilotage.config.substitute import dotted, read_document
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -27,13 +27,13 @@ from pilotage.labels import fold
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pilotage.config.substitute import Document
     from pilotage.config.substitute import Path as DocumentPath
 
-__all__ = ["Config", "load_config", "providers_from_args", "read_config"]
+__all__ = ["Config", "load_config", "read_config"]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -349,43 +349,3 @@ def _is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
-
-
-# ---- the command line -----------------------------------------------------------------------------------------------
-
-
-def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
-    """Parse engines in the form ``NAME=URL``.
-
-    Args:
-        args: the values, in order.
-        env: for ``DOCKER_HOST`` and its TLS variables.
-
-    Raises:
-        ConfigError: with all errors: a missing or repeated name, or an invalid address.
-
-    """
-    problems: list[Problem] = []
-    providers: dict[str, DockerProviderConfig] = {}
-    for arg in args:
-        name, equals, url = arg.partition("=")
-        if not equals or "://" in name or not name.removesuffix("!").strip():
-            hint = f"write NAME=URL, such as local={arg.lstrip('=') or LOCAL_SOCKET}"
-            problems.append(Problem(message=f"--engine {shorten(arg)!r} has no name", hint=hint, value=shorten(arg)))
-            continue
-        if name in providers:
-            hint = "give each engine its own name"
-            problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
-            continue
-        # The shell substitutes variables. $DOCKER_HOST also works in quotes, with its default if it is not set.
-        url = fill_in(url, env) if url in DEFAULT_HOST else url
-        providers[name] = DockerProviderConfig(url, name=name)
-        try:
-            parse_address(providers[name], env)
-        except ConfigError as error:
-            problems.extend(
-                msgspec.structs.replace(found, provider="", path=f"--engine {name}") for found in error.problems
-            )
-    if problems:
-        raise ConfigError(problems)
-    return tuple(providers.values())

@@ -116,6 +116,6 @@ def with_network_of(container: Container, owner: Container) -> Container:
         networks=owner.networks,
         private_hostname=owner.private_hostname if container.running else "",
         public_hostname=owner.public_hostname if container.running else "",
-        public_port_mapping=owner.public_port_mapping,
-        private_port_mapping=owner.private_port_mapping,
+        ports=owner.ports,
+        host_ports=owner.host_ports,
     )

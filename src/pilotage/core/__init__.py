@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
-    from pilotage.core.problems import Problem
+    from pilotage.core.problems import Problem, Severity
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import socket_tempdir
     from pilotage.core.text import count, format_duration, shorten
@@ -47,6 +47,7 @@ __all__ = [
     "ParseError",
     "PilotageError",
     "Problem",
+    "Severity",
     "UnreadableFile",
     "bare",
     "comma_list",
@@ -86,6 +87,7 @@ __getattr__, __dir__ = lazy_exports(
         "ParseError": "values",
         "PilotageError": "errors",
         "Problem": "problems",
+        "Severity": "problems",
         "TRUE": "values",
         "UnreadableFile": "textfile",
         "bare": "yaml",

@@ -135,12 +135,12 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
         warnings = (_unchecked(len(labels)),)
     else:
         foreign = set() if foreign is None else foreign
-        unknown = labels.keys() - foreign
+        unknown = [key for key in labels if key not in foreign]
         if not unknown:
             return NO_OWN_LABELS
-        ours = [key for key in unknown if key.startswith(_NAMESPACE)]
+        ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
         if len(ours) < len(unknown):
-            warnings = _other_warnings(unknown.difference(ours), foreign)
+            warnings = _other_warnings(set(unknown).difference(ours), foreign)
     if not ours:
         return OwnLabels(warnings=warnings) if warnings else NO_OWN_LABELS
     if (error := _size_error(labels, ours)) is not None:
@@ -209,6 +209,13 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     """
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
+    if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
+        # Most containers have one alias, and all labels name it: their labels in order are enough.
+        start = f"{_NAMESPACE}{aliases[0]}."
+        size = len(start)
+        fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]
+        if len(fields) == len(own.routes):
+            return tuple(fields)
     parts = set()
     numbers = {alias: str(number) for number, alias in enumerate(aliases)}
     for key, text in own.routes.items():

@@ -135,7 +135,8 @@ class RouteBuilder:
             target = resolve_target(alias, container, mine.settings)
             route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
             routes.append(route)
-            problems += route.problems
+            if route.problems:
+                problems += route.problems
         return Built(tuple(routes), _limited(_unique(problems), dropped, container) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
@@ -157,7 +158,7 @@ class RouteBuilder:
         budget = container_budget()
         decoded = decode(own, container.aliases, self.schema, budget)
         settings = read_all_settings(decoded.routes, budget)
-        if key is not None and not decoded.problems and all(mine.can_be_shared for mine in settings):
+        if key is not None and not decoded.problems and all(mine.is_plain for mine in settings):
             if len(self._settings) >= _MAX_CACHED:
                 self._settings.clear()
             self._settings[key] = settings
@@ -186,6 +187,46 @@ def make_route(
 
     """
     reason = exclusion(container, alias, target)
+    problems: Sequence[Problem] = ()
+    if not settings.is_plain or target.port.proxy in reserved_ports or (reason and container.ports_unknown):
+        reason, found = _judge(
+            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, most=most
+        )
+        problems = [_place(problem, container, alias) for problem in found[:most]]
+    return Route(  # by position: with so many fields, keywords double the time
+        alias,
+        container.docker_cfg.name,
+        container.container_name,
+        container.container_id,
+        container.created,
+        _service(container),
+        target.scheme,
+        target.host,
+        target.port,
+        default_bind(target, settings.settings),
+        () if reason else _endpoints(container, target),
+        reason is not None,
+        reason or "",
+        reason is None and _is_probed(container, settings.settings),
+        container.idles,
+        settings.settings,
+        settings.labelled,
+        False,  # noqa: FBT003  # contested: the table decides
+        tuple(problems),
+    )
+
+
+def _judge(
+    container: Container,
+    settings: AliasSettings,
+    target: Target,
+    reason: ExclusionReason | None,
+    *,
+    alias: str,
+    reserved_ports: frozenset[int],
+    most: int,
+) -> tuple[ExclusionReason | None, list[Problem]]:
+    """Return why a route is not served, given the reason of a valid one, and all problems, the decisive ones first."""
     errors = check_target(settings, target)
     if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
         errors.append(own)
@@ -196,26 +237,7 @@ def make_route(
         reason = ExclusionReason.ERROR
     elif reason is ExclusionReason.NO_PORT and container.ports_unknown:
         problems.append(_unknown_port(container, alias))
-    return Route(
-        alias=alias,
-        provider=container.provider,
-        container=container.container_name,
-        container_id=container.container_id,
-        created=container.created,
-        service=_service(container),
-        scheme=target.scheme,
-        host=target.host,
-        port=target.port,
-        bind=default_bind(target, settings.settings),
-        endpoints=() if reason else _endpoints(container, target),
-        excluded=reason is not None,
-        excluded_reason=reason or "",
-        health_check=reason is None and _is_probed(container, settings.settings),
-        idle_watcher=container.idles,
-        settings=settings.settings,
-        labelled=settings.labelled,
-        problems=tuple(_place(problem, container, alias) for problem in problems[:most]) if problems else (),
-    )
+    return reason, problems
 
 
 def _service(container: Container) -> tuple[str, ...]:
@@ -236,7 +258,7 @@ def _endpoints(container: Container, target: Target) -> tuple[Endpoint, ...]:
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
     """Return whether a served route's target is probed (LABELS II.6.6)."""
-    if container.image.name == "godoxy-agent":
+    if container.image_name == "godoxy-agent":
         return False
     return container.docker_health or not settings.healthcheck.disable
 

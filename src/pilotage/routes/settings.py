@@ -44,8 +44,8 @@ class AliasSettings(msgspec.Struct, frozen=True):
     judged_later: dict[str, Located] = {}
 
     @property
-    def can_be_shared(self) -> bool:
-        """Whether it refers to no label of a particular alias."""
+    def is_plain(self) -> bool:
+        """Whether it has no problem with any target, and so refers to no label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 
