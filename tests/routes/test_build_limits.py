@@ -32,7 +32,7 @@ def only(found: Built) -> Problem:
 
 
 @pytest.mark.parametrize("error", [RecursionError("too deep"), TypeError("x"), MemoryError()])
-@pytest.mark.parametrize(("module", "name"), [(build_module, "resolve_target"), (parse_module, "map_ports")])
+@pytest.mark.parametrize(("module", "name"), [(build_module, "resolve_target"), (parse_module, "listed_health")])
 def test_an_unforeseen_exception_becomes_the_problem_of_its_container(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, error: Exception
 ) -> None:
