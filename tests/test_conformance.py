@@ -12,7 +12,7 @@ import pytest
 
 from pilotage import EngineSnapshot, build_table
 from pilotage.output.json import document
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 
 Case = dict[str, Any]
 
@@ -26,7 +26,7 @@ def recording_of(case: Case) -> bytes:
 
 def outcome_of(case: Case) -> dict[str, Any]:
     """Return the library's result for a case, as in the JSON output."""
-    snapshots: list[EngineSnapshot] = [replay(recording) for recording in read_recordings(recording_of(case))]
+    snapshots: list[EngineSnapshot] = [replay_recording(recording) for recording in read_recordings(recording_of(case))]
     plain: dict[str, Any] = json.loads(json.dumps(document(snapshots, build_table(snapshots))))
     return plain
 

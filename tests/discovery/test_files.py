@@ -65,7 +65,7 @@ def test_a_missing_named_file_is_a_problem(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
+    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MiB"), (b"a: [", "not valid YAML")],
 )
 def test_an_unreadable_file_is_reported(folder: Path, body: bytes, said: str) -> None:
     (folder / "own.yml").write_bytes(body)
@@ -207,7 +207,7 @@ async def test_a_folder_that_is_closed_while_it_is_watched_is_a_problem(
 def test_what_is_no_regular_file_is_not_read(folder: Path, name: str) -> None:
     os.mkfifo(folder / "fifo")
     (file,) = read_files([name])
-    assert "is not a regular file" in str(file.problems[0]) or "embedded null" in str(file.problems[0])
+    assert "is not a regular file" in str(file.problems[0]) or "null character" in str(file.problems[0])
 
 
 def test_a_file_that_breaks_the_reader_is_a_problem_and_no_other_is_lost(

@@ -116,6 +116,32 @@ def test_each_part_that_can_change_is_compared(part: str) -> None:
     assert watched.state.diff([msgspec.Raw(msgspec.json.encode(raw))]).changed
 
 
+def shuffled(raw: msgspec.Raw) -> msgspec.Raw:
+    """Return an entry with its ports and mounts in another order, as dockerd lists them now and then."""
+    entry = msgspec.json.decode(raw)
+    return msgspec.Raw(msgspec.json.encode(entry | {key: entry[key][::-1] for key in ("Ports", "Mounts")}))
+
+
+def test_another_order_of_ports_and_mounts_is_no_change() -> None:
+    watched = Watched(container("web", ports=["80", "81", "8443:443"], mounts=[("a", "/a"), ("b", "/b")]))
+    (raw,) = watched.raws()
+    turned = shuffled(raw)
+    assert bytes(turned) != bytes(raw)
+    listed = watched.state.diff([turned])
+    assert (len(listed.unchanged), listed.changed) == (1, [])
+
+
+def test_an_entry_that_returns_after_a_change_is_a_change() -> None:
+    web = container("web", labels=OURS)
+    watched = Watched(web)
+    (before,) = watched.raws()
+    assert watched.state.diff([before]).changed == []
+    watched.engine.become(web, "exited")
+    assert set(watched.sync()) == {web.id}
+    listed = watched.state.diff([before])
+    assert [it.state for it in listed.changed] == ["running"]
+
+
 def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)
@@ -146,7 +172,7 @@ def test_nothing_is_kept_of_removed_containers() -> None:
             del watched.engine.containers[it.id]
             watched.state.update((), gone=(it.id,))
     books = {name: value for name, value in vars(watched.state).items() if isinstance(value, dict)}
-    assert len(books) == 7
+    assert len(books) == 9
     assert all(not value for value in books.values()), books
 
 
@@ -355,38 +381,8 @@ def test_a_failed_inspection_is_retried() -> None:
     assert set(watched.routes()) == {"web"}
 
 
-# ---- elements that no engine should send
-
-
-def raw(**fields: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode({"State": "running", "Ports": [{"PrivatePort": 80}], **fields}))
-
-
-def test_containers_without_an_id_stay_the_same_ones() -> None:
-    watched = Watched()
-    nameless = [raw(Names=["/a"]), raw(Names=["/a"]), raw(), raw(), msgspec.Raw(b'{"Names": 1}')]
-    named = raw(Id="1", Names=["/b"])
-    found = []
-    for elements in (nameless, [*nameless, named], [named, *nameless], nameless):
-        listed = watched.state.diff(elements)
-        changes = watched.state.update(listed.changed, fingerprints=listed.fingerprints, present=listed.ids)
-        found.append(set(changes))
-        assert {"#a", "#a#2", "#", "##2", "##3"} <= set(watched.state.containers)
-    assert found[1:] == [{"1"}, set(), {"1"}]
-
-
-def test_a_container_that_is_listed_twice_does_not_flap() -> None:
-    watched = Watched()
-    twice = [raw(Id="1", Names=["/a"]), raw(Id="1", Names=["/b"])]
-    for number in range(3):
-        listed = watched.state.diff(twice)
-        changes = watched.state.update(listed.changed, fingerprints=listed.fingerprints, present=listed.ids)
-        assert bool(changes) is (number == 0)
-    assert watched.state.containers["1"].container_name == "a"
-
-
-def test_a_list_in_parts_is_the_same_as_the_whole() -> None:
-    watched = Watched(*(container(f"app{n}") for n in range(5)))
-    raws = [*watched.raws()[1:], raw(), raw(Id="x"), raw()]
-    whole, parts = watched.state.diff(raws), watched.state.diff(raws[:4])
-    assert watched.state.diff(raws[4:], parts) == whole
+@pytest.mark.parametrize(("agent", "explicit_only"), [("far!", True), ("far", False)])
+def test_the_name_of_an_agent_counts_before_that_of_its_engine(agent: str, explicit_only: bool) -> None:
+    config = DockerProviderConfig("agent://10.0.0.1:8890", name="local" if explicit_only else "local!")
+    parser = ContainerParser(config, agents={"10.0.0.1:8890": agent})
+    assert EngineState(parser).explicit_only is explicit_only

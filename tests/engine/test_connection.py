@@ -277,7 +277,7 @@ async def test_closing_fails_a_request_whose_answer_has_begun() -> None:
     async with puppet(behave(json=begin)) as engine, assert_no_leaks():
         far = connection(engine)
         request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
-        await until(lambda: far._responses)
+        await until(lambda: far._http._open)
         await far.close()
         with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
             await request

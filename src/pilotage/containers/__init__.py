@@ -18,11 +18,11 @@ from pilotage.containers.compose import (
     docker_compose_service,
 )
 from pilotage.containers.container import Container
-from pilotage.containers.engine_facts import is_rootless
 from pilotage.containers.image import ContainerImage
 from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
+from pilotage.containers.ports import PortMapping
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
@@ -32,6 +32,7 @@ __all__ = [
     "Container",
     "ContainerImage",
     "ContainerParser",
+    "PortMapping",
     "blacklist_reason",
     "dependencies",
     "docker_compose_project",
@@ -39,7 +40,6 @@ __all__ = [
     "from_docker",
     "inspection_failed",
     "is_blacklisted",
-    "is_rootless",
     "join_shared_network",
     "needs_inspection",
     "shared_network_id",

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Endpoint
 
-__all__ = ["ChosenNetwork", "choose_network", "default_network", "join_shared_network", "shared_network_id"]
+__all__ = [
+    "ChosenNetwork",
+    "choose_network",
+    "default_network",
+    "join_shared_network",
+    "not_attached",
+    "shared_network_id",
+]
 
 _SHARED: Final = "container:"
 
@@ -69,6 +76,13 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
     )
 
 
+def not_attached(wanted: str) -> Problem:
+    """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
+    shown = shorten(wanted)
+    hint = "the container is attached to no network of its own; attach it, or remove the label"
+    return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
+
+
 def _address(endpoint: Endpoint | None) -> str:
     return (endpoint.IPAddress or endpoint.GlobalIPv6Address) if endpoint is not None else ""
 
@@ -102,6 +116,6 @@ def with_network_of(container: Container, owner: Container) -> Container:
         networks=owner.networks,
         private_hostname=owner.private_hostname if container.running else "",
         public_hostname=owner.public_hostname if container.running else "",
-        public_port_mapping=owner.public_port_mapping,
-        private_port_mapping=owner.private_port_mapping,
+        ports=owner.ports,
+        host_ports=owner.host_ports,
     )

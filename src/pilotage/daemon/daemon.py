@@ -29,7 +29,7 @@ from pilotage.engine.pool import Pool
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import Gateway
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Daemon:
             self.api = await stack.enter_async_context(api)
             if binary is not None:
                 self.gateway = Gateway(
-                    bootstrap(address, _NODE),
+                    build_bootstrap(address, _NODE),
                     folder,
                     binary=binary,
                     workers=settings.gateway.workers,

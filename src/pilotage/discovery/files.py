@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.routes.file import RouteFile, read_route_file
 
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 _POLL: Final = 5.0  # seconds between reads if the system reports no changes
 _STEP: Final = 50  # milliseconds; editors write a file in several steps
 _DEBOUNCE: Final = 500  # milliseconds; upper limit of waiting for a quiet file
-_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; nobody writes a larger file by hand
 
 
 def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> tuple[RouteFile, ...]:
@@ -204,25 +204,15 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 def _content(name: str) -> _Content:
     try:
-        # Non-blocking, so that a named pipe without a writer opens at once; it is refused below.
-        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            kind = os.fstat(file.fileno()).st_mode
-            if stat.S_ISDIR(kind):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not stat.S_ISREG(kind):
-                return _Content(problem=Problem(message="is not a regular file", hint="name a file", file=name))
-            data = file.read(_MAX_SIZE + 1)
-        if len(data) > _MAX_SIZE:
-            problem = Problem(message=f"is larger than {_MAX_SIZE // 1024**2} MB", hint="split it", file=name)
-            return _Content(problem=problem)
-        return _Content(data.decode())
-    except UnicodeDecodeError:
-        return _Content(problem=Problem(message="is not UTF-8 text", hint="save it as UTF-8", file=name))
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, OSError) and error.errno in _ABSENT:
+        return _Content(read_text(Path(name)))
+    except UnreadableFile as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _ABSENT:
             hint = "check the name under providers.files, and in a container, that the file is mounted"
             return _Content(problem=Problem(message="no such file", hint=hint, file=name), is_missing=True)
-        return _Content(problem=_unreadable(name, "read", error))
+        if isinstance(cause, OSError):
+            return _Content(problem=_unreadable(name, "read", cause))
+        return _Content(problem=Problem(message=error.message, hint=error.hint, file=name))
 
 
 def _unreadable(name: str, verb: str, error: Exception) -> Problem:

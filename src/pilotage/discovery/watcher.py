@@ -175,6 +175,7 @@ class EngineWatcher:
                 await client.check_connection()  # the address may belong to another engine now
             self.sessions += 1
             self.state.podman = client.kind == "podman"
+            self.state.parser.set_rootless(client.is_rootless)
             async with client.events(filters=EVENT_FILTERS) as stream:
                 await self._follow(client, stream)
 

@@ -75,6 +75,11 @@ class EngineClient:
         return "podman" if any(c.Name == "Podman Engine" for c in components) else "docker"
 
     @property
+    def is_rootless(self) -> bool:
+        """Whether the engine runs as an ordinary user of this machine: container addresses cannot be reached."""
+        return self._connection.is_rootless(podman=self.kind == "podman")
+
+    @property
     def latency(self) -> float:
         """Seconds until the engine answered ``/version``, including connecting if necessary."""
         return self._connection.latency

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import msgspec
-from yarl import URL
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import bracketed
@@ -24,14 +23,16 @@ from pilotage.engine.diagnosis import (
     refusal,
     renamed,
 )
+from pilotage.engine.http import HTTPClient
 from pilotage.engine.singleflight import SingleFlight
-from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
+from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, dialer_for
 from pilotage.engine.types import DECODE_ERRORS, Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from pilotage.engine.address import Address
+    from pilotage.engine.http import EngineResponse
 
 __all__ = ["NEWEST_API", "OLDEST_API", "Connection", "Timeouts"]
 
@@ -110,13 +111,12 @@ class Connection:
         self.latency = 0.0
         self.closed = False
         self._dialer = dialer or dialer_for(address)
-        self._session: aiohttp.ClientSession | None = None
-        self._responses: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
+        self._http = HTTPClient(self._dialer, self._authority())
         self._signature: tuple[str, str] | None = None
         self._stale = True
         self._negotiation = SingleFlight(self._negotiate)
         self._timeouts = Timeouts()
-        self._origin = f"http://{self._authority()}{self._root()}"
+        self._root = self._path_prefix()
 
     def _authority(self) -> str:
         match self.address.scheme:
@@ -126,13 +126,17 @@ class Connection:
                 return "godoxy.agent"
         return "engine.invalid"
 
-    def _root(self) -> str:
+    def _path_prefix(self) -> str:
         match self.address.scheme:
             case "tcp" | "tls":
                 return self.address.path
             case "agent":
                 return _AGENT_ROOT
         return ""
+
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether the engine runs as an ordinary user of this machine."""
+        return self._dialer.is_rootless(podman=podman)
 
     # ---- the version
 
@@ -209,9 +213,7 @@ class Connection:
         async with self._convert_errors(request), asyncio.timeout(request.timeout):
             return await _read(await self._send(request, path, query or {}, versioned=versioned), limit, sink)
 
-    async def stream(
-        self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts
-    ) -> aiohttp.ClientResponse:
+    async def stream(self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts) -> EngineResponse:
         """Start a GET with an endless response. Return after its headers; the caller closes it.
 
         Raises:
@@ -232,18 +234,13 @@ class Connection:
         """Close all streams and the dialer. Running requests fail. Idempotent."""
         self.closed = True
         await self._negotiation.cancel()
-        for response in list(self._responses):
-            response.close()  # ClientSession.close() does not wake readers of open responses
-        if self._session is not None:
-            await self._session.close()
+        self._http.close()
         await self._dialer.close()
 
     def _request(self, engine: str, method: str, path: str, timeouts: Timeouts) -> Request:
         return Request(engine, self.address, f"{method} {path}", timeouts.connect, timeouts.request)
 
-    async def _send(
-        self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool) -> EngineResponse:
         """Send a request with the negotiated version. Retry once if a replaced engine needs another."""
         if not versioned:
             return await self._exchange(request, path, query)
@@ -260,24 +257,12 @@ class Connection:
                 raise
         return await self._exchange(request, f"/v{self.api_version}{path}", query)
 
-    async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> EngineResponse:
         """Send one request. Return a successful response with its body unread."""
         if self.closed:
             raise ClosedError
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=EngineConnector(self._dialer),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "pilotage", "Accept-Encoding": "identity"},
-                trust_env=False,
-                auto_decompress=False,  # a few kilobytes can become gigabytes
-            )
-        response = await self._session.request(
-            request.line.partition(" ")[0],
-            URL(self._origin + path, encoded=True).with_query(dict(query)),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout),
-        )
+        method = request.line.partition(" ")[0]
+        response = await self._http.request(method, self._root + path, query, request.connect_timeout)
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -285,7 +270,6 @@ class Connection:
             response.close()
             raise EncodedError(encoding)
         if response.status < 300 or response.status == 304:
-            self._responses.add(response)
             return response
         try:
             body = await response.content.read(_ERROR_BODY)
@@ -301,7 +285,7 @@ class Connection:
         except EngineUnreachable:
             self._stale = True
             raise
-        except (OSError, RuntimeError, aiohttp.ClientError, *DECODE_ERRORS, *OURS) as error:
+        except (OSError, RuntimeError, aiohttp.ClientError, HttpProcessingError, *DECODE_ERRORS, *OURS) as error:
             if self.closed:
                 raise explain(ClosedError(), request) from error
             if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
@@ -312,12 +296,12 @@ class Connection:
             raise mapped from error
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
+async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
     """Return the complete body, or give it to a sink. The connection is reused only if this succeeds."""
     body = BytesIO()
     size = 0
     try:
-        if (response.content_length or 0) > limit:
+        if response.content_length > limit:
             raise BodyTooLargeError(limit)
         async for chunk in response.content.iter_any():
             size += len(chunk)
@@ -329,7 +313,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int, sink: Callable[[by
     return body.getvalue()
 
 
-def _signature(response: aiohttp.ClientResponse) -> tuple[str, str]:
+def _signature(response: EngineResponse) -> tuple[str, str]:
     """Return the headers that identify an engine and its version. They change when the engine is upgraded."""
     return response.headers.get("Server", ""), response.headers.get("Api-Version", "")
 

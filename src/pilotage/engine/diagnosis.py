@@ -15,14 +15,18 @@ import socket
 import ssl
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.core.text import shorten
 from pilotage.engine.address import Address
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 __all__ = [
     "OURS",
@@ -42,7 +46,7 @@ __all__ = [
 
 
 class DialError(Exception):
-    """No stream could be opened; ``__cause__`` is the reason. Not an ``OSError``, because aiohttp would wrap it."""
+    """No stream could be opened; ``__cause__`` is the reason."""
 
 
 class ClosedError(Exception):
@@ -163,7 +167,7 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
         case msgspec.DecodeError() | UnicodeDecodeError() | RecursionError():
             what = f"the response to {request.line} does not match the Engine API ({_json_error(error)})"
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return _not_http(error, request)
         case aiohttp.ServerDisconnectedError():
             what = f"the connection was closed before the response to {request.line} arrived"
@@ -209,7 +213,7 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
     return f"{request.line} failed ({_describe(error)})", ""
 
 
-def _not_http(error: aiohttp.ClientResponseError, request: Request) -> EngineError:
+def _not_http(error: HttpProcessingError, request: Request) -> EngineError:
     if _TLS_RECORD in error.message:
         what = f"{request.address} expects TLS but received plain HTTP"
         return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
@@ -243,13 +247,26 @@ def _describe(error: BaseException | None) -> str:
 _TLS_WANTED: Final = b"Client sent an HTTP request to an HTTPS server"
 
 
+class ErrorResponse(Protocol):
+    """What is read of an unsuccessful response."""
+
+    status: int
+    reason: str
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+        ...
+
+
 class _ErrorBody(msgspec.Struct):
     """Body of an engine's error response. Docker sends only ``message``; it is also Podman's most useful field."""
 
     message: str = ""
 
 
-def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
+def refusal(request: Request, response: ErrorResponse, body: bytes) -> EngineError:
     """Convert an unsuccessful response to an error.
 
     Args:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.engine.connection import Connection, Timeouts
+    from pilotage.engine.http import EngineResponse
 
 __all__ = ["EventStream"]
 
@@ -45,7 +46,7 @@ class EventStream:
         self._engine = engine
         self._query = query
         self._timeouts = timeouts
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: EngineResponse | None = None
         self._ready: deque[Event] = deque()
         self._partial = bytearray()
         self._began = 0.0  # loop time at which the partial event began
@@ -86,7 +87,7 @@ class EventStream:
             await self._receive(self._response)
         return self._ready.popleft()
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+    async def _receive(self, response: EngineResponse) -> None:
         """Wait for more data and parse its events."""
         async with self._connection.reading(self._engine, _PATH, self._timeouts):
             try:

@@ -80,10 +80,10 @@ class Summary(msgspec.Struct, gc=False, frozen=True):
     State: str = ""
     Status: str = ""
     Labels: dict[str, str] | None = None
-    Ports: list[Port] | None = None
+    Ports: tuple[Port, ...] | None = None
     NetworkSettings: NetworkSettings | None = None
     HostConfig: HostConfig | None = None
-    Mounts: list[Mount] | None = None
+    Mounts: tuple[Mount, ...] | None = None
     Health: Health | None = None
 
 

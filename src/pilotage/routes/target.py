@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.containers.container import Container
+    from pilotage.containers.ports import PortMapping
     from pilotage.engine.types import Port
     from pilotage.routes.schema import RouteSettings
 
@@ -63,7 +64,10 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
     host, host_reason = _host(container, settings)
     scheme, port = settings.scheme, settings.port.proxy
     scheme_reason = port_reason = _BY_LABEL
-    for table, key, name in ((IMAGES, container.image.name, "image"), (ALIASES, alias, "alias")):
+    if scheme and port and host == container.private_hostname and container.exposes(port):
+        return Target(scheme, host, settings.port, scheme_reason, host_reason, port_reason)
+    listed = container.port_mapping
+    for table, key, name in ((IMAGES, container.image_name, "image"), (ALIASES, alias, "alias")):
         known = table.get(key)
         if known is not None:
             if not scheme:
@@ -71,12 +75,11 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
             if not port:
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
-        ports = container.public_port_mapping if container.is_host_network_mode else container.private_port_mapping
-        port, port_reason = preferred_port(ports)
-    published = container.public_port_mapping
+        port, port_reason = preferred_port(listed.public if container.is_host_network_mode else listed.private)
+    published = listed.public
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
         scheme, scheme_reason = "udp", f"port {port} is published for UDP"
-    translated, how = _translate(port, host, container)
+    translated, how = _translate(port, host, container, listed)
     if how:
         port, port_reason = translated, f"{port_reason}; {how}"
     if not scheme:
@@ -158,7 +161,7 @@ def _unlisted(port: int, container: Container) -> tuple[int, str]:
     return port, ""
 
 
-def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
+def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[int, str]:
     """Return the port to use at a host, and the reason if it is another one (decision 17).
 
     At the engine's host, a container's port is the published one, or 0 if it is not published. At the container's own
@@ -166,7 +169,7 @@ def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
     """
     if not port or not host:
         return port, ""
-    private = container.private_port_mapping
+    private = listed.private
     if host == container.public_hostname and host != container.private_hostname:
         entry = private.get(port)
         if entry is None:
@@ -177,7 +180,7 @@ def _translate(port: int, host: str, container: Container) -> tuple[int, str]:
             return entry.PublicPort, f"container port {port} is published as {entry.PublicPort}"
         return 0, f"container port {port} is not published"
     if host == container.private_hostname and port not in private:
-        entry = container.public_port_mapping.get(port)
+        entry = listed.public.get(port)
         if entry is not None:
             return entry.PrivatePort, f"{port} is where the host publishes container port {entry.PrivatePort}"
     return port, ""
