@@ -24,7 +24,7 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
@@ -204,7 +204,7 @@ class Led:
         self._address = f"unix:{folder}/xds.sock"
         self._options = GatewayOptions(http_address="127.0.0.1", http_port=self.port)
         self.ads = AdsServer(self._options)
-        self.gateway = Gateway(bootstrap(self._address, "bench"), folder, binary=find_envoy(), workers=1)
+        self.gateway = Gateway(build_bootstrap(self._address, "bench"), folder, binary=find_envoy(), workers=1)
 
     async def start_control_plane(self) -> None:
         """Start a new control plane without the state of the previous one."""

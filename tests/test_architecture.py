@@ -25,11 +25,14 @@ FOR_USERS = {"testing": {"FakePort", "Fault"}}
 SYSTEM = {
     "pilotage.core.gc",
     "pilotage.core.tempdirs",
-    "pilotage.discovery.host_routes",
+    "pilotage.core.textfile",
     "pilotage.daemon.logging",
+    "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
+    "pilotage.lint.compose",
 }
 LONGEST = 400
+MOST_CACHED = 1024  # results of one function; labels may ask for ever new ones
 IN_ROOT = 10
 
 
@@ -191,3 +194,18 @@ def test_nothing_private_crosses_a_package() -> None:
 def test_no_module_is_long(top: str) -> None:
     lines = {path: len(path.read_text().splitlines()) for path in sorted((ROOT / top).rglob("*.py"))}
     assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_every_function_that_caches_its_results_has_a_limit() -> None:
+    caches = [
+        (path.relative_to(SOURCE), decorator)
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        for decorator in getattr(node, "decorator_list", ())
+        if "cache" in ast.unparse(decorator) and "cached_property" not in ast.unparse(decorator)
+    ]
+    assert len(caches) > 5
+    for path, decorator in caches:
+        limit = re.fullmatch(r"(?:functools\.)?lru_cache\(maxsize=(\d+)\)", ast.unparse(decorator))
+        assert limit is not None, f"{path}: @{ast.unparse(decorator)}"
+        assert 0 < int(limit[1]) <= MOST_CACHED, f"{path}: @{ast.unparse(decorator)}"

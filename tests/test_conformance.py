@@ -13,7 +13,7 @@ import pytest
 from pilotage import EngineSnapshot, build_table
 from pilotage.config.engines import DEFAULT_PORTS
 from pilotage.output.json import document
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 
 Case = dict[str, Any]
 
@@ -28,7 +28,7 @@ def recording_of(case: Case) -> bytes:
 def outcome_of(case: Case) -> dict[str, Any]:
     """Return the library's result for a case, as in the JSON output."""
     recordings = read_recordings(recording_of(case))
-    snapshots: list[EngineSnapshot] = [replay(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings]
+    snapshots: list[EngineSnapshot] = [replay_recording(each, reserved_ports=DEFAULT_PORTS) for each in recordings]
     plain: dict[str, Any] = json.loads(json.dumps(document(snapshots, build_table(snapshots))))
     return plain
 

@@ -34,12 +34,16 @@ WHOLE = {
     "test_architecture.py",
     "test_conformance.py",
     "test_contributing.py",
+    "test_costs.py",
     "test_documentation_examples.py",
     "test_documents.py",
     "test_failures.py",
+    "test_fuzz.py",
     "test_house.py",
+    "test_library.py",
     "test_least_privilege.py",
     "test_main.py",
+    "test_mutate.py",
     "test_no_request_lost.py",
     "test_packaging.py",
     "test_properties.py",
@@ -121,7 +125,7 @@ def test_the_pinned_versions_satisfy_the_declared_dependencies() -> None:
         assert requirement.specifier.contains(version), f"{requirement.name}=={version} does not fit {text}"
 
 
-def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_type_marker_and_nothing_but_the_program(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=ROOT,
@@ -134,6 +138,7 @@ def test_the_wheel_holds_the_type_marker_and_nothing_but_the_package(tmp_path: P
     names = zipfile.ZipFile(wheel).namelist()
     assert "pilotage/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
+        "_pilotage_start.py",
         "pilotage",
         f"pilotage-{PYPROJECT['project']['version']}.dist-info",
     }

@@ -137,7 +137,7 @@ def test_as_process_1_it_ends_on_a_signal_before_it_serves() -> None:
 import os, signal, sys, time
 from pilotage.cli import main as cli
 itself, os.getpid = os.getpid(), lambda: 1
-cli.run = lambda args: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
+cli.run = lambda args, **_: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
 cli.run_and_exit()
 """
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 128 + signal.SIGTERM

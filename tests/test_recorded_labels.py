@@ -3,7 +3,10 @@
 ``fixtures/labels-0.1.0.jsonl.xz`` has one JSON object per container of :func:`tests.support.label_sets.containers`. It
 records everything but the words of messages: a problem is compared by its severity, place and value.
 
-Accepted difference: if an alias is listed twice, 0.1.0 reported a forgotten alias twice.
+Accepted differences: 0.1.0 reported a forgotten alias twice if an alias was listed twice. It was silent about
+``Proxy.``, the field ``alias``, and ``proxy.network`` on a container that is attached to no network. Half of a refused
+port stayed in force, ``proxy.<alias>.exclude`` excluded nothing, ``root`` and ``index`` were kept as written, and a
+host could have any length.
 """
 
 from __future__ import annotations
@@ -62,11 +65,36 @@ def outcome(summary: dict[str, Any], config: DockerProviderConfig) -> dict[str, 
     return plain
 
 
+def is_new(problem: list[Any]) -> bool:
+    """Return whether 0.1.0 was silent about this."""
+    severity, label, path = problem[0], problem[3], problem[4]
+    return severity == "warning" and (label.startswith("Proxy.") or path == "alias")
+
+
+def is_decided_anew(summary: dict[str, Any], recorded: dict[str, Any]) -> bool:
+    """Return whether the rules for this container's labels are others than in 0.1.0."""
+    is_detached = not summary["NetworkSettings"]["Networks"] and summary["State"] == "running"
+    names = {problem[4].partition(".")[0] for problem in recorded["problems"]}
+    fields = {name for route in recorded["routes"] for name in route["labelled"]}
+    is_detached_by_name = is_detached and "proxy.network" in summary["Labels"]
+    if any(len(route["host"]) > 253 for route in recorded["routes"]):
+        return True
+    return is_detached_by_name or not names.isdisjoint({"port", "exclude"}) or not fields.isdisjoint({"index", "root"})
+
+
 def test_random_labels_give_the_routes_and_problems_that_0_1_0_gave() -> None:
     lines = lzma.decompress(RECORDED.read_bytes()).splitlines()
     assert len(lines) == COUNT
+    anew = 0
     for (summary, is_remote), line in zip(containers(SEED, COUNT), lines, strict=True):
         recorded = json.loads(line)
+        if is_decided_anew(summary, recorded):
+            anew += 1
+            continue
         for route in recorded["routes"]:
             route["problems"] = distinct(route["problems"])
-        assert outcome(summary, REMOTE if is_remote else LOCAL) == recorded, summary
+        found = outcome(summary, REMOTE if is_remote else LOCAL)
+        for part in (found, *found["routes"]):
+            part["problems"] = [problem for problem in part["problems"] if not is_new(problem)]
+        assert found == recorded, summary
+    assert anew < COUNT / 6

@@ -29,56 +29,107 @@ if TYPE_CHECKING:
         EngineUnreachable,
         PilotageError,
     )
-    from pilotage.core.problems import Problem
+    from pilotage.core.problems import Problem, Severity
     from pilotage.discovery.files import read_files
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.subscription import Subscription
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
+    from pilotage.discovery.watcher import EngineWatcher
+    from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
+    from pilotage.engine.connection import Timeouts
     from pilotage.engine.contexts import default_engine
-    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
+    from pilotage.engine.events import EventStream
+    from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
+    from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
+    from pilotage.engine.types import Actor, Event, Inspect, Mount, Port, Summary, Version
     from pilotage.labels.container_options import IdleConfig
+    from pilotage.output.explain import ContainerExplanation, Explanation, FileExplanation, RouteExplanation
+    from pilotage.output.explain import explain_name as explain
+    from pilotage.output.facts import Fact, Source
+    from pilotage.output.json import to_json
+    from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import Built, build_routes
+    from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.file import RouteFile
-    from pilotage.routes.route import Endpoint, EndpointHealth, Route
-    from pilotage.table.diff import Change
+    from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route
+    from pilotage.routes.schema import HealthCheck, Homepage, LoadBalance, RouteSettings
+    from pilotage.table.diff import Change, ChangeKind
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import build_table
-    from pilotage.table.table import Table
+    from pilotage.table.table import EngineStatus, ProblemKey, Table
 
 __version__ = "0.1.0"
 
 _load, __dir__ = lazy_exports(
     __name__,
     {
+        "AccessLog": "routes.access_log",
+        "Actor": "engine.types",
         "Built": "routes.build",
         "Change": "table.diff",
+        "ChangeKind": "table.diff",
+        "ClientRequest": "engine.shared_client",
+        "Clients": "engine.shared_client",
         "ConfigError": "core.errors",
         "Container": "containers",
+        "ContainerExplanation": "output.explain",
         "ContainerImage": "containers",
         "DiscoveryManager": "discovery.manager",
         "DockerProviderConfig": "engine.config",
         "Endpoint": "routes.route",
         "EndpointHealth": "routes.route",
+        "EndpointState": "routes.route",
+        "EngineClient": "engine.client",
         "EngineError": "core.errors",
         "EngineIncompatible": "core.errors",
         "EngineRefused": "core.errors",
         "EngineSnapshot": "table.snapshot",
+        "EngineStatus": "table.table",
         "EngineUnreachable": "core.errors",
-        "IdleConfig": "containers",
+        "EngineWatcher": "discovery.watcher",
+        "Event": "engine.types",
+        "EventStream": "engine.events",
+        "ExclusionReason": "routes.exclusion",
+        "Explanation": "output.explain",
+        "Fact": "output.facts",
+        "FieldFilter": "routes.access_log",
+        "FileExplanation": "output.explain",
+        "HealthCheck": "routes.schema",
+        "HealthState": "routes.route",
+        "Homepage": "routes.schema",
+        "IdleConfig": "labels.container_options",
+        "Inspect": "engine.types",
+        "LoadBalance": "routes.schema",
+        "LogFilters": "routes.access_log",
+        "LoggedFields": "routes.access_log",
+        "Mount": "engine.types",
         "PilotageError": "core.errors",
         "Pool": "engine.pool",
+        "Port": "engine.types",
+        "PortPair": "routes.port_syntax",
         "Problem": "core.problems",
+        "ProblemKey": "table.table",
         "Route": "routes.route",
+        "RouteExplanation": "output.explain",
         "RouteFile": "routes.file",
+        "RouteSettings": "routes.schema",
         "ScanResult": "discovery.scan",
-        "SharedClient": "engine.pool",
+        "Severity": "core.problems",
+        "SharedClient": "engine.shared_client",
+        "Source": "output.facts",
+        "Subscription": "discovery.subscription",
+        "Summary": "engine.types",
         "TLSFiles": "engine.config",
         "Table": "table.table",
+        "Timeouts": "engine.connection",
         "Timing": "discovery.timing",
         "Update": "discovery.update",
+        "Version": "engine.types",
         "build_routes": "routes.build",
         "build_table": "table.store",
         "clients": "engine.pool",
@@ -88,12 +139,14 @@ _load, __dir__ = lazy_exports(
         "discover": "discovery.manager",
         "docker_compose_project": "containers",
         "docker_compose_service": "containers",
+        "explain_name": "output.explain",
         "from_docker": "containers",
         "is_blacklisted": "containers",
         "new_client": "engine.pool",
         "read_files": "discovery.files",
         "scan_all": "discovery.scan",
         "scan_engine": "discovery.scan",
+        "to_json": "output.json",
         "update_ports": "discovery.inspect",
     },
 )
@@ -107,33 +160,72 @@ _RENAMED = {
 }
 """Deprecated name -> name. The deprecated ones go with 1.0."""
 
+_PUBLIC_NAMES = {"explain": "explain_name"}
+"""Public name -> name inside pilotage, where both a module and a function would otherwise be called ``explain``."""
+
 __all__ = [
+    "AccessLog",
+    "Actor",
     "Built",
     "Change",
+    "ChangeKind",
+    "ClientRequest",
+    "Clients",
     "ConfigError",
     "Container",
+    "ContainerExplanation",
     "ContainerImage",
     "DiscoveryManager",
     "DockerProviderConfig",
     "Endpoint",
     "EndpointHealth",
+    "EndpointState",
+    "EngineClient",
     "EngineError",
     "EngineIncompatible",
     "EngineRefused",
     "EngineSnapshot",
+    "EngineStatus",
     "EngineUnreachable",
+    "EngineWatcher",
+    "Event",
+    "EventStream",
+    "ExclusionReason",
+    "Explanation",
+    "Fact",
+    "FieldFilter",
+    "FileExplanation",
+    "HealthCheck",
+    "HealthState",
+    "Homepage",
     "IdleConfig",
+    "Inspect",
+    "LoadBalance",
+    "LogFilters",
+    "LoggedFields",
+    "Mount",
     "PilotageError",
     "Pool",
+    "Port",
+    "PortPair",
     "Problem",
+    "ProblemKey",
     "Route",
+    "RouteExplanation",
     "RouteFile",
+    "RouteSettings",
     "ScanResult",
+    "Severity",
     "SharedClient",
+    "Source",
+    "Subscription",
+    "Summary",
     "TLSFiles",
     "Table",
+    "Timeouts",
     "Timing",
     "Update",
+    "Version",
     "__version__",
     "build_routes",
     "build_table",
@@ -144,12 +236,14 @@ __all__ = [
     "discover",
     "docker_compose_project",
     "docker_compose_service",
+    "explain",
     "from_docker",
     "is_blacklisted",
     "new_client",
     "read_files",
     "scan_all",
     "scan_engine",
+    "to_json",
     "update_ports",
 ]
 
@@ -157,6 +251,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     current = _RENAMED.get(name)
     if current is None:
-        return _load(name)
+        return _load(_PUBLIC_NAMES.get(name, name))
     warnings.warn(f"pilotage.{name} is now called pilotage.{current}", DeprecationWarning, stacklevel=2)
     return _load(current)

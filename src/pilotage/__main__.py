@@ -1,26 +1,22 @@
-"""The program ``pilotage``, also run as ``python -m pilotage``.
-
-An interrupt while modules are being loaded ends it with status 130 and no traceback.
-"""
+"""The program ``pilotage``, run as ``python -m pilotage``."""
 
 from __future__ import annotations
 
-import os
-import signal
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["main"]
+from _pilotage_start import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["main", "run_commands"]
 
 
-def main() -> None:
-    """Load the command line and run it."""
-    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # otherwise the shell ignores it
-    if is_default:
-        signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+def run_commands(early: Callable[[int, Any], object] | None) -> None:
+    """Load the command line and run it; see :func:`pilotage.cli.main.run_and_exit`."""
     from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # loading it takes a while
 
-    if is_default:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    run_and_exit()
+    run_and_exit(early=early)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine
 from tests.support.leaks import assert_no_leaks
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -351,3 +352,15 @@ async def test_a_place_that_is_taken_is_an_error_unless_it_was_only_the_usual_on
         async with Api(caller.source, [taken], if_free=True) as other:
             assert other.places == []
         assert "the API cannot listen on" in caplog.text
+
+
+async def test_when_a_second_place_is_taken_the_first_one_is_free_again(tmp_path: Path) -> None:
+    first = Listen(host="127.0.0.1", port=free_port())
+    async with serving() as caller:
+        (taken,) = caller.api.places
+        for before in (first, Listen(path=str(tmp_path / "api.sock"))):
+            with pytest.raises(ConfigError, match="the API cannot listen on"):
+                async with Api(caller.source, [before, taken]):
+                    pass
+            async with Api(caller.source, [before]) as api:  # nobody listens there any more
+                assert api.places == [before]

@@ -14,6 +14,7 @@ from pilotage import __version__
 from pilotage.cli.main import cli, run
 from tests.support.commandline import a_process
 from tests.support.example_engine import recording_file
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +161,51 @@ def test_a_command_that_is_interrupted_while_it_is_loaded_shows_no_traceback(tmp
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said == ""
+
+
+def test_an_interrupt_is_an_exception_only_during_a_command() -> None:
+    seen: list[object] = []
+
+    def early(*_: object) -> None:
+        raise AssertionError
+
+    before = signal.getsignal(signal.SIGINT)
+    command = click.Command("note", callback=lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    cli.add_command(command)
+    try:
+        assert run(["note"], early=early) == 0
+        assert seen == [signal.default_int_handler]
+        assert signal.getsignal(signal.SIGINT) is early
+    finally:
+        signal.signal(signal.SIGINT, before)
+        del cli.commands["note"]
+
+
+def test_a_hangup_signal_during_the_start_of_serve_reloads_instead_of_ending_it(tmp_path: Path) -> None:
+    xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+    (tmp_path / "pilotage.yml").write_text(f"providers: {{files: [none.yml]}}\n{xds}")
+    program = """
+import os, signal, sys
+import _pilotage_start, pilotage.cli.main as main
+begin = main.run_and_exit
+def hang_up(**more):
+    os.kill(os.getpid(), signal.SIGHUP)
+    begin(**more)
+main.run_and_exit = hang_up
+sys.argv = ["pilotage", "serve", "--no-gateway", *sys.argv[1:]]
+_pilotage_start.main()
+"""
+    place = ["--config", str(tmp_path / "pilotage.yml"), "--api", f"unix://{tmp_path}/api.sock"]
+    command = [sys.executable, "-c", program, *place]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "configuration reloaded: no changes" in line:
+                process.terminate()
+        assert "configuration reloaded: no changes" in "".join(lines)
+    assert process.returncode == 0
 
 
 def test_letters_that_the_terminal_lacks_do_not_matter(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pilotage.cli.options import (
     views_of,
 )
 from pilotage.config.engines import EngineChoice
+from tests.support.docker_contexts import write_context
 from tests.support.example_engine import one, recording, recording_file, view
 
 if TYPE_CHECKING:
@@ -36,6 +37,21 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_an_engine_whose_certificate_is_not_verified_is_named_on_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_context(tmp_path, "lax", {"Host": "tcp://192.0.2.1:2376", "SkipTLSVerify": True})
+    write_context(tmp_path, "sound", {"Host": "tcp://192.0.2.2:2376"})
+    warning = "warning: lax: the certificate of tcp://192.0.2.1:2376 is not verified, "
+    chosen_engines(EngineChoice(contexts=("lax", "sound")))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(warning)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
+    monkeypatch.setenv("DOCKER_TLS", "1")
+    chosen_engines(EngineChoice())
+    assert "warning: local: the certificate of tcp://192.0.2.1:2376 is not verified" in capsys.readouterr().err
 
 
 def given(*args: str) -> dict[str, Any]:

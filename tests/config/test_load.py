@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.config.load import Config, load_config, providers_from_args, read_config
+from pilotage.config.load import Config, load_config, read_config
 from pilotage.core.errors import ConfigError
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
@@ -242,11 +242,36 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
     assert all("known to GoDoxy, not supported by pilotage" in problem.message for problem in config.problems)
 
 
-@pytest.mark.parametrize("key", ["acl", "entrypoint", "inbound_mtls_profiles"])
-def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str) -> None:
-    (problem,) = reader.faults_of(f"{key}: {{}}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("acl", "{default: deny}"),
+        ("entrypoint", "{middlewares: [{use: oidc}]}"),
+        ("entrypoint", "{rules: [{on: path /}]}"),
+        ("inbound_mtls_profiles", "{staff: {}}"),
+    ],
+)
+def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str, content: str) -> None:
+    (problem,) = reader.faults_of(f"{key}: {content}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
     assert (problem.severity, problem.path) == ("error", key)
     assert "known to GoDoxy, not supported by pilotage" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "acl: {}",
+        "entrypoint: {support_proxy_protocol: false}",
+        "entrypoint: {middlewares: []}",
+        "webui: {aliases: [godoxy]}",
+        "autocert: {options: {auth_token: '${CF_TOKEN}'}}",
+    ],
+)
+def test_a_section_of_godoxy_that_keeps_nobody_out_is_a_warning(text: str) -> None:
+    text += "\nproviders: {docker: {a: 'tcp://n:1'}}\n"
+    (problem,) = read_config(text, file="f.yml", folder=Path(), env={}).problems
+    assert (problem.severity, problem.line) == ("warning", 1)
+    assert "known to GoDoxy, not supported by pilotage, and has no effect" in problem.message
 
 
 @settings(deadline=None)
@@ -293,31 +318,6 @@ def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
     (tmp_path / "latin.yml").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(ConfigError, match=r"latin\.yml: is not UTF-8 text"):
         load_config(tmp_path / "latin.yml", {})
-
-
-# ---- the command line ----------------------------------------------------------------------------------------------
-
-
-def test_engines_are_named_on_the_command_line() -> None:
-    assert providers_from_args(["a=tcp://n1:1", "b!=unix:///x=y.sock", "c=$DOCKER_HOST"], {}) == (
-        DockerProviderConfig("tcp://n1:1", name="a"),
-        DockerProviderConfig("unix:///x=y.sock", name="b!"),
-        DockerProviderConfig("unix:///var/run/docker.sock", name="c"),
-    )
-    assert providers_from_args(["c=${DOCKER_HOST}"], {"DOCKER_HOST": "tcp://d:1"})[0].url == "tcp://d:1"
-    assert providers_from_args([], {}) == ()
-
-
-def test_all_errors_of_the_command_line_are_reported_together() -> None:
-    with pytest.raises(ConfigError) as caught:
-        providers_from_args(["tcp://n1:1", "=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
-    assert [str(problem) for problem in caught.value.problems] == [
-        "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
-        "--engine '=x' has no name; write NAME=URL, such as local=x",
-        "--engine has two engines named 'a'; give each engine its own name",
-        "--engine b: the engine's address 'n1:1' has no scheme; write tcp://n1:1",
-        "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
-    ]
 
 
 # ---- files of routes

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.config.substitute import Unset, dotted, fill_in, look_up, read_document
+from pilotage.config.substitute import Unset, dotted, fill_in, look_up, read_document, redact, variables
 from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
 
 SOCKET = "unix:///var/run/docker.sock"
 
@@ -136,3 +137,31 @@ def test_invalid_yaml_is_reported_with_its_place() -> None:
 def test_paths_are_written_as_people_write_them() -> None:
     assert dotted(("providers", "docker", 0, "url")) == "providers.docker[0].url"
     assert dotted(()) == ""
+
+
+SECRET = "Zq7-hidden-Xw9"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (f"{SECRET!r} is not a domain", "'${TOKEN}' is not a domain"),
+        ("'zq7-hidden-xw9' is not a host", "'${TOKEN}' is not a host"),
+        ("the address 'zq7-hidd…' has no scheme", "the address '${TOKEN}…' has no scheme"),
+        (f"{SECRET} and {SECRET}", "${TOKEN} and ${TOKEN}"),
+        ("a port is a number", "a port is a number"),
+    ],
+)
+def test_a_problem_names_a_variable_instead_of_its_value(message: str, shown: str) -> None:
+    problem = redact(Problem(message=message, hint=message, value=message), {"TOKEN": SECRET})
+    assert (problem.message, problem.hint, problem.value) == (shown, shown, shown)
+
+
+def test_a_short_value_is_replaced_where_it_is_a_word() -> None:
+    problem = redact(Problem(message="port 70 is out of range 1-700"), {"PORT": "70"})
+    assert problem.message == "port ${PORT} is out of range 1-700"
+
+
+def test_defaults_and_escaped_references_are_no_variables() -> None:
+    assert variables("${A:-x} ${B:-y} $${C} ${D} $DOCKER_HOST", {"B": "1", "C": "2"}) == {"B": "1"}
+    assert variables("$DOCKER_HOST", {"DOCKER_HOST": "tcp://h"}) == {"DOCKER_HOST": "tcp://h"}

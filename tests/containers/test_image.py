@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.containers.image import parse_image
+from pilotage.containers.image import ContainerImage, parse_image
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -65,3 +65,7 @@ def test_any_text_is_some_image(reference: str, image_id: str) -> None:
     image = parse_image(reference, image_id)
     assert image.author
     assert "/" not in image.name
+
+
+def test_an_image_of_which_only_the_name_is_known_has_no_more_than_that() -> None:
+    assert ContainerImage(name="nginx") == ContainerImage("library", "nginx", "latest", "", "")

@@ -7,7 +7,7 @@ import pytest
 
 from pilotage import Container, DockerProviderConfig
 from pilotage.containers.inspection import with_inspection
-from pilotage.containers.networks import is_infra, with_network_of
+from pilotage.containers.networks import ChosenNetwork, choose_network, is_infra, with_network_of
 from pilotage.engine.types import (
     HostConfig,
     Inspect,
@@ -136,6 +136,11 @@ def test_sharing_the_network_of_a_container_on_the_hosts_network_means_the_hosts
 def test_a_stopped_container_that_shares_a_network_has_no_address() -> None:
     shared = with_network_of(container("guest", State="exited"), container("owner"))
     assert (shared.private_hostname, shared.public_hostname) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["front", "shop_front"])
+def test_a_network_without_an_address_is_not_an_unknown_one(name: str) -> None:
+    assert choose_network("front", {name: None}, "shop") == ChosenNetwork("front")
 
 
 # ---- pods, and owners that were restarted ----

@@ -108,6 +108,11 @@ def test_an_unreadable_mapping_is_an_error_too(plain: Any) -> None:
     assert len(from_docker(plain, LOCAL).errors) == 1
 
 
+def test_an_unreadable_mapping_keeps_its_id_and_name() -> None:
+    found = from_docker({"Id": ID, "Names": ["/web"], "Labels": {"a": 1}}, LOCAL)
+    assert (found.container_id, found.container_name, str(found.image)) == (ID, "web", ":latest")
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -98,3 +98,13 @@ def test_loopback_is_recognized() -> None:
         "127.9.9.9",
         "::1",
     ]
+
+
+def test_a_port_published_for_ipv6_replaces_an_earlier_unpublished_entry() -> None:
+    published = Port(80, 8080, "tcp", "::")
+    assert map_ports([Port(80), published]).private == {80: published}
+
+
+def test_the_lowest_and_the_highest_port_are_ports() -> None:
+    entries = [Port(1, 65535, "tcp"), Port(65535, 1, "tcp"), Port(0), Port(65536)]
+    assert (set(map_ports(entries).private), set(map_ports(entries).public)) == ({1, 65535}, {1, 65535})

@@ -101,3 +101,19 @@ def test_any_text_is_a_duration_or_an_error(text: str) -> None:
     except ParseError:
         return
     assert math.isfinite(seconds)
+
+
+@pytest.mark.parametrize(
+    ("longest", "longer"),
+    [
+        ("9223372036854775807ns", "9223372036854775808ns"),
+        ("9223372036", "9223372037"),
+        ("-9223372036", "-9223372037"),
+        ("0" * 255 + "s", "9" * 255 + "s"),
+    ],
+)
+def test_a_duration_has_at_most_the_nanoseconds_of_64_bits(longest: str, longer: str) -> None:
+    assert abs(parse_duration(longest)) <= 2**63 / 1e9
+    with pytest.raises(ParseError) as caught:
+        parse_duration(longer)
+    assert caught.value.message == "the duration is longer than 292 years"

@@ -174,6 +174,13 @@ def test_nesting_is_limited(text: str) -> None:
     assert (caught.value.line, caught.value.column) > (1, 1)
 
 
+@pytest.mark.parametrize("padding", ["", "# " + "-" * 1000 + "\n"])
+def test_64_levels_below_the_document_are_allowed(padding: str) -> None:
+    assert parse_yaml(f"{padding}{'[' * 64}x{']' * 64}") is not None
+    with pytest.raises(ParseError, match="nested more than 64 levels deep"):
+        parse_yaml(f"{padding}{'[' * 65}x{']' * 65}")
+
+
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "&a {<<: *a}", "<<: &a [*a]"])
 def test_a_recursive_document_is_an_error(text: str) -> None:
     with pytest.raises(ParseError, match="nested more than 64 levels deep"):
@@ -200,3 +207,12 @@ def test_any_text_is_a_document_or_an_error(text: str) -> None:
     else:
         place = (1, 1)
     assert min(place) >= 1
+
+
+@pytest.mark.parametrize(
+    ("spellings", "value"),
+    [("true True TRUE", True), ("false False FALSE", False), ("~ null Null NULL", None), ("tRue fALSE nULL yes", str)],
+)
+def test_booleans_and_null_have_three_spellings(spellings: str, value: object) -> None:
+    for text in spellings.split():
+        assert (read(text) == text) if value is str else (read(text) is value)

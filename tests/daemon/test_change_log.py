@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.daemon.change_log import log, log_change
+from pilotage.daemon.change_log import log, log_change, log_changes
 from pilotage.discovery.update import Update
 from pilotage.routes.route import EndpointHealth, HealthState
 from pilotage.table.diff import Change
@@ -24,6 +24,20 @@ def told(change: Change, old: Table | None = None, new: Table | None = None) -> 
         log.removeHandler(handler)
         log.setLevel(level)
     return [(record.levelname, record.getMessage()) for record in records]
+
+
+def test_the_end_of_an_engine_problem_is_logged_with_the_live_state() -> None:
+    assert told(Change("resolved", problem=Problem(message="no answer", provider="local"))) == []
+
+
+def test_an_update_with_very_many_problems_is_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
+    problems = [Change("problem", problem=Problem(message=f"odd {n}", container="web")) for n in range(100_000)]
+    changes = (*[Change("added", str(n)) for n in range(1000)], *problems, Change("live", engine="local"))
+    with caplog.at_level(logging.INFO, log.name):
+        log_changes(Update(Table(), Table(), changes))
+    assert len(caplog.messages) == 202
+    assert caplog.messages[199:201] == ["web: odd 199", "engine local is connected"]
+    assert caplog.messages[201].startswith("99800 more changes of routes and problems are not logged;")
 
 
 def probed(*states: HealthState) -> Table:

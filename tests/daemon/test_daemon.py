@@ -290,7 +290,7 @@ async def test_without_a_gateway_the_table_is_ready_without_envoy(tmp_path: Path
 async def test_a_remote_envoy_gets_its_routes_over_mutual_tls(tmp_path: Path) -> None:
     from pilotage.gateway.binary import find_envoy
     from pilotage.gateway.process import Gateway
-    from pilotage.xds.bootstrap import bootstrap
+    from pilotage.xds.bootstrap import build_bootstrap
 
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -307,7 +307,7 @@ async def test_a_remote_envoy_gets_its_routes_over_mutual_tls(tmp_path: Path) ->
         async with serving(flags, tmp_path) as served:
             names = {"ca": "ca.pem", "certificate": "their-cert.pem", "key": "their-key.pem"}
             paths = {use: str(tmp_path / name) for use, name in names.items()}
-            elsewhere = bootstrap(place.replace("127.0.0.1", "localhost"), "edge", tls=paths)
+            elsewhere = build_bootstrap(place.replace("127.0.0.1", "localhost"), "edge", tls=paths)
             (tmp_path / "edge").mkdir()
             envoy = Gateway(elsewhere, tmp_path / "edge", binary=find_envoy(), workers=1)
             task = asyncio.create_task(envoy.run())

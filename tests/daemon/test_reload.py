@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -12,13 +14,17 @@ import trustme
 from cryptography import x509
 
 from pilotage.config.engines import EngineChoice
-from pilotage.core.errors import ConfigError
+from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.core.problems import Problem
 from pilotage.daemon.daemon import Daemon
+from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import DaemonSettings, Flags
 from pilotage.testing import FakeEngine
+from tests.support import daemon_process
 from tests.support.envoy import web_server
+from tests.support.load import load
 from tests.support.ports import free_port
+from tests.support.rights import as_nobody, public_folder
 from tests.support.serving import add, configured, serving
 from tests.support.waiting import until
 
@@ -62,6 +68,55 @@ async def test_routes_from_files_are_served_and_followed(tmp_path: Path) -> None
             await served.answers("box.example.com", 404)
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+async def test_a_folder_of_route_files_that_may_not_be_entered_ends_neither_the_daemon_nor_its_routes(
+    mode: int,
+) -> None:
+    with public_folder() as here:
+        file, folder = here / "pilotage.yml", here / "routes.d"
+        here.chmod(0o777)
+        xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+        file.write_text(f"providers: {{files: [routes.d/*.yml]}}\n{xds}")
+        with as_nobody():
+            folder.mkdir()
+            (folder / "nas.yml").write_text("nas: {host: 10.0.0.9}")
+            flags = Flags(choice=EngineChoice(config=str(file)), gateway=False)
+            async with serving(flags, here) as served:
+                folder.chmod(mode)
+                for number in (1, 2):
+                    served.daemon.reload()
+                    await until(lambda n=number: served.daemon.reloads["taken"] == n)  # type: ignore[misc]
+                await until(lambda: served.daemon.discovery.table.problems)
+                assert set(served.daemon.discovery.table.routes) == {"nas"}
+                (problem,) = served.daemon.problems()
+                assert "Permission denied; let the user with ID" in str(problem)
+                folder.chmod(0o700)
+                await until(lambda: not served.daemon.problems())
+
+
+async def test_a_hangup_signal_after_an_edit_of_an_engine_loses_no_request(tmp_path: Path) -> None:
+    async with web_server() as port, FakeEngine() as first, FakeEngine(tcp=True) as second:
+        for engine in (first, second):
+            add(engine, "shop", port)
+            engine.spoil("list", delay=0.5)
+        async with daemon_process.serving(tmp_path, {"local": first.url}) as served:
+            await served.answers("shop.example.com")
+            file = tmp_path / "pilotage.yml"
+            text = file.read_text()
+            async with load(served.port, "shop.example.com") as loaded:
+                for engine in (second, first, second):
+                    streams = engine.calls["events"]
+                    file.write_text(text.replace(first.url, engine.url))
+                    os.kill(served.pid, signal.SIGHUP)
+                    await until(lambda e=engine, n=streams: e.calls["events"] > n)  # type: ignore[misc]
+                    await loaded.more()
+                    await loaded.more()
+            assert not loaded.failed
+            assert len(loaded.answers) > 400
+        changed = [line for line in served.log.splitlines() if "configuration reloaded: changed engine local" in line]
+        assert len(changed) == 3
+
+
 async def test_an_invalid_configuration_is_rejected_and_the_old_one_stays(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -81,6 +136,47 @@ async def test_an_invalid_configuration_is_rejected_and_the_old_one_stays(
             await served.answers("web.other.com", 404)
             assert (await served.ask("web.example.com"))[0] == 200
             assert not any("gatewey" in problem.message for problem in served.daemon.problems())
+
+
+async def test_whatever_a_reload_raises_the_daemon_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    settings = DaemonSettings(engines=(), with_gateway=False)
+    failures: list[Exception] = [PermissionError(13, "Permission denied"), PilotageError("in use"), ZeroDivisionError()]
+
+    def rebuild() -> DaemonSettings:
+        if failures:
+            raise failures.pop(0)
+        return settings
+
+    async def apply(*_: DaemonSettings) -> None:
+        raise PilotageError("two engines are called 'local'")
+
+    reloader = Reloader(settings, rebuild)
+    for wanted in (
+        "internal error: PermissionError(13",
+        "in use",
+        "internal error: ZeroDivisionError(); please report it",
+    ):
+        await reloader.reload(lambda _: None, apply)
+        (problem,) = reloader.problems
+        assert str(problem).startswith(wanted)
+    assert reloader.results == {"taken": 0, "refused": 3}
+    await reloader.reload(lambda _: None, apply)
+    assert reloader.results == {"taken": 1, "refused": 3}
+    assert caplog.messages[-1] == "configuration not applied completely: two engines are called 'local'"
+
+
+async def test_a_docker_context_that_has_gone_rejects_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with FakeEngine() as engine:
+        xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+        file.write_text(configured(engine, more=xds))
+        flags = Flags(choice=EngineChoice(config=str(file)), gateway=False)
+        async with serving(flags, tmp_path) as served:
+            file.write_text("providers: {docker: {engine0: 'context://gone'}}")
+            served.daemon.reload()
+            await until(lambda: served.daemon.reloads["refused"] >= 1)
+            assert any("'gone'" in str(problem) for problem in served.daemon.problems())
+            assert served.daemon.discovery.table.engines["engine0"].state == "live"
 
 
 async def test_settings_that_need_a_restart_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -59,6 +59,33 @@ def test_contexts_are_found_and_one_address_is_listed_once(tmp_path: Path, socke
     ]
 
 
+def test_contexts_with_one_address_and_different_certificates_are_two_engines(
+    tmp_path: Path, sockets: list[str]
+) -> None:
+    for name in ("one", "two"):
+        context(tmp_path, name, "tcp://far:2376")
+        key = hashlib.sha256(name.encode()).hexdigest()
+        folder = tmp_path / ".docker" / "contexts" / "tls" / key / "docker"
+        folder.mkdir(parents=True)
+        (folder / "ca.pem").touch()
+    found = detect_engines({"HOME": str(tmp_path), "DOCKER_CONTEXT": "one"})
+    assert [(each.config.name, each.sources) for each in found] == [
+        ("one", ("current", "context one")),
+        ("two", ("context two",)),
+        ("local", ("socket",)),
+    ]
+    assert found[0].config.tls != found[1].config.tls
+
+
+def test_container_host_is_found(tmp_path: Path, sockets: list[str]) -> None:
+    env = {"HOME": str(tmp_path), "CONTAINER_HOST": "tcp://vm:2375"}
+    assert detected(env)[0] == ("tcp://vm:2375", ("CONTAINER_HOST",), True)
+    assert detected(env | {"DOCKER_HOST": "tcp://h:2375"})[:2] == [
+        ("tcp://h:2375", ("DOCKER_HOST",), True),
+        ("tcp://vm:2375", ("CONTAINER_HOST",), False),
+    ]
+
+
 def test_a_machine_without_engines_has_none(
     tmp_path: Path, sockets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

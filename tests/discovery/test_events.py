@@ -160,3 +160,12 @@ def test_the_filters_request_exactly_the_events_that_are_parsed() -> None:
     understood |= {action for action in EVENT_FILTERS["event"] if parse_event(event(action, kind="network"))}
     assert understood == set(EVENT_FILTERS["event"])
     assert list(EVENT_FILTERS["type"]) == ["container", "network"]
+
+
+def test_long_names_are_cut_and_events_with_long_ids_are_ignored() -> None:
+    long = "x" * 1_000_000
+    assert len(parsed("start", name=long).name) == 256
+    assert len(parsed("health_status", health=long).action) < 300
+    assert len(parsed("connect", kind="network", container="c1", name=long).network) == 256
+    assert parse_event(event("start", actor=long)) is None
+    assert parse_event(event("connect", kind="network", container=long)) is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,11 +12,14 @@ from pilotage.discovery import files as module
 from pilotage.discovery.files import FileWatcher, read_files
 from pilotage.discovery.manager import discover
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.routes.file import read_route_file
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks
+from tests.support.rights import as_nobody, public_folder
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pilotage.discovery.manager import DiscoveryManager
@@ -61,7 +65,7 @@ def test_a_missing_named_file_is_a_problem(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MB"), (b"a: [", "not valid YAML")],
+    [(b"\xff\xfe", "is not UTF-8 text"), (b"#" * 5_000_000, "is larger than 4 MiB"), (b"a: [", "not valid YAML")],
 )
 def test_an_unreadable_file_is_reported(folder: Path, body: bytes, said: str) -> None:
     (folder / "own.yml").write_bytes(body)
@@ -116,6 +120,111 @@ def test_a_deleted_file_loses_its_routes(folder: Path) -> None:
     watcher.read()
     assert watcher.files["own.yml"].routes == ()
     assert "no such file" in str(watcher.files["own.yml"].problems[0])
+
+
+# ---- what may not be read, as an ordinary user
+
+
+@pytest.fixture
+def private(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder ``routes.d`` with two files in the current directory, and the rights of an ordinary user who owns it."""
+    with public_folder() as here:
+        monkeypatch.chdir(here)
+        here.chmod(0o777)
+        with as_nobody():
+            folder = here / "routes.d"
+            folder.mkdir()
+            (folder / "a.yml").write_text(NAS)
+            (folder / "b.yml").write_text(WIKI)
+            yield folder
+            folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o600, 0o300, 0o100])
+@pytest.mark.parametrize("patterns", [["routes.d/*.yml"], ["routes.d/a.yml", "routes.d/b.yml"], ["*.d/?.yml"]])
+def test_files_in_a_forbidden_folder_keep_their_routes(private: Path, mode: int, patterns: list[str]) -> None:
+    watcher = FileWatcher(patterns)
+    watcher.read()
+    private.chmod(mode)
+    watcher.read()
+    assert [route.alias for file in watcher.files.values() for route in file.routes] == ["nas", "wiki"]
+    problems = [str(problem) for file in watcher.files.values() for problem in file.problems]
+    is_readable = mode in (0o300, 0o100) and patterns[0] == "routes.d/a.yml"  # it need not be listed
+    assert bool(problems) is not is_readable
+    assert all("Permission denied; let the user with ID" in problem for problem in problems)
+    fresh = read_files(patterns)
+    assert any(file.problems for file in fresh) is not is_readable
+    private.chmod(0o700)
+    watcher.read()
+    assert list(watcher.files) == ["routes.d/a.yml", "routes.d/b.yml"]
+    assert all(file.is_whole for file in watcher.files.values())
+    private.chmod(mode)
+    watcher.read()
+    private.chmod(0o700)
+    (private / "a.yml").unlink()
+    watcher.read()
+    assert [route.alias for file in watcher.files.values() for route in file.routes] == ["wiki"]
+
+
+def test_a_folder_that_may_not_be_listed_hides_no_other_one(private: Path) -> None:
+    (private.parent / "b.d").mkdir()
+    (private.parent / "b.d" / "c.yml").write_text("box: {host: 10.0.0.4}")
+    private.chmod(0)
+    found = read_files(["*.d/*.yml", "*.d/none.yml"])
+    assert [file.name for file in found] == ["b.d/c.yml", "routes.d/none.yml", "routes.d"]
+    assert [route.alias for file in found for route in file.routes] == ["box"]
+    assert str(found[2].problems[0]).startswith("routes.d: cannot be listed: Permission denied; let the user with ID")
+
+
+def test_files_of_a_forbidden_folder_are_dropped_if_no_pattern_wants_them(private: Path) -> None:
+    watcher = FileWatcher(["routes.d/*.yml"])
+    watcher.read()
+    private.chmod(0)
+    reloaded = FileWatcher(["routes.d/a*.yml"], known=watcher.files)
+    reloaded.read()
+    assert [route.alias for file in reloaded.files.values() for route in file.routes] == ["nas"]
+
+
+async def test_a_folder_that_is_closed_while_it_is_watched_is_a_problem(
+    private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POLL", 0.05)
+    async with discover([], files=["routes.d/*.yml"]) as discovery:
+        for mode in (0o000, 0o600):
+            private.chmod(mode)
+            await until(lambda: said(discovery))
+            assert list(targets(discovery)) == ["nas", "wiki"]
+            await discovery.use_files(["routes.d/*.yml", "none.yml"])
+            assert list(targets(discovery)) == ["nas", "wiki"]
+            await discovery.use_files(["routes.d/*.yml"])
+            private.chmod(0o700)
+            await until(lambda: not said(discovery))
+        (private / "a.yml").write_text("box: {host: 10.0.0.4}")
+        await until(lambda: list(targets(discovery)) == ["box", "wiki"])
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "fifo", "nul\0l.yml"])
+def test_what_is_no_regular_file_is_not_read(folder: Path, name: str) -> None:
+    os.mkfifo(folder / "fifo")
+    (file,) = read_files([name])
+    assert "is not a regular file" in str(file.problems[0]) or "null character" in str(file.problems[0])
+
+
+def test_a_file_that_breaks_the_reader_is_a_problem_and_no_other_is_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.yml").write_text(NAS)
+    (folder / "b.yml").write_text(WIKI)
+
+    def breaks(text: str, name: str, **more: Any) -> RouteFile:
+        if name == "a.yml":
+            raise ZeroDivisionError("oh")
+        return read_route_file(text, name, **more)
+
+    monkeypatch.setattr(module, "read_route_file", breaks)
+    found = read_files(["*.yml"])
+    assert [route.alias for file in found for route in file.routes] == ["wiki"]
+    assert str(found[0].problems[0]) == "a.yml: internal error: ZeroDivisionError('oh'); please report it"
 
 
 # ---- in the live table

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import discover
-from pilotage.core.errors import PilotageError
+from pilotage.core.errors import EngineUnreachable, PilotageError
+from pilotage.discovery.manager import DiscoveryManager
 from pilotage.engine.pool import Pool
 from pilotage.routes.route import EndpointHealth
 from pilotage.testing import FakeEngine, container
@@ -100,30 +101,34 @@ async def test_nobody_waits_for_an_engine_that_was_removed() -> None:
         await asyncio.wait_for(waiting, 5)
 
 
-async def test_a_configuration_adds_removes_and_replaces_engines() -> None:
-    async with FakeEngine([container("a")]) as one, FakeEngine([container("b")]) as two, assert_no_leaks():
-        async with discover([config(one, "kept"), config(one, "old"), config(one, "moved")]) as discovery:
-            await discovery.ready()
-            kept = discovery.watcher("kept")
-            engines = [config(one, "kept"), config(two, "moved"), config(two, "new")]
-            done = await discovery.apply_config(engines, [])
-            assert done == ["removed engine old", "changed engine moved", "added engine new"]
-            await discovery.ready()
-            assert set(discovery.table.engines) == {"kept", "moved", "new"}
-            assert discovery.watcher("kept") is kept
-            assert (kept.sessions, kept.lists) == (1, 1)
-            assert set(discovery.table.routes) == {"a", "b"}
-            assert await discovery.apply_config(engines, []) == []
+async def test_a_new_engine_is_in_the_table_at_once() -> None:
+    async with FakeEngine() as engine, assert_no_leaks():
+        engine.stall()
+        async with discover([]) as discovery:
+            discovery.add(config(engine))
+            assert discovery.table.engines["local"].state == "pending"
 
 
-async def test_a_configuration_replaces_the_route_files(tmp_path: Path) -> None:
-    (tmp_path / "a.yml").write_text("nas: {host: 10.0.0.9}")
-    async with discover([]) as discovery:
-        assert await discovery.apply_config([], [str(tmp_path / "*.yml")]) == ["changed route files"]
-        assert set(discovery.table.routes) == {"nas"}
-        assert await discovery.apply_config([], [str(tmp_path / "*.yml")]) == []
-        assert await discovery.apply_config([], []) == ["changed route files"]
-        assert set(discovery.table.routes) == set()
+async def test_adding_an_engine_twice_leaves_the_first_one_alone() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            with pytest.raises(PilotageError, match="an engine called 'local' is already being watched"):
+                discovery.add(config(engine))
+            discovery.publish()
+            assert discovery.table.engines["local"].state == "live"
+
+
+async def test_route_files_replaced_twice_at_once_leave_one_watcher(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yml").write_text(f"{name}: {{host: 10.0.0.9}}")
+    async with assert_no_leaks():
+        async with discover([], files=[str(tmp_path / "none.yml")]) as discovery:
+            async with asyncio.TaskGroup() as group:
+                for name in ("a", "b"):
+                    group.create_task(discovery.use_files([str(tmp_path / f"{name}.yml")]))
+            assert set(discovery.table.routes) == {"b"}
+            assert [task.get_name() for task in asyncio.all_tasks()].count("watch route files") == 1
 
 
 async def test_two_engines_with_one_name_are_an_error() -> None:
@@ -177,6 +182,83 @@ async def test_the_pool_of_the_caller_stays_open() -> None:
             async with discover([config(engine)], pool=pool) as discovery:
                 await discovery.ready()
         assert engine.calls["version"] == 1
+
+
+async def test_ready_has_a_limit_and_says_who_is_missing_and_why() -> None:
+    async with FakeEngine([container("web")]) as engine, FakeEngine() as slow, assert_no_leaks():
+        slow.stall()
+        async with discover([config(engine), NOWHERE, config(slow, "slow")], timing=QUICK) as discovery:
+            await discovery.ready("local", "nowhere", or_away=True)
+            with pytest.raises(EngineUnreachable) as failed:
+                await discovery.ready(timeout=0.05)
+            assert failed.value.what.startswith(
+                "not listed within 0.05 s: no socket at /nonexistent/engine.sock; start"
+            )
+            assert failed.value.what.endswith("; also missing: slow")
+            with pytest.raises(EngineUnreachable, match=r"slow: not listed within 0.05 s: it has not answered yet"):
+                await discovery.ready("slow", or_away=True, timeout=0.05)
+            await discovery.ready("local", timeout=0)
+
+
+async def test_nobody_waits_across_the_end_of_a_discovery() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine), NOWHERE], timing=QUICK) as discovery:
+            await discovery.ready("local")
+            waiting = asyncio.create_task(discovery.ready())
+            await asyncio.sleep(0)
+        with pytest.raises(PilotageError, match="discovery was closed before these engines were listed: nowhere"):
+            await asyncio.wait_for(waiting, 5)
+        with pytest.raises(PilotageError, match="discovery was closed before"):
+            await asyncio.wait_for(discovery.ready(), 5)
+        await asyncio.wait_for(discovery.ready("local"), 5)
+
+
+async def test_a_closed_discovery_can_still_be_read_but_not_changed() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+        async with asyncio.timeout(5):
+            (update,) = [update async for update in discovery]
+        assert set(update.new.routes) == {"web"}
+        with pytest.raises(PilotageError, match="discovery is closed"):
+            discovery.add(NOWHERE)
+        for change in (discovery.use_files([]), discovery.apply_config([], [])):
+            with pytest.raises(PilotageError, match="discovery is closed"):
+                await change
+
+
+async def test_subscribers_end_even_if_closing_is_cancelled_twice() -> None:
+    async with FakeEngine([container("web")]) as engine, assert_no_leaks():
+        async with asyncio.TaskGroup() as group:
+            held = asyncio.Event()
+            discovery = DiscoveryManager(pool=Pool(), group=group)
+
+            async def watch_stubbornly() -> None:
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    await held.wait()
+
+            discovery.add(config(engine))
+            await discovery.ready()
+            provider = discovery._providers["local"]
+            assert provider.task is not None
+            provider.task.cancel()
+            provider.task = group.create_task(watch_stubbornly())
+            reader = group.create_task(drained(discovery))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(discovery.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert await asyncio.wait_for(reader, 5) == 1
+            held.set()
+            await discovery.pool.close()
+
+
+async def drained(discovery: DiscoveryManager) -> int:
+    """Count the updates until the end."""
+    return len([update async for update in discovery])
 
 
 # ---- conflicts in a live table (LABELS, decision 23)

@@ -129,3 +129,21 @@ async def test_podman_health_is_followed_although_its_list_lacks_it() -> None:
             engine.health("web", "healthy")
             await until(lambda: endpoints(discovery, "web") == {"web": "ready"})
             await settled(discovery, config(engine))
+
+
+async def test_a_flood_of_events_is_one_problem_until_it_ends() -> None:
+    async with FakeEngine([container("web")]) as engine:
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            provider = discovery._providers["local"]
+            provider.on_flood(2000)
+            (problem,) = discovery.table.problems
+            assert str(problem).startswith(
+                "local: sends events of more than 2,000 containers at once, so all are listed"
+            )
+            provider.on_flood(0)
+            assert discovery.table.problems == ()
+            provider.on_flood(2000)
+            await discovery.remove("local")
+            provider.on_flood(2000)
+            assert discovery.table.problems == ()

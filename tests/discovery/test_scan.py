@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage import (
+    ConfigError,
     DockerProviderConfig,
     EngineError,
     EngineRefused,
     EngineUnreachable,
     Pool,
     build_table,
+    discover,
     scan_all,
     scan_engine,
 )
-from pilotage.testing import FakeEngine
+from pilotage.testing import FakeEngine, container
 from tests.support.images import HEALTH, WEB
 from tests.support.scans import address, routes, scan
 
@@ -137,6 +139,31 @@ async def test_engines_and_errors_come_in_the_order_of_the_configuration(pool: P
         result = await scan_all([bad[0], configs[0], bad[1], configs[1]], pool=pool)
     assert [snapshot.config.name for snapshot in result.snapshots] == ["b", "a"]
     assert list(result.errors) == ["d", "c"]
+
+
+async def test_engines_without_a_name_are_named_after_their_urls(pool: Pool, tmp_path: Path) -> None:
+    gone = f"unix://{tmp_path}/none.sock"
+    async with FakeEngine([container("web", ports=(80,))]) as one, FakeEngine([container("web", ports=(81,))]) as two:
+        result = await scan_all([DockerProviderConfig(url) for url in (one.url, two.url, gone)], pool=pool)
+        alone = await scan_engine(DockerProviderConfig(one.url), pool=pool)
+        async with discover([DockerProviderConfig(one.url), DockerProviderConfig(two.url)], pool=pool) as discovery:
+            await discovery.ready()
+            live = discovery.table
+    assert [snapshot.config.name for snapshot in result.snapshots] == [one.url, two.url]
+    assert list(result.errors) == [gone]
+    table = build_table(result.snapshots)
+    assert set(table.engines) == set(live.engines) == {one.url, two.url}
+    assert table.routes == live.routes
+    assert table.problems  # both containers claim the alias
+    assert (alone.config.name, alone.containers[0].provider) == (one.url, one.url)
+
+
+async def test_two_engines_of_one_name_are_refused_before_any_is_asked(pool: Pool) -> None:
+    same = [DockerProviderConfig("unix:///a.sock", name="x"), DockerProviderConfig("unix:///b.sock", name="x")]
+    with pytest.raises(ConfigError, match="two engines are called 'x'; give each engine its own name"):
+        await scan_all(same, pool=pool)
+    with pytest.raises(ConfigError, match=r"two engines are called 'unix:.*a.sock'"):
+        await scan_all([DockerProviderConfig("unix:///a.sock")] * 2, pool=pool)
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"body": b"<html>"}, {"cut_after": 10}])

@@ -116,6 +116,32 @@ def test_each_part_that_can_change_is_compared(part: str) -> None:
     assert watched.state.diff([msgspec.Raw(msgspec.json.encode(raw))]).changed
 
 
+def shuffled(raw: msgspec.Raw) -> msgspec.Raw:
+    """Return an entry with its ports and mounts in another order, as dockerd lists them now and then."""
+    entry = msgspec.json.decode(raw)
+    return msgspec.Raw(msgspec.json.encode(entry | {key: entry[key][::-1] for key in ("Ports", "Mounts")}))
+
+
+def test_another_order_of_ports_and_mounts_is_no_change() -> None:
+    watched = Watched(container("web", ports=["80", "81", "8443:443"], mounts=[("a", "/a"), ("b", "/b")]))
+    (raw,) = watched.raws()
+    turned = shuffled(raw)
+    assert bytes(turned) != bytes(raw)
+    listed = watched.state.diff([turned])
+    assert (len(listed.unchanged), listed.changed) == (1, [])
+
+
+def test_an_entry_that_returns_after_a_change_is_a_change() -> None:
+    web = container("web", labels=OURS)
+    watched = Watched(web)
+    (before,) = watched.raws()
+    assert watched.state.diff([before]).changed == []
+    watched.engine.become(web, "exited")
+    assert set(watched.sync()) == {web.id}
+    listed = watched.state.diff([before])
+    assert [it.state for it in listed.changed] == ["running"]
+
+
 def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)
@@ -146,7 +172,7 @@ def test_nothing_is_kept_of_removed_containers() -> None:
             del watched.engine.containers[it.id]
             watched.state.update((), gone=(it.id,))
     books = {name: value for name, value in vars(watched.state).items() if isinstance(value, dict)}
-    assert len(books) == 7
+    assert len(books) == 9
     assert all(not value for value in books.values()), books
 
 
@@ -353,3 +379,10 @@ def test_a_failed_inspection_is_retried() -> None:
     assert watched.state.diff(watched.raws()).changed
     watched.sync()
     assert set(watched.routes()) == {"web"}
+
+
+@pytest.mark.parametrize(("agent", "explicit_only"), [("far!", True), ("far", False)])
+def test_the_name_of_an_agent_counts_before_that_of_its_engine(agent: str, explicit_only: bool) -> None:
+    config = DockerProviderConfig("agent://10.0.0.1:8890", name="local" if explicit_only else "local!")
+    parser = ContainerParser(config, agents={"10.0.0.1:8890": agent})
+    assert EngineState(parser).explicit_only is explicit_only

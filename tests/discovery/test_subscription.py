@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage import discover
+from pilotage import Problem, discover
+from pilotage.discovery.subscription import Subscription
 from pilotage.engine.pool import Pool
+from pilotage.routes.build import Built
+from pilotage.table.store import RouteStore
 from pilotage.testing import FakeEngine, container
+from tests.support.claims import claim
 from tests.support.discoveries import config
 from tests.support.leaks import assert_no_leaks
 from tests.support.truth import settled
@@ -116,3 +120,19 @@ async def test_a_cancelled_reader_loses_no_update() -> None:
                 await asyncio.wait_for(anext(subscription), 0.01)
             engine.pause("web")
             assert (await anext(subscription)).changes[0].alias == "web"
+
+
+async def test_changes_of_what_is_in_neither_table_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.discovery.subscription._PRUNE_AT", 10)
+    store = RouteStore()
+    store.set_routes(("local", "web"), Built((claim("web"),)))
+    store.set_problems(("local", "web"), [Problem(message="odd")])
+    committed = store.commit()
+    subscription = Subscription(store)
+    for number in range(100):
+        subscription.notify({f"app{number}": "start"}, [("local", f"app{number}")])
+        assert len(subscription._aliases) <= 12
+        assert len(subscription._keys) <= 12
+    update = await anext(subscription)
+    assert update.new is committed.table
+    assert [change.kind for change in update.changes] == ["added", "problem"]

@@ -124,7 +124,8 @@ async def test_reconciliation_lists_everything_and_requests_nothing_else() -> No
     async with watch.running():
         end = now() + 3600
         engine.become("app3", "exited")  # without an event
-        await until(watch.is_true, patience=300)
+        await pass_time(300)
+        assert watch.is_true()
         await pass_time(end - now())
         assert 12 <= watch.watcher.lists - 1 <= 13  # one hour at 270 to 300 seconds each
         assert (watch.watcher.refreshes, engine.calls["inspect"]) == (0, 0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from typing import Any
 
@@ -113,19 +114,31 @@ async def test_a_long_failed_attempt_is_repeated_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_an_engine_that_closes_after_each_list_is_asked_at_most_twice_a_second() -> None:
+async def test_an_engine_that_closes_after_each_list_is_asked_ever_more_rarely() -> None:
     engine = VirtualEngine([container("web")])
-    watch = Watch(engine)
+    watch = Watch(engine, url=REMOTE)
     async with watch.running():
-        for _ in range(2000):
+        for _ in range(3600):
             engine.break_streams()
-            await pass_time(0.05)
-        assert 150 < watch.watcher.sessions < 280  # within 100 seconds
+            await pass_time(1)
+        assert 100 < watch.watcher.sessions < 180  # two minutes until the pause is 30 seconds long, and 58 minutes more
         assert engine.calls["list"] == watch.watcher.lists <= watch.watcher.sessions
 
 
 @pytest.mark.looptime
-async def test_a_successful_session_resets_the_back_off() -> None:
+async def test_failed_attempts_between_short_sessions_do_not_reset_the_back_off() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running():
+        for second in range(3600):
+            engine.down = "connection refused" if second % 3 else ""
+            engine.break_streams()
+            await pass_time(1)
+        assert watch.watcher.sessions < 180
+
+
+@pytest.mark.looptime
+async def test_the_first_session_after_an_outage_is_followed_by_a_short_pause() -> None:
     engine = VirtualEngine([container("web")])
     engine.down = "connection refused"
     watch = Watch(engine, url=REMOTE)
@@ -139,6 +152,23 @@ async def test_a_successful_session_resets_the_back_off() -> None:
         await until(watch.is_true)
         assert now() - broken < 1
         assert watch.told.words[-2:] == ["away", "live"]
+
+
+@pytest.mark.looptime
+async def test_a_session_that_lasted_resets_the_back_off() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine, url=REMOTE)
+    async with watch.running():
+        for _ in range(300):
+            engine.break_streams()
+            await pass_time(1)
+        await pass_time(100)
+        for _ in range(3):
+            engine.break_streams()
+            broken = now()
+            await until(lambda at=broken: watch.told.when("live") > at)  # type: ignore[misc]
+            assert now() - broken < 1
+            await pass_time(61)
 
 
 @pytest.mark.looptime
@@ -206,6 +236,105 @@ async def test_an_address_that_became_invalid_is_reported_like_any_failure() -> 
     async with watch.running(wait=False):
         await until(lambda: watch.told.errors)
         assert "gopher" in str(watch.told.errors[0])
+
+
+# ---- floods, and long lists
+
+
+def happened(number: int, *, action: str = "start", labels: str = "") -> bytes:
+    actor = {"ID": f"{number:064x}", "Attributes": {"name": f"job{number}", "note": labels}}
+    return json.dumps({"Type": "container", "Action": action, "Actor": actor}).encode() + b"\n"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("action", ["start", "destroy"])
+async def test_events_of_ever_new_containers_cost_one_list_a_second(action: str) -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 0.02
+        lists, refreshes = watch.watcher.lists, watch.watcher.refreshes
+        begun = now()
+        for second in range(20):
+            for stream in engine.open:
+                for number in range(5000):
+                    stream.send(happened(second * 5000 + number, action=action, labels="x" * 100))
+            await until(lambda: watch.watcher.events == engine.sent)
+            assert len(watch.watcher._pending) <= 2000
+            assert len(watch.watcher._received_at) <= 2000
+            assert len(watch.watcher._removed_in_flight) <= 2000
+            assert all(event.labels is None for event in watch.watcher._pending.values())
+            await pass_time(0.5)
+        assert watch.watcher.lists - lists <= 2 + (now() - begun)
+        if action == "start":
+            assert watch.told.words == ["live", "flood"]
+            assert watch.watcher.refreshes - refreshes <= 20
+        await pass_time(5)
+        assert watch.told.words in (["live", "flood", "calm"], ["live"])
+        calm = watch.watcher.lists
+        engine.pause("web")
+        await pass_time(1)
+        assert watch.is_true()
+        assert watch.watcher.lists == calm
+
+
+@pytest.mark.looptime
+async def test_a_flood_of_changes_ends_with_the_truth() -> None:
+    containers = [container(f"app{n}") for n in range(2500)]
+    engine = VirtualEngine(containers)
+    watch = Watch(engine)
+    async with watch.running():
+        engine.latency = 0.02
+        for each in containers:
+            engine.stop(each)
+        await pass_time(4)
+        assert watch.is_true()
+        assert watch.told.words == ["live", "flood", "calm"]
+
+
+async def test_other_tasks_run_while_a_long_list_is_handled() -> None:
+    async with FakeEngine([container(f"app{n}") for n in range(1200)]) as engine:
+        watch = Watch(engine)
+        sizes: set[int] = set()
+
+        async def feel() -> None:
+            while True:
+                sizes.add(len(watch.state))
+                await asyncio.sleep(0)
+
+        feeling = asyncio.create_task(feel())
+        async with watch.running():
+            feeling.cancel()
+        assert sizes >= {0, 500, 1000}
+        assert len(watch.told.changes) == 1
+
+
+async def test_a_long_list_that_is_cut_off_halfway_is_published_as_far_as_it_got() -> None:
+    async with FakeEngine([container(f"app{n}") for n in range(1200)]) as engine:
+        watch = Watch(engine)
+        task = asyncio.create_task(watch.watcher.run())
+        while not len(watch.state):  # noqa: ASYNC110  # to stop exactly there
+            await asyncio.sleep(0)
+        known = len(watch.state)
+        task.cancel()
+        await asyncio.wait([task])
+        assert known == 500
+        assert set(watch.told.changes[0][1]) == set(watch.state.built)
+        watch.watcher = EngineWatcher(watch.watcher.config, watch.state, watch.told, pool=watch.pool)
+        async with watch.running():
+            assert watch.is_true()
+        assert len(set.union(*(set(changes) for _, changes, _ in watch.told.changes))) == 1200
+
+
+@pytest.mark.looptime
+async def test_an_event_that_never_ends_ends_the_session() -> None:
+    engine = VirtualEngine([container("web")])
+    watch = Watch(engine)
+    async with watch.running():
+        for stream in engine.open:
+            stream.send(b'{"Type": "container",')
+        await until(lambda: "away" in watch.told.words)
+        assert watch.told.errors[0].what == "the engine sent the beginning of an event and nothing more for 15 s"
 
 
 # ---- cancellation

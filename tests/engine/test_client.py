@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -193,3 +194,22 @@ async def test_ping_requests_ping_and_check_connection_renegotiates() -> None:
         await client.ping()
         await client.check_connection()
     assert engine.requests == ["GET /version", "GET /_ping", "GET /version"]
+
+
+@pytest.mark.parametrize(
+    ("element", "words"),
+    [
+        (b'{"Id":"1"}', "far: the engine lists more than 50,000 containers; remove stopped ones"),
+        (b'{"Id":"' + b"x" * 9_000_000 + b'"}', "far: a container takes more than 4 MiB in the engine's list; shorten"),
+        (b"[" * 100_000 + b"]" * 100_000, "far: the response to GET /containers/json does not match the Engine API"),
+    ],
+)
+async def test_a_list_beyond_every_measure_is_an_error(element: bytes, words: str) -> None:
+    number = 60_000 if len(element) == 10 else 1
+    reply = answer("200 OK", b"[" + b",".join([element] * number) + b"]")
+    async with puppet(behave(json=reply)) as engine, Pool() as pool:
+        async with await new_client(DockerProviderConfig(engine.url, name="far"), pool=pool) as client:
+            with pytest.raises(EngineIncompatible, match=re.escape(words)):
+                await client.list_containers()
+            engine.behaviour = behave()
+            assert await client.list_containers() == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,33 @@ async def test_a_very_old_engine_is_rejected_with_both_version_ranges() -> None:
     async with puppet(behave(version=version("1.24", "1.12"))) as engine, assert_no_leaks(), Pool() as pool:
         with pytest.raises(EngineIncompatible, match=r"1\.12 to 1\.24, pilotage supports 1\.40 to 1\.52"):
             await new_client(engine.url, pool=pool)
+
+
+# ---- what is not decoded
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x" * 99])
+@pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
+async def test_a_compressed_response_is_refused_and_not_decompressed(encoding: str, status: str) -> None:
+    reply = answer(status, gzip.compress(b" " * 2**20), f"Content-Encoding: {encoding}")
+    async with puppet(behave(json=reply)) as engine, assert_no_leaks():
+        far = connection(engine)
+        with pytest.raises(
+            EngineIncompatible, match=r"is compressed .* which engines never do; switch compression off"
+        ):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        assert engine.heads[-1].headers["accept-encoding"] == "identity"
+        engine.behaviour = behave(json=answer("200 OK", b"[]", "Content-Encoding: identity"))
+        assert await far.call("far", "GET", "/containers/json", timeouts=USUAL) == b"[]"
+        await far.close()
+
+
+async def test_a_sink_receives_the_body_instead_of_the_caller() -> None:
+    async with puppet(behave(json=json_answer([1]))) as engine:
+        far, found = connection(engine), bytearray()
+        assert await far.call("far", "GET", "/containers/json", timeouts=USUAL, sink=found.extend) == b""
+        assert found == b"[1]"
+        await far.close()
 
 
 # ---- when it is agreed
@@ -249,7 +277,7 @@ async def test_closing_fails_a_request_whose_answer_has_begun() -> None:
     async with puppet(behave(json=begin)) as engine, assert_no_leaks():
         far = connection(engine)
         request = asyncio.create_task(far.call("far", "GET", "/containers/json", timeouts=USUAL))
-        await until(lambda: far._responses)
+        await until(lambda: far._http._open)
         await far.close()
         with pytest.raises(EngineUnreachable, match="the client was closed during the request"):
             await request

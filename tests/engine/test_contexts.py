@@ -19,8 +19,10 @@ from pilotage.engine.contexts import (
     list_contexts,
     local_sockets,
     resolve_context,
+    unverified_warning,
 )
 from pilotage.engine.pool import Pool, new_client
+from tests.support.docker_contexts import write_context
 from tests.support.required import of_own_engine
 
 if TYPE_CHECKING:
@@ -38,19 +40,6 @@ def home(tmp_path: Path) -> Path:
 def env(home: Path) -> dict[str, str]:
     (home / ".docker").mkdir(parents=True)
     return {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")}
-
-
-def write_context(home: Path, name: str, endpoint: object, *, description: str = "", tls: tuple[str, ...] = ()) -> None:
-    """Write a context as the docker CLI does."""
-    key = sha256(name.encode()).hexdigest()
-    meta = home / ".docker" / "contexts" / "meta" / key / "meta.json"
-    meta.parent.mkdir(parents=True)
-    endpoints = {"docker": endpoint} if endpoint else {}
-    meta.write_text(json.dumps({"Name": name, "Metadata": {"Description": description}, "Endpoints": endpoints}))
-    for file in tls:
-        path = home / ".docker" / "contexts" / "tls" / key / "docker" / f"{file}.pem"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def write_config(home: Path, **fields: str) -> None:
@@ -173,6 +162,45 @@ def test_the_active_context_is_the_default_engine_and_given_as_the_reason(home: 
     config, why = default_engine(env)
     assert (config.url, config.name) == ("ssh://far", "far")
     assert why == f"the Docker context 'far' is active ({home}/.docker/config.json)"
+
+
+def test_docker_tls_alone_uses_tls_without_verification_as_the_docker_cli_does(tmp_path: Path) -> None:
+    env = {"DOCKER_HOST": "tcp://far:2376", "DOCKER_TLS": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    assert default_engine(env)[0].tls == TLSFiles(verify=False)
+    for name in ("cert", "key"):
+        (tmp_path / f"{name}.pem").touch()
+    pair = TLSFiles(cert_file=f"{tmp_path}/cert.pem", key_file=f"{tmp_path}/key.pem", verify=False)
+    assert default_engine(env)[0].tls == pair
+    found = default_engine(env | {"DOCKER_TLS_VERIFY": "1"})[0].tls
+    assert found is not None
+    assert found.verify
+
+
+def test_an_engine_whose_certificate_is_not_verified_has_a_warning(home: Path, env: dict[str, str]) -> None:
+    write_context(home, "skipping", {"Host": "tcp://far:2376", "SkipTLSVerify": True})
+    write_context(home, "sound", {"Host": "tcp://far:2376"}, tls=("ca",))
+    warning = unverified_warning(resolve_context("skipping", env), env)
+    assert warning is not None
+    assert (warning.provider, warning.severity) == ("skipping", "warning")
+    assert "the certificate of tcp://far:2376 is not verified" in warning.message
+    assert unverified_warning(resolve_context("sound", env), env) is None
+    far = DockerProviderConfig("tcp://far:2376")
+    assert unverified_warning(far, {"DOCKER_HOST": far.url, "DOCKER_TLS": "1"}) is not None
+    assert unverified_warning(far, {"DOCKER_HOST": far.url, "DOCKER_TLS": "1", "DOCKER_TLS_VERIFY": "1"}) is None
+    assert unverified_warning(far, {"DOCKER_TLS": "1"}) is None
+    local = DockerProviderConfig("unix:///var/run/docker.sock")
+    assert unverified_warning(local, {"DOCKER_HOST": local.url, "DOCKER_TLS": "1"}) is None
+
+
+def test_container_host_is_used_after_docker_contexts_and_before_sockets(home: Path, env: dict[str, str]) -> None:
+    env |= {"CONTAINER_HOST": "ssh://core@vm:2222/run/user/1000/podman/podman.sock"}
+    config, why = default_engine(env)
+    assert (config.url, config.name) == (env["CONTAINER_HOST"], "podman")
+    assert why == f"CONTAINER_HOST is {env['CONTAINER_HOST']}"
+    write_context(home, "far", {"Host": "ssh://far"})
+    write_config(home, currentContext="far")
+    assert default_engine(env)[0].url == "ssh://far"
+    assert default_engine(env | {"DOCKER_HOST": "ssh://near"})[0].url == "ssh://near"
 
 
 def test_the_sockets_are_docker_then_rootless_then_podman(env: dict[str, str]) -> None:

@@ -103,9 +103,9 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
     "200 MB declared": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n",
         EngineIncompatible,
-        "the response to GET /version is longer than 16 MiB, more than any engine sends",
+        "the response to GET /version is longer than 4 MiB, more than any engine sends",
     ),
-    "endless": (endless, EngineIncompatible, "the response to GET /version is longer than 16 MiB"),
+    "endless": (endless, EngineIncompatible, "the response to GET /version is longer than 4 MiB"),
 }
 
 

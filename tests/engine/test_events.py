@@ -85,16 +85,36 @@ async def test_a_stream_that_ends_is_an_error_after_its_last_event(end: str, wor
     assert words in error
 
 
-@pytest.mark.parametrize("garbage", [b"nonsense\n", b'{"Type": 1}\n', b"[]\n", b'{"half": \n'])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        *(
+            b"nonsense\n",
+            b'{"Type": 1}\n',
+            b"[]\n",
+            b'{"half": \n',
+            b'{"stream": "hello"}\n',
+            b"{}\n",
+            b'{"a": "\xff"}\n',
+        ),
+        b'{"Type":"container","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+    ],
+)
 async def test_garbage_is_an_error_after_the_last_event_before_it(garbage: bytes) -> None:
     actions, error = await collect(Sender(line("start") + garbage + line("die"), line("die")))
     assert actions == ["start"]
     assert "far: the event stream contains something that is not an event" in error
 
 
-async def test_an_endless_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.engine.events._LINE_LIMIT", 2**20)
-    actions, error = await collect(Sender(*[b"x" * 2**18] * 8))
+@pytest.mark.parametrize("garbage", [b"nonsense", b"\x00\xff", b"  []"])
+async def test_garbage_without_the_end_of_a_line_is_an_error_at_once(garbage: bytes) -> None:
+    actions, error = await collect(Sender(line("start"), garbage))
+    assert actions == ["start"]
+    assert "far: the event stream contains something that is not an event" in error
+
+
+async def test_an_endless_line_is_an_error() -> None:
+    actions, error = await collect(Sender(b'{"Type": "', *[b"x" * 2**18] * 20))
     assert actions == []
     assert "not an event" in error
 
@@ -115,6 +135,25 @@ def test_events_are_found_however_the_stream_is_cut_into_pieces(cuts: list[int],
     for begin, end in pairwise(edges):
         stream._feed(whole[begin:end])
     assert [event.Action for event in stream._ready] == ["create", "start", "die"]
+
+
+async def test_the_time_since_the_beginning_of_an_event_is_known() -> None:
+    begun = asyncio.Event()
+
+    async def in_two_parts(exchange: Exchange) -> None:
+        await exchange.send(HEAD + chunk(line("start") + line("die")[:9]))
+        await begun.wait()
+        await exchange.send(chunk(line("die")[9:]))
+        await exchange.gone()
+
+    async with puppet(behave(events=in_two_parts)) as engine, Pool() as pool:
+        async with await new_client(engine.url, pool=pool) as client, client.events() as stream:
+            assert stream.waiting_for_end() == 0
+            await anext(stream)
+            await until(lambda: stream.waiting_for_end() > 0.02)
+            begun.set()
+            await anext(stream)
+            assert stream.waiting_for_end() == 0
 
 
 async def test_entering_waits_for_the_response_but_not_for_an_event() -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address
 from pilotage.engine.config import TLSFiles
+from pilotage.engine.connection import Timeouts
+from pilotage.engine.pool import Pool, SharedClient
 from tests.support.counting import A, B, CountingConnection, made, now
-
-if TYPE_CHECKING:
-    from pilotage.engine.pool import Pool, SharedClient
 
 pytestmark = pytest.mark.usefixtures("counting")
 
@@ -65,6 +63,34 @@ async def test_each_handle_reports_errors_under_the_name_it_was_asked_by(pool: P
     one, two = await asyncio.gather(pool.get(A, "one"), pool.get(A, "two"), return_exceptions=True)
     assert str(one) == "one: no luck"
     assert str(two) == "two: no luck"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("unique", [False, True])
+async def test_a_client_has_its_own_limits_or_else_those_of_the_pool(counting: None, *, unique: bool) -> None:
+    common, own = Timeouts(connect=3, request=7), Timeouts(request=9)
+    async with Pool(common, connect=CountingConnection) as pool:
+        assert pool.timeouts is common
+        for address, limits in ((A, None), (B, own)):
+            async with await pool.get(address, "me", unique=unique, timeouts=limits) as client:
+                assert client.timeouts is (limits or common)
+                assert client.name == "me"
+                assert made()[-1]._timeouts is (limits or common)  # also for the first contact
+        async with pool.all() as held:
+            assert {client.timeouts for client in held} == (set() if unique else {common})
+    async with Pool(connect=CountingConnection) as pool:
+        assert pool.timeouts == Timeouts()
+
+
+@pytest.mark.looptime
+async def test_without_a_name_an_engine_is_called_by_its_url(pool: Pool) -> None:
+    for unique in (False, True):
+        CountingConnection.failures = 1
+        with pytest.raises(EngineUnreachable, match=r"^unix:///a\.sock: no luck"):
+            await pool.get(A, unique=unique)
+    CountingConnection.failures = 1
+    with pytest.raises(EngineUnreachable, match=r"^me: no luck"):
+        await pool.get(A, "me", unique=True)
 
 
 # ---- failures
@@ -190,8 +216,9 @@ async def test_a_released_client_refuses_to_work(pool: Pool) -> None:
 @pytest.mark.looptime
 async def test_a_client_that_is_never_released_is_reported(pool: Pool) -> None:
     held = [await pool.get(A, "lost")]
-    with pytest.warns(ResourceWarning, match="lost"):
+    with pytest.warns(ResourceWarning, match="lost") as caught:
         held.clear()
+    assert isinstance(caught[0].source, SharedClient)  # tracemalloc then shows where it was made
 
 
 # ---- all clients

@@ -11,7 +11,7 @@ from pilotage.core.errors import ConfigError, EngineError, EngineUnreachable
 from pilotage.engine.address import parse_address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
-from pilotage.engine.pool import Pool, clients, close_default_pool, default_pool, new_client
+from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
 from tests.support.counting import A, B, CountingConnection, made, now
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until
@@ -104,6 +104,7 @@ async def test_no_order_of_acquiring_cancelling_and_releasing_leaks(pool: Pool, 
     await asyncio.sleep(11)
     assert all(connection.closed for connection in made())
     assert not pool._entries
+    assert not pool._connections
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -136,6 +137,51 @@ async def test_closing_the_pool_fails_clients_that_are_connecting() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def _connected_by_the_second_attempt(pool: Pool) -> SharedClient:
+    """Return a client whose connection a failed attempt had opened in vain."""
+    CountingConnection.failures = 1
+    failing = asyncio.create_task(pool.get(A))
+    await CountingConnection.failed.wait()
+    late = asyncio.create_task(pool.get(A))  # it arrives before the first caller learns of its failure
+    with pytest.raises(EngineUnreachable):
+        await failing
+    return await late
+
+
+@pytest.mark.looptime
+async def test_a_connection_that_opens_at_the_second_attempt_belongs_to_the_pool(pool: Pool) -> None:
+    client = await _connected_by_the_second_attempt(pool)
+    async with await pool.get(A) as same:
+        assert same._connection is client._connection
+    assert len(made()) == 1
+    await client.close()
+    await asyncio.sleep(11)
+    assert made()[0].closed
+
+
+@pytest.mark.looptime
+async def test_closing_the_pool_closes_a_connection_that_opened_at_the_second_attempt() -> None:
+    pool = Pool(connect=CountingConnection)
+    client = await _connected_by_the_second_attempt(pool)
+    await pool.close()
+    assert made()[0].closed
+    await client.close()
+
+
+@pytest.mark.looptime
+async def test_a_pool_knows_only_connections_that_are_open(pool: Pool) -> None:
+    CountingConnection.failures = 1
+    with pytest.raises(EngineUnreachable):
+        await pool.get(A)
+    shared, unique = await pool.get(A), await pool.get(A, unique=True)
+    assert pool._connections == {connection for connection in made() if not connection.closed}
+    assert len(pool._connections) == 2
+    await shared.close()
+    await unique.close()
+    await asyncio.sleep(11)
+    assert pool._connections == set()
+
+
 @pytest.mark.looptime
 async def test_the_repr_of_a_client_reads_like_a_sentence(pool: Pool) -> None:
     client = await pool.get(A, "local")
@@ -166,6 +212,36 @@ async def test_the_default_pool_is_one_for_each_loop_and_can_be_closed() -> None
     assert await default_pool() is not pool
     await close_default_pool()
     await close_default_pool()
+
+
+def test_clients_of_the_default_pool_close_with_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Pool:
+        pool = await default_pool()
+        monkeypatch.setattr(pool, "_connect", CountingConnection)
+        shared, unique = await new_client("unix:///a.sock"), await new_client("unix:///a.sock", unique=True)
+        assert (shared.unique, unique.unique) == (False, True)
+        async with clients() as held:
+            assert len(held) == 1
+        await shared.close()
+        await unique.close()
+        return pool
+
+    CountingConnection.delay = 0.0
+    assert asyncio.run(main())._closed
+    assert [connection.closed for connection in made()] == [True, True]
+
+
+@pytest.mark.looptime
+async def test_a_new_client_has_the_name_and_the_limits_that_were_asked_for(pool: Pool) -> None:
+    mine = Timeouts(connect=1, request=2)
+    config = DockerProviderConfig("unix:///a.sock", name="local")
+    for unique in (False, True):
+        async with await new_client(config, pool=pool, unique=unique, timeouts=mine) as client:
+            assert (client.name, client.timeouts, client.unique) == ("local", mine, unique)
+    async with await new_client("unix:///a.sock", pool=pool) as client:
+        assert (client.name, client.timeouts) == ("unix:///a.sock", pool.timeouts)
+    async with clients(pool) as held:
+        assert len(held) == 1
 
 
 def test_the_default_pool_closes_with_its_loop(docker_engine: Engine) -> None:

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
-from pilotage.engine.diagnosis import DialError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import SSHDialer
-from pilotage.engine.transport import EngineConnector, TCPDialer, TLSDialer, UnixDialer, dialer_for
+from pilotage.engine.transport import TCPDialer, TLSDialer, UnixDialer, dialer_for
 from tests.support.faults import behave, puppet
 from tests.support.leaks import assert_no_leaks
 from tests.support.tls import Authority, server_context
@@ -42,13 +40,6 @@ def test_a_context_has_no_dialer() -> None:
 def test_ssh_is_limited_to_two_connections() -> None:
     assert dialer_for(Address("ssh", host="h")).limit == 2
     assert dialer_for(Address("tcp", host="h", port=1)).limit == 100
-
-
-async def test_dial_errors_pass_through_aiohttp_unchanged() -> None:
-    async with aiohttp.ClientSession(connector=EngineConnector(UnixDialer("/nowhere/s"))) as session:
-        with pytest.raises(DialError) as caught:
-            await session.get("http://engine.invalid/")
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 async def test_an_engine_on_an_ipv6_literal_is_reached() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.labels.container_options import (
+    IDLE_LABELS,
     NO_OPTIONS,
     STOP_SIGNALS,
     ContainerOptions,
@@ -145,3 +146,17 @@ def test_errors_in_idle_labels_are_errors_of_the_container() -> None:
     found = options(idle_timeout="soon", network="front", depends_on="db, cache")
     assert (found.idle, [error.label for error in found.errors]) == (None, ["proxy.idle_timeout"])
     assert (found.network, found.depends_on) == ("front", ("db", "cache"))
+
+
+@pytest.mark.parametrize("signal", "SIGINT SIGTERM SIGKILL SIGQUIT SIGHUP INT TERM KILL QUIT HUP".split())
+def test_these_signals_stop_a_container(signal: str) -> None:
+    assert config(idle_timeout="5m", stop_signal=signal).stop_signal == signal
+
+
+def test_an_idle_timeout_of_zero_keeps_the_times_at_zero() -> None:
+    found = config(idle_timeout="0")
+    assert (found.idle_timeout, found.wake_timeout, found.stop_timeout, found.stop_method) == (0.0, 0.0, 0.0, "")
+
+
+def test_the_labels_for_idling_are_those_of_the_settings() -> None:
+    assert [label.removeprefix("proxy.") for label in IDLE_LABELS] == list(IdleConfig.__struct_fields__)

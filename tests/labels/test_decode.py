@@ -56,7 +56,7 @@ def test_a_flat_label_sets_a_field_and_a_deeper_one_a_field_of_it() -> None:
 
 
 def test_foreign_labels_do_not_matter() -> None:
-    labels = {"traefik.enable": "true", "Proxy.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
+    labels = {"traefik.enable": "true", "Traefik.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
     assert fields(labels) == {"web": {}}
 
 

@@ -26,8 +26,8 @@ def test_own_labels_are_selected_whether_foreign_keys_are_known_or_not() -> None
     for _ in range(2):
         own = filter_labels(labels, foreign)
         assert (own.options, own.routes) == ({"proxy.aliases": "web"}, {"proxy.web.port": "80"})
-        assert [warning.label for warning in own.warnings] == ["proxy"]
-        assert foreign == {"other.key", "Proxy.x"}
+        assert [warning.label for warning in own.warnings] == ["Proxy.x", "proxy"]
+        assert foreign == {"other.key"}
 
 
 def test_a_container_without_own_labels_has_none() -> None:
@@ -54,6 +54,7 @@ def test_the_namespace_is_case_sensitive(key: str, own: bool) -> None:
     ("key", "meant"),
     [
         ("prxy.web.port", "proxy.web.port"),
+        ("Proxy.web.port", "proxy.web.port"),
         ("porxy.web.port", "proxy.web.port"),
         ("proxxy.web.port", "proxy.web.port"),
         ("proxy-web.port", "proxy.web.port"),
@@ -66,7 +67,7 @@ def test_a_misspelt_namespace_causes_a_warning(key: str, meant: str) -> None:
     assert hint == f"did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("key", ["Proxy.x", "proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x"])
+@pytest.mark.parametrize("key", ["proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x", "prox-.x"])
 def test_other_keys_cause_no_warning(key: str) -> None:
     assert reported({key: "1"}) == []
 
@@ -85,6 +86,7 @@ def test_labels_that_say_the_same_about_the_nth_alias_have_one_fingerprint() -> 
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
     assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
     assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
+    assert shape({"proxy.$2.port": "80"}, "$2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +105,19 @@ def test_labels_with_warnings_or_long_values_have_no_fingerprint(
     labels: dict[str, str], listed: tuple[str, ...]
 ) -> None:
     assert shape(labels, *listed) is None
+
+
+def test_foreign_keys_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.labels.keys._MAX_FOREIGN", 5)
+    foreign: set[str] = set()
+    sizes = []
+    for number in range(20):
+        filter_labels({f"com.example.{number}": "x", "shared": "y"}, foreign)
+        sizes.append(len(foreign))
+    assert max(sizes) == 6
+
+
+def test_very_long_foreign_keys_are_not_kept() -> None:
+    foreign: set[str] = set()
+    filter_labels({"x" * 499: "", "y" * 500: ""}, foreign)
+    assert foreign == {"x" * 499}

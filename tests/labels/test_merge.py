@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.budget import Budget, container_budget
 from pilotage.core.yaml import bare
 from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema
-from pilotage.labels.merge import AliasFields, Entry, merge_entries
+from pilotage.labels.merge import AliasFields, Documents, Entry, merge_entries
 
 SCHEMA = KeySchema(
     {"port": Key("port", KeySchema(lower=True)), "check": Key("check", FREE_KEYS, is_yaml=True), "bind": Key("bind")},
@@ -17,7 +18,7 @@ def entry(text: str, *path: str, rank: int = 3) -> Entry:
 
 
 def merged(*entries: Entry) -> AliasFields:
-    return merge_entries("web", entries, SCHEMA)
+    return merge_entries("web", entries, SCHEMA, Documents(container_budget()))
 
 
 def plain(fields: AliasFields) -> dict[str, object]:
@@ -69,3 +70,33 @@ def test_null_unsets_what_a_weaker_label_set_below_a_field() -> None:
     found = merged(entry("/a", "check", "path", rank=0), entry("null", "check"))
     assert plain(found) == {"check": None}
     assert [(o.path, o.winner.source) for o in found.overridden] == [("check", "proxy.web.check")]
+
+
+def test_labels_of_all_aliases_are_merged_once_and_stay_as_they_are() -> None:
+    documents = Documents(container_budget())
+    base = merge_entries("*", [entry("{a: 1, b: {c: 1}}", "check", rank=0)], SCHEMA, documents)
+    before = plain(base)
+    changed = merge_entries("web", [entry("2", "check", "b", "c"), entry("80", "port")], SCHEMA, documents, base)
+    assert plain(changed) == {"check": {"a": 1, "b": {"c": "2"}}, "port": "80"}
+    assert plain(base) == before == {"check": {"a": 1, "b": {"c": 1}}}
+
+
+def test_a_used_up_budget_refuses_the_alias_because_the_rest_may_protect_it() -> None:
+    found = merge_entries("web", [entry("80", "port")], SCHEMA, Documents(Budget("the labels have", values=0)))
+    assert [(error.problem.message, error.protective) for error in found.errors] == [
+        ("the labels have more than 0 values", True)
+    ]
+    assert found.fields == {}
+
+
+def test_yaml_in_a_mapping_replaces_text_and_extends_a_mapping() -> None:
+    below = KeySchema({"inner": Key("inner", FREE_KEYS, is_yaml=True)})
+    schema = KeySchema({"check": Key("check", below, is_yaml=True)})
+
+    def read(weak: str, strong: str) -> dict[str, object]:
+        return plain(merge_entries("web", [entry(weak, rank=0), entry(strong)], schema, Documents(container_budget())))
+
+    strong = "check: {inner: 'b: 2'}"
+    assert read("check: {inner: text}", strong) == {"check": {"inner": "b: 2"}}
+    assert read("check: {inner: {a: 1}}", strong) == {"check": {"inner": {"a": 1, "b": 2}}}
+    assert read("check: {inner: {a: 1}}", "check: {inner: text}") == {"check": {"inner": "text"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,14 +71,6 @@ def test_services_that_claim_one_alias_are_reported(folder: Path) -> None:
     assert problem.startswith("compose.yml:3:16: b: service 'a' also uses the alias 'x'")
 
 
-def test_known_variables_are_substituted(folder: Path) -> None:
-    text = labels("proxy.web.port: ${PORT}", "proxy.web.scheme: $SCHEME", "proxy.web.host: ${HOST:-nas}")
-    assert said(folder, text) == []
-    (problem,) = said(folder, text, PORT="many")
-    assert problem.startswith("compose.yml:5:7: web: proxy.web.port: 'many' is not a port number")
-    assert "proxy.web.scheme" in said(folder, text, SCHEME="htps")[0]
-
-
 @pytest.mark.parametrize(
     "text", ["services:\n", "services: []\n", "services: {a: , b: {labels: }}\n", "services: {a: 1}"]
 )
@@ -124,7 +117,7 @@ def test_an_unreadable_file_is_reported(folder: Path) -> None:
     assert found.files == {"none": "unreadable", "bytes": "unreadable"}
     assert [str(problem) for problem in found.problems] == [
         "none: cannot be read: No such file or directory",
-        "bytes: is not UTF-8 text",
+        "bytes: is not UTF-8 text; save it as UTF-8",
     ]
 
 
@@ -141,3 +134,36 @@ def test_the_readmes_compose_file_has_the_slip_that_it_shows(folder: Path) -> No
     (example,) = [part for part in text.split("```") if part.startswith("yaml\nservices:")]
     (problem,) = said(folder, example.removeprefix("yaml\n"))
     assert "shop: proxy.admin.pot: unknown field; did you mean 'port'?" in problem
+
+
+@pytest.mark.parametrize("name", ["pilotage.yml", "compose.yml", "routes.yml"])
+def test_a_pipe_and_a_device_end_with_an_error(folder: Path, name: str) -> None:
+    os.mkfifo(folder / name)
+    found = check_files([name, "/dev/zero"], {})
+    assert found.files == {name: "unreadable", "/dev/zero": "unreadable"}
+    assert [problem.message for problem in found.problems] == ["is not a regular file"] * 2
+
+
+def test_a_configuration_that_names_a_device_ends_with_an_error(folder: Path) -> None:
+    (folder / "pilotage.yml").write_text("providers:\n  files: /dev/zero\n")
+    (problem,) = check_files(["pilotage.yml"], {}).problems
+    assert (problem.file, problem.message) == ("/dev/zero", "is not a regular file")
+
+
+def test_a_list_of_middlewares_is_recognised(folder: Path) -> None:
+    (problem,) = said(folder, "lan:\n  - use: CIDRWhitelist\n    allow: [10.0.0.0/8]\n", "middlewares.yml")
+    assert "files of middlewares are known to GoDoxy, not supported by pilotage" in problem
+
+
+def test_a_route_file_is_checked_for_what_the_gateway_supports(folder: Path) -> None:
+    text = "shop:\n  host: 10.0.0.5\n  middlewares:\n    request:\n      set_headers: [{X-A: '1'}]\n"
+    (problem,) = said(folder, text, "routes.yml")
+    assert problem.startswith("routes.yml:3:3: route shop: middlewares.request.set_headers: expected lines such as")
+
+
+def test_a_configuration_among_the_files_decides_what_the_gateway_supports(folder: Path) -> None:
+    realip = "{real_ip: {header: X-Forwarded-For, from: [10.0.0.0/8]}}"
+    (folder / "compose.yml").write_text(labels(f"proxy.web.middlewares: '{realip}'"))
+    (folder / "pilotage.yml").write_text("gateway: {trusted_proxies: [10.0.0.0/8]}\n")
+    assert "gateway.trusted_proxies" in str(check_files(["compose.yml"], {}).problems)
+    assert check_files(["compose.yml", "pilotage.yml"], {}).problems == ()

@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pilotage import DockerProviderConfig, Problem, build_table
-from pilotage.output.json import container_json, document, problem_json
+import pytest
+
+from pilotage import Change, DockerProviderConfig, EndpointHealth, Problem, build_table, explain, to_json
+from pilotage.output.json import change_json, container_json, document, problem_json
 from pilotage.table.snapshot import build_snapshot
+from pilotage.table.store import RouteStore
 from tests.support.summaries import ADDRESS, ID, LOCAL, container
 
 
@@ -55,6 +58,38 @@ def test_a_container_is_plain_data() -> None:
         },
         "errors": [],
     }
+
+
+def test_every_value_has_the_json_that_the_document_shows() -> None:
+    snapshot = build_snapshot(LOCAL, [container("web", {"proxy.web.prot": "1"})])
+    table = build_table([snapshot])
+    shown = plain(container("web", {"proxy.web.prot": "1"}))
+    assert to_json(snapshot.containers[0]) == shown["containers"][0]
+    assert to_json(table) == {"routes": shown["routes"], "problems": shown["problems"]}
+    assert to_json(table.routes["web"]) == shown["routes"]["web"]
+    assert to_json(table.problems[0]) == shown["problems"][0]
+    change = Change("added", alias="web", engine="local", route=table.routes["web"])
+    assert to_json(change) == change_json(change, table)
+    explanation = to_json(explain("web", [snapshot], table))
+    assert explanation["containers"][0]["routes"][0]["alias"] == "web"
+    json.dumps(explanation)
+
+
+def test_the_json_of_a_route_has_the_health_that_its_table_knows() -> None:
+    store = RouteStore()
+    snapshot = build_snapshot(LOCAL, [container("web")])
+    store.set_routes(("local", ID), snapshot.built[0])
+    store.commit()
+    store.set_health("web", {f"{ADDRESS}:80": EndpointHealth("unhealthy", 12.5)})
+    table = store.commit().table
+    (endpoint,) = to_json(table.routes["web"], table)["endpoints"]
+    assert endpoint["health"] == {"state": "unhealthy", "since": 12.5}
+    assert to_json(table.routes["web"])["endpoints"][0]["health"] is None
+
+
+def test_another_value_has_no_json() -> None:
+    with pytest.raises(TypeError, match="str has no JSON form"):
+        to_json("web")  # type: ignore[arg-type]
 
 
 def test_idle_errors_are_sentences() -> None:

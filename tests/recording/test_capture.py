@@ -10,7 +10,7 @@ from pilotage import DockerProviderConfig, Pool, build_table, scan_all
 from pilotage.core.errors import EngineUnreachable
 from pilotage.output.json import document
 from pilotage.recording.capture import capture_all, capture_engine, recording_json
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 from pilotage.testing import FakeEngine, container
 from tests.support.captures import ENGINES, load
 
@@ -35,7 +35,7 @@ async def replayed(*configs: DockerProviderConfig, env: dict[str, str] | None = 
     async with Pool() as pool:
         captured = await capture_all(configs, pool=pool, env=env)
     body = b"\n".join(map(recording_json, captured.recordings))
-    snapshots = [replay(recording) for recording in read_recordings(body)]
+    snapshots = [replay_recording(recording) for recording in read_recordings(body)]
     return document(snapshots, build_table(snapshots))
 
 

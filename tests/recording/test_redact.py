@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage import build_routes
 from pilotage.core.yaml import parse_yaml
 from pilotage.recording.redact import (
     REMOVED,
@@ -12,6 +13,7 @@ from pilotage.recording.redact import (
     redact_labels,
     without_passwords,
 )
+from tests.support.summaries import container
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,37 @@ def test_invalid_yaml_without_a_secret_stays() -> None:
 def test_words_in_a_description_are_not_secrets() -> None:
     text = "homepage:\n  description: Basic shop\n"
     assert redact_label("proxy.app", text) == text
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "expected"),
+    [
+        ("proxy.app.healthcheck.path", "/up?key=s3cret", "/up?key=<removed>"),
+        ("proxy.app.healthcheck.path", "/up?a=s3cret,x&b[]=s3'cret&c&d=#end", "/up?a=<removed>&b[]=<removed>&c&d=#end"),
+        (
+            "proxy.app.healthcheck",
+            '{path: "/up?key=s3,cret", interval: 5s}',
+            '{path: "/up?key=<removed>", interval: 5s}',
+        ),
+        ("proxy.app", "healthcheck: {path: '/up?key=s3cret'}", "healthcheck: {path: '/up?key=<removed>'}"),
+        (
+            "proxy.app",
+            "healthcheck:\n  path: /up?key=s3cret\n  x: 1",
+            "healthcheck:\n  path: /up?key=<removed>\n  x: 1",
+        ),
+        ("proxy.app.rules", "- do: redirect /x?t=s3cret&u=s3cret", "- do: redirect /x?t=<removed>&u=<removed>"),
+        ("proxy.app.homepage.url", "https://h/x?y=s3cret", "https://h/x?y=<removed>"),
+        ("proxy.app.homepage.description", "Why? a=b", "Why? a=b"),
+    ],
+)
+def test_values_in_the_query_of_a_url_or_path_are_removed(label: str, text: str, expected: str) -> None:
+    assert redact_label(label, text) == expected
+
+
+def test_a_path_without_its_secrets_is_still_a_path() -> None:
+    label = {"proxy.web.healthcheck.path": redact_label("proxy.web.healthcheck.path", "/up?key=s3cret")}
+    (route,) = build_routes(container("web", label)).routes
+    assert (route.problems, route.settings.healthcheck.path) == ((), "/up?key=<removed>")
 
 
 def test_passwords_in_addresses_are_removed() -> None:

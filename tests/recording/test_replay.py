@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pilotage import ConfigError, Route
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 from tests.support.summaries import ADDRESS, ID, summary
 
 HOST: dict[str, Any] = {
@@ -23,12 +23,20 @@ def recording(*containers: dict[str, Any], **more: Any) -> bytes:
 
 def routes(body: bytes, **options: Any) -> dict[str, Route]:
     (one,) = read_recordings(body)
-    return {route.alias: route for built in replay(one, **options).built for route in built.routes}
+    return {route.alias: route for built in replay_recording(one, **options).built for route in built.routes}
 
 
 def problems(body: bytes) -> list[str]:
     (one,) = read_recordings(body)
-    return [str(problem) for built in replay(one).built for problem in built.problems]
+    return [str(problem) for built in replay_recording(one).built for problem in built.problems]
+
+
+def test_an_engine_without_a_name_is_named_after_its_url() -> None:
+    body = recording(summary("a"), provider={"name": "", "url": "unix:///run/docker.sock"})
+    (one,) = read_recordings(body)
+    assert (
+        replay_recording(one).config.name == replay_recording(one).containers[0].provider == "unix:///run/docker.sock"
+    )
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -42,7 +50,7 @@ def test_a_file_contains_one_recording_in_any_layout() -> None:
 def test_a_file_contains_one_recording_per_line() -> None:
     lines = b"\n\n".join([recording(summary("a")), recording(summary("b"))])
     found = read_recordings(lines)
-    assert [replay(each).containers[0].container_name for each in found] == ["a", "b"]
+    assert [replay_recording(each).containers[0].container_name for each in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

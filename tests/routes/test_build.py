@@ -348,11 +348,12 @@ def test_a_builder_shares_settings_between_containers_whose_labels_say_the_same(
     assert first.settings is second.settings
 
 
-def test_settings_with_a_problem_are_not_shared_because_it_names_a_label() -> None:
+@pytest.mark.parametrize("label", ["proxy.{}.hold", "proxy.#9.port"])
+def test_settings_with_a_problem_are_not_shared_because_it_names_a_label(label: str) -> None:
     builder = RouteBuilder()
     for name in ("shop", "blog"):
-        (problem,) = builder.build(container(name, {f"proxy.{name}.hold": "soon"})).problems
-        assert (problem.label, problem.container) == (f"proxy.{name}.hold", name)
+        (problem,) = builder.build(container(name, {label.format(name): "soon"})).problems
+        assert (problem.label, problem.container) == (label.format(name), name)
 
 
 def test_builders_do_not_share_anything() -> None:
@@ -369,6 +370,7 @@ def test_a_builder_forgets_settings_before_it_holds_too_many(monkeypatch: pytest
         builder.build(container(labels={"proxy.web.port": str(port)})).routes[0].port.proxy for port in range(1, 9)
     ]
     assert ports == list(range(1, 9))
+    assert len(builder._settings) == 2
 
 
 def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:

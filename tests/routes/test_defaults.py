@@ -1,33 +1,37 @@
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
 from pilotage.routes.defaults import ALIASES, IMAGES, PREFERRED_PORTS
 
-
-@pytest.mark.parametrize(
-    ("image", "known"),
-    [
-        ("nginx", ("http", 80)),
-        ("jellyfin", ("http", 8096)),
-        ("portainer-ce", ("https", 9443)),
-        ("postgres", ("tcp", 5432)),
-        ("minecraft-server", ("tcp", 25565)),
-    ],
-)
-def test_common_images_are_known(image: str, known: tuple[str, int]) -> None:
-    assert IMAGES[image] == known
+RULES = Path(__file__).parent.parent.parent / "docs" / "reference" / "label-rules.md"
+TABLES = RULES.read_text().partition("### 6.4 Tables\n")[2].partition("\n### ")[0]
 
 
-def test_so_are_two_aliases() -> None:
-    assert ALIASES == {"portainer": ("https", 9443), "crafty": ("https", 8080)}
+def documented(kind: str) -> dict[str, tuple[str, int]]:
+    """Return the entries of the documented tables of images or aliases."""
+    found = {}
+    # "*Image name → http*: nginx 80, ...", and "*→ tcp*: ..." for another scheme of the same
+    current = ""
+    for title, scheme, entries in re.findall(r"^\*([^*\n]*)→ (\w+)\*: ([^*]*?)\.(?:\s|$)", TABLES, re.MULTILINE):
+        current = title.strip() or current
+        if current == kind:
+            pairs = (entry.split() for entry in entries.split(","))
+            found.update({name: (scheme, int(port)) for name, port in pairs})
+    return found
 
 
-def test_every_entry_can_be_a_target() -> None:
-    for scheme, port in [*IMAGES.values(), *ALIASES.values()]:
-        assert scheme in {"http", "https", "tcp"}
-        assert 0 < port < 65536
+def test_the_known_images_are_the_documented_ones() -> None:
+    assert documented("Image name") == IMAGES
+    assert len(IMAGES) == 42
+
+
+def test_so_are_the_known_aliases() -> None:
+    assert documented("Alias") == ALIASES
+    assert len(ALIASES) == 2
 
 
 def test_the_usual_ports_come_in_their_order() -> None:
     assert PREFERRED_PORTS == (80, 8080, 3000, 8000, 443, 8443)
+    assert f"*Preferred port*: the first of {', '.join(map(str, PREFERRED_PORTS))} that" in TABLES

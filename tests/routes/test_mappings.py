@@ -3,13 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pilotage.core.yaml import Located, parse_yaml
-from pilotage.routes.fields import (
-    Choice,
-    FieldContext,
-    Kind,
-    Text,
-)
-from pilotage.routes.mappings import FreeMapping, ListOf
+from pilotage.routes.fields import UNSET, Choice, FieldContext, Kind, Text
+from pilotage.routes.mappings import FreeMapping, ListOf, StructKind
+from pilotage.routes.schema import HealthCheck
 
 
 def test_bad_elements_of_a_list_are_reported_with_their_place_and_dropped() -> None:
@@ -28,3 +24,11 @@ def test_yaml_errors_are_reported_with_their_place_in_the_label(kind: Kind) -> N
     kind.read(Located("- a\n- [\n", "label"), context)
     kind.read(Located("- a\n- [\n", "label", line=7, column=3), context)
     assert [(problem.line, problem.column) for problem in context.problems] == [(3, 1), (7, 3)]
+
+
+@pytest.mark.parametrize("text", ["80", "[a]"])
+def test_anything_but_a_mapping_is_reported_as_none(text: str) -> None:
+    context = FieldContext(path="healthcheck")
+    assert StructKind(HealthCheck).read(Located(text, "label"), context) is UNSET
+    (problem,) = context.problems
+    assert problem.message == f"'{text}' is not a mapping"

@@ -43,6 +43,7 @@ def test_an_unset_port_is_automatic(text: str | None) -> None:
         ("x", "'x' is not a port number", RANGE),
         ("80:", "'' in '80:' is not a port number", RANGE),
         ("x:80", "'x' in 'x:80' is not a port number", RANGE),
+        ("20000:dns", "'dns' in '20000:dns' is not a port number", RANGE),
         ("1:2:3", "'1:2:3': too many colons; write [listening:]target", ""),
         (" 80", "' 80' is not a port number", RANGE),
         ("9" * 5000, f"'{'9' * 59}…' is not a port number", RANGE),
@@ -53,24 +54,30 @@ def test_an_unset_port_is_automatic(text: str | None) -> None:
 def test_a_bad_port_is_reported_and_ignored(text: Any, message: str, hint: str) -> None:
     found, context = read(Port(), text)
     assert reported(context) == [("field", message, hint)]
-    assert found is UNSET or found.proxy in (0, 80)
+    assert found is UNSET
     assert not context.refused
 
 
 def test_a_negative_port_takes_the_route_out_of_service() -> None:
     found, context = read(Port(), "-1")
-    assert (found, context.refused) == (PortPair(), True)
+    assert (found, context.refused) == (UNSET, True)
 
 
 def test_ports_may_be_a_mapping() -> None:
     found, context = read_yaml(Port(), "listening: 2222\nproxy: '22'\n")
     assert (found, reported(context)) == (PortPair(2222, 22), [])
     found, context = read_yaml(Port(), "listning: 2222\nproxy: x\n")
-    assert found == PortPair()
+    assert found is UNSET
     assert reported(context) == [
         ("field.listning", "unknown field", "did you mean 'listening'?"),
         ("field.proxy", "'x' is not a port number", RANGE),
     ]
+    assert reported(read_yaml(Port(), "zzz: 1")[1]) == [("field.zzz", "unknown field", "listening or proxy")]
+
+
+def test_one_bad_half_of_a_mapping_leaves_no_half_in_force() -> None:
+    found, context = read_yaml(Port(), "listening: 20000\nproxy: [53]\n")
+    assert (found, reported(context)) == (UNSET, [("field.proxy", "a list is not a port", "")])
 
 
 def test_ports_are_written_as_a_mapping() -> None:

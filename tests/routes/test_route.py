@@ -119,6 +119,12 @@ def test_a_route_remembers_whose_it_is() -> None:
     assert (found.provider, found.container, found.container_id, found.created) == ("local", "web", ID, 1_700_000_000)
 
 
+def test_a_sleeping_route_says_so_because_it_has_no_target() -> None:
+    found = route({"proxy.idle_timeout": "5m"}, State="exited", NetworkSettings={"Networks": {}})
+    assert (found.target, found.endpoints, found.excluded) == (None, (), False)
+    assert found.remark == "asleep; its address is known once it wakes"
+
+
 @pytest.mark.parametrize(
     ("states", "serving", "remark"),
     [

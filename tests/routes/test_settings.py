@@ -23,12 +23,12 @@ def test_settings_hold_the_values_and_the_names_of_the_fields_that_are_set() -> 
     found = read({"proxy.web.port": "8080", "proxy.web.scheme": "https"})
     assert (found.settings.port, found.settings.scheme) == (PortPair(0, 8080), "https")
     assert found.labelled == ("port", "scheme")
-    assert (found.problems, found.refused, found.can_be_shared) == ((), False, True)
+    assert (found.problems, found.refused, found.is_plain) == ((), False, True)
 
 
 def test_an_error_leaves_the_default_and_one_in_a_protective_field_refuses_the_route() -> None:
     found = read({"proxy.web.hold": "soon", "proxy.web.port": "80"})
-    assert (found.settings.hold, found.refused, len(found.problems), found.can_be_shared) == (0.0, False, 1, False)
+    assert (found.settings.hold, found.refused, len(found.problems), found.is_plain) == (0.0, False, 1, False)
     assert read({"proxy.web.bind": "eth0"}).refused
     assert read({"proxy.web": "middlewares: ["}).refused
 
@@ -44,4 +44,4 @@ def test_an_error_leaves_the_default_and_one_in_a_protective_field_refuses_the_r
 def test_fields_that_only_some_targets_allow_keep_their_place(labels: dict[str, str], judged: set[str]) -> None:
     found = read(labels)
     assert found.judged_later.keys() == judged
-    assert not found.can_be_shared
+    assert not found.is_plain

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.cli.sources import recorded
-from pilotage.recording.replay import read_recordings, replay
+from pilotage.recording.replay import read_recordings, replay_recording
 from tests.support.summaries import summary
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def recording(containers: list[dict[str, Any]] | None = None, name: str = "local
 def engine_snapshot(containers: list[dict[str, Any]] | None = None, name: str = "local", **more: Any) -> EngineSnapshot:
     """What becomes of such a recording."""
     (read,) = read_recordings(json.dumps(recording(containers, name, **more)).encode())
-    return replay(read)
+    return replay_recording(read)
 
 
 def recording_file(folder: Path, *recordings: dict[str, Any]) -> str:

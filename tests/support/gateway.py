@@ -16,7 +16,7 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 from tests.support.ports import free_port
@@ -155,7 +155,7 @@ class Gateway:
         return f"http://127.0.0.1:{self.options.http_port}"
 
     async def start(self) -> None:
-        configuration = bootstrap(self.address, "test", admin=str(self.directory / "admin.sock"))
+        configuration = build_bootstrap(self.address, "test", admin=str(self.directory / "admin.sock"))
         path = self.directory / "envoy.json"
         path.write_text(json.dumps(configuration))
         command = [str(find_envoy()), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]

@@ -16,7 +16,7 @@ from pilotage.testing.handlers import Subscription, reply, route
 from pilotage.testing.server import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from pilotage.engine.address import Address
 
@@ -121,6 +121,7 @@ class _Connection(Connection):
         timeouts: Timeouts,
         versioned: bool = True,
         limit: int = 0,
+        sink: Callable[[bytes], object] | None = None,
     ) -> bytes:
         # The response has the state of the moment when the engine sends it, and ages on its way.
         request = Request(method, f"{path}?{urlencode(query or {})}", path, dict(query or {}), {})
@@ -137,6 +138,9 @@ class _Connection(Connection):
                 raise EngineRefused(engine, fault.message, status=fault.status)
         if answer.status >= 300:
             raise EngineRefused(engine, str(answer.body), status=answer.status)
+        if sink is not None:
+            sink(answer.body)
+            return b""
         return answer.body
 
     async def stream(self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts) -> Any:

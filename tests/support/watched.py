@@ -55,6 +55,9 @@ class Told:
         self.log.append((now(), "away"))
         self.errors.append(error)
 
+    def on_flood(self, limit: int) -> None:
+        self.log.append((now(), "flood" if limit else "calm"))
+
     @property
     def words(self) -> list[str]:
         return [word for _, word in self.log]

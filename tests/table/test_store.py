@@ -11,6 +11,7 @@ from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Endpoint, EndpointHealth, Route
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, Table
+from tests.support.claims import engine_snapshots
 from tests.support.example_engine import engine_snapshot
 
 
@@ -256,3 +257,19 @@ def test_probe_results_survive_other_changes() -> None:
         route("other", "other"),
     )
     assert store.commit().table.health_of("web") == {ADDRESS: HEALTHY}
+
+
+def test_a_conflict_goes_when_all_its_claims_go_at_once() -> None:
+    store = RouteStore()
+    set_routes(store, route(container="old", created=1), route(container="new", created=2))
+    assert len(store.commit().table.problems) == 1
+    for container in ("old", "new"):
+        store.set_routes(("local", container), None)
+    committed = store.commit()
+    assert (committed.table.problems, committed.problem_keys) == ((), {("", "web")})
+
+
+def test_the_problems_of_an_engine_are_under_its_name_alone() -> None:
+    table = build_table(engine_snapshots("one"))
+    assert [problem.message for problem in table.problems_by_key["one", ""]] == ["slow"]
+    assert set(table.problems_by_key) == {("one", ""), ("one", "a")}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from pilotage import Table, build_table
+from pilotage import Problem, Table, build_table
 from pilotage.routes.schema import LoadBalance, RouteSettings
-from pilotage.table.table import EngineStatus
+from pilotage.table.table import EngineStatus, problem_order
 from tests.support.claims import claim, engine_snapshots, excluded
 
 
@@ -57,3 +59,20 @@ def test_a_route_is_as_stale_as_its_engine() -> None:
     assert table.stale_since(claim(provider="node2")) is None
     assert table.stale_since(claim(provider="unheard of")) is None
     assert repr(table) == "<Table version 0: 0 routes of 2 engines, stale: local>"
+
+
+def test_problems_are_sorted_by_place_and_then_by_message() -> None:
+    fields: dict[str, Any] = {
+        "provider": "ab",
+        "container": "ab",
+        "label": "ab",
+        "route": "ab",
+        "line": (1, 2),
+        "column": (1, 2),
+    }
+    fields |= {"path": "ab", "message": "ab"}
+    names = list(fields)
+    for place in range(len(names)):
+        earlier = {name: fields[name][index > place] for index, name in enumerate(names)}
+        later = {name: fields[name][index == place] for index, name in enumerate(names)}
+        assert problem_order(Problem(**earlier)) < problem_order(Problem(**later)), names[place]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pilotage.routes.route import Endpoint, EndpointState
-from pilotage.routes.schema import LoadBalance
+from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.xds.backend import pool_backend, route_backend, usable
 from tests.support.gateway import route
 
@@ -73,3 +75,32 @@ def test_a_member_without_weight_gets_the_mean_weight() -> None:
         for port, (alias, weight) in enumerate(weights.items(), 1)
     ]
     assert [member.weight for member in pool_backend("shop", members)[0].members] == [30, 10, 20]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"middlewares": {"redirect_http": None}},
+        {"hold": 5.0},
+        {"no_tls_verify": True},
+        {"ssl_server_name": "app.internal"},
+        {"ssl_trusted_certificate": "/ca.pem"},
+        {"ssl_certificate": "/cert.pem"},
+        {"ssl_certificate_key": "/key.pem"},
+        {"ssl_protocols": ("TLSv1.3",)},
+        {"response_header_timeout": 5.0},
+        {"max_conns_per_host": 5},
+        {"disable_compression": True},
+        {"healthcheck": HealthCheck(interval=7)},
+        {"scheme": "https"},
+    ],
+    ids=lambda different: next(iter(different)),
+)
+def test_members_of_a_pool_have_these_settings_in_common(different: dict[str, Any]) -> None:
+    balance = LoadBalance(link="shop")
+    leader, other = route("a", 1, load_balance=balance), route("b", 2, load_balance=balance, **different)
+    backend, (problem,) = pool_backend("shop", [leader, other])
+    assert [member.endpoint.port for member in backend.members] == [1]
+    (name,) = different
+    assert problem.message == f"cannot join the pool 'shop': its {name} differs from that of a"
+    assert problem.hint == f"give all members of the pool the same {name}"

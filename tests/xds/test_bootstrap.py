@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.process import Gateway
 from pilotage.table.table import Table
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import becomes, route, target
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "tls", [None, {"ca": "/ca.pem", "certificate": "/c.pem", "key": "/k.pem"}], ids=["plain", "tls"]
 )
 def test_envoy_accepts_the_bootstrap(address: str, tls: dict[str, str] | None, tmp_path: Path) -> None:
-    made = bootstrap(address, "me", tls=tls, admin="/run/admin.sock")
+    made = build_bootstrap(address, "me", tls=tls, admin="/run/admin.sock")
     read = json_format.ParseDict(made, bootstrap_pb2.Bootstrap())
     assert read.node.id == "me"
     assert read.stats_flush_on_admin
@@ -59,7 +59,7 @@ async def test_a_remote_control_plane_must_have_a_certificate_for_its_name(
     authority.cert_pem.write_to_path(tmp_path / "ca")
     theirs.cert_chain_pems[0].write_to_path(tmp_path / "certificate")
     theirs.private_key_pem.write_to_path(tmp_path / "key")
-    made = bootstrap(place, "edge", tls={use: str(tmp_path / use) for use in ("ca", "certificate", "key")})
+    made = build_bootstrap(place, "edge", tls={use: str(tmp_path / use) for use in ("ca", "certificate", "key")})
     envoy = Gateway(made, tmp_path, binary=find_envoy(), workers=1)
     async with AdsServer(GatewayOptions(http_port=0)) as ads:
         ads.publish(Table())

@@ -93,6 +93,8 @@ def test_unsupported_options_are_reported_and_fail_closed_if_they_restrict_acces
     assert read.servable is servable
     assert len(read.problems) == 1
     assert read.problems[0].path.startswith("middlewares.")
+    if read.problems[0].message.endswith("not supported by pilotage's gateway"):
+        assert read.problems[0].hint == "remove it"
 
 
 def test_invalid_headers_do_not_affect_the_others() -> None:
@@ -120,3 +122,73 @@ _names = st.sampled_from(
 )
 def test_any_options_give_a_policy(middlewares: dict[str, Any]) -> None:
     route_policy(middlewares)
+
+
+@pytest.mark.parametrize("option", ["set_headers", "add_headers"])
+@pytest.mark.parametrize(
+    "name", "Connection content-length Keep-Alive proxy-connection Transfer-Encoding Upgrade".split()
+)
+def test_a_framing_header_is_reported_and_not_set(name: str, option: str) -> None:
+    for middleware in ("request", "response"):
+        read = route_policy({middleware: {option: {name: "1", "B": "2"}}})
+        (problem,) = read.problems
+        assert (problem.message, problem.path) == (
+            f"{name!r} is set by the gateway for each message",
+            f"middlewares.{middleware}.{option}",
+        )
+        edits = read.request if middleware == "request" else read.answer
+        assert edits == (Edits((("B", "2"),)) if option == "set_headers" else Edits((), (("B", "2"),)))
+    read = route_policy({"forwardauth": {"headers": f"{name}, Remote-User"}})
+    assert read.auth is not None
+    assert read.auth.headers == ("Remote-User",)
+
+
+def test_a_network_may_be_written_with_the_address_of_a_host_in_it() -> None:
+    read = route_policy({"cidr_whitelist": {"allow": "10.1.2.3/8, fd00::1/8"}})
+    assert (read.allow, read.problems) == (("10.0.0.0/8", "fd00::/8"), ())
+
+
+def test_every_middleware_may_have_a_priority() -> None:
+    supported: dict[str, dict[str, Any]] = {
+        "request": {"set_headers": {"A": "1"}},
+        "response": {"set_headers": {"A": "1"}},
+        "set_x_forwarded": {},
+        "hide_x_forwarded": {},
+        "redirect_http": {},
+        "cidr_whitelist": {"allow": "10.0.0.0/8"},
+        "rate_limit": {"average": 5},
+        "forwardauth": {"route": "auth"},
+        "real_ip": {"from": "10.0.0.0/8"},
+    }
+    for name, options in supported.items():
+        assert route_policy({name: {**options, "priority": 5}}) == route_policy({name: options})
+        assert route_policy({name: {**options, "Priority": 5}}).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "path", "hint"),
+    [
+        ({"request": {"set_headers": {"a": "%" * 9_000}}}, "request.set_headers", "keep it below 16 kB"),
+        ({"request": {"add_headers": {"a": "x\ny"}}}, "request.add_headers", "keep it on one line"),
+        ({"request": {"set_headers": {"a b": "x"}}}, "request.set_headers", ""),
+        ({"request": {"set_headers": "just text"}}, "request.set_headers", ""),
+        ({"request": {"set_headers": {"Upgrade": "x"}}}, "request.set_headers", "remove it"),
+        ({"request": {"set_headers": {"Host": "a b"}}}, "request.set_headers", "write a name such as app.internal"),
+        ({"request": {"hide_headers": "Host"}}, "request.hide_headers", "remove it"),
+        ({"request": {"add_prefix": "/a?b"}}, "request.add_prefix", "percent-encode other characters, such as %20"),
+        ({"response": {"add_headers": {"Host": "x"}}}, "response.add_headers", "remove it"),
+        ({"cidr_whitelist": {"allow": "x"}}, "cidr_whitelist.allow", "write one such as 10.0.0.0/8"),
+        ({"cidr_whitelist": {}}, "cidr_whitelist", "write allow: [10.0.0.0/8]"),
+        ({"rate_limit": {"burst": 0}}, "rate_limit.burst", ""),
+        ({"rate_limit": {"period": "1ms"}}, "rate_limit.period", ""),
+        ({"forwardauth": {"auth_endpoint": "x"}}, "forwardauth.auth_endpoint", "write one such as /api/auth"),
+        ({"forwardauth": {"headers": "Host"}}, "forwardauth.headers", "remove it"),
+        ({"real_ip": {"from": "x"}}, "real_ip.from", "write one such as 10.0.0.0/8"),
+        ({"response": {"hide_headesr": "x"}}, "response", "did you mean 'hide_headers'?"),
+        ({"response": {"colour": "x"}}, "response", "remove it"),
+    ],
+    ids=str,
+)
+def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], path: str, hint: str) -> None:
+    (problem,) = route_policy(middlewares).problems
+    assert (problem.path, problem.hint) == (f"middlewares.{path}", hint)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
 
 from pilotage.routes.route import Endpoint
+from pilotage.routes.schema import LoadBalance
 from pilotage.xds import scoped_routes as scopes
 from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
@@ -15,7 +17,10 @@ from pilotage.xds.snapshot import build_resources
 from tests.support.gateway import route, target
 
 if TYPE_CHECKING:
+    from envoy.config.route.v3.route_components_pb2 import VirtualHost
+
     from pilotage.routes.route import EndpointState
+    from pilotage.xds.backend import Backend
     from tests.xds.conftest import Envoy
 
 
@@ -70,15 +75,14 @@ def test_plain_routes_equal_routes_built_in_full() -> None:
 def test_serialized_plain_scopes_equal_built_ones(
     monkeypatch: pytest.MonkeyPatch, alias: str, scheme: str, suffixes: tuple[str, ...]
 ) -> None:
-    from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration as Message
-
     backend = route_backend(route(alias, 80, scheme=scheme, no_tls_verify=True))
     options = GatewayOptions(match_domains=suffixes)
     quick = scopes.scope(alias, [backend], options)
     monkeypatch.setattr(scopes, "_plain_scope", lambda *_: pytest.fail("it was to be made the long way"))
     monkeypatch.setattr(scopes, "_is_plain", lambda _: False)
     slow = scopes.scope(alias, [backend], options)
-    assert Message.FromString(quick.body) == Message.FromString(slow.body)
+    read = ScopedRouteConfiguration.FromString
+    assert read(quick.body) == read(slow.body)
     assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
 
 
@@ -221,3 +225,131 @@ async def test_endpoints_that_are_not_ready_get_no_requests_while_others_are(env
         for state in ("unhealthy", "draining"):
             await gw.publish(route("app", endpoints=(Endpoint("127.0.0.1", bad.port, state=state),)))
             assert (await gw.ask("app")).by == "bad"
+
+
+# ---- what is in a scope
+
+
+def virtual_hosts(*backends: Backend, **options: Any) -> dict[str, VirtualHost]:
+    """Return the virtual hosts of the scope ``app`` by name."""
+    made = scopes.scope("app", backends, GatewayOptions(**options))
+    message = ScopedRouteConfiguration.FromString(made.body)
+    assert [fragment.string_key for fragment in message.key.fragments] == ["app"]
+    assert message.name == message.route_configuration.name == "app"
+    return {host.name: host for host in message.route_configuration.virtual_hosts}
+
+
+@pytest.mark.parametrize("policy", [{}, {"disable_compression": True}])
+def test_a_scope_has_a_virtual_host_for_each_of_its_backends(policy: dict[str, Any]) -> None:
+    plain, dotted = (route_backend(route(alias, 80, **policy)) for alias in ("app", "app.example.org"))
+    hosts = virtual_hosts(plain, dotted, match_domains=("example.org", "lan"))
+    assert {name: list(host.domains) for name, host in hosts.items()} == {
+        "app": ["app", "app.lan"],
+        "app.example.org": ["app.example.org"],
+    }
+    assert list(virtual_hosts(dotted)) == ["app.example.org"]
+    assert scopes.scope("app", [dotted, plain], GatewayOptions()).answers == ("app", "app.example.org")
+
+
+def test_middlewares_set_add_and_remove_headers() -> None:
+    edits = {"set_headers": {"Put": "50%"}, "add_headers": {"Add": "1"}, "hide_headers": "Hide"}
+    (host,) = virtual_hosts(
+        route_backend(route("app", 80, 81, middlewares={"request": edits, "response": edits, "set_x_forwarded": None}))
+    ).values()
+    for headers in (list(host.request_headers_to_add)[:2], host.response_headers_to_add):
+        put, add = headers
+        assert (put.header.key, put.header.value, add.header.key, add.header.value) == ("Put", "50%%", "Add", "1")
+        assert put.append_action == put.OVERWRITE_IF_EXISTS_OR_ADD
+        assert add.append_action == add.APPEND_IF_EXISTS_OR_ADD
+    assert list(host.request_headers_to_remove) == list(host.response_headers_to_remove) == ["Hide"]
+    assert {it.header.key: it.header.value for it in list(host.request_headers_to_add)[2:]} == {
+        "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "x-forwarded-method": "%REQ(:METHOD)%",
+        "x-forwarded-proto": "%REQ(X-FORWARDED-PROTO)%",
+        "x-forwarded-host": "%REQ(:AUTHORITY)%",
+        "x-forwarded-uri": "%REQ(:PATH)%",
+    }
+
+
+def test_forwarded_headers_are_removed_on_request() -> None:
+    (host,) = virtual_hosts(route_backend(route("app", 80, 81, middlewares={"hide_x_forwarded": None}))).values()
+    assert len(host.request_headers_to_add) == 0
+    assert sorted(host.request_headers_to_remove) == [
+        f"x-forwarded-{name}" for name in ("for", "host", "method", "proto", "uri")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "port"),
+    [({"http_port": 80}, 0), ({"http_port": 8080}, 443), ({"http_port": 80, "public_https_port": 8443}, 8443)],
+)
+def test_plain_http_is_redirected_before_anything_else(options: dict[str, Any], port: int) -> None:
+    backend = route_backend(route("app", 80, middlewares={"redirect_http": None}))
+    (host,) = virtual_hosts(backend, **options).values()
+    redirect, safe, rest = host.routes
+    (plain,) = redirect.match.headers
+    assert (plain.name, plain.string_match.exact, redirect.match.prefix) == ("x-forwarded-proto", "http", "/")
+    assert (redirect.redirect.https_redirect, redirect.redirect.port_redirect) == (True, port)
+    assert redirect.redirect.response_code == redirect.redirect.PERMANENT_REDIRECT
+    assert (len(safe.match.headers), len(rest.match.headers), rest.route.cluster) == (1, 0, "shared/http")
+
+
+@pytest.mark.parametrize(
+    ("balance", "policy"),
+    [
+        ({}, ""),
+        ({"sticky": True}, "pilotage_member 3600 /"),
+        ({"sticky": True, "sticky_max_age": 60.0}, "pilotage_member 60 /"),
+        ({"mode": "ip_hash"}, "source_ip"),
+        ({"mode": "IPHash"}, "source_ip"),
+        ({"mode": "round_robin"}, ""),
+    ],
+)
+def test_requests_of_one_client_go_to_one_member_if_a_label_says_so(balance: dict[str, Any], policy: str) -> None:
+    backend = route_backend(route("app", 80, 81, load_balance=LoadBalance(**balance)))
+    assert backend.backing == "own"
+    for action in (it.route for host in virtual_hosts(backend).values() for it in host.routes):
+        found = []
+        for it in action.hash_policy:
+            cookie = it.cookie
+            source = "source_ip" if it.connection_properties.source_ip else ""
+            found.append(source or f"{cookie.name} {cookie.ttl.ToSeconds()} {cookie.path}")
+        assert found == ([policy] if policy else [])
+
+
+@pytest.mark.parametrize("ports", [(80,), (80, 81)])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tuple[int, ...]) -> None:
+    backend = route_backend(route("app", *ports, scheme=scheme, no_tls_verify=True))
+    (host,) = virtual_hosts(backend).values()
+    *grpc, safe, rest = host.routes
+    cluster = f"shared/{scheme}" if len(ports) == 1 else "route/app"
+    assert [(it.route.cluster, it.match.HasField("grpc")) for it in grpc] == (
+        [(f"{cluster}/h2", True)] if scheme == "https" else []
+    )
+    (method,) = safe.match.headers
+    assert method.name == ":method"
+    if len(ports) == 1:
+        assert (method.string_match.exact, safe.route.cluster) == ("GET", f"{cluster}/safe")
+    else:
+        assert (method.string_match.safe_regex.regex, safe.route.cluster) == ("GET|HEAD|OPTIONS", cluster)
+        assert "reset" in safe.route.retry_policy.retry_on.split(",")
+    assert rest.route.cluster == cluster
+    assert all(it.route.timeout.ToSeconds() == 0 and it.route.HasField("timeout") for it in host.routes)
+    assert all(it.match.prefix == "/" for it in host.routes)
+
+
+def test_a_host_and_a_prefix_are_rewritten() -> None:
+    rewrite = {"request": {"set_headers": {"Host": "app.internal"}, "add_prefix": "v1"}}
+    (host,) = virtual_hosts(route_backend(route("app", 80, middlewares=rewrite))).values()
+    assert {(it.route.host_rewrite_literal, it.route.prefix_rewrite) for it in host.routes} == {
+        ("app.internal", "/v1/")
+    }
+
+
+def test_without_an_endpoint_every_request_is_answered_with_503() -> None:
+    (host,) = virtual_hosts(route_backend(route("app"))).values()
+    (only,) = host.routes
+    assert (only.match.prefix, only.direct_response.status) == ("/", 503)
+    assert only.direct_response.body.inline_string.startswith("This service has no available endpoint.")
+    assert scopes.scope("app", [route_backend(route("app"))], GatewayOptions()).clusters == frozenset()

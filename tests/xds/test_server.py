@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.discovery.update import Update
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.server import AdsServer
@@ -187,6 +187,29 @@ async def test_waiting_for_one_envoy_ignores_the_others() -> None:
     await waiting
 
 
+@pytest.mark.parametrize("everything", [False, True])
+async def test_an_envoy_that_has_only_connected_has_acknowledged_nothing(tmp_path: Path, *, everything: bool) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        changed = ads.publish(Table({"app": route("app", 80)}))
+        waiting = asyncio.create_task(ads.wait_for_acks(None if everything else changed))
+        unchanged = asyncio.create_task(ads.wait_for_acks(ads.publish(Table({"app": route("app", 80)}))))
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await until(lambda: ads.nodes == ("",))
+            for type_url in (CLUSTER, LISTENER, SCOPE):
+                ads._wake_waiters()
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                assert unchanged.done() is (type_url != CLUSTER)  # by then, it has said its name
+                await stream.write(_first(type_url))
+                told = await stream.read()
+                acknowledged = {"type_url": type_url, "response_nonce": told.nonce}
+                await stream.write(discovery_pb2.DeltaDiscoveryRequest(**acknowledged))
+            await asyncio.gather(waiting, unchanged)
+            stream.cancel()
+
+
 async def test_an_address_that_cannot_be_bound_raises_a_clear_error(tmp_path: Path) -> None:
     ads = AdsServer(GatewayOptions())
     with pytest.raises(OSError, match="cannot listen on unix:"):
@@ -326,7 +349,7 @@ async def test_closing_with_an_open_stream_and_a_waiting_request_logs_nothing(
 
 async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
     def lively(address: str, node: str, **options: Any) -> dict[str, Any]:
-        made = bootstrap(address, node, **options)
+        made = build_bootstrap(address, node, **options)
         (cluster,) = made["static_resources"]["clusters"]
         (protocol,) = cluster["typed_extension_protocol_options"].values()
         protocol["explicit_http_config"]["http2_protocol_options"]["connection_keepalive"]["interval"] = "0.01s"

@@ -19,7 +19,9 @@ from tests.support.waiting import until
 def test_the_first_response_is_sent_even_without_resources() -> None:
     envoy = Envoy()
     envoy.connect()
+    assert not envoy.session.in_sync
     assert {message.type_url for message in envoy.session.next_responses()} == {CLUSTER, LISTENER, SCOPE}
+    assert not envoy.session.in_sync
 
 
 def test_clusters_are_sent_first_and_removed_last() -> None:
@@ -295,6 +297,7 @@ def test_an_envoy_that_rejects_its_first_listener_is_in_sync_without_scopes() ->
         request.node.id = "me"
         envoy.session.handle_request(request)
     assert not envoy.session.in_sync
+    assert not envoy.session.is_missing(listener.key)  # it may still accept it
     envoy.run()
     assert envoy.session.is_missing(listener.key)
     assert envoy.session.in_sync
@@ -307,3 +310,47 @@ def test_an_envoy_that_rejects_its_first_listener_is_in_sync_without_scopes() ->
     envoy.run()
     assert (LISTENER, "http") in envoy.session.nacks
     assert not envoy.session.is_missing(listener.key)  # it has one of before
+
+
+def test_before_envoy_subscribes_what_it_is_sure_to_ask_for_is_pending() -> None:
+    envoy = Envoy(cluster("c"))
+    assert not envoy.session.in_sync
+    assert envoy.session.is_pending((CLUSTER, "c"))
+    assert envoy.session.is_pending((LISTENER, "tcp/0.0.0.0:22"))
+    assert not envoy.session.is_pending((SCOPE, "app"))  # without an HTTP listener, it never asks for scopes
+    assert not envoy.session.is_pending((SECRET, "certificate/0"))
+    envoy.change(item(LISTENER, "http", "1"))
+    assert envoy.session.is_pending((SCOPE, "app"))
+    envoy.connect()
+    envoy.round()  # nothing has been sent before the first round
+    envoy.run()
+    assert envoy.session.in_sync
+    assert not envoy.session.is_pending((CLUSTER, "c"))
+
+
+def test_a_resource_is_pending_until_envoy_answers_its_addition_and_its_removal() -> None:
+    envoy = Envoy(cluster("c"), cluster("d"))
+    envoy.connect()
+    key = (CLUSTER, "c")
+    assert envoy.session.is_pending(key)
+    for step in range(2):
+        messages = envoy.session.next_responses()
+        assert envoy.session.is_pending(key)
+        for message in messages:
+            envoy._answer(message)
+        assert not envoy.session.is_pending(key)
+        if not step:
+            envoy.change(gone=(key,))
+            assert envoy.session.is_pending(key)
+            assert not envoy.session.is_pending((CLUSTER, "d"))
+
+
+def test_a_cluster_that_is_complete_does_not_wait_for_one_with_checks() -> None:
+    envoy = Envoy()
+    envoy.connect()
+    envoy.run()
+    envoy.change(probed_cluster("a"))
+    envoy.round()  # Envoy has it without checks
+    envoy.change(cluster("b"))
+    envoy.run()
+    assert envoy.got[-2:] == [(CLUSTER, ["b"], []), (CLUSTER, ["a"], [])]

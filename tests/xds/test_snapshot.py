@@ -88,6 +88,22 @@ def test_a_member_may_have_the_pools_name() -> None:
     assert snapshot.resources[SCOPE, "shop"].answers == ("shop",)
 
 
+def test_the_problems_of_a_pool_go_when_its_last_member_does() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    balance = LoadBalance(link="shop")
+    asking = {"forwardauth": {"route": "missing"}}
+    snapshot.replace(
+        table(
+            route("a", 80, load_balance=balance, middlewares=asking),
+            route("b", 81, load_balance=balance, middlewares=asking, scheme="https"),
+        )
+    )
+    assert set(snapshot.problems) == {"pool/shop", "auth/pool/shop"}
+    assert "cannot join the pool 'shop': its scheme differs" in snapshot.problems["pool/shop"][0].message
+    snapshot.replace(table())
+    assert snapshot.problems == {}
+
+
 def _problems(snapshot: Snapshot) -> list[Problem]:
     return [problem for found in snapshot.problems.values() for problem in found]
 
@@ -101,6 +117,21 @@ def test_a_forwardauth_route_has_its_own_cluster_while_others_use_it() -> None:
     assert snapshot.resources[SCOPE, "auth"].clusters == {"route/auth"}
     snapshot.replace(table(route("auth", 81)))
     assert snapshot.resources[SCOPE, "auth"].clusters == {"shared/http", "shared/http/safe"}
+
+
+def test_a_route_that_begins_or_ceases_to_ask_another_changes_that_ones_scope() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    others = route("auth", 81), route("other", 82)
+    asking, asking_other = (route("app", 80, middlewares={"forwardauth": {"route": it}}) for it in ("auth", "other"))
+    silent = route("app", 80)
+    snapshot.replace(table(silent, *others))
+    scopes = {name: (SCOPE, name) for name in ("app", "auth", "other")}
+    begun = snapshot.change(table(asking, *others), ["app"])
+    assert begun == {scopes["app"], scopes["auth"], (CLUSTER, "route/auth")}
+    moved = snapshot.change(table(asking_other, *others), ["app"])
+    assert moved == {*scopes.values(), (CLUSTER, "route/auth"), (CLUSTER, "route/other")}
+    ceased = snapshot.change(table(silent, *others), ["app"])
+    assert ceased == {scopes["app"], scopes["other"], (CLUSTER, "route/other")}
 
 
 def test_a_missing_forwardauth_route_is_reported() -> None:
@@ -132,6 +163,33 @@ def test_certificates_survive_a_change_of_settings() -> None:
     assert snapshot.resources is resources  # conversations look into it
     assert one.key in resources
     assert snapshot.set_secrets([]) == {one.key}
+
+
+def test_after_a_change_of_settings_everything_is_as_if_it_had_been_built_with_them() -> None:
+    now, options = table(route("app", 80), route("own", 80, 81)), GatewayOptions(compression=False)
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(now)
+    changed = snapshot.configure(options)
+    assert {(LISTENER, "http"), (SCOPE, "app")} >= changed > frozenset()
+    expected = build_resources(now, options)
+    assert snapshot.resources == {it.key: it for all_ in expected.values() for it in all_.values()}
+    assert snapshot.change(table(route("app", 81), route("own", 80, 81)), ["app"]) == {(SCOPE, "app")}
+    assert snapshot.configure(options) == frozenset()
+
+
+def test_what_is_gone_leaves_nothing_in_the_indexes() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    stream = {"scheme": "tcp", "port": PortPair(2222, 22)}
+    snapshot.replace(
+        table(
+            route("app", 80, 81, middlewares={"forwardauth": {"route": "auth"}}),
+            route("pooled", 80, load_balance=LoadBalance(link="shop")),
+            route("ssh", 22, **stream),
+        )
+    )
+    snapshot.replace(table())
+    indexes = ("_routes", "_backends", "_pools", "_auth_users", "_scopes", "_listeners", "_clusters")
+    assert {name: getattr(snapshot, name) for name in indexes} == {name: {} for name in indexes}
 
 
 def test_a_lingering_route_is_removed_unless_it_has_come_back() -> None:
@@ -232,7 +290,8 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
         shuffled = list(step)
         order.shuffle(shuffled)
         now = table(*shuffled)
-        snapshot.change(now, {*before.routes, *now.routes})
+        aliases = {*before.routes, *now.routes}
+        snapshot.change(now, {alias for alias in aliases if before.routes.get(alias) != now.routes.get(alias)})
         before = now
     for alias, left in list(snapshot.lingering.items()):
         snapshot.remove(alias, left)

@@ -17,11 +17,11 @@ from pilotage.engine.connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import aiohttp
     from prometheus_client.core import Metric
 
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.engine.http import EngineResponse
 
 __all__ = ["CONTENT_TYPE", "CountingConnection", "GatewayState", "Metrics"]
 
@@ -229,7 +229,7 @@ class CountingConnection(Connection):
         self.calls[engine, endpoint(path, query or {})] += 1
         return await super().call(engine, method, path, query, **limits)
 
-    async def stream(self, engine: str, path: str, query: Mapping[str, str], **limits: Any) -> aiohttp.ClientResponse:
+    async def stream(self, engine: str, path: str, query: Mapping[str, str], **limits: Any) -> EngineResponse:
         """Count and open a streaming request; see :meth:`Connection.stream`."""
         self.calls[engine, endpoint(path, query)] += 1
         return await super().stream(engine, path, query, **limits)

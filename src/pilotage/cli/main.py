@@ -31,7 +31,7 @@ from pilotage.cli.commands.watch import watch
 from pilotage.cli.options import NOTHING, OK, WithExamples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pilotage.core.errors import PilotageError
 
@@ -40,23 +40,37 @@ __all__ = ["cli", "run", "run_and_exit"]
 BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 
-def run_and_exit() -> None:
-    """Run the command line of this process and exit with its status."""
+def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
+    """Run the command line of this process and exit with its status.
+
+    Args:
+        early: handler of SIGINT that is in force before and after the command, which is interrupted by an exception;
+            ``None`` if the signal is ignored.
+
+    """
     if os.getpid() == 1:  # in a container, where the kernel ignores signals that PID 1 does not handle
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:], early=early))
+    except KeyboardInterrupt:  # between a command and the return of the handler
+        os._exit(INTERRUPTED)
 
 
-def run(args: Sequence[str]) -> int:
+def run(args: Sequence[str], *, early: Callable[[int, Any], object] | None = None) -> int:
     """Run one command and return its exit status. Never raises.
 
     With ``PILOTAGE_DEBUG=1`` a bug raises its exception, for the traceback.
+
+    Args:
+        args: the arguments of the program.
+        early: see :func:`run_and_exit`.
+
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # for characters that the terminal's encoding lacks
             stream.reconfigure(errors="replace")
     try:
-        status = _invoke(args)
+        status = _invoke(args, early)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe
         _write_no_more()
@@ -73,10 +87,12 @@ def _write_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _invoke(args: Sequence[str]) -> int:
+def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> int:
     from pilotage.core.errors import PilotageError
 
     try:
+        if early is not None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status: object = cli.main(args=list(args), prog_name="pilotage", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -101,6 +117,9 @@ def _invoke(args: Sequence[str]) -> int:
             "Please report it, with the output of PILOTAGE_DEBUG=1 and a recording from 'pilotage capture'.", err=True
         )
         return BUG
+    finally:
+        if early is not None:
+            signal.signal(signal.SIGINT, early)
     return status if isinstance(status, int) else OK
 
 

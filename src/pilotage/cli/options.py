@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +29,7 @@ __all__ = [
     "source_options",
     "status_of",
     "views_of",
+    "warn_if_unverified",
 ]
 
 OK, PROBLEMS, NOTHING = 0, 1, 2
@@ -90,8 +90,18 @@ def format_option(*formats: str) -> Callable[..., Any]:
     )
 
 
-def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **named: Any) -> list[View]:
-    """Return a view for each recording, or else one of all engines."""
+def views_of(
+    *,
+    replay: Sequence[str],
+    demo: bool,
+    or_demo: bool = False,
+    early: Callable[[View], object] | None = None,
+    **named: Any,
+) -> list[View]:
+    """Return a view for each recording, or else one of all engines.
+
+    ``early`` receives the view of the engines that answered within two seconds, if others did not.
+    """
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.core.errors import ConfigError
@@ -107,7 +117,7 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
     if running is not None:
         return [running]
     try:
-        found = _look(choice)
+        found = _look(choice, early)
     except ConfigError:
         if not or_demo or choice or find_config_file():
             raise
@@ -123,9 +133,9 @@ def views_of(*, replay: Sequence[str], demo: bool, or_demo: bool = False, **name
 def _ask_daemon() -> View | None:
     """Return the view of a running daemon, None if there is none or other engines are selected.
 
-    ``DOCKER_HOST``, ``DOCKER_CONTEXT`` and a configuration file that is not the daemon's select other engines.
+    These variables, and a configuration file that is not the daemon's, select other engines.
     """
-    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
+    if any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"))):
         return None
     from pilotage.api.snapshot import socket_candidates
     from pilotage.cli.daemon_client import closed_socket, fetch
@@ -142,7 +152,7 @@ def _ask_daemon() -> View | None:
     if snapshot is None and closed is not None:
         Out(sys.stderr).note(clean(f"Not using the running daemon: no permission for {closed}."))
     file = find_config_file()
-    if snapshot is None or (file and str(Path(file).resolve()) != snapshot.file):
+    if snapshot is None or (file and os.path.realpath(file) != snapshot.file):
         return None
     err = Out(sys.stderr)
     err.note(f"From the running daemon (process {snapshot.pid}).")
@@ -153,11 +163,11 @@ def _ask_daemon() -> View | None:
     return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files)
 
 
-def _look(choice: EngineChoice) -> View:
+def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
     """Return the view of the selected engines; print which engines failed."""
     from pilotage.cli import sources
 
-    view = sources.view(chosen_engines(choice), os.environ)
+    view = sources.view(chosen_engines(choice), os.environ, early)
     if view.errors:
         from pilotage.output.console import Out, clean
 
@@ -175,7 +185,19 @@ def chosen_engines(choice: EngineChoice) -> ChosenEngines:
     if engines.why:
         names = ", ".join([*(_called(config, engines.why) for config in engines.configs), *engines.files])
         Out(sys.stderr).note(clean(f"Using {names}: {engines.why}."))
+    warn_if_unverified(engines.configs)
     return engines
+
+
+def warn_if_unverified(configs: Iterable[DockerProviderConfig]) -> None:
+    """Print a warning for each engine whose certificate is not verified."""
+    if not any(config.tls for config in configs) and not os.environ.get("DOCKER_TLS"):
+        return
+    from pilotage.engine.contexts import unverified_warning
+    from pilotage.output.console import Out, clean
+
+    for warning in filter(None, map(unverified_warning, configs)):
+        Out(sys.stderr).warning(clean(str(warning)))
 
 
 def _called(config: DockerProviderConfig, why: str) -> str:

@@ -16,7 +16,7 @@ from pilotage.output.view import View
 from pilotage.table.store import build_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.discovery.scan import ScanResult
@@ -26,16 +26,34 @@ if TYPE_CHECKING:
 __all__ = ["demonstration", "recorded", "view"]
 
 
-def view(engines: ChosenEngines, env: Mapping[str, str]) -> View:
-    """List all engines concurrently and read the route files. An engine that fails does not affect the others."""
+def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View], object] | None = None) -> View:
+    """List all engines concurrently and read the route files. An engine that fails does not affect the others.
+
+    Args:
+        engines: the engines and route files.
+        env: environment variables.
+        early: receives the view of the engines that answered, if others are slow; see :mod:`pilotage.cli.patience`.
+
+    """
     import asyncio
 
+    from pilotage.cli.patience import ask_all
     from pilotage.discovery.files import read_files
     from pilotage.discovery.scan import scan_all
 
     files = read_files(engines.files, reserved_ports=engines.reserved_ports)
-    scanned = asyncio.run(scan_all(engines.configs, env=env, reserved_ports=engines.reserved_ports))
-    return _view_of_scan(scanned, engines.problems, files)
+
+    def whole(scanned: Iterable[ScanResult]) -> View:
+        return _view_of_scans(list(scanned), engines.problems, files)
+
+    async def look() -> list[ScanResult]:
+        scans = [
+            (config.name, scan_all([config], env=env, reserved_ports=engines.reserved_ports))
+            for config in engines.configs
+        ]
+        return await ask_all(scans, early and (lambda scanned: early(whole(scanned))))
+
+    return whole(asyncio.run(look()))
 
 
 def demonstration() -> View:
@@ -54,12 +72,16 @@ def demonstration() -> View:
         async with demo_engine() as engine:
             return await scan_all([DockerProviderConfig(engine.url, name="demo")])
 
-    return msgspec.structs.replace(_view_of_scan(asyncio.run(look())), is_demo=True)
+    return msgspec.structs.replace(_view_of_scans([asyncio.run(look())]), is_demo=True)
 
 
-def _view_of_scan(scanned: ScanResult, problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()) -> View:
-    failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in scanned.errors.items()]
-    return _view(scanned.snapshots, (*problems, *failures), tuple(scanned.errors.values()), files)
+def _view_of_scans(
+    scanned: Sequence[ScanResult], problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()
+) -> View:
+    errors = {name: error for result in scanned for name, error in result.errors.items()}
+    failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in errors.items()]
+    snapshots = tuple(snapshot for result in scanned for snapshot in result.snapshots)
+    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files)
 
 
 def recorded(file: str) -> View:
@@ -71,7 +93,7 @@ def recorded(file: str) -> View:
     """
     import sys
 
-    from pilotage.recording.replay import read_recordings, replay
+    from pilotage.recording.replay import read_recordings, replay_recording
 
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -80,7 +102,7 @@ def recorded(file: str) -> View:
         problem = Problem(message=f"cannot be read: {error.strerror or shorten(error)}", hint=hint, file=file)
         raise ConfigError([problem]) from error
     recordings = read_recordings(body, file)
-    return _view(tuple(replay(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings))
+    return _view(tuple(replay_recording(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings))
 
 
 def _view(

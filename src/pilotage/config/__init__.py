@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
     from pilotage.config.load import Config, load_config
     from pilotage.config.serve import API_PORT, GatewaySettings
-    from pilotage.config.substitute import Unset, fill_in
+    from pilotage.config.substitute import redact
 
 __all__ = [
     "API_PORT",
@@ -23,11 +23,10 @@ __all__ = [
     "Config",
     "EngineChoice",
     "GatewaySettings",
-    "Unset",
     "choose_engines",
-    "fill_in",
     "find_config_file",
     "load_config",
+    "redact",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -42,7 +41,6 @@ __getattr__, __dir__ = lazy_exports(
         "load_config": "load",
         "API_PORT": "serve",
         "GatewaySettings": "serve",
-        "Unset": "substitute",
-        "fill_in": "substitute",
+        "redact": "substitute",
     },
 )

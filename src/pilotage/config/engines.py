@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pilotage.config.engine_args import providers_from_args
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
@@ -145,8 +146,6 @@ def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[Doc
         ConfigError: with all errors.
 
     """
-    from pilotage.config.load import providers_from_args  # noqa: PLC0415  # imports pydantic, which is slow
-
     args: list[str] = []
     taken = {text.partition("=")[0] for text in texts if _has_name(text)}
     for text in texts:

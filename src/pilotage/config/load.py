@@ -15,23 +15,25 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.errors import message_and_hint
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
-from pilotage.config.substitute import DEFAULT_HOST, fill_in, read_document
+from pilotage.config.substitute import dotted, read_document
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
+from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
+from pilotage.labels import fold
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pilotage.config.substitute import Document
     from pilotage.config.substitute import Path as DocumentPath
 
-__all__ = ["Config", "load_config", "providers_from_args", "read_config"]
+__all__ = ["Config", "load_config", "read_config"]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,10 +104,11 @@ class _File(ServeSections):
 # Keys of GoDoxy that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
 # others are warnings.
 _GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
-    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown"}),
+    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
     ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
 }
 _GODOXY_PROTECTIVE: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
+_ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules"})
 
 _HOST_NAME = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
@@ -127,14 +130,10 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
 
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = "correct the name after --config, or name an engine with --engine NAME=URL"
-        problem = Problem(message=f"cannot be read: {error.strerror or error}", file=str(path), hint=hint)
-        raise ConfigError([problem]) from error
-    except UnicodeDecodeError as error:
-        problem = Problem(message="is not UTF-8 text", file=str(path), hint="save it as UTF-8")
-        raise ConfigError([problem]) from error
+        text = read_text(path)
+    except UnreadableFile as error:
+        hint = error.hint or "correct the name after --config, or name an engine with --engine NAME=URL"
+        raise ConfigError([Problem(message=error.message, file=str(path), hint=hint)]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 
 
@@ -201,10 +200,11 @@ class _Reader:
         kept = {}
         for key, value in tree.items():
             place = (*path, key)
-            if not path and key in _GODOXY_PROTECTIVE:
+            if not path and key in _GODOXY_PROTECTIVE and _may_restrict(key, value):
                 hint = "remove it after restricting access in another way"
                 self.add_problem(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
-            elif key in _GODOXY[path]:
+            elif key in _GODOXY[path] or (not path and key in _GODOXY_PROTECTIVE):
+                self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
                 said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
                 warning = self.document.problem(place, said, hint=hint, at_key=True)
@@ -337,49 +337,20 @@ class _Reader:
             self.add_problem((*base, *details["loc"]), message, hint, at_key=unknown)
 
 
+def _may_restrict(key: str, value: Any) -> bool:
+    """Return whether a section of GoDoxy may restrict access. Of ``entrypoint``, only some keys do."""
+    if key == "entrypoint" and isinstance(value, dict):
+        return any(value.get(name) for name in value if fold(name) in _ENTRYPOINT_PROTECTIVE)
+    return value not in (None, {}, [], "")
+
+
+def _is_below(path: str, section: str) -> bool:
+    return path == section or path.startswith((f"{section}.", f"{section}["))
+
+
 def _is_host(text: str) -> bool:
     try:
         ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
-
-
-# ---- the command line -----------------------------------------------------------------------------------------------
-
-
-def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
-    """Parse engines in the form ``NAME=URL``.
-
-    Args:
-        args: the values, in order.
-        env: for ``DOCKER_HOST`` and its TLS variables.
-
-    Raises:
-        ConfigError: with all errors: a missing or repeated name, or an invalid address.
-
-    """
-    problems: list[Problem] = []
-    providers: dict[str, DockerProviderConfig] = {}
-    for arg in args:
-        name, equals, url = arg.partition("=")
-        if not equals or "://" in name or not name.removesuffix("!").strip():
-            hint = f"write NAME=URL, such as local={arg.lstrip('=') or LOCAL_SOCKET}"
-            problems.append(Problem(message=f"--engine {shorten(arg)!r} has no name", hint=hint, value=shorten(arg)))
-            continue
-        if name in providers:
-            hint = "give each engine its own name"
-            problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
-            continue
-        # The shell substitutes variables. $DOCKER_HOST also works in quotes, with its default if it is not set.
-        url = fill_in(url, env) if url in DEFAULT_HOST else url
-        providers[name] = DockerProviderConfig(url, name=name)
-        try:
-            parse_address(providers[name], env)
-        except ConfigError as error:
-            problems.extend(
-                msgspec.structs.replace(found, provider="", path=f"--engine {name}") for found in error.problems
-            )
-    if problems:
-        raise ConfigError(problems)
-    return tuple(providers.values())

@@ -7,6 +7,7 @@ never changes the structure of the document, and needs no quotes.
 from __future__ import annotations
 
 import re
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,7 +22,18 @@ from pilotage.engine.address import LOCAL_SOCKET
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_HOST", "Document", "Path", "Unset", "dotted", "fill_in", "look_up", "read_document"]
+__all__ = [
+    "DEFAULT_HOST",
+    "Document",
+    "Path",
+    "Unset",
+    "dotted",
+    "fill_in",
+    "look_up",
+    "read_document",
+    "redact",
+    "variables",
+]
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of a document to one of its values."""
@@ -94,6 +106,52 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
     raise Unset(f"the environment variable {name} is not set", f"set {name}, or write ${{{name}:-default}}")
 
 
+def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a value that :func:`fill_in` substitutes: name -> value. Defaults are not among them."""
+    if text in DEFAULT_HOST:
+        names = ["DOCKER_HOST"]
+    else:
+        inner = [match[2] for match in _REFERENCE.finditer(text) if not match[1] and match[3]]
+        names = [named[1] for named in map(_NAMED.fullmatch, inner) if named is not None]
+    found = {name: look_up(name, env) for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
+    """Return a problem that shows the names of variables instead of their values, which can be secrets.
+
+    Messages show shortened, lower-cased or parsed values, so every part of six characters is replaced too.
+
+    Args:
+        problem: a problem with a value that contains variables.
+        values: name -> value of these variables.
+
+    """
+    if not values:
+        return problem
+    shown = {"message": problem.message, "hint": problem.hint, "value": problem.value}
+    for name, value in values.items():
+        shown = {part: _without(text, value, f"${{{name}}}") for part, text in shown.items()}
+    return msgspec.structs.replace(problem, **shown)
+
+
+_MOST_SHOWN: Final = 500  # characters
+_LEAST: Final = 6  # characters in common with a value; fewer are likely to be words of the message
+_LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
+
+
+def _without(text: str, secret: str, name: str) -> str:
+    """Return a text without any long enough part of a secret."""
+    if len(secret) < _LEAST:
+        return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: name, text)
+    low = secret[:_LONGEST_SECRET].lower()
+    match = SequenceMatcher(None, text.lower(), low, autojunk=False).find_longest_match()
+    if match.size < _LEAST:
+        return text
+    before, after = text[: match.a], text[match.a + match.size :]
+    return f"{_without(before, secret, name)}{name}{_without(after, secret, name)}"
+
+
 class _Places(msgspec.Struct, frozen=True):
     """Positions of a value and of its key, each as 1-based line and column, and the value as written."""
 
@@ -118,6 +176,7 @@ class Document:
         self.problems: list[Problem] = []
         self.unfilled: set[Path] = set()
         self._places: dict[Path, _Places] = {}
+        self._variables: dict[Path, dict[str, str]] = {}
         self._env = env
         self.tree: Any = {} if top is None or top.value is None else self._read(top, ())
 
@@ -130,6 +189,7 @@ class Document:
         if isinstance(value, list):
             return [self._read(item, (*path, at)) for at, item in enumerate(value)]
         if isinstance(value, str) and "$" in value:
+            self._variables[path] = variables(value, self._env)
             try:
                 return fill_in(value, self._env)
             except Unset as error:
@@ -152,9 +212,25 @@ class Document:
             line, column = places.key if at_key or known != path else places.value
         if not value and places is not None and known == path and not at_key:
             value = places.written
-        return Problem(
-            message=message, hint=hint, file=self.file, line=line, column=column, path=dotted(path), value=value
+        problem = Problem(
+            message=shorten(message, _MOST_SHOWN),
+            hint=shorten(hint, _MOST_SHOWN),
+            file=self.file,
+            line=line,
+            column=column,
+            path=dotted(path),
+            value=value,
         )
+        return redact(problem, self._variables_at(known))
+
+    def _variables_at(self, path: Path) -> dict[str, str]:
+        """Return the variables of the values that a problem at ``path`` may show: those above, there and below."""
+        return {
+            name: value
+            for other, values in self._variables.items()
+            if path[: len(other)] == other or other[: len(path)] == path
+            for name, value in values.items()
+        }
 
 
 def dotted(path: Path) -> str:

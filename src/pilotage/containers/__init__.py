@@ -18,12 +18,11 @@ from pilotage.containers.compose import (
     docker_compose_service,
 )
 from pilotage.containers.container import Container
-from pilotage.containers.engine_facts import is_rootless
 from pilotage.containers.image import ContainerImage
 from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection, with_start
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
-from pilotage.containers.ports import is_loopback
+from pilotage.containers.ports import PortMapping, is_loopback
 from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
 
 __all__ = [
@@ -36,6 +35,7 @@ __all__ = [
     "Container",
     "ContainerImage",
     "ContainerParser",
+    "PortMapping",
     "SwarmServices",
     "blacklist_reason",
     "dependencies",
@@ -45,7 +45,6 @@ __all__ = [
     "inspection_failed",
     "is_blacklisted",
     "is_loopback",
-    "is_rootless",
     "is_task",
     "join_shared_network",
     "needs_inspection",

@@ -51,9 +51,8 @@ def blacklist_reason(container: Container) -> str:
     for mount in container.mounts:
         if mount.Destination in _MOUNTS:
             return f"mount {mount.Destination}"
-    if not _PORTS.isdisjoint(container.private_port_mapping):
-        return f"port {min(_PORTS & container.private_port_mapping.keys())}"
-    return ""
+    listed = _PORTS.intersection(container.private_port_mapping)
+    return f"port {min(listed)}" if listed else ""
 
 
 def _is_backend_image(image: ContainerImage) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from pilotage.containers.health import Health
-from pilotage.containers.image import ContainerImage
+from pilotage.containers.image import ContainerImage, image_name, parse_image
+from pilotage.containers.ports import PortMapping, is_valid, map_ports
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Mount, Port
@@ -14,17 +17,21 @@ from pilotage.labels.keys import OwnLabels
 
 __all__ = ["Container"]
 
+_VERSION: Final = "org.opencontainers.image.version"
 
-class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+
+class Container(msgspec.Struct, frozen=True, gc=False):
     """A container, its networks and ports, and the options that its labels set.
 
-    Made by :func:`pilotage.from_docker`. Labels of routes are decoded later.
+    Made by :func:`pilotage.from_docker`. Labels of routes are decoded later. It stores what the engine listed; what few
+    readers need, such as the parts of the image's name and the port mappings, is computed on access.
 
     Attributes:
         docker_cfg: the engine it runs on.
         container_id: the engine's id, 64 hexadecimal digits.
         container_name: its name without the leading slash; ``""`` while it is being removed.
-        image: its image.
+        image_reference: the name of its image, as the engine lists it.
+        image_id: the id of its image, with its ``sha256:`` prefix.
         created: time of creation, seconds since 1970.
         started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
         state: the engine's word: ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``removing``,
@@ -33,10 +40,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         running: it runs and is not paused.
         health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
         aliases: names it answers for, lower-cased, in order, duplicates kept.
-        labels: all labels except options of the container.
         actual_labels: all labels.
         own_labels: its pilotage labels; ``None`` for a container that was not parsed, whose ``labels`` count.
-        is_explicit: it has a pilotage label (LABELS II.1.5).
         is_excluded: ``proxy.exclude`` hides it.
         is_oneoff: a one-off of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
@@ -47,8 +52,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         networks: names of the networks it is attached to, sorted.
         private_hostname: its address in that network; ``""`` if there is none or it cannot be reached from here.
         public_hostname: the host that publishes its ports; ``""`` while it does not run.
-        public_port_mapping: port on the host -> entry.
-        private_port_mapping: port in the container -> entry.
+        ports: the engine's entries.
+        host_ports: on the host's network, what an inspection found to be exposed there.
         ports_unknown: why the engine cannot report the ports, ``""`` if it can.
         unreachable: why a running container has no address that can be reached, if there is a special reason.
         mounts: all mounts.
@@ -60,9 +65,10 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
 
     docker_cfg: DockerProviderConfig
-    container_id: str
-    container_name: str
-    image: ContainerImage
+    container_id: str = ""
+    container_name: str = ""
+    image_reference: str = ""
+    image_id: str = ""
     created: int = 0
     started_at: float = 0.0
     state: str = ""
@@ -70,10 +76,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     running: bool = False
     health: Health = ""
     aliases: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
     actual_labels: dict[str, str] = {}
     own_labels: OwnLabels | None = None
-    is_explicit: bool = False
     is_excluded: bool = False
     is_oneoff: bool = False
     compose_project: str = ""
@@ -85,8 +89,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     networks: tuple[str, ...] = ()
     private_hostname: str = ""
     public_hostname: str = ""
-    public_port_mapping: dict[int, Port] = {}
-    private_port_mapping: dict[int, Port] = {}
+    ports: tuple[Port, ...] = ()
+    host_ports: tuple[Port, ...] = ()
     ports_unknown: str = ""
     unreachable: Problem | None = None
     mounts: tuple[Mount, ...] = ()
@@ -94,6 +98,51 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idlewatcher_config: IdleConfig | None = None
     errors: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """All labels except options of the container."""
+        own = self.own_labels
+        if own is None or not own.options:
+            return self.actual_labels
+        return {key: text for key, text in self.actual_labels.items() if key not in own.options}
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether it has a pilotage label (LABELS II.1.5)."""
+        return self.own_labels is not None and not self.own_labels.is_empty
+
+    @property
+    def image(self) -> ContainerImage:
+        """Its image."""
+        return parse_image(self.image_reference, self.image_id, self.actual_labels.get(_VERSION, ""))
+
+    @property
+    def image_name(self) -> str:
+        """The last part of its image's path: ``nginx``."""
+        return image_name(self.image_reference)
+
+    def exposes(self, port: int) -> bool:
+        """Return whether it listens on a port, as far as the engine knows."""
+        return any(entry.PrivatePort == port and is_valid(entry) for entry in self.ports)
+
+    @property
+    def port_mapping(self) -> PortMapping:
+        """Its ports in both directions."""
+        mapping = map_ports(self.ports)
+        if not self.host_ports:
+            return mapping
+        return PortMapping({port.PrivatePort: port for port in self.host_ports} | mapping.public, mapping.private)
+
+    @property
+    def public_port_mapping(self) -> dict[int, Port]:
+        """Port on the host -> entry."""
+        return self.port_mapping.public
+
+    @property
+    def private_port_mapping(self) -> dict[int, Port]:
+        """Port in the container -> entry."""
+        return self.port_mapping.private
 
     @property
     def provider(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["ContainerImage", "parse_image"]
+__all__ = ["ContainerImage", "image_name", "parse_image"]
 
 
 class ContainerImage(msgspec.Struct, frozen=True):
@@ -61,3 +61,8 @@ def parse_image(reference: str, image_id: str = "", version: str = "") -> Contai
     """
     author, name, tag = _split(reference)
     return ContainerImage(author, name, tag, image_id.partition(":")[2], version)
+
+
+def image_name(reference: str) -> str:
+    """Return only the last part of an image's path: ``nginx`` of ``ghcr.io/acme/nginx:1``."""
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]

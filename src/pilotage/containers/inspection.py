@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.containers.health import known_health
 from pilotage.containers.networks import shared_network_id
-from pilotage.containers.ports import exposed_ports, map_ports, ports_from_inspect
+from pilotage.containers.ports import exposed_ports, ports_from_inspect
 from pilotage.core.problems import Problem
 from pilotage.engine.types import Inspect, Port
 
@@ -56,8 +56,7 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     bound = [] if shares else ports_from_inspect((settings and settings.Ports) or {})
     if not exposed and not bound and not shares:
         return container
-    ports = map_ports([*exposed, *bound])
-    return msgspec.structs.replace(container, public_port_mapping=ports.public, private_port_mapping=ports.private)
+    return msgspec.structs.replace(container, ports=(*exposed, *bound))
 
 
 def with_start(container: Container, answer: Inspect) -> Container:
@@ -71,12 +70,15 @@ def with_start(container: Container, answer: Inspect) -> Container:
 
 
 def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: bool) -> Container:
-    public = dict(container.public_port_mapping)
+    public: dict[int, Port] = {}
     for port in exposed:  # TCP comes before UDP
         public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
+    container = msgspec.structs.replace(container, host_ports=tuple(public.values()))
     # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
-    unknown = "" if public or lists_mode else "the engine does not report the ports of containers on the host's network"
-    return msgspec.structs.replace(container, public_port_mapping=public, ports_unknown=unknown)
+    if lists_mode or container.public_port_mapping:
+        return container
+    unknown = "the engine does not report the ports of containers on the host's network"
+    return msgspec.structs.replace(container, ports_unknown=unknown)
 
 
 def inspection_failed(container: Container, why: str) -> Container:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Endpoint
 
-__all__ = ["ChosenNetwork", "choose_network", "default_network", "is_infra", "join_shared_network", "shared_network_id"]
+__all__ = [
+    "ChosenNetwork",
+    "choose_network",
+    "default_network",
+    "is_infra",
+    "join_shared_network",
+    "not_attached",
+    "shared_network_id",
+]
 
 _SHARED: Final = "container:"
 
@@ -70,6 +78,13 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
     )
 
 
+def not_attached(wanted: str) -> Problem:
+    """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
+    shown = shorten(wanted)
+    hint = "the container is attached to no network of its own; attach it, or remove the label"
+    return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
+
+
 def _address(endpoint: Endpoint | None) -> str:
     return (endpoint.IPAddress or endpoint.GlobalIPv6Address) if endpoint is not None else ""
 
@@ -107,12 +122,13 @@ def with_network_of(container: Container, owner: Container) -> Container:
         networks=owner.networks,
         private_hostname=owner.private_hostname if container.running else "",
         public_hostname=owner.public_hostname if container.running else "",
-        public_port_mapping=owner.public_port_mapping,
-        private_port_mapping=owner.private_port_mapping,
+        ports=owner.ports,
+        host_ports=owner.host_ports,
     )
     if is_infra(owner):
-        own = {n: owner.private_port_mapping.get(n, entry) for n, entry in container.private_port_mapping.items()}
-        shared = msgspec.structs.replace(shared, private_port_mapping=own, ports_unknown="" if own else _POD_PORTS)
+        published, own = owner.private_port_mapping, container.private_port_mapping
+        ports = tuple(published.get(number, entry) for number, entry in own.items())
+        shared = msgspec.structs.replace(shared, ports=ports, ports_unknown="" if ports else _POD_PORTS)
     if container.running and owner.running and 0 < container.started_at < owner.started_at:
         shared = msgspec.structs.replace(
             shared, private_hostname="", public_hostname="", unreachable=_left_behind(container, owner)
@@ -125,7 +141,7 @@ _POD_PORTS: Final = "the published ports of its pod may belong to another member
 
 def is_infra(container: Container) -> bool:
     """Return whether a container only holds the network of a Podman pod."""
-    return container.image.name == "podman-pause" or bool(_INFRA.fullmatch(container.container_name))
+    return container.image_name == "podman-pause" or bool(_INFRA.fullmatch(container.container_name))
 
 
 _INFRA: Final = re.compile(r"[0-9a-f]{12}-infra")

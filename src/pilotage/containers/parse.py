@@ -15,9 +15,7 @@ from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMP
 from pilotage.containers.container import Container
 from pilotage.containers.engine_facts import EngineFacts, engine_facts
 from pilotage.containers.health import listed_health
-from pilotage.containers.image import parse_image
-from pilotage.containers.networks import ChosenNetwork, choose_network, default_network
-from pilotage.containers.ports import map_ports
+from pilotage.containers.networks import ChosenNetwork, choose_network, default_network, not_attached
 from pilotage.containers.swarm import (
     SERVICE_ID,
     SERVICE_NAME,
@@ -29,7 +27,7 @@ from pilotage.containers.swarm import (
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.types import Summary
-from pilotage.labels.container_options import decode_options, split_names
+from pilotage.labels.container_options import MAX_NAMES, decode_options, split_names, too_many
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels
 
 if TYPE_CHECKING:
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["ContainerParser", "from_docker", "parse", "unreadable"]
 
 _TRUE: Final = ("True", "true")  # Compose 1 and 2 both write True
-_VERSION: Final = "org.opencontainers.image.version"
 _SUMMARY: Final = msgspec.json.Decoder(Summary)
 # Another shape, not JSON, not UTF-8, nested a thousand levels deep.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -77,58 +74,62 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         network, address = chosen.name, (chosen.address if running else "")
         if chosen.error is not None:
             errors.append(chosen.error)
+    elif facts.reaches_containers and network and running:
+        errors.append(not_attached(network))
     public_host = facts.host if running else ""
     if running and not address and not public_host:
         errors.append(_NO_ADDRESS)
     problems = options.problems
+    where = {"provider": facts.config.name, "container": name}
     if errors or problems:
-        where = {"provider": facts.config.name, "container": name}
         errors = [problem.at(**where) for problem in errors]
         problems = tuple(problem.at(**where) for problem in problems)
     if unreached is not None:
         unreached = unreached.at(provider=facts.config.name, container=name)
     host_config = summary.HostConfig
     mode = host_config.NetworkMode if host_config is not None else ""
-    ports = map_ports(summary.Ports)
     depends_on, idle = options.depends_on, options.idle
     if not depends_on and (text := labels.get(COMPOSE_DEPENDS_ON)):
         depends_on = split_names(text)
+        if text.count(",") >= MAX_NAMES:
+            problems = (*problems, too_many("dependencies", COMPOSE_DEPENDS_ON).at(**where))
         if idle is not None:
             idle = msgspec.structs.replace(idle, depends_on=depends_on)
-    return Container(
-        docker_cfg=facts.config,
-        container_id=summary.Id,
-        container_name=name,
-        image=parse_image(summary.Image, summary.ImageID, labels.get(_VERSION, "")),
-        created=summary.Created,
-        state=summary.State,
-        status=summary.Status,
-        running=running,
-        health=listed_health(summary),
-        aliases=options.aliases or ((labels.get(SERVICE_NAME, name).lower(),) if name else ()),
-        labels=_without(labels, own.options),
-        actual_labels=labels,
-        own_labels=own,
-        is_explicit=not own.is_empty,
-        is_excluded=options.exclude is True,
-        is_oneoff=labels.get(COMPOSE_ONEOFF) in _TRUE and options.exclude is not False,
-        compose_project=project,
-        compose_service=labels.get(COMPOSE_SERVICE, ""),
-        depends_on=depends_on,
-        network_mode=mode,
-        is_host_network_mode=mode == "host" or (host_config is None and "host" in networks),
-        network=network,
-        networks=tuple(sorted(networks)) if len(networks) > 1 else tuple(networks),
-        private_hostname=address,
-        public_hostname=public_host,
-        public_port_mapping=ports.public,
-        private_port_mapping=ports.private,
-        unreachable=unreached,
-        mounts=tuple(summary.Mounts or ()),
-        agent=facts.agent,
-        idlewatcher_config=idle,
-        errors=tuple(errors),
-        problems=problems,
+    return Container(  # by position: with so many fields, keywords double the time
+        facts.config,
+        summary.Id,
+        name,
+        summary.Image,
+        summary.ImageID,
+        summary.Created,
+        0.0,
+        summary.State,
+        summary.Status,
+        running,
+        listed_health(summary),
+        options.aliases or ((labels.get(SERVICE_NAME, name).lower(),) if name else ()),
+        labels,
+        own,
+        options.exclude is True,
+        labels.get(COMPOSE_ONEOFF) in _TRUE and options.exclude is not False,
+        project,
+        labels.get(COMPOSE_SERVICE, ""),
+        depends_on,
+        mode,
+        mode == "host" or (host_config is None and "host" in networks),
+        network,
+        tuple(sorted(networks)) if len(networks) > 1 else tuple(networks),
+        address,
+        public_host,
+        summary.Ports or (),
+        (),
+        "",
+        unreached,
+        summary.Mounts or (),
+        facts.agent,
+        idle,
+        tuple(errors),
+        problems,
     )
 
 
@@ -136,15 +137,6 @@ _NO_ADDRESS: Final = Problem(
     message="no network found: neither the container nor its host has a reachable address",
     hint="check the engine's address in the configuration",
 )
-
-
-def _without(labels: dict[str, str], options: Mapping[str, str]) -> dict[str, str]:
-    if not options:
-        return labels
-    rest = labels.copy()
-    for key in options:
-        del rest[key]
-    return rest
 
 
 def container_name(names: Sequence[str] | None) -> str:
@@ -181,6 +173,7 @@ class ContainerParser:
         routes_to: Callable[[str], bool] | None = None,
     ) -> None:
         self.facts = engine_facts(config, agents=agents, env=env, routes_to=routes_to)
+        self._facts_of_url = self.facts
         self.services: SwarmServices | None = None
         self._foreign: set[str] = set()
 
@@ -188,6 +181,11 @@ class ContainerParser:
     def config(self) -> DockerProviderConfig:
         """The engine."""
         return self.facts.config
+
+    def set_rootless(self, rootless: bool) -> None:  # noqa: FBT001
+        """Record whether the engine runs as an ordinary user, which only a connection shows for certain."""
+        facts = self._facts_of_url
+        self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
         """Build the container of one undecoded list element. An unreadable one becomes a container with an error."""
@@ -201,7 +199,13 @@ class ContainerParser:
             return unreadable(self.config, error, *_identity(known.Id, known.Names))
 
     def parse(self, summary: Summary) -> Container:
-        """Build the container of one list element."""
+        """Build the container of one list entry. Never raises: an unexpected exception becomes its error."""
+        try:
+            return self._parse(summary)
+        except Exception as error:  # noqa: BLE001  # one container must not take the routes of its engine down
+            return unreadable(self.config, error, *_identity(summary.Id, summary.Names))
+
+    def _parse(self, summary: Summary) -> Container:
         task = summary.Labels is not None and SERVICE_ID in summary.Labels
         if task and self.services is not None:
             summary = self.services.complete(summary)
@@ -253,8 +257,7 @@ def unreadable(config: DockerProviderConfig, error: Exception, container_id: str
         provider=config.name,
         container=name or container_id[:12],
     )
-    image = parse_image("")
-    return Container(docker_cfg=config, container_id=container_id, container_name=name, image=image, errors=(problem,))
+    return Container(config, container_id, name, errors=(problem,))
 
 
 class _Identity(msgspec.Struct, gc=False):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.types import PortBinding
 
-__all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "is_loopback", "map_ports", "ports_from_inspect"]
+__all__ = ["NO_PORTS", "PortMapping", "exposed_ports", "is_loopback", "is_valid", "map_ports", "ports_from_inspect"]
 
 _HIGHEST: Final = 65535
 
@@ -47,8 +47,8 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     private: dict[int, Port] = {}
     for entry in entries:
         number = entry.PrivatePort
-        if not 0 < number <= _HIGHEST or not 0 <= entry.PublicPort <= _HIGHEST:
-            continue  # not a port
+        if not is_valid(entry):
+            continue
         known = private.get(number)
         if known is None or _replaces(entry, known):
             private[number] = entry
@@ -58,6 +58,11 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
             if known is None or _replaces(entry, known):
                 public[number] = entry
     return PortMapping(public, private)
+
+
+def is_valid(entry: Port) -> bool:
+    """Return whether an entry's numbers are port numbers; a port that is not published has 0."""
+    return 0 < entry.PrivatePort <= _HIGHEST and 0 <= entry.PublicPort <= _HIGHEST
 
 
 def _replaces(entry: Port, known: Port) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.core.budget import MAX_PROBLEMS, Budget, BudgetError, container_budget
     from pilotage.core.errors import (
         ConfigError,
         EngineError,
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
-    from pilotage.core.problems import Problem
+    from pilotage.core.problems import Problem, Severity
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import socket_tempdir
     from pilotage.core.text import count, format_duration, shorten
+    from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
-    from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
+    from pilotage.core.yaml import Located, bare, kind_name, parse_yaml, preview
 
 __all__ = [
     "FALSE",
+    "MAX_PROBLEMS",
     "TRUE",
+    "Budget",
+    "BudgetError",
     "ConfigError",
     "EngineError",
     "EngineIncompatible",
@@ -42,8 +47,11 @@ __all__ = [
     "ParseError",
     "PilotageError",
     "Problem",
+    "Severity",
+    "UnreadableFile",
     "bare",
     "comma_list",
+    "container_budget",
     "count",
     "did_you_mean",
     "edit_distance",
@@ -55,6 +63,8 @@ __all__ = [
     "nearest",
     "parse_duration",
     "parse_yaml",
+    "preview",
+    "read_text",
     "shorten",
     "socket_tempdir",
     "watch_files",
@@ -63,6 +73,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Budget": "budget",
+        "BudgetError": "budget",
         "ConfigError": "errors",
         "EngineError": "errors",
         "EngineIncompatible": "errors",
@@ -71,12 +83,16 @@ __getattr__, __dir__ = lazy_exports(
         "FALSE": "values",
         "GatewayError": "errors",
         "Located": "yaml",
+        "MAX_PROBLEMS": "budget",
         "ParseError": "values",
         "PilotageError": "errors",
         "Problem": "problems",
+        "Severity": "problems",
         "TRUE": "values",
+        "UnreadableFile": "textfile",
         "bare": "yaml",
         "comma_list": "values",
+        "container_budget": "budget",
         "count": "text",
         "did_you_mean": "suggest",
         "edit_distance": "suggest",
@@ -87,6 +103,8 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
+        "preview": "yaml",
+        "read_text": "textfile",
         "shorten": "text",
         "socket_tempdir": "tempdirs",
         "watch_files": "filewatch",

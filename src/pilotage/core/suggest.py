@@ -5,12 +5,16 @@ Source of the rule: LABELS, decision 28.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "edit_distance", "nearest"]
+
+_LONGEST: Final = 64  # characters; the time grows with the square, and no known name is longer
+_MOST_NAMES: Final = 500
 
 
 def edit_distance(a: str, b: str, most: int | None = None) -> int:
@@ -42,14 +46,25 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return the candidate that ``word`` most likely stands for, ``""`` if none is close.
 
     Close means that at most a third of the longer name's letters differ, and at least one may. Case is ignored. Ties go
-    to the first name in byte order, so the result is deterministic.
+    to the first name in byte order, so the result is deterministic. Names of more than 64 characters are never close,
+    and only the first 500 candidates count.
     """
+    if len(word) > _LONGEST:
+        return ""
     best: tuple[int, str] | None = None
     folded = word.casefold()
-    for name in candidates:
+    letters = set(folded)
+    for name in islice(candidates, _MOST_NAMES):
+        if name == word or len(name) > _LONGEST:
+            continue
         most = max(1, max(len(word), len(name)) // 3)
-        distance = edit_distance(folded, name.casefold(), most)
-        if distance <= most and name != word and (best is None or (distance, name) < best):
+        if best is not None:
+            most = min(most, best[0])
+        known = name.casefold()
+        if len(letters.difference(known)) > most or abs(len(folded) - len(known)) > most:
+            continue  # each letter that the name lacks takes an edit
+        distance = edit_distance(folded, known, most)
+        if distance <= most and (best is None or (distance, name) < best):
             best = (distance, name)
     return best[1] if best else ""
 

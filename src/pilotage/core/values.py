@@ -41,9 +41,15 @@ def go_bool(text: str) -> bool | None:
     return False if text in FALSE else None
 
 
-def comma_list(text: str) -> list[str]:
-    """Split on commas and white space and drop empty items (LABELS II.2.1): ``"a b,,c"`` gives ``[a, b, c]``."""
-    return text.replace(",", " ").split()
+def comma_list(text: str, most: int = -1) -> list[str]:
+    """Split on commas and white space and drop empty items (LABELS II.2.1): ``"a b,,c"`` gives ``[a, b, c]``.
+
+    Args:
+        text: the list.
+        most: stop after this number of items; the rest is one more item. Negative: no limit.
+
+    """
+    return text.replace(",", " ").split(None, most)
 
 
 _UNITS: Final[Mapping[str, int]] = {

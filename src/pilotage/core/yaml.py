@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import yaml
 
+from pilotage.core.budget import Budget
+from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ __all__ = [
     "bare",
     "kind_name",
     "parse_yaml",
+    "preview",
 ]
 
 _NAMES: Final[Mapping[type, str]] = {
@@ -66,6 +69,24 @@ def bare(marked: Located) -> Any:
         return {key: bare(item) for key, item in value.items()}
     if isinstance(value, list):
         return [bare(item) for item in value]
+    return value
+
+
+def preview(marked: Located) -> str:
+    """Return the start of the plain value as one line for a message."""
+    return shorten(_start(marked.value, [_SHOWN]))
+
+
+_SHOWN: Final = 60  # values; each takes at least one character
+
+
+def _start(value: Any, left: list[int]) -> Any:
+    """Return the plain value without what :func:`shorten` would cut off."""
+    left[0] -= 1
+    if isinstance(value, dict):
+        return {key: _start(item.value, left) for key, item in value.items() if left[0] > 0}
+    if isinstance(value, list):
+        return [_start(item.value, left) for item in value if left[0] > 0]
     return value
 
 
@@ -114,11 +135,12 @@ def _integer(text: str) -> int | str:
 
 _LEADING_TABS = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 _MAX_DEPTH: Final = 64
-_MAX_VALUES: Final = 20_000
 _SAFE_DEPTH: Final = 1000
+_LONGEST_KEY: Final = 1024  # characters
+_DOCUMENT_COST: Final = 4  # values; making a parser takes as long
 
 
-def parse_yaml(text: str, source: str = "") -> Located | None:
+def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Located | None:
     """Parse the first YAML document in a text.
 
     A leading tab counts as two spaces (LABELS, decision 6). Keys become text. Anchors, aliases and merge keys work.
@@ -126,14 +148,20 @@ def parse_yaml(text: str, source: str = "") -> Located | None:
     Args:
         text: YAML 1.2.
         source: name of the text, kept in :attr:`Located.source`.
+        budget: what the document may cost; by default 20,000 values, aliases expanded.
 
     Returns:
         The document, or ``None`` if it is empty or contains only comments.
 
     Raises:
-        ParseError: invalid YAML, a duplicate key, or a document that expands to more than 20,000 values or 64 levels.
+        ParseError: invalid YAML, a duplicate key, more than 64 levels, a key of more than 1,024 characters, or a
+            document beyond the budget.
 
     """
+    if budget is None:
+        budget = Budget()
+    budget.take(_DOCUMENT_COST)
+    budget.take_yaml(len(text))
     if "\t" in text:
         text = _LEADING_TABS.sub(lambda match: match.group().replace("\t", "  "), text)
     try:
@@ -141,8 +169,8 @@ def parse_yaml(text: str, source: str = "") -> Located | None:
     except ValueError as error:  # a lone surrogate
         raise ParseError("not valid YAML: a character that YAML does not allow", 1, 1) from error
     try:
-        if len(text) > _SAFE_DEPTH and sum(map(text.count, "[{-?:")) > _SAFE_DEPTH:
-            _refuse_depth(text)
+        if len(text) > _SAFE_DEPTH and sum(map(text.count, "[{-?:,")) > _SAFE_DEPTH:
+            _refuse_size(text, budget)
         if not loader.check_node():
             return None
         node = loader.get_node()
@@ -150,10 +178,10 @@ def parse_yaml(text: str, source: str = "") -> Located | None:
         mark = error.problem_mark or error.context_mark
         message = error.problem or "not YAML"
         raise ParseError(
-            f"not valid YAML: {message}", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
+            f"not valid YAML: {shorten(message, 160)}", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
         ) from error
     except yaml.YAMLError as error:
-        raise ParseError(f"not valid YAML: {_one_line(error)}", 1, 1) from error
+        raise ParseError(f"not valid YAML: {shorten(_one_line(error), 160)}", 1, 1) from error
     except ParseError:  # a ValueError too
         raise
     except ValueError as error:
@@ -162,33 +190,40 @@ def parse_yaml(text: str, source: str = "") -> Located | None:
         loader.dispose()
     if node is None:
         return None
-    return _Converter(source).convert(node, 0)
+    return _Converter(source, budget).convert(node, 0)
 
 
-def _refuse_depth(text: str) -> None:
-    """Raise if a document is nested too deeply for PyYAML.
+def _refuse_size(text: str, budget: Budget) -> None:
+    """Raise if a document is nested too deeply, or has too many values, before PyYAML composes it.
 
     PyYAML's composer recurses in C without a limit, so about ten thousand brackets overflow the stack and crash the
-    process. Each level takes at least one of ``[ { - ? :``, so only texts with many of these need this check.
+    process; and it makes all nodes before anyone can count them. Each level and each value takes at least one of
+    ``[ { - ? : ,``, so only texts with many of these need this check.
 
     Raises:
-        ParseError: nested more than 64 levels deep.
+        ParseError: nested more than 64 levels deep, or more values than the budget has left.
         yaml.YAMLError: not YAML.
 
     """
     loader = yaml.CSafeLoader(text)
     depth = 0
+    left = 2 * budget.values + 1  # each value may have a key
     try:
         while loader.check_event():
             event = loader.get_event()
-            if isinstance(event, yaml.CollectionStartEvent):
+            if isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
+                left -= 1
+            elif isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
+                left -= 1
                 if depth > _MAX_DEPTH:
                     raise _too_deep(event)
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.DocumentEndEvent):
                 return  # only the first document is parsed
+            if left < 0:
+                budget.take(budget.values + 1)
     finally:
         loader.dispose()
 
@@ -206,9 +241,9 @@ def _one_line(error: Exception) -> str:
 class _Converter:
     """Converts PyYAML nodes to :class:`Located` values. An instance converts one document."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, budget: Budget) -> None:
         self.source = source
-        self.left = _MAX_VALUES
+        self.budget = budget
 
     def convert(self, node: yaml.Node, depth: int, key: yaml.Node | None = None) -> Located:
         mark = node.start_mark
@@ -228,11 +263,11 @@ class _Converter:
         """Count one more value and raise at the limit: nested aliases expand exponentially."""
         if depth > _MAX_DEPTH:
             raise _too_deep(node)
-        self.left -= 1
-        if self.left < 0:
+        try:
+            self.budget.take()
+        except ParseError as error:
             mark = node.start_mark
-            message = f"the document expands to more than {_MAX_VALUES:,} values"
-            raise ParseError(message, mark.line + 1, mark.column + 1)
+            raise ParseError(error.message, mark.line + 1, mark.column + 1) from None
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         """Resolve a scalar. Quoted scalars, block scalars and scalars with a custom tag stay text."""
@@ -247,6 +282,9 @@ class _Converter:
             if not isinstance(key, yaml.ScalarNode):
                 raise ParseError("a key must be a single value", key.start_mark.line + 1, key.start_mark.column + 1)
             name = str(key.value)
+            if len(name) > _LONGEST_KEY:
+                message = f"a key has more than {_LONGEST_KEY:,} characters"
+                raise ParseError(message, key.start_mark.line + 1, key.start_mark.column + 1)
             if name == "<<" and not key.style:
                 for name_, value in self._merge(item, depth + 1).items():
                     merged.setdefault(name_, value)
@@ -254,7 +292,7 @@ class _Converter:
             if name in own:
                 first = own[name]
                 raise ParseError(
-                    f"duplicate key {name!r}; it is already on line {first.key_line}",
+                    f"duplicate key {shorten(name)!r}; it is already on line {first.key_line}",
                     key.start_mark.line + 1,
                     key.start_mark.column + 1,
                 )

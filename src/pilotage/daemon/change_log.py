@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pilotage.discovery.update import Update
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
-__all__ = ["log", "log_change"]
+__all__ = ["log", "log_change", "log_changes"]
 
 log = logging.getLogger(__name__)
+
+
+_MAX_CHANGES: Final = 200
+"""Changes of one update that are logged. An update of 100,000 containers would stop the event loop for seconds."""
+
+
+def log_changes(update: Update) -> None:
+    """Log the changes of an update: all of its engines, and the first 200 others."""
+    omitted, left = 0, _MAX_CHANGES
+    for change in update.changes:
+        if change.kind not in ("stale", "live"):
+            if change.kind in ("added", "updated", "draining", "removed") and not log.isEnabledFor(logging.DEBUG):
+                continue
+            if not left:
+                omitted += 1
+                continue
+            left -= 1
+        log_change(change, update)
+    if omitted:
+        log.warning(
+            "%d more changes of routes and problems are not logged; 'pilotage routes' shows the result", omitted
+        )
 
 
 def log_change(change: Change, update: Update) -> None:
@@ -26,8 +48,9 @@ def log_change(change: Change, update: Update) -> None:
         case "problem" | "conflict" if problem is not None:
             if problem.container or problem.route or problem.file:  # engine problems are logged as "stale"
                 log.warning("%s", problem)
-        case "resolved":
-            log.info("resolved: %s", problem)
+        case "resolved" if problem is not None:
+            if problem.container or problem.route or problem.file:  # engine problems end with "live"
+                log.info("resolved: %s", problem)
         case "health":
             before, now = (_failing(table, change.alias) for table in (update.old, update.new))
             level = logging.WARNING if now - before else logging.INFO if before - now else logging.DEBUG

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
-from pilotage.core.errors import ConfigError, GatewayError, PilotageError
+from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
-from pilotage.daemon.change_log import log_change
+from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
@@ -29,7 +29,7 @@ from pilotage.engine.pool import Pool
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import Gateway
-from pilotage.xds.bootstrap import bootstrap
+from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came during the start reloads now
     try:
         await daemon.run()
     finally:
@@ -204,7 +205,7 @@ class Daemon:
             self.api = await stack.enter_async_context(api)
             if binary is not None:
                 self.gateway = Gateway(
-                    bootstrap(address, _NODE),
+                    build_bootstrap(address, _NODE),
                     folder,
                     binary=binary,
                     workers=settings.gateway.workers,
@@ -272,17 +273,15 @@ class Daemon:
 
     async def _publish_tables(self) -> None:
         """Publish every table. The first one is complete, except for engines that do not answer in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LISTS):
-                await self.discovery.ready(or_away=True)
+        with contextlib.suppress(EngineUnreachable):
+            await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
-                for change in update.changes:
-                    log_change(change, update)
+                log_changes(update)
                 keys = self.ads.publish(update)
                 if self._health is not None:
                     self._health.follow(update)

@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pilotage.daemon.log_limit import LogLimit
 from pilotage.output.console import clean
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def detect_log_format(env: Mapping[str, str]) -> LogFormat:
 
 
 def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | None = None) -> logging.Handler:
-    """Write the log of this process to a stream, and return the handler.
+    """Write the log of this process to a stream, and return the handler. Repeated messages are limited.
 
     Args:
         form: ``terminal``: time and message in colours, to go with a command's own output. ``text``: time, level,
@@ -45,6 +46,7 @@ def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | Non
     handler = logging.StreamHandler(stream or sys.stderr)
     forms = {"terminal": _Terminal, "text": _Text, "journal": _Journal, "json": _Json}
     handler.setFormatter(forms[form]())
+    handler.addFilter(LogLimit())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # for libraries

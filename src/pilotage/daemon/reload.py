@@ -6,14 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from pilotage.core.errors import ConfigError
+from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.core.filewatch import watch_files
+from pilotage.core.problems import Problem
 from pilotage.daemon.settings import changed_settings, check_ports
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
@@ -73,19 +73,32 @@ class Reloader:
             if settings.with_gateway:
                 check_ports(settings, held=self.settings)
             configure(settings.options)
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the daemon and its routes outlive it
             self.results["refused"] += 1
-            self.problems = error.problems
-            for problem in error.problems:
-                log.error("configuration rejected, the previous one stays active: %s", problem)  # noqa: TRY400  # for operators
+            self._report("configuration rejected, the previous one stays active", error)
             return
         self.results["taken"] += 1
         self.problems = ()
         previous, self.settings = self.settings, settings
         self._changed.set()
-        await apply(previous, settings)
+        try:
+            await apply(previous, settings)
+        except Exception as error:  # noqa: BLE001
+            self._report("configuration not applied completely", error)
         if later := changed_settings(previous, settings):
             log.warning("changed, but takes effect only after a restart: %s", ", ".join(later))
+
+    def _report(self, result: str, error: Exception) -> None:
+        if isinstance(error, ConfigError):
+            self.problems = error.problems
+        else:
+            text = str(error) if isinstance(error, PilotageError) else f"internal error: {error!r}"
+            self.problems = (
+                Problem(message=text, hint="" if isinstance(error, PilotageError) else "please report it"),
+            )
+            log.debug(result, exc_info=error)
+        for problem in self.problems:
+            log.error("%s: %s", result, problem)
 
     async def watch_config(self) -> None:
         """Request a reload whenever the configuration file changes."""

@@ -21,6 +21,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.engine.contexts import resolved
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     file = flags.choice.config or ("" if flags.choice or flags.demo else find_config_file())
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
+    for engine in chosen.configs:
+        resolved(engine, env)  # a missing context, too, is an error of the configuration
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)

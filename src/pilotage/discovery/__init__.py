@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
+    from pilotage.discovery.subscription import Subscription
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
+    from pilotage.discovery.watcher import EngineWatcher
 
 __all__ = [
     "DiscoveryManager",
+    "EngineWatcher",
     "Probe",
     "ScanResult",
+    "Subscription",
     "Timing",
     "Update",
     "candidates",
@@ -39,8 +43,10 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "DiscoveryManager": "manager",
+        "EngineWatcher": "watcher",
         "Probe": "detect",
         "ScanResult": "scan",
+        "Subscription": "subscription",
         "Timing": "timing",
         "Update": "update",
         "candidates": "detect",

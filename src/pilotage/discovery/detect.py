@@ -6,20 +6,24 @@ import asyncio
 import os
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.containers.engine_facts import is_rootless
 from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.engine.config import DockerProviderConfig
-from pilotage.engine.contexts import default_engine, list_contexts, local_sockets
+from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, unverified_warning
 from pilotage.engine.pool import Pool, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pilotage.engine.config import TLSFiles
+
 __all__ = ["Candidate", "Probe", "candidates", "detect_engines", "probe_all"]
+
+
+_VARIABLES: Final = ("DOCKER_HOST", "CONTAINER_HOST")
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -47,6 +51,7 @@ class Probe(msgspec.Struct, frozen=True):
         api: supported API versions, e.g. ``1.44-1.51``.
         latency: seconds from connecting to the answer of ``/version``.
         error: why it did not answer and what to do; ``""`` if it did.
+        warning: what is dangerous about the connection; ``""`` if nothing is.
 
     """
 
@@ -56,31 +61,37 @@ class Probe(msgspec.Struct, frozen=True):
     api: str = ""
     latency: float = 0.0
     error: str = ""
+    warning: str = ""
 
 
 def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
     """Return the engines that can be found without configuration; the first is the one that commands use.
 
-    The sources are ``DOCKER_HOST``, Docker contexts, and the usual socket paths.
+    The sources are ``DOCKER_HOST``, Docker contexts, ``CONTAINER_HOST``, and the usual socket paths. Contexts with one
+    address and different certificates are different engines.
     """
-    found: dict[str, Candidate] = {}
+    found: dict[tuple[str, TLSFiles | None], Candidate] = {}
 
     def add(config: DockerProviderConfig, source: str, *, chosen: bool = False) -> None:
-        known = found.get(config.url)
+        key = (config.url, config.tls)
+        known = found.get(key)
         if known is None:
-            found[config.url] = Candidate(config, (source,), chosen)
+            found[key] = Candidate(config, (source,), chosen)
         elif source not in known.sources:
-            found[config.url] = msgspec.structs.replace(known, sources=(*known.sources, source))
+            found[key] = msgspec.structs.replace(known, sources=(*known.sources, source))
 
     try:
         config, why = default_engine(env)
     except ConfigError:
         pass  # no engine is chosen; list the contexts and sockets
     else:
-        add(config, "DOCKER_HOST" if why.startswith("DOCKER_HOST") else "current", chosen=True)
+        variable = why.partition(" ")[0]
+        add(config, variable if variable in _VARIABLES else "current", chosen=True)
     contexts = list_contexts(env)[1:]  # the first one is the default, added above
     for context in contexts:
         add(DockerProviderConfig(context.url, context.tls, context.name), f"context {context.name}")
+    if podman := env.get("CONTAINER_HOST"):
+        add(DockerProviderConfig(podman, name="podman"), "CONTAINER_HOST")
     for path in local_sockets(env):
         if _is_socket(path):
             add(DockerProviderConfig(f"unix://{path}", name="local"), "socket")
@@ -106,13 +117,21 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
     try:
         async with await new_client(found.config, pool=pool, unique=True) as client:
             latency = time.perf_counter() - begin
-            version, kind = client.version, client.kind
+            version, kind, rootless = client.version, client.kind, client.is_rootless
     except PilotageError as error:
         return Probe(found, error=_one_line(error, found.config.name))
     name = kind.capitalize()
-    if is_rootless(found.config.url):
+    if rootless:
         name = f"rootless {name}"
-    return Probe(found, name, version.Version, _range(version.MinAPIVersion, version.ApiVersion), latency)
+    warning = unverified_warning(found.config)
+    return Probe(
+        found,
+        name,
+        version.Version,
+        _range(version.MinAPIVersion, version.ApiVersion),
+        latency,
+        warning="" if warning is None else warning.message,
+    )
 
 
 def _one_line(error: PilotageError, name: str) -> str:

@@ -37,6 +37,10 @@ Podman before version 5 filters ``die`` events by the name ``died``, and sends t
 _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
 
 
+_LONGEST: Final = 256
+"""Maximum characters of IDs and names. Engines accept no longer ones; events wait in memory, so theirs are cut."""
+
+
 class Effect(Enum):
     """What the consumer has to do about an event."""
 
@@ -128,18 +132,18 @@ def parse_event(event: Event) -> ContainerEvent | None:
         return _parse_network_event(event)
     action, _, detail = event.Action.partition(":")
     attributes = event.Actor.Attributes or {}
-    if event.Type != "container" or not event.Actor.ID or action not in EVENT_FILTERS["event"]:
+    if event.Type != "container" or not _is_id(event.Actor.ID) or action not in EVENT_FILTERS["event"]:
         return None
     if action == "kill" and attributes.get("signal", "15") not in _STOP_SIGNALS:
         return None
     effect = _EFFECTS.get(action, Effect.REFRESH)
     if action == "health_status":
-        action = f"{action} {(detail or event.HealthStatus).strip()}".strip()
+        action = f"{action} {(detail or event.HealthStatus).strip()[:_LONGEST]}".strip()
     return ContainerEvent(
         container_id=event.Actor.ID,
         effect=effect,
         action=action,
-        name=attributes.get("name", ""),
+        name=attributes.get("name", "")[:_LONGEST],
         routed_only=action.partition(" ")[0] in _ROUTED_ONLY,
         labels=attributes,
     )
@@ -151,7 +155,11 @@ def _parse_network_event(event: Event) -> ContainerEvent | None:
         return None
     attributes = event.Actor.Attributes or {}
     container_id = attributes.get("container") or event.Actor.ID
-    if event.Action not in ("connect", "disconnect") or not container_id:
+    if event.Action not in ("connect", "disconnect") or not _is_id(container_id):
         return None
-    network = attributes.get("name" if "container" in attributes else "network", "")
+    network = attributes.get("name" if "container" in attributes else "network", "")[:_LONGEST]
     return ContainerEvent(container_id, Effect.REFRESH, f"network {event.Action}", network=network)
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST

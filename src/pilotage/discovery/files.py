@@ -1,13 +1,18 @@
 """Route files: found by name or pattern, read, and watched.
 
-A file that becomes unreadable keeps its previous routes and reports a problem. A deleted file loses its routes.
+A file that becomes unreadable keeps its previous routes and reports a problem; so do the files of a folder that can no
+longer be listed or entered. A deleted file loses its routes. Nothing that a file or folder does affects another one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import fnmatch
 import glob
 import logging
+import os
+import stat
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.routes.file import RouteFile, read_route_file
 
@@ -28,7 +34,6 @@ log = logging.getLogger(__name__)
 _POLL: Final = 5.0  # seconds between reads if the system reports no changes
 _STEP: Final = 50  # milliseconds; editors write a file in several steps
 _DEBOUNCE: Final = 500  # milliseconds; upper limit of waiting for a quiet file
-_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; nobody writes a larger file by hand
 
 
 def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> tuple[RouteFile, ...]:
@@ -39,7 +44,8 @@ def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESE
         reserved_ports: ports of this host that the proxy itself uses.
 
     Returns:
-        The files, in the order of the patterns and then by name. A missing file has a problem that says so.
+        The files, in the order of the patterns and then by name. A missing or unreadable file has a problem that says
+        so. A folder that a pattern names and that cannot be listed appears as a file with that problem.
 
     """
     watcher = FileWatcher(patterns, reserved_ports=reserved_ports)
@@ -73,54 +79,76 @@ class FileWatcher:
         self._on_change = on_change
         self.reserved_ports = reserved_ports
         self.files: dict[str, RouteFile] = dict(known or {})
-        self._texts: dict[str, str | Problem] = {}
+        self._texts: dict[str, _Content] = {}
 
     def read(self) -> None:
         """Read every file and report each change."""
-        names = list(dict.fromkeys(self._names()))
+        folders: dict[str, Problem] = {}  # those that could not be listed
+        names = list(dict.fromkeys(self._names(folders)))
+        kept = [name for name in self.files if name not in names and self._may_exist(name, folders)]
+        names += [*kept, *(folder for folder in folders if folder not in names)]
         for name in [known for known in self.files if known not in names]:
             del self.files[name]
             self._texts.pop(name, None)
             self._report(name, None)
         for name in names:
-            found = _text(name)
-            if self._texts.get(name) == found:
-                continue
-            self._texts[name] = found
-            old, new = self.files.get(name), self._read(name, found)
-            self.files[name] = new
-            if new != old:
-                self._report(name, new)
+            if name not in kept:
+                self._update(name, _Content(problem=folders[name]) if name in folders else _content(name))
         self.files = {name: self.files[name] for name in names}
+
+    def _update(self, name: str, found: _Content) -> None:
+        if self._texts.get(name) == found:
+            return
+        self._texts[name] = found
+        old, new = self.files.get(name), self._read(name, found)
+        self.files[name] = new
+        if new != old:
+            self._report(name, new)
 
     def _report(self, name: str, file: RouteFile | None) -> None:
         if self._on_change is not None:
             self._on_change(name, file)
 
-    def _names(self) -> Iterator[str]:
+    def _names(self, folders: dict[str, Problem]) -> Iterator[str]:
         for pattern in self.patterns:
             if glob.has_magic(pattern):
-                yield from sorted(name for name in glob.glob(pattern) if Path(name).is_file())  # noqa: PTH207  # Path.glob changes the spelling
+                yield from sorted(filter(_may_be_file, _expand(pattern, folders)))
             else:
                 yield pattern
 
-    def _read(self, name: str, found: str | Problem) -> RouteFile:
-        if isinstance(found, Problem):
-            new = RouteFile(name, problems=(found,), is_whole=False)
+    def _may_exist(self, name: str, folders: Mapping[str, Problem]) -> bool:
+        """Return whether a known file may be in a folder that could not be listed."""
+        if not any(Path(name).is_relative_to(folder) for folder in folders):
+            return False
+        parts = Path(name).parts
+        wanted = (Path(pattern).parts for pattern in self.patterns)
+        return any(len(parts) == len(each) and all(map(fnmatch.fnmatchcase, parts, each)) for each in wanted)
+
+    def _read(self, name: str, found: _Content) -> RouteFile:
+        if found.problem is not None:
+            new = RouteFile(name, problems=(found.problem,), is_whole=False)
         else:
-            new = read_route_file(found, name, reserved_ports=self.reserved_ports)
+            new = self._parse(name, found.text)
         old = self.files.get(name)
-        if new.is_whole or old is None or not old.routes or not Path(name).exists():
+        if new.is_whole or old is None or not old.routes or found.is_missing:
             return new
         kept = "its previous routes stay in force"
         problems = [msgspec.structs.replace(p, hint=f"{p.hint}; {kept}" if p.hint else kept) for p in new.problems]
         return msgspec.structs.replace(old, problems=tuple(problems), is_whole=False)
 
+    def _parse(self, name: str, text: str) -> RouteFile:
+        try:
+            return read_route_file(text, name, reserved_ports=self.reserved_ports)
+        except Exception as error:  # one file must not end the others
+            log.debug("route file %s", name, exc_info=error)
+            problem = Problem(message=f"internal error: {error!r}", hint="please report it", file=name)
+            return RouteFile(name, problems=(problem,), is_whole=False)
+
     async def run(self) -> None:
         """Watch until cancelled. If the system reports no changes, read the files every few seconds."""
         while True:
-            self.read()
             try:
+                self.read()
                 await self._wait_for_change()
             except Exception as error:  # noqa: BLE001  # no inotify watches left, a deleted directory, ...
                 log.debug("polling route files every %g s: %s", _POLL, error)
@@ -150,25 +178,88 @@ class FileWatcher:
                     return
 
     def _directories(self) -> list[str]:
-        """Return the existing directories that contain the files or may contain them later."""
-        found = {str(Path(pattern).parent) for pattern in self.patterns if not glob.has_magic(pattern)}
-        for pattern in filter(glob.has_magic, self.patterns):
-            parent = str(Path(pattern).parent)
+        """Return the directories that contain the files or may contain them later, if their changes are reported.
+
+        The system reports no changes of a directory that may not be read; it is polled like the others.
+        """
+        found: set[str] = set()
+        for pattern in self.patterns:
+            parent = os.path.dirname(pattern) or os.curdir  # noqa: PTH120  # keeps the spelling
             found |= set(glob.glob(parent)) if glob.has_magic(parent) else {parent}  # noqa: PTH207
-        return sorted(folder for folder in found if Path(folder).is_dir())
+        return sorted(
+            folder for folder in found if os.access(folder, os.R_OK | os.X_OK) and _mode(folder, stat.S_IFDIR)
+        )
 
 
-def _text(name: str) -> str | Problem:
-    """Return the text of a file, or the problem that prevents reading it."""
-    path = Path(name)
+class _Content(msgspec.Struct, frozen=True):
+    """The text of a file, or the problem that prevents reading it."""
+
+    text: str = ""
+    problem: Problem | None = None
+    is_missing: bool = False
+
+
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+def _content(name: str) -> _Content:
     try:
-        if path.stat().st_size > _MAX_SIZE:
-            return Problem(message=f"is larger than {_MAX_SIZE // 1024**2} MB", hint="split it", file=name)
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        hint = "check the name under providers.files, and in a container, that the file is mounted"
-        return Problem(message="no such file", hint=hint, file=name)
-    except UnicodeDecodeError:
-        return Problem(message="is not UTF-8 text", hint="save it as UTF-8", file=name)
-    except OSError as error:
-        return Problem(message=f"cannot be read: {error.strerror or error}", file=name)
+        return _Content(read_text(Path(name)))
+    except UnreadableFile as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _ABSENT:
+            hint = "check the name under providers.files, and in a container, that the file is mounted"
+            return _Content(problem=Problem(message="no such file", hint=hint, file=name), is_missing=True)
+        if isinstance(cause, OSError):
+            return _Content(problem=_unreadable(name, "read", cause))
+        return _Content(problem=Problem(message=error.message, hint=error.hint, file=name))
+
+
+def _unreadable(name: str, verb: str, error: Exception) -> Problem:
+    """Describe why a file or folder cannot be read or listed."""
+    why = (isinstance(error, OSError) and error.strerror) or str(error)
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = f"let the user with ID {os.geteuid()} read the file and enter every folder above it"
+        if verb == "listed":
+            hint = f"let the user with ID {os.geteuid()} read and enter the folder (chmod u+rx)"
+    return Problem(message=f"cannot be {verb}: {why}", hint=hint, file=name)
+
+
+def _mode(name: str, kind: int) -> bool | None:
+    """Return whether a file is of a kind; ``None`` if that cannot be found out."""
+    try:
+        return stat.S_IFMT(os.stat(name).st_mode) == kind  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        return False if isinstance(error, OSError) and error.errno in _ABSENT else None
+
+
+def _may_be_file(name: str) -> bool:
+    """Return whether a name is a file, or may be one in a folder that may not be entered."""
+    return _mode(name, stat.S_IFREG) is not False
+
+
+def _expand(pattern: str, failed: dict[str, Problem]) -> list[str]:
+    """Return the names that match a pattern, like :func:`glob.glob`.
+
+    Args:
+        pattern: file name pattern. ``**`` is the same as ``*``.
+        failed: receives the folders that could not be listed, which ``glob`` treats as empty.
+
+    """
+    parent, base = os.path.split(pattern)
+    parents = _expand(parent, failed) if glob.has_magic(parent) else [parent]
+    if not glob.has_magic(base):
+        return [os.path.join(each, base) for each in parents]  # noqa: PTH118  # keeps the spelling
+    found: list[str] = []
+    for each in parents:
+        try:
+            entries = os.listdir(each or os.curdir)  # noqa: PTH208
+        except (OSError, ValueError) as error:
+            if not isinstance(error, OSError) or error.errno not in _ABSENT:
+                failed[each or os.curdir] = _unreadable(each or os.curdir, "listed", error)
+            continue
+        hidden = base.startswith(".")
+        names = fnmatch.filter((name for name in entries if hidden or not name.startswith(".")), base)
+        found += [os.path.join(each, name) for name in names]  # noqa: PTH118
+    return found

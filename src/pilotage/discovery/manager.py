@@ -12,7 +12,9 @@ import weakref
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from pilotage.core.errors import PilotageError
+import msgspec
+
+from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
 from pilotage.discovery.provider import DockerProvider
 from pilotage.discovery.subscription import Subscription
@@ -21,7 +23,7 @@ from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table.store import RouteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
@@ -73,6 +75,7 @@ class DiscoveryManager:
         self._file_aliases: dict[str, tuple[str, ...]] = {}
         self._file_task: asyncio.Task[None] | None = None
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()  # dropping a subscription ends it
+        self._closed = False
 
     @property
     def table(self) -> Table:
@@ -81,7 +84,7 @@ class DiscoveryManager:
 
     def snapshots(self) -> tuple[EngineSnapshot, ...]:
         """Return the containers and routes of each engine, in the order in which the engines were added."""
-        return tuple(provider.state.snapshot() for provider in self._providers.values())
+        return tuple(provider.snapshot() for provider in self._providers.values())
 
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""
@@ -96,25 +99,56 @@ class DiscoveryManager:
         """
         return self._provider(name).watcher
 
-    async def ready(self, *names: str, or_away: bool = False) -> None:
+    async def ready(self, *names: str, or_away: bool = False, timeout: float | None = None) -> None:  # noqa: ASYNC109  # its error has the reason
         """Wait for the first full list of engines. The table is complete for these engines then.
 
         Args:
             names: the engines; all if omitted.
             or_away: do not wait for an engine whose first attempt failed.
+            timeout: seconds to wait; ``None`` waits until every engine answers, however long it is away.
+
+        Raises:
+            EngineUnreachable: the time is up. The message says which engine is missing and why.
+            PilotageError: no such engine is being watched, or discovery was closed meanwhile.
 
         """
-        for provider in [self._provider(name) for name in names] or list(self._providers.values()):
-            await (provider.attempted if or_away else provider.listed).wait()
+        providers = [self._provider(name) for name in names] or list(self._providers.values())
+        try:
+            async with asyncio.timeout(timeout):
+                for provider in providers:
+                    await (provider.attempted if or_away else provider.listed).wait()
+        except TimeoutError:
+            late = [each for each in providers if not (each.attempted if or_away else each.listed).is_set()]
+            if late:
+                raise self._not_listed(late, timeout or 0.0) from None
+        if self._closed:
+            missing = [provider.name for provider in self._providers.values() if not provider.is_listed]
+            if missing and any(provider.name in missing for provider in providers):
+                raise PilotageError(f"discovery was closed before these engines were listed: {', '.join(missing)}")
+
+    def _not_listed(self, late: Sequence[DockerProvider], timeout: float) -> EngineUnreachable:
+        status = self.store.engine(late[0].name)
+        what = f"not listed within {timeout:g} s: {(status and status.error) or 'it has not answered yet'}"
+        others = f"; also missing: {', '.join(each.name for each in late[1:])}" if late[1:] else ""
+        return EngineUnreachable(late[0].name, what + others)
 
     def add(self, config: DockerProviderConfig) -> None:
         """Start watching an engine.
 
         Raises:
-            PilotageError: an engine with this name is already being watched.
+            ConfigError: its address is invalid.
+            PilotageError: an engine with this name is already being watched, or discovery is closed.
 
         """
-        provider = DockerProvider(
+        self._require_open()
+        provider = self._new_provider(config)
+        if provider.name in self._providers:
+            raise PilotageError(f"an engine called {provider.name!r} is already being watched")
+        self._start(provider)
+        self.publish()
+
+    def _new_provider(self, config: DockerProviderConfig) -> DockerProvider:
+        return DockerProvider(
             config,
             self.store,
             self.publish,
@@ -125,8 +159,9 @@ class DiscoveryManager:
             timing=self.timing,
             on_lag=self.on_lag,
         )
-        if provider.name in self._providers:
-            raise PilotageError(f"an engine called {provider.name!r} is already being watched")
+
+    def _start(self, provider: DockerProvider, predecessor: DockerProvider | None = None) -> None:
+        provider.start(predecessor)
         self._providers[provider.name] = provider
         provider.task = self._group.create_task(provider.watcher.run(), name=f"watch {provider.name}")
 
@@ -144,7 +179,8 @@ class DiscoveryManager:
     async def apply_config(self, engines: Iterable[DockerProviderConfig], files: Iterable[str]) -> list[str]:
         """Watch these engines and route files, and no others. Engines that did not change are not interrupted.
 
-        The daemon calls this after it has read a changed configuration. A changed engine is removed and added again.
+        The daemon calls this after it has read a changed configuration. The routes of an engine whose settings or name
+        changed stay, marked stale, until it has been listed with the new settings; that list is compared with them.
 
         Args:
             engines: all engines; their names must differ.
@@ -154,21 +190,39 @@ class DiscoveryManager:
             What was done, in words for the log; empty if nothing differed.
 
         Raises:
-            ConfigError: the address of an engine is invalid.
+            ConfigError: the address of an engine is invalid. Nothing has changed.
+            PilotageError: two engines have the same name, or discovery is closed. Nothing has changed.
 
         """
-        done: list[str] = []
+        self._require_open()
         before = {provider.config.name or provider.config.url: provider for provider in self._providers.values()}
         after = {config.name or config.url: config for config in engines}
-        for name, provider in before.items():
-            if provider.config != after.get(name):
-                await self.remove(provider.name)
-                done.append(f"{'changed' if name in after else 'removed'} engine {name}")
+        gone = [name for name in before if name not in after]
+        new: dict[str, tuple[DockerProvider, str]] = {}  # name -> provider, and the name of its predecessor
         for name, config in after.items():
-            if name not in before:
-                done.append(f"added engine {name}")
-            if name not in before or before[name].config != config:
-                self.add(config)
+            if name in before and before[name].config == config:
+                continue
+            old = name if name in before else next((g for g in gone if _is_renamed(before[g].config, config)), "")
+            if old in gone:
+                gone.remove(old)
+            new[name] = (self._new_provider(config), old)
+        order = [new[name][0].name if name in new else before[name].name for name in after]
+        if len(set(order)) < len(order):
+            twice = next(name for name in order if order.count(name) > 1)
+            raise PilotageError(f"two engines are called {twice!r}")
+        # From here on nothing waits or fails, so that a cancelled call leaves no engine half replaced.
+        ended = [self._providers.pop(before[name].name) for name in gone]
+        for provider in ended:
+            provider.remove()
+        done = [f"removed engine {name}" for name in gone]
+        replaced = {name: self._providers.pop(before[old].name) for name, (_, old) in new.items() if old}
+        for name, (provider, old) in new.items():
+            self._start(provider, replaced.get(name))
+            done.append(f"{'changed' if old == name else 'added'} engine {name}" if old in ("", name) else
+                        f"renamed engine {old} to {name}")  # fmt: skip
+        self._providers = {name: self._providers[name] for name in order}
+        self.publish()
+        await _cancel(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
         if patterns != self._files.patterns:
             await self.use_files(patterns)
@@ -181,13 +235,20 @@ class DiscoveryManager:
         Args:
             patterns: file names or patterns such as ``routes.d/*.yml``.
 
+        Raises:
+            PilotageError: discovery is closed.
+
         """
-        await _cancel([self._file_task])
+        self._require_open()
+        previous, self._file_task = self._file_task, None
+        if previous is not None:
+            previous.cancel()  # it reads nothing after this
         known = self._files.files
         self._files = FileWatcher(patterns, self._on_file_change, reserved_ports=self.reserved_ports, known=known)
         self._files.read()
         if self._files.patterns:
             self._file_task = self._group.create_task(self._files.run(), name="watch route files")
+        await _cancel([previous])
 
     def _on_file_change(self, name: str, file: RouteFile | None) -> None:
         routes = file.routes if file is not None else ()
@@ -204,10 +265,19 @@ class DiscoveryManager:
         self.publish()
 
     async def close(self) -> None:
-        """Stop watching and end all subscriptions. The table stays as it is."""
-        await _cancel([*(provider.task for provider in self._providers.values()), self._file_task])
-        for subscription in tuple(self._subscriptions):
-            subscription.close()
+        """Stop watching, end all subscriptions and wake everybody in :meth:`ready`. The table stays as it is."""
+        self._closed = True
+        for provider in self._providers.values():
+            provider.release()
+        try:
+            await _cancel([*(provider.task for provider in self._providers.values()), self._file_task])
+        finally:  # also if this call is cancelled
+            for subscription in tuple(self._subscriptions):
+                subscription.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise PilotageError("discovery is closed")
 
     def _provider(self, name: str) -> DockerProvider:
         try:
@@ -236,9 +306,11 @@ class DiscoveryManager:
         self.publish()
 
     def subscribe(self) -> Subscription:
-        """Return a new subscription. Its first update contains the whole table."""
+        """Return a new subscription. Its first update contains the whole table, its only one after :meth:`close`."""
         subscription = Subscription(self.store)
         self._subscriptions.add(subscription)
+        if self._closed:
+            subscription.close()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -252,6 +324,10 @@ class DiscoveryManager:
                 yield update
         finally:
             self.unsubscribe(subscription)
+
+
+def _is_renamed(old: DockerProviderConfig, new: DockerProviderConfig) -> bool:
+    return msgspec.structs.replace(old, name=new.name) == new
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,16 +18,19 @@ from pilotage.engine.contexts import resolved
 from pilotage.table.table import EngineStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.routes.build import Built
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import RouteStore
 
 __all__ = ["DockerProvider"]
+
+log = logging.getLogger(__name__)
 
 
 class DockerProvider:
@@ -45,14 +49,18 @@ class DockerProvider:
         timing: intervals and timeouts of the watcher.
         on_lag: receives the seconds between an event and the change it caused.
 
+    Raises:
+        ConfigError: the address is invalid. The store is unchanged; :meth:`start` writes to it first.
+
     Attributes:
         config: the engine as configured; its address may still be ``context://NAME``.
         name: name of the engine in routes, problems and the table.
         state: its containers and routes.
         watcher: the watcher; run it in a task.
         task: the task that runs the watcher, set by the manager.
-        listed: set after the first full list.
-        attempted: set after the first full list or the first failure.
+        listed: set after the first full list, and when nobody needs to wait for it any more.
+        attempted: set after the first full list or the first failure, and when nobody needs to wait for it any more.
+        is_listed: whether there has been a full list.
 
     """
 
@@ -82,7 +90,34 @@ class DockerProvider:
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()
         self.attempted = asyncio.Event()
-        store.set_engine(self.name, EngineStatus("pending", time.time()))
+        self.is_listed = False
+        self._predecessor: DockerProvider | None = None
+
+    def start(self, predecessor: DockerProvider | None = None) -> None:
+        """Enter the engine into the store.
+
+        Args:
+            predecessor: the same engine before its settings changed. Its routes stay in force, marked stale, until this
+                provider's first full list; that list then replaces them in one commit.
+
+        """
+        before: EngineStatus | None = None
+        if predecessor is not None:
+            self._predecessor = old = predecessor._retire()  # noqa: SLF001  # of this class
+            before = self._store.engine(old.name)
+            for mine, theirs in (("listed", predecessor.listed), ("attempted", predecessor.attempted)):
+                if not theirs.is_set():  # whoever waits for the predecessor waits for this provider now
+                    setattr(self, mine, theirs)
+            self._store.set_problems((old.name, ""), ())
+            if before is not None and before.state != "pending":
+                since = before.since if before.state == "stale" else time.time()
+                self._store.set_engine(old.name, EngineStatus("stale", since, _CHANGED))
+        if self._store.engine(self.name) is None:
+            self._store.set_engine(self.name, EngineStatus("pending", time.time()))
+
+    def snapshot(self) -> EngineSnapshot:
+        """Return the containers and routes as of the last list; those of the predecessor before the first one."""
+        return (self._predecessor or self).state.snapshot()
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         """Replace the routes of changed containers in the store."""
@@ -96,11 +131,12 @@ class DockerProvider:
         """Mark the engine live and clear its problems."""
         if self._removed:
             return
+        self._supersede()
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
         self._publish()
-        self.listed.set()
-        self.attempted.set()
+        self.is_listed = True
+        self.release()
 
     def on_stale(self, error: EngineError) -> None:
         """Mark the engine stale and record why. Its routes stay."""
@@ -115,13 +151,57 @@ class DockerProvider:
         self._publish()
         self.attempted.set()
 
+    def on_flood(self, limit: int) -> None:
+        """Report that the engine sends events of too many containers, or that it does so no longer."""
+        if self._removed:
+            return
+        message = f"sends events of more than {limit:,} containers at once, so all are listed, once a second"
+        problem = Problem(message=message, severity="warning", hint="check its log", provider=self.name)
+        self._store.set_problems((self.name, _FLOOD), [problem] if limit else ())
+        if limit:
+            log.warning("%s", problem)
+        self._publish()
+
     def remove(self) -> None:
         """Remove the engine and its routes from the store, and ignore everything the watcher still reports."""
-        self._removed = True
-        for container_id in list(self.state.built):
-            self._store.set_routes((self.name, container_id), None, f"engine {self.name} removed")
-        self._store.set_problems((self.name, ""), ())
-        self._store.set_engine(self.name, None)
+        owner = self._retire()
+        self._forget(owner, owner.state.built, f"engine {owner.name} removed")
+        self._store.set_engine(owner.name, None)
         self._publish()
-        self.listed.set()  # wake all tasks that wait for this engine
+        self.release()
+
+    def release(self) -> None:
+        """Wake all tasks that wait for this engine."""
+        self.listed.set()
         self.attempted.set()
+
+    def _retire(self) -> DockerProvider:
+        """Ignore what the watcher still reports. Return the provider that owns the engine's routes in the store."""
+        self._removed = True
+        owner, self._predecessor = self._predecessor or self, None
+        if owner.name != self.name:
+            self._store.set_problems((self.name, ""), ())
+            self._store.set_engine(self.name, None)
+        return owner
+
+    def _supersede(self) -> None:
+        """After the first list: remove the predecessor's routes that the list has not."""
+        old, self._predecessor = self._predecessor, None
+        if old is None:
+            return
+        if old.name == self.name:
+            gone = [container_id for container_id in old.state.built if container_id not in self.state.built]
+            self._forget(old, gone, f"engine {self.name} was changed")
+        else:
+            self._forget(old, old.state.built, f"engine {old.name} is now called {self.name}")
+            self._store.set_engine(old.name, None)
+
+    def _forget(self, owner: DockerProvider, ids: Iterable[str], cause: str) -> None:
+        for container_id in ids:
+            self._store.set_routes((owner.name, container_id), None, cause)
+        for key in ("", _FLOOD):
+            self._store.set_problems((owner.name, key), ())
+
+
+_FLOOD: Final = "events"
+_CHANGED: Final = "its settings changed, and it has not been listed since"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.containers.parse import ContainerParser
-from pilotage.core.errors import EngineError
+from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.gc import gc_paused
+from pilotage.core.problems import Problem
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
@@ -58,7 +59,7 @@ async def scan_all(
     """Scan several engines concurrently. An engine that fails does not affect the others.
 
     Args:
-        configs: the engines.
+        configs: the engines; their names must differ. An engine without a name is named after its URL.
         pool: source of connections; the running loop's default pool if omitted.
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default. ``DOCKER_HOST`` makes an engine local
@@ -66,23 +67,26 @@ async def scan_all(
         reserved_ports: ports of this host that the proxy itself uses.
 
     Raises:
-        ConfigError: an address is invalid. No engine was contacted.
+        ConfigError: an address is invalid, or two engines have the same name. No engine was contacted.
 
     """
-    configs = [resolved(config, env) for config in configs]
+    configs = [_named(config, env) for config in configs]
+    names = [config.name for config in configs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        hint = "give each engine its own name"
+        raise ConfigError([Problem(message=f"two engines are called {name!r}", hint=hint) for name in repeated])
     errors: dict[str, EngineError] = {}
 
     async def scan(config: DockerProviderConfig) -> EngineSnapshot | None:
         try:
             return await scan_engine(config, pool=pool, agents=agents, env=env, reserved_ports=reserved_ports)
         except EngineError as error:
-            errors[config.name or config.url] = error
+            errors[config.name] = error
             return None
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(scan(config)) for config in configs]
     snapshots = [task.result() for task in tasks]
-    names = [config.name or config.url for config in configs]
     return ScanResult(
         tuple(snapshot for snapshot in snapshots if snapshot is not None),
         {name: errors[name] for name in names if name in errors},
@@ -104,9 +108,10 @@ async def scan_engine(
         EngineError: it cannot be reached, or refused to list its containers.
 
     """
-    config = resolved(config, env)
+    config = _named(config, env)
     parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env, routes_to=routes_to)
     async with await new_client(config, pool=pool) as client:
+        parser.set_rootless(client.is_rootless)
         elements = await client.list_containers()
         with gc_paused(len(elements)):
             containers = [parser.decode(element) for element in elements]
@@ -115,3 +120,9 @@ async def scan_engine(
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
             return build_snapshot(config, containers, reserved_ports=reserved_ports)
+
+
+def _named(config: DockerProviderConfig, env: Mapping[str, str] | None) -> DockerProviderConfig:
+    """Resolve an engine's address, and name an engine without a name after its URL, as the live table does."""
+    config = resolved(config, env)
+    return config if config.name else msgspec.structs.replace(config, name=config.url)

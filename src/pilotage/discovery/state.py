@@ -25,14 +25,14 @@ _NO_ROUTES: Final = Built()
 
 
 class _RawFields(msgspec.Struct, gc=False):
-    """The fields of a list element that can change during the life of a container, undecoded."""
+    """The fields of a list entry that can change during the life of a container, undecoded."""
 
     Id: str = ""
     Names: msgspec.Raw = msgspec.Raw()
     Labels: msgspec.Raw = msgspec.Raw()
-    Ports: msgspec.Raw = msgspec.Raw()
+    Ports: list[msgspec.Raw] | None = None
     NetworkSettings: msgspec.Raw = msgspec.Raw()
-    Mounts: msgspec.Raw = msgspec.Raw()
+    Mounts: list[msgspec.Raw] | None = None
     Health: msgspec.Raw = msgspec.Raw()
     State: str = ""
     Status: str = ""
@@ -41,8 +41,15 @@ class _RawFields(msgspec.Struct, gc=False):
     def fingerprint(self) -> int:
         # "Up 3 hours (healthy)" changes all the time; only the part in parentheses matters.
         health = self.Status[self.Status.rfind("(") :] if self.Status.endswith(")") else ""
-        raw = (self.Names, self.Labels, self.Ports, self.NetworkSettings, self.Mounts, self.Health)
-        return hash((self.State, self.Image, health, *map(bytes, raw)))
+        raw = (self.Names, self.Labels, self.NetworkSettings, self.Health)
+        return hash((self.State, self.Image, health, *map(bytes, raw), _unordered(self.Ports), _unordered(self.Mounts)))
+
+
+def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
+    """Return entries as a value that does not depend on their order: dockerd lists ports and mounts in a random one."""
+    if not entries:
+        return b""
+    return bytes(entries[0]) if len(entries) == 1 else frozenset(map(bytes, entries))
 
 
 _RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
@@ -52,16 +59,19 @@ class ListDiff(NamedTuple):
     """How a list differs from the known state.
 
     Attributes:
-        unchanged: IDs of containers whose bytes are as before.
+        unchanged: IDs of containers that are as before.
         changed: the other containers, decoded. The caller inspects those that need it and passes them to
             :meth:`EngineState.update`.
         fingerprints: ID -> fingerprint of the changed containers.
+        without_id: number of elements without an ID by name. They get an ID made of the name, and stay the same
+            containers in the next list.
 
     """
 
     unchanged: set[str]
     changed: list[Container]
     fingerprints: dict[str, int]
+    without_id: dict[str, int]
 
     @property
     def ids(self) -> set[str]:
@@ -96,6 +106,8 @@ class EngineState:
         self.draining: dict[str, float] = {}
         self._listed: dict[str, Container] = {}  # without the network of another container
         self._fingerprints: dict[str, int] = {}
+        self._entries: dict[int, str] = {}  # hash of an entry's bytes -> ID; spares most containers the fingerprint
+        self._entry_of: dict[str, int] = {}  # ID -> hash of its last entry
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
 
@@ -129,20 +141,37 @@ class EngineState:
 
     # ---- lists
 
-    def diff(self, elements: Iterable[msgspec.Raw]) -> ListDiff:
-        """Compare list elements with the known state, without changing it."""
-        listed = ListDiff(set(), [], {})
+    def diff(self, elements: Iterable[msgspec.Raw], listed: ListDiff | None = None) -> ListDiff:
+        """Compare list entries with the known state, without changing it.
+
+        Args:
+            elements: the list, or a part of it.
+            listed: the result for the previous parts of the same list; it is extended and returned.
+
+        """
+        listed = listed or ListDiff(set(), [], {}, {})
         for raw in elements:
+            entry = hash(bytes(raw))
+            known_id = self._entries.get(entry, "")
+            if known_id and not self._needs_inspection_again(known_id):
+                listed.unchanged.add(known_id)
+                continue
             known_id, fingerprint = _fingerprint(raw)
             if known_id:
+                if known_id in listed.unchanged or known_id in listed.fingerprints:
+                    continue  # the engine lists it twice
                 if self._fingerprints.get(known_id) == fingerprint and not self._needs_inspection_again(known_id):
                     listed.unchanged.add(known_id)
+                    self._forget_entry(known_id)
+                    self._entries[entry] = known_id
+                    self._entry_of[known_id] = entry
                     continue
                 listed.fingerprints[known_id] = fingerprint
             container = self.parser.decode(raw)  # an unreadable element becomes a container with an error
             if not container.container_id:
-                nameless = f"#{len(listed.changed)}"
-                container = msgspec.structs.replace(container, container_id=nameless)
+                name = f"#{container.container_name}"
+                number = listed.without_id[name] = listed.without_id.get(name, 0) + 1
+                container = msgspec.structs.replace(container, container_id=name if number == 1 else f"{name}#{number}")
             listed.changed.append(container)
         return listed
 
@@ -151,6 +180,12 @@ class EngineState:
         for container_id, container in self._listed.items():
             if is_task(container):
                 self._fingerprints.pop(container_id, None)
+                self._forget_entry(container_id)
+
+    def _forget_entry(self, container_id: str) -> None:
+        entry = self._entry_of.pop(container_id, None)
+        if entry is not None:
+            self._entries.pop(entry, None)
 
     def _needs_inspection_again(self, container_id: str) -> bool:
         """Return whether an inspection may report something new although the list element is the same as before.
@@ -279,6 +314,7 @@ class EngineState:
     def _store(self, container: Container) -> list[str]:
         """Store a container; return the IDs of all containers it may affect."""
         container_id, name = container.container_id, container.container_name
+        self._forget_entry(container_id)
         affected = [container_id]
         old = self._listed.get(container_id)
         if old is not None:
@@ -295,6 +331,7 @@ class EngineState:
     def _remove(self, container_id: str) -> list[str]:
         """Remove a container; return the IDs of all containers it may affect."""
         own = self._listed.pop(container_id)
+        self._forget_entry(container_id)
         for known in (self._fingerprints, self.draining, self.containers):
             known.pop(container_id, None)
         return [container_id, *self._unlink(own)]

@@ -20,7 +20,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         first_pause: back-off after the first failed attempt, measured from the start of the attempt. An attempt that
             itself took longer is repeated at once.
         longest_pause: limit of the doubling back-off. Jitter changes each pause by up to a quarter.
-        pause_after_session: pause after a session that had listed all containers.
+        pause_after_session: pause after a session that had listed all containers. It doubles up to ``longest_pause``
+            while such sessions end early.
+        lasting_session: a session that lasts this long after its first list counts as good and resets the back-off.
 
     """
 
@@ -31,3 +33,4 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     first_pause: float = 0.5
     longest_pause: float = 30.0
     pause_after_session: float = 0.5
+    lasting_session: float = 60.0

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
 from pilotage.core.gc import gc_paused
+from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
 from pilotage.discovery.inspect import first_error, inspect_all
+from pilotage.discovery.state import EngineState, ListDiff
 from pilotage.discovery.swarm import update_services
 from pilotage.discovery.timing import Timing
 from pilotage.engine.pool import new_client
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from pilotage.discovery.state import EngineState
+    from pilotage.containers.container import Container as ListedContainer
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient
@@ -60,6 +61,9 @@ class WatchHandler(Protocol):
     def on_stale(self, error: EngineError) -> None:
         """Handle a lost or failed connection. The known containers stay as they are."""
 
+    def on_flood(self, limit: int) -> None:
+        """Handle events of more containers than the limit, which are dropped; 0 when there are fewer again."""
+
 
 class _Recheck(NamedTuple):
     """A container whose listed state does not reflect an event yet."""
@@ -77,11 +81,13 @@ class _AllContainers:
 
 
 _ALL: Final = _AllContainers()
-_SOCKET_POLL: Final = 0.1  # seconds between checks for a new socket file while the engine is away
 _TICK: Final = 0.001  # seconds; event loops wake sleepers slightly early
 _MAX_IDS: Final = 100  # container IDs in one request; the URL would get too long with more
 _RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # seconds
 _LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while the list is built
+_MAX_PENDING: Final = 2_000  # containers with events that wait; beyond that, one list of all is cheaper
+_LIST_PAUSE: Final = 1.0  # seconds between lists of all while there are more
+_BATCH: Final = 500  # containers handled between two chances for other tasks
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
@@ -128,20 +134,21 @@ class EngineWatcher:
         self._rechecks: dict[str, _Recheck] = {}
         self._in_flight: Container[str] = ()  # IDs covered by the current request
         self._removed_in_flight: set[str] = set()
+        self._overflowed = False  # events were dropped since the last full list began
+        self._is_flooded = False  # as reported
         self._wakeup = asyncio.Event()
         self._last_event = 0.0
         self._reconcile_at = 0.0
-        self._listed = False
+        self._live_at = 0.0  # end of the session's first list, 0 before it
 
     # ---- forever
 
     async def run(self) -> None:
         """Watch the engine until cancelled."""
-        failures = 0
+        back_off = BackOff(self.config, self.timing)
         while True:
-            self._listed = False
-            socket_id = _socket_id(self.config)
-            started = _now()
+            self._live_at = 0.0
+            back_off.begin()
             defect = False
             try:
                 await self._run_session()
@@ -159,25 +166,7 @@ class EngineWatcher:
                 self.handler.on_stale(
                     EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
                 )
-            failures = 0 if self._listed and not defect else failures + 1
-            await self._back_off(failures, started, socket_id)
-
-    async def _back_off(self, failures: int, started: float, socket_id: tuple[int, int] | None) -> None:
-        """Wait before the next attempt. A new socket file ends the wait."""
-        timing = self.timing
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311  # engines that return together are not asked all at once
-        if failures:
-            until = started + jitter * min(timing.longest_pause, timing.first_pause * 2 ** min(failures - 1, 16))
-        else:
-            until = _now() + jitter * timing.pause_after_session
-        if _socket_path(self.config) is None:
-            await asyncio.sleep(until - _now())
-            return
-        while (left := until - _now()) > _TICK:
-            current = _socket_id(self.config)
-            if current is not None and current != socket_id:
-                return
-            await asyncio.sleep(min(left, _SOCKET_POLL))
+            await back_off.pause(listed_at=0.0 if defect else self._live_at)
 
     # ---- one session
 
@@ -187,6 +176,7 @@ class EngineWatcher:
                 await client.check_connection()  # the address may belong to another engine now
             self.sessions += 1
             self.state.podman = client.kind == "podman"
+            self.state.parser.set_rootless(client.is_rootless)
             async with client.events(filters=EVENT_FILTERS) as stream:
                 await self._follow(client, stream)
 
@@ -196,11 +186,12 @@ class EngineWatcher:
         self._received_at.clear()
         self._rechecks.clear()
         self._wakeup.clear()
+        self._overflowed = False
         self._last_event = _now()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._receive(stream), name=f"events of {self.config.name}")
-                group.create_task(self._work(client), name=f"refreshes of {self.config.name}")
+                group.create_task(self._work(client, stream), name=f"refreshes of {self.config.name}")
         except* EngineError as errors:
             raise first_error(errors) from None
 
@@ -220,8 +211,10 @@ class EngineWatcher:
         if event.effect is Effect.REMOVED:
             for waiting in (self._pending, self._rechecks, self._received_at):
                 waiting.pop(container_id, None)
-            if in_flight:
+            if in_flight and len(self._removed_in_flight) < _MAX_PENDING:
                 self._removed_in_flight.add(container_id)
+            elif in_flight:
+                self._overflow()
         if not state.is_relevant(event, in_flight=in_flight):
             return
         cause = {container_id: str(event)}
@@ -243,6 +236,10 @@ class EngineWatcher:
         An event that predicts a state replaces an earlier one; other events keep the earlier prediction.
         """
         container_id = event.container_id
+        if len(self._pending) >= _MAX_PENDING and container_id not in self._pending:
+            self._overflow()
+            return
+        event = event._replace(labels=None)  # they can be large
         self._received_at.setdefault(container_id, _now())
         if event.predicts_state or event.effect is Effect.RESTARTED:
             self._rechecks.pop(container_id, None)
@@ -252,10 +249,17 @@ class EngineWatcher:
             self._pending.setdefault(container_id, recheck.event if recheck is not None else event)
         self._wakeup.set()
 
-    async def _work(self, client: SharedClient) -> None:
+    def _overflow(self) -> None:
+        """Drop an event. List everything instead, soon and then once more: Docker sends some events too early."""
+        if not self._overflowed:
+            self._overflowed = True
+            self._reconcile_at = min(self._reconcile_at, self.listed_at + _LIST_PAUSE)
+            self._wakeup.set()
+
+    async def _work(self, client: SharedClient, stream: EventStream) -> None:
         """List all containers, then refresh and ping until the engine fails."""
         await self._sync(client)
-        self._listed = True
+        self._live_at = _now()
         self.handler.on_live()
         while True:
             await self._wait_for_work()
@@ -266,15 +270,15 @@ class EngineWatcher:
                 self._pending.setdefault(container_id, self._rechecks[container_id].event)
             if now >= self._reconcile_at:
                 await self._sync(client)
-            elif self._pending:
+            elif self._pending and not self._overflowed:
                 ids = list(islice(self._pending, _MAX_IDS))
                 await self._refresh(client, {container_id: self._pending.pop(container_id) for container_id in ids})
             elif now >= self._last_event + self.timing.silence:
-                await self._ping(client)
+                await self._ping(client, stream)
 
     async def _wait_for_work(self) -> None:
         """Wait for an event that requires a refresh, or until the next recheck, sync, ping or end of draining."""
-        if not self._pending and not self._wakeup.is_set():
+        if (not self._pending or self._overflowed) and not self._wakeup.is_set():
             due = min(self._last_event + self.timing.silence, self._reconcile_at, *self.state.draining.values())
             due = min(due, *(recheck.due for recheck in self._rechecks.values())) if self._rechecks else due
             try:
@@ -284,8 +288,11 @@ class EngineWatcher:
                 pass
         self._wakeup.clear()
 
-    async def _ping(self, client: SharedClient) -> None:
+    async def _ping(self, client: SharedClient, stream: EventStream) -> None:
         """Check a silent engine: a dead TCP connection is silent, too."""
+        if stream.waiting_for_end() >= self.timing.silence:
+            what = f"the engine sent the beginning of an event and nothing more for {self.timing.silence:g} s"
+            raise EngineUnreachable(self.config.name, what, "check what answers at this address")
         try:
             async with asyncio.timeout(self.timing.ping):
                 await client.ping()
@@ -301,10 +308,26 @@ class EngineWatcher:
     async def _sync(self, client: SharedClient) -> None:
         """List all containers. Those missing from the list are gone."""
         events, self._pending = self._pending, {}
+        flooded, self._overflowed = self._overflowed, False
         await self._refresh(client, events, everything=True)
         jitter = random.uniform(0.9, 1.0)  # noqa: S311  # see Timing.reconcile
         self.listed_at = _now()
-        self._reconcile_at = self.listed_at + jitter * self.timing.reconcile
+        pause = _LIST_PAUSE if flooded or self._overflowed else jitter * self.timing.reconcile
+        self._reconcile_at = self.listed_at + pause
+        if flooded is not self._is_flooded:
+            self._is_flooded = flooded
+            self.handler.on_flood(_MAX_PENDING if flooded else 0)
+
+    async def _diff(self, elements: list[msgspec.Raw]) -> ListDiff:
+        """Compare a list with the known state, in batches between which other engines' events are handled."""
+        listed = ListDiff(set(), [], {}, {})
+        for start in range(0, len(elements), _BATCH):
+            if start:
+                await asyncio.sleep(0)
+            batch = elements[start : start + _BATCH]
+            with gc_paused(len(batch)):
+                self.state.diff(batch, listed)
+        return listed
 
     async def _refresh(
         self, client: SharedClient, events: dict[str, ContainerEvent], *, everything: bool = False
@@ -312,24 +335,32 @@ class EngineWatcher:
         """List the containers of some events, or all, and update the state. Nothing changes before the list is read."""
         state = self.state
         self._in_flight = _ALL if everything else events
+        touched: dict[str, None] = {}
+        kept: list[ListedContainer] = []
         try:
             elements = await self._list(client, None if everything else events)
-            with gc_paused(len(elements)):
-                listed = state.diff(elements)
+            listed = await self._diff(elements)
             if await update_services(state.parser, listed.changed, client, again=everything):
                 state.forget_tasks()
-                listed = state.diff(elements)
+                listed = await self._diff(elements)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
-            changed = [container for container in changed if container.container_id not in self._removed_in_flight]
-        finally:
+            for start in range(0, len(changed), _BATCH):
+                if start:
+                    await asyncio.sleep(0)
+                containers = changed[start : start + _BATCH]
+                present = [it for it in containers if it.container_id not in self._removed_in_flight]
+                with gc_paused(len(present)):
+                    touched |= dict.fromkeys(state.update(present, fingerprints=listed.fingerprints))
+                kept += present
+            if everything:
+                touched |= dict.fromkeys(state.update((), present=listed.ids))
+            else:
+                touched |= dict.fromkeys(state.update((), gone=events.keys() - listed.ids))
+        finally:  # also after a cancellation between two batches: the next list would find no difference any more
             self._in_flight = ()
             self._removed_in_flight.clear()
-        with gc_paused(len(changed)):
-            if everything:
-                changes = state.update(changed, fingerprints=listed.fingerprints, present=listed.ids)
-            else:
-                changes = state.update(changed, fingerprints=listed.fingerprints, gone=events.keys() - listed.ids)
-        self._publish(changes, {container_id: str(event) for container_id, event in events.items()})
+            changes = {container_id: state.built.get(container_id) for container_id in touched}
+            self._publish(changes, {container_id: str(event) for container_id, event in events.items()})
         for container_id, event in events.items():
             self._schedule_recheck(container_id, event)
             if container_id in self._rechecks:
@@ -337,7 +368,7 @@ class EngineWatcher:
             received_at = self._received_at.pop(container_id, None)
             if received_at is not None and container_id in changes and self._on_lag is not None:
                 self._on_lag(_now() - received_at)
-        for container_id, user in state.missing_network_owners(changed).items():
+        for container_id, user in state.missing_network_owners(kept).items():
             self._schedule(ContainerEvent(container_id, Effect.REFRESH, "use of its network", user))
 
     def _schedule_recheck(self, container_id: str, event: ContainerEvent) -> None:
@@ -374,19 +405,3 @@ def _first_exception(error: Exception) -> Exception:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _socket_path(config: DockerProviderConfig) -> str | None:
-    return config.url.removeprefix("unix://") if config.url.startswith("unix://") else None
-
-
-def _socket_id(config: DockerProviderConfig) -> tuple[int, int] | None:
-    """Return what distinguishes a socket file from its successor at the same path; ``None`` without a file."""
-    path = _socket_path(config)
-    if path is None:
-        return None
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return None
-    return status.st_ino, status.st_ctime_ns

@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
-    from pilotage.engine.connection import Connection
-    from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, resolve_context, resolved
+    from pilotage.engine.connection import Connection, Timeouts
+    from pilotage.engine.contexts import (
+        default_engine,
+        list_contexts,
+        local_sockets,
+        resolve_context,
+        resolved,
+        unverified_warning,
+    )
     from pilotage.engine.events import EventStream
-    from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, new_client
+    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
+    from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
     from pilotage.engine.types import (
+        Actor,
         Endpoint,
         Event,
         Inspect,
@@ -28,15 +38,20 @@ if TYPE_CHECKING:
         PortBinding,
         Service,
         Summary,
+        Version,
     )
 
 __all__ = [
     "LOCAL_SOCKET",
+    "Actor",
     "Address",
+    "ClientRequest",
+    "Clients",
     "Connection",
     "DockerProviderConfig",
     "Endpoint",
     "EngineClient",
+    "EngineResponse",
     "Event",
     "EventStream",
     "Inspect",
@@ -49,6 +64,8 @@ __all__ = [
     "SharedClient",
     "Summary",
     "TLSFiles",
+    "Timeouts",
+    "Version",
     "bracketed",
     "clients",
     "close_default_pool",
@@ -60,17 +77,22 @@ __all__ = [
     "parse_address",
     "resolve_context",
     "resolved",
+    "unverified_warning",
     "url_hostname",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Actor": "types",
         "Address": "address",
+        "ClientRequest": "shared_client",
+        "Clients": "shared_client",
         "Connection": "connection",
         "DockerProviderConfig": "config",
         "Endpoint": "types",
         "EngineClient": "client",
+        "EngineResponse": "http",
         "Event": "types",
         "EventStream": "events",
         "Inspect": "types",
@@ -81,9 +103,11 @@ __getattr__, __dir__ = lazy_exports(
         "Port": "types",
         "PortBinding": "types",
         "Service": "types",
-        "SharedClient": "pool",
+        "SharedClient": "shared_client",
         "Summary": "types",
         "TLSFiles": "config",
+        "Timeouts": "connection",
+        "Version": "types",
         "bracketed": "address",
         "clients": "pool",
         "close_default_pool": "pool",
@@ -95,6 +119,7 @@ __getattr__, __dir__ = lazy_exports(
         "parse_address": "address",
         "resolve_context": "contexts",
         "resolved": "contexts",
+        "unverified_warning": "contexts",
         "url_hostname": "address",
     },
 )

@@ -1,8 +1,9 @@
-"""Parse and normalize engine addresses such as ``ssh://me@host``. Pure."""
+"""Parse and normalize engine addresses such as ``ssh://me@host``. Pure, except that certificates may have to exist."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -99,8 +100,8 @@ def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = 
     """Validate an engine's configuration and return its address.
 
     ``$DOCKER_HOST`` expands to that variable, or to the local socket if it is unset (LABELS II.7.1). If the URL equals
-    ``DOCKER_HOST`` and the configuration has no certificates, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` apply, as
-    in the docker CLI. The default port is Docker's: 2375, or 2376 with TLS.
+    ``DOCKER_HOST`` and the configuration has no certificates, ``DOCKER_TLS_VERIFY``, ``DOCKER_TLS`` and
+    ``DOCKER_CERT_PATH`` apply, as in the docker CLI. The default port is Docker's: 2375, or 2376 with TLS.
 
     Args:
         config: the engine as configured. Certificate files are not checked here; missing ones fail when connecting.
@@ -122,12 +123,20 @@ def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = 
 def environment_tls(env: Mapping[str, str]) -> TLSFiles | None:
     """Return the certificates that the docker CLI uses for ``DOCKER_HOST``; ``None`` for no TLS.
 
-    Any text in ``DOCKER_TLS_VERIFY`` enables TLS, even ``0``; ``DOCKER_CERT_PATH`` defaults to ``~/.docker``.
+    Any text in ``DOCKER_TLS_VERIFY`` enables TLS, even ``0``; ``DOCKER_CERT_PATH`` defaults to ``~/.docker``. With
+    ``DOCKER_TLS`` alone, the engine's certificate is not verified, and the client certificate is used if it exists.
     """
-    if not env.get("DOCKER_TLS_VERIFY"):
-        return None
     folder = env.get("DOCKER_CERT_PATH") or env.get("DOCKER_CONFIG") or f"{env.get('HOME', '')}/.docker"
-    return TLSFiles(ca_file=f"{folder}/ca.pem", cert_file=f"{folder}/cert.pem", key_file=f"{folder}/key.pem")
+    files = TLSFiles(ca_file=f"{folder}/ca.pem", cert_file=f"{folder}/cert.pem", key_file=f"{folder}/key.pem")
+    if env.get("DOCKER_TLS_VERIFY"):
+        return files
+    if not env.get("DOCKER_TLS"):
+        return None
+    has_pair = os.path.exists(files.cert_file) and os.path.exists(files.key_file)  # noqa: PTH110
+    return TLSFiles(cert_file=files.cert_file, key_file=files.key_file, verify=False) if has_pair else _UNVERIFIED
+
+
+_UNVERIFIED: Final = TLSFiles(verify=False)
 
 
 class _Parser:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
 
+from pilotage.core.errors import EngineIncompatible
 from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
 from pilotage.engine.diagnosis import Request, explain
 from pilotage.engine.events import EventStream
-from pilotage.engine.types import Inspect, Service, Version, split_list
+from pilotage.engine.list_splitter import LIST_MAXIMUM, ElementTooLongError, ListSplitter, TooManyContainersError
+from pilotage.engine.types import DECODE_ERRORS, Inspect, Service, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["EngineClient"]
 
@@ -74,6 +76,11 @@ class EngineClient:
         return "podman" if any(c.Name == "Podman Engine" for c in components) else "docker"
 
     @property
+    def is_rootless(self) -> bool:
+        """Whether the engine runs as an ordinary user of this machine: container addresses cannot be reached."""
+        return self._connection.is_rootless(podman=self.kind == "podman")
+
+    @property
     def latency(self) -> float:
         """Seconds until the engine answered ``/version``, including connecting if necessary."""
         return self._connection.latency
@@ -112,10 +119,16 @@ class EngineClient:
         return found
 
     async def _list(self, query: Mapping[str, str]) -> list[msgspec.Raw]:
-        body = await self._call("GET", "/containers/json", query, limit=LIST_LIMIT)
+        splitter = ListSplitter()
         try:
-            return split_list(body)
-        except msgspec.DecodeError as error:
+            await self._call("GET", "/containers/json", query, limit=LIST_LIMIT, sink=splitter.feed)
+            return splitter.finish()
+        except TooManyContainersError:
+            what = f"the engine lists more than {LIST_MAXIMUM:,} containers"
+            raise EngineIncompatible(self.name, what, "remove stopped ones (docker container prune)") from None
+        except ElementTooLongError as error:
+            raise EngineIncompatible(self.name, str(error), "shorten its labels") from None
+        except DECODE_ERRORS as error:
             raise self._explain(error, "GET /containers/json") from error
 
     async def inspect(self, container_id: str) -> Inspect:
@@ -132,7 +145,7 @@ class EngineClient:
         body = await self._call("GET", path)
         try:
             return _INSPECT.decode(body)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
             raise self._explain(error, f"GET {path}") from error
 
     async def services(self) -> list[Service]:
@@ -145,7 +158,7 @@ class EngineClient:
         body = await self._call("GET", "/services", limit=LIST_LIMIT)
         try:
             return _SERVICES.decode(body)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
             raise self._explain(error, "GET /services") from error
 
     def events(self, *, filters: Mapping[str, Sequence[str]] | None = None, since: str | None = None) -> EventStream:
@@ -218,13 +231,16 @@ class EngineClient:
         versioned: bool = True,
         limit: int | None = None,
         timeouts: Timeouts | None = None,
+        sink: Callable[[bytes], object] | None = None,
     ) -> bytes:
-        options = {"limit": limit} if limit is not None else {}
+        options: dict[str, Any] = {"limit": limit} if limit is not None else {}
+        if sink is not None:
+            options["sink"] = sink
         return await self._require().call(
             self.name, method, path, query, timeouts=timeouts or self.timeouts, versioned=versioned, **options
         )
 
-    def _explain(self, error: msgspec.DecodeError, line: str) -> Exception:
+    def _explain(self, error: Exception, line: str) -> Exception:
         address, limits = self._connection.address, self.timeouts
         return explain(error, Request(self.name, address, line, limits.connect, limits.request))
 

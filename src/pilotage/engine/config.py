@@ -13,7 +13,8 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ca_file: CAs to trust; ``""`` for those of the system.
         cert_file, key_file: client certificate and its private key; both set or both empty.
-        verify: ``False`` accepts any server certificate. Only Docker contexts can set it (``SkipTLSVerify``).
+        verify: ``False`` accepts any server certificate. Only Docker contexts (``SkipTLSVerify``), and ``DOCKER_TLS``
+            without ``DOCKER_TLS_VERIFY``, set it. Commands and the daemon warn about it.
 
     """
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import msgspec
-from yarl import URL
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import bracketed
-from pilotage.engine.diagnosis import OURS, BodyTooLargeError, ClosedError, Request, explain, refusal, renamed
+from pilotage.engine.diagnosis import (
+    OURS,
+    BodyTooLargeError,
+    ClosedError,
+    EncodedError,
+    Request,
+    explain,
+    refusal,
+    renamed,
+)
+from pilotage.engine.http import HTTPClient
 from pilotage.engine.singleflight import SingleFlight
-from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, EngineConnector, dialer_for
-from pilotage.engine.types import Version
+from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, dialer_for
+from pilotage.engine.types import DECODE_ERRORS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from pilotage.engine.address import Address
+    from pilotage.engine.http import EngineResponse
 
 __all__ = ["NEWEST_API", "OLDEST_API", "Connection", "Timeouts"]
 
@@ -35,8 +45,8 @@ NEWEST_API: Final = (1, 52)
 LIST_LIMIT: Final = 160 * 2**20
 """Maximum bytes of a container list. 50,000 containers with many labels take 110 MB."""
 
-BODY_LIMIT: Final = 16 * 2**20
-"""Maximum bytes of any other response."""
+BODY_LIMIT: Final = 4 * 2**20
+"""Maximum bytes of any other response; discovery reads eight of an engine at a time."""
 
 _ERROR_BODY: Final = 4096
 _AGENT_ROOT: Final = "/godoxy/agent"  # LABELS II.7.2
@@ -101,13 +111,12 @@ class Connection:
         self.latency = 0.0
         self.closed = False
         self._dialer = dialer or dialer_for(address)
-        self._session: aiohttp.ClientSession | None = None
-        self._responses: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
+        self._http = HTTPClient(self._dialer, self._authority())
         self._signature: tuple[str, str] | None = None
         self._stale = True
         self._negotiation = SingleFlight(self._negotiate)
         self._timeouts = Timeouts()
-        self._origin = f"http://{self._authority()}{self._root()}"
+        self._root = self._path_prefix()
 
     def _authority(self) -> str:
         match self.address.scheme:
@@ -117,13 +126,17 @@ class Connection:
                 return "godoxy.agent"
         return "engine.invalid"
 
-    def _root(self) -> str:
+    def _path_prefix(self) -> str:
         match self.address.scheme:
             case "tcp" | "tls":
                 return self.address.path
             case "agent":
                 return _AGENT_ROOT
         return ""
+
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether the engine runs as an ordinary user of this machine."""
+        return self._dialer.is_rootless(podman=podman)
 
     # ---- the version
 
@@ -155,7 +168,7 @@ class Connection:
                 latency = loop.time() - started
                 version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
         except EngineIncompatible as error:
-            if not isinstance(error.__cause__, msgspec.DecodeError):
+            if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
             raise _no_engine(request.engine, "its response to GET /version is not an engine's") from error
         except EngineRefused as error:
@@ -178,6 +191,7 @@ class Connection:
         timeouts: Timeouts,
         versioned: bool = True,
         limit: int = BODY_LIMIT,
+        sink: Callable[[bytes], object] | None = None,
     ) -> bytes:
         """Send a request and return the complete response body.
 
@@ -189,6 +203,7 @@ class Connection:
             timeouts: time limits.
             versioned: whether to negotiate a version and prefix the path with it.
             limit: maximum body size in bytes.
+            sink: receives the body in pieces; the result is empty then. What it raises ends the request.
 
         Raises:
             EngineError: the request failed.
@@ -196,11 +211,9 @@ class Connection:
         """
         request = self._request(engine, method, path, timeouts)
         async with self._convert_errors(request), asyncio.timeout(request.timeout):
-            return await _read(await self._send(request, path, query or {}, versioned=versioned), limit)
+            return await _read(await self._send(request, path, query or {}, versioned=versioned), limit, sink)
 
-    async def stream(
-        self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts
-    ) -> aiohttp.ClientResponse:
+    async def stream(self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts) -> EngineResponse:
         """Start a GET with an endless response. Return after its headers; the caller closes it.
 
         Raises:
@@ -221,18 +234,13 @@ class Connection:
         """Close all streams and the dialer. Running requests fail. Idempotent."""
         self.closed = True
         await self._negotiation.cancel()
-        for response in list(self._responses):
-            response.close()  # ClientSession.close() does not wake readers of open responses
-        if self._session is not None:
-            await self._session.close()
+        self._http.close()
         await self._dialer.close()
 
     def _request(self, engine: str, method: str, path: str, timeouts: Timeouts) -> Request:
         return Request(engine, self.address, f"{method} {path}", timeouts.connect, timeouts.request)
 
-    async def _send(
-        self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool) -> EngineResponse:
         """Send a request with the negotiated version. Retry once if a replaced engine needs another."""
         if not versioned:
             return await self._exchange(request, path, query)
@@ -249,27 +257,19 @@ class Connection:
                 raise
         return await self._exchange(request, f"/v{self.api_version}{path}", query)
 
-    async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _exchange(self, request: Request, path: str, query: Mapping[str, str]) -> EngineResponse:
         """Send one request. Return a successful response with its body unread."""
         if self.closed:
             raise ClosedError
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=EngineConnector(self._dialer),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "pilotage", "Accept-Encoding": "identity"},
-                trust_env=False,
-            )
-        response = await self._session.request(
-            request.line.partition(" ")[0],
-            URL(self._origin + path, encoded=True).with_query(dict(query)),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout),
-        )
+        method = request.line.partition(" ")[0]
+        response = await self._http.request(method, self._root + path, query, request.connect_timeout)
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            response.close()
+            raise EncodedError(encoding)
         if response.status < 300 or response.status == 304:
-            self._responses.add(response)
             return response
         try:
             body = await response.content.read(_ERROR_BODY)
@@ -285,10 +285,10 @@ class Connection:
         except EngineUnreachable:
             self._stale = True
             raise
-        except (OSError, RuntimeError, aiohttp.ClientError, msgspec.DecodeError, *OURS) as error:
+        except (OSError, RuntimeError, aiohttp.ClientError, HttpProcessingError, *DECODE_ERRORS, *OURS) as error:
             if self.closed:
                 raise explain(ClosedError(), request) from error
-            if isinstance(error, RuntimeError):
+            if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
                 raise
             diagnosis = await self._dialer.diagnose(error)
             mapped = explain(error, request, diagnosis)
@@ -296,22 +296,24 @@ class Connection:
             raise mapped from error
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the complete body. The connection is reused only if this succeeds."""
+async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
+    """Return the complete body, or give it to a sink. The connection is reused only if this succeeds."""
     body = BytesIO()
+    size = 0
     try:
-        if (response.content_length or 0) > limit:
+        if response.content_length > limit:
             raise BodyTooLargeError(limit)
         async for chunk in response.content.iter_any():
-            if body.tell() + len(chunk) > limit:
+            size += len(chunk)
+            if size > limit:
                 raise BodyTooLargeError(limit)
-            body.write(chunk)
+            (sink or body.write)(chunk)
     finally:
         response.close()
     return body.getvalue()
 
 
-def _signature(response: aiohttp.ClientResponse) -> tuple[str, str]:
+def _signature(response: EngineResponse) -> tuple[str, str]:
     """Return the headers that identify an engine and its version. They change when the engine is upgraded."""
     return response.headers.get("Server", ""), response.headers.get("Api-Version", "")
 

@@ -33,6 +33,7 @@ __all__ = [
     "local_sockets",
     "resolve_context",
     "resolved",
+    "unverified_warning",
 ]
 
 DEFAULT: Final = "default"
@@ -144,6 +145,26 @@ def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None)
     return config
 
 
+def unverified_warning(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> Problem | None:
+    """Return a warning if the engine's certificate is not verified.
+
+    Args:
+        config: the engine, with a resolved context.
+        env: environment variables; ``None`` for this process's.
+
+    """
+    env = os.environ if env is None else env
+    tls = config.tls or (environment_tls(env) if config.url == env.get("DOCKER_HOST") else None)
+    if tls is None or tls.verify or config.url.startswith(("unix://", "ssh://")):
+        return None
+    return Problem(
+        message=f"the certificate of {config.url} is not verified, so another machine can pose as this engine",
+        hint="make the Docker context without skip-tls-verify=true, or set DOCKER_TLS_VERIFY=1",
+        provider=config.name,
+        severity="warning",
+    )
+
+
 def _default(env: Mapping[str, str]) -> Context:
     url = env.get("DOCKER_HOST")
     return Context(DEFAULT, url or LOCAL_SOCKET, environment_tls(env) if url else None)
@@ -225,8 +246,8 @@ def local_sockets(env: Mapping[str, str] | None = None) -> list[str]:
 def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProviderConfig, str]:
     """Return the engine to use if none is configured, and a readable reason for the choice.
 
-    The order is ``DOCKER_HOST``, the active Docker context, then the first existing socket of Docker, rootless Docker,
-    Docker Desktop and Podman.
+    The order is ``DOCKER_HOST``, the active Docker context, Podman's ``CONTAINER_HOST``, then the first existing socket
+    of Docker, rootless Docker, Docker Desktop and Podman.
 
     Args:
         env: environment variables; ``None`` for this process's.
@@ -242,6 +263,8 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
         return DockerProviderConfig(host, environment_tls(env), "local"), f"DOCKER_HOST is {host}"
     if name != DEFAULT:
         return resolve_context(name, env), f"the Docker context {name!r} is active ({why})"
+    if podman := env.get("CONTAINER_HOST"):
+        return DockerProviderConfig(podman, None, "podman"), f"CONTAINER_HOST is {podman}"
     paths = local_sockets(env)
     for path in paths:
         try:
@@ -252,7 +275,7 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
         except OSError:
             continue
     _problem(
-        "no container engine found: DOCKER_HOST is not set, no Docker context is active, and none of these "
-        f"sockets exist: {', '.join(paths)}",
+        "no container engine found: DOCKER_HOST and CONTAINER_HOST are not set, no Docker context is active, and none "
+        f"of these sockets exist: {', '.join(paths)}",
         "start Docker or Podman (systemctl start docker), or name the engine with --engine NAME=URL",
     )

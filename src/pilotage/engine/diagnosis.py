@@ -15,14 +15,18 @@ import socket
 import ssl
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.core.text import shorten
 from pilotage.engine.address import Address
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 __all__ = [
     "OURS",
@@ -31,6 +35,7 @@ __all__ = [
     "DiagnosedError",
     "Diagnosis",
     "DialError",
+    "EncodedError",
     "Request",
     "diagnose_tcp",
     "diagnose_unix",
@@ -41,7 +46,7 @@ __all__ = [
 
 
 class DialError(Exception):
-    """No stream could be opened; ``__cause__`` is the reason. Not an ``OSError``, because aiohttp would wrap it."""
+    """No stream could be opened; ``__cause__`` is the reason."""
 
 
 class ClosedError(Exception):
@@ -59,6 +64,19 @@ class BodyTooLargeError(Exception):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
+
+
+class EncodedError(Exception):
+    """A response is compressed although the request asked for ``identity``.
+
+    Args:
+        encoding: its ``Content-Encoding``.
+
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.encoding = encoding
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -81,7 +99,7 @@ class DiagnosedError(Exception):
         self.diagnosis = diagnosis
 
 
-OURS: Final = (DialError, ClosedError, BodyTooLargeError)
+OURS: Final = (DialError, ClosedError, BodyTooLargeError, EncodedError)
 """Internal exceptions of the engine package. :func:`explain` converts them."""
 
 
@@ -139,10 +157,17 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
                 f"the response to {request.line} is longer than {error.limit // 2**20} MiB, more than any engine sends"
             )
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
-        case msgspec.DecodeError():
+        case EncodedError():
+            what = (
+                f"the response to {request.line} is compressed ({shorten(error.encoding, 40)}), which engines never do"
+            )
+            return EngineIncompatible(
+                request.engine, what, "switch compression off in the proxy in front of the engine"
+            )
+        case msgspec.DecodeError() | UnicodeDecodeError() | RecursionError():
             what = f"the response to {request.line} does not match the Engine API ({_json_error(error)})"
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return _not_http(error, request)
         case aiohttp.ServerDisconnectedError():
             what = f"the connection was closed before the response to {request.line} arrived"
@@ -188,7 +213,7 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
     return f"{request.line} failed ({_describe(error)})", ""
 
 
-def _not_http(error: aiohttp.ClientResponseError, request: Request) -> EngineError:
+def _not_http(error: HttpProcessingError, request: Request) -> EngineError:
     if _TLS_RECORD in error.message:
         what = f"{request.address} expects TLS but received plain HTTP"
         return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
@@ -201,7 +226,7 @@ def _no_descriptor() -> tuple[str, str]:
     return f"pilotage is out of file descriptors (limit {soft})", "raise the limit (ulimit -n)"
 
 
-def _json_error(error: msgspec.DecodeError) -> str:
+def _json_error(error: Exception) -> str:
     return shorten(str(error).rstrip("."), 120)
 
 
@@ -222,13 +247,26 @@ def _describe(error: BaseException | None) -> str:
 _TLS_WANTED: Final = b"Client sent an HTTP request to an HTTPS server"
 
 
+class ErrorResponse(Protocol):
+    """What is read of an unsuccessful response."""
+
+    status: int
+    reason: str
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+        ...
+
+
 class _ErrorBody(msgspec.Struct):
     """Body of an engine's error response. Docker sends only ``message``; it is also Podman's most useful field."""
 
     message: str = ""
 
 
-def refusal(request: Request, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
+def refusal(request: Request, response: ErrorResponse, body: bytes) -> EngineError:
     """Convert an unsuccessful response to an error.
 
     Args:

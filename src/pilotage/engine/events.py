@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
@@ -9,18 +11,20 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import EngineUnreachable
-from pilotage.engine.types import Event
+from pilotage.engine.types import DECODE_ERRORS, Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.engine.connection import Connection, Timeouts
+    from pilotage.engine.http import EngineResponse
 
 __all__ = ["EventStream"]
 
 _PATH: Final = "/events"
-_LINE_LIMIT: Final = 64 * 2**20  # bytes; an event repeats its container's labels, which have no size limit
+_LINE_LIMIT: Final = 4 * 2**20  # bytes; an event repeats its container's labels
 _DECODER: Final = msgspec.json.Decoder(Event)
+_BEGINS_EVENT: Final = re.compile(rb"\s*(?:\{|$)").match
 
 
 class EventStream:
@@ -32,7 +36,8 @@ class EventStream:
 
     Raises:
         EngineError: the stream cannot be opened.
-        EngineUnreachable: while iterating: the stream broke, ended, or contained something other than events.
+        EngineUnreachable: while iterating: the stream broke, ended, or contained something other than events, or an
+            event longer than 4 MiB.
 
     """
 
@@ -41,10 +46,10 @@ class EventStream:
         self._engine = engine
         self._query = query
         self._timeouts = timeouts
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: EngineResponse | None = None
         self._ready: deque[Event] = deque()
-        self._partial: list[bytes] = []
-        self._partial_size = 0
+        self._partial = bytearray()
+        self._began = 0.0  # loop time at which the partial event began
         self._invalid: Exception | None = None
         self._closed = False
 
@@ -55,6 +60,10 @@ class EventStream:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+    def waiting_for_end(self) -> float:
+        """Return for how many seconds the stream has been in the middle of an event. Engines send events whole."""
+        return asyncio.get_running_loop().time() - self._began if self._partial else 0.0
 
     def close(self) -> None:
         """End the stream. A running iteration stops without an error. Idempotent."""
@@ -78,7 +87,7 @@ class EventStream:
             await self._receive(self._response)
         return self._ready.popleft()
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+    async def _receive(self, response: EngineResponse) -> None:
         """Wait for more data and parse its events."""
         async with self._connection.reading(self._engine, _PATH, self._timeouts):
             try:
@@ -91,23 +100,35 @@ class EventStream:
             raise EngineUnreachable(
                 self._engine, "the engine ended the event stream", "it may be stopping or restarting"
             )
+        if not self._partial or b"\n" in chunk:
+            self._began = asyncio.get_running_loop().time()
         self._feed(chunk)
 
     def _feed(self, chunk: bytes) -> None:
-        first, *others = chunk.split(b"\n")
-        self._partial.append(first)
-        self._partial_size += len(first)
-        if self._partial_size > _LINE_LIMIT:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            if self._partial:
+                line = bytes(self._partial + line)  # noqa: PLW2901
+                self._partial.clear()
+            self._parse_line(line)
+        self._partial += rest
+        if self._invalid is not None:
+            self._partial.clear()
+        elif len(self._partial) > _LINE_LIMIT:
             self._invalid = ValueError("the line is too long")
-        for line in others:
-            self._parse_line(b"".join(self._partial))
-            self._partial, self._partial_size = [line], len(line)
+        elif not _BEGINS_EVENT(self._partial):  # garbage without a line end would never be parsed
+            self._invalid = ValueError("the line is not an object")
 
     def _parse_line(self, line: bytes) -> None:
         """Decode a line. After an invalid line, ignore the rest; events before it are still delivered."""
         if self._invalid is not None or not line.strip():
             return
         try:
-            self._ready.append(_DECODER.decode(line))
-        except msgspec.DecodeError as error:
+            event = _DECODER.decode(line)
+        except DECODE_ERRORS as error:
             self._invalid = error
+            return
+        if not event.Type:
+            self._invalid = ValueError("the object has no Type")
+            return
+        self._ready.append(event)

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
 import weakref
 from typing import TYPE_CHECKING, Final, Self
 
-from pilotage.core.errors import EngineError, EngineUnreachable
+from pilotage.core.errors import EngineUnreachable
 from pilotage.engine import contexts
 from pilotage.engine.address import parse_address
-from pilotage.engine.client import EngineClient
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
+from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from pilotage.engine.address import Address
 
-__all__ = ["Clients", "Pool", "SharedClient", "clients", "close_default_pool", "default_pool", "new_client"]
+__all__ = ["Pool", "SharedClient", "clients", "close_default_pool", "default_pool", "new_client"]
 
 IDLE: Final = 10.0
 """Seconds before an unused connection is closed (LABELS II.8)."""
+
+
+_CLOSED_MEANWHILE: Final = "the pool was closed while connecting"
 
 
 class _Entry:
@@ -44,77 +46,6 @@ class _Entry:
         self.opening = 0  # callers waiting for the engine's first response
 
 
-class SharedClient(EngineClient):
-    """A client that holds a reference to a pooled connection. Release it once, with :meth:`close` or ``async with``.
-
-    Returned by :func:`new_client` and :func:`clients`, already connected. After the release, all methods raise
-    ``RuntimeError``.
-    """
-
-    def __init__(
-        self, name: str, connection: Connection, timeouts: Timeouts, release: Callable[[], None] | None
-    ) -> None:
-        super().__init__(name, connection, timeouts)
-        self._release = release
-        self._released = False
-
-    @property
-    def unique(self) -> bool:
-        """Whether no other client shares the connection."""
-        return self._release is None
-
-    async def close(self) -> None:
-        """Release the client. A unique connection is closed now, a shared one after 10 s without users.
-
-        Raises:
-            RuntimeError: the client was already released; a second release would take another client's reference.
-
-        """
-        if self._released:
-            raise RuntimeError(f"the client of {self.name} was released twice")
-        self._released = True
-        if self._release is None:
-            await self._connection.close()
-        else:
-            self._release()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        if not self._released and not self._connection.closed:
-            warnings.warn(f"{self!r} was never released", ResourceWarning, stacklevel=1, source=self)
-
-    def __repr__(self) -> str:
-        where = "" if self.name == self.daemon_host else f" at {self.daemon_host}"
-        if self._released or self._connection.closed:
-            state = "released" if self._released else "closed"
-        else:
-            engine = f"{self.kind} {self.version.Version}".rstrip()
-            state = f"{engine}, API {self.api_version or 'unknown'}, {'unique' if self.unique else 'shared'}"
-        return f"<SharedClient of {self.name}{where}: {state}>"
-
-    def _require(self) -> Connection:
-        if self._released:
-            raise RuntimeError(f"the client of {self.name} was used after its release")
-        return self._connection
-
-
-class Clients(list[SharedClient]):
-    """Clients released together: ``async with clients() as held: ...`` releases those that are not released yet."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for client in self:
-            if not client._released:  # noqa: SLF001  # of this module
-                await client.close()
-
-
 class Pool:
     """The shared connections of one event loop.
 
@@ -128,8 +59,8 @@ class Pool:
         self.timeouts = timeouts or Timeouts()
         self._connect = connect
         self._entries: dict[Address, _Entry] = {}
+        self._connections: set[Connection] = set()  # all that are not closed, whether or not an entry has them
         self._closing: set[asyncio.Task[None]] = set()
-        self._unique: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._closed = False
 
     async def get(
@@ -155,42 +86,44 @@ class Pool:
             return await self._get_unique(address, name, timeouts)
         entry = self._entries.get(address)
         if entry is None:
-            entry = self._entries[address] = _Entry(self._connect(address))
+            entry = self._entries[address] = _Entry(self._new_connection(address))
         self._acquire(entry)
         if not entry.connected:
             await self._first_contact(entry, name, timeouts)
         return self._handle(entry, name, timeouts)
 
     async def _get_unique(self, address: Address, name: str, timeouts: Timeouts) -> SharedClient:
-        connection = self._connect(address)
-        self._unique.add(connection)
+        connection = self._new_connection(address)
         try:
             await connection.open(name, timeouts)
         except BaseException:
-            await connection.close()
+            await self._close_connection(connection)
             raise
-        return SharedClient(name, connection, timeouts, None)
+        if connection.closed:
+            raise EngineUnreachable(name, _CLOSED_MEANWHILE)
+        return SharedClient(name, connection, timeouts, lambda: self._close_connection(connection), unique=True)
 
     async def _first_contact(self, entry: _Entry, name: str, timeouts: Timeouts) -> None:
-        """Wait for the engine's first response. If there is none, the last waiter removes the entry."""
+        """Wait for the engine's first response. If there is none, the last waiter removes the entry and closes it.
+
+        A caller that arrives after a failed attempt, but before the last waiter has noticed, starts a new attempt on
+        the same connection. So only the last waiter may remove the entry.
+        """
         entry.opening += 1
         try:
             await entry.connection.open(name, timeouts)
-        except BaseException as error:
+        except BaseException:
             entry.opening -= 1
             entry.refs -= 1
-            # A failure concerns every waiter, but a cancelled waiter does not abort the shared attempt. A caller that
-            # arrives before this point has started a new attempt on the same connection; its last waiter closes it.
-            if not entry.connected and (isinstance(error, EngineError) or not entry.opening):
-                self._evict(entry)
             if not entry.connected and not entry.opening:
-                await entry.connection.close()
+                self._evict(entry)
+                await self._close_connection(entry.connection)
             elif not entry.refs:
                 self._start_idle_timer(entry)
             raise
         entry.opening -= 1
         if entry.connection.closed:
-            raise EngineUnreachable(name, "the pool was closed while connecting")
+            raise EngineUnreachable(name, _CLOSED_MEANWHILE)
         entry.connected = True
 
     def all(self) -> Clients:
@@ -203,12 +136,11 @@ class Pool:
     async def close(self) -> None:
         """Close every connection, including unique ones. Running requests fail; clients need no release afterwards."""
         self._closed = True
-        connections = [entry.connection for entry in self._entries.values()] + list(self._unique)
         for entry in self._entries.values():
             if entry.timer is not None:
                 entry.timer.cancel()
         self._entries.clear()
-        await asyncio.gather(*(connection.close() for connection in connections), *self._closing)
+        await asyncio.gather(*map(self._close_connection, list(self._connections)), *self._closing)
 
     async def __aenter__(self) -> Self:
         return self
@@ -223,23 +155,33 @@ class Pool:
     def _handle(self, entry: _Entry, name: str, timeouts: Timeouts) -> SharedClient:
         return SharedClient(name, entry.connection, timeouts, lambda: self._release(entry))
 
+    def _new_connection(self, address: Address) -> Connection:
+        connection = self._connect(address)
+        self._connections.add(connection)
+        return connection
+
+    async def _close_connection(self, connection: Connection) -> None:
+        await connection.close()
+        self._connections.discard(connection)
+
     def _acquire(self, entry: _Entry) -> None:
         entry.refs += 1
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
 
-    def _release(self, entry: _Entry) -> None:
+    async def _release(self, entry: _Entry) -> None:
         entry.refs -= 1
-        if not entry.refs and not self._closed:
+        if not entry.refs:
             self._start_idle_timer(entry)
 
     def _start_idle_timer(self, entry: _Entry) -> None:
-        entry.timer = asyncio.get_running_loop().call_later(IDLE, self._expire, entry)
+        if not self._closed:
+            entry.timer = asyncio.get_running_loop().call_later(IDLE, self._expire, entry)
 
     def _expire(self, entry: _Entry) -> None:
         self._evict(entry)
-        task = asyncio.get_running_loop().create_task(entry.connection.close())
+        task = asyncio.get_running_loop().create_task(self._close_connection(entry.connection))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -298,14 +240,17 @@ async def close_default_pool() -> None:
     await _default_pools.close()
 
 
-async def new_client(
+def new_client(
     config: DockerProviderConfig | str,
     *,
     unique: bool = False,
     pool: Pool | None = None,
     timeouts: Timeouts | None = None,
-) -> SharedClient:
-    """Return a connected client of an engine.
+) -> ClientRequest:
+    """Return a connected client of an engine, to be awaited or used with ``async with``.
+
+    ``async with new_client(...) as client`` closes the client at the end; after ``await new_client(...)`` the caller
+    closes it.
 
     Args:
         config: the engine or its URL. As in the docker CLI, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` apply to
@@ -319,6 +264,12 @@ async def new_client(
         EngineError: the engine is unreachable or incompatible.
 
     """
+    return ClientRequest(_connected(config, unique=unique, pool=pool, timeouts=timeouts))
+
+
+async def _connected(
+    config: DockerProviderConfig | str, *, unique: bool, pool: Pool | None, timeouts: Timeouts | None
+) -> SharedClient:
     if isinstance(config, str):
         config = DockerProviderConfig(config)
     address = parse_address(config, os.environ)

@@ -18,7 +18,6 @@ from pilotage.core.text import shorten
 from pilotage.engine.diagnosis import DiagnosedError, Diagnosis, DialError
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
@@ -68,63 +67,94 @@ def command_line(address: Address) -> list[str]:
     return [*command, "--", address.host, "docker", *engine, "system", "dial-stdio"]
 
 
+class _Process(asyncio.SubprocessProtocol):
+    """An ssh process.
+
+    ``asyncio.run`` cancels all tasks before it closes connections, but no futures, so futures report the end of the
+    process. :meth:`end` waits until the event loop has released it; otherwise it complains after the loop is closed.
+
+    Attributes:
+        output: the end of ssh's standard error.
+        exited: the exit status.
+
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.output = ""
+        self.exited: asyncio.Future[int | None] = loop.create_future()
+        self._gone = loop.create_future()  # exited, and its pipe is closed
+        self._raw = b""
+
+    def connection_made(self, transport: asyncio.SubprocessTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002  # standard error is the only pipe
+        self._raw = (self._raw + data)[-_OUTPUT_LIMIT:]
+        self.output = self._raw.decode(errors="replace")
+
+    def process_exited(self) -> None:
+        self.exited.set_result(self.transport.get_returncode())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._gone.set_result(None)
+
+    async def end(self) -> None:
+        """Terminate the process unless it has exited, and kill it after a second. Idempotent."""
+        for end in (self.transport.terminate, self.transport.kill):
+            if not self.exited.done():
+                with contextlib.suppress(ProcessLookupError):
+                    end()
+                await asyncio.wait([self.exited], timeout=_EXIT_TIMEOUT)
+        await asyncio.wait([self._gone], timeout=_EXIT_TIMEOUT)  # a child of ssh may keep the pipe open
+        self.transport.close()
+        await asyncio.wait([self._gone], timeout=_EXIT_TIMEOUT)
+
+
 class _Tunnel:
     """An ssh process and its stream. When one ends, so does the other.
 
     Attributes:
-        output: the end of ssh's standard error.
+        process: the process.
         lost: whether the stream has ended.
-        failed: whether ssh itself exited with an error. Only then is ``output`` the reason.
+        failed: whether ssh itself exited with an error. Only then is its output the reason.
         task: completes when the process has exited and its output is read.
 
     """
 
-    def __init__(self, process: Process, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
+    def __init__(self, process: _Process, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
         self.process = process
         self.transport = transport
-        self.output = ""
         self.lost = False
         self.failed = False
         self.closing = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._supervise(protocol))
 
     async def _supervise(self, protocol: ResponseHandler) -> None:
-        gone = asyncio.ensure_future(self.process.wait())
-        listening = asyncio.ensure_future(self._read_output())
+        exited = self.process.exited
         try:
             stream = protocol.closed  # aiohttp owns this future: never cancel it
             if stream is not None:
-                ends: list[asyncio.Future[Any]] = [gone, stream]
+                ends: list[asyncio.Future[Any]] = [exited, stream]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if stream.done():
                     stream.exception()
             self.lost = True
             if not self.closing.is_set():
                 # ssh exits when its stream ends; the exit status shows whether it failed.
-                await asyncio.wait([gone], timeout=_EXIT_TIMEOUT)
-            self.failed = gone.done() and gone.result() != 0
+                await asyncio.wait([exited], timeout=_EXIT_TIMEOUT)
+            self.failed = exited.done() and exited.result() != 0
         finally:
             self.lost = True
             self.transport.abort()
-            await _terminate(self.process, gone)
-            await asyncio.wait([listening], timeout=_EXIT_TIMEOUT)  # a child of ssh may keep the pipe open
-            listening.cancel()
+            await self.process.end()
 
-    async def _read_output(self) -> None:
-        output, pipe = b"", self.process.stderr
-        while pipe is not None and (chunk := await pipe.read(_OUTPUT_LIMIT)):
-            output = (output + chunk)[-_OUTPUT_LIMIT:]
-            self.output = output.decode(errors="replace")
-
-
-async def _terminate(process: Process, gone: asyncio.Future[int]) -> None:
-    """Terminate a process that may have exited already. Kill it after a second."""
-    for end in (process.terminate, process.kill):
-        if gone.done():
-            return
-        with contextlib.suppress(ProcessLookupError):
-            end()
-        await asyncio.wait([gone], timeout=_EXIT_TIMEOUT)
+    async def close(self) -> None:
+        """End both."""
+        self.closing.set()
+        self.transport.abort()
+        await asyncio.wait([self.task])
+        await self.process.end()  # the task may have been cancelled before it began
 
 
 class SSHDialer:
@@ -139,6 +169,7 @@ class SSHDialer:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self._closed = False
         self._tunnels: list[_Tunnel] = []
 
     async def dial(self, factory: Callable[[], ResponseHandler]) -> ResponseHandler:
@@ -155,16 +186,20 @@ class SSHDialer:
             transport, protocol = await asyncio.get_running_loop().create_unix_connection(factory, sock=ours)
         except BaseException:
             ours.close()
-            process.kill()
-            await process.wait()
+            await process.end()
             raise
+        tunnel = _Tunnel(process, transport, protocol)
+        if self._closed:
+            await tunnel.close()
+            raise ConnectionAbortedError
         self._tunnels = [tunnel for tunnel in self._tunnels if not tunnel.task.done()]
-        self._tunnels.append(_Tunnel(process, transport, protocol))
+        self._tunnels.append(tunnel)
         return protocol
 
-    async def _start(self, theirs: socket.socket) -> Process:
+    async def _start(self, theirs: socket.socket) -> _Process:
         try:
-            return await asyncio.create_subprocess_exec(
+            _, process = await asyncio.get_running_loop().subprocess_exec(
+                _Process,
                 *command_line(self.address),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
@@ -175,6 +210,11 @@ class SSHDialer:
         except FileNotFoundError as error:
             found = Diagnosis("ssh is not installed", "install it (apt-get install openssh-client)")
             raise DiagnosedError(found) from error
+        return process
+
+    def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
+        """Return False: another machine's containers are reached at published ports anyway."""
+        return False
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Wait for the ssh process whose stream ended and return its error."""
@@ -184,16 +224,14 @@ class SSHDialer:
         if lost:
             await asyncio.wait([tunnel.task for tunnel in lost], timeout=3 * _EXIT_TIMEOUT)
         for tunnel in reversed(lost):
-            if tunnel.failed and tunnel.output.strip():
-                return diagnosis(self.address, tunnel.output)
+            if tunnel.failed and tunnel.process.output.strip():
+                return diagnosis(self.address, tunnel.process.output)
         return None
 
     async def close(self) -> None:
         """Terminate all ssh processes and wait until they have exited."""
-        for tunnel in self._tunnels:
-            tunnel.closing.set()
-            tunnel.transport.abort()
-        await asyncio.gather(*(tunnel.task for tunnel in self._tunnels), return_exceptions=True)
+        self._closed = True
+        await asyncio.gather(*(tunnel.close() for tunnel in self._tunnels))
 
 
 # ---- ssh's output --------------------------------------------------------------------------------------------------

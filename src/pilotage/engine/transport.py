@@ -1,7 +1,7 @@
 """Dialers: from an :class:`~pilotage.engine.address.Address` to a connected stream, one class per transport.
 
-A dialer opens streams, including TLS, and knows nothing about HTTP. :class:`EngineConnector` plugs it into aiohttp, so
-the layers above use plain HTTP over every transport.
+A dialer opens streams, including TLS, and knows nothing about HTTP. :mod:`pilotage.engine.http` is the same over every
+transport.
 """
 
 from __future__ import annotations
@@ -12,30 +12,24 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import aiohttp
 
 from pilotage.engine.diagnosis import DialError, diagnose_tcp, diagnose_unix
+from pilotage.engine.peer import is_rootless
 from pilotage.engine.sockets import open_tcp
-from pilotage.engine.ssh import SSHDialer
-from pilotage.engine.tls import TLSMaterial
-from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.tracing import Trace
 
     from pilotage.engine.address import Address
     from pilotage.engine.diagnosis import Diagnosis
+    from pilotage.engine.tls import TLSMaterial
 
     Factory = Callable[[], ResponseHandler]
 
-__all__ = ["Dialer", "EngineConnector", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
+__all__ = ["Dialer", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
 
 CONNECT_TIMEOUT: Final = 5.0
 """Default connect timeout in seconds, including the TLS handshake."""
-
-_KEEP_ALIVE: Final = 300.0
-"""Seconds to keep an idle connection. Engines do not close idle connections, and ssh ones are slow to open."""
 
 _TLS_SHUTDOWN_TIMEOUT: Final = 1.0
 """Seconds to wait for the engine's TLS shutdown."""
@@ -53,6 +47,10 @@ class Dialer(Protocol):
 
     async def dial(self, factory: Factory) -> ResponseHandler:
         """Open a stream with a new protocol and return the protocol. System errors propagate."""
+        ...
+
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether the engine that was reached last runs as an ordinary user of this machine."""
         ...
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
@@ -74,6 +72,10 @@ class _SocketDialer:
 
     limit = 100
 
+    def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
+        """Return False: only a Unix socket shows who listens."""
+        return False
+
     async def close(self) -> None:
         return None
 
@@ -88,11 +90,17 @@ class UnixDialer(_SocketDialer):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._sock: Any = None
 
     async def dial(self, factory: Factory) -> ResponseHandler:
         """Connect to the socket."""
-        _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+        transport, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+        self._sock = transport.get_extra_info("socket")
         return protocol
+
+    def is_rootless(self, *, podman: bool) -> bool:
+        """Return whether an ordinary user's engine is behind the socket; see :mod:`pilotage.engine.peer`."""
+        return is_rootless(self.path, self._sock, podman=podman)
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Inspect the socket file."""
@@ -163,6 +171,8 @@ class TLSDialer(_SocketDialer):
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Classify network errors, and inspect the peer after a possible TLS error. Takes up to two seconds."""
+        from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason  # noqa: PLC0415
+
         if isinstance(error, DialError) and (found := diagnose_tcp(self.host, self.port, error.__cause__)):
             return found
         reason = tls_reason(error)
@@ -185,38 +195,16 @@ def dialer_for(address: Address) -> Dialer:
             return UnixDialer(address.path)
         case "tcp":
             return TCPDialer(address.host, address.port)
+        case "ssh":
+            from pilotage.engine.ssh import SSHDialer  # noqa: PLC0415  # most engines need neither ssh nor TLS
+
+            return SSHDialer(address)
+    from pilotage.engine.tls import TLSMaterial  # noqa: PLC0415
+
+    match address.scheme:
         case "tls":
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls))
-        case "ssh":
-            return SSHDialer(address)
         case "agent":
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls), _AGENT_NAME)
         case _:
             raise ValueError(f"{address} cannot be dialled")
-
-
-class EngineConnector(aiohttp.BaseConnector):
-    """aiohttp connection pool that opens streams with a dialer. The host of the requests' URLs is ignored.
-
-    Args:
-        dialer: opens the streams.
-
-    """
-
-    def __init__(self, dialer: Dialer) -> None:
-        super().__init__(limit=dialer.limit, keepalive_timeout=_KEEP_ALIVE)
-        self.dialer = dialer
-
-    async def _create_connection(
-        self,
-        req: ClientRequest,  # noqa: ARG002  # aiohttp's signature
-        traces: list[Trace],  # noqa: ARG002
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> ResponseHandler:
-        """Open a stream within ``timeout.sock_connect`` seconds."""
-        try:
-            async with asyncio.timeout(timeout.sock_connect):
-                factory: Any = self._factory
-                return await self.dialer.dial(factory)
-        except Exception as error:
-            raise DialError from error

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "DECODE_ERRORS",
     "Endpoint",
     "Event",
     "Health",
@@ -81,10 +82,10 @@ class Summary(msgspec.Struct, gc=False, frozen=True):
     State: str = ""
     Status: str = ""
     Labels: dict[str, str] | None = None
-    Ports: list[Port] | None = None
+    Ports: tuple[Port, ...] | None = None
     NetworkSettings: NetworkSettings | None = None
     HostConfig: HostConfig | None = None
-    Mounts: list[Mount] | None = None
+    Mounts: tuple[Mount, ...] | None = None
     Health: Health | None = None
 
 
@@ -192,6 +193,9 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     HealthStatus: str = ""
 
 
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a response can raise: msgspec reports deep nesting and invalid UTF-8 in its own way."""
+
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -202,6 +206,7 @@ def split_list(body: bytes) -> list[msgspec.Raw]:
 
     Raises:
         msgspec.DecodeError: the body is not a JSON list.
+        RecursionError: it is nested too deeply.
 
     """
     return _LIST.decode(body)

@@ -240,9 +240,9 @@ class Gateway:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 live = False
             if live and not self._ready.is_set() and not self._stopping.is_set():
-                version = await self._admin.version()
                 self._ready.set()
                 self._set_state("ready", pid=process.pid)
+                version = await self._admin.version()
                 log.info("Envoy%s is ready", f" {version}" if version else "")
             if time.monotonic() - heard > patience:
                 log.error("Envoy has not responded for %.0f s; killing it", patience)

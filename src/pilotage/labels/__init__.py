@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pilotage.labels.container_options import (
     IDLE_LABELS,
+    MAX_NAMES,
     NETWORK,
     STOP_METHODS,
     STOP_SIGNALS,
@@ -18,15 +19,27 @@ from pilotage.labels.container_options import (
     IdleConfig,
     decode_options,
     split_names,
+    too_many,
 )
 from pilotage.labels.decode import DecodedLabels, decode
 from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema, fold
-from pilotage.labels.keys import NO_OWN_LABELS, SHORTCUTS, OwnLabels, filter_labels, fingerprint, is_own, split_key
+from pilotage.labels.keys import (
+    CONTAINER_OPTIONS,
+    NO_OWN_LABELS,
+    SHORTCUTS,
+    OwnLabels,
+    filter_labels,
+    fingerprint,
+    is_own,
+    split_key,
+)
 from pilotage.labels.merge import AliasFields, FieldError
 
 __all__ = [
+    "CONTAINER_OPTIONS",
     "FREE_KEYS",
     "IDLE_LABELS",
+    "MAX_NAMES",
     "NETWORK",
     "NO_OWN_LABELS",
     "SHORTCUTS",
@@ -50,4 +63,5 @@ __all__ = [
     "is_own",
     "split_key",
     "split_names",
+    "too_many",
 ]

@@ -32,6 +32,7 @@ __all__ = [
     "IdleConfig",
     "decode_options",
     "split_names",
+    "too_many",
 ]
 
 ALIASES: Final = "proxy.aliases"
@@ -40,6 +41,7 @@ NETWORK: Final = "proxy.network"
 IDLE_TIMEOUT: Final = "proxy.idle_timeout"
 DEPENDS_ON: Final = "proxy.depends_on"
 
+_LONGEST_URL: Final = 4096  # characters
 STOP_METHODS: Final = ("stop", "pause", "kill")
 STOP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP", "INT", "TERM", "KILL", "QUIT", "HUP")
 WAKE_TIMEOUT: Final = 180.0
@@ -113,16 +115,26 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 NO_OPTIONS: Final = ContainerOptions()
 
+MAX_NAMES: Final = 1_000
+"""Aliases of a container, and containers that it depends on (decision 36)."""
+
 
 def decode_options(own: OwnLabels) -> ContainerOptions:
     """Decode the options of one container."""
     labels = own.options
+    if own.error is not None:
+        return ContainerOptions(errors=(own.error,))
     if not labels:
         return NO_OPTIONS
-    aliases = tuple(comma_list(labels.get(ALIASES, "").lower()))
-    if len(labels) == 1 and aliases:
+    aliases = tuple(comma_list(labels.get(ALIASES, "").lower(), MAX_NAMES))
+    if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES:
         return ContainerOptions(aliases=aliases)
     exclude, problems = _exclude(labels.get(EXCLUDE, ""))
+    if len(aliases) > MAX_NAMES:
+        aliases = aliases[:MAX_NAMES]
+        problems = (*problems, too_many("aliases", ALIASES))
+    if labels.get(DEPENDS_ON, "").count(",") >= MAX_NAMES:
+        problems = (*problems, too_many("dependencies", DEPENDS_ON))
     idle, errors = parse_idle(labels)
     return ContainerOptions(
         aliases=aliases,
@@ -135,9 +147,15 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     )
 
 
+def too_many(what: str, label: str) -> Problem:
+    """Return the problem for a list of names of which only the first 1,000 count."""
+    message = f"the label lists more than {MAX_NAMES:,} {what}; only the first {MAX_NAMES:,} count"
+    return Problem(message=message, hint="spread them over several containers", label=label)
+
+
 def split_names(text: str) -> tuple[str, ...]:
-    """Split a list of dependencies at its commas: ``"db:service_healthy, cache"``."""
-    return tuple(name for item in text.split(",") if (name := item.strip()))
+    """Split a list of dependencies at its commas: ``"db:service_healthy, cache"``. Only the first 1,000 count."""
+    return tuple(name for item in text.split(",", MAX_NAMES)[:MAX_NAMES] if (name := item.strip()))
 
 
 def _exclude(text: str) -> tuple[bool | None, tuple[Problem, ...]]:
@@ -239,10 +257,12 @@ class _OptionReader:
             self.error(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
         elif not (path == "*" or path.startswith("/") or _is_absolute_url(path)):
             message = f"{shorten(value)!r} is neither an absolute path nor a URL"
-            self.error(label, value, message, f"write /{path.lstrip('/')}")
+            self.error(label, value, message, f"write /{shorten(path.lstrip('/'))}")
 
 
 def _is_absolute_url(text: str) -> bool:
+    if len(text) > _LONGEST_URL:
+        return False
     try:
         parts: Any = urlsplit(text)
     except ValueError:

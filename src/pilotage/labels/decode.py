@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.suggest import nearest
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, comma_list
-from pilotage.core.yaml import kind_name, parse_yaml
-from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS, split_key
-from pilotage.labels.merge import AliasFields, Entry, FieldError, merge_entries, yaml_problem
+from pilotage.core.yaml import Located, kind_name
+from pilotage.labels.container_options import MAX_NAMES
+from pilotage.labels.keys import CONTAINER_OPTIONS, MAX_DEPTH, SHORTCUTS, shown_key, split_key
+from pilotage.labels.merge import AliasFields, Documents, Entry, FieldError, merge_entries, yaml_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from pilotage.core.budget import Budget
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
 
@@ -30,7 +32,10 @@ __all__ = ["DecodedLabels", "decode"]
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
-_MOST_LISTED: Final = 8  # aliases named in a hint
+_MOST_LISTED: Final = 8  # aliases or labels named in a problem
+_OTHER_WORDS: Final = {"disable": "exclude", "disabled": "exclude", "enable": "exclude", "enabled": "exclude"}
+"""What other proxies call an option of a container."""
+_NAMES: Final = (*CONTAINER_OPTIONS, *SHORTCUTS)
 
 
 class DecodedLabels(msgspec.Struct, frozen=True):
@@ -50,30 +55,35 @@ class DecodedLabels(msgspec.Struct, frozen=True):
         return next((fields for fields in self.routes if fields.alias == alias), AliasFields(alias))
 
 
-def decode(own: OwnLabels, aliases: Sequence[str], schema: KeySchema) -> DecodedLabels:
-    """Decode the labels of one container. Never raises.
+def decode(own: OwnLabels, aliases: Sequence[str], schema: KeySchema, budget: Budget | None = None) -> DecodedLabels:
+    """Decode the labels of one container.
 
     Args:
         own: its labels, from :func:`~pilotage.labels.keys.filter_labels`.
         aliases: its listed or default aliases, lower-cased. Duplicates stay, because they count for ``#N``.
         schema: keys of a route.
+        budget: what the container's labels may cost; by default that of one container (decision 36).
 
     """
     if not own.routes:
         return DecodedLabels(tuple(map(AliasFields, dict.fromkeys(aliases))), own.warnings)
-    return _Decoder(own, aliases, schema).decode()
+    return _Decoder(own, aliases, schema, budget or container_budget()).decode()
 
 
 class _Decoder:
     """Assigns the labels of one container to its aliases. An instance is used once."""
 
-    def __init__(self, own: OwnLabels, aliases: Sequence[str], schema: KeySchema) -> None:
+    def __init__(self, own: OwnLabels, aliases: Sequence[str], schema: KeySchema, budget: Budget) -> None:
         self.labels: Mapping[str, str] = own.routes
         self.aliases = aliases
-        self.first_alias = aliases[0] if aliases else "<alias>"
+        self.listed = frozenset(aliases)
+        self.first_alias = shorten(aliases[0]) if aliases else "<alias>"
         self.schema = schema
+        self.budget = budget
+        self.documents = Documents(budget)
         self.problems: list[Problem] = list(own.warnings)
         self.errors: dict[str, list[FieldError]] = {}
+        self.shared_errors: list[FieldError] = []
         self.wildcard: list[Entry] = []
         self.shortcuts: dict[str, str] = {}
         self.references: dict[str, list[Entry]] = {}
@@ -86,16 +96,28 @@ class _Decoder:
         entries = self._named_entries()
         self._add_shortcuts(entries)
         self._add_references(entries)
-        merged = [merge_entries(alias, mine, self.schema) for alias, mine in entries.items()]
-        routes = [fields for fields in merged if not self._is_forgotten_alias(fields)]
+        routes = [fields for fields in self._merged(entries) if not self._is_forgotten_alias(fields)]
         return DecodedLabels(tuple(map(self._with_errors, routes)), tuple(self.problems))
+
+    def _merged(self, entries: dict[str, list[Entry]]) -> list[AliasFields]:
+        """Merge the labels of each alias. Aliases with no labels of their own share the fields of the wildcard."""
+        base = merge_entries("*", self.wildcard, self.schema, self.documents)
+        return [
+            merge_entries(alias, mine, self.schema, self.documents, base)
+            if mine
+            else AliasFields(alias, base.fields, base.errors, base.overridden)
+            for alias, mine in entries.items()
+        ]
 
     def _group(self, key: str, text: str) -> None:
         """Sort one label by the form of its key."""
         alias, path = split_key(key)
+        shown = shown_key(key)
         if not alias:
             hint = "write proxy.<alias>.<field>"
-            self.problems.append(Problem(message="empty alias", hint=hint, label=key, value=shorten(text)))
+            self._problem(Problem(message="empty alias", hint=hint, label=shown, value=shorten(text)))
+        elif len(path) > MAX_DEPTH or shown != key:
+            self._refuse_key(alias, path, shown)
         elif alias == "*":
             self.wildcard.append(Entry(_WILDCARD, len(path), key, path, text))
         elif alias[0] in "#$":
@@ -105,15 +127,37 @@ class _Decoder:
         else:
             self.named.setdefault(alias, []).append(Entry(_NAMED, len(path), key, path, text))
 
+    def _refuse_key(self, alias: str, path: tuple[str, ...], shown: str) -> None:
+        """Report a key that is too long or too deep (decision 36)."""
+        message = f"the label key has more than {MAX_DEPTH} names below the alias"
+        if len(path) <= MAX_DEPTH:
+            message = "the label key has more than 1,024 characters"
+        problem = Problem(message=f"{message}, so it has no effect", hint="shorten it", label=shown)
+        field = self.schema.find(path[0]).name if path else ""
+        if alias in self.listed:
+            self._error_of(alias, problem, field)
+        else:
+            self._error_everywhere(problem, field)
+
+    def _problem(self, problem: Problem) -> None:
+        if self.budget.take_problem():
+            self.problems.append(problem)
+
     # ---- aliases by name
 
     def _named_entries(self) -> dict[str, list[Entry]]:
-        """Return each alias with the labels that name it and the wildcards."""
-        entries: dict[str, list[Entry]] = {alias: list(self.wildcard) for alias in self.aliases}
+        """Return each alias with the labels that name it."""
+        entries: dict[str, list[Entry]] = {alias: [] for alias in self.aliases}
+        left_out = ""
         for alias in sorted(self.named):
             mine = self.named[alias]
-            if alias in entries or self._creates_route(alias, mine):
-                entries.setdefault(alias, list(self.wildcard)).extend(mine)
+            if alias in entries or (self._creates_route(alias, mine) and len(entries) < MAX_NAMES):
+                entries.setdefault(alias, []).extend(mine)
+            elif not left_out and len(entries) >= MAX_NAMES:
+                left_out = mine[0].key
+        if left_out:
+            message = f"the labels name more than {MAX_NAMES:,} aliases; this one and later ones get no route"
+            self._problem(Problem(message=message, hint="spread them over several containers", label=left_out))
         return entries
 
     def _creates_route(self, alias: str, entries: list[Entry]) -> bool:
@@ -122,9 +166,9 @@ class _Decoder:
             return True
         entry = entries[0]
         try:
-            document = parse_yaml(entry.text)
+            document = self.documents.parse(entry.text, entry.key)
         except ParseError as error:
-            self.problems.append(yaml_problem(error, entry))
+            self._problem(yaml_problem(error, entry))
             return False
         if document is None or isinstance(document.value, dict):
             return True
@@ -137,10 +181,16 @@ class _Decoder:
 
     def _missing_alias_hint(self, written: str) -> str:
         own = self.first_alias
-        name = written if written in CONTAINER_OPTIONS else nearest(written, [*CONTAINER_OPTIONS, *SHORTCUTS])
-        if SHORTCUTS.get(name, "").replace("_", "") == written.replace("_", ""):
+        name = written if written in CONTAINER_OPTIONS else self.budget.nearest(written, _NAMES)
+        name = _OTHER_WORDS.get(written.lower().replace("_", ""), name)
+        written = shorten(written)
+        if SHORTCUTS.get(name or "", "").replace("_", "") == written.replace("_", ""):
             return f"write proxy.{own}.{written}, or proxy.{name} for all aliases in turn"
-        return f"did you mean 'proxy.{name}'?" if name else f"a field needs an alias before it: proxy.{own}.{written}"
+        if name:
+            return f"did you mean 'proxy.{name}'?"
+        if self.schema.knows(written):
+            return f"a field needs an alias before it: proxy.{own}.{written}"
+        return "there is no such label; write proxy.<alias>.<field>"
 
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
         """Return whether an unlisted alias is a protective field whose alias is missing; report it if so.
@@ -148,7 +198,7 @@ class _Decoder:
         ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed ones open.
         """
         alias = fields.alias
-        if alias in self.aliases or self.schema.find(alias).name not in self.schema.protective:
+        if alias in self.listed or self.schema.find(alias).name not in self.schema.protective:
             return False
         own = {name: value for name, value in fields.fields.items() if split_key(value.source)[0] != "*"}
         if not own or any(map(self.schema.knows, own)):
@@ -165,19 +215,18 @@ class _Decoder:
 
     def _add_shortcuts(self, entries: dict[str, list[Entry]]) -> None:
         """Give the n-th value of each shortcut to the n-th alias."""
-        used: dict[str, str] = {}  # field -> key of the shortcut that sets it
+        if not self.shortcuts:
+            return
+        rivals = self._field_labels()
         for shortcut, field in SHORTCUTS.items():
             key = self.shortcuts.get(shortcut)
             if key is None:
                 continue
-            rivals = sorted(self._rivals(field))
-            if field in used:
-                rivals.append(used[field])
-            if rivals:
-                self._refuse_shortcut(key, field, rivals)
+            if rivals.get(field):
+                self._refuse_shortcut(key, field, rivals[field])
                 continue
-            used[field] = key
-            for number, item in enumerate(comma_list(self.labels[key]), 1):
+            rivals[field] = [key]
+            for number, item in enumerate(comma_list(self.labels[key], len(self.aliases) + MAX_PROBLEMS), 1):
                 alias = self._referenced(str(number))
                 if alias is None:
                     self._no_such_alias(str(number), key, item)
@@ -185,24 +234,26 @@ class _Decoder:
                     entries[alias].append(Entry(_SHORTCUT, 1, key, (field,), item))
 
     def _refuse_shortcut(self, key: str, field: str, rivals: list[str]) -> None:
-        message = f"shortcut conflicts with full label: {key} -> {field} conflicts with {', '.join(rivals)}"
+        more = f" and {len(rivals) - _MOST_LISTED} more" if len(rivals) > _MOST_LISTED else ""
+        names = ", ".join(rivals[:_MOST_LISTED]) + more
+        message = f"shortcut conflicts with full label: {key} -> {field} conflicts with {names}"
         problem = Problem(message=message, hint="keep one of them", label=key, value=shorten(self.labels[key]))
         self._error_everywhere(problem, field)
 
-    def _rivals(self, field: str) -> list[str]:
-        """Return the labels that set a whole field, for any alias."""
+    def _field_labels(self) -> dict[str, list[str]]:
+        """Return for each field the labels that set the whole of it, for any alias, sorted."""
+        found: dict[str, list[str]] = {}
         groups = (self.wildcard, *self.references.values(), *self.named.values())
-        return [entry.key for group in groups for entry in group if self._sets(entry, field)]
+        for entry in sorted((entry for group in groups for entry in group), key=lambda entry: entry.key):
+            for written in self._fields_set(entry):
+                found.setdefault(self.schema.find(written).name, []).append(entry.key)
+        return found
 
-    def _sets(self, entry: Entry, field: str) -> bool:
+    def _fields_set(self, entry: Entry) -> Iterable[str]:
+        """Return the fields that a label sets as a whole, as written."""
         if entry.path:
-            return len(entry.path) == 1 and self.schema.find(entry.path[0]).name == field
-        try:
-            document = parse_yaml(entry.text)
-        except ParseError:
-            return False
-        mapping = document.value if document is not None and isinstance(document.value, dict) else {}
-        return any(self.schema.find(name).name == field for name in mapping)
+            return entry.path if len(entry.path) == 1 else ()
+        return self.documents.mapping(Located(entry.text, entry.key)) or ()
 
     # ---- references
 
@@ -222,23 +273,31 @@ class _Decoder:
         return self.aliases[index - 1] if 1 <= index <= len(self.aliases) else None
 
     def _no_such_alias(self, number: str, key: str, text: str) -> None:
-        names = ", ".join(f"#{i} ({alias})" for i, alias in enumerate(self.aliases[:_MOST_LISTED], 1))
+        names = ", ".join(f"#{i} ({shorten(alias)})" for i, alias in enumerate(self.aliases[:_MOST_LISTED], 1))
         message = (
             f"there is no alias number {int(number)}: index out of range"
             if _NUMBER.fullmatch(number)
             else f"{shorten(number)!r} is not a number"
         )
-        self.problems.append(Problem(message=message, hint=f"there is {names}", label=key, value=shorten(text)))
+        self._problem(Problem(message=message, hint=f"there is {names}", label=key, value=shorten(text)))
 
     # ---- errors
 
     def _error_everywhere(self, problem: Problem, field: str) -> None:
         """Report a label that cannot be applied to every listed alias: it may have protected any of them."""
-        error = FieldError(problem, field, field in self.schema.protective)
-        for alias in dict.fromkeys(self.aliases):
-            self.errors.setdefault(alias, []).append(error)
+        self._keep(self.shared_errors, FieldError(problem, field, field in self.schema.protective))
+
+    def _error_of(self, alias: str, problem: Problem, field: str) -> None:
+        """Report an error in a label of one alias."""
+        self._keep(self.errors.setdefault(alias, []), FieldError(problem, field, field in self.schema.protective))
+
+    def _keep(self, errors: list[FieldError], error: FieldError) -> None:
+        """Add an error unless there are too many; the first protective one always counts."""
+        is_kept = self.budget.take_problem(is_first=not errors)
+        if is_kept or (error.protective and not any(known.protective for known in errors)):
+            errors.append(error)
 
     def _with_errors(self, fields: AliasFields) -> AliasFields:
-        """Add the errors that are not about one alias alone."""
-        errors = self.errors.get(fields.alias)
-        return fields if errors is None else msgspec.structs.replace(fields, errors=(*errors, *fields.errors))
+        """Add the errors that are not found by merging."""
+        errors = (*self.errors.get(fields.alias, ()), *(self.shared_errors if fields.alias in self.listed else ()))
+        return msgspec.structs.replace(fields, errors=(*errors, *fields.errors)) if errors else fields

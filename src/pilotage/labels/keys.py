@@ -15,16 +15,18 @@ from pilotage.core.suggest import edit_distance
 from pilotage.core.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Mapping, Sequence
 
 __all__ = [
     "CONTAINER_OPTIONS",
+    "MAX_DEPTH",
     "NO_OWN_LABELS",
     "SHORTCUTS",
     "OwnLabels",
     "filter_labels",
     "fingerprint",
     "is_own",
+    "shown_key",
     "split_key",
     "typo_warnings",
 ]
@@ -79,6 +81,12 @@ _OPTION_KEYS: Final = frozenset(_NAMESPACE + option for option in CONTAINER_OPTI
 _MAX_FOREIGN: Final = 50_000
 _LONG: Final = 500  # characters; longer keys and values are not worth caching
 _SIGNS: Final = ("*", "#", "$")
+_MAX_LABELS: Final = 2_000  # of ours
+_MAX_SIZE: Final = 1024 * 1024  # characters of our keys and values
+_MAX_CHECKED: Final = 3_000  # labels of a container in which near misses of ours are looked for
+_LONGEST_KEY: Final = 1024  # characters
+MAX_DEPTH: Final = 64
+"""Names below an alias in one label key."""
 _FIRST_WORD: Final = re.compile(r"[^.\-_/:]*-?")
 
 
@@ -89,17 +97,19 @@ class OwnLabels(msgspec.Struct, frozen=True, gc=False):
         options: key -> text of the labels in :data:`CONTAINER_OPTIONS`.
         routes: key -> text of all other labels in our namespace, sorted by key.
         warnings: keys that look like a misspelt ``proxy.`` (LABELS, decision 28).
+        error: our labels are too many or too large to be read, so the container gets no routes (decision 36).
 
     """
 
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
     warnings: tuple[Problem, ...] = ()
+    error: Problem | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether the container has no pilotage label; warnings do not count."""
-        return not (self.options or self.routes)
+        return not (self.options or self.routes or self.error)
 
 
 NO_OWN_LABELS: Final = OwnLabels()
@@ -119,35 +129,71 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
             that they share makes filtering almost free.
 
     """
-    if foreign is None:
-        foreign = set()
-    unknown = labels.keys() - foreign
-    if not unknown:
-        return NO_OWN_LABELS
+    warnings: tuple[Problem, ...] = ()
+    if len(labels) > _MAX_CHECKED:
+        ours = [key for key in labels if key.startswith(_NAMESPACE)]
+        warnings = (_unchecked(len(labels)),)
+    else:
+        foreign = set() if foreign is None else foreign
+        unknown = [key for key in labels if key not in foreign]
+        if not unknown:
+            return NO_OWN_LABELS
+        ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
+        if len(ours) < len(unknown):
+            warnings = _other_warnings(set(unknown).difference(ours), foreign)
+    if not ours:
+        return OwnLabels(warnings=warnings) if warnings else NO_OWN_LABELS
+    if (error := _size_error(labels, ours)) is not None:
+        return OwnLabels(warnings=warnings, error=error)
+    ours.sort()
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
-    others: list[str] = []
-    for key in sorted(unknown):
-        if not key.startswith(_NAMESPACE):
-            others.append(key)
-        elif key in _OPTION_KEYS:
+    for key in ours:
+        if key in _OPTION_KEYS:
             options[key] = labels[key]
         else:
             routes[key] = labels[key]
-    warnings: tuple[Problem, ...] = ()
-    if others:
-        warnings = typo_warnings(others)
-        if len(foreign) > _MAX_FOREIGN:
-            foreign.clear()
-        foreign.update(key for key in others if len(key) < _LONG)
-        foreign.difference_update(warning.label for warning in warnings)
-    return OwnLabels(options, routes, warnings) if options or routes or warnings else NO_OWN_LABELS
+    return OwnLabels(options, routes, warnings)
+
+
+def _unchecked(number: int) -> Problem:
+    message = f"the container has {number:,} labels, so misspelt pilotage labels are not looked for"
+    return Problem(message=message, severity="warning", hint=f"at most {_MAX_CHECKED:,} are checked")
+
+
+def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
+    """Return warnings for keys that are not ours, and remember the others."""
+    warnings = typo_warnings(others)
+    if len(foreign) > _MAX_FOREIGN:
+        foreign.clear()
+    foreign.update(key for key in others if len(key) < _LONG)
+    foreign.difference_update(warning.label for warning in warnings)
+    return warnings
+
+
+def _size_error(labels: Mapping[str, str], ours: list[str]) -> Problem | None:
+    """Return an error if our labels are too many or too large. No part is used: the rest may restrict access."""
+    if len(ours) > _MAX_LABELS:
+        message = f"the container has {len(ours):,} pilotage labels; at most {_MAX_LABELS:,} are read"
+    elif sum(map(len, ours)) + sum(len(labels[key]) for key in ours) > _MAX_SIZE:
+        message = "the container has more than 1 MiB of pilotage labels"
+    else:
+        return None
+    return Problem(message=f"{message}, so it gets no routes", hint="spread them over several containers")
 
 
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
-    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path."""
-    _, alias, *path = key.split(".")
-    return alias.lower(), tuple(path)
+    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
+
+    A path of more than 64 names is cut after one more.
+    """
+    _, alias, *path = key.split(".", MAX_DEPTH + 3)
+    return alias.lower(), tuple(path[: MAX_DEPTH + 1])
+
+
+def shown_key(key: str) -> str:
+    """Return a label key for a problem: as written, unless it is too long to be read (decision 36)."""
+    return key if len(key) <= _LONGEST_KEY else shorten(key, 200)
 
 
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
@@ -163,7 +209,15 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     """
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
+    if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
+        # Most containers have one alias, and all labels name it: their labels in order are enough.
+        start = f"{_NAMESPACE}{aliases[0]}."
+        size = len(start)
+        fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]
+        if len(fields) == len(own.routes):
+            return tuple(fields)
     parts = set()
+    numbers = {alias: str(number) for number, alias in enumerate(aliases)}
     for key, text in own.routes.items():
         alias, _, _ = key[_AFTER_NAMESPACE:].partition(".")
         path = key[_AFTER_NAMESPACE + len(alias) :]
@@ -171,16 +225,20 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
             return None
         if alias[:1] in _SIGNS or (not path and alias in SHORTCUTS):
             parts.add((alias, path, text))
-        elif alias in aliases:
-            parts.add((str(aliases.index(alias)), path, text))
+        elif alias in numbers:
+            parts.add((numbers[alias], path, text))
         else:
             return None
     return len(aliases), frozenset(parts)
 
 
-def typo_warnings(keys: Sequence[str]) -> tuple[Problem, ...]:
-    """Return a warning for each key that looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``porxy.``."""
-    return tuple(warning for key in keys if (warning := _typo_warning(key)) is not None)
+def typo_warnings(keys: Collection[str]) -> tuple[Problem, ...]:
+    """Return a warning for each key that looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``Proxy.``.
+
+    The warnings are sorted by key.
+    """
+    warnings = [warning for key in keys if (warning := _typo_warning(key)) is not None]
+    return tuple(sorted(warnings, key=lambda warning: warning.label))
 
 
 def _typo_warning(key: str) -> Problem | None:
@@ -191,13 +249,13 @@ def _typo_warning(key: str) -> Problem | None:
     word = first.group() if first else ""
     rest = key[len(word) :]
     is_dashed = word == "proxy-"
-    if not is_dashed and (not rest.startswith(".") or word.endswith("-") or word.lower() == "proxy"):
+    if not is_dashed and (not rest.startswith(".") or word.endswith("-")):
         return None
-    if not is_dashed and edit_distance(word, "proxy", 1) > 1:
+    if not is_dashed and word.lower() != "proxy" and edit_distance(word, "proxy", 1) > 1:
         return None
     return Problem(
         message=f"{shorten(word)!r} is not a pilotage namespace, so this label has no effect",
         severity="warning",
         hint=f"did you mean {_NAMESPACE + shorten(rest.lstrip('.'))!r}?",
-        label=key,
+        label=shown_key(key),
     )

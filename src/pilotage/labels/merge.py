@@ -1,17 +1,18 @@
 """Merges the labels of one alias into one mapping of fields. Pure.
 
-Mappings merge; lists and single values replace. Sources of the rules: LABELS I.2, I.6, II.2.
+Mappings merge; lists and single values replace. The labels of all aliases (``proxy.*``) are merged once: each alias
+starts from the result and copies the mappings that its own labels change. Sources of the rules: LABELS I.2, I.6, II.2.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.core.budget import BudgetError
 from pilotage.core.problems import Problem
-from pilotage.core.suggest import nearest
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
@@ -20,7 +21,15 @@ from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AliasFields", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
+    from pilotage.core.budget import Budget
+
+__all__ = ["AliasFields", "Documents", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
+
+_FIELDS: Final = 16  # fields that other aliases have too take as long as one value
+_COPIES: Final = 4  # so do copied values, which are converted again
+_DEEP: Final = 8  # entering as many mappings takes as long
+_MOST_WORDS: Final = 200
+_LONGEST_UNREADABLE: Final = 16 * 1024  # characters
 
 Fields = dict[str, Located]
 
@@ -84,18 +93,63 @@ class Entry(msgspec.Struct, frozen=True, order=True):
     text: str
 
 
-def merge_entries(alias: str, entries: Iterable[Entry], schema: KeySchema) -> AliasFields:
+class Documents:
+    """The YAML documents in the labels of one container. Each is parsed once, and all share a budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._known: dict[tuple[str, str], Located | ParseError | None] = {}
+
+    def parse(self, text: str, source: str) -> Located | None:
+        """Parse the text of one label. Nobody may change the result.
+
+        Raises:
+            ParseError: as :func:`~pilotage.core.yaml.parse_yaml`.
+
+        """
+        place = (source, text)
+        if place not in self._known:
+            try:
+                self._known[place] = parse_yaml(text, source, self.budget)
+            except ParseError as error:
+                self._known[place] = error
+        known = self._known[place]
+        if isinstance(known, ParseError):
+            raise known.with_traceback(None)
+        return known
+
+    def mapping(self, value: Located) -> Fields | None:
+        """Return the YAML mapping in a text, ``None`` if it contains anything else."""
+        try:
+            document = self.parse(value.value, value.source)
+        except ParseError:
+            return None
+        mapping: Any = document.value if document is not None else None
+        return mapping if isinstance(mapping, dict) else None
+
+
+def merge_entries(
+    alias: str, entries: Iterable[Entry], schema: KeySchema, documents: Documents, base: AliasFields | None = None
+) -> AliasFields:
     """Merge the labels of one alias.
 
     Args:
         alias: lower-cased.
         entries: its labels, in any order.
         schema: keys of a route.
+        documents: parser of the container's labels.
+        base: weaker labels, already merged. It stays as it is.
 
     """
-    merger = _Merger(schema)
-    for entry in sorted(entries):
-        merger.apply(entry)
+    merger = _Merger(schema, documents, base)
+    try:
+        merger.budget.take((len(merger.fields) + len(merger.overridden)) // _FIELDS)
+        for entry in sorted(entries):
+            merger.budget.take(1 + len(entry.path) // _DEEP)
+            merger.apply(entry)
+    except BudgetError as error:
+        # The labels that are left may restrict access.
+        return AliasFields(alias, {}, (FieldError(Problem(message=error.message), protective=True),))
     return AliasFields(alias, merger.fields, tuple(merger.errors), tuple(merger.overridden))
 
 
@@ -114,11 +168,14 @@ def yaml_problem(error: ParseError, entry: Entry, path: str = "") -> Problem:
 class _Merger:
     """Applies labels to the fields of one alias, weakest first. An instance is used once."""
 
-    def __init__(self, schema: KeySchema) -> None:
+    def __init__(self, schema: KeySchema, documents: Documents, base: AliasFields | None) -> None:
         self.schema = schema
-        self.fields: Fields = {}
-        self.errors: list[FieldError] = []
-        self.overridden: list[Overridden] = []
+        self.documents = documents
+        self.budget = documents.budget
+        self.fields: Fields = dict(base.fields) if base is not None else {}
+        self.errors: list[FieldError] = list(base.errors) if base is not None else []
+        self.overridden: list[Overridden] = list(base.overridden) if base is not None else []
+        self._own: dict[int, Fields] = {}  # mappings that this merger made, by id, and may change
 
     def apply(self, entry: Entry) -> None:
         """Set the value of one label."""
@@ -148,15 +205,15 @@ class _Merger:
         """Return the mapping under a name. A missing one is created; text is parsed as YAML."""
         known = at.get(name)
         if known is None or known.value is None or known.value == "":
-            inner: Fields = {}
+            inner = self._new()
             at[name] = Located(inner, entry.key)
             return inner
-        if isinstance(known.value, dict):
-            return known.value
-        parsed = _parse_mapping(known) if isinstance(known.value, str) else None
-        if parsed is not None:
-            at[name] = msgspec.structs.replace(known, value=parsed)
-            return parsed
+        mapping = self._known_mapping(known)
+        if mapping is not None:
+            inner = self._copy(mapping)
+            if inner is not known.value:
+                at[name] = msgspec.structs.replace(known, value=inner)
+            return inner
         where, kind = ".".join(path), kind_name(known.value)
         problem = Problem(
             message=f"cannot set anything below {where}: {known.source} sets it to {kind}, not a mapping",
@@ -184,30 +241,37 @@ class _Merger:
             self._replace(at, path, document)
             return
         if mapping is None:
-            mapping = {}
+            mapping = self._new()
             self._override(path, known, document)
             at[key.name] = Located(mapping, entry.key)
+        elif known is not None:
+            mapping = self._copy(mapping)
+            at[key.name] = msgspec.structs.replace(known, value=mapping)
         self._merge(mapping, document.value, key.below or FREE_KEYS, path)
 
     def _merge(self, target: Fields, source: Fields, keys: KeySchema, parents: tuple[str, ...]) -> None:
-        """Merge a YAML mapping into another one."""
+        """Merge a YAML mapping into another one, which this merger made."""
         for written, value in source.items():
             key = keys.find(written)
             path = (*parents, key.name)
             known = target.get(key.name)
             below = key.below or FREE_KEYS
             if isinstance(value.value, dict):
-                inner = _known_mapping(known)
-                if inner is None:
+                mapping = self._known_mapping(known)
+                if mapping is None:
                     self._override(path, known, value)
-                    inner = {}
+                    inner = self._new()
+                else:
+                    inner = self._copy(mapping)
                 target[key.name] = msgspec.structs.replace(value, value=inner)
                 self._merge(inner, value.value, below, path)
                 continue
             if isinstance(value.value, str) and key.is_yaml and known is not None and isinstance(known.value, dict):
-                parsed = _parse_mapping(value)
+                parsed = self.documents.mapping(value)
                 if parsed is not None:
-                    self._merge(known.value, parsed, below, path)
+                    inner = self._copy(known.value)
+                    target[key.name] = msgspec.structs.replace(known, value=inner)
+                    self._merge(inner, parsed, below, path)
                     continue
             self._replace(target, path, value)
 
@@ -221,7 +285,7 @@ class _Merger:
         where = ".".join(path)
         field = path[0] if path else ""
         try:
-            document = parse_yaml(entry.text, entry.key)
+            document = self.documents.parse(entry.text, entry.key)
         except ParseError as error:
             self._error(yaml_problem(error, entry, where), field, entry.text)
             return None
@@ -241,6 +305,25 @@ class _Merger:
         self._error(problem, field, entry.text)
         return None
 
+    def _new(self) -> Fields:
+        """Return an empty mapping that this merger may change."""
+        return self._copy({})
+
+    def _copy(self, mapping: Fields) -> Fields:
+        """Return a mapping with this content that this merger may change: the same one if it made it."""
+        if id(mapping) in self._own:
+            return mapping
+        self.budget.take(len(mapping) // _COPIES)
+        copy = dict(mapping)
+        self._own[id(copy)] = copy  # keeps it alive, so that nothing else gets its id
+        return copy
+
+    def _known_mapping(self, known: Located | None) -> Fields | None:
+        """Return the mapping that a value is, or that its text contains."""
+        if known is None or isinstance(known.value, dict):
+            return known.value if known is not None else None
+        return self.documents.mapping(known) if isinstance(known.value, str) else None
+
     def _replace(self, at: Fields, path: tuple[str, ...], value: Located) -> None:
         """Put a value into a mapping under the last name of its path."""
         self._override(path, at.get(path[-1]), value)
@@ -251,32 +334,29 @@ class _Merger:
             self.overridden.append(Overridden(".".join(path), loser, winner))
 
     def _error(self, problem: Problem, field: str, text: str = "") -> None:
-        protective = field in self.schema.protective or (not field and _may_protect(text, self.schema))
-        self.errors.append(FieldError(problem, field, protective))
+        protective = field in self.schema.protective or (not field and _may_protect(text, self.schema, self.budget))
+        is_kept = self.budget.take_problem(is_first=not self.errors)
+        if is_kept or (protective and not any(error.protective for error in self.errors)):
+            self.errors.append(FieldError(problem, field, protective))
 
 
-def _known_mapping(known: Located | None) -> Fields | None:
-    """Return the mapping that a value is, or that its text contains."""
-    if known is None or isinstance(known.value, dict):
-        return known.value if known is not None else None
-    return _parse_mapping(known) if isinstance(known.value, str) else None
+def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
+    """Return whether an unreadable label may set a protective field: an error must not mean "open to all".
 
-
-def _parse_mapping(value: Located) -> Fields | None:
-    """Return the YAML mapping in a text, ``None`` if it contains anything else."""
-    try:
-        document = parse_yaml(value.value, value.source)
-    except ParseError:
-        return None
-    mapping: Any = document.value if document is not None else None
-    return mapping if isinstance(mapping, dict) else None
-
-
-def _may_protect(text: str, schema: KeySchema) -> bool:
-    """Return whether an unreadable label may set a protective field: an error must not mean "open to all"."""
-    words = {fold(word) for word in re.findall(r"[A-Za-z_]+", text)}
+    A text that is too long to be searched may.
+    """
+    if len(text) > _LONGEST_UNREADABLE:
+        return True
+    words = {fold(word) for word in _WORD.findall(text)}
     if not words.isdisjoint(map(fold, schema.protective)):
         return True
-    names = {key.name for key in schema.keys.values()}
-    written = {word for word in re.findall(r"([A-Za-z_]+)[\"']?\s*:", text) if not schema.knows(word)}
-    return any(nearest(word, names) in schema.protective for word in written)
+    names = tuple(sorted({key.name for key in schema.keys.values()}))
+    written = sorted({word for word in _FIELD.findall(text) if not schema.knows(word)})
+    if len(written) > _MOST_WORDS:
+        return True
+    # None: nobody looked, because the budget is used up.
+    return any(near is None or near in schema.protective for near in (budget.nearest(word, names) for word in written))
+
+
+_WORD: Final = re.compile(r"[A-Za-z_]+")
+_FIELD: Final = re.compile(r"(?<![A-Za-z_])([A-Za-z_]++)[\"']?\s*+:")

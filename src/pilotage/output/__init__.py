@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from pilotage.output.changelog import ChangeFormatter, ChangeLine
     from pilotage.output.console import Out, clean, command_name
     from pilotage.output.engines import engine_json, print_engines
-    from pilotage.output.explain import explain_name, known_names
-    from pilotage.output.json import change_json, container_json, document, pools_json, problem_json
+    from pilotage.output.explain import (
+        ContainerExplanation,
+        Explanation,
+        FileExplanation,
+        RouteExplanation,
+        explain_name,
+        known_names,
+    )
+    from pilotage.output.facts import Fact, Source
+    from pilotage.output.json import change_json, container_json, document, pools_json, problem_json, to_json
     from pilotage.output.label_reference import markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.text.containers import print_containers
@@ -30,9 +38,15 @@ __all__ = [
     "Banner",
     "ChangeFormatter",
     "ChangeLine",
+    "ContainerExplanation",
+    "Explanation",
+    "Fact",
+    "FileExplanation",
     "GatewayPorts",
     "Out",
     "Pipe",
+    "RouteExplanation",
+    "Source",
     "View",
     "change_json",
     "clean",
@@ -54,6 +68,7 @@ __all__ = [
     "print_routes",
     "problem_json",
     "summary",
+    "to_json",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -62,9 +77,15 @@ __getattr__, __dir__ = lazy_exports(
         "Banner": "banner",
         "ChangeFormatter": "changelog",
         "ChangeLine": "changelog",
+        "ContainerExplanation": "explain",
+        "Explanation": "explain",
+        "Fact": "facts",
+        "FileExplanation": "explain",
         "GatewayPorts": "banner",
         "Out": "console",
         "Pipe": "pipe",
+        "RouteExplanation": "explain",
+        "Source": "facts",
         "View": "view",
         "change_json": "json",
         "clean": "console",
@@ -86,5 +107,6 @@ __getattr__, __dir__ = lazy_exports(
         "print_routes": "text.routes",
         "problem_json": "json",
         "summary": "text.routes",
+        "to_json": "json",
     },
 )

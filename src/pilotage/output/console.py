@@ -5,17 +5,19 @@ In a pipe or a file nothing is cut or wrapped: each row is one line, for ``grep`
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
+
+    from rich.console import Console
 
 __all__ = ["Cell", "Out", "clean", "command_name", "fit", "print_table"]
 
@@ -35,6 +37,7 @@ class Out:
 
     Attributes:
         is_terminal: whether the file is a terminal; otherwise lines are never cut or wrapped.
+        is_plain: whether nothing is styled, as in a pipe or file, unless ``FORCE_COLOR`` is set.
         width: columns of the terminal, overridden by ``COLUMNS``; 0 for no limit.
 
     """
@@ -42,20 +45,35 @@ class Out:
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file or sys.stdout
         self.is_terminal = self.file.isatty()
-        self.console = Console(file=self.file, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        if self.console.width < 1:  # COLUMNS=0, with which rich prints nothing at all
-            self.console.width = 80
+        self.is_plain = not self.is_terminal and not any(map(os.environ.get, ("FORCE_COLOR", "TTY_COMPATIBLE")))
         self.width = self.console.width if self.is_terminal else 0
+
+    @functools.cached_property
+    def console(self) -> Console:
+        """The rich console. Plain output does without it, because it takes long to import."""
+        from rich.console import Console  # noqa: PLC0415
+
+        console = Console(file=self.file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        if console.width < 1:  # COLUMNS=0, with which rich prints nothing at all
+            console.width = 80
+        return console
 
     def line(self, text: Text | str = "") -> None:
         """Print one line of any length."""
         if isinstance(text, Text):
             text.rstrip()
-        self.console.print(text)
+        if self.is_plain:
+            self.file.write(f"{text}\n")
+        else:
+            self.console.print(text)
 
     def note(self, text: str) -> None:
         """Print a remark, dimmed."""
         self.paragraph(Text(text, style="dim"))
+
+    def warning(self, text: str) -> None:
+        """Print a warning."""
+        self.paragraph(Text("warning: ", style="bold yellow").append(text, style="not bold"), hanging=2)
 
     def error(self, text: str) -> None:
         """Print an error."""
@@ -124,7 +142,7 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
     """
     lines = [[(clean(text), style) for text, style in row] for row in rows]
     widths = [max(cell_len(text) for text in column) for column in zip(heads, *_texts(lines), strict=True)]
-    if not out.width and out.console.color_system is None:
+    if out.is_plain:
         _print_plainly(out, [heads, *_texts(lines)], widths)
         return
     if out.width and out.width < min(sum(widths), _NARROW * len(heads)):

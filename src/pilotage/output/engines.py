@@ -32,8 +32,9 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
             status = "failed, see below" if out.is_terminal else probe.error
             rows.append([*start, ("-", "dim"), ("-", "dim"), ("-", "dim"), (status, "red")])
         else:
-            status = f"responds in {probe.latency * 1000:.0f} ms"
-            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (status, "green")])
+            status = f"responds in {probe.latency * 1000:.0f} ms" + (", NOT VERIFIED" if probe.warning else "")
+            style = "yellow" if probe.warning else "green"
+            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (status, style)])
     heads = ["ENGINE", "ADDRESS", "FOUND AS", "KIND", "VERSION", "API", "STATUS"]
     print_table(out, heads, rows, give_way=[2, 1, 6, 4, 3])
     if out.is_terminal:
@@ -59,4 +60,5 @@ def engine_json(probe: Probe) -> dict[str, Any]:
         "api": probe.api,
         "latency_s": round(probe.latency, 6),
         "error": probe.error,
+        "warning": probe.warning,
     }

@@ -7,30 +7,68 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pilotage.containers.blacklist import is_blacklisted
-from pilotage.routes.route import route_json
+from pilotage.containers.container import Container
+from pilotage.core.problems import Problem
+from pilotage.output.explain import Explanation
+from pilotage.routes.route import Route, route_json
+from pilotage.table.diff import Change
+from pilotage.table.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pilotage.containers.container import Container
-    from pilotage.core.problems import Problem
     from pilotage.engine.types import Port
     from pilotage.labels.container_options import IdleConfig
-    from pilotage.table.diff import Change
     from pilotage.table.snapshot import EngineSnapshot
-    from pilotage.table.table import Table
 
-__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json"]
+__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json", "to_json"]
 
 
-def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any]:
-    """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``."""
+def to_json(
+    value: Container | Route | Problem | Change | Explanation | Table, table: Table | None = None
+) -> dict[str, Any]:
+    """Return a value as plain data that :func:`json.dumps` accepts, as ``--format json`` and the HTTP API show it.
+
+    Durations are seconds, in fields that end in ``_s``. A table has its routes by alias, its pools and its problems.
+
+    Args:
+        value: what to convert.
+        table: the table of a route or change, which has the results of the gateway's probes.
+
+    Raises:
+        TypeError: the value is of another type.
+
+    """
+    table = table or Table()
+    match value:
+        case Route():
+            return route_json(value, table.health_of(value.alias))
+        case Container():
+            return container_json(value)
+        case Problem():
+            return problem_json(value)
+        case Change():
+            return change_json(value, table)
+        case Table():
+            return _table_json(value)
+        case Explanation():
+            found: dict[str, Any] = msgspec.to_builtins(value)
+            return found
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _table_json(table: Table) -> dict[str, Any]:
     return {
-        "containers": [container_json(container) for snapshot in snapshots for container in snapshot.containers],
         "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
         "pools": pools_json(table),
         "problems": [problem_json(problem) for problem in table.problems],
     }
+
+
+def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any]:
+    """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``."""
+    containers = [container_json(container) for snapshot in snapshots for container in snapshot.containers]
+    return {"containers": containers, **_table_json(table)}
 
 
 def pools_json(table: Table) -> dict[str, Any]:

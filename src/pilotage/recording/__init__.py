@@ -12,25 +12,29 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.recording.capture import capture_all, recording_json
+    from pilotage.recording.capture import Captured, capture_all, recording_json
     from pilotage.recording.redact import holds_secret
-    from pilotage.recording.replay import read_recordings, replay
+    from pilotage.recording.replay import Recording, read_recordings, replay_recording
 
 __all__ = [
+    "Captured",
+    "Recording",
     "capture_all",
     "holds_secret",
     "read_recordings",
     "recording_json",
-    "replay",
+    "replay_recording",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Captured": "capture",
+        "Recording": "replay",
         "capture_all": "capture",
         "holds_secret": "redact",
         "read_recordings": "replay",
         "recording_json": "capture",
-        "replay": "replay",
+        "replay_recording": "replay",
     },
 )

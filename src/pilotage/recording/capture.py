@@ -82,7 +82,8 @@ async def capture_engine(
     containers: list[msgspec.Raw] = []
     wanted: list[str] = []
     async with await new_client(config, pool=pool) as client:
-        podman = client.kind == "podman"
+        podman, rootless = client.kind == "podman", client.is_rootless
+        parser.set_rootless(rootless)
         for raw in await client.list_containers():
             try:
                 summary = msgspec.json.decode(raw, type=Summary)
@@ -98,6 +99,7 @@ async def capture_engine(
         containers,
         env={"DOCKER_HOST": without_passwords(host)} if host and host == config.url else {},
         inspect=inspected,
+        rootless=rootless,
     )
 
 
@@ -133,6 +135,7 @@ def recording_json(recording: Recording) -> bytes:
         "env": recording.env,
         "agents": recording.agents,
         "inspect_exposed_ports": recording.inspect_exposed_ports,
+        "rootless": recording.rootless,
         "inspect": {key: _without_defaults(msgspec.to_builtins(answer)) for key, answer in recording.inspect.items()},
     }
     return msgspec.json.encode(

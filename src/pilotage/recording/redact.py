@@ -1,8 +1,9 @@
 """Removes secrets from labels before they leave the machine in a bug report. Pure.
 
 A value is a secret if its key looks like one, in the label key (``proxy.app.middlewares.oidc.client_secret``) or inside
-its YAML. It is replaced in place, so everything else keeps its line and column. A text that mentions such a key and is
-not valid YAML is removed completely. Fields of the schema are never secrets, whatever their name.
+its YAML, and so is each value in the query of a URL or path (``/up?key=...``). It is replaced in place, so everything
+else keeps its line and column. A text that mentions such a key and is not valid YAML is removed completely. Fields of
+the schema are never secrets, whatever their name.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _SECRET: Final = re.compile(
     r"|jwt|bearer|users?$|emails?$"
 )
 _IN_URL: Final = re.compile(r"(://)[^/\s@:]*:[^/\s@]*@")
+_IN_QUERY: Final = re.compile(r"([?&][\w.~%\[\]-]+=)(?:[^&#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+")
+"""A value ends with the text, or where YAML may end it: at a quotation mark, comma or bracket before a delimiter."""
+
 _WORD: Final = re.compile(r"[\w-]+")
 _WITH_HTTP_HEADERS: Final = frozenset({"rules", "middlewares"})
 _CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", re.IGNORECASE)
@@ -75,7 +79,7 @@ def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
 def redact_label(key: str, text: str) -> str:
     """Return a label's value without secrets."""
     if not is_own(key):
-        return without_passwords(text)
+        return _without_url_secrets(text)
     _, path = split_key(key)
     if holds_secret(path):
         return REMOVED if text else text
@@ -86,7 +90,11 @@ def redact_label(key: str, text: str) -> str:
         text = text[:start] + REMOVED + text[end:]
     if not _WITH_HTTP_HEADERS.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
         text = _CREDENTIALS.sub(rf"\1{REMOVED}", text)
-    return without_passwords(text)
+    return _without_url_secrets(text)
+
+
+def _without_url_secrets(text: str) -> str:
+    return _IN_QUERY.sub(rf"\1{REMOVED}", without_passwords(text))
 
 
 def _kind_at(path: Iterable[str]) -> Kind | None:

@@ -13,6 +13,8 @@ A recording is a JSON object:
     could not be inspected.
 ``inspect``
     container ID -> further fields of the inspection, for engines with an incomplete list.
+``rootless``
+    whether the engine runs as an ordinary user; recordings of pilotage 0.1 leave it out, and the URL decides.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
 
-__all__ = ["Recording", "read_recordings", "replay"]
+__all__ = ["Recording", "read_recordings", "replay_recording"]
 
 
 class RecordedProvider(msgspec.Struct, frozen=True):
@@ -55,6 +57,7 @@ class Recording(msgspec.Struct, frozen=True):
     agents: dict[str, str] = {}
     inspect_exposed_ports: dict[str, list[str]] = {}
     inspect: dict[str, Inspect] = {}
+    rootless: bool = False
 
 
 def read_recordings(body: bytes, file: str = "") -> list[Recording]:
@@ -83,7 +86,7 @@ def _documents(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-def replay(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
+def replay_recording(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
     """Return the containers and routes of a recording.
 
     Args:
@@ -91,8 +94,10 @@ def replay(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PO
         reserved_ports: ports of this host that the proxy itself uses.
 
     """
-    config = DockerProviderConfig(url=recording.provider.url, name=recording.provider.name)
+    provider = recording.provider
+    config = DockerProviderConfig(url=provider.url, name=provider.name or provider.url)
     parser = ContainerParser(config, agents=recording.agents, env=recording.env)
+    parser.set_rootless(recording.rootless)
     containers = [_read(raw, parser, recording) for raw in recording.containers]
     return build_snapshot(config, containers, reserved_ports=reserved_ports)
 

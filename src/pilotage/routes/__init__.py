@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
-    from pilotage.routes.route import Endpoint, EndpointHealth, HealthState, Route, bracketed, route_json
-    from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, RouteSettings
+    from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
+    from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.routes.target import Target, resolve_static_target, resolve_target
 
 __all__ = [
@@ -28,13 +30,22 @@ __all__ = [
     "RESERVED_PORTS",
     "ROUTE",
     "UNSUPPORTED",
+    "AccessLog",
     "Built",
     "Duration",
     "Endpoint",
     "EndpointHealth",
+    "EndpointState",
     "ExclusionReason",
+    "FieldFilter",
+    "HealthCheck",
     "HealthState",
+    "Homepage",
     "Kind",
+    "LoadBalance",
+    "LogFilters",
+    "LoggedFields",
+    "PortPair",
     "Route",
     "RouteBuilder",
     "RouteFile",
@@ -59,13 +70,22 @@ __getattr__, __dir__ = lazy_exports(
         "RESERVED_PORTS": "build",
         "ROUTE": "schema",
         "UNSUPPORTED": "schema",
+        "AccessLog": "access_log",
         "Built": "build",
         "Duration": "fields",
         "Endpoint": "route",
         "EndpointHealth": "route",
+        "EndpointState": "route",
         "ExclusionReason": "exclusion",
+        "FieldFilter": "access_log",
+        "HealthCheck": "schema",
         "HealthState": "route",
+        "Homepage": "schema",
         "Kind": "fields",
+        "LoadBalance": "schema",
+        "LogFilters": "access_log",
+        "LoggedFields": "access_log",
+        "PortPair": "port_syntax",
         "Route": "route",
         "RouteBuilder": "build",
         "RouteFile": "file",

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.containers.swarm import SERVICE_NAME
+from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
+from pilotage.core.text import count, shorten
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
-from pilotage.routes.settings import AliasSettings, read_settings
+from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ RESERVED_PORTS: Final[frozenset[int]] = frozenset()
 """Ports of the proxy itself by default: none, because only its configuration says which it uses (decision 38)."""
 
 _MAX_CACHED: Final = 4096
+_MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route has at least one
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -112,45 +115,56 @@ class RouteBuilder:
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:
-        """Build the routes of one container. Never raises."""
+        """Build the routes of one container. Never raises: an unexpected exception becomes its problem."""
+        try:
+            return self._build(container)
+        except Exception as error:  # noqa: BLE001  # one container's labels must not stop all others
+            return Built((), (_place(_unexpected(error), container),))
+
+    def _build(self, container: Container) -> Built:
         if container.errors:
             return Built((), (*container.errors, *container.problems))
         if not container.container_name:
             return NOTHING  # it is being removed (decision 26)
         if not container.is_explicit and self._is_explicit_only(container):
             return NOTHING
-        aliases, settings, label_problems = self._settings_of(container)
+        aliases, settings, label_problems, dropped = self._settings_of(container)
         problems = [*container.problems, *label_problems]
+        most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         routes = []
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
-            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports)
+            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
             routes.append(route)
-            problems += route.problems
-        return Built(tuple(routes), tuple(_unique(problems)) if problems else ())
+            if route.problems:
+                problems += route.problems
+        return Built(tuple(routes), _limited(_unique(problems), dropped, container) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
             return self.explicit_only
         return (container.agent or container.provider).endswith("!")
 
-    def _settings_of(self, container: Container) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem]]:
-        """Return the aliases of a container, the settings of each, and the problems that belong to no alias."""
+    def _settings_of(
+        self, container: Container
+    ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
+        """Return the aliases of a container, the settings of each, other problems, and how many were not kept."""
         own = container.own_labels
         if own is None:
             own = filter_labels(container.labels)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
         if cached is not None:
-            return container.aliases, cached, ()
-        decoded = decode(own, container.aliases, self.schema)
-        settings = tuple(map(read_settings, decoded.routes))
-        if key is not None and not decoded.problems and all(mine.can_be_shared for mine in settings):
+            return container.aliases, cached, (), 0
+        budget = container_budget()
+        decoded = decode(own, container.aliases, self.schema, budget)
+        settings = read_all_settings(decoded.routes, budget)
+        if key is not None and not decoded.problems and all(mine.is_plain for mine in settings):
             if len(self._settings) >= _MAX_CACHED:
                 self._settings.clear()
             self._settings[key] = settings
         problems = [_place(problem, container) for problem in decoded.problems]
-        return [fields.alias for fields in decoded.routes], settings, problems
+        return [fields.alias for fields in decoded.routes], settings, problems, budget.dropped
 
 
 def make_route(
@@ -160,6 +174,7 @@ def make_route(
     target: Target,
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    most: int = MAX_PROBLEMS,
 ) -> Route:
     """Make the route of one alias.
 
@@ -169,9 +184,51 @@ def make_route(
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reserved_ports: ports of this host that belong to the proxy.
+        most: how many problems to keep.
 
     """
     reason = exclusion(container, alias, target)
+    problems: Sequence[Problem] = ()
+    may_fail = not settings.is_plain or target.port.proxy in reserved_ports or container.unreachable is not None
+    if may_fail or (reason and container.ports_unknown):
+        reason, found = _judge(
+            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, most=most
+        )
+        problems = [_place(problem, container, alias) for problem in found[:most]]
+    return Route(  # by position: with so many fields, keywords double the time
+        alias,
+        container.docker_cfg.name,
+        container.container_name,
+        container.container_id,
+        container.created,
+        _service(container),
+        target.scheme,
+        target.host,
+        target.port,
+        default_bind(target, settings.settings),
+        () if reason else _endpoints(container, target),
+        reason is not None,
+        reason or "",
+        reason is None and _is_probed(container, settings.settings),
+        container.idles,
+        settings.settings,
+        settings.labelled,
+        False,  # noqa: FBT003  # contested: the table decides
+        tuple(problems),
+    )
+
+
+def _judge(
+    container: Container,
+    settings: AliasSettings,
+    target: Target,
+    reason: ExclusionReason | None,
+    *,
+    alias: str,
+    reserved_ports: frozenset[int],
+    most: int,
+) -> tuple[ExclusionReason | None, list[Problem]]:
+    """Return why a route is not served, given the reason of a valid one, and all problems, the decisive ones first."""
     errors = check_target(settings, target)
     if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
         errors.append(own)
@@ -179,31 +236,12 @@ def make_route(
         errors.append(needed)
     if container.unreachable is not None and _lacks_address(reason, target):
         errors.append(container.unreachable)
-    problems = [*settings.problems, *errors]
+    problems = [*errors, *settings.problems] if len(settings.problems) >= most else [*settings.problems, *errors]
     if settings.refused or errors:
         reason = ExclusionReason.ERROR
     elif reason is ExclusionReason.NO_PORT and container.ports_unknown:
         problems.append(_unknown_port(container, alias))
-    return Route(
-        alias=alias,
-        provider=container.provider,
-        container=container.container_name,
-        container_id=container.container_id,
-        created=container.created,
-        service=_service(container),
-        scheme=target.scheme,
-        host=target.host,
-        port=target.port,
-        bind=default_bind(target, settings.settings),
-        endpoints=() if reason else _endpoints(container, target),
-        excluded=reason is not None,
-        excluded_reason=reason or "",
-        health_check=reason is None and _is_probed(container, settings.settings),
-        idle_watcher=container.idles,
-        settings=settings.settings,
-        labelled=settings.labelled,
-        problems=tuple(_place(problem, container, alias) for problem in problems) if problems else (),
-    )
+    return reason, problems
 
 
 def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
@@ -229,7 +267,7 @@ def _endpoints(container: Container, target: Target) -> tuple[Endpoint, ...]:
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
     """Return whether a served route's target is probed (LABELS II.6.6)."""
-    if container.image.name == "godoxy-agent":
+    if container.image_name == "godoxy-agent":
         return False
     return container.docker_health or not settings.healthcheck.disable
 
@@ -306,6 +344,23 @@ def _unknown_port(container: Container, alias: str) -> Problem:
 
 def _place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
     return problem.at(provider=container.provider, container=container.container_name, route=alias)
+
+
+def _unexpected(error: Exception) -> Problem:
+    """Return the problem for an exception that nobody foresaw."""
+    return Problem(
+        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
+        hint="this is a defect of pilotage; please report it with the container's labels",
+    )
+
+
+def _limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
+    """Keep the first 100 problems of a container, and say how many more there are (decision 36)."""
+    if not dropped and len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    more = dropped + max(0, len(problems) - MAX_PROBLEMS)
+    rest = Problem(message=f"and {count(more, 'more problem')} with this container's labels")
+    return (*problems[:MAX_PROBLEMS], _place(rest, container))
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
+from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, go_bool, parse_duration
-from pilotage.core.yaml import Located, bare, kind_name
+from pilotage.core.yaml import Located, kind_name, preview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pilotage.labels.key_schema import KeySchema
 
@@ -34,6 +34,7 @@ __all__ = [
     "IPAddress",
     "Integer",
     "Kind",
+    "KnownFields",
     "Name",
     "Path",
     "RequestPath",
@@ -43,23 +44,47 @@ __all__ = [
 ]
 
 
+KnownFields = dict[tuple[str, int], tuple[Located, Any, tuple[Problem, ...], bool]]
+"""Name of a field and id of its written value -> that value, what was read, its problems, whether it is refused."""
+
+
 class FieldContext(msgspec.Struct):
     """The position of the value being read, and the problems found so far.
 
     Attributes:
+        budget: what the container's labels may cost.
         path: dotted path of the value being read.
-        problems: problems found so far.
+        problems: problems found so far, as far as the budget keeps them.
+        errors: number of all problems found so far.
         refused: a problem takes the route out of service.
+        known: fields already read for another alias of the container, by name and identity of the written value;
+            ``None`` if there is no other alias.
 
     """
 
+    budget: Budget = msgspec.field(default_factory=container_budget)
     path: str = ""
     problems: list[Problem] = []
+    errors: int = 0
     refused: bool = False
+    known: KnownFields | None = None
 
     def error(self, value: Located, message: str, hint: str = "", *, path: str = "", at_key: bool = False) -> None:
         """Report an error in a value."""
-        self.problems.append(problem_at(value, path or self.path, message, hint, at_key=at_key))
+        self.errors += 1
+        if self.budget.take_problem(is_first=not self.problems):
+            self.problems.append(problem_at(value, path or self.path, message, hint, at_key=at_key))
+
+    def warn(self, value: Located, message: str, hint: str) -> None:
+        """Report a value that is read but may not do what was meant."""
+        if self.budget.take_problem(is_first=not self.problems):
+            problem = problem_at(value, self.path, message, hint)
+            self.problems.append(msgspec.structs.replace(problem, severity="warning"))
+
+    def did_you_mean(self, word: str, names: Iterable[str]) -> str:
+        """Return ``"did you mean 'scheme'?"``, ``""`` if no name is close or the budget has no look-up left."""
+        near = self.budget.nearest(word, tuple(names))
+        return f"did you mean {near!r}?" if near else ""
 
 
 def problem_at(value: Located, path: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
@@ -67,7 +92,7 @@ def problem_at(value: Located, path: str, message: str, hint: str = "", *, at_ke
     return Problem(
         message=message,
         hint=hint,
-        value=shorten(bare(value) if isinstance(value.value, dict | list) else value.value),
+        value=preview(value),
         label=value.source,
         path=path,
         line=value.key_line if at_key else value.line,
@@ -236,14 +261,14 @@ class Choice(Kind):
         known = self._known.get(text.lower() if self.fold else text) if text is not None else None
         if known is not None:
             return known
-        near = _near_choice(text or "", self.words)
+        near = _near_choice(text or "", self.words, context)
         context.error(value, f"{_shown(value)} is not {self.name}", near)
         return UNSET
 
 
-def _near_choice(text: str, words: Sequence[str]) -> str:
+def _near_choice(text: str, words: Sequence[str], context: FieldContext) -> str:
     same = [word for word in words if word.lower() == text.lower()]
-    return f"did you mean {same[0]!r}?" if same else did_you_mean(text, words)
+    return f"did you mean {same[0]!r}?" if same else context.did_you_mean(text, words)
 
 
 class IPAddress(Kind):
@@ -263,6 +288,7 @@ class IPAddress(Kind):
 
 
 _HOST: Final = re.compile(r"[\w.-]+")
+_LONGEST_HOST: Final = 253  # characters, RFC 1035
 
 
 class Host(Kind):
@@ -279,9 +305,9 @@ class Host(Kind):
         text = text.strip().lower()
         if not text:
             return UNSET
-        if _HOST.fullmatch(text):
+        if len(text) <= _LONGEST_HOST and _HOST.fullmatch(text):
             return text
-        if "%" not in text:
+        if "%" not in text and len(text) <= _LONGEST_HOST:
             try:
                 return str(ipaddress.IPv6Address(text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text))
             except ValueError:
@@ -306,6 +332,6 @@ class RequestPath(Kind):
         text = scalar_text(value.value)
         if text is None:
             return self.wrong(value, context)
-        if not text.startswith("/") or any(c.isspace() or not c.isprintable() for c in text):
-            return self.wrong(value, context, f"write {'/' + text.strip().lstrip('/')!r}")
+        if not text.startswith("/") or " " in text or not text.isprintable():
+            return self.wrong(value, context, f"write {'/' + shorten(text.strip().lstrip('/'))!r}")
         return text

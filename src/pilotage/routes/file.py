@@ -118,8 +118,13 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
     if value.value is None:
         return AliasFields(alias)
     if not isinstance(value.value, dict):
-        message = f"a mapping of fields is needed here, not {kind_name(value.value)}"
-        problem = problem_at(value, "", message, "write host and port")
+        message, hint = f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port"
+        if isinstance(value.value, list) and any(_is_middleware(item) for item in value.value):
+            message = (
+                "this is a list of middlewares; files of middlewares are known to GoDoxy, not supported by pilotage"
+            )
+            hint = "write the middlewares below 'middlewares' of a route"
+        problem = problem_at(value, "", message, hint)
         return AliasFields(alias, errors=(FieldError(problem, protective=True),))
     fields: dict[str, Located] = {}
     errors = []
@@ -130,6 +135,10 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
             errors.append(FieldError(problem_at(item, name, message, "keep one", at_key=True), name))
         fields[name] = item
     return AliasFields(alias, fields, tuple(errors))
+
+
+def _is_middleware(item: Located) -> bool:
+    return isinstance(item.value, dict) and "use" in item.value
 
 
 def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int]) -> Route:
@@ -171,7 +180,9 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
     """Add file positions to problems, and replace messages that are about labels."""
     for problem in problems:
-        message = problem.message
+        message, hint = problem.message, problem.hint
+        if problem.path == "alias":
+            message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
         if fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is known to GoDoxy, not supported by pilotage"
-        yield msgspec.structs.replace(problem, message=message, file=file, route=alias, label="")
+        yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

@@ -1,16 +1,49 @@
-"""Fields with a notation of their own: icons, log retention, ranges of statuses. Pure."""
+"""Fields with a notation of their own: folders, icons, log retention, ranges of statuses. Pure."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.routes.fields import UNSET, FieldContext, Kind, Text, scalar_text
+from pilotage.routes.fields import UNSET, FieldContext, Integer, Kind, Path, Text, scalar_text
 
 if TYPE_CHECKING:
     from pilotage.core.yaml import Located
 
-__all__ = ["Icon", "Retention", "StatusRange"]
+__all__ = ["Folder", "Icon", "Index", "NoEffect", "Retention", "StatusRange"]
+
+
+class NoEffect(Text):
+    """Text that is kept and changes nothing."""
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        text = super().read(value, context)
+        if text is not UNSET and text:
+            message = "this field has no effect, because the label's own alias names the route"
+            context.warn(value, message, "remove it; proxy.aliases lists the names of a container")
+        return text
+
+
+class Folder(Path):
+    """A folder on pilotage's own machine, cleaned like Go's ``path.Clean`` (LABELS II.6.2)."""
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        text = super().read(value, context)
+        if text is UNSET or not text.startswith("/"):
+            return text
+        return "/" + posixpath.normpath(text).lstrip("/")
+
+
+class Index(Path):
+    """The file that a file server returns for a folder. It starts with a slash (LABELS II.6.2)."""
+
+    def read(self, value: Located, context: FieldContext) -> Any:
+        text = super().read(value, context)
+        if text is UNSET or not text:
+            return UNSET
+        return text if text.startswith("/") else f"/{text}"
+
 
 _ICON: Final = re.compile(r"@(selfhst|walkxcode)/[^/\s]+\.(svg|png|webp)")
 
@@ -37,19 +70,25 @@ _RETENTION: Final = re.compile(
     r"\s*(?:(?P<days>[0-9]{1,6})\s*(?P<unit>days?|weeks?|months?)|last\s+(?P<last>[0-9]{1,9})"
     r"|(?P<size>[0-9]{1,9})\s*(?P<bytes>KB|MB|GB|kb|mb|gb))\s*"
 )
+_KEEP: Final = ("days", "last", "keep_size")
+_AMOUNT: Final = Integer(0)
+_LONGEST: Final = 256  # characters
 _DAYS: Final = {"day": 1, "week": 7, "month": 30}
 _BYTES: Final = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
 
 
 class Retention(Kind):
-    """``7 days``, ``2 weeks``, ``last 100``, ``50 MB``; read into ``{"days": 7}``, ``{"last": 100}``, ``keep_size``."""
+    """``7 days``, ``2 weeks``, ``last 100``, ``50 MB``, or a mapping with ``days``, ``last`` or ``keep_size``."""
 
     name = "retention"
 
     def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":
             return UNSET
-        match = _RETENTION.fullmatch(value.value) if isinstance(value.value, str) else None
+        if isinstance(value.value, dict):
+            return self._mapping(value.value, context)
+        is_text = isinstance(value.value, str) and len(value.value) <= _LONGEST
+        match = _RETENTION.fullmatch(value.value) if is_text else None
         if match is None:
             return self.wrong(value, context, "write one such as '7 days', '2 weeks', 'last 100' or '50 MB'")
         if match["days"]:
@@ -57,6 +96,22 @@ class Retention(Kind):
         if match["last"]:
             return {"last": int(match["last"])}
         return {"keep_size": int(match["size"]) * _BYTES[match["bytes"].lower()]}
+
+    def _mapping(self, given: dict[str, Located], context: FieldContext) -> Any:
+        path, before = context.path, context.errors
+        found: dict[str, int] = {}
+        for key, item in given.items():
+            context.path = f"{path}.{key}"
+            name = key.lower()
+            if name not in _KEEP:
+                hint = context.did_you_mean(key, _KEEP) or "write days, last or keep_size"
+                context.error(item, "unknown field", hint, at_key=True)
+                continue
+            number = _AMOUNT.read(item, context)
+            if number is not UNSET and number:
+                found[name] = number
+        context.path = path
+        return found if found and context.errors == before else UNSET
 
 
 class StatusRange(Kind):

@@ -5,24 +5,26 @@ Sources of the rules: LABELS II.6.1, decision 10.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 import msgspec
 
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, bare, parse_yaml
 from pilotage.labels.key_schema import Key, KeySchema, fold
 from pilotage.routes.fields import UNSET, FieldContext, Kind, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-__all__ = ["Field", "FreeMapping", "ListOf", "StructKind", "as_mapping"]
+__all__ = ["MAX_ELEMENTS", "Field", "FreeMapping", "ListOf", "StructKind", "as_mapping"]
+
+MAX_ELEMENTS: Final = 1_000
+"""Elements of a list (decision 36)."""
 
 
 class ListOf(Kind):
-    """A list: comma-separated, or YAML. Bad elements are reported and dropped."""
+    """A list: comma-separated, or YAML, of at most 1,000 elements. Bad elements are reported and dropped."""
 
     def __init__(self, item: Kind) -> None:
         self.item = item
@@ -40,6 +42,9 @@ class ListOf(Kind):
             return self.wrong(value, context)
         if elements is None:
             return UNSET
+        if len(elements) > MAX_ELEMENTS:
+            context.error(value, f"the list has more than {MAX_ELEMENTS:,} elements")
+            return UNSET
         path = context.path
         found = []
         for index, element in enumerate(elements):
@@ -50,10 +55,10 @@ class ListOf(Kind):
         context.path = path
         return tuple(found)
 
-    def _split(self, value: Located, context: FieldContext) -> Iterable[Located] | None:
+    def _split(self, value: Located, context: FieldContext) -> Sequence[Located] | None:
         text = value.value
         if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
-            return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text)]
+            return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text, MAX_ELEMENTS)]
         document = _parse_text(value, context)
         if document is None:
             return []
@@ -83,7 +88,7 @@ class FreeMapping(Kind):
 def _parse_text(value: Located, context: FieldContext) -> Any:
     """Parse text as YAML: the document, ``None`` if it is empty, :data:`UNSET` after reporting an error."""
     try:
-        return parse_yaml(value.value, value.source)
+        return parse_yaml(value.value, value.source, context.budget)
     except ParseError as error:
         if not value.line:  # the text is a whole label, so the error has its own place in it
             value = msgspec.structs.replace(value, line=error.line, column=error.column)
@@ -170,25 +175,30 @@ class StructKind(Kind):
         for key, value in mapping.items():
             name = self.canonical(key)
             context.path = f"{path}.{name or key}" if path else name or key
-            if name is None:
-                self.unknown(key, value, context)
-                continue
-            field = self.fields[name]
-            before = len(context.problems)
-            read = field.kind.read(value, context)
-            if (field.protective or field.strict) and len(context.problems) > before:
-                context.refused = True
-            if read is not UNSET:
+            read = self.read_field(name, key, value, context)
+            if name is not None and read is not UNSET:
                 found[name] = read
         context.path = path
         return found
+
+    def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
+        """Read one field; :data:`UNSET` if it is automatic, bad or unknown (no name)."""
+        if name is None:
+            self.unknown(key, value, context)
+            return UNSET
+        field = self.fields[name]
+        before = context.errors
+        read = field.kind.read(value, context)
+        if (field.protective or field.strict) and context.errors > before:
+            context.refused = True
+        return read
 
     def unknown(self, key: str, value: Located, context: FieldContext) -> None:
         """Report a key that names no field, once for each label that sets it."""
         if not key:
             context.error(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
             return
-        hint = did_you_mean(key, self.fields)
+        hint = context.did_you_mean(key, self.fields)
         context.error(value, "unknown field", hint, at_key=True)
         for label in sorted(_sources(value) - {value.source}):
             context.error(Located(value.value, label), "unknown field", hint)

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.core.values import ParseError, parse_duration
-from pilotage.core.yaml import Located, bare
+from pilotage.core.values import ParseError, comma_list, parse_duration
+from pilotage.core.yaml import Located, bare, preview
 from pilotage.labels.key_schema import FREE_KEYS, KeySchema
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
-from pilotage.routes.mappings import as_mapping
+from pilotage.routes.mappings import MAX_ELEMENTS, as_mapping
 
 __all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
 
@@ -40,6 +39,7 @@ MIDDLEWARES: Final = {
     "ratelimit": "rate_limit",
     "hcaptcha": "hcaptcha",
 }
+_DISPLAYED: Final = tuple(sorted(set(MIDDLEWARES.values())))
 
 
 def middleware_name(written: str) -> str | None:
@@ -82,7 +82,7 @@ class Middlewares(Kind):
         if "@" in written:
             context.error(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
             return
-        hint = did_you_mean(written, sorted(set(MIDDLEWARES.values()))) or did_you_mean(written.lower(), MIDDLEWARES)
+        hint = context.did_you_mean(written, _DISPLAYED) or context.did_you_mean(written.lower(), MIDDLEWARES)
         context.error(options, "unknown middleware", hint, at_key=True)
 
 
@@ -92,13 +92,17 @@ def _elements(value: Located | None) -> list[Located]:
     if isinstance(value.value, list):
         return value.value
     text = scalar_text(value.value) or ""
-    return [msgspec.structs.replace(value, value=piece) for piece in re.split(r"[,\s]+", text.strip("[] \n")) if piece]
+    pieces = comma_list(text.strip("[] \n"), MAX_ELEMENTS)
+    return [msgspec.structs.replace(value, value=piece) for piece in pieces]
 
 
 def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldContext) -> None:
     allowed = _elements(options.get("allow"))
     if not allowed:
         context.error(whole, "'allow' needs at least one network", "write allow: [10.0.0.0/8]")
+    if len(allowed) > MAX_ELEMENTS:
+        context.error(whole, f"'allow' has more than {MAX_ELEMENTS:,} networks", "write larger networks")
+        return
     for item in allowed:
         text = scalar_text(item.value) or ""
         try:
@@ -117,7 +121,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
-            shown = shorten(bare(value))
+            shown = preview(value)
             context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
     period = options.get("period")
     if period is None or period.value is None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.labels.key_schema import KeySchema
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
@@ -52,28 +51,32 @@ class Port(Kind):
         if ":" in rest:
             context.error(value, f"{shorten(text)!r}: too many colons; write [listening:]target")
             return UNSET
-        if not colon:
-            return PortPair(0, self._number(first, value, context))
-        listening = self._number(first, value, context) if first else 0
-        return PortPair(listening, self._number(rest, value, context))
+        before = context.errors
+        listening = self._number(first, value, context) if colon and first else 0
+        target = self._number(rest if colon else first, value, context)
+        # Half of a refused value is not in force (decision 35).
+        return PortPair(listening, target) if context.errors == before else UNSET
 
-    def _mapping(self, given: dict[str, Located], context: FieldContext) -> PortPair:
+    def _mapping(self, given: dict[str, Located], context: FieldContext) -> Any:
         found = {"listening": 0, "proxy": 0}
-        path = context.path
+        path, before = context.path, context.errors
         for key, value in given.items():
             context.path = f"{path}.{key}"
             text = scalar_text(value.value)
             if key not in found:
-                context.error(value, "unknown field", did_you_mean(key, found) or "listening or proxy", at_key=True)
+                hint = context.did_you_mean(key, found) or "listening or proxy"
+                context.error(value, "unknown field", hint, at_key=True)
+            elif isinstance(value.value, dict | list | bool):
+                self.wrong(value, context)
             elif text:
                 found[key] = self._number(text, value, context)
         context.path = path
-        return PortPair(**found)
+        return PortPair(**found) if context.errors == before else UNSET
 
     def _number(self, text: str, value: Located, context: FieldContext) -> int:
         """Return a port number; report anything else and return 0."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-            part = f"{text!r} in {shorten(value.value)!r}" if text != value.value else repr(shorten(text))
+            part = f"{shorten(text)!r} in {shorten(value.value)!r}" if text != value.value else repr(shorten(text))
             context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")
             return 0
         number = int(text)

@@ -82,7 +82,7 @@ _FINDINGS: Final[dict[HealthState, str]] = {
 }
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """The route of one alias of one container, or of its replicas.
 
     Attributes:
@@ -142,7 +142,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """The endpoints that are not ready and why, as readable text; ``""`` if all are ready."""
+        """What is unusual: that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is."""
+        if self.idle_watcher and not self.endpoints and not self.excluded:
+            return "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
             odd.append(

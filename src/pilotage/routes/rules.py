@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from pilotage.core.suggest import did_you_mean
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
 from pilotage.routes.fields import UNSET, FieldContext, Kind
+from pilotage.routes.mappings import MAX_ELEMENTS
 
 __all__ = ["Rules"]
 
 _RULE_KEYS: Final = ("name", "on", "do")
+_BRACES: Final = re.compile(r"[{}]")
 
 
 class Rules(Kind):
@@ -29,13 +31,14 @@ class Rules(Kind):
         if isinstance(given, str):
             text = given.strip()
             if text[:1] not in ("-", "["):
-                return (
-                    given
-                    if not text or self._is_block(text)
-                    else self.wrong(value, context, "write 'condition { action }'")
-                )
+                if text.count("{") > MAX_ELEMENTS:
+                    context.error(value, f"the rules have more than {MAX_ELEMENTS:,} blocks")
+                    return UNSET
+                if not text or self._is_block(text):
+                    return given
+                return self.wrong(value, context, "write 'condition { action }'")
             try:
-                document = parse_yaml(given, value.source)
+                document = parse_yaml(given, value.source, context.budget)
             except ParseError as error:
                 context.error(value, error.message)
                 return UNSET
@@ -46,25 +49,27 @@ class Rules(Kind):
 
     @staticmethod
     def _is_block(text: str) -> bool:
+        if text.count("{") != text.count("}"):
+            return False
         depth = 0
-        for letter in text:
-            depth += (letter == "{") - (letter == "}")
+        for brace in _BRACES.finditer(text):
+            depth += 1 if brace.group() == "{" else -1
             if depth < 0:
                 return False
-        return depth == 0 and "{" in text
+        return "{" in text
 
     @staticmethod
     def _check(rules: list[Located], context: FieldContext) -> bool:
-        before, defaults = len(context.problems), 0
+        before, defaults = context.errors, 0
         for rule in rules:
             if not isinstance(rule.value, dict):
                 context.error(rule, f"a rule is a mapping, not {kind_name(rule.value)}", "write name, on and do")
                 continue
             for key, item in rule.value.items():
                 if key not in _RULE_KEYS:
-                    context.error(item, "unknown field of a rule", did_you_mean(key, _RULE_KEYS), at_key=True)
+                    context.error(item, "unknown field of a rule", context.did_you_mean(key, _RULE_KEYS), at_key=True)
             name = rule.value.get("name")
             defaults += name is not None and name.value == "default"
             if defaults > 1:
                 context.error(rule, "there is already a default rule", "keep one")
-        return len(context.problems) == before
+        return context.errors == before

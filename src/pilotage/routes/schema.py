@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from pilotage.core.suggest import nearest
+from pilotage.core.values import FALSE
 from pilotage.labels.key_schema import fold
+from pilotage.labels.keys import CONTAINER_OPTIONS
 from pilotage.routes.access_log import AccessLog, AccessLogKind
 from pilotage.routes.fields import (
     Boolean,
@@ -27,7 +28,7 @@ from pilotage.routes.fields import (
     RequestPath,
     Text,
 )
-from pilotage.routes.formats import Icon
+from pilotage.routes.formats import Folder, Icon, Index, NoEffect
 from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
 from pilotage.routes.middlewares import Middlewares
 from pilotage.routes.port_syntax import Port, PortPair
@@ -118,7 +119,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that labels can give a route. Times are in seconds."""
 
-    alias: Annotated[str, Field(_TEXT, "Has no effect: the label's own alias names the route.")] = ""
+    alias: Annotated[str, Field(NoEffect(), "Has no effect: the label's own alias names the route.")] = ""
     scheme: Annotated[
         str,
         Field(
@@ -145,13 +146,11 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(IPAddress(), "Address to listen on.", "127.0.0.1", protective=True, default="0.0.0.0 for tcp and udp"),
     ] = ""
-    root: Annotated[str, Field(_PATH, "Folder for scheme fileserver. Not in effect yet.", "/srv/www")] = ""
+    root: Annotated[str, Field(Folder(), "Folder for scheme fileserver. Not in effect yet.", "/srv/www")] = ""
     spa: Annotated[
         bool, Field(_BOOLEAN, "fileserver: respond with the index for unknown paths. Not in effect yet.", "true")
     ] = False
-    index: Annotated[
-        str, Field(_PATH, "fileserver: the index. Not in effect yet.", "/index.html", default="/index.html")
-    ] = ""
+    index: Annotated[str, Field(Index(), "fileserver: the index. Not in effect yet.", "/index.html")] = "/index.html"
     hold: Annotated[
         float, Field(_SECONDS, "How long requests wait instead of failing while the route has no endpoint.", "5s")
     ] = 0.0
@@ -236,15 +235,42 @@ UNSUPPORTED: Final = {
 """Folded name of a field that only GoDoxy has -> message, and whether it takes the route out of service."""
 
 
+_CONTAINER_OPTIONS: Final = {fold(option): option for option in CONTAINER_OPTIONS}
+
+
 class _RouteKind(StructKind):
+    def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
+        """Read one field. A value that several aliases share, because ``proxy.*`` set it, is read once."""
+        if context.known is None:
+            return super().read_field(name, key, value, context)
+        known = context.known.get((key, id(value)))
+        if known is not None:
+            _, read, problems, refused = known
+            context.problems += problems
+        else:
+            before, was_refused = len(context.problems), context.refused
+            context.refused = False
+            read = super().read_field(name, key, value, context)
+            refused = context.refused
+            context.refused = was_refused
+            # The value is kept so that nothing else gets its id.
+            context.known[key, id(value)] = value, read, tuple(context.problems[before:]), refused
+        context.refused = context.refused or refused
+        return read
+
     def unknown(self, key: str, value: Located, context: FieldContext) -> None:
         unsupported = UNSUPPORTED.get(fold(key))
-        if unsupported is None:
-            super().unknown(key, value, context)
-            refused = bool(key) and nearest(key, self.fields) in PROTECTIVE
-        else:
+        if unsupported is not None:
             message, refused = unsupported
             context.error(value, message, "remove it", at_key=True)
+        elif (option := _CONTAINER_OPTIONS.get(fold(key))) is not None:
+            # Somebody who excludes a container wants nobody to reach it.
+            refused = option == "exclude" and value.value is not False and value.value not in FALSE
+            context.error(value, f"{option} is a setting of the whole container", f"write proxy.{option}", at_key=True)
+        else:
+            super().unknown(key, value, context)
+            near = context.budget.nearest(key, tuple(self.fields)) if key else ""
+            refused = near is None or near in PROTECTIVE  # None: nobody looked, because there are too many
         context.refused = context.refused or refused
 
 

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.budget import container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.yaml import Located
 from pilotage.routes.fields import FieldContext
 from pilotage.routes.schema import ROUTE, RouteSettings
 
 if TYPE_CHECKING:
-    from pilotage.labels.merge import AliasFields
+    from collections.abc import Sequence
 
-__all__ = ["NO_SETTINGS", "AliasSettings", "read_settings"]
+    from pilotage.core.budget import Budget
+    from pilotage.labels.merge import AliasFields
+    from pilotage.routes.fields import KnownFields
+
+__all__ = ["NO_SETTINGS", "AliasSettings", "read_all_settings", "read_settings"]
 
 
 class AliasSettings(msgspec.Struct, frozen=True):
@@ -39,25 +44,46 @@ class AliasSettings(msgspec.Struct, frozen=True):
     judged_later: dict[str, Located] = {}
 
     @property
-    def can_be_shared(self) -> bool:
-        """Whether it refers to no label of a particular alias."""
+    def is_plain(self) -> bool:
+        """Whether it has no problem with any target, and so refers to no label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 
 NO_SETTINGS: Final = AliasSettings()
 
 
-def read_settings(fields: AliasFields) -> AliasSettings:
-    """Read the fields of one alias. Never raises.
+def read_all_settings(routes: Sequence[AliasFields], budget: Budget) -> tuple[AliasSettings, ...]:
+    """Read the fields of all aliases of one container. Aliases with the same fields share their settings."""
+    if len(routes) == 1:
+        return (read_settings(routes[0], budget),)
+    known: KnownFields = {}
+    # Aliases without labels of their own have the same mapping of fields, and the same errors.
+    read: dict[tuple[int, int], AliasSettings] = {}
+    found = []
+    for fields in routes:
+        key = (id(fields.fields), id(fields.errors))
+        if key not in read:
+            read[key] = read_settings(fields, budget, known)
+        found.append(read[key])
+    return tuple(found)
+
+
+def read_settings(fields: AliasFields, budget: Budget | None = None, known: KnownFields | None = None) -> AliasSettings:
+    """Read the fields of one alias.
 
     Args:
         fields: decoded labels of the alias, or its mapping in a file of routes.
+        budget: what the container's labels may cost; by default that of one container (decision 36).
+        known: fields already read for another alias of the container.
 
     """
     if not fields.fields and not fields.errors:
         return NO_SETTINGS
     context = FieldContext(
-        problems=[error.problem for error in fields.errors], refused=any(error.protective for error in fields.errors)
+        budget=budget or container_budget(),
+        problems=[error.problem for error in fields.errors],
+        refused=any(error.protective for error in fields.errors),
+        known=known,
     )
     if not fields.fields:
         return AliasSettings(problems=tuple(context.problems), refused=context.refused)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.containers.container import Container
+    from pilotage.containers.ports import PortMapping
     from pilotage.engine.types import Port
     from pilotage.routes.schema import RouteSettings
 
@@ -63,8 +64,17 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
         return _file_server(settings)
     host, host_reason = _host(container, settings)
     scheme, port = settings.scheme, settings.port.proxy
+    if scheme and port and host == container.private_hostname and container.exposes(port):
+        return Target(scheme, host, settings.port, _BY_LABEL, host_reason, _BY_LABEL)
+    return _inferred(alias, container, settings, host, host_reason)
+
+
+def _inferred(alias: str, container: Container, settings: RouteSettings, host: str, host_reason: str) -> Target:
+    """Return the target with what the labels leave open; the port, and with it the host, where they are reached."""
+    scheme, port = settings.scheme, settings.port.proxy
     scheme_reason = port_reason = _BY_LABEL
-    for table, key, name in ((IMAGES, container.image.name, "image"), (ALIASES, alias, "alias")):
+    listed = container.port_mapping
+    for table, key, name in ((IMAGES, container.image_name, "image"), (ALIASES, alias, "alias")):
         known = table.get(key)
         if known is not None:
             if not scheme:
@@ -73,12 +83,12 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
         own = host and host == container.private_hostname  # as for most containers
-        port, port_reason = preferred_port(container.private_port_mapping if own else _candidates(container, host))
-    published = container.public_port_mapping
+        port, port_reason = preferred_port(listed.private if own else _candidates(container, host))
+    published = listed.public
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
         scheme, scheme_reason = "udp", f"port {port} is published for UDP"
-    if host != container.private_hostname or port not in container.private_port_mapping:
-        reached, how = _translate(port, host, container)
+    if host != container.private_hostname or port not in listed.private:
+        reached, how = _translate(port, host, container, listed)
         if how:
             port, port_reason = reached.port, f"{port_reason}; {how}"
         if reached.host != host:
@@ -208,7 +218,7 @@ def _only_on(entry: Port) -> str:
     return f"container port {entry.PrivatePort} is not published where it can be reached, {where}"
 
 
-def _translate(port: int, host: str, container: Container) -> tuple[_Reached, str]:
+def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
     """Return where to reach a port of a host, and the reason if the port is another one (decision 17).
 
     At the engine's host, a container's port is the published one, at the address on which it is published, or 0 if it
@@ -218,7 +228,7 @@ def _translate(port: int, host: str, container: Container) -> tuple[_Reached, st
     as_it_is = _Reached(host, port)
     if not port or not host:
         return as_it_is, ""
-    private, public = container.private_port_mapping, container.public_port_mapping
+    private, public = listed.private, listed.public
     if _uses_published_ports(host, container):
         entry = private.get(port)
         if entry is None:

@@ -7,13 +7,14 @@ It must not do I/O, know Envoy, or depend on the order in which engines report.
 
 from __future__ import annotations
 
-from pilotage.table.diff import Change, diff
+from pilotage.table.diff import Change, ChangeKind, diff
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
 
 __all__ = [
     "Change",
+    "ChangeKind",
     "EngineSnapshot",
     "EngineStatus",
     "ProblemKey",

@@ -12,7 +12,8 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
-    from pilotage.xds.bootstrap import bootstrap
+    from pilotage.xds.bootstrap import build_bootstrap
+    from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import PROBED, is_probed
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.resources import Key
@@ -25,7 +26,8 @@ __all__ = [
     "CertificateFiles",
     "GatewayOptions",
     "Key",
-    "bootstrap",
+    "build_bootstrap",
+    "check_capabilities",
     "is_probed",
 ]
 
@@ -38,7 +40,8 @@ __getattr__, __dir__ = lazy_exports(
         "GatewayOptions": "options",
         "Key": "resources",
         "PROBED": "clusters",
-        "bootstrap": "bootstrap",
+        "check_capabilities": "capabilities",
+        "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
     },
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pilotage.xds.backend import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
 
-__all__ = ["bootstrap"]
+__all__ = ["build_bootstrap"]
 
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
@@ -27,7 +27,7 @@ _EXCLUDED_STATS: Final = (
 clusters they use as much memory as everything else, and half of the time until a new cluster first responds."""
 
 
-def bootstrap(
+def build_bootstrap(
     xds_address: str,
     node_id: str = "pilotage",
     *,

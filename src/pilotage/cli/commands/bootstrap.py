@@ -34,7 +34,7 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
     import msgspec
 
     with gateway_extra():
-        from pilotage.xds.bootstrap import bootstrap
+        from pilotage.xds.bootstrap import build_bootstrap
 
     host, _, port = place.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -43,6 +43,6 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
     if any(files.values()) and not all(files.values()):
         raise click.UsageError("--ca-file, --cert-file and --key-file are required together.")
     tls = files if ca_file else None
-    body = bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock")
+    body = build_bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock")
     click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
     return OK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from pilotage.cli.options import (
     format_option,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from pilotage.discovery.detect import Probe
 
 __all__ = ["engines"]
 
@@ -38,6 +41,7 @@ def engines(form: str, **where: Any) -> int:
     """
     import asyncio
 
+    from pilotage.cli.patience import ask_all
     from pilotage.config.engines import EngineChoice, choose_engines, find_config_file
     from pilotage.discovery.detect import candidates, detect_engines, probe_all
     from pilotage.output.console import Out
@@ -51,10 +55,19 @@ def engines(form: str, **where: Any) -> int:
         found = detect_engines(os.environ)
     if not found:
         chosen_engines(choice)  # prints or raises where it looked
-    probes = asyncio.run(probe_all(found))
+    early: list[Probe] = []
+
+    def show(done: list[list[Probe]]) -> None:
+        early.extend(probe for (probe,) in done)
+        print_engines(Out(), early)
+
+    each = [(candidate.config.name, probe_all([candidate])) for candidate in found]
+    probes = [probe for (probe,) in asyncio.run(ask_all(each, show if form == "table" else None))]
     if form == "json":
         print_json([engine_json(result) for result in probes])
     else:
-        print_engines(Out(), probes)
+        if early:
+            click.echo()
+        print_engines(Out(), [probe for probe in probes if probe not in early])
     failed = sum(bool(result.error) for result in probes)
     return OK if not failed else NOTHING if failed == len(probes) else PROBLEMS

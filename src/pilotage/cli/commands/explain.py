@@ -22,6 +22,7 @@ from pilotage.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pilotage.output.explain import Explanation
     from pilotage.output.view import View
 
 __all__ = ["explain"]
@@ -47,7 +48,15 @@ def explain(name: str, form: str, **where: Any) -> int:
     from pilotage.output.explain import explain_name
     from pilotage.output.text.explanation import print_explanation
 
-    views = views_of(**where)
+    early: list[Explanation] = []
+
+    def show(view: View) -> None:
+        explanation = explain_name(name, view.snapshots, view.table, view.files)
+        if explanation.containers or explanation.files:
+            early.append(explanation)
+            print_explanation(Out(), explanation)
+
+    views = views_of(early=None if form == "json" else show, **where)
     found = [explain_name(name, view.snapshots, view.table, view.files) for view in views]
     if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
@@ -55,6 +64,10 @@ def explain(name: str, form: str, **where: Any) -> int:
         return NOTHING
     out = Out()
     for explanation in found:
+        if early == [explanation]:
+            continue
+        if early:
+            out.line()
         if form == "json":
             import msgspec
 

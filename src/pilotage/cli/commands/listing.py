@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,11 @@ from pilotage.cli.options import (
     status_of,
     views_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.output.view import View
 
 __all__ = ["ps", "routes"]
 
@@ -71,13 +76,29 @@ def routes(form: str, *, watch: bool, **where: Any) -> int:
 
 
 def _report(what: str, form: str, where: dict[str, Any]) -> int:
-    views = views_of(**where)
     if form == "json":
+        views = views_of(**where)
         from pilotage.output.json import document
 
         for view in views:
             print_json(document(view.snapshots, view.table))
         return status_of(views)
+    early: list[View] = []
+
+    def show(view: View) -> None:
+        early.append(view)
+        _print(what, [view])
+
+    views = views_of(early=show, **where)
+    if not early:
+        _print(what, views)
+    elif len(views[0].snapshots) > len(early[0].snapshots):  # an engine that was slow has changed the table
+        click.echo()
+        _print(what, views)
+    return status_of(views)
+
+
+def _print(what: str, views: Iterable[View]) -> None:
     from pilotage.output.console import Out
     from pilotage.output.text.containers import print_containers
     from pilotage.output.text.problems import print_problems
@@ -96,4 +117,3 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         print_problems(out, view.table.problems)
         out.line()
         out.line(summary(view, containers=what == "containers"))
-    return status_of(views)

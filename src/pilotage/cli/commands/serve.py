@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pilotage.cli.options import OK, WithExamples, engine_options, gateway_extra
+from pilotage.cli.options import OK, WithExamples, engine_options, gateway_extra, warn_if_unverified
 
 if TYPE_CHECKING:
     import asyncio
@@ -137,7 +137,7 @@ async def _is_without_engine() -> bool:
         async with Pool() as pool, await new_client(config, pool=pool):
             return False
     except PilotageError as error:
-        named = os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT")
+        named = any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST")))
         if named or isinstance(error, EngineError):
             Out(sys.stderr).error(clean(str(error)))
         _note("No container engine responds here, so this is the built-in demonstration.")
@@ -169,6 +169,7 @@ def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
     from pilotage.output.console import Out, command_name
 
     settings = daemon.settings
+    warn_if_unverified(settings.engines)
     banner = Banner(
         engines=settings.engines,
         files=settings.files,

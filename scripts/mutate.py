@@ -1,0 +1,250 @@
+"""Mutation testing of one module; scripts/mutate runs it.
+
+A mutant is the module with one small change. It is killed if a test fails; one that survives shows what no test checks.
+Of the libraries, mutmut leaves out all that stands outside functions, such as tables and limits; cosmic-ray removes
+neither statements nor arguments nor elements, and spends a quarter of its mutants on type annotations.
+"""
+# ruff: noqa: INP001, T201
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import importlib
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = [*"-x -q -n 0 -p no:cacheprovider --hypothesis-profile fast -W".split(), "ignore:Module already imported"]
+FAST, SLOW = "not engine and not slow and not process", "not engine and (slow or process)"
+
+OPPOSITES: dict[type[ast.AST], Any] = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
+}  # fmt: skip
+SIMILAR = {"min": "max", "any": "all", "startswith": "endswith", "lower": "upper", "partition": "rpartition"}
+ATOMS = (ast.Attribute, ast.Call, ast.Constant, ast.Dict, ast.List, ast.Name, ast.Set, ast.Tuple)
+SIMILAR |= {new: old for old, new in SIMILAR.items()}
+
+
+class Mutant(NamedTuple):
+    """One change of a module: its line, the module's new text, and the changed lines before and after."""
+
+    line: int
+    text: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        removed = [f"  - {line}" for line in self.before.splitlines()]
+        return "\n".join(removed + [f"  + {line}" for line in self.after.splitlines()])
+
+
+def mutants(text: str) -> list[Mutant]:
+    """Return all mutants of a module by line; each of them compiles and differs from the module."""
+    tree, lines = ast.parse(text), text.encode().splitlines(keepends=True)
+    unchanged, found = ast.dump(tree), {}
+    for node, replacement in changes(tree):
+        first, last = node.lineno - 1, node.end_lineno or node.lineno
+        after = lines[first][: node.col_offset] + replacement.encode() + lines[last - 1][node.end_col_offset :]
+        changed = b"".join([*lines[:first], after, *lines[last:]]).decode()
+        with contextlib.suppress(SyntaxError):  # e.g. a keyword that a pattern needs
+            if ast.dump(ast.parse(changed)) != unchanged:
+                found[changed] = Mutant(node.lineno, changed, b"".join(lines[first:last]).decode(), after.decode())
+    return sorted(found.values())
+
+
+def changes(parent: ast.AST) -> Iterator[tuple[Any, str]]:
+    """Yield each node below this one that can be changed, with what to write in its place."""
+    for node in ast.iter_child_nodes(parent):
+        if says_nothing(parent, node):
+            continue
+        if node is getattr(parent, "test", None) or node in getattr(parent, "ifs", ()):
+            yield node, f"(not ({ast.unparse(node)}))"
+        for changed in changed_expressions(node):
+            yield node, ast.unparse(changed) if isinstance(changed, ATOMS) else f"({ast.unparse(changed)})"
+        yield from ((node, replacement) for replacement in changed_statements(node))
+        yield from changes(node)
+
+
+def says_nothing(parent: ast.AST, node: ast.AST) -> bool:
+    """Return whether a node has no effect at run time, so that its mutants would say nothing about the tests."""
+    if node is getattr(parent, "annotation", None) or node is getattr(parent, "returns", None):
+        return not ast.unparse(node).startswith("Annotated[")
+    match parent:
+        case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.Assign(targets=[ast.Name("__all__")]):
+            return True
+        case ast.Subscript(value=ast.Name("Literal" | "Callable" | "Mapping")) | ast.Call(func=ast.Name("cast")):
+            return True
+        case ast.ClassDef():  # its bases, and the options of a struct
+            return isinstance(node, (ast.expr, ast.keyword))
+    # A docstring; before Python 3.12, the parts of an f-string have no place of their own.
+    return isinstance(parent, ast.JoinedStr) or (isinstance(parent, ast.Expr) and isinstance(node, ast.Constant))
+
+
+def changed_expressions(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the mutants of an expression: of its operator, its arguments or its elements."""
+    match node:
+        case ast.Compare(ops=[op]):
+            yield ast.Compare(node.left, [OPPOSITES[type(op)]()], node.comparators)
+        case ast.BoolOp(op=op, values=values):
+            yield ast.BoolOp(OPPOSITES[type(op)](), values)
+            yield from (ast.BoolOp(op, rest) if len(rest) > 1 else rest[0] for rest in one_less(values))
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            yield operand
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            yield ast.IfExp(test, orelse, body)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPPOSITES and ast.unparse(right) != "None":
+            yield ast.BinOp(left, OPPOSITES[type(op)](), right)
+        case ast.Call(keywords=keywords):
+            yield from (ast.Call(node.func, node.args, rest) for rest in one_less(keywords))
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+            if len(items) > 1 and not isinstance(getattr(node, "ctx", None), ast.Store):
+                yield from (type(node)(rest) for rest in one_less(items))
+        case ast.Dict(keys=keys, values=values):
+            for rest in one_less(list(zip(keys, values, strict=True))):
+                yield ast.Dict([key for key, _ in rest], [value for _, value in rest])
+        case _:
+            yield from changed_atoms(node)
+
+
+def changed_atoms(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the mutants of a constant or a name."""
+    match node:
+        case ast.Constant(value=bool() as value):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int() | float() | str() as value):
+            yield ast.Constant(f"X{value}" if isinstance(value, str) else value + 1)
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name in SIMILAR:
+            yield ast.Name(SIMILAR[name]) if isinstance(node, ast.Name) else ast.Attribute(node.value, SIMILAR[name])
+
+
+def one_less(items: list[Any]) -> Iterator[list[Any]]:
+    """Yield the list without its first item, without its second, ..."""
+    return (items[:place] + items[place + 1 :] for place in range(len(items)))
+
+
+def changed_statements(node: ast.AST) -> Iterator[str]:
+    """Yield what can be written in place of a statement."""
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Return(value=None | ast.Constant(value=None | False | "")):
+            return
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]) | ast.Expr() | ast.AugAssign() | ast.Raise():
+            yield "pass"
+        case ast.Return():
+            yield "return None"
+        case ast.Break() | ast.Continue():
+            yield "continue" if isinstance(node, ast.Break) else "break"
+
+
+def tests_of(module: Path, *, slow: bool) -> Iterator[list[str]]:
+    """Yield pytest's arguments for the tests to run on a mutant, a group at a time.
+
+    These are the fast tests of the module's own files, of its package and of files that import it, then its slow ones.
+    """
+    inside = module.relative_to("src/pilotage").with_suffix("")
+    folder, name = ROOT / "tests" / inside.parent, f"from pilotage.{'.'.join(inside.parts)} import"
+    own = set(folder.glob(f"test_{inside.name.lstrip('_')}*.py"))
+    package = set(folder.glob("test_*.py")) - own if inside.parent.name else set()
+    others = set(ROOT.glob("tests/**/test_*.py")) - own - package - set(ROOT.glob("tests/live/*"))
+    importing = {path for path in others if name in path.read_text()}
+    for files, which in ((own, FAST), (package, FAST), (importing, FAST), (own if slow else set(), SLOW)):
+        if files:
+            yield ["-m", which, *sorted(str(path.relative_to(ROOT)) for path in files)]
+
+
+def run_tests(copy: Path, arguments: list[str]) -> None:
+    """Run tests in a copy of the checkout, and exit with pytest's status. For a child process."""
+    os.setsid()
+    os.chdir(copy)
+    output = os.open("output", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(os.dup2(output, 1), 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))  # bytes; a mutant may allocate without end
+    os.environ["PYTHONPATH"] = str(copy / "src")
+    sys.path[:1] = [str(copy / "src"), str(copy)]
+    status = pytest.main([*PYTEST, *arguments])
+    Path("modules").write_text("\n".join(name for name in sys.modules if not name.startswith(("pilotage", "tests"))))
+    os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
+
+
+def outcome(copy: Path, arguments: list[str], limit: float | None = None) -> str:
+    """Return what some tests do to the code in the copy: ``killed``, ``timed out`` or ``survived``."""
+    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(copy, arguments))
+    child.start()
+    child.join(limit)
+    status = child.exitcode
+    with contextlib.suppress(ProcessLookupError):  # also what the tests have started
+        os.killpg(child.pid or 0, signal.SIGKILL)
+    child.join()
+    return "timed out" if status is None else "killed" if status else "survived"
+
+
+def prepare(copy: Path, module: Path, *, slow: bool) -> list[tuple[list[str], float]]:
+    """Run the tests without a mutant, and import what they import, so that later runs begin at once.
+
+    Return what :func:`tests_of` yields, each with the seconds after which it hangs.
+    """
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "site", "dist"))
+    groups = []
+    for arguments in tests_of(module, slow=slow):
+        began = time.monotonic()
+        if outcome(copy, arguments) != "survived":
+            sys.exit((copy / "output").read_text() + "These tests fail without a mutant: fix them first.")
+        groups.append((arguments, 10 + 10 * (time.monotonic() - began)))
+        for name in (copy / "modules").read_text().split():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    for compiled in (copy / module.parent / "__pycache__").glob(f"{module.stem}.*"):
+        compiled.unlink()
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a mutant may have the size and time of the one before it
+    sys.dont_write_bytecode = True
+    return groups
+
+
+def main() -> int:
+    """Run it on the module that the command line names."""
+    parser = argparse.ArgumentParser("scripts/mutate", description="Measure how well the tests check one module.")
+    parser.add_argument("module", type=Path, help="a file below src/pilotage")
+    parser.add_argument("--count", type=int, default=20, help="how many mutants to try (default: 20; 0: all)")
+    parser.add_argument("--seed", type=int, default=1, help="chooses them (default: 1)")
+    parser.add_argument("--slow", action="store_true", help="run the module's own slow tests, too")
+    parser.add_argument("--at-least", type=float, default=95, help="fail if fewer percent are killed (default: 95)")
+    options = parser.parse_args()
+    module = options.module.resolve().relative_to(ROOT)
+    made = mutants((ROOT / module).read_text())
+    chosen = random.Random(options.seed).sample(made, min(options.count or len(made), len(made)))  # noqa: S311
+    results = dict.fromkeys(("killed", "survived", "timed out"), 0)
+    with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
+        groups = prepare(copy := Path(folder, "checkout"), module, slow=options.slow)
+        for mutant in sorted(chosen):
+            (copy / module).write_text(mutant.text)
+            found = (outcome(copy, arguments, limit) for arguments, limit in groups)
+            result = next((it for it in found if it != "survived"), "survived")
+            results[result] += 1
+            if result == "survived":
+                print(f"{module}:{mutant.line}: survived\n{mutant}", flush=True)
+    killed = 100 * (1 - results["survived"] / max(1, len(chosen)))
+    summary = ", ".join(f"{count} {name}" for name, count in results.items())
+    print(f"{module}: {len(chosen)} of {len(made)} mutants: {summary}. {killed:.0f} % killed.")
+    return int(killed < options.at_least)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

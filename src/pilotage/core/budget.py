@@ -1,0 +1,113 @@
+"""Bounds what one container, or one file, can cost: values, characters of YAML, problems, suggestions. Pure.
+
+Labels are written by strangers, and all containers share one event loop. Whoever reads the labels of a container
+therefore takes every value from one budget. Sources of the rules: LABELS, decisions 28 and 36.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotage.core.suggest import nearest
+from pilotage.core.values import ParseError
+
+__all__ = ["MAX_PROBLEMS", "Budget", "BudgetError", "container_budget"]
+
+MAX_PROBLEMS: Final = 100
+"""Problems that are kept for one container."""
+
+_MAX_VALUES: Final = 20_000
+_CONTAINER_VALUES: Final = 2_000
+_CONTAINER_YAML: Final = 256 * 1024  # characters
+_CONTAINER_SUGGESTIONS: Final = 20
+_UNLIMITED: Final = 2**62
+
+
+class BudgetError(ParseError):
+    """A budget is used up."""
+
+
+class Budget:
+    """What is left for one container or document.
+
+    Args:
+        whose: beginning of messages, such as ``the document expands to``.
+        values: how many values it may have, about 10 µs each.
+        characters: how many characters are parsed as YAML.
+        problems: how many problems are kept.
+        suggestions: for how many words a similar name is looked up.
+
+    Attributes:
+        values, characters, problems, suggestions: what is left of each.
+        dropped: number of problems that were not kept.
+
+    """
+
+    def __init__(
+        self,
+        whose: str = "the document expands to",
+        *,
+        values: int = _MAX_VALUES,
+        characters: int = _UNLIMITED,
+        problems: int = _UNLIMITED,
+        suggestions: int = _UNLIMITED,
+    ) -> None:
+        self.values = values
+        self.characters = characters
+        self.problems = problems
+        self.suggestions = suggestions
+        self.dropped = 0
+        self._too_many = f"{whose} more than {values:,} values"
+        self._too_long = f"{whose} more than {characters:,} characters of YAML"
+        self._nearest: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def take(self, values: int = 1) -> None:
+        """Take some values.
+
+        Raises:
+            BudgetError: fewer are left. From then on, every call raises.
+
+        """
+        self.values -= values
+        if self.values < 0:
+            raise BudgetError(self._too_many)
+
+    def take_yaml(self, characters: int) -> None:
+        """Take some characters of YAML.
+
+        Raises:
+            BudgetError: fewer are left. The next, shorter text may still fit.
+
+        """
+        if characters > self.characters:
+            raise BudgetError(self._too_long)
+        self.characters -= characters
+
+    def take_problem(self, *, is_first: bool = False) -> bool:
+        """Return whether one more problem is kept; otherwise count it. The first one of a route is always kept."""
+        self.problems -= 1
+        if self.problems >= 0 or is_first:
+            return True
+        self.dropped += 1
+        return False
+
+    def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
+        """Return the name that a word most likely stands for, ``""`` if none is close, ``None`` if nobody looked."""
+        known = self._nearest.get((word, names))
+        if known is None:
+            if self.suggestions <= 0:
+                return None
+            self.suggestions -= 1
+            known = self._nearest[word, names] = nearest(word, names)
+        return known
+
+
+def container_budget() -> Budget:
+    """Return the budget of one container's labels."""
+    return Budget(
+        "the labels of this container have",
+        values=_CONTAINER_VALUES,
+        characters=_CONTAINER_YAML,
+        problems=MAX_PROBLEMS,
+        suggestions=_CONTAINER_SUGGESTIONS,
+    )

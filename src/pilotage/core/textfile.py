@@ -1,0 +1,69 @@
+"""Reads text files that users name: only regular files, up to a size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["UnreadableFile", "read_text"]
+
+_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; nobody writes a larger file by hand
+
+
+class UnreadableFile(ValueError):
+    """A file cannot be read as text.
+
+    Attributes:
+        message: why, to follow the file's name, without a full stop.
+        hint: how to fix it; ``""`` if there is no advice.
+
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
+def read_text(path: Path) -> str:
+    """Read a file in UTF-8, without its byte order mark. Never waits: a pipe or a device is refused.
+
+    Raises:
+        UnreadableFile: it cannot be opened, is not a regular file, is larger than 4 MiB or is not UTF-8.
+
+    """
+    try:
+        content = _content(path)
+    except OSError as error:
+        raise UnreadableFile(f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UnreadableFile("cannot be read: its name contains a null character") from error
+    if content is None:
+        raise UnreadableFile("is not a regular file", "name a file that contains text")
+    if len(content) > _MAX_SIZE:
+        raise UnreadableFile(f"is larger than {_MAX_SIZE // 1024**2} MiB", "split it")
+    try:
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UnreadableFile("is not UTF-8 text", "save it as UTF-8") from error
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the start of a file, ``None`` if it is not a regular one."""
+    # Opening a pipe without O_NONBLOCK waits for somebody to write to it.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(number).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            return None
+        with open(number, "rb", closefd=False) as file:
+            return file.read(_MAX_SIZE + 1)
+    finally:
+        os.close(number)

@@ -1,0 +1,105 @@
+"""Splits the response of ``GET /containers/json`` into elements while it arrives. Pure.
+
+The whole body is never in one piece, so a list takes little more memory than its elements, and its limits are checked
+before they are exceeded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pilotage.engine.types import DECODE_ERRORS, split_list
+
+if TYPE_CHECKING:
+    import msgspec
+
+__all__ = ["LIST_MAXIMUM", "ElementTooLongError", "ListSplitter", "TooManyContainersError"]
+
+LIST_MAXIMUM: Final = 50_000
+"""Maximum containers of an engine."""
+
+ELEMENT_LIMIT: Final = 4 * 2**20
+"""Maximum bytes of one container in the list."""
+
+_STEP: Final = 2**18  # bytes that are split at a time
+_SEAM: Final = b'},{"Id":'  # between two elements of Docker and Podman
+_LOOSE_SEAM: Final = re.compile(rb'\}\s*(,)\s*\{\s*"Id"\s*:')  # if a proxy has written the list anew
+
+
+class ElementTooLongError(Exception):
+    """One container takes more than :data:`ELEMENT_LIMIT`."""
+
+
+class TooManyContainersError(Exception):
+    """The list has more than :data:`LIST_MAXIMUM` containers."""
+
+
+class ListSplitter:
+    """Collects the elements of one list.
+
+    Attributes:
+        elements: one raw JSON slice per container so far.
+
+    """
+
+    def __init__(self) -> None:
+        self.elements: list[msgspec.Raw] = []
+        self._rest = bytearray()
+        self._begun = False
+        self._enough = _STEP  # bytes at which to look for a seam; doubled if there is none
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next part of the body.
+
+        Raises:
+            TooManyContainersError: there are too many elements.
+            ElementTooLongError: one element is too long.
+
+        """
+        self._rest += chunk
+        if len(self._rest) < self._enough:
+            return
+        end = self._last_seam()
+        if end > 0 and self._take(end):
+            self._enough = _STEP
+            return
+        self._enough = 2 * len(self._rest)
+        if len(self._rest) > ELEMENT_LIMIT:
+            raise ElementTooLongError(f"a container takes more than {ELEMENT_LIMIT // 2**20} MiB in the engine's list")
+
+    def finish(self) -> list[msgspec.Raw]:
+        """Return all elements after the end of the body.
+
+        Raises:
+            TooManyContainersError: there are too many elements.
+            msgspec.DecodeError: the body is not a JSON list.
+            RecursionError: it is nested too deeply.
+
+        """
+        self._extend(split_list((b"[" if self._begun else b"") + bytes(self._rest)))
+        self._rest.clear()
+        return self.elements
+
+    def _last_seam(self) -> int:
+        """Return the index of the comma between the last two elements, 0 if there is none."""
+        found = self._rest.rfind(_SEAM)
+        if found >= 0:
+            return found + 1
+        return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
+
+    def _take(self, end: int) -> bool:
+        """Split what is before a seam. Return False if it is no seam: a nested object may begin with an ``Id``, too."""
+        try:
+            found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
+        except DECODE_ERRORS:
+            return False
+        del self._rest[: end + 1]
+        self._begun = True
+        self._extend(found)
+        return True
+
+    def _extend(self, found: list[msgspec.Raw]) -> None:
+        if len(self.elements) + len(found) > LIST_MAXIMUM:
+            raise TooManyContainersError
+        self.elements += found

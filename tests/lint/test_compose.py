@@ -1,0 +1,178 @@
+"""Labels of Compose files, looked over without an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pilotage.lint.check import check_file
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(text: str, **env: str) -> list[str]:
+    Path("compose.yml").write_text(text)
+    return [f"{problem.severity}: {problem}" for problem in check_file("compose.yml", env).problems]
+
+
+def service(*lines: str, name: str = "web") -> str:
+    return f"  {name}:\n    image: acme/{name}\n    container_name: {name}\n    labels:\n" + "".join(
+        f"      {line}\n" for line in lines
+    )
+
+
+def labels(*lines: str) -> str:
+    return "services:\n" + service(*lines)
+
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+# ---- what the gateway does not support
+
+
+def test_what_serve_refuses_is_reported_with_its_line() -> None:
+    text = (
+        "services:\n"
+        + service("proxy.shop.middlewares.oidc.allowed_users: user1", name="shop")
+        + service("proxy.blog.rules: |", "  path /admin { error 403 Forbidden }", name="blog")
+        + service("proxy.db.scheme: tcp", "proxy.db.port: 3306", name="db")
+    )
+    oidc, rules, port = said(text)
+    assert oidc.startswith(
+        "error: compose.yml:6:7: shop: proxy.shop.middlewares.oidc.allowed_users: middlewares.oidc: "
+    )
+    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: rules is known to GoDoxy, not supported")
+    assert port.startswith("error: compose.yml:18:7: db: proxy.db.port: a tcp route needs a port to listen on")
+
+
+# ---- variables
+
+
+def test_known_variables_are_substituted() -> None:
+    text = labels("proxy.web.port: ${PORT}", "proxy.web.scheme: $SCHEME", "proxy.web.host: ${HOST:-nas}")
+    assert said(text, PORT="80", SCHEME="http") == []
+    (problem,) = said(text, PORT="80", SCHEME="ftps9")
+    assert problem.startswith("error: compose.yml:7:7: web: proxy.web.scheme: '${SCHEME}' is not one of")
+
+
+def test_variables_in_items_of_a_list_are_substituted_in_names_too() -> None:
+    text = labels("- proxy.aliases=web,setup", "- proxy.$$1.port=80", "- proxy.${SETUP:-setup}.port=3000")
+    assert said(text) == []
+    (problem,) = said(labels("- proxy.${NAME}.port=3000"))
+    assert "this label is not checked, because the variable NAME is not set" in problem
+
+
+def test_variables_in_the_keys_of_a_mapping_are_not_substituted() -> None:
+    assert any("$" in problem for problem in said(labels("proxy.${NAME}.prot: 3000"), NAME="web"))
+
+
+def test_of_a_label_with_an_unset_variable_the_names_are_checked_and_a_line_says_so() -> None:
+    alow = "proxy.web.middlewares.cidr_whitelist.alow"
+    text = labels("proxy.web.prot: ${PORT}", f"{alow}: ${{LAN}}")
+    assert [problem.partition(": web: ")[2].partition(";")[0] for problem in said(text)] == [
+        "proxy.web.prot: only the name of this label is checked, because the variable PORT is not set",
+        f"{alow}: only the name of this label is checked, because the variable LAN is not set",
+        "proxy.web.prot: unknown field",
+        f"{alow}: middlewares.cidr_whitelist: unknown option 'alow'",
+    ]
+    right = labels("proxy.web.port: ${PORT}", "proxy.web.middlewares.cidr_whitelist.allow: ${LAN}")
+    assert [problem.partition(":")[0] for problem in said(right)] == ["warning", "warning"]
+
+
+def test_an_env_file_beside_the_compose_file_is_read() -> None:
+    Path(".env").write_text("# comment\nexport PORT='many'\nSCHEME=http # usual\n")
+    text = labels("proxy.web.port: ${PORT}", "proxy.web.scheme: ${SCHEME}")
+    (problem,) = said(text)
+    assert "proxy.web.port: '${PORT}' is not a port number" in problem
+    assert said(text, PORT="80") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("${P-80}", True),
+        ("${P:-80}", True),
+        ("${E:-80}", True),
+        ("${F:+80}", True),
+        ("${P:+80}", True),
+        ("$$P", False),
+    ],
+)
+def test_the_forms_of_compose_are_known(written: str, text: bool) -> None:
+    assert (said(labels(f"proxy.web.port: '{written}'"), E="", F="1") == []) is text
+
+
+# ---- other places of labels
+
+
+def test_an_item_that_is_a_mapping_is_reported_with_what_to_write() -> None:
+    (problem,) = said(labels("- proxy.network: web"))
+    assert problem == (
+        "error: compose.yml:6:9: web: a label is key=value here, not a mapping; write - proxy.network=web"
+    )
+
+
+def test_included_files_are_checked_and_may_include_each_other() -> None:
+    Path("shop").mkdir()
+    Path("shop/compose.yaml").write_text("include: [../compose.yml]\n" + labels("proxy.web.prot: 80"))
+    Path("blog.yml").write_text(labels("proxy.web.prt: 80"))
+    problems = said("include:\n  - shop/compose.yaml\n  - path: [blog.yml, none.yml]\n  - ${DIR}/x.yml\n")
+    assert [problem.partition(" (")[0] for problem in problems] == [
+        "error: shop/compose.yaml:7:7: web: proxy.web.prot: unknown field; did you mean 'port'?",
+        "error: blog.yml:6:7: web: proxy.web.prt: unknown field; did you mean 'port'?",
+        "error: compose.yml:3:22: the included file 'none.yml' cannot be read: No such file or directory",
+        "warning: compose.yml:4:5: the included file '${DIR}/x.yml' is not checked; check a local copy of it",
+    ]
+    assert set(check_file("compose.yml", {}).files) == {"compose.yml", "shop/compose.yaml", "blog.yml"}
+
+
+def test_a_label_file_is_read_and_labels_override_it() -> None:
+    Path("shop.labels").write_text("# labels\nproxy.web.prot=80\nproxy.web.port=many\n")
+    text = labels("proxy.web.port: 80") + "    label_file: shop.labels\n"
+    (problem,) = said(text)
+    assert problem == "error: shop.labels:2:1: web: proxy.web.prot: unknown field; did you mean 'port'?"
+    (missing,) = said(labels("proxy.web.port: 80") + "    label_file: [none]\n")
+    assert "the label file 'none' cannot be read" in missing
+
+
+@pytest.mark.parametrize("written", ["{proxy.web.port: 80}", "[proxy.web.port=80]"])
+def test_labels_of_a_swarm_service_are_not_those_of_its_containers(written: str) -> None:
+    (problem,) = said(labels("x: y") + f"    deploy:\n      labels: {written}\n")
+    assert problem.startswith(
+        "warning: compose.yml:8:7: web: proxy.web.port: labels under 'deploy' belong to the swarm"
+    )
+    assert said(labels("x: y") + "    deploy: {labels: {x: y}}\n") == []
+
+
+# ---- labels that need words of their own
+
+
+def test_settings_of_the_container_below_an_alias_are_named() -> None:
+    first, second = said(labels("proxy.*.idle_timeout: 1h", "proxy.web.exclude: true"))
+    assert "idle_timeout is a setting of the whole container; write proxy.idle_timeout" in first
+    assert "exclude is a setting of the whole container; write proxy.exclude" in second
+
+
+def test_labels_without_effect_are_warnings() -> None:
+    assert [problem.partition(":")[0] for problem in said(labels("proxy.web.alias: shop", "Proxy.web.port: 80"))] == [
+        "warning",
+        "warning",
+    ]
+
+
+def test_a_word_of_other_proxies_leads_to_the_right_label() -> None:
+    (problem,) = said(labels('proxy.disabled: "true"'))
+    assert "did you mean 'proxy.exclude'?" in problem
+
+
+def test_half_of_a_refused_port_is_not_in_force() -> None:
+    refused, missing = said(labels("proxy.web.scheme: udp", "proxy.web.port: 20000:dns"))
+    assert "'dns' in '20000:dns' is not a port number" in refused
+    assert "a udp route needs a port to listen on, but none is set" in missing
