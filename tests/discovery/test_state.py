@@ -172,7 +172,8 @@ def test_nothing_is_kept_of_removed_containers() -> None:
             del watched.engine.containers[it.id]
             watched.state.update((), gone=(it.id,))
     books = {name: value for name, value in vars(watched.state).items() if isinstance(value, dict)}
-    assert len(books) == 9
+    assert len(books) == 6
+    assert len(watched.state._fingerprints) == 0
     assert all(not value for value in books.values()), books
 
 

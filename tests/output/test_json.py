@@ -65,7 +65,7 @@ def test_every_value_has_the_json_that_the_document_shows() -> None:
     table = build_table([snapshot])
     shown = plain(container("web", {"proxy.web.prot": "1"}))
     assert to_json(snapshot.containers[0]) == shown["containers"][0]
-    assert to_json(table) == {"routes": shown["routes"], "problems": shown["problems"]}
+    assert to_json(table) == {"routes": shown["routes"], "pools": {}, "problems": shown["problems"]}
     assert to_json(table.routes["web"]) == shown["routes"]["web"]
     assert to_json(table.problems[0]) == shown["problems"][0]
     change = Change("added", alias="web", engine="local", route=table.routes["web"])

@@ -9,6 +9,7 @@ import msgspec
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.swarm import is_task
 from pilotage.discovery.events import Effect
+from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 from pilotage.table.snapshot import EngineSnapshot
 
@@ -22,37 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["EngineState", "ListDiff"]
 
 _NO_ROUTES: Final = Built()
-
-
-class _RawFields(msgspec.Struct, gc=False):
-    """The fields of a list entry that can change during the life of a container, undecoded."""
-
-    Id: str = ""
-    Names: msgspec.Raw = msgspec.Raw()
-    Labels: msgspec.Raw = msgspec.Raw()
-    Ports: list[msgspec.Raw] | None = None
-    NetworkSettings: msgspec.Raw = msgspec.Raw()
-    Mounts: list[msgspec.Raw] | None = None
-    Health: msgspec.Raw = msgspec.Raw()
-    State: str = ""
-    Status: str = ""
-    Image: str = ""
-
-    def fingerprint(self) -> int:
-        # "Up 3 hours (healthy)" changes all the time; only the part in parentheses matters.
-        health = self.Status[self.Status.rfind("(") :] if self.Status.endswith(")") else ""
-        raw = (self.Names, self.Labels, self.NetworkSettings, self.Health)
-        return hash((self.State, self.Image, health, *map(bytes, raw), _unordered(self.Ports), _unordered(self.Mounts)))
-
-
-def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
-    """Return entries as a value that does not depend on their order: dockerd lists ports and mounts in a random one."""
-    if not entries:
-        return b""
-    return bytes(entries[0]) if len(entries) == 1 else frozenset(map(bytes, entries))
-
-
-_RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
 
 
 class ListDiff(NamedTuple):
@@ -105,9 +75,7 @@ class EngineState:
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
         self._listed: dict[str, Container] = {}  # without the network of another container
-        self._fingerprints: dict[str, int] = {}
-        self._entries: dict[int, str] = {}  # hash of an entry's bytes -> ID; spares most containers the fingerprint
-        self._entry_of: dict[str, int] = {}  # ID -> hash of its last entry
+        self._fingerprints = Fingerprints()
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
 
@@ -151,20 +119,12 @@ class EngineState:
         """
         listed = listed or ListDiff(set(), [], {}, {})
         for raw in elements:
-            entry = hash(bytes(raw))
-            known_id = self._entries.get(entry, "")
-            if known_id and not self._needs_inspection_again(known_id):
-                listed.unchanged.add(known_id)
-                continue
-            known_id, fingerprint = _fingerprint(raw)
+            known_id, fingerprint, is_same = self._fingerprints.compare(raw)
             if known_id:
                 if known_id in listed.unchanged or known_id in listed.fingerprints:
                     continue  # the engine lists it twice
-                if self._fingerprints.get(known_id) == fingerprint and not self._needs_inspection_again(known_id):
+                if is_same and not self._needs_inspection_again(known_id):
                     listed.unchanged.add(known_id)
-                    self._forget_entry(known_id)
-                    self._entries[entry] = known_id
-                    self._entry_of[known_id] = entry
                     continue
                 listed.fingerprints[known_id] = fingerprint
             container = self.parser.decode(raw)  # an unreadable element becomes a container with an error
@@ -179,13 +139,7 @@ class EngineState:
         """Count the tasks of swarm services as changed in the next list."""
         for container_id, container in self._listed.items():
             if is_task(container):
-                self._fingerprints.pop(container_id, None)
-                self._forget_entry(container_id)
-
-    def _forget_entry(self, container_id: str) -> None:
-        entry = self._entry_of.pop(container_id, None)
-        if entry is not None:
-            self._entries.pop(entry, None)
+                self._fingerprints.forget(container_id)
 
     def _needs_inspection_again(self, container_id: str) -> bool:
         """Return whether an inspection may report something new although the list element is the same as before.
@@ -235,9 +189,9 @@ class EngineState:
             updated.add(container_id)
             affected |= dict.fromkeys(self._store(container))
             if fingerprints is not None and container_id in fingerprints and self._is_complete(container):
-                self._fingerprints[container_id] = fingerprints[container_id]
+                self._fingerprints.remember(container_id, fingerprints[container_id])
             else:
-                self._fingerprints.pop(container_id, None)
+                self._fingerprints.forget(container_id)
         if present is not None:
             removed |= self._listed.keys() - present
         for container_id in removed - updated:
@@ -314,7 +268,6 @@ class EngineState:
     def _store(self, container: Container) -> list[str]:
         """Store a container; return the IDs of all containers it may affect."""
         container_id, name = container.container_id, container.container_name
-        self._forget_entry(container_id)
         affected = [container_id]
         old = self._listed.get(container_id)
         if old is not None:
@@ -331,8 +284,8 @@ class EngineState:
     def _remove(self, container_id: str) -> list[str]:
         """Remove a container; return the IDs of all containers it may affect."""
         own = self._listed.pop(container_id)
-        self._forget_entry(container_id)
-        for known in (self._fingerprints, self.draining, self.containers):
+        self._fingerprints.forget(container_id)
+        for known in (self.draining, self.containers):
             known.pop(container_id, None)
         return [container_id, *self._unlink(own)]
 
@@ -372,15 +325,6 @@ class EngineState:
 
 
 _ID_LENGTH: Final = 64
-
-
-def _fingerprint(raw: msgspec.Raw) -> tuple[str, int]:
-    """Return the ID and fingerprint of a list element without decoding all of it; ``("", 0)`` if unreadable."""
-    try:
-        fields = _RAW_FIELDS.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "", 0
-    return fields.Id, fields.fingerprint()
 
 
 def _draining(built: Built) -> Built:

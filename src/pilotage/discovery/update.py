@@ -1,13 +1,21 @@
-"""What a subscriber of the live table receives. Pure."""
+"""What the owner of a watcher and a subscriber of the live table receive. Pure."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from pilotage.table.diff import Change
 from pilotage.table.table import Table
 
-__all__ = ["Update"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pilotage.core.errors import EngineError
+    from pilotage.routes.build import Built
+
+__all__ = ["Update", "WatchHandler"]
 
 
 class Update(msgspec.Struct, frozen=True, eq=False):
@@ -23,3 +31,25 @@ class Update(msgspec.Struct, frozen=True, eq=False):
     old: Table
     new: Table
     changes: tuple[Change, ...]
+
+
+class WatchHandler(Protocol):
+    """Callbacks of a watcher. They must not block."""
+
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+        """Handle changed containers.
+
+        Args:
+            changes: container ID -> its routes and problems, ``None`` if the container is gone.
+            causes: container ID -> the event that led to the change, if known.
+
+        """
+
+    def on_live(self) -> None:
+        """Handle the end of the first full list after a (re)connect."""
+
+    def on_stale(self, error: EngineError) -> None:
+        """Handle a lost or failed connection. The known containers stay as they are."""
+
+    def on_flood(self, limit: int) -> None:
+        """Handle events of more containers than the limit, which are dropped; 0 when there are fewer again."""

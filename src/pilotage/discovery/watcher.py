@@ -15,7 +15,7 @@ import asyncio
 import logging
 import random
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
 from pilotage.core.gc import gc_paused
@@ -33,36 +33,15 @@ if TYPE_CHECKING:
     import msgspec
 
     from pilotage.containers.container import Container as ListedContainer
+    from pilotage.discovery.update import WatchHandler
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, SharedClient
     from pilotage.routes.build import Built
 
-__all__ = ["EngineWatcher", "WatchHandler"]
+__all__ = ["EngineWatcher"]
 
 log = logging.getLogger(__name__)
-
-
-class WatchHandler(Protocol):
-    """Callbacks of a watcher. They must not block."""
-
-    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
-        """Handle changed containers.
-
-        Args:
-            changes: container ID -> its routes and problems, ``None`` if the container is gone.
-            causes: container ID -> the event that led to the change, if known.
-
-        """
-
-    def on_live(self) -> None:
-        """Handle the end of the first full list after a (re)connect."""
-
-    def on_stale(self, error: EngineError) -> None:
-        """Handle a lost or failed connection. The known containers stay as they are."""
-
-    def on_flood(self, limit: int) -> None:
-        """Handle events of more containers than the limit, which are dropped; 0 when there are fewer again."""
 
 
 class _Recheck(NamedTuple):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
     from pilotage.engine.types import (
+        DECODE_ERRORS,
         Actor,
         Endpoint,
         Event,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "DECODE_ERRORS",
     "LOCAL_SOCKET",
     "Actor",
     "Address",
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Actor": "types",
+        "DECODE_ERRORS": "types",
         "Address": "address",
         "ClientRequest": "shared_client",
         "Clients": "shared_client",

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotage.discovery.fingerprints import Fingerprints
+
+
+def raw(**fields: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode({"Id": "1", "State": "running", **fields}))
+
+
+def known(entry: msgspec.Raw) -> Fingerprints:
+    found = Fingerprints()
+    container_id, fingerprint, is_same = found.compare(entry)
+    assert not is_same
+    found.remember(container_id, fingerprint)
+    return found
+
+
+def test_the_same_bytes_are_the_same_container() -> None:
+    found = known(raw(Image="a"))
+    assert [found.compare(raw(Image="a"))[2] for _ in range(3)] == [True, True, True]
+
+
+@pytest.mark.parametrize("field", ["Ports", "Mounts"])
+def test_the_order_of_ports_and_mounts_does_not_matter(field: str) -> None:
+    found = known(raw(**{field: [{"a": 1}, {"b": 2}]}))
+    assert found.compare(raw(**{field: [{"b": 2}, {"a": 1}]}))[2]
+    assert not found.compare(raw(**{field: [{"b": 2}, {"a": 2}]}))[2]
+
+
+def test_an_entry_that_was_replaced_is_not_known_any_more() -> None:
+    found = known(raw(Image="a"))
+    assert found.compare(raw(Image="a"))[2]
+    _, fingerprint, is_same = found.compare(raw(Image="b"))
+    assert not is_same
+    found.remember("1", fingerprint)
+    assert not found.compare(raw(Image="a"))[2]
+
+
+def test_a_forgotten_container_leaves_nothing() -> None:
+    found = known(raw())
+    found.compare(raw())
+    assert len(found) == 3
+    found.forget("1")
+    assert (len(found), found.compare(raw())[2]) == (0, False)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'{"Id": 1}', b'{"Id": "1", "Ports": {}}'])
+def test_an_unreadable_entry_has_no_id(body: bytes) -> None:
+    assert Fingerprints().compare(msgspec.Raw(body)) == ("", 0, False)
