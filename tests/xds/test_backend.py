@@ -32,7 +32,7 @@ def test_the_healthiest_endpoints_receive_the_requests(states: tuple[EndpointSta
 
 
 def test_with_hold_only_ready_endpoints_are_used() -> None:
-    assert usable(_endpoints("unhealthy", "draining", "waiting"), patient=True) == ()
+    assert usable(_endpoints("unhealthy", "draining", "waiting"), only_ready=True) == ()
 
 
 def test_endpoints_with_one_address_are_merged() -> None:
@@ -42,7 +42,7 @@ def test_endpoints_with_one_address_are_merged() -> None:
 
 def test_a_forwardauth_route_has_its_own_cluster() -> None:
     assert route_backend(route("auth", 80)).backing == "shared"
-    assert route_backend(route("auth", 80), asked=True).backing == "own"
+    assert route_backend(route("auth", 80), used_for_auth=True).backing == "own"
 
 
 def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_for_retries() -> None:

@@ -37,7 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         file: absolute path of the configuration file, ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
-        routes, faults, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
+        routes, problems_by_key, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
 
     """
 
@@ -47,7 +47,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     snapshots: tuple[EngineSnapshot, ...]
     files: tuple[RouteFile, ...]
     routes: dict[str, Route]
-    faults: list[tuple[str, str, tuple[Problem, ...]]]
+    problems_by_key: list[tuple[str, str, tuple[Problem, ...]]]
     engines: dict[str, EngineStatus]
     table_version: int
     health: dict[str, dict[str, EndpointHealth]] = {}
@@ -55,8 +55,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def table(self) -> Table:
         """The table."""
-        faults = {(provider, whose): problems for provider, whose, problems in self.faults}
-        return Table(self.routes, faults, self.engines, self.table_version, self.health)
+        problems_by_key = {(provider, whose): problems for provider, whose, problems in self.problems_by_key}
+        return Table(self.routes, problems_by_key, self.engines, self.table_version, self.health)
 
 
 class _Version(msgspec.Struct):
@@ -81,10 +81,10 @@ def pack(
         file: absolute path of the configuration file.
 
     """
-    faults = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
+    problems_by_key = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
     others = tuple(problems)
     if others:
-        faults.append(("", "", others))
+        problems_by_key.append(("", "", others))
     snapshot = Snapshot(
         __version__,
         os.getpid(),
@@ -92,7 +92,7 @@ def pack(
         tuple(snapshots),
         tuple(files),
         dict(table.routes),
-        faults,
+        problems_by_key,
         dict(table.engines),
         table.version,
         {alias: dict(found) for alias, found in table.health.items()},
@@ -115,19 +115,19 @@ def unpack(body: bytes) -> Snapshot | None:
 
 def _restored(file: RouteFile) -> RouteFile:
     fields = {
-        alias: {name: _marked(marked) for name, marked in written.items()} for alias, written in file.fields.items()
+        alias: {name: _located(located) for name, located in written.items()} for alias, written in file.fields.items()
     }
     return msgspec.structs.replace(file, fields=fields)
 
 
-def _marked(marked: Located) -> Located:
+def _located(located: Located) -> Located:
     """Restore nested values, which msgspec decodes as plain data because their static type is Any."""
-    value = marked.value
+    value = located.value
     if isinstance(value, dict):
-        value = {key: _marked(msgspec.convert(item, Located)) for key, item in value.items()}
+        value = {key: _located(msgspec.convert(item, Located)) for key, item in value.items()}
     elif isinstance(value, list):
-        value = [_marked(msgspec.convert(item, Located)) for item in value]
-    return msgspec.structs.replace(marked, value=value)
+        value = [_located(msgspec.convert(item, Located)) for item in value]
+    return msgspec.structs.replace(located, value=value)
 
 
 def socket_candidates(env: Mapping[str, str]) -> list[Path]:

@@ -60,8 +60,8 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
         return f"{key} {value} is out of range", f"write a number between {limits[0]} and {limits[-1]}"
     if kind in _EXPECTED:
-        said = shorten(value)
-        shown = f"{said!r}" if isinstance(value, str) and said else kind_name(value)
+        text = shorten(value)
+        shown = f"{text!r}" if isinstance(value, str) and text else kind_name(value)
         return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
     if kind == "missing":
         return f"{key} is missing", "add it"

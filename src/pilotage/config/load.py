@@ -205,9 +205,9 @@ class _Reader:
                 self.add_problem(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
             elif key in _GODOXY[path] or (not path and key in _GODOXY_PROTECTIVE):
                 self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
-                said = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
+                message = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
-                warning = self.document.problem(place, said, hint=hint, at_key=True)
+                warning = self.document.problem(place, message, hint=hint, at_key=True)
                 self.problems.append(msgspec.structs.replace(warning, severity="warning"))
             else:
                 kept[key] = self.without_godoxy_keys(value, place)

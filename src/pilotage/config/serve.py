@@ -120,9 +120,9 @@ def _listener(value: Any) -> Any:
     except ValueError:
         address = ""
     if value is True or not address or not port.isdecimal() or not 0 < int(port) < 65536:
-        said = "true" if value is True else shorten(text)
+        shown = "true" if value is True else shorten(text)
         raise _error(
-            f"{said!r} is not an address to listen on", "write a port, or an IP address and a port: 127.0.0.1:8080"
+            f"{shown!r} is not an address to listen on", "write a port, or an IP address and a port: 127.0.0.1:8080"
         )
     return (address, int(port))
 

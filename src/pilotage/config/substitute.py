@@ -180,10 +180,10 @@ class Document:
         self._env = env
         self.tree: Any = {} if top is None or top.value is None else self._read(top, ())
 
-    def _read(self, marked: Located, path: Path) -> Any:
-        value = marked.value
+    def _read(self, located: Located, path: Path) -> Any:
+        value = located.value
         written = "" if value is None or isinstance(value, dict | list) else shorten(value)
-        self._places[path] = _Places((marked.line, marked.column), (marked.key_line, marked.key_column), written)
+        self._places[path] = _Places((located.line, located.column), (located.key_line, located.key_column), written)
         if isinstance(value, dict):
             return {key: self._read(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):

@@ -62,9 +62,9 @@ class Located(msgspec.Struct, frozen=True):
     key_column: int = 0
 
 
-def bare(marked: Located) -> Any:
+def bare(located: Located) -> Any:
     """Return the plain Python value without positions."""
-    value = marked.value
+    value = located.value
     if isinstance(value, dict):
         return {key: bare(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -72,9 +72,9 @@ def bare(marked: Located) -> Any:
     return value
 
 
-def preview(marked: Located) -> str:
+def preview(located: Located) -> str:
     """Return the start of the plain value as one line for a message."""
-    return shorten(_start(marked.value, [_SHOWN]))
+    return shorten(_start(located.value, [_SHOWN]))
 
 
 _SHOWN: Final = 60  # values; each takes at least one character

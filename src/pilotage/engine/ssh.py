@@ -248,9 +248,9 @@ def diagnosis(address: Address, output: str) -> Diagnosis:
 
     """
     lines = [line.strip() for line in output.splitlines()]
-    said = [line for line in lines if line and not line.lower().startswith(_NOISE)]
-    said = said or [line for line in lines if line][-1:]
-    text = shorten(" ".join(said) if len(said) <= 3 else f"{said[0]} … {said[-1]}", 240)
+    messages = [line for line in lines if line and not line.lower().startswith(_NOISE)]
+    messages = messages or [line for line in lines if line][-1:]
+    text = shorten(" ".join(messages) if len(messages) <= 3 else f"{messages[0]} … {messages[-1]}", 240)
     target = f"{address.user}@{address.host}" if address.user else address.host
     login = f"ssh {f'-p {address.port} ' if address.port else ''}{target}"
     known = f"[{address.host}]:{address.port}" if address.port else address.host

@@ -156,17 +156,17 @@ def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Diagnos
     if isinstance(error, ssl.SSLCertVerificationError):
         return _engine_certificate(error, shown.certificate, peer)
     reason = (error.reason if error is not None else "") or ""
-    for said in (reason, shown.alert):
-        if said in _NOT_TLS:
+    for alert in (reason, shown.alert):
+        if alert in _NOT_TLS:
             return Diagnosis(
                 f"{peer} does not speak TLS", "use tcp:// without `tls:`, or enable TLS on the engine (--tlsverify)"
             )
-        if said in _NO_COMMON_VERSION:
+        if alert in _NO_COMMON_VERSION:
             return Diagnosis(f"{peer} supports no secure TLS version (1.2 or newer)", "upgrade the engine")
     if reason in _ABOUT_CLIENT or shown.alert in _ABOUT_CLIENT or shown.alert == _CLOSED:
         return _client_certificate(peer.files, shown)
-    said = reason or shown.alert
-    return Diagnosis(f"TLS with {peer} failed: {said.replace('_', ' ').lower()}") if said else None
+    alert = reason or shown.alert
+    return Diagnosis(f"TLS with {peer} failed: {alert.replace('_', ' ').lower()}") if alert else None
 
 
 def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certificate | None, peer: Peer) -> Diagnosis:

@@ -60,14 +60,14 @@ class _Cluster(msgspec.Struct, frozen=True):
 
     Attributes:
         interval: health check interval in seconds.
-        patience: seconds that the last result of an endpoint stays valid while Envoy replaces the cluster, until the
+        valid_for: seconds that the last result of an endpoint stays valid while Envoy replaces the cluster, until the
             first result of the new cluster arrives.
         endpoints: alias -> endpoints of its route in the cluster. The cluster of a pool has several aliases.
 
     """
 
     interval: float
-    patience: float
+    valid_for: float
     endpoints: dict[str, tuple[Endpoint, ...]]
 
 
@@ -163,8 +163,8 @@ class HealthPoller:
             self._clusters.pop(name, None)
         else:
             check = backend.route.settings.healthcheck
-            patience = check.timeout + 2 * _MAX_INTERVAL
-            self._clusters[name] = _Cluster(check.interval, patience, {a: e for a, e in found.items() if e})
+            valid_for = check.timeout + 2 * _MAX_INTERVAL
+            self._clusters[name] = _Cluster(check.interval, valid_for, {a: e for a, e in found.items() if e})
         return found
 
     def _expect(self, alias: str, endpoints: Iterable[Endpoint]) -> dict[str, EndpointHealth]:
@@ -240,20 +240,20 @@ class HealthPoller:
             if cluster is None:
                 continue
             for alias, endpoints in cluster.endpoints.items():
-                if self._merge(alias, endpoints, states.get(name, {}), cluster.patience):
+                if self._merge(alias, endpoints, states.get(name, {}), cluster.valid_for):
                     found[alias] = self._now(alias)
         if found:
             self._report(found)
 
     def _merge(
-        self, alias: str, endpoints: Iterable[Endpoint], states: Mapping[str, HealthState], patience: float
+        self, alias: str, endpoints: Iterable[Endpoint], states: Mapping[str, HealthState], valid_for: float
     ) -> bool:
         """Record the states that Envoy reports for the endpoints of an alias; return whether any has changed."""
         known, now, differs = self._known[alias], asyncio.get_running_loop().time(), False
         for endpoint in endpoints:
             finding = known[endpoint.address]
             state = states.get(_key(endpoint.host, endpoint.port), "pending")
-            if state == "pending" and (finding.health.state == "pending" or now - finding.at < patience):
+            if state == "pending" and (finding.health.state == "pending" or now - finding.at < valid_for):
                 continue
             health = finding.health
             if state != health.state:

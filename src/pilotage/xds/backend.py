@@ -84,7 +84,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
 
 
-def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[Endpoint, ...]:
+def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[Endpoint, ...]:
     """Return the endpoints that receive requests, each address once.
 
     These are the ready endpoints; if there are none, those that have been ready before; if there are none, the draining
@@ -92,11 +92,11 @@ def usable(endpoints: Iterable[Endpoint], *, patient: bool = False) -> tuple[End
 
     Args:
         endpoints: endpoints of a route.
-        patient: return only ready endpoints, because requests can wait.
+        only_ready: return only ready endpoints, because requests can wait.
 
     """
     found = list(endpoints)
-    for states in _RANKS[:1] if patient else _RANKS:
+    for states in _RANKS[:1] if only_ready else _RANKS:
         chosen = {endpoint.address: endpoint for endpoint in found if endpoint.state in states}
         if chosen:
             return tuple(chosen.values())
@@ -116,8 +116,8 @@ def is_draining(route: Route) -> bool:
 
 def may_restart(route: Route) -> bool:
     """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
-    patient = bool(route.settings.hold or route.settings.load_balance.link)
-    return is_draining(route) and not route.is_stream and not patient
+    waits_anyway = bool(route.settings.hold or route.settings.load_balance.link)
+    return is_draining(route) and not route.is_stream and not waits_anyway
 
 
 def without_stream_hold(route: Route) -> Route:
@@ -127,24 +127,24 @@ def without_stream_hold(route: Route) -> Route:
     return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
 
 
-def route_backend(route: Route, *, asked: bool = False, restarting: bool = False) -> Backend:
+def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool = False) -> Backend:
     """Return the backend of a route.
 
     Args:
         route: a route that may be served.
-        asked: whether other routes use it for forwardauth, so that it needs a cluster of its own.
+        used_for_auth: whether other routes use it for forwardauth, so that it needs a cluster of its own.
         restarting: whether its containers have been told to stop and may come back. Its requests are retried until
             then, in a cluster of its own.
 
     """
-    members = tuple(Member(e) for e in usable(route.endpoints, patient=bool(route.settings.hold)))
+    members = tuple(Member(e) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
     return Backend(
         name=route.alias,
         route=route,
         members=members,
         route_policy=route_policy(route.settings.middlewares),
         restarting=restarting,
-        backing=_backing(route, members, asked=asked, restarting=restarting),
+        backing=_backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
     )
 
 
@@ -178,11 +178,11 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
                 path="load_balance.link",
             )
         )
-    patient = bool(leader.settings.hold)
-    chosen = set(usable((e for route in joined for e in route.endpoints), patient=patient))
+    waits = bool(leader.settings.hold)
+    chosen = set(usable((e for route in joined for e in route.endpoints), only_ready=waits))
     members = tuple(Member(e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
     policy = route_policy(leader.settings.middlewares)
-    backing: Backing = "own" if members or patient else "none"
+    backing: Backing = "own" if members or waits else "none"
     return Backend(name=link, route=leader, members=members, route_policy=policy, backing=backing, pool=True), tuple(
         problems
     )
@@ -211,7 +211,7 @@ def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
     return [(route, route.settings.load_balance.weight or mean) for route in routes]
 
 
-def _backing(route: Route, members: tuple[Member, ...], *, asked: bool, restarting: bool) -> Backing:
+def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, restarting: bool) -> Backing:
     settings = route.settings
     if restarting:
         return "own"
@@ -221,7 +221,7 @@ def _backing(route: Route, members: tuple[Member, ...], *, asked: bool, restarti
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
-        and not asked
+        and not used_for_auth
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
         and "healthcheck" not in route.labelled

@@ -29,7 +29,7 @@ _LONGEST_NAME: Final = 253
 # Host names must not contain underscores, but browsers and Compose accept them.
 _VALID_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 
-_ELSEWHERE: Final = "known to GoDoxy, not supported by pilotage's gateway"
+_UNSUPPORTED: Final = "known to GoDoxy, not supported by pilotage's gateway"
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -45,9 +45,9 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
 
     """
     found, servable = _check(route, options or GatewayOptions())
-    asked = route_policy(route.settings.middlewares)
-    found += asked.problems
-    servable = servable and asked.servable
+    policy = route_policy(route.settings.middlewares)
+    found += policy.problems
+    servable = servable and policy.servable
     where = {"provider": route.provider, "container": route.container, "route": route.alias}
     return tuple(problem.at(**where) for problem in found), servable
 
@@ -63,26 +63,26 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         found.append(Problem(message=message, hint=hint, path=field))
 
     if route.scheme == "fileserver":
-        refuse("scheme", f"scheme fileserver is {_ELSEWHERE}", "run a web server in a container for the files")
+        refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
     for field in ("rules", "rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
-            refuse(field, f"{field} is {_ELSEWHERE}, so the route is not served", "remove it")
+            refuse(field, f"{field} is {_UNSUPPORTED}, so the route is not served", "remove it")
     if settings.tls_termination:
-        refuse("tls_termination", f"tls_termination is {_ELSEWHERE}", "remove it")
+        refuse("tls_termination", f"tls_termination is {_UNSUPPORTED}", "remove it")
     if settings.access_log is not None:
         hint = "set gateway.access_log, which logs the requests of all routes"
-        refuse("access_log", f"an access log for a single route is {_ELSEWHERE}", hint, blocking=False)
+        refuse("access_log", f"an access log for a single route is {_UNSUPPORTED}", hint, blocking=False)
     _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
-        refuse(field, f"an HTTP route with a listening address of its own is {_ELSEWHERE}", "remove it")
+        refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
     _check_addresses(route_policy(settings.middlewares), options, refuse)
     if settings.load_balance.options:
         refuse(
             "load_balance.options",
-            f"options of the load-balancing mode are {_ELSEWHERE}",
+            f"options of the load-balancing mode are {_UNSUPPORTED}",
             "remove them",
             blocking=False,
         )
@@ -127,14 +127,14 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
     if route.settings.load_balance.link:
-        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_ELSEWHERE}", "remove it")
+        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
 
 
-def _check_addresses(asked: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse real_ip unless the gateway's settings agree: it determines client addresses before it selects a route."""
-    if asked.address_from is None:
+    if policy.address_from is None:
         return
-    header, networks = asked.address_from
+    header, networks = policy.address_from
     trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
     trusted_header = header == "x-forwarded-for" and all(
         any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
@@ -146,5 +146,5 @@ def _check_addresses(asked: RoutePolicy, options: GatewayOptions, refuse: _Refus
         "middlewares.real_ip",
         "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes",
         "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
-        blocking=bool(asked.allow or asked.rate),
+        blocking=bool(policy.allow or policy.rate),
     )

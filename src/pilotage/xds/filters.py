@@ -219,15 +219,15 @@ def mark(route: Any, backend: Backend) -> None:
 
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
-    asked = backend.route_policy
+    policy = backend.route_policy
     found: dict[str, Any] = {}
-    if asked.allow:
-        found[_WHITELIST] = packed(_whitelist(asked.allow))
-    if asked.rate is not None:
-        found[_RATE] = packed(_rate(asked.rate))
-    if asked.auth is not None:
-        found[_STRIP] = packed(_strip(asked.auth.headers))
-        found[_AUTH] = packed(_forward(asked.auth))
+    if policy.allow:
+        found[_WHITELIST] = packed(_whitelist(policy.allow))
+    if policy.rate is not None:
+        found[_RATE] = packed(_rate(policy.rate))
+    if policy.auth is not None:
+        found[_STRIP] = packed(_strip(policy.auth.headers))
+        found[_AUTH] = packed(_forward(policy.auth))
     if backend.held:
         check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
         found[_HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))

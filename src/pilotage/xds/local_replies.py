@@ -47,7 +47,7 @@ def not_found_text(*, debug: bool) -> str:
 
 def unavailable_page(*, debug: bool) -> str:
     """Return the page for a service that could not be reached or did not respond in time."""
-    said = "The gateway could not reach the service, or got no response in time. Try again in a moment."
+    text = "The gateway could not reach the service, or got no response in time. Try again in a moment."
     more = "For the operator: <code>pilotage explain NAME</code> shows the route. Envoy's response flags: <code>"
-    page = _page("STATUS", "This service is not responding", said, *([f"{more}FLAGS</code>."] if debug else []))
+    page = _page("STATUS", "This service is not responding", text, *([f"{more}FLAGS</code>."] if debug else []))
     return page.replace("STATUS", "%RESPONSE_CODE%").replace("FLAGS", "%RESPONSE_FLAGS%")

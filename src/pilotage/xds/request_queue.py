@@ -48,7 +48,7 @@ class RequestQueue:
 
     Args:
         is_ready: returns whether every Envoy has an endpoint for a backend.
-        hold: returns how many seconds requests to a backend wait, 0 if they do not wait.
+        hold_time: returns how many seconds requests to a backend wait, 0 if they do not wait.
         endpoints: returns the hosts and ports of a backend's endpoints.
 
     """
@@ -56,31 +56,31 @@ class RequestQueue:
     def __init__(
         self,
         is_ready: Callable[[str], bool],
-        hold: Callable[[str], float],
+        hold_time: Callable[[str], float],
         endpoints: Callable[[str], Iterable[tuple[str, int]]] = lambda _backend: (),
     ) -> None:
         self._is_ready = is_ready
-        self._hold = hold
+        self._hold_time = hold_time
         self._endpoints = endpoints
-        self._backends: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def count(self) -> int:
         """Number of queued requests."""
-        return sum(map(len, self._backends.values()))
+        return sum(map(len, self._waiters.values()))
 
     async def check(self, request: Any, _context: Any = None) -> Any:
         """Answer an ext_authz check: allow the request once its backend is ready, deny it after the hold time."""
         backend = request.attributes.context_extensions.get("backend", "")
-        hold = self._hold(backend)
-        if not hold or (self._is_ready(backend) and backend not in self._backends):
+        hold_time = self._hold_time(backend)
+        if not hold_time or (self._is_ready(backend) and backend not in self._waiters):
             return _ALLOW
         waiter = asyncio.get_running_loop().create_future()
-        self._backends.setdefault(backend, deque()).append(waiter)
+        self._waiters.setdefault(backend, deque()).append(waiter)
         self.release_ready()
         try:
-            async with asyncio.timeout(hold):
+            async with asyncio.timeout(hold_time):
                 await waiter
         except TimeoutError:
             return _ALLOW if self._is_ready(backend) else _DENY
@@ -90,7 +90,7 @@ class RequestQueue:
 
     def release_ready(self) -> None:
         """Start to release the requests of backends that have become ready."""
-        for backend in self._backends:
+        for backend in self._waiters:
             if backend not in self._releasing and self._is_ready(backend):
                 self._releasing[backend] = asyncio.create_task(
                     self._release(backend), name=f"release requests for {backend}"
@@ -100,31 +100,31 @@ class RequestQueue:
         """Release all requests, because the server stops and will not learn when their backends become ready."""
         for task in self._releasing.values():
             task.cancel()
-        for waiters in self._backends.values():
+        for waiters in self._waiters.values():
             _release_first(waiters, len(waiters))
-        self._backends.clear()
+        self._waiters.clear()
 
     async def _release(self, backend: str) -> None:
         """Release the requests of a backend, oldest first, while it is ready."""
         try:
             while self._is_ready(backend) and not await _accepts_connections(self._endpoints(backend)):  # noqa: ASYNC110  polls another process
                 await asyncio.sleep(_PROBE_INTERVAL)
-            while self._is_ready(backend) and (waiters := self._backends.get(backend)):
+            while self._is_ready(backend) and (waiters := self._waiters.get(backend)):
                 _release_first(waiters, max(_MIN_BATCH, len(waiters) // _BATCHES))
                 await asyncio.sleep(_PAUSE)
         finally:
             del self._releasing[backend]
-            if not self._backends.get(backend, True):
-                del self._backends[backend]
+            if not self._waiters.get(backend, True):
+                del self._waiters[backend]
 
     def _discard(self, backend: str, waiter: asyncio.Future[None]) -> None:
-        waiters = self._backends.get(backend)
+        waiters = self._waiters.get(backend)
         if waiters is None:
             return
         if waiter.cancelled() and waiter in waiters:  # otherwise it is already out, and searching a long queue is slow
             waiters.remove(waiter)
         if not waiters and backend not in self._releasing:
-            del self._backends[backend]
+            del self._waiters[backend]
 
 
 def _release_first(waiters: deque[asyncio.Future[None]], number: int) -> None:

@@ -183,7 +183,7 @@ def _plain_backend(scheme: str) -> Backend:
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without name and address."""
-    asked = backend.route_policy
+    policy = backend.route_policy
     routes = [*_redirect(backend, options), *_routes(backend, options)]
     for route in routes:
         mark(route, backend)
@@ -192,19 +192,19 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
         request_headers_to_add=[
-            *(header(name, literal(value)) for name, value in asked.request.put),
-            *(header(name, literal(value), add=True) for name, value in asked.request.add),
+            *(header(name, literal(value)) for name, value in policy.request.put),
+            *(header(name, literal(value), add=True) for name, value in policy.request.add),
         ],
-        request_headers_to_remove=asked.request.hide,
+        request_headers_to_remove=policy.request.hide,
         response_headers_to_add=[
-            *(header(name, literal(value)) for name, value in asked.answer.put),
-            *(header(name, literal(value), add=True) for name, value in asked.answer.add),
+            *(header(name, literal(value)) for name, value in policy.answer.put),
+            *(header(name, literal(value), add=True) for name, value in policy.answer.add),
         ],
-        response_headers_to_remove=asked.answer.hide,
+        response_headers_to_remove=policy.answer.hide,
     )
-    if asked.forwarded == "set":
+    if policy.forwarded == "set":
         host.request_headers_to_add.extend(header(name, value) for name, value in _SEEN.items())
-    elif asked.forwarded == "hide":
+    elif policy.forwarded == "hide":
         host.request_headers_to_remove.extend(_FORWARDED)
     return host
 
@@ -256,8 +256,10 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     if repeats(backend):
         # Envoy keeps a compiled regex per route, so plain routes retry only GET.
         shared = backend.backing == "shared"
-        said = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
-        safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=said)])
+        matcher = (
+            string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
+        )
+        safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=matcher)])
         action = (
             _action(backend, name + SAFE_SUFFIX)
             if shared

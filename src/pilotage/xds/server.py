@@ -158,19 +158,19 @@ class AdsServer:
 
     # ---- changes
 
-    def publish(self, update: Update | Table) -> frozenset[Key]:
+    def publish(self, news: Update | Table) -> frozenset[Key]:
         """Send a table, or an update of the last one, to all Envoys.
 
         Returns:
             The keys of the resources that changed, for :meth:`wait_for_acks`.
 
         """
-        table = update if isinstance(update, Table) else update.new
-        if isinstance(update, Table) or update.old is not self._table:
+        table = news if isinstance(news, Table) else news.new
+        if isinstance(news, Table) or news.old is not self._table:
             aliases = {*self._table.routes, *table.routes}
             changed = self.snapshot.replace(table)
         else:
-            aliases = {change.alias for change in update.changes if change.alias}
+            aliases = {change.alias for change in news.changes if change.alias}
             changed = self.snapshot.change(table, aliases)
         self._table = table
         for alias in aliases:

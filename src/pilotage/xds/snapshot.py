@@ -243,7 +243,7 @@ class Snapshot:
             if route is None or route.settings.load_balance.link:
                 self._report(f"auth/{key}", ())
                 return None
-            backend = route_backend(route, asked=name in self._auth_users, restarting=name in self.restarting)
+            backend = route_backend(route, used_for_auth=name in self._auth_users, restarting=name in self.restarting)
             return self._check_auth_route(key, backend)
         self._drop_empty(self._pools, name)
         members = [self._routes[alias] for alias in self._pools.get(name, ())]

@@ -36,15 +36,15 @@ def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True)
         return
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
-        groups.setdefault(_whose(problem), []).append(problem)
-    for whose, group in groups.items():
-        if whose:
-            out.line(Text(clean(whose), style="bold"))
+        groups.setdefault(_heading(problem), []).append(problem)
+    for heading, group in groups.items():
+        if heading:
+            out.line(Text(clean(heading), style="bold"))
         for problem in group:
-            print_problem(out, problem, indent=2 if whose else 0)
+            print_problem(out, problem, indent=2 if heading else 0)
 
 
-def _whose(problem: Problem) -> str:
+def _heading(problem: Problem) -> str:
     if problem.file:
         return problem.file
     return "/".join(name for name in (problem.provider, problem.container) if name)
