@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         EngineUnreachable,
         GatewayError,
         PilotageError,
+        first_exception,
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
@@ -55,6 +56,7 @@ __all__ = [
     "count",
     "did_you_mean",
     "edit_distance",
+    "first_exception",
     "format_duration",
     "gc_paused",
     "go_bool",
@@ -96,6 +98,7 @@ __getattr__, __dir__ = lazy_exports(
         "count": "text",
         "did_you_mean": "suggest",
         "edit_distance": "suggest",
+        "first_exception": "errors",
         "format_duration": "text",
         "gc_paused": "gc",
         "go_bool": "values",

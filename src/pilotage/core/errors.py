@@ -7,7 +7,7 @@ what people write are :class:`~pilotage.core.problems.Problem` values, not excep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,10 @@ __all__ = [
     "EngineUnreachable",
     "GatewayError",
     "PilotageError",
+    "first_exception",
 ]
+
+_E = TypeVar("_E", bound=Exception)
 
 
 class PilotageError(Exception):
@@ -103,3 +106,11 @@ class GatewayError(PilotageError):
 
     def __str__(self) -> str:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+def first_exception(group: ExceptionGroup[_E]) -> _E:
+    """Return the first exception in nested groups, such as that of the first task that failed."""
+    found: Exception = group
+    while isinstance(found, ExceptionGroup):
+        found = found.exceptions[0]
+    return cast("_E", found)

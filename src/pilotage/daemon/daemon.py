@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
-from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError
+from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
-    from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -247,7 +246,7 @@ class Daemon:
                 for task in tasks:
                     task.cancel()
         except* PilotageError as errors:
-            raise _first(errors) from None
+            raise first_exception(errors) from None
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()
@@ -326,12 +325,9 @@ class Daemon:
             started = not self._waiting_for  # before that, READY=1 after the reload would be premature
             if started:
                 self._systemd.reloading()
-            await self._reloader.reload(self._configure, self._apply)
+            await self._reloader.reload(self.ads.configure, self._apply)
             if started:
                 self._systemd.ready(self._status_text())
-
-    def _configure(self, options: GatewayOptions) -> None:
-        self.ads.configure(options)
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(new.engines, new.files)
@@ -377,11 +373,3 @@ async def _start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, 
     except OSError as error:
         hint = "change gateway.xds in the configuration"
         raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error
-
-
-def _first(group: BaseExceptionGroup[PilotageError]) -> PilotageError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, PilotageError)  # noqa: S101  # by except*
-    return error

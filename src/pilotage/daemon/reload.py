@@ -58,7 +58,7 @@ class Reloader:
 
     async def reload(
         self,
-        configure: Callable[[GatewayOptions], None],
+        configure: Callable[[GatewayOptions], object],
         apply: Callable[[DaemonSettings, DaemonSettings], Awaitable[None]],
     ) -> None:
         """Read the configuration and apply it, or log why it is rejected.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.engine.types import Event
+    from pilotage.engine.types import Actor, Event
 
 __all__ = ["EVENT_FILTERS", "ContainerEvent", "Effect", "parse_event"]
 
@@ -129,7 +129,7 @@ def parse_event(event: Event) -> ContainerEvent | None:
     if event.Actor is None:
         return None
     if event.Type == "network":
-        return _parse_network_event(event)
+        return _parse_network_event(event, event.Actor)
     action, _, detail = event.Action.partition(":")
     attributes = event.Actor.Attributes or {}
     if event.Type != "container" or not _is_id(event.Actor.ID) or action not in EVENT_FILTERS["event"]:
@@ -149,12 +149,10 @@ def parse_event(event: Event) -> ContainerEvent | None:
     )
 
 
-def _parse_network_event(event: Event) -> ContainerEvent | None:
+def _parse_network_event(event: Event, actor: Actor) -> ContainerEvent | None:
     """Docker's actor is the network, with the container as an attribute; Podman's actor is the container."""
-    if event.Actor is None:
-        return None
-    attributes = event.Actor.Attributes or {}
-    container_id = attributes.get("container") or event.Actor.ID
+    attributes = actor.Attributes or {}
+    container_id = attributes.get("container") or actor.ID
     if event.Action not in ("connect", "disconnect") or not _is_id(container_id):
         return None
     network = attributes.get("name" if "container" in attributes else "network", "")[:_LONGEST]

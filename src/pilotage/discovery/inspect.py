@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.engine.client import EngineClient
     from pilotage.engine.pool import Pool
 
-__all__ = ["first_error", "inspect_all", "update_ports"]
+__all__ = ["inspect_all", "update_ports"]
 
 _CONCURRENCY: Final = 8  # inspections in flight per engine
 
@@ -69,15 +69,6 @@ async def inspect_all(
     if failed:
         raise failed[0]
     return found
-
-
-def first_error(group: BaseExceptionGroup[EngineError]) -> EngineError:
-    """Return the first error of tasks that failed together; the others have the same cause."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, EngineError)  # noqa: S101  # by the group's type
-    return error
 
 
 def _shares_network(container: Container, owners: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.swarm import is_task
 from pilotage.discovery.events import Effect
 from pilotage.discovery.fingerprints import Fingerprints
+from pilotage.engine.config import is_explicit_only
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 from pilotage.table.snapshot import EngineSnapshot
 
@@ -69,7 +70,7 @@ class EngineState:
     def __init__(self, parser: ContainerParser, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
         self.parser = parser
         self.podman = False
-        self.explicit_only = (parser.facts.agent or parser.config.name).endswith("!")
+        self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
         self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}

@@ -17,11 +17,11 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable
+from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
 from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
-from pilotage.discovery.inspect import first_error, inspect_all
+from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.state import EngineState, ListDiff
 from pilotage.discovery.swarm import update_services
 from pilotage.discovery.timing import Timing
@@ -139,7 +139,7 @@ class EngineWatcher:
                 )
             except Exception as failure:
                 defect = True
-                cause = _first_exception(failure)
+                cause = first_exception(failure) if isinstance(failure, ExceptionGroup) else failure
                 log.error("engine %s: internal error: %r", self.config.name, cause)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
                 self.handler.on_stale(
@@ -172,7 +172,7 @@ class EngineWatcher:
                 group.create_task(self._receive(stream), name=f"events of {self.config.name}")
                 group.create_task(self._work(client, stream), name=f"refreshes of {self.config.name}")
         except* EngineError as errors:
-            raise first_error(errors) from None
+            raise first_exception(errors) from None
 
     async def _receive(self, stream: EventStream) -> None:
         async for event in stream:
@@ -375,11 +375,6 @@ class EngineWatcher:
     def _publish(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:
             self.handler.on_change(changes, causes)
-
-
-def _first_exception(error: Exception) -> Exception:
-    """Return the first exception inside nested groups."""
-    return _first_exception(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _now() -> float:

@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
     from pilotage.engine.client import EngineClient
-    from pilotage.engine.config import DockerProviderConfig, TLSFiles
+    from pilotage.engine.config import DockerProviderConfig, TLSFiles, is_explicit_only
     from pilotage.engine.connection import Connection, Timeouts
     from pilotage.engine.contexts import (
         default_engine,
@@ -72,6 +72,7 @@ __all__ = [
     "clients",
     "close_default_pool",
     "default_engine",
+    "is_explicit_only",
     "is_local",
     "list_contexts",
     "local_sockets",
@@ -115,6 +116,7 @@ __getattr__, __dir__ = lazy_exports(
         "clients": "pool",
         "close_default_pool": "pool",
         "default_engine": "contexts",
+        "is_explicit_only": "config",
         "is_local": "address",
         "list_contexts": "contexts",
         "local_sockets": "contexts",

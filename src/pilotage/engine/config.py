@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["DockerProviderConfig", "TLSFiles"]
+__all__ = ["DockerProviderConfig", "TLSFiles", "is_explicit_only"]
+
+
+def is_explicit_only(name: str) -> bool:
+    """Return whether the name of a provider or an agent makes it explicit-only: it ends in ``!`` (LABELS II.1.5)."""
+    return name.endswith("!")
 
 
 class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,4 +48,4 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
     @property
     def explicit_only(self) -> bool:
         """Whether only containers with a ``proxy.`` label get routes (LABELS II.1.5)."""
-        return self.name.endswith("!")
+        return is_explicit_only(self.name)

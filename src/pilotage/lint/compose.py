@@ -17,6 +17,7 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
+from pilotage.labels.container_options import ALIASES, NETWORK
 from pilotage.routes.build import build_routes
 from pilotage.xds.capabilities import check_capabilities
 
@@ -255,7 +256,7 @@ class _Project:
         for route in built.routes:
             if not route.excluded or is_unsure:
                 yield from self._capabilities(route, file, service, labels)
-        place = labels.get("proxy.aliases")
+        place = labels.get(ALIASES)
         for route in built.routes:
             owner = self.owners.setdefault(route.alias, service)
             if owner != service:
@@ -332,7 +333,7 @@ def _summary(project: str, service: str, definition: dict[str, Located], labels:
         value = definition.get(key)
         return str(value.value) if value is not None and isinstance(value.value, str) else ""
 
-    network = labels.get("proxy.network") or f"{project}_default"
+    network = labels.get(NETWORK) or f"{project}_default"
     return {
         "Id": service,
         "Names": [f"/{(text('container_name') or f'{project}-{service}-1')[:_LONGEST_NAME]}"],

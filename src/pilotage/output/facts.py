@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.containers.compose import dependencies
+from pilotage.containers.networks import shared_network_id
 from pilotage.core.text import format_duration, shorten
-from pilotage.labels.container_options import IDLE_LABELS
+from pilotage.labels.container_options import ALIASES, DEPENDS_ON, IDLE_LABELS, IDLE_TIMEOUT, NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,10 +80,10 @@ def container_facts(container: Container, others: Mapping[str, str]) -> tuple[Fa
 
 def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
     labels = container.actual_labels
-    listed = labels.get("proxy.aliases", "")
+    listed = labels.get(ALIASES, "")
     aliases = ", ".join(container.aliases) or "-"
     if listed.strip(", \t\n"):
-        yield Fact("aliases", aliases, source=Source(shorten(listed), "proxy.aliases"))
+        yield Fact("aliases", aliases, source=Source(shorten(listed), ALIASES))
     else:
         yield Fact("aliases", aliases, "the container's name, because proxy.aliases is not set")
     yield _network(container, others)
@@ -95,8 +96,8 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact("service", container.compose_service, f"in Compose project {project}" if project else "from Compose")
     depends = dependencies(container)
     if depends:
-        own = labels.get("proxy.depends_on")
-        key = "proxy.depends_on" if own else "com.docker.compose.depends_on"
+        own = labels.get(DEPENDS_ON)
+        key = DEPENDS_ON if own else "com.docker.compose.depends_on"
         yield Fact("depends_on", ", ".join(depends), source=Source(shorten(labels.get(key, "")), key))
     yield from _idle(container)
 
@@ -109,25 +110,24 @@ def _network(container: Container, others: Mapping[str, str]) -> Fact:
             "host",
             f"the container uses the host network; reached at {container.public_hostname or 'the host'}",
         )
-    if mode.startswith("container:"):
-        peer = mode.removeprefix("container:")
+    if peer := shared_network_id(container):
         return Fact("network", name, f"shared with container {others.get(peer, peer[:12])}")
     if mode == "none":
         return Fact("network", "none", "the container has no network and cannot be reached")
     if not container.running:
         return Fact("network", name, "the container has no address until it runs")
-    asked = container.actual_labels.get("proxy.network", "")
-    if any(problem.label == "proxy.network" for problem in container.errors):
+    asked = container.actual_labels.get(NETWORK, "")
+    if any(problem.label == NETWORK for problem in container.errors):
         attached = ", ".join(container.networks) or "no network"
-        return Fact("network", "-", f"no such network; attached to {attached}", Source(shorten(asked), "proxy.network"))
+        return Fact("network", "-", f"no such network; attached to {attached}", Source(shorten(asked), NETWORK))
     if not container.private_hostname:
         if not container.public_hostname:
             return Fact("network", name, "the container has no address")
         why = f"container addresses are unreachable from here; using ports published on {container.public_hostname}"
-        return Fact("network", name, why, Source(shorten(asked), "proxy.network") if asked else None)
+        return Fact("network", name, why, Source(shorten(asked), NETWORK) if asked else None)
     if asked:
         why = "" if asked == name else f"{asked}, prefixed with the Compose project"
-        return Fact("network", name, why, Source(shorten(asked), "proxy.network"))
+        return Fact("network", name, why, Source(shorten(asked), NETWORK))
     if len(container.networks) == 1:
         return Fact("network", name, "the container's only network")
     among = ", ".join(container.networks)
@@ -151,9 +151,9 @@ def _port(number: int, port: Port) -> str:
 
 def _idle(container: Container) -> Iterator[Fact]:
     labels, config = container.actual_labels, container.idlewatcher_config
-    given = [key for key in IDLE_LABELS if labels.get(key) and key != "proxy.depends_on"]
+    given = [key for key in IDLE_LABELS if labels.get(key) and key != DEPENDS_ON]
     if config is None:
-        if given and "proxy.idle_timeout" not in given:
+        if given and IDLE_TIMEOUT not in given:
             yield Fact(
                 "idling",
                 "off",
@@ -164,7 +164,7 @@ def _idle(container: Container) -> Iterator[Fact]:
         why = (
             "0 disables idling" if not config.idle_timeout else "the container sleeps only together with its dependents"
         )
-        written = Source(shorten(labels["proxy.idle_timeout"]), "proxy.idle_timeout")
+        written = Source(shorten(labels[IDLE_TIMEOUT]), IDLE_TIMEOUT)
         yield Fact("idle_timeout", format_duration(config.idle_timeout), why, written)
         return
     for name, value in _idle_values(config):

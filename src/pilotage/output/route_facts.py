@@ -10,6 +10,7 @@ from pilotage.core.text import format_duration, shorten
 from pilotage.core.yaml import Located, bare
 from pilotage.output.facts import Fact, Source
 from pilotage.recording.redact import holds_secret
+from pilotage.routes.target import BY_FILE, BY_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["file_route_facts", "route_facts"]
 
-_BY_LABEL: Final = "set by a label"
-_BY_FILE: Final = "set by the file"
 _HIDDEN: Final = "<hidden>"
 _ASSIGNED: Final = "no listening port is set, so one is assigned"
 
@@ -64,7 +63,7 @@ def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[
     shown = set()
     for name, value, reason in _target_values(route, route.host, target):
         leaf = fields.get(name)
-        if leaf is not None and reason.startswith(_BY_FILE):
+        if leaf is not None and reason.startswith(BY_FILE):
             shown.add(name)
             yield Fact(name, value, "", _source(leaf, file.name))
         else:
@@ -95,8 +94,8 @@ def _target(
         leaf, path = fields.get(name), name
         if leaf is not None and isinstance(leaf.value, dict):
             leaf, path = leaf.value.get("proxy"), f"{name}.proxy"
-        if leaf is not None and reason.startswith(_BY_LABEL):
-            yield path, Fact(name, value, reason.removeprefix(_BY_LABEL).removeprefix("; "), _source(leaf))
+        if leaf is not None and reason.startswith(BY_LABEL):
+            yield path, Fact(name, value, reason.removeprefix(BY_LABEL).removeprefix("; "), _source(leaf))
         elif name == "host" and container.is_host_network_mode:
             yield "", Fact(name, value, "the engine's host, because the container uses the host network")
         else:

@@ -35,4 +35,6 @@ class View(msgspec.Struct, frozen=True):
         """Whether no engine failed and no problem is an error. Always true for the demonstration."""
         if self.is_demo:
             return True
-        return not self.errors and not any(problem.severity == "error" for problem in self.table.problems)
+        return not self.errors and not any(
+            problem.severity == "error" for found in self.table.problems_by_key.values() for problem in found
+        )

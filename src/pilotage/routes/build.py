@@ -15,6 +15,7 @@ from pilotage.containers.swarm import SERVICE_NAME
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.text import count, shorten
+from pilotage.engine.config import is_explicit_only
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.routes.exclusion import ExclusionReason, exclusion
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.labels.decode import DecodedLabels
     from pilotage.labels.key_schema import KeySchema
+    from pilotage.labels.keys import OwnLabels
     from pilotage.routes.target import Target
 
 __all__ = [
@@ -87,8 +89,11 @@ def build_routes(
 
 def decode_labels(container: Container, schema: KeySchema = ROUTE_KEYS) -> DecodedLabels:
     """Decode the labels of a container for its routes."""
-    own = container.own_labels
-    return decode(filter_labels(container.labels) if own is None else own, container.aliases, schema)
+    return decode(_own_labels(container), container.aliases, schema)
+
+
+def _own_labels(container: Container) -> OwnLabels:
+    return filter_labels(container.labels) if container.own_labels is None else container.own_labels
 
 
 class RouteBuilder:
@@ -143,15 +148,13 @@ class RouteBuilder:
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
             return self.explicit_only
-        return (container.agent or container.provider).endswith("!")
+        return is_explicit_only(container.agent or container.provider)
 
     def _settings_of(
         self, container: Container
     ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
         """Return the aliases of a container, the settings of each, other problems, and how many were not kept."""
-        own = container.own_labels
-        if own is None:
-            own = filter_labels(container.labels)
+        own = _own_labels(container)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
         if cached is not None:

@@ -157,12 +157,12 @@ class StructKind(Kind):
             for spelling in (name, *field.spellings)
         }
         protective = frozenset(name for name, field in self.fields.items() if field.protective)
-        self._names = {spelling: key.name for spelling, key in keys.items()}
         self.schema = self.keys = KeySchema(keys, protective)
 
     def canonical(self, name: str) -> str | None:
         """Return the field that a key names, in any spelling."""
-        return self._names.get(fold(name))
+        key = self.schema.keys.get(fold(name))
+        return None if key is None else key.name
 
     def read(self, value: Located, context: FieldContext) -> Any:
         mapping = as_mapping(self, value, context)

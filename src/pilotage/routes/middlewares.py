@@ -11,13 +11,13 @@ import msgspec
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import Located, bare, preview
-from pilotage.labels.key_schema import FREE_KEYS, KeySchema
+from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
 from pilotage.routes.mappings import MAX_ELEMENTS, as_mapping
 
 __all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
 
-# The reference's middlewares by folded name (LABELS II.6.2), and their display names.
+# GoDoxy's middlewares by folded name (LABELS II.6.2), and their display names.
 MIDDLEWARES: Final = {
     "redirecthttp": "redirect_http",
     "oidc": "oidc",
@@ -44,7 +44,7 @@ _DISPLAYED: Final = tuple(sorted(set(MIDDLEWARES.values())))
 
 def middleware_name(written: str) -> str | None:
     """Return the middleware with this name, in any spelling; ``None`` if there is none."""
-    return MIDDLEWARES.get(written.lower().replace("_", ""))
+    return MIDDLEWARES.get(fold(written))
 
 
 class Middlewares(Kind):
@@ -74,7 +74,7 @@ class Middlewares(Kind):
             found[written] = {key: bare(item) for key, item in content.items()} if content else None
             check = _CHECKS.get(name)
             if check is not None and content is not UNSET:
-                check({key.lower().replace("_", ""): item for key, item in content.items()}, options, context)
+                check({fold(key): item for key, item in content.items()}, options, context)
         context.path = path
         return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from pilotage.containers.networks import shared_network_id
 from pilotage.containers.ports import is_loopback
 from pilotage.routes.defaults import ALIASES, IMAGES, PREFERRED_PORTS
 from pilotage.routes.port_syntax import PortPair
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from pilotage.engine.types import Port
     from pilotage.routes.schema import RouteSettings
 
-__all__ = ["Target", "resolve_static_target", "resolve_target"]
+__all__ = ["BY_FILE", "BY_LABEL", "Target", "resolve_static_target", "resolve_target"]
 
 _HTTP: Final = 80
 _HTTPS: Final = 443
-_BY_LABEL: Final = "set by a label"
-_BY_FILE: Final = "set by the file"
+BY_LABEL: Final = "set by a label"
+BY_FILE: Final = "set by the file"
 _NO_TARGET: Final = "a file server has no target"
 _PREFERRED: Final = f"first of {', '.join(map(str, PREFERRED_PORTS))} that is exposed"
 _THOUSAND: Final = 1000
@@ -65,14 +66,14 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
     host, host_reason = _host(container, settings)
     scheme, port = settings.scheme, settings.port.proxy
     if scheme and port and host == container.private_hostname and container.exposes(port):
-        return Target(scheme, host, settings.port, _BY_LABEL, host_reason, _BY_LABEL)
+        return Target(scheme, host, settings.port, BY_LABEL, host_reason, BY_LABEL)
     return _inferred(alias, container, settings, host, host_reason)
 
 
 def _inferred(alias: str, container: Container, settings: RouteSettings, host: str, host_reason: str) -> Target:
     """Return the target with what the labels leave open; the port, and with it the host, where they are reached."""
     scheme, port = settings.scheme, settings.port.proxy
-    scheme_reason = port_reason = _BY_LABEL
+    scheme_reason = port_reason = BY_LABEL
     listed = container.port_mapping
     for table, key, name in ((IMAGES, container.image_name, "image"), (ALIASES, alias, "alias")):
         known = table.get(key)
@@ -108,7 +109,7 @@ def resolve_static_target(alias: str, settings: RouteSettings) -> Target:
 
     """
     scheme, port = settings.scheme, settings.port.proxy
-    scheme_reason = port_reason = _BY_FILE
+    scheme_reason = port_reason = BY_FILE
     if alias in ALIASES:
         known = ALIASES[alias]
         if not scheme:
@@ -119,7 +120,7 @@ def resolve_static_target(alias: str, settings: RouteSettings) -> Target:
         scheme, scheme_reason = _scheme_by_port(settings.port.listening, port)
     if not port:
         port, port_reason = (_HTTPS if scheme == "https" else _HTTP), f"usual for {scheme}"
-    host_reason = _BY_FILE if settings.host else "this host, because the file sets none"
+    host_reason = BY_FILE if settings.host else "this host, because the file sets none"
     host = settings.host or "localhost"
     return Target(scheme, host, PortPair(settings.port.listening, port), scheme_reason, host_reason, port_reason)
 
@@ -134,12 +135,12 @@ def _scheme_by_port(listening: int, port: int) -> tuple[str, str]:
 
 def _file_server(settings: RouteSettings) -> Target:
     """Return the target of a route that serves a folder: none (LABELS II.6.6)."""
-    return Target("fileserver", "", PortPair(settings.port.listening, 0), _BY_LABEL, _NO_TARGET, _NO_TARGET)
+    return Target("fileserver", "", PortPair(settings.port.listening, 0), BY_LABEL, _NO_TARGET, _NO_TARGET)
 
 
 def _host(container: Container, settings: RouteSettings) -> tuple[str, str]:
     if settings.host:
-        return settings.host, _BY_LABEL
+        return settings.host, BY_LABEL
     if container.private_hostname:
         return container.private_hostname, "the container's address"
     if container.public_hostname:
@@ -204,7 +205,7 @@ def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str
     A container that shares a network has only the ports that the network's owner publishes. Without the owner, the port
     would lead to whatever else listens there on the host.
     """
-    if container.network_mode.startswith("container:") and port not in container.public_port_mapping:
+    if shared_network_id(container) and port not in container.public_port_mapping:
         return _Reached(host, 0), f"the container whose network it shares does not publish {port}"
     entry = container.public_port_mapping.get(port)
     at = _published_at(entry, host) if entry is not None else host

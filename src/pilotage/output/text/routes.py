@@ -112,8 +112,9 @@ def summary(view: View, *, containers: bool = False) -> Text:
     if excluded:
         parts.append(f"{excluded} excluded")
     text = Text(", ".join(parts))
-    errors = sum(problem.severity == "error" for problem in view.table.problems)
-    warnings = len(view.table.problems) - errors
+    problems = [problem for found in view.table.problems_by_key.values() for problem in found]
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
     if errors:
         text.append(", ").append(count(errors, "problem"), style="red")
     if warnings:
