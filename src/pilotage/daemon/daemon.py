@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -325,9 +326,12 @@ class Daemon:
             started = not self._waiting_for  # before that, READY=1 after the reload would be premature
             if started:
                 self._systemd.reloading()
-            await self._reloader.reload(self.ads.configure, self._apply)
+            await self._reloader.reload(self._configure, self._apply)
             if started:
                 self._systemd.ready(self._status_text())
+
+    def _configure(self, options: GatewayOptions) -> None:
+        self.ads.configure(options)  # the server exists only while the daemon runs
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(new.engines, new.files)

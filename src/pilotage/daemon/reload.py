@@ -58,7 +58,7 @@ class Reloader:
 
     async def reload(
         self,
-        configure: Callable[[GatewayOptions], object],
+        configure: Callable[[GatewayOptions], None],
         apply: Callable[[DaemonSettings, DaemonSettings], Awaitable[None]],
     ) -> None:
         """Read the configuration and apply it, or log why it is rejected.

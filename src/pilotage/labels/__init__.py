@@ -8,7 +8,10 @@ It must not know containers, routes or what a field means: how keys are spelt co
 from __future__ import annotations
 
 from pilotage.labels.container_options import (
+    ALIASES,
+    DEPENDS_ON,
     IDLE_LABELS,
+    IDLE_TIMEOUT,
     MAX_NAMES,
     NETWORK,
     STOP_METHODS,
@@ -36,9 +39,12 @@ from pilotage.labels.keys import (
 from pilotage.labels.merge import AliasFields, FieldError
 
 __all__ = [
+    "ALIASES",
     "CONTAINER_OPTIONS",
+    "DEPENDS_ON",
     "FREE_KEYS",
     "IDLE_LABELS",
+    "IDLE_TIMEOUT",
     "MAX_NAMES",
     "NETWORK",
     "NO_OWN_LABELS",

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
-    from pilotage.routes.target import Target, resolve_static_target, resolve_target
+    from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
 __all__ = [
+    "BY_FILE",
+    "BY_LABEL",
     "MIDDLEWARES",
     "PROTECTIVE",
     "RESERVED_PORTS",
@@ -71,6 +73,8 @@ __getattr__, __dir__ = lazy_exports(
         "ROUTE": "schema",
         "UNSUPPORTED": "schema",
         "AccessLog": "access_log",
+        "BY_FILE": "target",
+        "BY_LABEL": "target",
         "Built": "build",
         "Duration": "fields",
         "Endpoint": "route",
