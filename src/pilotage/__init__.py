@@ -158,10 +158,10 @@ _RENAMED = {
     "survey_all": "scan_all",
     "survey_engine": "scan_engine",
 }
-"""Deprecated name -> name. The deprecated ones go with 1.0."""
+"""Deprecated name -> current name. The deprecated names will be removed in 1.0."""
 
 _PUBLIC_NAMES = {"explain": "explain_name"}
-"""Public name -> name inside pilotage, where both a module and a function would otherwise be called ``explain``."""
+"""Public name -> name inside pilotage, because a module there is already called ``explain``."""
 
 __all__ = [
     "AccessLog",

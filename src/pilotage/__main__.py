@@ -14,7 +14,7 @@ __all__ = ["main", "run_commands"]
 
 def run_commands(early: Callable[[int, Any], object] | None) -> None:
     """Load the command line and run it; see :func:`pilotage.cli.main.run_and_exit`."""
-    from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # loading it takes a while
+    from pilotage.cli.main import run_and_exit  # noqa: PLC0415  # it is slow to import
 
     run_and_exit(early=early)
 

@@ -25,7 +25,7 @@ from tests.support.summaries import container
         "watchtower",
     ],
 )
-def test_backend_images_are_recognised_from_any_registry(image: str) -> None:
+def test_backend_images_are_recognized_from_any_registry(image: str) -> None:
     found = container(Image=image)
     assert is_blacklisted(found)
     assert blacklist_reason(found) == f"image {found.image}"

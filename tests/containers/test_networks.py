@@ -110,7 +110,7 @@ def test_a_container_that_cannot_be_reached_at_all_is_an_error() -> None:
         ({"HostConfig": None}, False),
     ],
 )
-def test_the_hosts_network_is_recognised_by_the_mode_or_without_a_mode_by_its_name(
+def test_the_hosts_network_is_recognized_by_the_mode_or_without_a_mode_by_its_name(
     fields: dict[str, Any], host: bool
 ) -> None:
     assert container(**fields).is_host_network_mode is host
@@ -156,7 +156,7 @@ def member(*exposed: str) -> Container:
     return with_inspection(container(Id="2" * 64, HostConfig=None, Ports=[]), answer)
 
 
-def test_the_infra_container_of_a_pod_is_recognised() -> None:
+def test_the_infra_container_of_a_pod_is_recognized() -> None:
     assert is_infra(infra())
     assert is_infra(infra(Image=""))
     assert is_infra(container("my-pod", Image="localhost/podman-pause:5.4.2-0"))

@@ -97,7 +97,7 @@ def test_an_unreadable_element_is_an_error_that_names_the_container_if_possible(
 ) -> None:
     found = from_docker(body, LOCAL)
     (problem,) = found.errors
-    assert problem.message.startswith("the engine's answer for a container cannot be read: ")
+    assert problem.message.startswith("the engine's list entry for a container cannot be read: ")
     assert said in problem.message
     assert (problem.provider, problem.container) == ("local", where)
     assert build_routes(found).routes == ()
@@ -249,7 +249,7 @@ def test_any_other_exclude_excludes_and_is_reported(text: str) -> None:
 @pytest.mark.parametrize(
     ("exclude", "oneoff"), [(None, True), ("true", True), ("yes", True), ("false", False), ("0", False)]
 )
-def test_a_compose_one_off_is_recognised_unless_exclude_is_false(exclude: str | None, oneoff: bool) -> None:
+def test_a_compose_one_off_is_recognized_unless_exclude_is_false(exclude: str | None, oneoff: bool) -> None:
     labels = {"com.docker.compose.oneoff": "True"} | ({"proxy.exclude": exclude} if exclude else {})
     assert container(labels=labels).is_oneoff is oneoff
     assert not container(labels={"com.docker.compose.oneoff": "False"}).is_oneoff

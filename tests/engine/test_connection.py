@@ -369,7 +369,7 @@ async def test_an_engine_can_be_upgraded_while_a_client_is_open(own_engine: Engi
         assert client.version.Version.startswith("26.1")
 
 
-async def test_podman_is_recognised_and_supported(podman_engine: Engine) -> None:
+async def test_podman_is_recognized_and_supported(podman_engine: Engine) -> None:
     async with assert_no_leaks(), Pool() as pool, await new_client(podman_engine.host, pool=pool) as client:
         assert client.kind == "podman"
         assert client.api_version == "1.41"

@@ -119,7 +119,7 @@ def test_a_recorded_inspection_fills_in_what_the_list_left_out() -> None:
 def test_an_unreadable_container_affects_only_itself() -> None:
     body = recording({"Id": 5, "Names": ["/odd"]}, summary())
     assert list(routes(body)) == ["web"]
-    assert problems(body)[0].startswith("local/odd: the engine's answer for a container cannot be read: ")
+    assert problems(body)[0].startswith("local/odd: the engine's list entry for a container cannot be read: ")
 
 
 def test_reserved_ports_can_be_given() -> None:

@@ -1,8 +1,8 @@
-"""One element of an engine's container list -> a :class:`Container`: names, networks, ports, health, options.
+"""Turns one entry of an engine's container list into a :class:`Container`: names, networks, ports, health, options.
 
-Summaries, inspections and facts about the engine go in; frozen containers come out, and every error in them is a
-:class:`~pilotage.core.problems.Problem` of the container.
-It must not open sockets, read the environment, or know what a route is.
+Summaries, inspections and facts about the engine go in; frozen containers come out, each with its errors as
+:class:`~pilotage.core.problems.Problem` values. It must not open sockets, read the environment, or know what a route
+is.
 """
 
 from __future__ import annotations

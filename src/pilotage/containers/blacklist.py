@@ -1,6 +1,6 @@
 """Recognises databases and backend services, which are served only if they have pilotage labels. Pure.
 
-The lists are GoDoxy's (LABELS II.4.4); they are compared by decision 14.
+The lists are GoDoxy's (LABELS II.4.4); decision 14 says how they are compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Labels that Docker Compose sets, and the public functions that read them (LABELS II.4)."""
+"""Reads the labels that Docker Compose sets (LABELS II.4)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ COMPOSE_ONEOFF: Final = "com.docker.compose.oneoff"
 
 
 def docker_compose_project(container: Container) -> str:
-    """Return the container's compose project, ``""`` if it has none."""
+    """Return the container's Compose project, ``""`` if it has none."""
     return container.compose_project
 
 
 def docker_compose_service(container: Container) -> str:
-    """Return the container's compose service, ``""`` if it has none."""
+    """Return the container's Compose service, ``""`` if it has none."""
     return container.compose_service
 
 
 def dependencies(container: Container) -> tuple[str, ...]:
-    """Return the containers that this one needs: ``proxy.depends_on``, otherwise compose's label (decision 9).
+    """Return the containers that this one needs: from ``proxy.depends_on``, or else Compose's label (decision 9).
 
     Entries keep their text, e.g. ``db:service_healthy:false``.
     """

@@ -1,4 +1,4 @@
-"""A container as listed by one engine: an immutable value."""
+"""A container as one engine lists it: an immutable value."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _VERSION: Final = "org.opencontainers.image.version"
 class Container(msgspec.Struct, frozen=True, gc=False):
     """A container, its networks and ports, and the options that its labels set.
 
-    Made by :func:`pilotage.from_docker`. Labels of routes are decoded later. It stores what the engine listed; what few
-    readers need, such as the parts of the image's name and the port mappings, is computed on access.
+    Created by :func:`pilotage.from_docker`. Its routes are built later, from ``own_labels``: changing ``actual_labels``
+    or ``labels`` has no effect on them. It stores what the engine listed; rarely needed values, such as the parts of
+    the image's name and the port mappings, are computed on access.
 
     Attributes:
         docker_cfg: the engine it runs on.
@@ -36,30 +37,31 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
         state: the engine's word: ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``removing``,
             ``dead``.
-        status: the engine's sentence, such as ``Up 3 hours (healthy)``.
-        running: it runs and is not paused.
+        status: the engine's description, such as ``Up 3 hours (healthy)``.
+        running: whether it runs and is not paused.
         health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
         aliases: names it answers for, lower-cased, in order, duplicates kept.
-        actual_labels: all labels.
-        own_labels: its pilotage labels; ``None`` for a container that was not parsed, whose ``labels`` count.
-        is_excluded: ``proxy.exclude`` hides it.
-        is_oneoff: a one-off of ``docker compose run`` (decision 22).
+        actual_labels: all labels, as the engine lists them.
+        own_labels: its pilotage labels, which alone decide its routes; ``None`` for a container that was not parsed,
+            whose routes come from ``labels``.
+        is_excluded: whether ``proxy.exclude`` hides it.
+        is_oneoff: whether it is a one-off container of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
         depends_on: containers it needs, e.g. ``db:service_healthy:false``.
         network_mode: the engine's value, ``""`` if it does not report one.
-        is_host_network_mode: it uses the host's network.
-        network: name of the network whose address is used, otherwise the value of ``proxy.network``.
+        is_host_network_mode: whether it uses the host's network.
+        network: name of the network whose address is used; if there is none, the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
-        private_hostname: its address in that network; ``""`` if there is none or it cannot be reached from here.
+        private_hostname: its address on that network; ``""`` if there is none or it cannot be reached from here.
         public_hostname: the host that publishes its ports; ``""`` while it does not run.
         ports: the engine's entries.
-        host_ports: on the host's network, what an inspection found to be exposed there.
+        host_ports: the ports that it exposes on the host's network, from an inspection.
         ports_unknown: why the engine cannot report the ports, ``""`` if it can.
-        unreachable: why a running container has no address that can be reached, if there is a special reason.
+        unreachable: why a running container has no reachable address, if there is a special reason.
         mounts: all mounts.
         agent: name of the agent that relays to the engine, ``""`` if there is none.
-        idlewatcher_config: how it sleeps and wakes, ``None`` if it never sleeps.
-        errors: errors because of which it gets no routes.
+        idlewatcher_config: how it sleeps and wakes; ``None`` if it never sleeps.
+        errors: errors that leave it without routes.
         problems: other problems with its options.
 
     """
@@ -101,7 +103,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def labels(self) -> dict[str, str]:
-        """All labels except options of the container."""
+        """All labels except the options of the container, for reading only; see ``own_labels``."""
         own = self.own_labels
         if own is None or not own.options:
             return self.actual_labels
@@ -123,7 +125,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         return image_name(self.image_reference)
 
     def exposes(self, port: int) -> bool:
-        """Return whether it listens on a port, as far as the engine knows."""
+        """Return whether the engine lists a port of the container."""
         return any(entry.PrivatePort == port and is_valid(entry) for entry in self.ports)
 
     @property

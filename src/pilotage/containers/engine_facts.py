@@ -1,6 +1,6 @@
-"""Facts about an engine that decide how its containers are reached. Pure.
+"""Finds the facts about an engine that decide how its containers are reached. Pure.
 
-Sources of the rules: LABELS II.3.5, II.3.6.
+Rules: LABELS II.3.5, II.3.6.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def engine_facts(
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
+        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default it has
-            none. Only addresses in overlay networks are asked for.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
+            none. It is called only for addresses on overlay networks.
 
     """
     url, agent = config.url, ""
@@ -85,6 +85,6 @@ def engine_facts(
 
 
 def is_rootless(url: str) -> bool:
-    """Return whether a URL is the socket of a rootless engine: the host cannot reach its container addresses."""
+    """Return whether a URL is a rootless engine's socket: the host cannot reach the addresses of its containers."""
     path = url.removeprefix("unix://")
     return path.startswith("/run/user/") or path.endswith("/.docker/run/docker.sock")

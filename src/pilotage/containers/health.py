@@ -1,4 +1,4 @@
-"""The engine's own health check of a container. Pure."""
+"""Reads the result of the engine's own health check. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Health = Literal["", "starting", "healthy", "unhealthy"]
 
 
 def listed_health(summary: Summary) -> Health:
-    """Return the health in a list element: the field of API 1.52, otherwise the end of ``Status``."""
+    """Return the health in a list entry: from the field added in API 1.52, or else from the end of ``Status``."""
     if summary.Health is not None and summary.Health.Status:
         return known_health(summary.Health.Status)
     status = summary.Status
@@ -27,5 +27,5 @@ def listed_health(summary: Summary) -> Health:
 
 
 def known_health(status: str) -> Health:
-    """Return an engine's word for health, ``""`` for any other word."""
+    """Return a word if it is one that engines use for health, or else ``""``."""
     return cast("Health", status) if status in ("starting", "healthy", "unhealthy") else ""

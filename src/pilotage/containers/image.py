@@ -14,7 +14,7 @@ class ContainerImage(msgspec.Struct, frozen=True):
         author: everything before the last part of the path, with the registry host: ``ghcr.io/acme/team``,
             ``localhost:5000``; ``library`` if there is none.
         name: the last part of the path: ``nginx``.
-        tag: the tag; ``latest`` if neither tag nor digest is given, ``""`` for a digest without a tag.
+        tag: the tag; ``latest`` if there is neither tag nor digest, ``""`` if there is only a digest.
         sha256: the image's id without its ``sha256:`` prefix, ``""`` if the engine does not report it.
         version: the label ``org.opencontainers.image.version``, ``""`` if there is none.
 
@@ -28,7 +28,7 @@ class ContainerImage(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """Author without the registry host: ``acme/team`` of ``ghcr.io/acme/team``, ``library`` if nothing is left."""
+        """Author without the registry host: ``acme/team`` for ``ghcr.io/acme/team``, ``library`` if nothing is left."""
         return _without_registry(self.author)
 
     def __str__(self) -> str:
@@ -55,14 +55,14 @@ def _split(reference: str) -> tuple[str, str, str]:
 
 
 def parse_image(reference: str, image_id: str = "", version: str = "") -> ContainerImage:
-    """Parse the ``Image`` and ``ImageID`` of a container. Any text gives a result.
+    """Parse the ``Image`` and ``ImageID`` of a container. Accepts any text.
 
-    A bare image id (``sha256:0123…``) reads as name ``sha256`` and the id as tag, as the grammar has it.
+    A bare image id (``sha256:0123…``) is read as the name ``sha256`` with the id as its tag, as the grammar requires.
     """
     author, name, tag = _split(reference)
     return ContainerImage(author, name, tag, image_id.partition(":")[2], version)
 
 
 def image_name(reference: str) -> str:
-    """Return only the last part of an image's path: ``nginx`` of ``ghcr.io/acme/nginx:1``."""
+    """Return only the last part of an image's path: ``nginx`` for ``ghcr.io/acme/nginx:1``."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]

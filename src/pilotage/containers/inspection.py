@@ -1,6 +1,6 @@
-"""Adds what an engine's list leaves out and only an inspection has. Pure.
+"""Adds what only an inspection contains, because an engine's list leaves it out. Pure.
 
-Sources of the rules: LABELS II.3.7, Engine API ``GET /containers/{id}/json``.
+Rules: LABELS II.3.7, Engine API ``GET /containers/{id}/json``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["inspection_failed", "needs_inspection", "with_inspection", "with_sta
 def needs_inspection(container: Container, *, podman: bool) -> bool:
     """Return whether the engine's list leaves out what the container's routes need.
 
-    Docker: the ports of a container on the host's network. Podman lists neither network modes nor exposed ports, and
-    not all published ports.
+    Docker omits the ports of a container on the host's network. Podman lists neither network modes nor exposed ports,
+    and not all published ports.
     """
     if container.errors or not container.container_id:
         return False
@@ -34,7 +34,7 @@ def needs_inspection(container: Container, *, podman: bool) -> bool:
 
 
 def with_inspection(container: Container, answer: Inspect) -> Container:
-    """Return a container completed by its inspection.
+    """Return a container completed with its inspection.
 
     On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
     replace those of the list, because Podman lists only some. A container that shares another one's network has only
@@ -64,7 +64,7 @@ def with_start(container: Container, answer: Inspect) -> Container:
     text = answer.State.StartedAt if answer.State is not None else ""
     try:
         moment = dt.datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):  # no time, or one of another era
+    except (ValueError, OverflowError, OSError):  # no time, or one out of range
         return container
     return msgspec.structs.replace(container, started_at=max(0.0, moment))
 

@@ -1,6 +1,6 @@
 """Chooses the network whose address is used, and follows ``container:<id>`` to shared networks. Pure.
 
-Sources of the rules: LABELS II.3.6, decisions 15, 16 and 21.
+Rules: LABELS II.3.6, decisions 15, 16 and 21.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _SHARED: Final = "container:"
 
 
 class ChosenNetwork(NamedTuple):
-    """A network and the container's address in it.
+    """A network and the container's address on it.
 
     Attributes:
-        name: name of the network, ``""`` if there is none.
+        name: name of the network; ``""`` if there is none.
         address: ``""`` if the container has no address there.
         error: the label names a network that the container is not attached to.
 
@@ -50,7 +50,7 @@ class ChosenNetwork(NamedTuple):
 
 
 def default_network(networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the compose project's default network, otherwise the first by name that has an address (decision 16)."""
+    """Return the Compose project's default network, or else the first by name with an address (decision 16)."""
     names = list(networks)
     if len(names) > 1:
         default = f"{project}_default"
@@ -62,7 +62,7 @@ def default_network(networks: Mapping[str, Endpoint | None], project: str) -> Ch
 
 
 def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the network that ``proxy.network`` names, with or without the compose project's prefix."""
+    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix."""
     names = (wanted, f"{project}_{wanted}") if project else (wanted,)
     for name in names:
         if address := _address(networks.get(name)):
@@ -95,7 +95,7 @@ def shared_network_id(container: Container) -> str:
 
 
 def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
-    """Return a container with the hostnames and ports of the one whose network it shares, if that is known.
+    """Return a container with the hostnames and ports of the container whose network it shares, if that one is known.
 
     Args:
         container: any container.
@@ -112,8 +112,8 @@ def join_shared_network(container: Container, others: Mapping[str, Container]) -
 def with_network_of(container: Container, owner: Container) -> Container:
     """Return a container with the hostnames and ports of the network's owner.
 
-    In a pod of Podman, the owner is the infra container, which has the published ports of all members. A member has
-    those of the ports that it exposes; the others may lead to another member.
+    In a pod of Podman, the owner is the infra container, which has the published ports of all members. A member gets
+    only those that it exposes itself; the others may belong to another member.
     """
     shared = msgspec.structs.replace(
         container,
@@ -140,7 +140,7 @@ _POD_PORTS: Final = "the published ports of its pod may belong to another member
 
 
 def is_infra(container: Container) -> bool:
-    """Return whether a container only holds the network of a Podman pod."""
+    """Return whether a container exists only to hold the network of a Podman pod."""
     return container.image_name == "podman-pause" or bool(_INFRA.fullmatch(container.container_name))
 
 

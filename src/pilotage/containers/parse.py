@@ -1,7 +1,7 @@
-"""Parses one element of an engine's list into a :class:`Container`. Pure.
+"""Parses one entry of an engine's list into a :class:`Container`. Pure.
 
-Parsing never raises and never changes its input: an error leaves the container without routes, a lesser problem does
-not. Sources of the rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
+Parsing never raises and never changes its input: an error leaves the container without routes; a lesser problem does
+not. Rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["ContainerParser", "from_docker", "parse", "unreadable"]
 
 _TRUE: Final = ("True", "true")  # Compose 1 and 2 both write True
 _SUMMARY: Final = msgspec.json.Decoder(Summary)
-# Another shape, not JSON, not UTF-8, nested a thousand levels deep.
+# Another structure, not JSON, not UTF-8, or nested a thousand levels deep.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -49,7 +49,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     """Build a container.
 
     Args:
-        summary: element of ``GET /containers/json``.
+        summary: an entry from ``GET /containers/json``.
         facts: the engine.
         own: the container's pilotage labels.
         options: decoded from them.
@@ -140,7 +140,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name: the one with a single slash, because links (``/a/b``) are listed too."""
+    """Return a container's own name, the one with a single slash. Links (``/a/b``) are listed, too."""
     if not names:
         return ""
     for name in names:
@@ -150,17 +150,17 @@ def container_name(names: Sequence[str] | None) -> str:
 
 
 class ContainerParser:
-    """Parses the containers of one engine. It works out facts about the engine once and remembers foreign label keys.
+    """Parses the containers of one engine. Determines facts about the engine once and remembers foreign label keys.
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
+        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default it has
-            none. Only addresses in overlay networks are asked for.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
+            none. It is called only for addresses on overlay networks.
 
     Attributes:
-        services: the services of the engine's swarm; ``None`` until somebody has asked for them.
+        services: the services of the engine's swarm; ``None`` until they have been read.
 
     """
 
@@ -183,12 +183,12 @@ class ContainerParser:
         return self.facts.config
 
     def set_rootless(self, rootless: bool) -> None:  # noqa: FBT001
-        """Record whether the engine runs as an ordinary user, which only a connection shows for certain."""
+        """Record whether the engine runs as an ordinary user, which only a connection can show."""
         facts = self._facts_of_url
         self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
-        """Build the container of one undecoded list element. An unreadable one becomes a container with an error."""
+        """Build the container of one undecoded list entry. An unreadable one becomes a container with an error."""
         try:
             return self.parse(_SUMMARY.decode(raw))
         except _UNREADABLE as error:
@@ -225,16 +225,16 @@ def from_docker(
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Container:
-    """Build a :class:`Container` from one element of ``GET /containers/json``.
+    """Build a :class:`Container` from one entry in the response to ``GET /containers/json``.
 
     Args:
-        summary: the element, decoded, as a plain mapping or as JSON bytes.
+        summary: the entry, decoded, as a plain mapping or as JSON bytes.
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default an agent is its provider.
+        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
 
     Returns:
-        The container, with its errors and problems. An unreadable element becomes a container with an error.
+        The container, with its errors and problems. An unreadable entry becomes a container with an error.
 
     """
     parser = ContainerParser(config, agents=agents, env=env)
@@ -251,9 +251,9 @@ def from_docker(
 
 
 def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
-    """Return a placeholder container for a malformed list element."""
+    """Return a placeholder container for a malformed list entry."""
     problem = Problem(
-        message=f"the engine's answer for a container cannot be read: {shorten(error, 160)}",
+        message=f"the engine's list entry for a container cannot be read: {shorten(error, 160)}",
         provider=config.name,
         container=name or container_id[:12],
     )

@@ -1,4 +1,4 @@
-"""Maps a container's ports: those it listens on, and those that the host publishes (LABELS II.3.4). Pure."""
+"""Maps between the ports that a container listens on and those that the host publishes (LABELS II.3.4). Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HIGHEST: Final = 65535
 
 
 class PortMapping(msgspec.Struct, gc=False, frozen=True):
-    """A container's ports in both directions, each value is the engine's complete entry.
+    """A container's ports in both directions. Each value is the engine's complete entry.
 
     Attributes:
         public: port on the host -> entry, published ports only.
@@ -37,9 +37,9 @@ NO_PORTS: Final = PortMapping({}, {})
 def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
-    Engines list ports in no stable order and repeat a published port for IPv6. Of several entries for one number, the
-    published protocol wins, then TCP, then an address other than loopback, then IPv4, then the higher number. If one
-    protocol has a published and an unpublished entry, the later one in the list wins.
+    Engines list ports in no stable order and repeat a published port for IPv6. If there are several entries for one
+    number, the published protocol wins, then TCP, then an address other than loopback, then IPv4, then the higher
+    number. If one protocol has a published and an unpublished entry, the later one in the list wins.
     """
     if not entries:
         return NO_PORTS
@@ -100,9 +100,9 @@ def exposed_ports(keys: Iterable[str]) -> list[Port]:
 
 
 def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list[Port]:
-    """Parse ``NetworkSettings.Ports`` of an inspection, which has ports that some engines leave out of their list.
+    """Parse ``NetworkSettings.Ports`` of an inspection, which includes ports that some engines do not list.
 
-    Podman lists only the first port of a published range, and one protocol of a number published for TCP and UDP.
+    Podman lists only the first port of a published range, and only one protocol of a port published for both.
     """
     found = []
     for port in exposed_ports(bindings):

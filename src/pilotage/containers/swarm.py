@@ -1,6 +1,6 @@
-"""Swarm: the services that containers are tasks of, and the overlay networks that this host may not reach. Pure.
+"""Handles swarms: services, whose tasks are containers, and overlay networks that this host may not reach. Pure.
 
-Sources of the rules: decision 40, Engine API ``GET /services``.
+Rules: decision 40, Engine API ``GET /services``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["SERVICE_ID", "SERVICE_NAME", "SwarmServices", "is_task", "labels_not
 SERVICE_ID: Final = "com.docker.swarm.service.id"
 SERVICE_NAME: Final = "com.docker.swarm.service.name"
 _INGRESS: Final = "ingress"
-_SWARM_ID_LENGTH: Final = 25  # networks of a single engine have ids of 64 digits
+_SWARM_ID_LENGTH: Final = 25  # networks of a single engine have IDs of 64 digits
 
 
 class SwarmServices(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class SwarmServices(msgspec.Struct, frozen=True):
 
     Attributes:
         by_id: ID -> service; empty if the engine does not report them.
-        error: why it does not, ``""`` if it does.
+        error: why it does not report them; ``""`` if it does.
 
     """
 
@@ -41,7 +41,7 @@ class SwarmServices(msgspec.Struct, frozen=True):
     error: str = ""
 
     def complete(self, task: Summary) -> Summary:
-        """Return a task with the labels and published ports of its service. The container's own labels win."""
+        """Return a task with its service's labels and published ports. The container's own labels win."""
         labels = task.Labels or {}
         service = self.by_id.get(labels.get(SERVICE_ID, ""))
         if service is None:
@@ -66,8 +66,8 @@ def labels_not_read(service: str, why: str) -> Problem:
     """Report that the labels of a service are unknown."""
     return Problem(
         message=f"labels of its swarm service {service} are not read: {why}",
-        hint="give them to the containers: --container-label, or 'labels' beside 'deploy' in a stack file; "
-        "or watch a manager, and allow GET /services",
+        hint="set them on the containers (--container-label, or 'labels' beside 'deploy' in a stack file), "
+        "or watch a manager and allow GET /services",
         severity="warning",
     )
 
@@ -75,9 +75,9 @@ def labels_not_read(service: str, why: str) -> Problem:
 def reachable(
     networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
 ) -> Mapping[str, Endpoint | None]:
-    """Return the networks without the overlays whose addresses this host does not route to.
+    """Return the networks except the overlays to whose addresses this host has no route.
 
-    The overlay ``ingress`` is left out always, because it carries only the published ports of services.
+    The overlay ``ingress`` is always left out, because it carries only the published ports of services.
 
     Args:
         networks: a container's networks.
@@ -88,7 +88,7 @@ def reachable(
         if endpoint is not None and len(endpoint.NetworkID) == _SWARM_ID_LENGTH:
             break
     else:
-        return networks  # as nearly always
+        return networks  # as is nearly always the case
     return {name: it for name, it in networks.items() if not _is_lost(name, it, routes_to)}
 
 
@@ -100,9 +100,9 @@ def _is_lost(name: str, endpoint: Endpoint | None, routes_to: Callable[[str], bo
 
 
 def unreachable(networks: Iterable[str]) -> Problem:
-    """Report a container that has addresses only in overlays that this host does not reach."""
+    """Report a container that has addresses only on overlays that this host cannot reach."""
     names = ", ".join(sorted(networks))
     return Problem(
-        message=f"not reachable: this host has no route to its overlay network {names}, and no port of it is published",
+        message=f"not reachable: this host has no route to its overlay network {names}, and it publishes no port",
         hint="publish its port, or attach it and pilotage to an attachable overlay network",
     )

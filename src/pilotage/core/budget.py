@@ -1,7 +1,7 @@
 """Bounds what one container, or one file, can cost: values, characters of YAML, problems, suggestions. Pure.
 
-Labels are written by strangers, and all containers share one event loop. Whoever reads the labels of a container
-therefore takes every value from one budget. Sources of the rules: LABELS, decisions 28 and 36.
+Labels are written by strangers, and all containers share one event loop. So everything that is read from the labels of
+a container counts towards one budget. Rules: decisions 28 and 36.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pilotage.core.values import ParseError
 __all__ = ["MAX_PROBLEMS", "Budget", "BudgetError", "container_budget"]
 
 MAX_PROBLEMS: Final = 100
-"""Problems that are kept for one container."""
+"""Maximum number of problems kept for one container."""
 
 _MAX_VALUES: Final = 20_000
 _CONTAINER_VALUES: Final = 2_000
@@ -28,14 +28,14 @@ class BudgetError(ParseError):
 
 
 class Budget:
-    """What is left for one container or document.
+    """What one container or document may still use.
 
     Args:
-        whose: beginning of messages, such as ``the document expands to``.
-        values: how many values it may have, about 10 µs each.
+        whose: the beginning of messages, such as ``the document expands to``.
+        values: how many values it may have; each takes about 10 µs.
         characters: how many characters are parsed as YAML.
         problems: how many problems are kept.
-        suggestions: for how many words a similar name is looked up.
+        suggestions: for how many words a similar name may be looked up.
 
     Attributes:
         values, characters, problems, suggestions: what is left of each.
@@ -62,10 +62,10 @@ class Budget:
         self._nearest: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def take(self, values: int = 1) -> None:
-        """Take some values.
+        """Take some values from the budget.
 
         Raises:
-            BudgetError: fewer are left. From then on, every call raises.
+            BudgetError: the budget has fewer left. Every later call raises, too.
 
         """
         self.values -= values
@@ -73,10 +73,10 @@ class Budget:
             raise BudgetError(self._too_many)
 
     def take_yaml(self, characters: int) -> None:
-        """Take some characters of YAML.
+        """Take some characters of YAML from the budget.
 
         Raises:
-            BudgetError: fewer are left. The next, shorter text may still fit.
+            BudgetError: the budget has fewer left. A shorter text may still fit.
 
         """
         if characters > self.characters:
@@ -84,7 +84,7 @@ class Budget:
         self.characters -= characters
 
     def take_problem(self, *, is_first: bool = False) -> bool:
-        """Return whether one more problem is kept; otherwise count it. The first one of a route is always kept."""
+        """Return whether to keep one more problem; if not, count it. The first one of a route is always kept."""
         self.problems -= 1
         if self.problems >= 0 or is_first:
             return True
@@ -92,7 +92,7 @@ class Budget:
         return False
 
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
-        """Return the name that a word most likely stands for, ``""`` if none is close, ``None`` if nobody looked."""
+        """Return the name that a word most likely stands for; ``""`` if none is close, ``None`` if not looked up."""
         known = self._nearest.get((word, names))
         if known is None:
             if self.suggestions <= 0:

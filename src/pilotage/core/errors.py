@@ -1,7 +1,7 @@
 """The exceptions that pilotage raises.
 
-Each boundary converts library exceptions to one of these classes and keeps the original as ``__cause__``. Mistakes in
-what people write are :class:`~pilotage.core.problems.Problem` values, not exceptions, unless nothing can continue
+Each boundary converts library exceptions to one of these classes and keeps the original as ``__cause__``. Users'
+mistakes are :class:`~pilotage.core.problems.Problem` values, not exceptions, unless pilotage cannot continue
 (:class:`ConfigError`).
 """
 
@@ -54,7 +54,7 @@ class EngineError(PilotageError):
 
 
 class EngineUnreachable(EngineError):
-    """No working connection: missing socket, permission denied, refused, timeout, closed, bad certificate."""
+    """The engine cannot be reached: no socket, no permission, refused, timed out, closed, or a bad certificate."""
 
 
 class EngineIncompatible(EngineError):

@@ -15,9 +15,9 @@ _FileState = tuple[int, int, int, int] | None
 
 
 async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
-    """Yield each time some of the files have changed and all of them were stable for one interval.
+    """Yield whenever some of the files have changed and all of them have then been stable for one interval.
 
-    Waiting for a stable state gives writers time to finish, and a certificate and its key time to match.
+    The wait lets writers finish, and lets a renewed certificate and its key both be in place.
 
     Args:
         files: paths; they need not exist.

@@ -1,4 +1,4 @@
-"""Package exports that are imported on first use (PEP 562), so that importing a package loads none of its modules."""
+"""Imports the exports of a package on first use (PEP 562), so that importing the package loads none of its modules."""
 
 from __future__ import annotations
 

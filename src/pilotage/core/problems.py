@@ -1,7 +1,7 @@
-"""Problems: mistakes in labels, configuration and files, as data. Pure.
+"""Represents mistakes in labels, configuration and files as data. Pure.
 
-A problem knows its place: the engine, container, route and label, the path inside the label's value, and the line and
-column if that value is YAML; or the file, line and column. A problem never stops anything else from working.
+A problem records its place: the engine, container, route and label, the path inside the label's value, and the line and
+column if that value is YAML; or a file, line and column. A problem never stops anything else from working.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     Attributes:
         message: one sentence without a full stop that names the mistake and what is allowed.
-        severity: ``"error"`` if the value has no effect, ``"warning"`` if it has but may not do what was meant.
+        severity: ``"error"`` if the value has no effect, ``"warning"`` if it takes effect but may not do what was
+            meant.
         hint: how to fix it, or the nearest known name; ``""`` if there is no advice.
         value: the offending value, shortened for display; ``""`` if the value does not matter.
         provider: name of the engine in the configuration.

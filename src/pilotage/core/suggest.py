@@ -1,6 +1,6 @@
-"""Suggestions for misspelt names. Pure.
+"""Suggests the names that misspelt ones stand for. Pure.
 
-Source of the rule: LABELS, decision 28.
+Rule: decision 28.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return the candidate that ``word`` most likely stands for, ``""`` if none is close.
 
-    Close means that at most a third of the longer name's letters differ, and at least one may. Case is ignored. Ties go
-    to the first name in byte order, so the result is deterministic. Names of more than 64 characters are never close,
-    and only the first 500 candidates count.
+    A name is close if at most a third of the longer name's letters differ; one difference is always allowed. Case is
+    ignored. Ties go to the first name in byte order, so the result is deterministic. Names of more than 64 characters
+    are never close, and only the first 500 candidates count.
     """
     if len(word) > _LONGEST:
         return ""

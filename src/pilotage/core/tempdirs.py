@@ -1,4 +1,4 @@
-"""Temporary directories that hold unix sockets."""
+"""Creates temporary directories for unix sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats untrusted text for messages and logs. Pure."""
+"""Formats text, numbers and durations for messages. Pure."""
 
 from __future__ import annotations
 

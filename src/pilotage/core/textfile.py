@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["UnreadableFile", "read_text"]
 
-_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; nobody writes a larger file by hand
+_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; no file written by hand is larger
 
 
 class UnreadableFile(ValueError):
     """A file cannot be read as text.
 
     Attributes:
-        message: why, to follow the file's name, without a full stop.
+        message: the reason, written to follow the file's name, without a full stop.
         hint: how to fix it; ``""`` if there is no advice.
 
     """
@@ -31,7 +31,7 @@ class UnreadableFile(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """Read a file in UTF-8, without its byte order mark. Never waits: a pipe or a device is refused.
+    """Read a UTF-8 file, without its byte order mark. Never blocks: pipes and devices are refused.
 
     Raises:
         UnreadableFile: it cannot be opened, is not a regular file, is larger than 4 MiB or is not UTF-8.
@@ -54,8 +54,8 @@ def read_text(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return the start of a file, ``None`` if it is not a regular one."""
-    # Opening a pipe without O_NONBLOCK waits for somebody to write to it.
+    """Return the start of a file, ``None`` if it is not a regular file."""
+    # Opening a pipe without O_NONBLOCK waits for a writer.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(number).st_mode

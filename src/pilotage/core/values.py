@@ -1,6 +1,6 @@
-"""Parsers of single values: durations, Go booleans, comma-separated lists. Pure.
+"""Parses single values: durations, Go booleans, comma-separated lists. Pure.
 
-Sources of the rules: LABELS I.6 to I.8, II.2.1, II.5.
+Rules: decisions 6 to 8; LABELS II.2.1, II.5.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def go_bool(text: str) -> bool | None:
-    """Parse a boolean like Go's ``strconv.ParseBool`` (LABELS, decision 8); return ``None`` for any other text."""
+    """Parse a boolean like Go's ``strconv.ParseBool`` (decision 8); return ``None`` for any other text."""
     if text in TRUE:
         return True
     return False if text in FALSE else None
@@ -46,7 +46,7 @@ def comma_list(text: str, most: int = -1) -> list[str]:
 
     Args:
         text: the list.
-        most: stop after this number of items; the rest is one more item. Negative: no limit.
+        most: stop after this many items and return the rest as one more item. Negative: no limit.
 
     """
     return text.replace(",", " ").split(None, most)
@@ -75,7 +75,7 @@ def parse_duration(text: str) -> float:
     """Parse a duration and return it in seconds.
 
     Examples: ``"1h30m"``, ``"1.5s"``, ``"2d"``, ``"-1s"``. The units are ``ns us ms s m h d w M`` (LABELS II.5). An
-    integer without a unit is in seconds (LABELS, decision 7).
+    integer without a unit is in seconds (decision 7).
 
     Raises:
         ParseError: not a duration, an unknown unit, or more than 2^63 ns.

@@ -1,6 +1,6 @@
 """Parses YAML 1.2 into values that know their line and column. Pure.
 
-Sources of the rules: LABELS I.6, I.27, II.2.8.
+Rules: decisions 6 and 27; LABELS II.2.8.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Located(msgspec.Struct, frozen=True):
         value: ``dict[str, Located]``, ``list[Located]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
         source: name of the text: a label key or a file.
         line, column: 1-based position of the value's first character; 0 if the whole text is the value.
-        key_line, key_column: 1-based position of its key in a mapping; otherwise the same as line and column.
+        key_line, key_column: 1-based position of its key, if it is in a mapping; if not, the same as line and column.
 
     """
 
@@ -143,12 +143,12 @@ _DOCUMENT_COST: Final = 4  # values; making a parser takes as long
 def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Located | None:
     """Parse the first YAML document in a text.
 
-    A leading tab counts as two spaces (LABELS, decision 6). Keys become text. Anchors, aliases and merge keys work.
+    A leading tab counts as two spaces (decision 6). Keys become text. Anchors, aliases and merge keys work.
 
     Args:
         text: YAML 1.2.
         source: name of the text, kept in :attr:`Located.source`.
-        budget: what the document may cost; by default 20,000 values, aliases expanded.
+        budget: limits the size of the document; by default to 20,000 values, with aliases expanded.
 
     Returns:
         The document, or ``None`` if it is empty or contains only comments.
@@ -194,10 +194,10 @@ def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Loc
 
 
 def _refuse_size(text: str, budget: Budget) -> None:
-    """Raise if a document is nested too deeply, or has too many values, before PyYAML composes it.
+    """Check the depth and the number of values of a document before PyYAML composes it.
 
     PyYAML's composer recurses in C without a limit, so about ten thousand brackets overflow the stack and crash the
-    process; and it makes all nodes before anyone can count them. Each level and each value takes at least one of
+    process; and it creates all nodes before they can be counted. Each level and each value takes at least one of
     ``[ { - ? : ,``, so only texts with many of these need this check.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Connections to Docker and Podman: addresses, contexts, transports (unix, TCP, TLS, ssh), requests, event streams.
+"""Connects to Docker and Podman: addresses, contexts, transports (unix, TCP, TLS, ssh), requests, event streams.
 
 Addresses and requests go in; responses as typed values, events and :class:`~pilotage.core.errors.EngineError` come out.
 It must not interpret labels or know what a route is, and nothing else in pilotage opens a connection to an engine.

@@ -1,4 +1,4 @@
-"""Parse and normalize engine addresses such as ``ssh://me@host``. Pure, except that certificates may have to exist."""
+"""Parses and normalizes engine addresses such as ``ssh://me@host``. Pure, but may look for certificates."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Address(msgspec.Struct, frozen=True):
     Attributes:
         scheme: transport. ``http`` is ``tcp``; ``https`` and ``tcp`` with certificates are ``tls``.
         host: host name or IP address without brackets; for ``context`` its name; ``""`` for ``unix``.
-        port: TCP port; 0 for ``unix`` and ``context``, and for ``ssh`` if ssh's configuration decides.
-        path: for ``unix`` the socket, for ``ssh`` the remote socket if given, for ``tcp`` and ``tls`` a prefix of all
-            request paths, without a trailing slash.
+        port: TCP port; 0 for ``unix`` and ``context``, and for ``ssh`` if ssh's configuration sets the port.
+        path: the socket for ``unix``; the remote socket, if given, for ``ssh``; a prefix of all request paths, without
+            a trailing slash, for ``tcp`` and ``tls``.
         user: login name, ``ssh`` only.
         tls: certificate files; ``None`` for ``tls`` means the system's CAs and no client certificate.
 
@@ -108,7 +108,7 @@ def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = 
         env: environment variables; ``None`` uses none.
 
     Raises:
-        ConfigError: the address is invalid; contains one problem with its remedy.
+        ConfigError: the address is invalid; the error contains one problem with its remedy.
 
     """
     env = env or {}
@@ -279,7 +279,7 @@ class _Parser:
         return Address("tcp", host=host, port=parts.port or _PLAIN_PORT, path=path)
 
     def host(self, parts: SplitResult) -> str:
-        """Return the host in lower case (LABELS I.3), IP addresses in their shortest spelling."""
+        """Return the host in lower case (decision 3), and IP addresses in their shortest spelling."""
         host = parts.hostname or ""
         try:
             return str(ipaddress.ip_address(host))

@@ -1,4 +1,4 @@
-"""Engine API client: list, inspect, events, and the commands that discovery and idling need."""
+"""The Engine API client: lists, inspections, events, and the commands that discovery and idling need."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class EngineClient:
 
     @property
     def is_rootless(self) -> bool:
-        """Whether the engine runs as an ordinary user of this machine: container addresses cannot be reached."""
+        """Whether the engine runs as an ordinary user of this machine, so container addresses are unreachable."""
         return self._connection.is_rootless(podman=self.kind == "podman")
 
     @property
@@ -88,7 +88,7 @@ class EngineClient:
     # ---- liveness
 
     async def check_connection(self) -> None:
-        """Request the engine's version and renegotiate the API version. Return if this succeeds."""
+        """Request the engine's version and negotiate the API version again."""
         await self._require().open(self.name, self.timeouts, again=True)
 
     async def ping(self) -> None:
@@ -164,7 +164,7 @@ class EngineClient:
     def events(self, *, filters: Mapping[str, Sequence[str]] | None = None, since: str | None = None) -> EventStream:
         """Return the event stream, an async context manager (``GET /events``).
 
-        Each stream occupies one connection. An ssh engine has two in total, so open at most one stream there.
+        Each stream occupies one connection. An ssh engine has only two, so open at most one stream there.
 
         Args:
             filters: e.g. ``{"type": ["container"], "event": ["start", "die"]}``.
@@ -189,8 +189,8 @@ class EngineClient:
         Args:
             container_id: ID or name.
             signal: overrides the container's stop signal, e.g. ``"SIGINT"`` (API 1.42; older engines ignore it).
-            grace: seconds before the engine kills it; ``None`` for the container's own setting. Extends the request
-                timeout by the same time.
+            grace: seconds before the engine kills it; ``None`` for the container's own setting. The request timeout is
+                extended by the same time.
 
         """
         query = {"signal": signal} if signal else {}
@@ -219,7 +219,7 @@ class EngineClient:
     # ---- helpers
 
     def _require(self) -> Connection:
-        """Return the connection. Subclasses raise here if it must not be used any more."""
+        """Return the connection. Subclasses raise if it must no longer be used."""
         return self._connection
 
     async def _call(

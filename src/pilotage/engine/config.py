@@ -1,4 +1,4 @@
-"""One engine as configured: its URL, its certificate files and its name. Pure."""
+"""Describes one engine as configured: its URL, certificate files and name. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["DockerProviderConfig", "TLSFiles", "is_explicit_only"]
 
 
 def is_explicit_only(name: str) -> bool:
-    """Return whether the name of a provider or an agent makes it explicit-only: it ends in ``!`` (LABELS II.1.5)."""
+    """Return whether the name of a provider or an agent ends in ``!`` and so makes it explicit-only (LABELS II.1.5)."""
     return name.endswith("!")
 
 
@@ -16,7 +16,7 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Certificate files of a TLS connection.
 
     Attributes:
-        ca_file: CAs to trust; ``""`` for those of the system.
+        ca_file: CAs to trust; ``""`` for the system's.
         cert_file, key_file: client certificate and its private key; both set or both empty.
         verify: ``False`` accepts any server certificate. Only Docker contexts (``SkipTLSVerify``), and ``DOCKER_TLS``
             without ``DOCKER_TLS_VERIFY``, set it. Commands and the daemon warn about it.

@@ -1,4 +1,4 @@
-"""HTTP requests to one engine: version negotiation, timeouts, size limits, and conversion of errors."""
+"""Sends HTTP requests to one engine: negotiates the version, enforces timeouts and size limits, and converts errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LIST_LIMIT: Final = 160 * 2**20
 """Maximum bytes of a container list. 50,000 containers with many labels take 110 MB."""
 
 BODY_LIMIT: Final = 4 * 2**20
-"""Maximum bytes of any other response; discovery reads eight of an engine at a time."""
+"""Maximum bytes of any other response; discovery reads up to eight at a time from an engine."""
 
 _ERROR_BODY: Final = 4096
 _AGENT_ROOT: Final = "/godoxy/agent"  # LABELS II.7.2
@@ -56,8 +56,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Time limits in seconds.
 
     Attributes:
-        connect: for opening a connection, including the TLS handshake.
-        request: for a complete response, including connecting. For the event stream: until the response headers.
+        connect: to open a connection, including the TLS handshake.
+        request: to receive a complete response, including connecting. For the event stream, only its headers.
 
     """
 
@@ -141,7 +141,7 @@ class Connection:
     # ---- the version
 
     async def open(self, engine: str, timeouts: Timeouts, *, again: bool = False) -> None:
-        """Negotiate the API version unless it is known; with ``again``, negotiate it in any case.
+        """Negotiate the API version unless it is already known; with ``again``, negotiate it anyway.
 
         Raises:
             EngineError: the engine is unreachable or incompatible, or the server is not an engine.
@@ -170,7 +170,7 @@ class Connection:
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
-            raise _no_engine(request.engine, "its response to GET /version is not an engine's") from error
+            raise _no_engine(request.engine, "its response to GET /version is not that of an engine") from error
         except EngineRefused as error:
             if error.status not in {404, 405, 501}:
                 raise
@@ -203,7 +203,7 @@ class Connection:
             timeouts: time limits.
             versioned: whether to negotiate a version and prefix the path with it.
             limit: maximum body size in bytes.
-            sink: receives the body in pieces; the result is empty then. What it raises ends the request.
+            sink: receives the body in pieces, and the result is then empty. An exception from it ends the request.
 
         Raises:
             EngineError: the request failed.
@@ -226,7 +226,7 @@ class Connection:
 
     @asynccontextmanager
     async def reading(self, engine: str, path: str, timeouts: Timeouts) -> AsyncIterator[None]:
-        """Convert errors while reading the body of a :meth:`stream` to EngineError."""
+        """Convert errors that occur while the body of a :meth:`stream` is read to EngineError."""
         async with self._convert_errors(self._request(engine, "GET", path, timeouts)):
             yield
 
@@ -297,7 +297,7 @@ class Connection:
 
 
 async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
-    """Return the complete body, or give it to a sink. The connection is reused only if this succeeds."""
+    """Return the complete body, or pass it to a sink. The connection is reused only if this succeeds."""
     body = BytesIO()
     size = 0
     try:

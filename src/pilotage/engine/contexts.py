@@ -1,4 +1,4 @@
-"""Docker contexts and the default engine, chosen as the docker CLI chooses it.
+"""Finds Docker contexts and the default engine as the docker CLI does.
 
 Reads ``~/.docker`` (or ``$DOCKER_CONFIG``) and never writes to it. Docker stores each context under the SHA-256 of its
 name.
@@ -47,7 +47,7 @@ class Context(msgspec.Struct, frozen=True):
         name: name, as in ``docker context ls``.
         url: engine URL.
         tls: certificate files, if any.
-        description: description set by its owner.
+        description: the owner's description.
 
     """
 
@@ -185,7 +185,7 @@ def _read(file: Path) -> Context:
 
 
 def _may_be(file: Path) -> bool:
-    """Return whether a file may exist. True in a forbidden folder: reading the file then reports the reason."""
+    """Return whether a file may exist. True if the folder is closed; reading the file then reports the reason."""
     try:
         return file.is_file()
     except PermissionError:
@@ -193,7 +193,7 @@ def _may_be(file: Path) -> bool:
 
 
 def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
-    """Return the files in a context's TLS folder. The docker CLI uses TLS exactly if there are any."""
+    """Return the files in a context's TLS folder. The docker CLI uses TLS if, and only if, there are any."""
     ca, cert, key = (str(path) if _may_be(path := folder / f"{name}.pem") else "" for name in ("ca", "cert", "key"))
     if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
         return None

@@ -1,7 +1,7 @@
-"""Convert failures of engine requests to EngineError, with a message and a remedy for the operator.
+"""Converts failures of engine requests to EngineError, with a message and a remedy for the operator.
 
-A :class:`Diagnosis` says what failed and how to fix it; :func:`explain` converts any exception of a request. Details
-that only one transport knows (a socket's group, ssh's output, a certificate's dates) come from its dialer.
+A :class:`Diagnosis` says what failed and how to fix it; :func:`explain` converts any exception that a request raises.
+Details that only one transport knows (a socket's group, ssh's output, a certificate's dates) come from its dialer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 
 
 class DialError(Exception):
-    """No stream could be opened; ``__cause__`` is the reason."""
+    """No stream could be opened; ``__cause__`` explains why."""
 
 
 class ClosedError(Exception):
@@ -135,10 +135,10 @@ _TLS_RECORD: Final = r"\x15\x03"  # a TLS alert that aiohttp parsed as a status 
 
 
 def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None = None) -> EngineError:
-    """Convert an exception of a request to EngineError. Messages never contain response bodies.
+    """Convert an exception that a request raised to EngineError. Messages never contain response bodies.
 
     Args:
-        error: exception of aiohttp, asyncio or the system; an EngineError is returned unchanged.
+        error: an exception from aiohttp, asyncio or the system; an EngineError is returned unchanged.
         request: the request that failed.
         diagnosis: the dialer's diagnosis, if it has one.
 
@@ -231,7 +231,7 @@ def _json_error(error: Exception) -> str:
 
 
 def _describe(error: BaseException | None) -> str:
-    """Return the system's description of an exception, never a response body."""
+    """Return the system's description of an exception, which never includes a response body."""
     if isinstance(error, socket.gaierror):
         return error.strerror or "name resolution failed"
     tls = next((e for e in (error, error and error.__cause__) if isinstance(e, ssl.SSLError)), None)
@@ -248,7 +248,7 @@ _TLS_WANTED: Final = b"Client sent an HTTP request to an HTTPS server"
 
 
 class ErrorResponse(Protocol):
-    """What is read of an unsuccessful response."""
+    """The parts of an unsuccessful response that are read."""
 
     status: int
     reason: str

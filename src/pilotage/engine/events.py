@@ -1,4 +1,4 @@
-"""The event stream of one engine, parsed line by line."""
+"""Reads the event stream of one engine, line by line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BEGINS_EVENT: Final = re.compile(rb"\s*(?:\{|$)").match
 
 
 class EventStream:
-    """Events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
+    """The events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
 
     ``async with`` returns once the engine has started its response. Later events are in the stream, so a list requested
     inside the block misses none. Only :meth:`close` ends the iteration normally. The stream may be silent for any time;
@@ -36,7 +36,7 @@ class EventStream:
 
     Raises:
         EngineError: the stream cannot be opened.
-        EngineUnreachable: while iterating: the stream broke, ended, or contained something other than events, or an
+        EngineUnreachable: during iteration, the stream broke, ended, or contained something other than an event or an
             event longer than 4 MiB.
 
     """
@@ -62,7 +62,7 @@ class EventStream:
         self.close()
 
     def waiting_for_end(self) -> float:
-        """Return for how many seconds the stream has been in the middle of an event. Engines send events whole."""
+        """Return how many seconds the stream has been in the middle of an event. Engines send each event as a whole."""
         return asyncio.get_running_loop().time() - self._began if self._partial else 0.0
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class EventStream:
                 raise EngineUnreachable(
                     self._engine,
                     "the event stream contains something that is not an event",
-                    "check what answers at this address",
+                    "check what is listening at this address",
                 ) from self._invalid
             await self._receive(self._response)
         return self._ready.popleft()

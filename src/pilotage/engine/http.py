@@ -1,7 +1,7 @@
-"""HTTP requests to one engine: aiohttp's protocol and parser, without its session.
+"""Sends HTTP requests to one engine with aiohttp's protocol and parser, but without its session.
 
-A session builds URLs, cookies, traces and redirects that no engine needs, which costs several times as much as the
-request itself. Here a request is one write, and its response is what the parser returns.
+A session handles URLs, cookies, traces and redirects, which no engine needs and which cost several times as much as the
+request itself. Here a request is a single write, and its response is what the parser returns.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EngineResponse:
 
     Attributes:
         status: status code.
-        reason: the words after it.
+        reason: the reason phrase after the status code.
         headers: by name in any case.
         content: the body.
         protocol: the connection.
@@ -75,7 +75,7 @@ class EngineResponse:
         return int(text) if text.isascii() and text.isdigit() else 0
 
     def close(self) -> None:
-        """Give the connection back, or close it if the body has not arrived completely. Idempotent."""
+        """Return the connection for reuse, or close it if the body has not arrived completely. Idempotent."""
         on_close, self._on_close = self._on_close, None
         if on_close is None:
             return
@@ -134,7 +134,7 @@ class HTTPClient:
             raise
 
     def _reusable(self) -> ResponseHandler | None:
-        """Return the connection that was used last, and close those that have been idle for too long."""
+        """Return the most recently used connection, and close those that have been idle for too long."""
         oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE
         while self._idle and self._idle[0][1] < oldest:
             self._idle.pop(0)[0].close()

@@ -1,7 +1,7 @@
-"""Splits the response of ``GET /containers/json`` into elements while it arrives. Pure.
+"""Splits the response to ``GET /containers/json`` into entries while it arrives. Pure.
 
-The whole body is never in one piece, so a list takes little more memory than its elements, and its limits are checked
-before they are exceeded.
+The body is never held in one piece, so a list takes little more memory than its entries, and limits are enforced before
+they are exceeded.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["LIST_MAXIMUM", "ElementTooLongError", "ListSplitter", "TooManyContainersError"]
 
 LIST_MAXIMUM: Final = 50_000
-"""Maximum containers of an engine."""
+"""Maximum number of containers of one engine."""
 
 ELEMENT_LIMIT: Final = 4 * 2**20
 """Maximum bytes of one container in the list."""
 
-_STEP: Final = 2**18  # bytes that are split at a time
-_SEAM: Final = b'},{"Id":'  # between two elements of Docker and Podman
-_LOOSE_SEAM: Final = re.compile(rb'\}\s*(,)\s*\{\s*"Id"\s*:')  # if a proxy has written the list anew
+_STEP: Final = 2**18  # bytes to split at a time
+_SEAM: Final = b'},{"Id":'  # between two entries from Docker and Podman
+_LOOSE_SEAM: Final = re.compile(rb'\}\s*(,)\s*\{\s*"Id"\s*:')  # if a proxy has reformatted the list
 
 
 class ElementTooLongError(Exception):
@@ -36,7 +36,7 @@ class TooManyContainersError(Exception):
 
 
 class ListSplitter:
-    """Collects the elements of one list.
+    """Collects the entries of one list.
 
     Attributes:
         elements: one raw JSON slice per container so far.
@@ -53,8 +53,8 @@ class ListSplitter:
         """Take the next part of the body.
 
         Raises:
-            TooManyContainersError: there are too many elements.
-            ElementTooLongError: one element is too long.
+            TooManyContainersError: there are too many entries.
+            ElementTooLongError: one entry is too long.
 
         """
         self._rest += chunk
@@ -69,10 +69,10 @@ class ListSplitter:
             raise ElementTooLongError(f"a container takes more than {ELEMENT_LIMIT // 2**20} MiB in the engine's list")
 
     def finish(self) -> list[msgspec.Raw]:
-        """Return all elements after the end of the body.
+        """Return all entries once the body has ended.
 
         Raises:
-            TooManyContainersError: there are too many elements.
+            TooManyContainersError: there are too many entries.
             msgspec.DecodeError: the body is not a JSON list.
             RecursionError: it is nested too deeply.
 
@@ -82,14 +82,14 @@ class ListSplitter:
         return self.elements
 
     def _last_seam(self) -> int:
-        """Return the index of the comma between the last two elements, 0 if there is none."""
+        """Return the index of the comma between the last two entries, 0 if there is none."""
         found = self._rest.rfind(_SEAM)
         if found >= 0:
             return found + 1
         return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
 
     def _take(self, end: int) -> bool:
-        """Split what is before a seam. Return False if it is no seam: a nested object may begin with an ``Id``, too."""
+        """Split the text before a seam. Return False if it is none: a nested object may begin with an ``Id``, too."""
         try:
             found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
         except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""Which user's engine is behind a Unix socket.
+"""Finds out which user's engine is behind a Unix socket.
 
 The containers of an ordinary user's engine are in a network namespace of their own, which the host cannot reach.
 """
@@ -13,20 +13,20 @@ from typing import Final
 __all__ = ["is_rootless"]
 
 _OVERFLOW: Final = 65534
-"""The kernel's ID for users of other user namespaces, root among them, and nobody's."""
+"""The user ID that the kernel shows for users of other user namespaces, including root, and for nobody."""
 
 
 def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
     """Return whether an engine runs as an ordinary user.
 
-    The usual paths of rootless engines decide, with links resolved. Elsewhere it is the user who listens on the socket
-    or, on systems that do not tell, the socket's owner. An ordinary user may also run a proxy in front of root's
-    Docker. Unlike rootless Docker, such a proxy runs in the host's user namespace.
+    The usual socket paths of rootless engines decide, with links resolved. For any other path, it is the user of the
+    listening process or, if the system does not report that, the socket's owner. An ordinary user may also run a proxy
+    in front of root's Docker; unlike rootless Docker, it runs in the host's user namespace.
 
     Args:
         path: path of the socket.
         sock: a socket connected to it.
-        podman: whether the engine is Podman, whose socket systemd may hold, outside the engine's user namespace.
+        podman: whether the engine is Podman. systemd may hold its socket, outside the engine's user namespace.
 
     """
     real = os.path.realpath(path)
@@ -39,7 +39,7 @@ def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
 
 
 def _listener(path: str, sock: socket.socket | None) -> tuple[int, int]:
-    """Return process and user that listen on the socket; 0 for an unknown process, and for an unknown user."""
+    """Return the IDs of the process and the user that listen on the socket, each 0 if unknown."""
     try:
         if sock is not None and hasattr(socket, "SO_PEERCRED"):
             pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -50,7 +50,7 @@ def _listener(path: str, sock: socket.socket | None) -> tuple[int, int]:
 
 
 def _is_in_our_namespace(pid: int) -> bool:
-    """Return whether a process is in this process's user namespace. False if that cannot be seen."""
+    """Return whether a process is in this process's user namespace. False if that cannot be determined."""
     try:
         return os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user")  # noqa: PTH115
     except OSError:

@@ -1,4 +1,4 @@
-"""One shared connection per engine, reference-counted and closed after it has been idle for a while.
+"""Shares one connection per engine, counts its users, and closes it after it has been idle for a while.
 
 A pool belongs to the event loop that first uses it. :func:`new_client` and :func:`clients` use the loop's default pool
 unless you pass one. :func:`asyncio.run` closes the default pool (through ``loop.shutdown_asyncgens``);
@@ -34,7 +34,7 @@ _CLOSED_MEANWHILE: Final = "the pool was closed while connecting"
 
 
 class _Entry:
-    """A pooled connection and its users. ``connected`` stays true even if the connection fails later."""
+    """A pooled connection and the number of its users. ``connected`` stays true even if the connection fails later."""
 
     __slots__ = ("connected", "connection", "opening", "refs", "timer")
 
@@ -59,7 +59,7 @@ class Pool:
         self.timeouts = timeouts or Timeouts()
         self._connect = connect
         self._entries: dict[Address, _Entry] = {}
-        self._connections: set[Connection] = set()  # all that are not closed, whether or not an entry has them
+        self._connections: set[Connection] = set()  # all open connections, with or without an entry
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -104,10 +104,10 @@ class Pool:
         return SharedClient(name, connection, timeouts, lambda: self._close_connection(connection), unique=True)
 
     async def _first_contact(self, entry: _Entry, name: str, timeouts: Timeouts) -> None:
-        """Wait for the engine's first response. If there is none, the last waiter removes the entry and closes it.
+        """Wait for the engine's first response. If there is none, the last waiter closes and removes the entry.
 
         A caller that arrives after a failed attempt, but before the last waiter has noticed, starts a new attempt on
-        the same connection. So only the last waiter may remove the entry.
+        the same connection. That is why only the last waiter may remove the entry.
         """
         entry.opening += 1
         try:
@@ -134,7 +134,7 @@ class Pool:
         return Clients(self._handle(entry, entry.connection.address.url, self.timeouts) for entry in connected)
 
     async def close(self) -> None:
-        """Close every connection, including unique ones. Running requests fail; clients need no release afterwards."""
+        """Close every connection, including unique ones. Running requests fail; clients need no release after it."""
         self._closed = True
         for entry in self._entries.values():
             if entry.timer is not None:
@@ -247,7 +247,7 @@ def new_client(
     pool: Pool | None = None,
     timeouts: Timeouts | None = None,
 ) -> ClientRequest:
-    """Return a connected client of an engine, to be awaited or used with ``async with``.
+    """Return a connected client of an engine. Await the result or use it with ``async with``.
 
     ``async with new_client(...) as client`` closes the client at the end; after ``await new_client(...)`` the caller
     closes it.

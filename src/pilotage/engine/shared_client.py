@@ -1,4 +1,4 @@
-"""Clients that hold a reference to a pooled connection, one by one, several together, or still connecting."""
+"""Clients that hold a reference to a pooled connection: single ones, groups, and connection attempts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SharedClient(EngineClient):
 
 
 class Clients(list[SharedClient]):
-    """Clients released together: ``async with clients() as held: ...`` releases those that are not released yet."""
+    """Several clients: ``async with clients() as held: ...`` releases those that have not been released yet."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class Clients(list[SharedClient]):
 
 
 class ClientRequest(Coroutine[Any, Any, SharedClient]):
-    """A connection attempt: await it for a client that you close, or use ``async with``, which closes the client.
+    """A connection attempt. Await it and close the client yourself, or use ``async with``, which closes it.
 
     Returned by :func:`new_client`. It is a coroutine, so it starts when it is awaited and can be used once.
 

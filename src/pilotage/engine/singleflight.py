@@ -1,4 +1,4 @@
-"""Share one run of a coroutine among concurrent callers."""
+"""Shares one run of a coroutine among concurrent callers."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ class SingleFlight(Generic[T]):
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
-            task.exception()  # mark as retrieved: the last waiter may just have been cancelled
+            task.exception()  # marks it as retrieved, because the last waiter may just have been cancelled
         if self._task is task:
             self._task = None

@@ -1,4 +1,4 @@
-"""TCP sockets with the options that engine connections need."""
+"""Opens TCP sockets with the options that engine connections need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ async def open_tcp(host: str, port: int) -> socket.socket:
     """Return a connected socket with keep-alive enabled. Tries all addresses of a host name.
 
     Raises:
-        OSError: no address accepted; ``errno`` is set if all failed alike. ``socket.gaierror`` for an unknown name.
+        OSError: no address accepted the connection; ``errno`` is set if all failed alike. ``socket.gaierror`` for an
+            unknown name.
 
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

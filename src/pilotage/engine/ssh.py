@@ -1,4 +1,4 @@
-"""Engines over ssh: runs ``docker system dial-stdio`` on the remote host through the user's own ``ssh``.
+"""Connects to engines by running ``docker system dial-stdio`` on the remote host through the user's ``ssh``.
 
 Keys, agents, aliases, jump hosts and known hosts therefore work as in ``docker -H ssh://host ps``.
 """
@@ -30,10 +30,10 @@ _CONNECT_TIMEOUT: Final = 25
 """Seconds ssh may take to connect. Shorter than the default request timeout, so ssh reports its own error first."""
 
 _OUTPUT_LIMIT: Final = 4096
-"""Bytes to keep from the end of ssh's standard error."""
+"""How many of the last bytes that ssh writes to standard error are kept."""
 
 _EXIT_TIMEOUT: Final = 1.0
-"""Seconds to wait for ssh to exit: before it is killed, and after its stream ended before its output is used."""
+"""Seconds to wait for ssh to exit, before it is killed or, once its stream has ended, before its output is read."""
 
 _KEPT_VARIABLES: Final = (
     "HOME PATH USER LOGNAME SHELL SSH_AUTH_SOCK SSH_AGENT_PID KRB5CCNAME XDG_RUNTIME_DIR TMPDIR".split()
@@ -70,11 +70,12 @@ def command_line(address: Address) -> list[str]:
 class _Process(asyncio.SubprocessProtocol):
     """An ssh process.
 
-    ``asyncio.run`` cancels all tasks before it closes connections, but no futures, so futures report the end of the
-    process. :meth:`end` waits until the event loop has released it; otherwise it complains after the loop is closed.
+    Futures report the end of the process, because ``asyncio.run`` cancels all tasks, but no futures, before it closes
+    connections. :meth:`end` waits until the event loop has released the process, which would otherwise log an error
+    after the loop is closed.
 
     Attributes:
-        output: the end of ssh's standard error.
+        output: the last part of what ssh wrote to standard error.
         exited: the exit status.
 
     """
@@ -117,7 +118,7 @@ class _Tunnel:
     Attributes:
         process: the process.
         lost: whether the stream has ended.
-        failed: whether ssh itself exited with an error. Only then is its output the reason.
+        failed: whether ssh itself exited with an error. Only then does its output explain the failure.
         task: completes when the process has exited and its output is read.
 
     """
@@ -158,7 +159,7 @@ class _Tunnel:
 
 
 class SSHDialer:
-    """Starts one ssh process per stream. At most two: one for events and one for requests.
+    """Starts one ssh process per stream, at most two: one for events and one for requests.
 
     Args:
         address: an ``ssh`` address.
@@ -213,7 +214,7 @@ class SSHDialer:
         return process
 
     def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
-        """Return False: another machine's containers are reached at published ports anyway."""
+        """Return False, because another machine's containers are reached at published ports anyway."""
         return False
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
@@ -240,7 +241,7 @@ _NOISE: Final = ("@@@", "warning: permanently added", "** ", "add correct host k
 
 
 def diagnosis(address: Address, output: str) -> Diagnosis:
-    """Convert the output of ssh or of the remote docker to a message, with a remedy for common causes.
+    """Convert the output of ssh or of the remote docker command to a message, with a remedy for common causes.
 
     Args:
         address: the ``ssh`` address.

@@ -1,4 +1,4 @@
-"""TLS contexts for engines: loads certificate files and reloads them when they change."""
+"""Makes TLS contexts for engines: loads certificate files and reloads them when they change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnose failed TLS connections to engines: name the certificate, the expected name or CA, and the file.
+"""Diagnoses failed TLS connections to engines: names the certificate, the expected name or CA, and the file.
 
 The failed connection does not report enough. A TLS 1.3 engine rejects a client certificate after the handshake, and its
 alert is lost when the pending request meets the closed socket; Python does not expose a certificate that fails
@@ -148,7 +148,7 @@ def explain_tls(error: ssl.SSLError | None, shown: Shown, peer: Peer) -> Diagnos
     """Return the diagnosis; ``None`` if TLS is not the cause.
 
     Args:
-        error: TLS error of the failed attempt; ``None`` if it was another error.
+        error: TLS error of the failed attempt; ``None`` if it failed for another reason.
         shown: result of the inspection.
         peer: the intended peer.
 

@@ -1,4 +1,4 @@
-"""Dialers: from an :class:`~pilotage.engine.address.Address` to a connected stream, one class per transport.
+"""Dialers, which connect to an :class:`~pilotage.engine.address.Address`: one class per transport.
 
 A dialer opens streams, including TLS, and knows nothing about HTTP. :mod:`pilotage.engine.http` is the same over every
 transport.
@@ -50,14 +50,14 @@ class Dialer(Protocol):
         ...
 
     def is_rootless(self, *, podman: bool) -> bool:
-        """Return whether the engine that was reached last runs as an ordinary user of this machine."""
+        """Return whether the engine of the last connection runs as an ordinary user of this machine."""
         ...
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Return why a request failed; ``None`` if the transport is not the cause.
+        """Return why a request failed; ``None`` if the transport did not cause the failure.
 
         Args:
-            error: exception of the request; :class:`DialError` if no stream could be opened.
+            error: the exception that the request raised; :class:`DialError` if no stream could be opened.
 
         """
         ...
@@ -73,7 +73,7 @@ class _SocketDialer:
     limit = 100
 
     def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
-        """Return False: only a Unix socket shows who listens."""
+        """Return False, because only a Unix socket shows which user listens."""
         return False
 
     async def close(self) -> None:
@@ -141,7 +141,7 @@ class TLSDialer(_SocketDialer):
     Args:
         host: host name or IP address.
         port: TCP port.
-        material: certificates; checked for changes at each connection, so renewed files take effect.
+        material: certificates. They are checked for changes at each connection, so renewed files take effect.
         server_name: name that the engine's certificate must contain; ``""`` for ``host``.
 
     """

@@ -1,8 +1,8 @@
-"""Engine API types: only the fields that pilotage reads, decoded from JSON into structs. Pure.
+"""Defines Engine API types: structs with only the fields that pilotage reads from JSON. Pure.
 
 Fields keep the API's names. Fields that some engine omits or sets to null are optional: Podman sends no ``HostConfig``
-and may send ``Networks: null``; ``Health`` in the list needs API 1.52. Other fields, such as environment and commands,
-are skipped.
+and may send ``Networks: null``; ``Health`` in the list requires API 1.52. Other fields, such as environment and
+commands, are skipped.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True):
 
 
 class NetworkSettings(msgspec.Struct, gc=False, frozen=True):
-    """``NetworkSettings`` of the list."""
+    """``NetworkSettings`` in the list."""
 
     Networks: dict[str, Endpoint | None] | None = None
 
 
 class HostConfig(msgspec.Struct, gc=False, frozen=True):
-    """``HostConfig`` of the list."""
+    """``HostConfig`` in the list."""
 
     NetworkMode: str = ""
 
@@ -66,13 +66,13 @@ class Mount(msgspec.Struct, gc=False, frozen=True):
 
 
 class Health(msgspec.Struct, gc=False, frozen=True):
-    """``Health`` of the list (API 1.52) and of inspect: ``none``, ``starting``, ``healthy``, ``unhealthy``."""
+    """``Health`` in the list (API 1.52) and in inspections: ``none``, ``starting``, ``healthy``, ``unhealthy``."""
 
     Status: str = ""
 
 
 class Summary(msgspec.Struct, gc=False, frozen=True):
-    """One element of ``GET /containers/json``."""
+    """One entry in the response to ``GET /containers/json``."""
 
     Id: str = ""
     Names: list[str] | None = None
@@ -90,14 +90,14 @@ class Summary(msgspec.Struct, gc=False, frozen=True):
 
 
 class InspectConfig(msgspec.Struct, gc=False, frozen=True):
-    """``Config`` of inspect. ``Env`` is deliberately omitted: it contains secrets."""
+    """``Config`` in an inspection. ``Env`` is deliberately omitted because it contains secrets."""
 
     ExposedPorts: dict[str, object] | None = None
     StopSignal: str = ""
 
 
 class InspectState(msgspec.Struct, gc=False, frozen=True):
-    """``State`` of inspect."""
+    """``State`` in an inspection."""
 
     Status: str = ""
     Running: bool = False
@@ -113,14 +113,14 @@ class PortBinding(msgspec.Struct, gc=False, frozen=True):
 
 
 class InspectNetworkSettings(msgspec.Struct, gc=False, frozen=True):
-    """``NetworkSettings`` of inspect: here ``Ports`` maps ``"80/tcp"`` to bindings, or to null if unpublished."""
+    """``NetworkSettings`` in an inspection; ``Ports`` maps ``"80/tcp"`` to bindings, or null if unpublished."""
 
     Networks: dict[str, Endpoint | None] | None = None
     Ports: dict[str, list[PortBinding] | None] | None = None
 
 
 class Inspect(msgspec.Struct, gc=False, frozen=True):
-    """``GET /containers/{id}/json``."""
+    """The response to ``GET /containers/{id}/json``."""
 
     Id: str = ""
     Name: str = ""
@@ -138,7 +138,7 @@ class ServiceSpec(msgspec.Struct, gc=False, frozen=True):
 
 
 class ServicePort(msgspec.Struct, gc=False, frozen=True):
-    """A port of a swarm service; in mode ``ingress`` every node publishes it."""
+    """A port of a swarm service. In the mode ``ingress``, every node publishes it."""
 
     Protocol: str = "tcp"
     TargetPort: int = 0
@@ -153,7 +153,7 @@ class ServiceEndpoint(msgspec.Struct, gc=False, frozen=True):
 
 
 class Service(msgspec.Struct, gc=False, frozen=True):
-    """One element of ``GET /services``, which only managers of a swarm answer."""
+    """One entry in the response to ``GET /services``, which only swarm managers answer."""
 
     ID: str = ""
     Spec: ServiceSpec | None = None
@@ -168,7 +168,7 @@ class Component(msgspec.Struct, gc=False, frozen=True):
 
 
 class Version(msgspec.Struct, gc=False, frozen=True):
-    """``GET /version``."""
+    """The response to ``GET /version``."""
 
     Version: str = ""
     ApiVersion: str = ""
@@ -184,7 +184,7 @@ class Actor(msgspec.Struct, gc=False, frozen=True):
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """One line of ``GET /events``. API 1.52 removed the old top-level ``id``; it is not read."""
+    """One line of the response to ``GET /events``. API 1.52 removed the old top-level ``id``, which is not read."""
 
     Type: str = ""
     Action: str = ""
@@ -194,13 +194,13 @@ class Event(msgspec.Struct, gc=False, frozen=True):
 
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding a response can raise: msgspec reports deep nesting and invalid UTF-8 in its own way."""
+"""Exceptions that decoding a response can raise. msgspec uses other types for deep nesting and invalid UTF-8."""
 
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def split_list(body: bytes) -> list[msgspec.Raw]:
-    """Split the response of ``GET /containers/json`` into one raw slice per container without decoding them.
+    """Split the response to ``GET /containers/json`` into one raw slice per container without decoding them.
 
     Decoding one container at a time keeps its objects in the CPU cache and halves the memory use.
 

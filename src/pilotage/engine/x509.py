@@ -1,4 +1,4 @@
-"""Parse certificates for messages, because ``ssl`` describes only certificates that it accepts.
+"""Parses certificates for messages, because ``ssl`` describes only certificates that it accepts.
 
 Reads just enough DER (X.690, RFC 5280) for names, dates and purposes. Makes no trust decisions.
 """
@@ -38,7 +38,7 @@ class Certificate(msgspec.Struct, frozen=True):
     """The readable parts of an X.509 certificate.
 
     Attributes:
-        subject: the subject's common name, else its organisation, else ``"nobody"``.
+        subject: the subject's common name, or else its organization, or else ``"nobody"``.
         issuer: the issuer, likewise.
         not_before, not_after: validity period, UTC.
         names: host names and IP addresses that it is valid for.
@@ -55,7 +55,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 def read_certificates(path: str) -> list[Certificate]:
-    """Return all certificates of a PEM file; an empty list if it is unreadable."""
+    """Return all certificates in a PEM file; an empty list if it is unreadable."""
     end = ssl.PEM_FOOTER
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123

@@ -1,8 +1,8 @@
-"""Labels of one container -> options of the container and, for each alias, the fields that its labels set.
+"""Turns the labels of one container into its options and, for each alias, the fields that the labels set.
 
 Plain label text goes in; :class:`OwnLabels`, :class:`ContainerOptions` and :class:`DecodedLabels` come out, each value
 with its position and each error with its place.
-It must not know containers, routes or what a field means: how keys are spelt comes in as a :class:`KeySchema`.
+It must not know containers, routes or what a field means; the spelling of keys comes in as a :class:`KeySchema`.
 """
 
 from __future__ import annotations

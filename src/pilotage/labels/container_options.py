@@ -1,6 +1,6 @@
-"""Options of a whole container: aliases, exclude, network, and how it idles. Pure.
+"""Reads the options of a whole container: aliases, exclude, network, and how it idles. Pure.
 
-Sources of the rules: LABELS II.1.2, II.5.
+Rules: LABELS II.1.2, II.5.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: only with the container that depends
-            on it.
+        idle_timeout: sleep after this long without a request. 0: never. Negative: only together with the container that
+            depends on it.
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
-        stop_timeout: how long the engine waits before it kills.
-        stop_signal: signal for stopping; ``""`` is the container's own.
+        stop_timeout: how long the engine waits before it kills the container.
+        stop_signal: signal that stops it; ``""`` for the container's own.
         start_endpoint: the only path that wakes it; ``""`` for any.
         depends_on: containers to wake before it, e.g. ``db:service_healthy``.
         no_loading_page: let browsers wait too, instead of showing a page.
@@ -95,7 +95,7 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         aliases: names the container answers for, lower-cased, in order, duplicates kept; empty for the default.
-        exclude: whether to hide the container; ``None`` if no label says.
+        exclude: whether to hide the container; ``None`` if no label sets it.
         network: name of the network to use; ``""`` for the default.
         idle: how it sleeps and wakes; ``None`` if it never sleeps, or after an error.
         depends_on: containers it needs, e.g. ``db:service_healthy``.
@@ -116,7 +116,7 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 NO_OPTIONS: Final = ContainerOptions()
 
 MAX_NAMES: Final = 1_000
-"""Aliases of a container, and containers that it depends on (decision 36)."""
+"""Maximum number of aliases of a container, and of containers that it depends on (decision 36)."""
 
 
 def decode_options(own: OwnLabels) -> ContainerOptions:
@@ -148,7 +148,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
 
 
 def too_many(what: str, label: str) -> Problem:
-    """Return the problem for a list of names of which only the first 1,000 count."""
+    """Return the problem for a list of more than 1,000 names, of which only the first 1,000 count."""
     message = f"the label lists more than {MAX_NAMES:,} {what}; only the first {MAX_NAMES:,} count"
     return Problem(message=message, hint="spread them over several containers", label=label)
 

@@ -1,8 +1,8 @@
 """Decodes the labels of one container: for each alias, one mapping of fields. Pure.
 
-The labels of one alias apply in this order, later ones win (decision 1): ``proxy.*``, ``proxy.*.field``, shortcuts such
-as ``proxy.ports``, ``proxy.#1``, ``proxy.#1.field``, ``proxy.name``, ``proxy.name.field``. Sources of the rules: LABELS
-I.1 to I.6, II.1, II.2.
+The labels of one alias apply in this order, and later ones win (decision 1): ``proxy.*``, ``proxy.*.field``, shortcuts
+such as ``proxy.ports``, ``proxy.#1``, ``proxy.#1.field``, ``proxy.name``, ``proxy.name.field``. Rules: decisions 1 to
+6; LABELS II.1, II.2.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = ["DecodedLabels", "decode"]
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
-_MOST_LISTED: Final = 8  # aliases or labels named in a problem
+_MOST_LISTED: Final = 8  # aliases or labels that a problem names
 _OTHER_WORDS: Final = {"disable": "exclude", "disabled": "exclude", "enable": "exclude", "enabled": "exclude"}
-"""What other proxies call an option of a container."""
+"""What other proxies call the options of a container."""
 _NAMES: Final = (*CONTAINER_OPTIONS, *SHORTCUTS)
 
 
@@ -42,7 +42,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     """The decoded labels of one container.
 
     Attributes:
-        routes: fields of the listed aliases in their order, then of further aliases by name.
+        routes: fields of the listed aliases in their order, then those of further aliases by name.
         problems: problems with labels that belong to no alias, and keys that look misspelt.
 
     """
@@ -51,7 +51,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     def find(self, alias: str) -> AliasFields:
-        """Return the fields of an alias; without labels, none."""
+        """Return the fields of an alias; none if it has no labels."""
         return next((fields for fields in self.routes if fields.alias == alias), AliasFields(alias))
 
 
@@ -60,9 +60,9 @@ def decode(own: OwnLabels, aliases: Sequence[str], schema: KeySchema, budget: Bu
 
     Args:
         own: its labels, from :func:`~pilotage.labels.keys.filter_labels`.
-        aliases: its listed or default aliases, lower-cased. Duplicates stay, because they count for ``#N``.
+        aliases: its listed or default aliases, lower-cased. Duplicates are kept, because ``#N`` counts them.
         schema: keys of a route.
-        budget: what the container's labels may cost; by default that of one container (decision 36).
+        budget: limits what the container's labels may cost; by default, the budget of one container (decision 36).
 
     """
     if not own.routes:
@@ -110,7 +110,7 @@ class _Decoder:
         ]
 
     def _group(self, key: str, text: str) -> None:
-        """Sort one label by the form of its key."""
+        """Assign one label to a group by the form of its key."""
         alias, path = split_key(key)
         shown = shown_key(key)
         if not alias:
@@ -161,7 +161,7 @@ class _Decoder:
         return entries
 
     def _creates_route(self, alias: str, entries: list[Entry]) -> bool:
-        """Return whether labels create an unlisted alias: a lone ``proxy.<alias>`` without a mapping does not."""
+        """Return whether labels create an unlisted alias; a lone ``proxy.<alias>`` without a mapping does not."""
         if len(entries) > 1 or entries[0].path:
             return True
         entry = entries[0]
@@ -193,7 +193,7 @@ class _Decoder:
         return "there is no such label; write proxy.<alias>.<field>"
 
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
-        """Return whether an unlisted alias is a protective field whose alias is missing; report it if so.
+        """Report an unlisted alias that is really a protective field without its alias; return whether it is one.
 
         ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed ones open.
         """
@@ -241,7 +241,7 @@ class _Decoder:
         self._error_everywhere(problem, field)
 
     def _field_labels(self) -> dict[str, list[str]]:
-        """Return for each field the labels that set the whole of it, for any alias, sorted."""
+        """Return, for each field, the sorted labels that set all of it for any alias."""
         found: dict[str, list[str]] = {}
         groups = (self.wildcard, *self.references.values(), *self.named.values())
         for entry in sorted((entry for group in groups for entry in group), key=lambda entry: entry.key):
@@ -284,7 +284,7 @@ class _Decoder:
     # ---- errors
 
     def _error_everywhere(self, problem: Problem, field: str) -> None:
-        """Report a label that cannot be applied to every listed alias: it may have protected any of them."""
+        """Report a label that cannot be applied to every listed alias. It may have protected any of them."""
         self._keep(self.shared_errors, FieldError(problem, field, field in self.schema.protective))
 
     def _error_of(self, alias: str, problem: Problem, field: str) -> None:
@@ -298,6 +298,6 @@ class _Decoder:
             errors.append(error)
 
     def _with_errors(self, fields: AliasFields) -> AliasFields:
-        """Add the errors that are not found by merging."""
+        """Add the errors that merging does not find."""
         errors = (*self.errors.get(fields.alias, ()), *(self.shared_errors if fields.alias in self.listed else ()))
         return msgspec.structs.replace(fields, errors=(*errors, *fields.errors)) if errors else fields

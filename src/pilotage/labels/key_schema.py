@@ -1,4 +1,4 @@
-"""The spelling of keys below an alias, as plain data. Pure.
+"""Describes the spelling of the keys below an alias, as plain data. Pure.
 
 :mod:`pilotage.routes.schema` builds it from the table of fields; :mod:`pilotage.labels.decode` reads it.
 """
@@ -22,7 +22,7 @@ class Key(msgspec.Struct, frozen=True):
 
     Attributes:
         name: canonical name.
-        below: keys of the mapping below it; ``None`` if the field takes no mapping.
+        below: keys of the mapping below it; ``None`` if the field is not a mapping.
         is_yaml: label text for this key is a YAML mapping. Other text stays text until a deeper label needs a mapping.
 
     """

@@ -1,6 +1,7 @@
-"""Label keys: which labels are ours, how a key splits, and near misses of the namespace. Pure.
+"""Label keys: decides which labels are ours, splits keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
-This is the only module that knows the namespace ``proxy.``. Sources of the rules: LABELS I.3, I.28, II.1.
+Only this module decides which labels are in the namespace ``proxy.``; others merely name such labels.
+Rules: decisions 3 and 28; LABELS II.1.
 """
 
 from __future__ import annotations
@@ -82,11 +83,11 @@ _MAX_FOREIGN: Final = 50_000
 _LONG: Final = 500  # characters; longer keys and values are not worth caching
 _SIGNS: Final = ("*", "#", "$")
 _MAX_LABELS: Final = 2_000  # of ours
-_MAX_SIZE: Final = 1024 * 1024  # characters of our keys and values
-_MAX_CHECKED: Final = 3_000  # labels of a container in which near misses of ours are looked for
+_MAX_SIZE: Final = 1024 * 1024  # characters of our keys and values together
+_MAX_CHECKED: Final = 3_000  # labels of a container that are searched for misspelt ones
 _LONGEST_KEY: Final = 1024  # characters
 MAX_DEPTH: Final = 64
-"""Names below an alias in one label key."""
+"""Maximum number of names below an alias in one label key."""
 _FIRST_WORD: Final = re.compile(r"[^.\-_/:]*-?")
 
 
@@ -96,7 +97,7 @@ class OwnLabels(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         options: key -> text of the labels in :data:`CONTAINER_OPTIONS`.
         routes: key -> text of all other labels in our namespace, sorted by key.
-        warnings: keys that look like a misspelt ``proxy.`` (LABELS, decision 28).
+        warnings: keys that look like a misspelt ``proxy.`` (decision 28).
         error: our labels are too many or too large to be read, so the container gets no routes (decision 36).
 
     """
@@ -157,7 +158,7 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
 
 def _unchecked(number: int) -> Problem:
-    message = f"the container has {number:,} labels, so misspelt pilotage labels are not looked for"
+    message = f"the container has {number:,} labels, so it is not searched for misspelt pilotage labels"
     return Problem(message=message, severity="warning", hint=f"at most {_MAX_CHECKED:,} are checked")
 
 
@@ -172,7 +173,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
 
 
 def _size_error(labels: Mapping[str, str], ours: list[str]) -> Problem | None:
-    """Return an error if our labels are too many or too large. No part is used: the rest may restrict access."""
+    """Return an error if our labels exceed the limits. Then none is used, because any may restrict access."""
     if len(ours) > _MAX_LABELS:
         message = f"the container has {len(ours):,} pilotage labels; at most {_MAX_LABELS:,} are read"
     elif sum(map(len, ours)) + sum(len(labels[key]) for key in ours) > _MAX_SIZE:
@@ -185,14 +186,14 @@ def _size_error(labels: Mapping[str, str], ours: list[str]) -> Problem | None:
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
     """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
 
-    A path of more than 64 names is cut after one more.
+    A path of more than 64 names is cut after the 65th.
     """
     _, alias, *path = key.split(".", MAX_DEPTH + 3)
     return alias.lower(), tuple(path[: MAX_DEPTH + 1])
 
 
 def shown_key(key: str) -> str:
-    """Return a label key for a problem: as written, unless it is too long to be read (decision 36)."""
+    """Return a label key for a problem: as written, or shortened if it is too long to be read (decision 36)."""
     return key if len(key) <= _LONGEST_KEY else shorten(key, 200)
 
 
@@ -203,7 +204,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     not matter.
 
     Returns:
-        The fingerprint, or ``None`` if the result must not be shared: with warnings, very long values, duplicate
+        The fingerprint, or ``None`` if the result must not be shared: there are warnings, very long values, duplicate
         aliases, or labels of an alias that is not listed.
 
     """

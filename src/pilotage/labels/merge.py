@@ -1,7 +1,7 @@
 """Merges the labels of one alias into one mapping of fields. Pure.
 
 Mappings merge; lists and single values replace. The labels of all aliases (``proxy.*``) are merged once: each alias
-starts from the result and copies the mappings that its own labels change. Sources of the rules: LABELS I.2, I.6, II.2.
+starts from the result and copies the mappings that its own labels change. Rules: decisions 2 and 6; LABELS II.2.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasFields", "Documents", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
 
-_FIELDS: Final = 16  # fields that other aliases have too take as long as one value
-_COPIES: Final = 4  # so do copied values, which are converted again
-_DEEP: Final = 8  # entering as many mappings takes as long
+_FIELDS: Final = 16  # fields that other aliases also have; they take as long as one value
+_COPIES: Final = 4  # copied values, which are converted again; they take as long as one value
+_DEEP: Final = 8  # mappings entered; they take as long as one value
 _MOST_WORDS: Final = 200
 _LONGEST_UNREADABLE: Final = 16 * 1024  # characters
 
@@ -35,7 +35,7 @@ Fields = dict[str, Located]
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """An error in a label, found before its fields could be read.
+    """An error in a label that was found before its fields could be read.
 
     Attributes:
         problem: the error.
@@ -62,7 +62,7 @@ class AliasFields(msgspec.Struct, frozen=True):
 
     Attributes:
         alias: lower-cased.
-        fields: canonical name -> value as written. Nobody may change it.
+        fields: canonical name -> value as written. It must not be changed.
         errors: errors in its labels.
         overridden: values that stronger labels replaced, the strongest last.
 
@@ -101,10 +101,10 @@ class Documents:
         self._known: dict[tuple[str, str], Located | ParseError | None] = {}
 
     def parse(self, text: str, source: str) -> Located | None:
-        """Parse the text of one label. Nobody may change the result.
+        """Parse the text of one label. The result must not be changed.
 
         Raises:
-            ParseError: as :func:`~pilotage.core.yaml.parse_yaml`.
+            ParseError: as in :func:`~pilotage.core.yaml.parse_yaml`.
 
         """
         place = (source, text)
@@ -138,7 +138,7 @@ def merge_entries(
         entries: its labels, in any order.
         schema: keys of a route.
         documents: parser of the container's labels.
-        base: weaker labels, already merged. It stays as it is.
+        base: weaker labels, already merged. It is not changed.
 
     """
     merger = _Merger(schema, documents, base)
@@ -319,7 +319,7 @@ class _Merger:
         return copy
 
     def _known_mapping(self, known: Located | None) -> Fields | None:
-        """Return the mapping that a value is, or that its text contains."""
+        """Return a value if it is a mapping, or the mapping in its text."""
         if known is None or isinstance(known.value, dict):
             return known.value if known is not None else None
         return self.documents.mapping(known) if isinstance(known.value, str) else None
@@ -341,9 +341,9 @@ class _Merger:
 
 
 def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
-    """Return whether an unreadable label may set a protective field: an error must not mean "open to all".
+    """Return whether an unreadable label may set a protective field, because an error must not mean "open to all".
 
-    A text that is too long to be searched may.
+    This is true of a text that is too long to be searched.
     """
     if len(text) > _LONGEST_UNREADABLE:
         return True
@@ -354,7 +354,7 @@ def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
     written = sorted({word for word in _FIELD.findall(text) if not schema.knows(word)})
     if len(written) > _MOST_WORDS:
         return True
-    # None: nobody looked, because the budget is used up.
+    # None: not looked up, because the budget is used up.
     return any(near is None or near in schema.protective for near in (budget.nearest(word, names) for word in written))
 
 

@@ -1,4 +1,4 @@
-"""Recordings of what engines answer, for bug reports and tests.
+"""Records and replays the responses of engines, for bug reports and tests.
 
 Engines go in and recordings without secrets come out; a recording goes in and the same snapshot as from the engine
 comes out.

@@ -1,4 +1,4 @@
-"""Records engine answers for bug reports and tests: only the fields that pilotage reads, without secrets.
+"""Records engine responses for bug reports and tests: only the fields that pilotage reads, without secrets.
 
 :mod:`pilotage.recording.replay` describes the format. Replaying a recording gives the same routes as the engine.
 """
@@ -35,7 +35,7 @@ class Captured(msgspec.Struct, frozen=True):
     """The result of recording several engines.
 
     Attributes:
-        recordings: one for each engine that answered.
+        recordings: one for each engine that responded.
         errors: name of each other engine -> its error.
 
     """
@@ -66,7 +66,7 @@ async def capture_all(
 async def capture_engine(
     config: DockerProviderConfig, *, pool: Pool | None = None, env: Mapping[str, str] | None = None
 ) -> Recording:
-    """Record an engine's list, and an inspection of each container that needs one.
+    """Record an engine's list, and the inspection of each container that needs one.
 
     Args:
         config: the engine; a ``context://`` address must already be resolved.
@@ -104,7 +104,7 @@ async def capture_engine(
 
 
 async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, Inspect]:
-    """Inspect containers; a refused inspection is left out, as in a live table."""
+    """Inspect containers. As in a live table, refused inspections are left out."""
     slots = asyncio.Semaphore(_CONCURRENCY)
     found: dict[str, Inspect] = {}
 

@@ -1,9 +1,9 @@
 """Removes secrets from labels before they leave the machine in a bug report. Pure.
 
-A value is a secret if its key looks like one, in the label key (``proxy.app.middlewares.oidc.client_secret``) or inside
-its YAML, and so is each value in the query of a URL or path (``/up?key=...``). It is replaced in place, so everything
-else keeps its line and column. A text that mentions such a key and is not valid YAML is removed completely. Fields of
-the schema are never secrets, whatever their name.
+A value is a secret if its key looks like that of one, in the label key (``proxy.app.middlewares.oidc.client_secret``)
+or inside its YAML. Each value in the query of a URL or path (``/up?key=...``) is one, too. It is replaced in place, so
+everything else keeps its line and column. If a text mentions such a key but is not valid YAML, all of it is removed.
+Fields of the schema are never secrets, whatever their names.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _kind_at(path: Iterable[str]) -> Kind | None:
 
 
 def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
-    """Return whether the mapping has a field of this name, and the kind of the field."""
+    """Return whether the mapping has a field with this name, and the kind of the field."""
     canonical = kind.canonical(name) if isinstance(kind, StructKind) else None
     if canonical is None or not isinstance(kind, StructKind):
         return False, None
@@ -113,7 +113,7 @@ def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
 
 
 def _secrets_in(text: str, kind: Kind | None) -> list[tuple[int, int]] | None:
-    """Return the positions of secrets in a YAML mapping or list, last first; ``None`` if it cannot be parsed."""
+    """Return the positions of secrets in a YAML mapping or list, last one first; ``None`` if it is not valid."""
     if not any(map(is_secret, _WORD.findall(text))):
         return []
     try:

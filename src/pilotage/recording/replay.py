@@ -1,13 +1,13 @@
-"""Replays recorded engine answers, for bug reports, tests and what-if questions. Pure.
+"""Replays recorded engine responses, for bug reports, tests and what-if questions. Pure.
 
 A recording is a JSON object:
 
 ``provider``
-    ``name`` and ``url`` of the engine.
+    the engine's ``name`` and ``url``.
 ``containers``
-    the answer of ``GET /containers/json?all=1``.
+    the response to ``GET /containers/json?all=1``.
 ``env``, ``agents``
-    ``DOCKER_HOST`` and known agents (address -> name), if they matter.
+    ``DOCKER_HOST`` and the known agents (address -> name), if they matter.
 ``inspect_exposed_ports``
     container ID -> keys of ``Config.ExposedPorts`` of a container on the host network. A container whose ID is missing
     could not be inspected.
@@ -49,7 +49,7 @@ class RecordedProvider(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """The recorded answers of one engine; the module docstring describes the fields."""
+    """The recorded responses of one engine. The module docstring describes the fields."""
 
     provider: RecordedProvider
     containers: list[msgspec.Raw]
@@ -90,8 +90,8 @@ def replay_recording(recording: Recording, *, reserved_ports: frozenset[int] = R
     """Return the containers and routes of a recording.
 
     Args:
-        recording: the recorded answers of one engine.
-        reserved_ports: ports of this host that the proxy itself uses.
+        recording: the recorded responses of one engine.
+        reserved_ports: ports on this host that the proxy itself uses.
 
     """
     provider = recording.provider
