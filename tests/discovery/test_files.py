@@ -106,7 +106,7 @@ def test_an_invalid_file_keeps_its_routes_until_it_is_fixed(folder: Path) -> Non
         watcher.read()
     file = watcher.files["own.yml"]
     assert [route.target for route in file.routes] == ["http://10.0.0.2:5000"]
-    assert file.problems[0].hint == "its previous routes stay in force"
+    assert file.problems[0].hint == "its previous routes are kept"
     (folder / "own.yml").write_text(WIKI)
     watcher.read()
     assert [route.alias for route in watcher.files["own.yml"].routes] == ["wiki"]

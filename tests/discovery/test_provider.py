@@ -139,7 +139,7 @@ async def test_a_flood_of_events_is_one_problem_until_it_ends() -> None:
             provider.on_flood(2000)
             (problem,) = discovery.table.problems
             assert str(problem).startswith(
-                "local: sends events of more than 2,000 containers at once, so all are listed"
+                "local: sends events about more than 2,000 containers at once, so all containers are listed"
             )
             provider.on_flood(0)
             assert discovery.table.problems == ()

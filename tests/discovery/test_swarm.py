@@ -41,7 +41,7 @@ async def test_on_an_engine_that_is_no_manager_tasks_say_that_labels_are_not_rea
         snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
     assert list(routes(snapshot)) == ["rep"]
     (problem,) = build_table([snapshot]).problems
-    assert problem.message.endswith("this engine is no manager of the swarm")
+    assert problem.message.endswith("this engine is not a swarm manager")
 
 
 async def test_without_tasks_services_are_not_asked_for(pool: Pool) -> None:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "most", "words"),
     [
-        ("events with new ids", 40, "sends events of more than 2,000 containers at once"),
+        ("events with new ids", 40, "sends events about more than 2,000 containers at once"),
         ("endless line", 60, "contains something that is not an event"),
         ("endless list", 200, "lists more than 50,000 containers"),
         ("gzip bomb", 40, "is compressed (gzip)"),

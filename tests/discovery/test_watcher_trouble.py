@@ -53,7 +53,7 @@ async def test_a_dead_connection_is_noticed_within_half_a_minute() -> None:
         died = now()
         await until(lambda: "away" in watch.told.words)
         assert watch.told.when("away") - died <= 30
-        assert watch.told.errors[0].what == "no event for 15 s, and no answer to a ping within 10 s"
+        assert watch.told.errors[0].what == "no event for 15 s, and no response to a ping within 10 s"
         assert watch.states() == {"web": ["ready"]}  # the last good routes stay
 
 

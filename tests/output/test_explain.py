@@ -24,7 +24,8 @@ def test_an_excluded_route_has_a_remedy() -> None:
     assert not told.served
     assert told.reason == "Blacklisted (backend service or database)"
     assert (
-        told.remedy == "recognized by its image postgres:17; any proxy label serves it anyway, e.g. proxy.aliases: db"
+        told.remedy
+        == "recognized by its image postgres:17; to serve it anyway, give it any proxy label, e.g. proxy.aliases: db"
     )
 
 
@@ -67,7 +68,10 @@ def test_members_of_a_pool_list_each_other() -> None:
         "answers as all, not as a1",
     )
     alone = engine_snapshot([one("a1", pool)])
-    assert route_explanation("a1", "", alone).notes == ("alone in pool all so far", "answers as all, not as a1")
+    assert route_explanation("a1", "", alone).notes == (
+        "the only member of pool all so far",
+        "answers as all, not as a1",
+    )
 
 
 def test_a_pool_is_explained_by_its_members() -> None:

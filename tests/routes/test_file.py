@@ -112,7 +112,7 @@ def test_an_error_in_a_protective_field_takes_its_route_out_of_service() -> None
         ("app: {port: 443}", "own.yml:1:7: route app: localhost:443 is reserved for the proxy itself"),
         ("app: {scheme: fileserver}", "own.yml:1:15: route app: scheme: a file server needs root"),
         ("app: {host: nas, tls_termination: true}", "route app: tls_termination: only for scheme tcp, not http"),
-        ("app: {host: nas, agent: a}", "own.yml:1:18: route app: agent: agent is known to GoDoxy, not supported"),
+        ("app: {host: nas, agent: a}", "own.yml:1:18: route app: agent: agent is a GoDoxy field that"),
         (
             "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",
             "cannot disable the health check, which a load-balanced pool needs",

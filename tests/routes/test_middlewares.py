@@ -32,7 +32,7 @@ def test_text_is_read_as_yaml() -> None:
         ),
         (
             "my@file: {}",
-            [("field.my@file", "middlewares from files are known to GoDoxy, not supported by pilotage", "")],
+            [("field.my@file", "middlewares from files are a GoDoxy feature that pilotage does not support", "")],
         ),
         ("{real_ip: , RealIP: }", [("field.RealIP", "RealIP and real_ip are the same middleware", "keep one")]),
         ("real_ip: 5", [("field.real_ip", "5 is not a mapping", "write lines such as 'name: value'")]),

@@ -235,7 +235,7 @@ def test_an_unpublished_port_of_a_shared_network_has_no_target() -> None:
     lonely = container(HostConfig={"NetworkMode": "container:gone"}, NetworkSettings={}, Ports=[])
     found = resolve_target("web", lonely, RouteSettings(port=PortPair(0, 8080)))
     assert (found.host, found.port.proxy) == ("127.0.0.1", 0)
-    assert found.port_reason == "set by a label; the container whose network it shares does not publish 8080"
+    assert found.port_reason == "set by a label; the container whose network it shares does not publish port 8080"
 
 
 # ---- where only published ports can be reached ---------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_valid_hosts_are_served(alias: str) -> None:
 @pytest.mark.parametrize(
     ("alias", "hint"),
     [
-        ("bücher", "clients ask for it as 'xn--bcher-kva': write that"),
+        ("bücher", "clients request it as 'xn--bcher-kva'; write that instead"),
         ("a/b", "write an alias of letters"),
         ("a b", "write an alias of letters"),
         ("*", "write an alias of letters"),

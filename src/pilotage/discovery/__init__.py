@@ -1,7 +1,7 @@
-"""Engines and route files, scanned once or watched forever.
+"""Scans engines and route files once, or watches them until stopped.
 
 Engine addresses and file names go in; snapshots, or one live table with updates for subscribers, come out.
-It must not decide anything about labels or routes, and one engine that fails must not affect another.
+It must not decide anything about labels or routes, and a failing engine must not affect another.
 """
 
 from __future__ import annotations

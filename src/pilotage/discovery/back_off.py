@@ -1,4 +1,4 @@
-"""The pause between two attempts to follow an engine."""
+"""Decides how long to pause between attempts to follow an engine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["BackOff"]
 
-_SOCKET_POLL: Final = 0.1  # seconds between checks for a new socket file while the engine is away
+_SOCKET_POLL: Final = 0.1  # seconds between checks for a new socket file while the engine is unreachable
 _TICK: Final = 0.001  # seconds; event loops wake sleepers slightly early
 
 
 class BackOff:
-    """Pauses that grow while attempts fail, and while sessions end soon after their first list.
+    """Pauses that grow while attempts fail and while sessions end soon after their first list.
 
-    Each of those lists costs the engine and its subscribers as much as a good session. Failed attempts between them
-    therefore do not shorten the pause after the next one.
+    Each of those lists costs the engine and its subscribers as much as that of a good session. Failed attempts between
+    such sessions therefore do not shorten the pause after the next one.
 
     Args:
         config: the engine. A new file at the path of its socket ends a pause.
@@ -58,7 +58,7 @@ class BackOff:
             self._failures += 1
             since, first, times = self._started, timing.first_pause, self._failures
         pause = min(timing.longest_pause, first * 2 ** min(max(times - 1, 0), 16))
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311  # engines that return together are not asked all at once
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311  # engines that return together are not contacted all at once
         await self._sleep_until(since + jitter * pause)
 
     async def _sleep_until(self, until: float) -> None:
@@ -72,7 +72,7 @@ class BackOff:
             await asyncio.sleep(min(left, _SOCKET_POLL))
 
     def _socket_id(self) -> tuple[int, int] | None:
-        """Return what distinguishes a socket file from its successor at the same path; ``None`` without a file."""
+        """Return what distinguishes a socket file from its successor at the same path; ``None`` if there is no file."""
         if self._path is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Finds the engines that this machine can use and checks whether they answer, for ``pilotage engines``."""
+"""Finds the engines that this machine can use and checks whether they respond, for ``pilotage engines``."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """The answer of a candidate.
+    """How a candidate responded.
 
     Attributes:
         found: the engine.
-        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` if it did not answer.
+        kind: ``Docker``, ``Podman``, ``rootless Docker`` or ``rootless Podman``; ``""`` if it did not respond.
         version: the engine's version.
         api: supported API versions, e.g. ``1.44-1.51``.
-        latency: seconds from connecting to the answer of ``/version``.
-        error: why it did not answer and what to do; ``""`` if it did.
+        latency: seconds from connecting to the response to ``/version``.
+        error: why it did not respond and what to do; ``""`` if it did.
         warning: what is dangerous about the connection; ``""`` if nothing is.
 
     """
@@ -67,8 +67,8 @@ class Probe(msgspec.Struct, frozen=True):
 def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
     """Return the engines that can be found without configuration; the first is the one that commands use.
 
-    The sources are ``DOCKER_HOST``, Docker contexts, ``CONTAINER_HOST``, and the usual socket paths. Contexts with one
-    address and different certificates are different engines.
+    The sources are ``DOCKER_HOST``, Docker contexts, ``CONTAINER_HOST``, and the usual socket paths. Contexts that
+    share an address but not their certificates are different engines.
     """
     found: dict[tuple[str, TLSFiles | None], Candidate] = {}
 

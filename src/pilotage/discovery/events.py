@@ -1,4 +1,4 @@
-"""Container events: which containers an engine event concerns, and how urgently. Pure.
+"""Parses container events: which container an event concerns, and how urgently. Pure.
 
 Events only trigger a refresh. The container list is the source of truth, because engines drop events,
 send some of them before the list reflects them, and forget all of them on restart.
@@ -26,7 +26,7 @@ EVENT_FILTERS: Final[Mapping[str, Sequence[str]]] = {
         *("rename", "update", "health_status", "destroy", "remove", "connect", "disconnect"),
     ],
 }
-"""Query filters for ``GET /events``. They exclude exec noise. ``remove`` is Podman's ``destroy``.
+"""Query filters for ``GET /events``. They exclude the many exec events. ``remove`` is Podman's ``destroy``.
 
 Podman before version 5 filters ``die`` events by the name ``died``, and sends them as ``die``.
 """
@@ -38,7 +38,7 @@ _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
 
 
 _LONGEST: Final = 256
-"""Maximum characters of IDs and names. Engines accept no longer ones; events wait in memory, so theirs are cut."""
+"""Maximum characters of IDs and names. Engines accept no longer ones. Those in events are cut to save memory."""
 
 
 class Effect(Enum):
@@ -82,7 +82,7 @@ class ContainerEvent(NamedTuple):
         name: container name, ``""`` if the event does not include it.
         routed_only: whether only a container with a route can be affected.
         labels: container labels, if the event repeats them.
-        network: name of the network that was connected or disconnected, ``""`` otherwise.
+        network: name of the network that was connected or disconnected; ``""`` for other events.
 
     """
 
@@ -125,7 +125,7 @@ class ContainerEvent(NamedTuple):
 
 
 def parse_event(event: Event) -> ContainerEvent | None:
-    """Return the container event, or None if the event does not concern a container."""
+    """Return the container event; ``None`` if the event does not concern a container."""
     if event.Actor is None:
         return None
     if event.Type == "network":
@@ -150,7 +150,7 @@ def parse_event(event: Event) -> ContainerEvent | None:
 
 
 def _parse_network_event(event: Event, actor: Actor) -> ContainerEvent | None:
-    """Docker's actor is the network, with the container as an attribute; Podman's actor is the container."""
+    """Parse a network event, whose actor is the network for Docker and the container for Podman."""
     attributes = actor.Attributes or {}
     container_id = attributes.get("container") or actor.ID
     if event.Action not in ("connect", "disconnect") or not _is_id(container_id):

@@ -1,7 +1,7 @@
-"""Route files: found by name or pattern, read, and watched.
+"""Finds route files by name or pattern, reads them and watches them.
 
-A file that becomes unreadable keeps its previous routes and reports a problem; so do the files of a folder that can no
-longer be listed or entered. A deleted file loses its routes. Nothing that a file or folder does affects another one.
+A file that becomes unreadable keeps its previous routes and reports a problem; so do the files in a folder that can no
+longer be listed or entered. A deleted file loses its routes. No file or folder affects another one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _POLL: Final = 5.0  # seconds between reads if the system reports no changes
 _STEP: Final = 50  # milliseconds; editors write a file in several steps
-_DEBOUNCE: Final = 500  # milliseconds; upper limit of waiting for a quiet file
+_DEBOUNCE: Final = 500  # milliseconds; maximum wait until a file stops changing
 
 
 def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> tuple[RouteFile, ...]:
@@ -41,11 +41,11 @@ def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESE
 
     Args:
         patterns: file names or patterns such as ``routes.d/*.yml``.
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
 
     Returns:
         The files, in the order of the patterns and then by name. A missing or unreadable file has a problem that says
-        so. A folder that a pattern names and that cannot be listed appears as a file with that problem.
+        so. A folder that a pattern names but that cannot be listed appears as a file with that problem.
 
     """
     watcher = FileWatcher(patterns, reserved_ports=reserved_ports)
@@ -59,7 +59,7 @@ class FileWatcher:
     Args:
         patterns: file names or patterns such as ``routes.d/*.yml``.
         on_change: receives the name and content of each new or changed file, ``None`` for a deleted one.
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
         known: previously reported files. An unreadable one keeps its routes; one that is no longer matched is deleted.
 
     Attributes:
@@ -83,7 +83,7 @@ class FileWatcher:
 
     def read(self) -> None:
         """Read every file and report each change."""
-        folders: dict[str, Problem] = {}  # those that could not be listed
+        folders: dict[str, Problem] = {}  # folders that could not be listed
         names = list(dict.fromkeys(self._names(folders)))
         kept = [name for name in self.files if name not in names and self._may_exist(name, folders)]
         names += [*kept, *(folder for folder in folders if folder not in names)]
@@ -132,14 +132,14 @@ class FileWatcher:
         old = self.files.get(name)
         if new.is_whole or old is None or not old.routes or found.is_missing:
             return new
-        kept = "its previous routes stay in force"
+        kept = "its previous routes are kept"
         problems = [msgspec.structs.replace(p, hint=f"{p.hint}; {kept}" if p.hint else kept) for p in new.problems]
         return msgspec.structs.replace(old, problems=tuple(problems), is_whole=False)
 
     def _parse(self, name: str, text: str) -> RouteFile:
         try:
             return read_route_file(text, name, reserved_ports=self.reserved_ports)
-        except Exception as error:  # one file must not end the others
+        except Exception as error:  # one file must not stop the others
             log.debug("route file %s", name, exc_info=error)
             problem = Problem(message=f"internal error: {error!r}", hint="please report it", file=name)
             return RouteFile(name, problems=(problem,), is_whole=False)
@@ -178,9 +178,9 @@ class FileWatcher:
                     return
 
     def _directories(self) -> list[str]:
-        """Return the directories that contain the files or may contain them later, if their changes are reported.
+        """Return the directories that contain the files, or may contain them later, if changes in them are reported.
 
-        The system reports no changes of a directory that may not be read; it is polled like the others.
+        The system reports no changes in a directory that this user may not read. It is polled like the others.
         """
         found: set[str] = set()
         for pattern in self.patterns:
@@ -227,7 +227,7 @@ def _unreadable(name: str, verb: str, error: Exception) -> Problem:
 
 
 def _mode(name: str, kind: int) -> bool | None:
-    """Return whether a file is of a kind; ``None`` if that cannot be found out."""
+    """Return whether a file is of a given type; ``None`` if that cannot be determined."""
     try:
         return stat.S_IFMT(os.stat(name).st_mode) == kind  # noqa: PTH116
     except (OSError, ValueError) as error:
@@ -235,7 +235,7 @@ def _mode(name: str, kind: int) -> bool | None:
 
 
 def _may_be_file(name: str) -> bool:
-    """Return whether a name is a file, or may be one in a folder that may not be entered."""
+    """Return whether a name is a file, or may be one in a folder that this user cannot enter."""
     return _mode(name, stat.S_IFREG) is not False
 
 

@@ -1,4 +1,4 @@
-"""Recognises containers that a list shows as before, mostly without decoding them. Pure."""
+"""Recognizes containers that have not changed since the previous list, mostly without decoding them. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _RawFields(msgspec.Struct, gc=False):
 
 
 def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
-    """Return entries as a value that does not depend on their order: dockerd lists ports and mounts in a random one."""
+    """Return entries regardless of their order, because dockerd lists ports and mounts in random order."""
     if not entries:
         return b""
     return bytes(entries[0]) if len(entries) == 1 else frozenset(map(bytes, entries))
@@ -45,8 +45,8 @@ _RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
 class Fingerprints:
     """The last list entry of each container, as hashes.
 
-    Most entries have the same bytes as before. For the others, a hash of the fields that can change decides, whatever
-    the order of ports and mounts.
+    Most entries have the same bytes as before. The others are compared by a hash of the fields that can change,
+    regardless of the order of ports and mounts.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Fingerprints:
         """Compare a list entry with the container's last one.
 
         Returns:
-            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether that is as before.
+            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether that is unchanged.
 
         """
         entry = hash(bytes(raw))
@@ -93,7 +93,7 @@ class Fingerprints:
 
 
 def _fingerprint(raw: msgspec.Raw) -> tuple[str, int]:
-    """Return the ID and fingerprint of a list element without decoding all of it; ``("", 0)`` if unreadable."""
+    """Return the ID and fingerprint of a list entry without decoding all of it; ``("", 0)`` if it is unreadable."""
     try:
         fields = _RAW_FIELDS.decode(raw)
     except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""Routes of this host: whether an address is reached otherwise than by the default route."""
+"""Finds out whether this host has a route to an address other than its default route."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _REJECT: Final = 0x200
 def routes_to(address: str, *, ipv4: Path = _IPV4, ipv6: Path = _IPV6) -> bool:
     """Return whether this host has a route to an address other than its default route.
 
-    Traffic to an address without one leaves the machine, and a stranger may have that address there.
+    Without one, traffic to the address leaves this machine, and may reach a stranger's machine with that address.
 
     Args:
-        address: an IP address; any other text has no route.
+        address: an IP address. Any other text has no route.
         ipv4: the kernel's table of IPv4 routes.
         ipv6: the kernel's table of IPv6 routes.
 

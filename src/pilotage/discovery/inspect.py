@@ -1,4 +1,4 @@
-"""Inspects the containers whose list element leaves out something that their routes need."""
+"""Inspects the containers whose list entry leaves out something that their routes need."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ async def inspect_all(
     Args:
         containers: from the engine's list.
         client: the engine.
-        network_owners: IDs or names of containers whose network others use. They and their users are inspected for the
-            times of their starts.
+        network_owners: IDs or names of containers whose network others use. They and their users are inspected to learn
+            when they started.
 
     Raises:
-        EngineError: the connection failed or the answer is invalid.
+        EngineError: the connection failed or the response is invalid.
 
     """
     slots = asyncio.Semaphore(_CONCURRENCY)
@@ -84,7 +84,7 @@ async def _inspect(container: Container, client: EngineClient, *, podman: bool) 
     try:
         answer = await client.inspect(container.container_id)
     except EngineRefused as error:
-        if not incomplete:  # only the time of its start is missing
+        if not incomplete:  # only its start time is missing
             return container
         if container.is_host_network_mode:
             return inspection_failed(container, error.what)

@@ -1,7 +1,7 @@
-"""The live table: watches engines and route files, and publishes every change.
+"""Keeps the live table: watches engines and route files, and publishes every change.
 
-``async with discover(engines) as discovery`` watches each engine in a task of its own. An engine that is away keeps its
-last good routes, marked stale, and does not affect the others.
+``async with discover(engines) as discovery`` watches each engine in a task of its own. The last good routes of an
+unreachable engine are kept and marked stale, and other engines are not affected.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DiscoveryManager:
         group: runs the watcher tasks.
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default.
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
         timing: intervals and timeouts of the watchers.
         on_lag: receives the seconds between an event and the change it caused.
 
@@ -104,12 +104,12 @@ class DiscoveryManager:
 
         Args:
             names: the engines; all if omitted.
-            or_away: do not wait for an engine whose first attempt failed.
-            timeout: seconds to wait; ``None`` waits until every engine answers, however long it is away.
+            or_away: whether to stop waiting for an engine once its first attempt has failed.
+            timeout: seconds to wait; ``None`` waits until every engine responds, however long it is unreachable.
 
         Raises:
-            EngineUnreachable: the time is up. The message says which engine is missing and why.
-            PilotageError: no such engine is being watched, or discovery was closed meanwhile.
+            EngineUnreachable: the timeout has passed. The message says which engine is missing and why.
+            PilotageError: no such engine is being watched, or discovery was closed in the meantime.
 
         """
         providers = [self._provider(name) for name in names] or list(self._providers.values())
@@ -177,17 +177,18 @@ class DiscoveryManager:
         await _cancel([provider.task])
 
     async def apply_config(self, engines: Iterable[DockerProviderConfig], files: Iterable[str]) -> list[str]:
-        """Watch these engines and route files, and no others. Engines that did not change are not interrupted.
+        """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
-        The daemon calls this after it has read a changed configuration. The routes of an engine whose settings or name
-        changed stay, marked stale, until it has been listed with the new settings; that list is compared with them.
+        The daemon calls this after it has read a changed configuration. If the settings or the name of an engine
+        changed, its routes are kept and marked stale until it has been listed with the new settings. Only what differs
+        in that list changes.
 
         Args:
             engines: all engines; their names must differ.
             files: names or patterns of all route files.
 
         Returns:
-            What was done, in words for the log; empty if nothing differed.
+            Descriptions of what was done, for the log; empty if nothing differed.
 
         Raises:
             ConfigError: the address of an engine is invalid. Nothing has changed.
@@ -210,7 +211,7 @@ class DiscoveryManager:
         if len(set(order)) < len(order):
             twice = next(name for name in order if order.count(name) > 1)
             raise PilotageError(f"two engines are called {twice!r}")
-        # From here on nothing waits or fails, so that a cancelled call leaves no engine half replaced.
+        # Nothing below waits or fails, so a cancelled call leaves no engine half replaced.
         ended = [self._providers.pop(before[name].name) for name in gone]
         for provider in ended:
             provider.remove()
@@ -265,7 +266,7 @@ class DiscoveryManager:
         self.publish()
 
     async def close(self) -> None:
-        """Stop watching, end all subscriptions and wake everybody in :meth:`ready`. The table stays as it is."""
+        """Stop watching, end all subscriptions and wake all callers of :meth:`ready`. The table stays as it is."""
         self._closed = True
         for provider in self._providers.values():
             provider.release()
@@ -295,7 +296,7 @@ class DiscoveryManager:
                 subscription.notify(result.aliases, result.problem_keys, result.health_aliases)
 
     def set_health(self, health: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
-        """Record probe results in the table. They change no route, and so no traffic.
+        """Record probe results in the table. They change no routes, and so affect no traffic.
 
         Args:
             health: alias -> endpoint address -> health. It replaces everything known about these aliases.
@@ -306,7 +307,7 @@ class DiscoveryManager:
         self.publish()
 
     def subscribe(self) -> Subscription:
-        """Return a new subscription. Its first update contains the whole table, its only one after :meth:`close`."""
+        """Return a new subscription. The first update has the whole table; after :meth:`close`, it is the only one."""
         subscription = Subscription(self.store)
         self._subscriptions.add(subscription)
         if self._closed:
@@ -331,7 +332,7 @@ def _is_renamed(old: DockerProviderConfig, new: DockerProviderConfig) -> bool:
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:
-    """Cancel tasks and wait until they end. They are cancelled even if this call is."""
+    """Cancel tasks and wait until they end. They are cancelled even if this call is cancelled."""
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()
@@ -360,7 +361,7 @@ async def discover(
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default. ``DOCKER_HOST`` makes an engine local
             (LABELS II.3.5).
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
         timing: intervals and timeouts of the watchers.
         on_lag: receives the seconds between an event and the change it caused.
 

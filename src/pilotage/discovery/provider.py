@@ -45,7 +45,7 @@ class DockerProvider:
         pool: source of connections.
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables.
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
         timing: intervals and timeouts of the watcher.
         on_lag: receives the seconds between an event and the change it caused.
 
@@ -58,8 +58,8 @@ class DockerProvider:
         state: its containers and routes.
         watcher: the watcher; run it in a task.
         task: the task that runs the watcher, set by the manager.
-        listed: set after the first full list, and when nobody needs to wait for it any more.
-        attempted: set after the first full list or the first failure, and when nobody needs to wait for it any more.
+        listed: set after the first full list, and when waiting for it is no longer useful.
+        attempted: set after the first full list or the first failure, and when waiting for them is no longer useful.
         is_listed: whether there has been a full list.
 
     """
@@ -94,11 +94,11 @@ class DockerProvider:
         self._predecessor: DockerProvider | None = None
 
     def start(self, predecessor: DockerProvider | None = None) -> None:
-        """Enter the engine into the store.
+        """Add the engine to the store.
 
         Args:
-            predecessor: the same engine before its settings changed. Its routes stay in force, marked stale, until this
-                provider's first full list; that list then replaces them in one commit.
+            predecessor: the same engine before its settings changed. Its routes are kept and marked stale until this
+                provider's first full list, which then replaces them in one commit.
 
         """
         before: EngineStatus | None = None
@@ -106,7 +106,7 @@ class DockerProvider:
             self._predecessor = old = predecessor._retire()  # noqa: SLF001  # of this class
             before = self._store.engine(old.name)
             for mine, theirs in (("listed", predecessor.listed), ("attempted", predecessor.attempted)):
-                if not theirs.is_set():  # whoever waits for the predecessor waits for this provider now
+                if not theirs.is_set():  # tasks that wait for the predecessor now wait for this provider
                     setattr(self, mine, theirs)
             self._store.set_problems((old.name, ""), ())
             if before is not None and before.state != "pending":
@@ -116,7 +116,7 @@ class DockerProvider:
             self._store.set_engine(self.name, EngineStatus("pending", time.time()))
 
     def snapshot(self) -> EngineSnapshot:
-        """Return the containers and routes as of the last list; those of the predecessor before the first one."""
+        """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
         return (self._predecessor or self).state.snapshot()
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
@@ -139,7 +139,7 @@ class DockerProvider:
         self.release()
 
     def on_stale(self, error: EngineError) -> None:
-        """Mark the engine stale and record why. Its routes stay."""
+        """Mark the engine stale and record why. Its routes are kept."""
         if self._removed:
             return
         known = self._store.engine(self.name)
@@ -152,10 +152,12 @@ class DockerProvider:
         self.attempted.set()
 
     def on_flood(self, limit: int) -> None:
-        """Report that the engine sends events of too many containers, or that it does so no longer."""
+        """Report that the engine sends events about too many containers, or that it no longer does."""
         if self._removed:
             return
-        message = f"sends events of more than {limit:,} containers at once, so all are listed, once a second"
+        message = (
+            f"sends events about more than {limit:,} containers at once, so all containers are listed once a second"
+        )
         problem = Problem(message=message, severity="warning", hint="check its log", provider=self.name)
         self._store.set_problems((self.name, _FLOOD), [problem] if limit else ())
         if limit:
@@ -185,7 +187,7 @@ class DockerProvider:
         return owner
 
     def _supersede(self) -> None:
-        """After the first list: remove the predecessor's routes that the list has not."""
+        """After the first list, remove the predecessor's routes that are not in it."""
         old, self._predecessor = self._predecessor, None
         if old is None:
             return

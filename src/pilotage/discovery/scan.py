@@ -34,7 +34,7 @@ class ScanResult(msgspec.Struct, frozen=True):
     """The result of scanning several engines.
 
     Attributes:
-        snapshots: one for each engine that answered, in the order of the arguments.
+        snapshots: one for each engine that responded, in the order of the arguments.
         errors: name of each other engine -> its error.
 
     """
@@ -64,7 +64,7 @@ async def scan_all(
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default. ``DOCKER_HOST`` makes an engine local
             (LABELS II.3.5).
-        reserved_ports: ports of this host that the proxy itself uses.
+        reserved_ports: ports on this host that the proxy itself uses.
 
     Raises:
         ConfigError: an address is invalid, or two engines have the same name. No engine was contacted.

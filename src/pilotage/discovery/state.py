@@ -1,4 +1,4 @@
-"""The containers of one engine over time, and the routes that result. Pure: the caller passes in lists and events."""
+"""Tracks one engine's containers over time, and the resulting routes. Pure: the caller passes in lists and events."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class ListDiff(NamedTuple):
     """How a list differs from the known state.
 
     Attributes:
-        unchanged: IDs of containers that are as before.
+        unchanged: IDs of unchanged containers.
         changed: the other containers, decoded. The caller inspects those that need it and passes them to
             :meth:`EngineState.update`.
         fingerprints: ID -> fingerprint of the changed containers.
-        without_id: number of elements without an ID by name. They get an ID made of the name, and stay the same
-            containers in the next list.
+        without_id: name -> number of entries without an ID. They get an ID made from the name, so that the next list
+            recognizes them.
 
     """
 
@@ -54,14 +54,15 @@ class EngineState:
     """The known containers of one engine and their routes.
 
     Args:
-        parser: decodes the engine's list elements.
-        reserved_ports: ports of this host that the proxy itself uses.
+        parser: decodes the engine's list entries.
+        reserved_ports: ports on this host that the proxy itself uses.
 
     Attributes:
-        podman: the engine is Podman. Its list lacks health, so running containers with a health check always count as
-            changed. The watcher sets this.
-        explicit_only: containers without pilotage labels get no routes.
-        containers: ID -> container. A container that shares another one's network has that network's address and ports.
+        podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
+            count as changed. The watcher sets this.
+        explicit_only: whether containers without pilotage labels get no routes.
+        containers: ID -> container. A container that shares another one's network has the address and ports of that
+            network.
         built: ID -> its routes and problems.
         draining: ID -> end of the grace period, by the caller's clock.
 
@@ -75,7 +76,7 @@ class EngineState:
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
-        self._listed: dict[str, Container] = {}  # without the network of another container
+        self._listed: dict[str, Container] = {}  # before another container's network is applied
         self._fingerprints = Fingerprints()
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
@@ -128,7 +129,7 @@ class EngineState:
                     listed.unchanged.add(known_id)
                     continue
                 listed.fingerprints[known_id] = fingerprint
-            container = self.parser.decode(raw)  # an unreadable element becomes a container with an error
+            container = self.parser.decode(raw)  # an unreadable entry becomes a container with an error
             if not container.container_id:
                 name = f"#{container.container_name}"
                 number = listed.without_id[name] = listed.without_id.get(name, 0) + 1
@@ -143,9 +144,9 @@ class EngineState:
                 self._fingerprints.forget(container_id)
 
     def _needs_inspection_again(self, container_id: str) -> bool:
-        """Return whether an inspection may report something new although the list element is the same as before.
+        """Return whether an inspection may report something new although the list entry is unchanged.
 
-        That is the health of a Podman container, and the start of one that shares its network.
+        This may be the health of a Podman container, or the start of a container that shares its network.
         """
         known = self._listed.get(container_id)
         if known is None or not known.running:
@@ -179,7 +180,7 @@ class EngineState:
             present: IDs in a full list; every other container is gone.
 
         Returns:
-            Container ID -> its routes and problems, ``None`` if it is gone; only those that changed.
+            Container ID -> its routes and problems, ``None`` if it is gone; only for containers that changed.
 
         """
         removed = set(gone)
@@ -212,7 +213,7 @@ class EngineState:
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return the IDs of the containers whose network these containers use -> name of the user.
 
-        Only owners that are unknown, or have not been inspected because they had no users before.
+        Includes only owners that are unknown, or that were not inspected because they had no users.
         """
         found: dict[str, str] = {}
         for container in containers:
@@ -225,7 +226,7 @@ class EngineState:
         return found
 
     def drain(self, container_id: str, until: float) -> dict[str, Built | None]:
-        """Drain a container and the users of its network until a time of the caller's clock."""
+        """Drain a container and the users of its network until a time on the caller's clock."""
         known = self._listed.get(container_id)
         if known is None:
             return {}
@@ -329,7 +330,7 @@ _ID_LENGTH: Final = 64
 
 
 def _draining(built: Built) -> Built:
-    """Return the routes with every endpoint draining, except those that were never ready."""
+    """Return the routes with all endpoints draining, except endpoints that were never ready."""
     replace = msgspec.structs.replace
     routes = tuple(
         replace(

@@ -23,8 +23,8 @@ _PRUNE_AT: Final = 1000
 class Subscription:
     """The updates of one subscriber: ``async for update in subscription``.
 
-    A slow subscriber costs nothing: each update leads from the last table it received to the newest one, with all
-    changes in between merged. The iteration ends after the discovery was closed and the last changes were delivered.
+    A slow subscriber costs nothing: each update leads from the last table it received to the newest one and merges all
+    changes in between. The iteration ends once discovery has been closed and the last changes have been delivered.
 
     Args:
         store: source of the current table.
@@ -48,7 +48,7 @@ class Subscription:
         Args:
             aliases: changed alias -> cause.
             problem_keys: keys whose problems changed.
-            health_aliases: aliases of which only the endpoint health changed.
+            health_aliases: aliases for which only the endpoint health changed.
 
         """
         self._aliases.update(aliases)
@@ -63,7 +63,7 @@ class Subscription:
         self._wakeup.set()
 
     def close(self) -> None:
-        """End the iteration once the pending changes were delivered."""
+        """End the iteration once the pending changes have been delivered."""
         self._closed = True
         self._wakeup.set()
 
@@ -78,7 +78,7 @@ class Subscription:
             old, new = self._delivered, self._store.table
             changes = diff(old, new, aliases=self._aliases, keys=self._keys)
             self._aliases, self._keys = {}, set()
-            if changes:  # otherwise the next update must still start from `old`
+            if changes:  # if not, the next update must still start from `old`
                 self._delivered = new
                 return Update(old, new, changes)
             if self._closed:

@@ -23,16 +23,16 @@ async def update_services(
     """Read the services if some containers are tasks of unknown ones, and give them to the parser.
 
     Args:
-        parser: of the engine's containers.
+        parser: the parser of the engine's containers.
         containers: parsed containers.
         client: the engine.
-        again: read them even if all are known, once there have been tasks.
+        again: read them even if all are known, provided that there have been tasks.
 
     Returns:
-        Whether the services differ from the known ones, so that tasks must be parsed again.
+        Whether the services have changed, so that tasks must be parsed again.
 
     Raises:
-        EngineError: the connection failed or the answer is invalid.
+        EngineError: the connection failed or the response is invalid.
 
     """
     known = parser.services
@@ -51,11 +51,11 @@ async def read_services(client: EngineClient) -> SwarmServices:
     """Return the services of the engine's swarm, or why it does not report them.
 
     Raises:
-        EngineError: the connection failed or the answer is invalid.
+        EngineError: the connection failed or the response is invalid.
 
     """
     try:
         services = await client.services()
     except EngineRefused as error:
-        return SwarmServices(error="this engine is no manager of the swarm" if error.status == 503 else error.what)
+        return SwarmServices(error="this engine is not a swarm manager" if error.status == 503 else error.what)
     return SwarmServices({service.ID: service for service in services})

@@ -1,4 +1,4 @@
-"""Intervals and timeouts of watchers."""
+"""Defines the intervals and timeouts of watchers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reconcile: interval between full lists of a healthy engine, shortened at random by up to a tenth so that many
             engines are not listed at the same moment.
-        silence: ping the engine after this long without an event.
-        ping: the connection counts as dead if a ping takes longer.
+        silence: how long an engine may send no event before it is pinged.
+        ping: how long a ping may take before the connection counts as dead.
         drain_grace: how long a container stays draining after its stop signal. It must exceed the engine's stop
             timeout (10 s by default).
         first_pause: back-off after the first failed attempt, measured from the start of the attempt. An attempt that
             itself took longer is repeated at once.
-        longest_pause: limit of the doubling back-off. Jitter changes each pause by up to a quarter.
+        longest_pause: maximum of the back-off, which doubles. Jitter changes each pause by up to a quarter.
         pause_after_session: pause after a session that had listed all containers. It doubles up to ``longest_pause``
             while such sessions end early.
         lasting_session: a session that lasts this long after its first list counts as good and resets the back-off.

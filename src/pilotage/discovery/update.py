@@ -1,4 +1,4 @@
-"""What the owner of a watcher and a subscriber of the live table receive. Pure."""
+"""Defines what subscribers to the live table and the owner of a watcher receive. Pure."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ class WatchHandler(Protocol):
         """Handle a lost or failed connection. The known containers stay as they are."""
 
     def on_flood(self, limit: int) -> None:
-        """Handle events of more containers than the limit, which are dropped; 0 when there are fewer again."""
+        """Handle the dropping of events about more containers than the limit; 0 means that there are fewer again."""

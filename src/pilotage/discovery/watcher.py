@@ -1,4 +1,4 @@
-"""Follows one engine forever and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
+"""Follows one engine until stopped and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
 
 Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
 containers, and one refresh lists the containers that events named. Events only trigger a refresh; the list is the
@@ -53,7 +53,7 @@ class _Recheck(NamedTuple):
 
 
 class _AllContainers:
-    """Contains every container ID."""
+    """A set that contains every container ID."""
 
     def __contains__(self, _: object) -> bool:
         return True
@@ -63,10 +63,10 @@ _ALL: Final = _AllContainers()
 _TICK: Final = 0.001  # seconds; event loops wake sleepers slightly early
 _MAX_IDS: Final = 100  # container IDs in one request; the URL would get too long with more
 _RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # seconds
-_LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while the list is built
-_MAX_PENDING: Final = 2_000  # containers with events that wait; beyond that, one list of all is cheaper
-_LIST_PAUSE: Final = 1.0  # seconds between lists of all while there are more
-_BATCH: Final = 500  # containers handled between two chances for other tasks
+_LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while Podman builds it
+_MAX_PENDING: Final = 2_000  # containers with waiting events; above this, one list of all is cheaper
+_LIST_PAUSE: Final = 1.0  # seconds between full lists while there are more
+_BATCH: Final = 500  # containers handled before other tasks get a turn
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
@@ -210,7 +210,7 @@ class EngineWatcher:
                 self._schedule(event)
 
     def _schedule(self, event: ContainerEvent) -> None:
-        """Refresh the container of an event soon.
+        """Refresh the event's container soon.
 
         An event that predicts a state replaces an earlier one; other events keep the earlier prediction.
         """
@@ -268,15 +268,15 @@ class EngineWatcher:
         self._wakeup.clear()
 
     async def _ping(self, client: SharedClient, stream: EventStream) -> None:
-        """Check a silent engine: a dead TCP connection is silent, too."""
+        """Check a silent engine, because a dead TCP connection is silent, too."""
         if stream.waiting_for_end() >= self.timing.silence:
             what = f"the engine sent the beginning of an event and nothing more for {self.timing.silence:g} s"
-            raise EngineUnreachable(self.config.name, what, "check what answers at this address")
+            raise EngineUnreachable(self.config.name, what, "check what is listening at this address")
         try:
             async with asyncio.timeout(self.timing.ping):
                 await client.ping()
         except TimeoutError:
-            what = f"no event for {self.timing.silence:g} s, and no answer to a ping within {self.timing.ping:g} s"
+            what = f"no event for {self.timing.silence:g} s, and no response to a ping within {self.timing.ping:g} s"
             raise EngineUnreachable(self.config.name, what) from None
         except EngineRefused:  # a socket proxy that denies the ping is alive
             pass
@@ -298,7 +298,7 @@ class EngineWatcher:
             self.handler.on_flood(_MAX_PENDING if flooded else 0)
 
     async def _diff(self, elements: list[msgspec.Raw]) -> ListDiff:
-        """Compare a list with the known state, in batches between which other engines' events are handled."""
+        """Compare a list with the known state, in batches, so that other engines' events are handled in between."""
         listed = ListDiff(set(), [], {}, {})
         for start in range(0, len(elements), _BATCH):
             if start:
@@ -311,7 +311,7 @@ class EngineWatcher:
     async def _refresh(
         self, client: SharedClient, events: dict[str, ContainerEvent], *, everything: bool = False
     ) -> None:
-        """List the containers of some events, or all, and update the state. Nothing changes before the list is read."""
+        """List the containers of some events, or all, and update the state once the list has been read."""
         state = self.state
         self._in_flight = _ALL if everything else events
         touched: dict[str, None] = {}
@@ -335,7 +335,7 @@ class EngineWatcher:
                 touched |= dict.fromkeys(state.update((), present=listed.ids))
             else:
                 touched |= dict.fromkeys(state.update((), gone=events.keys() - listed.ids))
-        finally:  # also after a cancellation between two batches: the next list would find no difference any more
+        finally:  # also after a cancellation between two batches, because the next list would find no difference
             self._in_flight = ()
             self._removed_in_flight.clear()
             changes = {container_id: state.built.get(container_id) for container_id in touched}

@@ -1,4 +1,4 @@
-"""The summary that ``pilotage serve`` prints once it serves: URLs, targets, problems and what to do next.
+"""Prints the summary of ``pilotage serve`` once it serves: URLs, targets, problems and what to do next.
 
 If pilotage runs no gateway, no URLs are shown: only the Envoys that connect know where they listen.
 """
@@ -35,14 +35,14 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens, as far as URLs depend on it.
+    """Where the gateway listens and what else its URLs depend on.
 
     Attributes:
         http_address, http_port: plain HTTP; port 0 means disabled.
         https_address, https_port: HTTPS; port 0 means disabled.
         public_https_port: the port in HTTPS URLs; 0 means ``https_port``.
         redirect_to_https: whether plain HTTP redirects to HTTPS.
-        match_domains: the domains that aliases are served under; empty: any.
+        match_domains: the domains under which aliases are served; empty for any.
 
     """
 
@@ -70,10 +70,10 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
         why: how the engines were chosen, ``""`` if the user named them.
         table: the routes.
         problems: all problems, including those outside the table.
-        gateway: where the gateway listens, None without one.
+        gateway: where the gateway listens; ``None`` if there is none.
         xds_address: address at which other Envoys fetch their configuration; ``""`` if there is none.
         api: the URLs of the HTTP API.
-        is_demo: whether this is the demonstration, which is announced before.
+        is_demo: whether this is the demonstration, which has been announced already.
 
     """
 
@@ -94,7 +94,7 @@ def print_banner(out: Out, banner: Banner, *, command: str = "pilotage") -> None
     Args:
         out: the output.
         banner: the contents.
-        command: how to call pilotage in suggested commands.
+        command: how suggested commands call pilotage.
 
     """
     if not banner.is_demo:
@@ -123,7 +123,7 @@ def print_banner(out: Out, banner: Banner, *, command: str = "pilotage") -> None
 
 
 def _gap(out: Out) -> None:
-    """Print an empty line on a terminal; a log needs none."""
+    """Print an empty line on a terminal, but not in a log."""
     if out.is_terminal:
         out.line()
 

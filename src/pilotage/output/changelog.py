@@ -1,6 +1,6 @@
 """Formats table changes as readable lines. Pure.
 
-The first list of an engine becomes one line with its numbers; only later changes get lines of their own.
+The first list of an engine becomes one line with its counts; only later changes get lines of their own.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class ChangeLine(msgspec.Struct, frozen=True):
     """One change, as a line.
 
     Attributes:
-        kind: one word: a `ChangeKind`, ``away`` for an engine never reached, or ``read`` for a route file.
+        kind: one word: a `ChangeKind`, ``away`` for an engine that was never reached, or ``read`` for a route file.
         engine: name of the engine or file.
-        alias: the route; the container for a problem that concerns no single route.
+        alias: the alias of the route; the container, for a problem that concerns no single route.
         detail: the target, the difference, or the problem.
         cause: the event that caused it, ``""`` if unknown.
-        quiet: whether clients notice nothing of it.
+        quiet: whether clients do not notice it.
 
     """
 
@@ -125,7 +125,7 @@ def _line(change: Change, old: Table) -> ChangeLine | None:
 
 
 def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
-    """Return the detail of a change, and whether it is quiet."""
+    """Return the detail of a change, and whether clients notice nothing."""
     match change.kind:
         case "added":
             return _outcome(route), route.excluded
@@ -166,7 +166,7 @@ _STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "drain
 
 
 def describe_changes(old: Route, new: Route) -> str:
-    """Return the differences of two versions of a route, without problems, which get lines of their own."""
+    """Return the differences between two versions of a route, except problems, which get lines of their own."""
     parts = []
     if new.excluded:
         if not old.excluded:

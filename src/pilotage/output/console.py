@@ -1,6 +1,6 @@
-"""Console output: lines, wrapped paragraphs and tables that fit the terminal.
+"""Prints lines, wrapped paragraphs and tables that fit the terminal.
 
-In a pipe or a file nothing is cut or wrapped: each row is one line, for ``grep`` and ``awk``.
+In a pipe or a file, nothing is cut or wrapped: each row is one line, for ``grep`` and ``awk``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Out", "clean", "command_name", "fit", "print_table"]
 
 Cell = tuple[str, str]
-"""A text and a rich style, ``""`` for none."""
+"""A text and its rich style; ``""`` for none."""
 
 _GAP: Final = 2
-_LEAST: Final = 8  # a narrower column is useless
-_NARROW: Final = 11  # with fewer columns of the terminal for each column of a table, print rows as blocks
+_LEAST: Final = 8  # a narrower column would be useless
+_NARROW: Final = 11  # print rows as blocks if the terminal has fewer columns than this for each column of a table
 
 
 class Out:
@@ -36,7 +36,7 @@ class Out:
         file: the file to print to; standard output by default.
 
     Attributes:
-        is_terminal: whether the file is a terminal; otherwise lines are never cut or wrapped.
+        is_terminal: whether the file is a terminal. Elsewhere, lines are never cut or wrapped.
         is_plain: whether nothing is styled, as in a pipe or file, unless ``FORCE_COLOR`` is set.
         width: columns of the terminal, overridden by ``COLUMNS``; 0 for no limit.
 
@@ -50,11 +50,11 @@ class Out:
 
     @functools.cached_property
     def console(self) -> Console:
-        """The rich console. Plain output does without it, because it takes long to import."""
+        """The rich console. Plain output does not use it, because it is slow to import."""
         from rich.console import Console  # noqa: PLC0415
 
         console = Console(file=self.file, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        if console.width < 1:  # COLUMNS=0, with which rich prints nothing at all
+        if console.width < 1:  # with COLUMNS=0, rich prints nothing at all
             console.width = 80
         return console
 
@@ -68,7 +68,7 @@ class Out:
             self.console.print(text)
 
     def note(self, text: str) -> None:
-        """Print a remark, dimmed."""
+        """Print a dimmed remark."""
         self.paragraph(Text(text, style="dim"))
 
     def warning(self, text: str) -> None:
@@ -135,7 +135,7 @@ def print_table(out: Out, heads: Sequence[str], rows: Iterable[Sequence[Cell]], 
 
     Args:
         out: the output.
-        heads: the column heads.
+        heads: the column headings.
         rows: the cells, row by row.
         give_way: see :func:`fit`.
 
@@ -163,7 +163,7 @@ def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int
 
 
 def _print_block(out: Out, heads: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Print a row as lines of head and cell, all but the first indented; skip empty cells."""
+    """Print a row as lines of heading and cell, all but the first indented; skip empty cells."""
     column = max(map(len, heads)) + _GAP
     indent = 0
     for head, (text, style) in zip(heads, cells, strict=True):

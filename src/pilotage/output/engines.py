@@ -1,4 +1,4 @@
-"""The engines of ``pilotage engines``, as a table and as JSON."""
+"""Presents the engines of ``pilotage engines`` as a table and as JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Remedies for excluded routes: the details behind the reason, and what to do to have them served. Pure.
+"""Explains excluded routes: the details behind the reason, and what to do to have them served. Pure.
 
-:mod:`pilotage.routes.build` decides what is excluded.
+:mod:`pilotage.routes.exclusion` decides what is excluded, except by errors, which :mod:`pilotage.routes.build` decides.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
             return _no_port(container, alias, port_why)
         case ExclusionReason.BLACKLISTED:
             why = blacklist_reason(container)
-            return f"recognized by its {why}; any proxy label serves it anyway, e.g. proxy.aliases: {alias}"
+            return f"recognized by its {why}; to serve it anyway, give it any proxy label, e.g. proxy.aliases: {alias}"
         case ExclusionReason.BUILDX:
             return "its name starts with buildx_, so it builds images; rename it to serve it"
         case ExclusionReason.ANCHOR:
-            return "its alias starts with x-, as Compose extensions do; give it another alias"
+            return "its alias starts with x-, like Compose extensions; give it another alias"
         case ExclusionReason.RENAMING:
-            return "its alias ends in -old, as do containers being replaced; give it another alias"
+            return "its alias ends in -old, like those of containers being replaced; give it another alias"
     return ""
 
 
@@ -90,7 +90,7 @@ def _no_port(container: Container, alias: str, port_why: str) -> str:
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
-    """Return the label key that sets a field of an alias, which is by number if it contains dots (LABELS II.1.3)."""
+    """Return the label key that sets a field of an alias. It uses the number of an alias with dots (LABELS II.1.3)."""
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"

@@ -1,4 +1,4 @@
-"""Explain a container or an alias: every field with its source, and why a route is or is not served. Pure.
+"""Explains a container or an alias: every field with its source, and why a route is or is not served. Pure.
 
 This module decides nothing. Reasons for scheme, host and port come from `routes.target`, the source of a setting from
 `labels.decode`, and the owner of an alias from the table.
@@ -37,14 +37,14 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         alias: the route's name.
-        target: the target URL; None if it is not known yet.
-        served: whether the route is in use: not excluded, and the owner of its alias.
+        target: the target URL; ``None`` if it is not known yet.
+        served: whether the route is in use: it is not excluded, and it owns its alias.
         reason: why it is not served; ``""`` if it is.
-        remedy: what to do about that.
+        remedy: how to have it served.
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: the problems with its labels.
-        conflicts: the problem that somebody else has its alias, which ``reason`` includes already.
+        conflicts: the problem that another container or file owns its alias, which ``reason`` already states.
 
     """
 
@@ -104,8 +104,8 @@ class Explanation(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the name.
-        containers: the containers of that name with all their routes, then the containers that claim it as an alias
-            with that route alone.
+        containers: the containers of that name with all their routes, then those that claim it as an alias, with only
+            that route.
         files: the route files that define it.
 
     """
@@ -167,7 +167,7 @@ def explain_name(
 
 
 def _answers(route: Route, name: str) -> bool:
-    """Return whether a route has a name as its alias or answers under it as a member of a pool."""
+    """Return whether a name is the alias of a route or of the pool that it is in."""
     return bool(name) and name in (route.alias, route.pool.lower())
 
 
@@ -179,7 +179,7 @@ def _is_called(container: Container, name: str) -> bool:
 
 
 class _Explainer:
-    """Explains containers and files with the claims of all others at hand."""
+    """Explains containers and files, given the claims of all others."""
 
     def __init__(self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table) -> None:
         self._table = table
@@ -221,7 +221,7 @@ class _Explainer:
         return self._route(route, facts, remedy(container, route, target.port_reason))
 
     def _route(self, route: Route, facts: tuple[Fact, ...], change: str) -> RouteExplanation:
-        """Explain a route; ``change`` is the remedy if the route is excluded."""
+        """Explain a route; ``change`` is the remedy if it is excluded."""
         winner = self._table.routes.get(route.alias, route)
         is_owner, reason = has_alias(route, winner), route.excluded_reason
         if not reason and not is_owner:
@@ -255,7 +255,11 @@ class _Explainer:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
         if link := route.pool:
             pool = [alias for alias in self._table.pools().get(link, ()) if alias != route.alias]
-            yield f"load-balanced with {', '.join(pool)} in pool {link}" if pool else f"alone in pool {link} so far"
+            yield (
+                f"load-balanced with {', '.join(pool)} in pool {link}"
+                if pool
+                else f"the only member of pool {link} so far"
+            )
             yield f"answers as {link}, not as {route.alias}"
 
 
@@ -282,7 +286,7 @@ def _why_waiting(claimant: Route, winner: Route) -> str:
 
 
 def _name(route: Route, seen_from: Route) -> str:
-    """Return the file or container of a route, with the engine unless ``seen_from`` is on the same one."""
+    """Return the file or container of a route, with its engine unless ``seen_from`` is on the same engine."""
     if route.is_static:
         return f"file {route.provider}"
     return route.container if route.provider == seen_from.provider else f"{route.provider}/{route.container}"

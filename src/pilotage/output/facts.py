@@ -1,6 +1,6 @@
-"""The facts of a container: aliases, network, ports and idling, each with its reason or source. Pure.
+"""Lists the facts about a container: aliases, network, ports and idling, each with its reason or source. Pure.
 
-:mod:`pilotage.containers` decides; these sentences state what it decided.
+:mod:`pilotage.containers` makes the decisions; this module puts them into sentences.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Fact(msgspec.Struct, frozen=True):
         name: the property, e.g. ``port`` or ``healthcheck.path``.
         value: its value, as readable text.
         why: the reason; ``""`` if the source is reason enough.
-        source: the label or file that sets it; None if there is none. Called ``written`` in JSON.
-        instead_of: the values of other labels that this one overrides, the strongest first.
+        source: the label or file that sets it; ``None`` if there is none. Called ``written`` in JSON.
+        instead_of: the values of other labels that it overrides, the strongest first.
 
     """
 
@@ -68,7 +68,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def container_facts(container: Container, others: Mapping[str, str]) -> tuple[Fact, ...]:
-    """Return the facts of a container as a whole.
+    """Return the facts about a container as a whole.
 
     Args:
         container: the container.

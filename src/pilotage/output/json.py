@@ -1,4 +1,4 @@
-"""Containers, routes and problems as plain data, for ``--format json`` and the HTTP API. Pure."""
+"""Converts containers, routes and problems to plain data, for ``--format json`` and the HTTP API. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_json(
 
     Args:
         value: what to convert.
-        table: the table of a route or change, which has the results of the gateway's probes.
+        table: the table of a route or change. It has the results of the gateway's probes.
 
     Raises:
         TypeError: the value is of another type.
@@ -72,12 +72,12 @@ def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any
 
 
 def pools_json(table: Table) -> dict[str, Any]:
-    """Return each pool as plain data: its members answer under its name, not under their aliases."""
+    """Return each pool as plain data. Its members answer under its name, not under their aliases."""
     return {name: {"members": list(members)} for name, members in table.pools().items()}
 
 
 def container_json(container: Container) -> dict[str, Any]:
-    """Return a container as plain data; ports map each private port to its public one or vice versa, 0 for none."""
+    """Return a container as plain data. Ports map each private port to its public one or vice versa; 0 for none."""
     image = container.image
     return {
         "name": container.container_name,
@@ -124,7 +124,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def change_json(change: Change, table: Table) -> dict[str, Any]:
-    """Return a change as plain data, with the route as it is or, once removed, as it was."""
+    """Return a change as plain data, with the current route or, if it was removed, its last state."""
     route = change.route
     return {
         "kind": change.kind,

@@ -1,4 +1,4 @@
-"""Buffered standard output into a pipe, so that a slow reader does not block a long-running command."""
+"""Buffers standard output to a pipe, so that a slow reader does not block a long-running command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Pipe"]
 
 
 class Pipe(io.StringIO):
-    """Buffers what is printed until :meth:`drain` writes it, as fast as the reader accepts it.
+    """Buffers what is printed until :meth:`drain` writes it, no faster than the reader reads.
 
     The descriptor stays in blocking mode because other processes may share it. It is written to only when the system
     reports it writable, and then with no more than the pipe accepts.
@@ -36,7 +36,7 @@ class Pipe(io.StringIO):
 
     @classmethod
     def of(cls, file: TextIO) -> Self | None:
-        """Return a buffer for a file that is a pipe, None for any other file."""
+        """Return a buffer for a file that is a pipe; ``None`` for any other file."""
         try:
             fd = file.fileno()
             is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)

@@ -1,4 +1,4 @@
-"""The facts of one route: its target, its health check, and every setting with its source. Pure."""
+"""Lists the facts about one route: its target, its health check, and every setting with its source. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ASSIGNED: Final = "no listening port is set, so one is assigned"
 
 
 def route_facts(container: Container, route: Route, labels: AliasFields, target: Target) -> Iterator[Fact]:
-    """Yield the facts of a container's route.
+    """Yield the facts about a container's route.
 
     Args:
         container: the container.
@@ -58,7 +58,7 @@ def route_facts(container: Container, route: Route, labels: AliasFields, target:
 
 
 def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[Fact]:
-    """Yield the facts of a route in a file; ``target`` has the reasons for scheme, host and port."""
+    """Yield the facts about a route in a file; ``target`` has the reasons for scheme, host and port."""
     fields = file.fields.get(route.alias, {})
     shown = set()
     for name, value, reason in _target_values(route, route.host, target):
@@ -79,7 +79,7 @@ def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
-    """Return name, value and reason of scheme, host and port, as far as the scheme has them."""
+    """Return name, value and reason of those of scheme, host and port that the scheme has."""
     scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]

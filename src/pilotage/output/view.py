@@ -1,4 +1,4 @@
-"""What a command shows: the engines' containers, the route table, and what failed. Pure."""
+"""Holds what a command shows: the engines' containers, the route table, and what failed. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class View(msgspec.Struct, frozen=True):
     """Containers, routes and problems at one moment.
 
     Attributes:
-        snapshots: the engines that answered.
+        snapshots: the engines that responded.
         table: their routes, and all problems, including those of engines that failed.
         errors: one for each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.

@@ -1,4 +1,4 @@
-"""A container -> its routes, or the reasons why there are none; the same for routes in files.
+"""Turns a container into its routes, or the reasons why it has none; does the same for routes in files.
 
 Containers, decoded labels and the text of route files go in; frozen :class:`Route` values come out, excluded ones with
 their reason, together with every :class:`~pilotage.core.problems.Problem`.

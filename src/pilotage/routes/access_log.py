@@ -1,4 +1,4 @@
-"""The field ``access_log``: where and how the requests of a route are logged. Pure."""
+"""Defines the field ``access_log``: where and how the requests of a route are logged. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
     """How one group of fields is logged."""
 
     default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
-    config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for single names.")] = None
+    config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same, for single names.")] = None
 
 
 class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ def _log_filter(kind: Kind) -> Any:
     return msgspec.defstruct(
         "LogFilter",
         [
-            ("negative", Annotated[bool, Field(_BOOLEAN, "Log all but these.", "true")], False),
+            ("negative", Annotated[bool, Field(_BOOLEAN, "Log everything except these.", "true")], False),
             ("values", Annotated[tuple[Any, ...], Field(ListOf(kind), "What to log.")], ()),
         ],
         frozen=True,
@@ -58,10 +58,10 @@ _TextFilter = _log_filter(_TEXT)
 class LogFilters(msgspec.Struct, frozen=True, kw_only=True):
     """Which requests are logged."""
 
-    status_codes: Annotated[Any, Field(StructKind(_StatusFilter), "By status: 404, 400-499.")] = None
+    status_codes: Annotated[Any, Field(StructKind(_StatusFilter), "By status, such as 404 or 400-499.")] = None
     method: Annotated[Any, Field(StructKind(_TextFilter), "By method.")] = None
     host: Annotated[Any, Field(StructKind(_TextFilter), "By host.")] = None
-    headers: Annotated[Any, Field(StructKind(_TextFilter), "By header: Name or Name=value.")] = None
+    headers: Annotated[Any, Field(StructKind(_TextFilter), "By header, as Name or Name=value.")] = None
     cidr: Annotated[Any, Field(StructKind(_TextFilter), "By client address.")] = None
 
 
@@ -74,7 +74,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
         "combined"
     )
     retention: Annotated[
-        dict[str, int] | None, Field(Retention(), "What is kept.", "7 days", ("keep",), default="30 days")
+        dict[str, int] | None, Field(Retention(), "How much to keep.", "7 days", ("keep",), default="30 days")
     ] = None
     rotate_interval: Annotated[float | None, Field(_SECONDS, "Time between rotations.", "1h")] = None
     filters: Annotated[LogFilters, Field(StructKind(LogFilters), "Which requests are logged.")] = LogFilters()

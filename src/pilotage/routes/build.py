@@ -1,7 +1,7 @@
 """Builds the routes of a container. Pure.
 
-An error affects only its own route. A route that must not be served stays visible: excluded, with the reason. Sources
-of the rules: LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
+An error affects only its own route. A route that must not be served stays visible as excluded, with the reason. Rules:
+LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ __all__ = [
 ]
 
 RESERVED_PORTS: Final[frozenset[int]] = frozenset()
-"""Ports of the proxy itself by default: none, because only its configuration says which it uses (decision 38)."""
+"""The proxy's own ports by default: none, because only its configuration says which it uses (decision 38)."""
 
 _MAX_CACHED: Final = 4096
-_MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route has at least one
+_MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route keeps at least one
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -76,9 +76,9 @@ def build_routes(
 
     Args:
         container: from :func:`pilotage.from_docker`.
-        explicit_only: create no routes for containers without pilotage labels; by default if the name of the provider
-            (or of the agent) ends in ``!``.
-        reserved_ports: ports of this host that belong to the proxy.
+        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
+            (or the agent) ends in ``!``.
+        reserved_ports: ports on this host that belong to the proxy.
 
     Returns:
         Its routes and problems. Never raises.
@@ -101,9 +101,9 @@ class RouteBuilder:
 
     Args:
         schema: keys below an alias.
-        explicit_only: create no routes for containers without pilotage labels; by default if the name of the provider
-            (or of the agent) ends in ``!``.
-        reserved_ports: ports of this host that belong to the proxy.
+        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
+            (or the agent) ends in ``!``.
+        reserved_ports: ports on this host that belong to the proxy.
 
     """
 
@@ -153,7 +153,7 @@ class RouteBuilder:
     def _settings_of(
         self, container: Container
     ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
-        """Return the aliases of a container, the settings of each, other problems, and how many were not kept."""
+        """Return the aliases of a container, the settings of each, other problems, and the number of those dropped."""
         own = _own_labels(container)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
@@ -186,7 +186,7 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reserved_ports: ports of this host that belong to the proxy.
+        reserved_ports: ports on this host that belong to the proxy.
         most: how many problems to keep.
 
     """
@@ -231,7 +231,7 @@ def _judge(
     reserved_ports: frozenset[int],
     most: int,
 ) -> tuple[ExclusionReason | None, list[Problem]]:
-    """Return why a route is not served, given the reason of a valid one, and all problems, the decisive ones first."""
+    """Return why a route is not served, and all its problems, the decisive ones first."""
     errors = check_target(settings, target)
     if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
         errors.append(own)
@@ -309,7 +309,7 @@ def reserved_target(target: Target, reserved_ports: frozenset[int]) -> Problem |
         return None
     return Problem(
         message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
-        hint="give the container's own port or host",
+        hint="set the container's own port or host",
     )
 
 
@@ -350,15 +350,15 @@ def _place(problem: Problem, container: Container, alias: str | None = None) -> 
 
 
 def _unexpected(error: Exception) -> Problem:
-    """Return the problem for an exception that nobody foresaw."""
+    """Return the problem for an unexpected exception."""
     return Problem(
         message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
-        hint="this is a defect of pilotage; please report it with the container's labels",
+        hint="this is a bug in pilotage; please report it with the container's labels",
     )
 
 
 def _limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
-    """Keep the first 100 problems of a container, and say how many more there are (decision 36)."""
+    """Keep the first 100 problems of a container, and add one that says how many more there are (decision 36)."""
     if not dropped and len(problems) <= MAX_PROBLEMS:
         return tuple(problems)
     more = dropped + max(0, len(problems) - MAX_PROBLEMS)
@@ -367,7 +367,7 @@ def _limited(problems: list[Problem], dropped: int, container: Container) -> tup
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:
-    """Drop repeated problems: an error in a wildcard label appears for every alias."""
+    """Drop repeated problems, because an error in a wildcard label appears for every alias."""
     if len(problems) < 2:
         return problems
     seen: dict[object, Problem] = {}

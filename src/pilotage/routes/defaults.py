@@ -1,4 +1,4 @@
-"""Default scheme and port of common images and aliases (LABELS II.6.4). Pure."""
+"""Lists the default scheme and port of common images and aliases (LABELS II.6.4). Pure."""
 
 from __future__ import annotations
 

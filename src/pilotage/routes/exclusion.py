@@ -1,6 +1,6 @@
-"""Decides whether a valid route is served: exclusion(), with the reason. Pure.
+"""Decides whether a valid route is served, and if not, why. Pure.
 
-Source of the rules: LABELS I and II.1.5.
+Rules: LABELS part I and II.1.5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ExclusionReason", "exclusion"]
 
 
 class ExclusionReason(StrEnum):
-    """Why a route is not served. If several reasons apply, the first in this order is given (LABELS I)."""
+    """Why a route is not served. If several reasons apply, the first in this order is given (LABELS part I)."""
 
     ERROR = "Error"
     MANUAL = "Manual exclusion"
@@ -32,7 +32,7 @@ class ExclusionReason(StrEnum):
 
 
 def exclusion(container: Container, alias: str, target: Target) -> ExclusionReason | None:
-    """Return why a valid route is not served, ``None`` if it is served.
+    """Return why a valid route is not served; ``None`` if it is served.
 
     Args:
         container: the container behind the route.

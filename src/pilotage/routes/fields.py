@@ -1,7 +1,7 @@
-"""Kinds of single values: each reads a written value and reports errors. Pure.
+"""Kinds of single values, each of which reads a written value and reports errors. Pure.
 
-Reading never raises: a bad value is reported to the :class:`FieldContext` and becomes :data:`UNSET`, so the field keeps
-its default (decision 10). Sources of the rules: LABELS II.6.1, decisions 7 and 8.
+Reading never raises: an invalid value is reported to the :class:`FieldContext` and becomes :data:`UNSET`, so the field
+keeps its default (decision 10). Rules: LABELS II.6.1, decisions 7 and 8.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ __all__ = [
 
 
 KnownFields = dict[tuple[str, int], tuple[Located, Any, tuple[Problem, ...], bool]]
-"""Name of a field and id of its written value -> that value, what was read, its problems, whether it is refused."""
+"""Field name and ID of the written value -> that value, what was read, its problems, whether it is refused."""
 
 
 class FieldContext(msgspec.Struct):
     """The position of the value being read, and the problems found so far.
 
     Attributes:
-        budget: what the container's labels may cost.
+        budget: limits what the container's labels may cost.
         path: dotted path of the value being read.
-        problems: problems found so far, as far as the budget keeps them.
+        problems: problems found so far, except those that the budget dropped.
         errors: number of all problems found so far.
-        refused: a problem takes the route out of service.
+        refused: whether a problem takes the route out of service.
         known: fields already read for another alias of the container, by name and identity of the written value;
             ``None`` if there is no other alias.
 
@@ -76,13 +76,13 @@ class FieldContext(msgspec.Struct):
             self.problems.append(problem_at(value, path or self.path, message, hint, at_key=at_key))
 
     def warn(self, value: Located, message: str, hint: str) -> None:
-        """Report a value that is read but may not do what was meant."""
+        """Report a value that takes effect but may not do what was meant."""
         if self.budget.take_problem(is_first=not self.problems):
             problem = problem_at(value, self.path, message, hint)
             self.problems.append(msgspec.structs.replace(problem, severity="warning"))
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str:
-        """Return ``"did you mean 'scheme'?"``, ``""`` if no name is close or the budget has no look-up left."""
+        """Return ``"did you mean 'scheme'?"``, ``""`` if no name is close or the budget allows no more look-ups."""
         near = self.budget.nearest(word, tuple(names))
         return f"did you mean {near!r}?" if near else ""
 
@@ -106,7 +106,7 @@ class Kind:
     Attributes:
         name: its name in documentation and messages.
         keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
-        eager: label text for it is a YAML mapping, parsed before labels are merged.
+        eager: whether label text for it is a YAML mapping, parsed before labels are merged.
 
     """
 
@@ -115,7 +115,7 @@ class Kind:
     eager: bool = False
 
     def read(self, value: Located, context: FieldContext) -> Any:
-        """Return the value, or :data:`UNSET` if it is automatic, null or bad. Bad values are reported."""
+        """Return the value, or :data:`UNSET` if it is automatic, null or invalid. Invalid values are reported."""
         raise NotImplementedError
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:

@@ -1,7 +1,7 @@
 """Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
-An error in one route touches only that route, as with labels. A file that is not readable at all gives no routes and
-says so; its caller keeps the routes it had.
+As with labels, an error in one route affects only that route. An unreadable file has no routes and is marked as such;
+the caller keeps the routes it had.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class RouteFile(msgspec.Struct, frozen=True):
 
     Attributes:
         name: name of the file as configured; the provider of its routes.
-        routes: routes in the order of the file, including refused ones.
+        routes: routes in the order of the file, including excluded ones.
         problems: problems with the file as a whole; each route has its own.
         fields: alias -> its fields as written, under canonical names.
-        is_whole: the file was readable; otherwise its routes are unknown.
+        is_whole: whether the file was readable; if not, its routes are unknown.
 
     """
 
@@ -63,8 +63,8 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
 
     Args:
         text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
-        name: the file's name, for messages and as the provider.
-        reserved_ports: ports of this host that belong to the proxy.
+        name: the file's name, used in messages and as the provider.
+        reserved_ports: ports on this host that belong to the proxy.
 
     Returns:
         The file's routes and problems. Never raises.
@@ -102,7 +102,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
 
 
 def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
-    """Return message and hint if an alias is not valid, or already defined."""
+    """Return a message and a hint if an alias is invalid or already defined."""
     if not _ALIAS.fullmatch(alias):
         return f"{shorten(alias)!r} is not an alias", "write a name such as shop, shop.example.com or *.example.com"
     if alias in known:
@@ -121,7 +121,7 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
         message, hint = f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port"
         if isinstance(value.value, list) and any(_is_middleware(item) for item in value.value):
             message = (
-                "this is a list of middlewares; files of middlewares are known to GoDoxy, not supported by pilotage"
+                "this is a list of middlewares; middleware files are a GoDoxy feature that pilotage does not support"
             )
             hint = "write the middlewares below 'middlewares' of a route"
         problem = problem_at(value, "", message, hint)
@@ -142,7 +142,7 @@ def _is_middleware(item: Located) -> bool:
 
 
 def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int]) -> Route:
-    """Make the route of one alias; ``whole`` is its mapping, for the place of problems."""
+    """Make the route of one alias; ``whole`` is its mapping, which gives problems their place."""
     alias = fields.alias
     mine = read_settings(fields)
     settings = mine.settings
@@ -156,7 +156,7 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
     own = None if refused else reserved_target(target, reserved_ports)
     if own is not None:
         place = fields.fields.get("port") or fields.fields.get("host") or whole
-        hint = "give the target's own host or port"
+        hint = "set the target's own host or port"
         problems.append(msgspec.structs.replace(own, hint=hint, line=place.key_line, column=place.key_column))
         refused = True
     is_served = not refused and target.scheme != "fileserver"
@@ -184,5 +184,5 @@ def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem
         if problem.path == "alias":
             message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
         if fold(problem.path) in UNSUPPORTED:
-            message = f"{problem.path} is known to GoDoxy, not supported by pilotage"
+            message = f"{problem.path} is a GoDoxy field that pilotage does not support"
         yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

@@ -1,4 +1,4 @@
-"""Fields with a notation of their own: folders, icons, log retention, ranges of statuses. Pure."""
+"""Kinds of values with special notations: folders, icons, log retention, status ranges. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Folder", "Icon", "Index", "NoEffect", "Retention", "StatusRange"]
 
 
 class NoEffect(Text):
-    """Text that is kept and changes nothing."""
+    """Text that is kept but has no effect."""
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)

@@ -1,6 +1,6 @@
 """Kinds of composite values: lists, free mappings, mappings with known fields. Pure.
 
-Sources of the rules: LABELS II.6.1, decision 10.
+Rules: LABELS II.6.1, decision 10.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ELEMENTS", "Field", "FreeMapping", "ListOf", "StructKind", "as_mapping"]
 
 MAX_ELEMENTS: Final = 1_000
-"""Elements of a list (decision 36)."""
+"""Maximum number of entries in a list (decision 36)."""
 
 
 class ListOf(Kind):
-    """A list: comma-separated, or YAML, of at most 1,000 elements. Bad elements are reported and dropped."""
+    """A list: comma-separated, or YAML, of at most 1,000 entries. Invalid entries are reported and dropped."""
 
     def __init__(self, item: Kind) -> None:
         self.item = item
@@ -43,7 +43,7 @@ class ListOf(Kind):
         if elements is None:
             return UNSET
         if len(elements) > MAX_ELEMENTS:
-            context.error(value, f"the list has more than {MAX_ELEMENTS:,} elements")
+            context.error(value, f"the list has more than {MAX_ELEMENTS:,} entries")
             return UNSET
         path = context.path
         found = []
@@ -86,11 +86,11 @@ class FreeMapping(Kind):
 
 
 def _parse_text(value: Located, context: FieldContext) -> Any:
-    """Parse text as YAML: the document, ``None`` if it is empty, :data:`UNSET` after reporting an error."""
+    """Parse text as YAML. Return the document, ``None`` if it is empty, or :data:`UNSET` after reporting an error."""
     try:
         return parse_yaml(value.value, value.source, context.budget)
     except ParseError as error:
-        if not value.line:  # the text is a whole label, so the error has its own place in it
+        if not value.line:  # the text is a whole label, so the position of the error counts from its start
             value = msgspec.structs.replace(value, line=error.line, column=error.column)
         context.error(value, error.message)
         return UNSET
@@ -121,9 +121,9 @@ class Field(msgspec.Struct, frozen=True):
         meaning: one sentence.
         example: a value usable in a label.
         spellings: other names.
-        protective: it restricts access, so an error in it takes the route out of service (decision 10).
-        strict: a bad value takes the route out of service, as in GoDoxy.
-        default: the default in documentation, if the attribute's own default does not say it.
+        protective: whether it restricts access, so that an error in it takes the route out of service (decision 10).
+        strict: whether an invalid value takes the route out of service, as in GoDoxy.
+        default: the default as documented, if the attribute's own default does not show it.
 
     """
 
@@ -182,7 +182,7 @@ class StructKind(Kind):
         return found
 
     def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
-        """Read one field; :data:`UNSET` if it is automatic, bad or unknown (no name)."""
+        """Read one field; :data:`UNSET` if it is automatic, invalid or unknown (no name)."""
         if name is None:
             self.unknown(key, value, context)
             return UNSET

@@ -1,4 +1,4 @@
-"""The field ``middlewares``: known names, and the options that are checked. Pure."""
+"""Defines the field ``middlewares``: known names, and the options that are checked. Pure."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class Middlewares(Kind):
 
     def _unknown(self, written: str, options: Located, context: FieldContext) -> None:
         if "@" in written:
-            context.error(options, "middlewares from files are known to GoDoxy, not supported by pilotage", at_key=True)
+            context.error(
+                options, "middlewares from files are a GoDoxy feature that pilotage does not support", at_key=True
+            )
             return
         hint = context.did_you_mean(written, _DISPLAYED) or context.did_you_mean(written.lower(), MIDDLEWARES)
         context.error(options, "unknown middleware", hint, at_key=True)

@@ -1,4 +1,4 @@
-"""The field ``port``: one number, or a listening and a target port. Pure."""
+"""Defines the field ``port``: one number, or a listening port and a target port. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Port(Kind):
         before = context.errors
         listening = self._number(first, value, context) if colon and first else 0
         target = self._number(rest if colon else first, value, context)
-        # Half of a refused value is not in force (decision 35).
+        # If half of a value is invalid, none of it takes effect (decision 35).
         return PortPair(listening, target) if context.errors == before else UNSET
 
     def _mapping(self, given: dict[str, Located], context: FieldContext) -> Any:

@@ -1,4 +1,4 @@
-"""A route: the endpoints that answer for an alias, or the reason why none does. Pure."""
+"""Defines routes: the endpoints that answer for an alias, or the reason why none does. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         host, port: where it listens.
         container: name of the container.
-        container_id: its id.
+        container_id: its ID.
         state: ``ready`` takes requests; ``waiting`` has never been healthy; ``unhealthy`` was healthy before;
             ``draining`` is about to stop and takes no new requests.
 
@@ -58,7 +58,7 @@ _REMARKS: Final[dict[EndpointState, str]] = {
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
-    """The result of the gateway's probes of an endpoint. It is not part of the route and does not change it.
+    """The result of the gateway's probes of an endpoint. It neither belongs to the route nor changes it.
 
     Attributes:
         state: result of the last probes; ``pending`` before the first one.
@@ -88,23 +88,23 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         alias: the name it answers for.
         provider: name of the engine, or of the file that defines the route.
-        container: name of the container; of replicas, the oldest; ``""`` for a route from a file.
-        container_id: its id.
+        container: name of the container, or of the oldest replica; ``""`` for a route from a file.
+        container_id: its ID.
         created: time of that container's creation, seconds since 1970; 0 for a route from a file.
-        service: ``(provider, project, service)`` of Docker Compose, or ``(provider, "", service)`` of a swarm, which
-            replicas share; empty without.
+        service: ``(provider, project, service)`` for Docker Compose, or ``(provider, "", service)`` for a swarm, shared
+            by replicas; empty if there is none.
         scheme: protocol spoken with the target.
         host: the target's host; ``""`` while it is unknown (a sleeping container).
         port: listening port of the proxy (tcp, udp) and port of the target.
         bind: address the proxy listens on; ``""`` for the shared listeners.
         endpoints: containers that take its requests; empty if it is excluded or sleeping.
-        excluded: it is not served.
+        excluded: whether it is not served.
         excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`, ``""`` if it is served.
-        health_check: its target is probed.
-        idle_watcher: its container sleeps while it has no requests.
+        health_check: whether its target is probed.
+        idle_watcher: whether its container sleeps while it has no requests.
         settings: all settings, including defaults.
         labelled: names of the fields that labels set.
-        contested: another container claims the same alias and takes over if this one disappears.
+        contested: whether another container claims the same alias and takes over if this one disappears.
         problems: problems with its labels.
 
     """
@@ -131,7 +131,9 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:
-        """The endpoints that take requests: the ready ones, otherwise the unhealthy, otherwise the draining.
+        """The endpoints that take requests.
+
+        These are the ready ones; if there are none, the unhealthy ones; failing that, the draining ones.
 
         An endpoint that has never been healthy (``waiting``) takes none.
         """
@@ -142,7 +144,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """What is unusual: that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is."""
+        """That it is asleep, or which endpoints are not ready and why; ``""`` if nothing is unusual."""
         if self.idle_watcher and not self.endpoints and not self.excluded:
             return "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
@@ -154,7 +156,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_static(self) -> bool:
-        """Whether it comes from a file, whose name is the provider."""
+        """Whether it comes from a file; its provider is then the name of the file."""
         return not self.container
 
     @property
@@ -169,7 +171,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def pool(self) -> str:
-        """Name of the pool in which it answers instead of under its alias; ``""`` outside a pool."""
+        """Name of the pool under which it answers instead of its alias; ``""`` if it is in no pool."""
         return "" if self.excluded else self.settings.load_balance.link
 
     @property
@@ -200,12 +202,12 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
 
 def bracketed(host: str) -> str:
-    """Return a host as written before a port: IPv6 in brackets."""
+    """Return a host as it is written before a port, with IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def _family(host: str) -> str:
-    """Return ``4`` or ``6`` for an address, ``""`` for a name (LABELS II.6.6)."""
+    """Return ``4`` or ``6`` for an address and ``""`` for a name (LABELS II.6.6)."""
     if ":" in host:
         return "6"
     return "4" if host.replace(".", "").isdigit() else ""
@@ -219,7 +221,7 @@ def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxy
 
     Args:
         route: the route.
-        health: address of an endpoint -> results of its probes.
+        health: endpoint address -> result of its probes.
 
     """
     shown: dict[str, Any] = {

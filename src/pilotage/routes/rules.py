@@ -1,4 +1,4 @@
-"""The field ``rules``: request rules, whose outer form is checked. Pure."""
+"""Defines the field ``rules``: request rules, of which only the outer form is checked. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BRACES: Final = re.compile(r"[{}]")
 class Rules(Kind):
     """Rules for requests, kept as written: blocks in braces, or a YAML list of ``name``, ``on`` and ``do``.
 
-    Only the outer form is checked: braces match, a list contains rules, at most one rule is the default.
+    Only the outer form is checked: braces must match, a list must contain rules, and at most one may be the default.
     """
 
     name = "list of rules"

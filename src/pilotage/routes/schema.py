@@ -1,8 +1,9 @@
-"""The table of fields: name, spellings, kind, default and meaning of everything a label can set on a route. Pure.
+"""Defines the fields that labels can set on a route: name, spellings, kind, default and meaning. Pure.
 
-A field is an attribute of a struct below, annotated with :class:`~pilotage.routes.mappings.Field`; the attribute's
-default is the field's. Parsing, suggestions, ``pilotage labels`` and the documentation all use this table. The fields
-are GoDoxy's (LABELS II.6.2); :data:`UNSUPPORTED` lists those that only GoDoxy has.
+A field is an attribute of a struct below, or of one in :mod:`pilotage.routes.access_log`, annotated with
+:class:`~pilotage.routes.mappings.Field`; the attribute's default is the field's. Parsing, suggestions, ``pilotage
+labels`` and the documentation all use this table. The fields are GoDoxy's (LABELS II.6.2); :data:`UNSUPPORTED` lists
+those that only GoDoxy supports.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         Field(
             Integer(),
-            "Consecutive failures until the target is unhealthy; negative: the first one.",
+            "Consecutive failures before the target is unhealthy; if negative, one is enough.",
             "3",
             default="as many as fit in 15s",
         ),
@@ -90,13 +91,13 @@ class _HealthCheckKind(StructKind):
 class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
     """Routes with one ``link`` form a pool of that name."""
 
-    link: Annotated[str, Field(Name(), "Name of the pool; routes with the same name share its requests.", "shop")] = ""
+    link: Annotated[str, Field(Name(), "Name of the pool; its members share the requests for this name.", "shop")] = ""
     mode: Annotated[
         str,
         Field(_TEXT, "round_robin, least_conn or ip_hash; anything else is round_robin.", "least_conn"),
     ] = ""
-    weight: Annotated[int, Field(Integer(0), "Share of the pool's requests; 0 is an equal share.", "20")] = 0
-    sticky: Annotated[bool, Field(_BOOLEAN, "Keep a client on one member by a cookie.", "true")] = False
+    weight: Annotated[int, Field(Integer(0), "Share of the pool's requests; 0 for an equal share.", "20")] = 0
+    sticky: Annotated[bool, Field(_BOOLEAN, "Keep each client on one member with a cookie.", "true")] = False
     sticky_max_age: Annotated[float, Field(_SECONDS, "How long such a cookie lasts.", "2h", default="1h")] = 0.0
     options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode. Not in effect yet.")] = None
 
@@ -104,7 +105,7 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
 class Homepage(msgspec.Struct, frozen=True, kw_only=True):
     """How the route is shown on a dashboard; has no effect on traffic."""
 
-    show: Annotated[bool, Field(_BOOLEAN, "Show the route at all.", "false")] = True
+    show: Annotated[bool, Field(_BOOLEAN, "Whether to show the route.", "false")] = True
     name: Annotated[str, Field(_TEXT, "Displayed name.", "Photos", default="made from the alias")] = ""
     icon: Annotated[str, Field(Icon(), "A URL, a path, or @selfhst/name.svg.", "@selfhst/immich.svg")] = ""
     category: Annotated[str, Field(_TEXT, "Displayed group.", "Media")] = ""
@@ -139,7 +140,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
             Port(),
             "Port of the target, or listening:target.",
             "8080",
-            default="by image and alias, else 80, 8080, 3000, 8000, 443, 8443, else the lowest exposed",
+            default="by image and alias, or else 80, 8080, 3000, 8000, 443, 8443, or else the lowest exposed",
         ),
     ] = PortPair()
     bind: Annotated[
@@ -159,16 +160,18 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Field(
             _SECONDS,
-            "Time until the response begins; unless set, GET and other retried requests have no limit.",
+            "Time limit until the response begins; if not set, GET and other retried requests have none.",
             "2m",
             default="1m",
         ),
     ] = 0.0
-    max_conns_per_host: Annotated[int, Field(Integer(0), "Maximum connections to the target; 0: no limit.", "100")] = 0
+    max_conns_per_host: Annotated[
+        int, Field(Integer(0), "Maximum connections to the target; 0 for no limit.", "100")
+    ] = 0
     disable_compression: Annotated[bool, Field(_BOOLEAN, "Do not compress responses.", "true")] = False
     ssl_server_name: Annotated[
         str | None,
-        Field(_TEXT, "Server name sent to the target; off: none.", "app.internal", default="the target's host"),
+        Field(_TEXT, "Server name sent to the target; off sends none.", "app.internal", default="the target's host"),
     ] = None
     ssl_trusted_certificate: Annotated[str, Field(_PATH, "CA file that verifies the target's certificate.")] = ""
     ssl_certificate: Annotated[str, Field(_PATH, "Client certificate for the target.")] = ""
@@ -177,7 +180,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Field(
             ListOf(Choice(("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"), fold=True)),
-            "TLS versions for the target; the lowest and the highest count.",
+            "TLS versions for the target; only the lowest and the highest matter.",
             "TLSv1.2, TLSv1.3",
             strict=True,
         ),
@@ -199,7 +202,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Any],
         Field(
             Middlewares(),
-            "What happens to requests and responses.",
+            "Middlewares that check or change requests and responses.",
             "{cidr_whitelist: {allow: [10.0.0.0/8]}}",
             protective=True,
         ),
@@ -225,14 +228,14 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-_UNSUPPORTED_HERE: Final = "known to GoDoxy, not supported by pilotage"
+_UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"
 UNSUPPORTED: Final = {
     "agent": ("an agent cannot be chosen for routes of containers: their engine decides", True),
     "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; use proxy.idle_timeout and the other idle labels", False),
     "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
     "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
 }
-"""Folded name of a field that only GoDoxy has -> message, and whether it takes the route out of service."""
+"""Folded name of a field that only GoDoxy supports -> message, and whether it takes the route out of service."""
 
 
 _CONTAINER_OPTIONS: Final = {fold(option): option for option in CONTAINER_OPTIONS}
@@ -264,13 +267,13 @@ class _RouteKind(StructKind):
             message, refused = unsupported
             context.error(value, message, "remove it", at_key=True)
         elif (option := _CONTAINER_OPTIONS.get(fold(key))) is not None:
-            # Somebody who excludes a container wants nobody to reach it.
+            # A container that is meant to be excluded must not be reachable.
             refused = option == "exclude" and value.value is not False and value.value not in FALSE
             context.error(value, f"{option} is a setting of the whole container", f"write proxy.{option}", at_key=True)
         else:
             super().unknown(key, value, context)
             near = context.budget.nearest(key, tuple(self.fields)) if key else ""
-            refused = near is None or near in PROTECTIVE  # None: nobody looked, because there are too many
+            refused = near is None or near in PROTECTIVE  # None: not looked up, because there are too many
         context.refused = context.refused or refused
 
 
@@ -278,7 +281,7 @@ ROUTE: Final = _RouteKind(RouteSettings)
 """All fields of a route."""
 
 ROUTE_KEYS: Final = ROUTE.schema
-"""The spelling of all keys below an alias."""
+"""The spellings of all keys below an alias."""
 
 PROTECTIVE: Final = ROUTE.schema.protective
-"""Names of the fields that restrict access: an error in them takes the route out of service (decision 10)."""
+"""Names of the fields that restrict access. An error in one takes the route out of service (decision 10)."""

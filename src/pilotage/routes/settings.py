@@ -1,6 +1,6 @@
 """Reads the fields of one alias into typed settings. Pure.
 
-Sources of the rules: LABELS II.6.6, decision 10.
+Rules: LABELS II.6.6, decision 10.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["NO_SETTINGS", "AliasSettings", "read_all_settings", "read_settings"]
 
 
 class AliasSettings(msgspec.Struct, frozen=True):
-    """The settings of one alias. They do not depend on its name or its container, so they can be shared.
+    """The settings of one alias. They depend on neither its name nor its container, so they can be shared.
 
     Attributes:
         settings: every field, with defaults.
         labelled: names of the fields that are set.
         problems: problems with its labels.
-        refused: a problem takes the route out of service.
+        refused: whether a problem takes the route out of service.
         judged_later: fields, as written, whose values are invalid only for some targets.
 
     """
@@ -45,7 +45,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no problem with any target, and so refers to no label of a particular alias."""
+        """Whether it can have no problem with any target, and so refers to no label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 
@@ -73,7 +73,7 @@ def read_settings(fields: AliasFields, budget: Budget | None = None, known: Know
 
     Args:
         fields: decoded labels of the alias, or its mapping in a file of routes.
-        budget: what the container's labels may cost; by default that of one container (decision 36).
+        budget: limits what the container's labels may cost; by default, the budget of one container (decision 36).
         known: fields already read for another alias of the container.
 
     """
@@ -96,7 +96,7 @@ def read_settings(fields: AliasFields, budget: Budget | None = None, known: Know
 
 
 def _check_combinations(settings: RouteSettings, fields: dict[str, Located], context: FieldContext) -> None:
-    """Refuse fields that exclude or need each other (LABELS II.6.6)."""
+    """Refuse fields that exclude each other, and fields that lack a field they need (LABELS II.6.6)."""
 
     def refuse(field: str, message: str, hint: str = "") -> None:
         context.error(fields[field], message, hint, path=field)

@@ -1,6 +1,6 @@
-"""Resolves scheme, host and port of a route if its labels do not set them. Pure.
+"""Resolves the scheme, host and port of a route as far as its labels do not set them. Pure.
 
-Sources of the rules: LABELS II.6.3, decisions 17 and 20.
+Rules: LABELS II.6.3, decisions 17 and 20.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         scheme: protocol spoken with the target.
         host: name or address; ``""`` if unknown.
-        port: where the proxy listens and where the target does; 0 if unknown.
-        scheme_reason, host_reason, port_reason: the reason for each, as readable text.
+        port: the ports on which the proxy and the target listen; 0 if unknown.
+        scheme_reason, host_reason, port_reason: the reason for each, as human-readable text.
 
     """
 
@@ -71,7 +71,7 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
 
 
 def _inferred(alias: str, container: Container, settings: RouteSettings, host: str, host_reason: str) -> Target:
-    """Return the target with what the labels leave open; the port, and with it the host, where they are reached."""
+    """Return the target, with inferred values for what the labels do not set."""
     scheme, port = settings.scheme, settings.port.proxy
     scheme_reason = port_reason = BY_LABEL
     listed = container.port_mapping
@@ -83,7 +83,7 @@ def _inferred(alias: str, container: Container, settings: RouteSettings, host: s
             if not port:
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
-        own = host and host == container.private_hostname  # as for most containers
+        own = host and host == container.private_hostname  # as with most containers
         port, port_reason = preferred_port(listed.private if own else _candidates(container, host))
     published = listed.public
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
@@ -101,7 +101,7 @@ def _inferred(alias: str, container: Container, settings: RouteSettings, host: s
 
 
 def resolve_static_target(alias: str, settings: RouteSettings) -> Target:
-    """Resolve the target of a route from a file: this host and the scheme's usual port, unless set (LABELS II.6.3).
+    """Resolve the target of a route from a file; by default, this host and the scheme's usual port (LABELS II.6.3).
 
     Args:
         alias: the route's alias, lower-cased.
@@ -134,7 +134,7 @@ def _scheme_by_port(listening: int, port: int) -> tuple[str, str]:
 
 
 def _file_server(settings: RouteSettings) -> Target:
-    """Return the target of a route that serves a folder: none (LABELS II.6.6)."""
+    """Return the empty target of a route that serves a folder (LABELS II.6.6)."""
     return Target("fileserver", "", PortPair(settings.port.listening, 0), BY_LABEL, _NO_TARGET, _NO_TARGET)
 
 
@@ -152,7 +152,7 @@ def _host(container: Container, settings: RouteSettings) -> tuple[str, str]:
 
 
 def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
-    """Return the first usual port that is exposed, otherwise the lowest, with the reason; 0 if there is none."""
+    """Return the first usual port that is exposed, or else the lowest, with the reason; 0 if there is none."""
     if not ports:
         return 0, "no port is exposed"
     for port in PREFERRED_PORTS:
@@ -163,7 +163,7 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
 
 
 class _Reached(NamedTuple):
-    """Where a port is reached: host and port to connect to, and the container's port if it is published there."""
+    """Where a port is reached: the host and port to connect to, and the container's port if it is published there."""
 
     host: str
     port: int
@@ -175,7 +175,7 @@ def _uses_published_ports(host: str, container: Container) -> bool:
 
 
 def _candidates(container: Container, host: str) -> Mapping[int, Port]:
-    """Return the ports to choose from: at the engine's host those that it publishes, if there are any."""
+    """Return the ports to choose from: at the engine's host, the published ones, if there are any."""
     if container.is_host_network_mode:
         return container.public_port_mapping
     ports = container.private_port_mapping
@@ -185,9 +185,9 @@ def _candidates(container: Container, host: str) -> Mapping[int, Port]:
 
 
 def _published_at(entry: Port, host: str) -> str:
-    """Return the host that reaches a published port, ``""`` if none does from here.
+    """Return the host at which a published port is reached; ``""`` if it cannot be reached from here.
 
-    A port published on one address is reached only there. Loopback of another machine cannot be reached.
+    A port that is published on one address is reached only there. Another machine's loopback cannot be reached.
     """
     if not entry.PublicPort:
         return ""
@@ -206,7 +206,7 @@ def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str
     would lead to whatever else listens there on the host.
     """
     if shared_network_id(container) and port not in container.public_port_mapping:
-        return _Reached(host, 0), f"the container whose network it shares does not publish {port}"
+        return _Reached(host, 0), f"the container whose network it shares does not publish port {port}"
     entry = container.public_port_mapping.get(port)
     at = _published_at(entry, host) if entry is not None else host
     if entry is not None and not at:
@@ -216,15 +216,15 @@ def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str
 
 def _only_on(entry: Port) -> str:
     where = f"only on the engine's {entry.IP}"
-    return f"container port {entry.PrivatePort} is not published where it can be reached, {where}"
+    return f"container port {entry.PrivatePort} is published {where}, which cannot be reached from here"
 
 
 def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
-    """Return where to reach a port of a host, and the reason if the port is another one (decision 17).
+    """Return where to reach a port on a host, and the reason if its number differs (decision 17).
 
     At the engine's host, a container's port is the published one, at the address on which it is published, or 0 if it
-    is not published. At the container's own address, a published number that is not one of its ports means the port
-    behind it.
+    is not published. At the container's own address, a published number that is not one of its ports stands for the
+    port behind it.
     """
     as_it_is = _Reached(host, port)
     if not port or not host:
@@ -244,6 +244,6 @@ def _translate(port: int, host: str, container: Container, listed: PortMapping) 
     if host == container.private_hostname and port not in private:
         entry = public.get(port)
         if entry is not None:
-            how = f"{port} is where the host publishes container port {entry.PrivatePort}"
+            how = f"the host publishes container port {entry.PrivatePort} as {port}"
             return _Reached(host, entry.PrivatePort), how
     return as_it_is, ""

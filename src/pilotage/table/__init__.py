@@ -1,4 +1,4 @@
-"""One route table from the routes of all engines and files. Pure.
+"""Builds one route table from the routes of all engines and files. Pure.
 
 Snapshots of engines, route files and single changes go in; an immutable :class:`Table` comes out, with conflicts
 resolved and, between two tables, the differences.

@@ -1,6 +1,6 @@
 """Decides which route gets an alias that several containers claim. Pure.
 
-Sources of the rules: LABELS, decision 23.
+Rules: decision 23.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def resolve_claims(claims: Sequence[Route]) -> Resolution:
     """Choose between the routes that claim one alias.
 
     A route from a file wins over containers. Among containers, the oldest routable one wins, by creation time, then
-    name, then engine. Replicas of its Compose service add their endpoints. When the winner and its replicas are all
+    name, then engine. Replicas from its Compose service add their endpoints. When the winner and its replicas are all
     draining, the oldest other route with a ready endpoint takes over.
 
     Args:

@@ -1,4 +1,4 @@
-"""The differences between two tables, as data. Pure."""
+"""Computes the differences between two tables, as data. Pure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Change(msgspec.Struct, frozen=True):
     """One difference between two tables.
 
     Attributes:
-        kind: ``added``, ``updated`` or ``removed`` for a route; ``draining`` if only an endpoint started draining;
-            ``health`` for new probe results; ``stale`` or ``live`` for an engine; ``conflict`` or ``problem`` for a
-            new problem; ``resolved`` for a problem that is gone.
+        kind: ``added``, ``updated`` or ``removed`` for a route; ``draining`` if the only change is that an endpoint
+            started draining; ``health`` for new probe results; ``stale`` or ``live`` for an engine; ``conflict`` or
+            ``problem`` for a new problem; ``resolved`` for a problem that is gone.
         alias: the route's alias; ``""`` for engines and for problems that are not about one route.
-        route: the route, in its last state if it was removed.
+        route: the route; if it was removed, its last state.
         fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``.
         engine: name of the engine.
         problem: for ``conflict``, ``problem`` and ``resolved``.

@@ -47,8 +47,8 @@ def build_snapshot(
     Args:
         config: the engine.
         containers: its containers. A container that shares another container's network gets that container's address
-        and ports.
-        reserved_ports: ports of this host that the proxy itself uses.
+            and ports.
+        reserved_ports: ports on this host that the proxy itself uses.
         problems: problems with the engine itself.
 
     """

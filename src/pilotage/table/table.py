@@ -1,4 +1,4 @@
-"""The route table: one route per alias, of all engines and files together. Pure and immutable."""
+"""Defines the route table: one route per alias, from all engines and files together. Pure and immutable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["EngineStatus", "ProblemKey", "Table", "problem_order"]
 
 ProblemKey = tuple[str, str]
-"""What problems are about: ``(engine, container ID)``, ``(engine, "")``, or ``("", alias)`` for conflicts."""
+"""What problems are about.
+
+These are ``(engine, container ID)`` and ``(engine, "")``; ``(file, alias)`` and ``(file, "")`` for route files;
+``("", alias)`` for conflicts; ``("", "")`` for problems outside the table, in a daemon's snapshot.
+"""
 
 
 _UNPROBED: Final[Mapping[str, EndpointHealth]] = Map()
@@ -27,8 +31,8 @@ class EngineStatus(msgspec.Struct, frozen=True):
     """Whether the routes of an engine are current.
 
     Attributes:
-        state: ``pending`` before the first list, then ``live``, or ``stale`` while the engine is away and its last good
-            routes stay in force.
+        state: ``pending`` before the first list, then ``live``, or ``stale`` while the engine is unreachable and its
+            last good routes are kept.
         since: start of this state, in seconds since 1970.
         error: what failed; ``""`` while live.
 
@@ -47,10 +51,10 @@ class Table(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         routes: alias -> route, including excluded ones; :meth:`sorted_routes` has a stable order.
-        problems_by_key: what they are about -> problems.
+        problems_by_key: what problems are about -> the problems.
         engines: name -> status.
         health: alias -> endpoint address -> result of the gateway's probes, for endpoints that it probes. It does not
-            decide where requests go: the gateway does.
+            decide where requests go; the gateway does.
         version: incremented by each change; 0 is the empty table.
 
     """
@@ -62,7 +66,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     health: Mapping[str, Mapping[str, EndpointHealth]] = Map()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
-        """Return endpoint address -> probe result for an alias; empty if nothing is probed."""
+        """Return the probe results of an alias by endpoint address; empty if nothing is probed."""
         return self.health.get(alias, _UNPROBED)
 
     @property
@@ -75,12 +79,12 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         return (self.routes[alias] for alias in sorted(self.routes))
 
     def stale_since(self, route: Route) -> float | None:
-        """Return when the route's engine went away, in seconds since 1970; ``None`` if it is not away."""
+        """Return when the route's engine became unreachable, in seconds since 1970; ``None`` if it is reachable."""
         status = self.engines.get(route.provider)
         return status.since if status is not None and status.state == "stale" else None
 
     def pools(self) -> dict[str, tuple[str, ...]]:
-        """Return pool name (``load_balance.link``) -> aliases of its served members."""
+        """Return the aliases of the served members of each pool, by pool name (``load_balance.link``)."""
         found: dict[str, list[str]] = {}
         for route in self.sorted_routes():
             if route.pool:

@@ -1,4 +1,4 @@
-"""Backends: what serves an alias or a pool, and the endpoints that receive its requests. Pure."""
+"""Determines the backend of an alias or a pool: the endpoints that receive its requests. Pure."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hold(self) -> float:
-        """Seconds that requests wait for an endpoint: the route's ``hold``, or a moment for a restarting container."""
+        """Seconds that requests wait for an endpoint: the route's ``hold``, or a default for a restarting container."""
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
 
     @property
     def held(self) -> bool:
-        """Whether requests wait, because there is no endpoint now."""
+        """Whether requests wait because there is currently no endpoint."""
         return not self.members and bool(self.hold)
 
 
@@ -87,8 +87,8 @@ _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
 def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[Endpoint, ...]:
     """Return the endpoints that receive requests, each address once.
 
-    These are the ready endpoints; if there are none, those that have been ready before; if there are none, the draining
-    ones, which may still answer. An endpoint that has never been ready receives nothing.
+    These are the ready endpoints; if there are none, those that were ready before; failing that, the draining ones,
+    which may still answer. An endpoint that has never been ready receives nothing.
 
     Args:
         endpoints: endpoints of a route.
@@ -104,7 +104,7 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
 
 
 def insists_on_tls(route: Route) -> bool:
-    """Return whether settings of a route say who the target has to be, so that it must prove that."""
+    """Return whether the settings of a route require the target to prove its identity."""
     s = route.settings
     return bool(s.ssl_trusted_certificate or s.ssl_certificate or s.ssl_protocols or s.ssl_server_name)
 
@@ -121,7 +121,7 @@ def may_restart(route: Route) -> bool:
 
 
 def without_stream_hold(route: Route) -> Route:
-    """Return a stream route without its hold setting: only HTTP requests can wait."""
+    """Return a stream route without its hold setting, because only HTTP requests can wait."""
     if not (route.is_stream and route.settings.hold):
         return route
     return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
@@ -205,7 +205,7 @@ _COMMON: Final = (
 
 
 def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
-    """Return each member's weight: its own, or the mean of the weights that others set."""
+    """Return each member's weight: its own, or else the mean of the weights that others set."""
     weights = [route.settings.load_balance.weight for route in routes if route.settings.load_balance.weight]
     mean = max(1, round(sum(weights) / len(weights))) if weights else 1
     return [(route, route.settings.load_balance.weight or mean) for route in routes]

@@ -1,4 +1,4 @@
-"""The bootstrap configuration of an Envoy: the address of the control plane and little else. Pure."""
+"""Builds the bootstrap configuration of an Envoy: the address of the control plane and little else. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _EXCLUDED_STATS: Final = (
     r"|upstream_rq_(?:0rtt|\d\d\d|active_overflow|cancelled|completed|maintenance|max|pending|per_try_idle|[rt]x)\w*"
     r"|upstream_rq_retry_\w+)"
 )
-"""The cluster statistics that nobody needs, of more than one hundred that Envoy keeps per cluster. With thousands of
-clusters they use as much memory as everything else, and half of the time until a new cluster first responds."""
+"""Unneeded cluster statistics, of the more than one hundred that Envoy keeps per cluster. With thousands of clusters,
+they take as much memory as everything else, and half of the time until a new cluster first responds."""
 
 
 def build_bootstrap(
@@ -40,7 +40,7 @@ def build_bootstrap(
         xds_address: address of the control plane, ``unix:/path`` or ``host:port``.
         node_id: node ID of this Envoy; it must be unique.
         tls: for a remote control plane: the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
-        admin: path of the admin unix socket, ``""`` for none.
+        admin: path of the admin interface's unix socket; ``""`` for none.
 
     """
     cluster: dict[str, Any] = {
@@ -120,8 +120,8 @@ def _address(text: str) -> dict[str, Any]:
 def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
     """Return the TLS context for the control plane.
 
-    Its certificate must match its host name: a signature by the trusted CA is not enough, because the other Envoys'
-    certificates have that too.
+    Its certificate must match its host name. A signature by the trusted CA is not enough, because the other Envoys'
+    certificates have one, too.
     """
     name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     host = address.rpartition(":")[0].strip("[]")

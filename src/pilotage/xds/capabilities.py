@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["check_capabilities"]
 
 _LONGEST_NAME: Final = 253
-"""Characters of a host name (RFC 1035)."""
+"""Maximum characters of a host name (RFC 1035)."""
 
 # Host names must not contain underscores, but browsers and Compose accept them.
 _VALID_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 
-_UNSUPPORTED: Final = "known to GoDoxy, not supported by pilotage's gateway"
+_UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
+_UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
-    """Return what the gateway does not support of a route.
+    """Return the parts of a route that the gateway does not support.
 
     Args:
         route: a route that is not excluded.
-        options: the gateway's settings, by default the default ones.
+        options: the gateway's settings; if omitted, the defaults.
 
     Returns:
-        The problems, each with its place, and whether the route may be served in spite of them. It must not be served
+        The problems, each with its place, and whether the route may be served despite them. It must not be served
         if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
@@ -66,9 +67,9 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
     for field in ("rules", "rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
-            refuse(field, f"{field} is {_UNSUPPORTED}, so the route is not served", "remove it")
+            refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
     if settings.tls_termination:
-        refuse("tls_termination", f"tls_termination is {_UNSUPPORTED}", "remove it")
+        refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
     if settings.access_log is not None:
         hint = "set gateway.access_log, which logs the requests of all routes"
         refuse("access_log", f"an access log for a single route is {_UNSUPPORTED}", hint, blocking=False)
@@ -115,7 +116,7 @@ def _ascii_hint(alias: str) -> str:
     except UnicodeError:
         encoded = ""
     if encoded != alias and _VALID_HOST.fullmatch(encoded):
-        return f"clients ask for it as {encoded!r}: write that"
+        return f"clients request it as {encoded!r}; write that instead"
     return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
 
 
@@ -131,7 +132,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse real_ip unless the gateway's settings agree: it determines client addresses before it selects a route."""
+    """Refuse real_ip unless the gateway's settings agree, because the gateway finds client addresses before routes."""
     if policy.address_from is None:
         return
     header, networks = policy.address_from

@@ -44,13 +44,13 @@ __all__ = [
 ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
 SHARED: Final = {"http": "shared/http", "https": "shared/https"}
 GRPC_SUFFIX: Final = "/h2"
-"""https targets are spoken to in HTTP/1.1, which carries WebSockets; gRPC has a second cluster, which speaks HTTP/2."""
+"""Requests to https targets use HTTP/1.1, which carries WebSockets. gRPC has a second cluster, which uses HTTP/2."""
 
 PROBED: Final = "probed"
-"""Locality of endpoints in a cluster with health checks; without it, in the twin that has none, all look well."""
+"""Locality of endpoints in clusters with health checks. Without checks, endpoints have none and all look healthy."""
 
 SAFE_SUFFIX: Final = "/safe"
-"""Plain routes share a second cluster for requests that are safe to repeat: their retries are the cluster's."""
+"""Plain routes share a second cluster for requests that are safe to repeat, because the cluster sets the retries."""
 
 _NO_LIMIT: Final = 1_000_000
 _IDLE: Final = 4.0  # below 5 s, the usual keep-alive timeout of application servers
@@ -67,13 +67,13 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
-"""Of hosts that are names: every address they have is an endpoint, for as long as the name server says."""
+"""Discovery for host names: every address of the name is an endpoint, for as long as the name server says."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def shared_clusters(options: GatewayOptions) -> list[Resource]:
-    """Return the clusters shared by plain routes: for http, and for https without verification."""
+    """Return the clusters that plain routes share, for http and for https without verification."""
     return [
         _shared(scheme, name + suffix, options)
         for scheme, name in SHARED.items()
@@ -174,7 +174,7 @@ def _policy(backend: Backend) -> int:
 
 @lru_cache(maxsize=256)
 def _breakers(most: int) -> Any:
-    """Replace Envoy's default limits of 1,024 by unlimited, except for a limit set by a label."""
+    """Remove Envoy's default limits of 1,024, and set the limit of a label, if any."""
     limits = circuit_breaker_pb2.CircuitBreakers
     thresholds = limits.Thresholds(
         max_connections=number(_NO_LIMIT),
@@ -265,7 +265,7 @@ def is_probed(backend: Backend) -> bool:
 
 
 def _checks(backend: Backend) -> Any:
-    """Return the health check that labels configure, ``None`` without one."""
+    """Return the health check that labels configure; ``None`` if there is none."""
     if not is_probed(backend):
         return None
     health = backend.route.settings.healthcheck

@@ -1,6 +1,6 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
-Envoy creates a request's filter chain before the first filter runs, with the filters that the route found so far
+Envoy creates a request's filter chain before the first filter runs, with the filters that the route known at that point
 enables. Without a route it creates all of them, because the first filter may still find one; each then uses that
 route's configuration.
 """
@@ -39,7 +39,7 @@ CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
 
 ANY_LABEL: Final = "__any__"
-"""Stands for the one label that a wildcard alias leaves open."""
+"""Stands for the one label that a wildcard alias matches."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
@@ -120,7 +120,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
-        # It protects nothing: a request that bypasses it waits by being retried.
+        # It protects nothing. A request that bypasses it is retried instead of waiting.
         _filter(_HOLD, _authorization("hold", may_fail=True), disabled=True),
     ]
     if https and options.hsts_max_age:
@@ -143,7 +143,7 @@ def _lua(script: str) -> Any:
 
 
 def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
-    """Return an ext_authz filter that asks the control plane, which may delay its answer.
+    """Return an ext_authz filter that asks the control plane, which may delay its response.
 
     Routes can override the server.
     """
@@ -166,7 +166,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to want it."""
+    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use it."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -189,7 +189,7 @@ def _gzip() -> Any:
     )
     response = compressor_pb2.Compressor.ResponseDirectionConfig(
         common_config=common,
-        # The ETag and the ranges of a response are those of the uncompressed one.
+        # The ETag and the ranges of a response refer to its uncompressed form.
         disable_on_etag_header=True,
         uncompressible_response_codes=[206],
     )
@@ -280,7 +280,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Envoy appends the request path, which is harmless behind a ``?``."""
+    """Ask an auth service. Envoy appends the request path, which is harmless after a ``?``."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",

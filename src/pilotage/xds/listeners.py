@@ -1,4 +1,4 @@
-"""Builds listeners: two that all HTTP routes share and no route changes, and one per tcp or udp route. Pure."""
+"""Builds listeners: two that all HTTP routes share and none changes, and one per tcp or udp route. Pure."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
 
 
 def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filter chains. Trusted proxies have their own, because only their headers are trusted."""
+    """Return the filter chains. Trusted proxies have a chain of their own, because only their headers are trusted."""
     everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
     if not options.trusted_proxies:
         return [everybody]
@@ -132,8 +132,8 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         stream_idle_timeout=seconds(_IDLE_STREAM),
         request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
-        # No client is internal: Envoy's own headers are removed from every client. Without a network here Envoy would
-        # trust all private ones, so this is one from which nobody sends.
+        # No client is internal: Envoy's own headers are removed from every client. Without a network here, Envoy would
+        # trust all private ones, so this is one that sends nothing.
         internal_address_config=_MANAGER.InternalAddressConfig(
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),
@@ -209,7 +209,7 @@ _ENVOYS: Final = (
     "x-envoy-original-host",
     "x-envoy-original-path",
 )
-"""What Envoy itself removes only from requests whose sender it asks for his address."""
+"""Headers that Envoy itself removes only where it uses the address of the connection as the client address."""
 
 _FORWARDED: Final = (
     "forwarded",
@@ -243,7 +243,7 @@ def _both(*filters: Any) -> Any:
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 
-# 502 to 504: the service was not reached or did not respond. Responses of the service itself are no local replies.
+# 502 to 504: the service was not reached or did not respond. Responses from the service itself are not local replies.
 _FAILED: Final = accesslog_pb2.AccessLogFilter(
     status_code_filter=accesslog_pb2.StatusCodeFilter(
         comparison=accesslog_pb2.ComparisonFilter(
@@ -343,7 +343,7 @@ def stream_listener(backend: Backend) -> Resource:
         message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
         message.listener_filters.append(_udp(backend.cluster))
     else:
-        message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
+        message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
         proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=backend.cluster, max_connect_attempts=number(3))
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))

@@ -1,4 +1,4 @@
-"""Responses of the gateway itself: HTML for browsers, plain text for other clients. Pure."""
+"""Builds the gateway's own responses: HTML for browsers, plain text for other clients. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SPELLING: Final = "No service is configured for this address. Check the spellin
 _ROUTES: Final = "lists the served names"
 _EXPLAIN: Final = "explains why one is missing"
 
-# Light or dark by the reader's preference, limited line length, no external resources.
+# Light or dark as the reader prefers, with limited line length and no external resources.
 _STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{font:1rem/1.55 system-ui,sans-serif;max-width:34rem;margin:16vh auto 4rem;padding:0 1.5rem}"
@@ -34,7 +34,7 @@ def _page(status: str, title: str, *paragraphs: str) -> str:
 
 
 def not_found_page(*, debug: bool) -> str:
-    """Return the page for a host without a route; with ``debug`` it includes advice for the operator."""
+    """Return the page for a host without a route; with ``debug``, it includes advice for the operator."""
     more = f"For the operator: <code>pilotage routes</code> {_ROUTES}, <code>pilotage explain NAME</code>"
     return _page("404", _UNKNOWN, _SPELLING, *([f"{more} {_EXPLAIN}."] if debug else []))
 

@@ -29,7 +29,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Edits(msgspec.Struct, frozen=True):
-    """Header changes of requests or responses: set (replaced), added, removed."""
+    """Changes to the headers of requests or responses: set (replaced), added, removed."""
 
     put: Pairs = ()
     add: Pairs = ()
@@ -37,7 +37,7 @@ class Edits(msgspec.Struct, frozen=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """Rate limit of a client address: ``average`` requests per ``period`` seconds, ``burst`` at once."""
+    """Rate limit per client address: ``average`` requests per ``period`` seconds, and ``burst`` at once."""
 
     average: int
     burst: int
@@ -50,7 +50,7 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     Attributes:
         route: its alias.
         path: path of the authorization request.
-        headers: headers of its response that the backend receives.
+        headers: headers from its response that the backend receives.
 
     """
 
@@ -63,17 +63,17 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     """What the middlewares of a route require.
 
     Attributes:
-        request, answer: header changes of requests and responses.
+        request, answer: changes to the headers of requests and responses.
         host: Host header for the backend, ``""`` to keep the client's.
         prefix: path prefix to add, with a slash at both ends, or ``""``.
         forwarded: ``"set"`` to overwrite X-Forwarded headers, ``"hide"`` to remove them.
         allow: client networks that have access; empty for all.
-        rate: rate limit of each client address.
+        rate: rate limit per client address.
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
-        problems: invalid and unsupported options, without place.
-        servable: whether the route may be served in spite of the problems.
+        problems: invalid and unsupported options, without a place.
+        servable: whether the route may be served despite the problems.
 
     """
 
@@ -122,7 +122,7 @@ class _Parser:
     def middleware(self, name: str, written: str, options: Any) -> None:
         self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         if name in _UNSUPPORTED:
-            self.problem(f"{name} is known to GoDoxy, not supported by pilotage's gateway", "remove it")
+            self.problem(f"{name} is a GoDoxy middleware that pilotage does not support", "remove it")
             return
         handler, known = _HANDLERS[name]
         folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
@@ -312,11 +312,11 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
 _PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
 _AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
 _LONGEST_TEXT: Final = 16_384
-"""Bytes of a header name or value that Envoy accepts in its configuration."""
+"""Maximum bytes of a header name or value in the configuration of Envoy."""
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 )
-"""Message framing and connection use. A wrong value makes requests hang, or allows request smuggling."""
+"""Headers for message framing and connections. A wrong value makes requests hang or allows request smuggling."""
 _EDITS: Final = ("set_headers", "add_headers", "hide_headers")
 _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tuple[str, ...]]]] = {
     "request": (_Parser.request, (*_EDITS, "add_prefix")),

@@ -28,7 +28,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
     Args:
         nack: the resource and Envoy's error message.
         node: Envoy's node ID.
-        route_of: returns the route of an alias or a pool's name, None if it no longer exists.
+        route_of: returns the route of an alias or a pool's name; ``None`` if it no longer exists.
 
     """
     item = nack.resource

@@ -1,4 +1,4 @@
-"""Settings of the gateway: addresses, domains, certificates."""
+"""Defines the gateway's settings: addresses, domains, certificates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses
 
 _SHORTEST_ATTEMPT: Final = 0.1
 RETRY_PAUSES: Final = (0.025, 0.25)
-"""Seconds: the limit of the first pause before a retry, which doubles with each further one, and the longest limit."""
+"""Seconds: the limit of the pause before the first retry, which doubles with each further retry, and its maximum."""
 
 
 def longest_pauses(retries: int) -> float:
-    """Return the longest sum of the pauses before some retries, in seconds."""
+    """Return the maximum total of the pauses before a number of retries, in seconds."""
     least, most = RETRY_PAUSES
     return sum(min(most, least * 2.0**number) for number in range(retries))
 
@@ -76,7 +76,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def attempt_timeout(self) -> float:
-        """Seconds that one attempt to connect may take. The pauses between attempts count, too."""
+        """Seconds that one attempt to connect may take. This allows for the pauses between attempts."""
         return max(_SHORTEST_ATTEMPT, (self.connect_timeout - longest_pauses(self.retries)) / (self.retries + 1))
 
     @property

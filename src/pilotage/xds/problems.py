@@ -1,4 +1,4 @@
-"""Problems of routes that the snapshot finds while it builds Envoy resources. Pure."""
+"""Makes the problems with routes that the snapshot finds while it builds Envoy resources. Pure."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def port_in_use(backend: Backend, by: Backend, address: str) -> Problem:
 
 
 def speaks_plain_http(route: Route) -> Problem:
-    """Report an https target that speaks plain HTTP. Its requests go there as http."""
+    """Report an https target that speaks plain HTTP. Its requests are sent as http."""
     found = _problem(
         route,
-        "the target speaks plain HTTP, so requests go there as http and not as https",
+        "the target speaks plain HTTP, so requests are sent to it as http, not https",
         f"set proxy.{route.alias}.scheme: http, or let the target speak TLS",
         path="scheme",
     )

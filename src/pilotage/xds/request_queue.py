@@ -1,4 +1,4 @@
-"""Queues requests for backends without an endpoint: delays the answer to Envoy's ext_authz check until one is ready."""
+"""Queues requests to backends without an endpoint by delaying the response to Envoy's ext_authz check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROBE_INTERVAL: Final = 0.02
 """Seconds between two connection attempts."""
 
 _PROBE_TIMEOUT: Final = 0.5
-"""Seconds that a connection attempt may take. A server that has not started yet refuses at once."""
+"""Seconds that a connection attempt may take. If the server has not started yet, the attempt is refused at once."""
 
 _MIN_BATCH: Final = 10
 _BATCHES: Final = 50
@@ -89,7 +89,7 @@ class RequestQueue:
         return _ALLOW
 
     def release_ready(self) -> None:
-        """Start to release the requests of backends that have become ready."""
+        """Start releasing the requests of backends that have become ready."""
         for backend in self._waiters:
             if backend not in self._releasing and self._is_ready(backend):
                 self._releasing[backend] = asyncio.create_task(
@@ -121,7 +121,8 @@ class RequestQueue:
         waiters = self._waiters.get(backend)
         if waiters is None:
             return
-        if waiter.cancelled() and waiter in waiters:  # otherwise it is already out, and searching a long queue is slow
+        # Any other waiter has already left the queue, and searching a long one is slow.
+        if waiter.cancelled() and waiter in waiters:
             waiters.remove(waiter)
         if not waiters and backend not in self._releasing:
             del self._waiters[backend]

@@ -1,4 +1,4 @@
-"""Envoy resources, versioned by a hash of their content, and helpers to build common messages."""
+"""Defines Envoy resources, versioned by a hash of their content, and helpers that build common messages."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ Key = tuple[str, str]
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):
-    """A serialised resource.
+    """A serialized resource.
 
     Attributes:
         type_url: resource type.
         name: unique within the type.
         version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage.
-        body: the serialised message.
+        body: the serialized message.
         clusters: the clusters that it references. Envoy needs them first.
-        answers: the aliases and pools that it serves, for problems.
+        answers: the aliases and pools that it serves, to which its problems belong.
         first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
             checks are done; the same cluster without checks serves at once.
 
@@ -81,21 +81,21 @@ def resource(
     answers: tuple[str, ...] = (),
     first: Resource | None = None,
 ) -> Resource:
-    """Serialise a message. Equal messages have equal versions."""
+    """Serialize a message. Equal messages have equal versions."""
     body = message.SerializeToString(deterministic=True)
     return Resource(type_url, name, version_of(body), body, clusters, answers, first)
 
 
 def version_of(body: bytes) -> str:
-    """Return the hash of a serialised message."""
+    """Return the hash of a serialized message."""
     return hashlib.blake2b(body, digest_size=9).hexdigest()
 
 
 class Frame:
     """Encodes one field of a message: tag, length, content.
 
-    Bytes appended to a serialised message are parsed as further fields of it. This way, content that thousands of
-    messages share is serialised once.
+    Bytes appended to a serialized message are parsed as further fields of it. So content that thousands of messages
+    share is serialized only once.
 
     Args:
         message: the message type.

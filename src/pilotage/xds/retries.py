@@ -1,4 +1,4 @@
-"""Retry policies: unsent requests are always retried, sent ones only if it is safe. Pure."""
+"""Builds retry policies. Unsent requests are always retried, sent ones only if that is safe. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
     """Return the retry policy that the shared clusters hold for all plain backends.
 
     Envoy cannot tell a timeout from a broken connection. Requests that are retried after a broken connection therefore
-    have no timeout: otherwise a busy target would get every request several times.
+    have no timeout: with one, a busy target would get every request several times.
 
     Args:
             options: the gateway's settings.
@@ -67,7 +67,7 @@ _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
 )
 
 
-@lru_cache(maxsize=256)  # one for nearly all
+@lru_cache(maxsize=256)  # nearly all backends share one
 def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: bool, another: bool = False) -> Any:
     kinds = route_components_pb2.RetryPolicy
     least, most = waits

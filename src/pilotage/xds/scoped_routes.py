@@ -1,4 +1,4 @@
-"""Builds scoped route configurations: one scope for all hosts with the same first label. Pure.
+"""Builds scoped route configurations, with one scope for all hosts with the same first label. Pure.
 
 ``app`` and ``app.example.com`` are in the scope ``app``. Envoy selects a scope by the first label of the host, so the
 cost of a change does not depend on the number of scopes. All wildcard aliases share one scope.
@@ -52,7 +52,7 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     Args:
         name: an alias without dots matches itself and every host that starts with it; with dots, only that host;
             ``*.example.com`` matches every host with one additional label.
-        suffixes: domains that may follow an alias without dots; any if empty.
+        suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
     if "." in name:
@@ -140,7 +140,7 @@ def _clusters(backend: Backend) -> list[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Assign each host to one backend, because Envoy rejects duplicate domains.
 
-    A backend that names it in full wins.
+    A backend that names the host in full wins.
     """
     taken: set[str] = set()
     for backend in sorted(

@@ -18,7 +18,7 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> list[Resource]:
-    """Return the secrets of all certificates of the gateway; none without HTTPS.
+    """Return the secrets for all of the gateway's certificates; none without HTTPS.
 
     Raises:
         ConfigError: with a problem for each pair of files that cannot be read or used.
@@ -47,7 +47,7 @@ def _read(index: int, files: CertificateFiles) -> Resource:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"the key {files.key} does not belong to the certificate {files.certificate}"
-            raise _error(message, "name the key that the certificate was requested with") from error
+            raise _error(message, "name the key with which the certificate was requested") from error
         message = f"{files.certificate} and {files.key} are not a valid certificate and key: {error.reason or error}"
         hint = "write both as PEM, the gateway's own certificate first, the key without a password"
         raise _error(message, hint) from error

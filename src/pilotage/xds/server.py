@@ -1,4 +1,4 @@
-"""The xDS server: incremental ADS over gRPC, on a Unix socket or with mutual TLS."""
+"""Serves incremental ADS over gRPC, on a Unix socket or with mutual TLS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIMITS: Final = (
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 30_000),
-    # Accept Envoy's keepalive pings at any rate. By default gRPC closes the connection at the third in five minutes.
+    # Accept Envoy's keepalive pings at any rate. By default, gRPC closes the connection at the third in five minutes.
     ("grpc.http2.max_ping_strikes", 0),
 )
 
@@ -92,8 +92,8 @@ class AdsServer:
 
         Args:
             address: ``unix:/path`` or ``host:port``.
-            tls: CA certificate of the Envoys, own certificate chain and own key, as PEM. Without it, anyone who can
-                reach the address can read all routes and private keys.
+            tls: the CA certificate of the Envoys, and the server's own certificate chain and key, as PEM. Without it,
+                anyone who can reach the address can read all routes and private keys.
 
         Raises:
             ConfigError: a certificate of the gateway cannot be read or used.
@@ -272,7 +272,7 @@ class AdsServer:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What the gateway does not support, and what Envoys have rejected, in the current table."""
+        """What the gateway does not support in the current table, and what Envoys have rejected."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.nacks.values():
@@ -280,7 +280,7 @@ class AdsServer:
         return tuple(dict.fromkeys(found))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
-        """Return why an Envoy accepts no HTTP requests: it has rejected a listener and has no earlier version.
+        """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version of it.
 
         Args:
             node: Envoy's node ID. NACKs of other Envoys are ignored.
@@ -332,7 +332,7 @@ class AdsServer:
                     break
                 for message in session.next_responses():
                     yield message
-                self._wake_waiters()  # a change that was reverted meanwhile needs no response
+                self._wake_waiters()  # a change that has since been reverted needs no response
         finally:
             del self._sessions[session]
             reader.cancel()

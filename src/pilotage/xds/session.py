@@ -1,4 +1,4 @@
-"""One Envoy's ADS session: what it has, what it still needs, and in which order to send that. Pure.
+"""Tracks one Envoy's ADS session: what it has, what it still needs, and in which order to send that. Pure.
 
 Clusters are sent before the scopes and listeners that reference them, and removed after them. One response of each type
 is in flight at a time; later changes accumulate. When Envoy rejects a response, the session bisects it until the
@@ -31,7 +31,7 @@ _REFERENCING: Final = (LISTENER, SCOPE)
 HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
 """The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""
 _MAX_RESOURCES: Final = 2000
-"""Resources in one response. Keeps each well below gRPC's limit of 4 MB."""
+"""Maximum number of resources in one response, which keeps it well below gRPC's limit of 4 MB."""
 
 
 class Nack(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Session:
 
     @property
     def in_sync(self) -> bool:
-        """Whether Envoy has answered everything that it subscribes to."""
+        """Whether Envoy has acknowledged or rejected everything that it subscribes to."""
         if not self._has_subscribed:
             return False
         return all(it.responded and not it.in_flight and not it.pending for it in self._active())
@@ -84,7 +84,7 @@ class Session:
         return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
 
     def is_pending(self, key: Key) -> bool:
-        """Return whether a resource has yet to be sent or answered."""
+        """Return whether a resource is still to be sent, acknowledged or rejected."""
         subscription = self._subscriptions[key[0]]
         if not subscription.active:
             return key[0] in self._expected_types()
@@ -98,7 +98,7 @@ class Session:
         return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
 
     def has_current(self, key: Key) -> bool:
-        """Return whether Envoy has acknowledged the current version of a resource, for clusters also without checks.
+        """Return whether Envoy has acknowledged the current version of a resource, or that of a cluster without checks.
 
         While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
         """
@@ -213,7 +213,7 @@ class Session:
         while subscription.bisection and not resources and not removed:
             self._select(type_url, subscription.bisection.pop(0), resources, removed)
         names = list(subscription.pending)
-        # Skip batches with nothing to send: Envoy already has these resources, or they wait for their clusters.
+        # Skip batches with nothing to send, because Envoy already has these resources or they wait for their clusters.
         for start in range(0, len(names), _MAX_RESOURCES):
             if resources or removed:
                 break
@@ -221,7 +221,7 @@ class Session:
         return resources, removed
 
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
-        """Add to a response what can be sent of some names. Keep pending what has to wait."""
+        """Add the resources with some names to a response, as far as they can be sent. The others stay pending."""
         subscription = self._subscriptions[type_url]
         for name in names:
             item = self._resources.get((type_url, name))
@@ -260,14 +260,14 @@ class Session:
             subscription.blocked.add(name)
 
     def _next_version(self, item: Resource, current: str | None) -> Resource | None:
-        """Return what to send next of a resource, or None if Envoy has it or has rejected it."""
+        """Return the version of a resource to send next; ``None`` if Envoy has it or has rejected it."""
         done = {current, self._nacked_version(item.key)}
         if item.version in done:
             return None
         return item.first if item.first is not None and item.first.version not in done else item
 
     def _can_reference(self, cluster: str, *, accept_unacked: bool) -> bool:
-        """Return whether a cluster exists in its current version, or in an older one if Envoy rejected the current.
+        """Return whether Envoy has the current version of a cluster, or an older one if it rejected the current one.
 
         Args:
             cluster: its name.
@@ -316,7 +316,7 @@ class Session:
     # ---- references to clusters
 
     def _confirm_references(self, key: Key, clusters: frozenset[str]) -> None:
-        """Set the references of what Envoy has acknowledged."""
+        """Set the references of the resources that Envoy has acknowledged."""
         self._set_references(key, clusters)
         if key in self._unknown_versions:
             self._unknown_versions.discard(key)

@@ -1,4 +1,4 @@
-"""The Envoy resources of a table, updated incrementally: a change costs the same whatever the table's size. Pure."""
+"""Builds the Envoy resources of a table, incrementally: the cost of a change does not depend on its size. Pure."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Snapshot:
         problems: source (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for missing
             forwardauth routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
-        https: alias -> endpoints of an https route whose settings do not insist on TLS.
-        plain: addresses of such endpoints that speak plain HTTP. Requests go there as http.
+        https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
+        plain: addresses of such endpoints that speak plain HTTP. Requests to them are sent as http.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
     """
@@ -119,13 +119,13 @@ class Snapshot:
         return self._rebuild(self._index_route(alias, None))
 
     def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
-        """Note whether an https endpoint speaks plain HTTP; return the changed keys."""
+        """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         (self.plain.add if plain else self.plain.discard)(address)
         users = [alias for alias, endpoints in self.https.items() if any(e.address == address for e in endpoints)]
         return self.change(self._table, users)
 
     def settle(self, alias: str) -> frozenset[Key]:
-        """Expect no restart of an alias any longer, unless it is draining; return the changed keys."""
+        """Stop expecting the restart of an alias, unless it is draining; return the changed keys."""
         route = self._routes.get(alias)
         if alias not in self.restarting or (route is not None and is_draining(route)):
             return frozenset()
@@ -221,7 +221,7 @@ class Snapshot:
             if auth is not None:
                 index(self._auth_users.setdefault(auth.route, set()), alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
-        if (old is None) != (route is None):  # a route that others use for forwardauth has come or gone
+        if (old is None) != (route is None):  # a route that others use for forwardauth was added or removed
             affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
         if route is None:
             self._routes.pop(alias, None)
@@ -256,7 +256,7 @@ class Snapshot:
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a missing forwardauth route. All requests are rejected without it."""
+        """Report a missing forwardauth route, without which all requests are rejected."""
         auth = backend.route_policy.auth
         auth_route = self._routes.get(auth.route) if auth is not None else None
         absent = auth is not None and (

@@ -1,4 +1,4 @@
-"""One Envoy's subscription to one resource type: what it has acknowledged, what is in flight, what is pending. Pure."""
+"""Tracks an Envoy's subscription to a resource type: what is acknowledged, in flight and pending. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pilotage.xds.resources import Resource
 __all__ = ["Response", "Subscription"]
 
 _MAX_IN_FLIGHT: Final = 100
-"""Responses that Envoy has not answered yet while it probes."""
+"""Maximum number of unanswered responses while Envoy probes."""
 
 
 class Response(msgspec.Struct):
@@ -74,7 +74,7 @@ class Subscription:
         return not self.in_flight or (self.is_probing and len(self.in_flight) < _MAX_IN_FLIGHT)
 
     def version(self, name: str) -> str | None:
-        """Return the version that Envoy has or is about to receive, or None."""
+        """Return the version that Envoy has or is about to receive; ``None`` if there is none."""
         for response in reversed(self.in_flight):
             if name in response.resources:
                 return response.resources[name].version

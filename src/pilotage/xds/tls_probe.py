@@ -20,12 +20,12 @@ _TIMEOUT: Final = 5.0
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds before further attempts: a container is listed as running before its server listens."""
 
-# OpenSSL's words for an answer that is no TLS record, such as "HTTP/1.1 400 Bad Request".
+# OpenSSL's names for a response that is not a TLS record, such as "HTTP/1.1 400 Bad Request".
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_TOO_SMALL"})
 
 
 class TlsProber:
-    """Probes each https endpoint once, until it answers.
+    """Probes each https endpoint until it answers once.
 
     Args:
         on_plain: called with the address of an endpoint that answers a TLS handshake in plain text.
@@ -42,10 +42,10 @@ class TlsProber:
 
         Args:
             alias: the alias.
-            endpoints: its endpoints that are to be spoken to by https.
+            endpoints: its endpoints that expect https.
 
         Returns:
-            The addresses that no alias uses any longer. What is known about them is outdated.
+            The addresses that no alias uses any longer; earlier results for them are outdated.
 
         """
         before = self._wanted.pop(alias, frozenset())
@@ -85,13 +85,13 @@ async def speaks_plainly(host: str, port: int) -> bool | None:
     """Return whether a server answers a TLS handshake in plain text; ``None`` if it does not answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the certificate is Envoy's business
+    context.verify_mode = ssl.CERT_NONE  # Envoy checks the certificate
     try:
         async with asyncio.timeout(_TIMEOUT):
             _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="")
     except ssl.SSLError as error:
         return error.reason in _NO_TLS
-    except (OSError, TimeoutError, ValueError):  # not reached, or a host that is no host name
+    except (OSError, TimeoutError, ValueError):  # not reached, or not a valid host name
         return None
     writer.close()
     with contextlib.suppress(OSError):

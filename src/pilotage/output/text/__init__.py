@@ -1,4 +1,4 @@
-"""Human-readable tables and paragraphs, one module for each kind of output.
+"""Prints human-readable tables and paragraphs, with one module for each kind of output.
 
 Views, problems and explanations go in; lines on an :class:`~pilotage.output.console.Out` come out.
 It must not decide anything about routes or contact engines.

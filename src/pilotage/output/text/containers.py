@@ -1,4 +1,4 @@
-"""The container table of ``pilotage ps``."""
+"""Prints the container table of ``pilotage ps``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations of ``pilotage explain`` as paragraphs."""
+"""Prints the explanations of ``pilotage explain`` as paragraphs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _print_route(out: Out, route: RouteExplanation) -> None:
     _print_problems(out, route.problems)
 
 
-_WIDEST_VALUE: Final = 28  # a wider value shifts only its own reason
+_WIDEST_VALUE: Final = 28  # a wider value shifts only the reason next to it
 _NARROW: Final = 24  # a narrower column of text is hard to read
 
 

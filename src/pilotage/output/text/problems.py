@@ -1,4 +1,4 @@
-"""Prints problems: grouped by container on a terminal, one line each elsewhere."""
+"""Prints problems, grouped by container on a terminal, elsewhere on one line each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["print_problem", "print_problems"]
 
 
 def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True) -> None:
-    """Print problems, grouped by container on a terminal, one line each otherwise.
+    """Print problems, grouped by container on a terminal, elsewhere on one line each.
 
     Args:
         out: the output.

@@ -1,4 +1,4 @@
-"""The route table of ``pilotage routes`` and its summary line."""
+"""Prints the route table of ``pilotage routes`` and its summary line."""
 
 from __future__ import annotations
 
