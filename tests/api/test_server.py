@@ -120,7 +120,7 @@ async def test_the_api_serves_explanations_and_corrects_unknown_names() -> None:
         told = await caller.json("/v1/explain/web")
         assert told["containers"][0]["name"] == "web"
         error = await caller.json("/v1/explain/wep", 404)
-        assert error == {"error": "no container and no alias is called 'wep'", "hint": "did you mean 'web'?"}
+        assert error == {"error": "no container or alias is called 'wep'", "hint": "did you mean 'web'?"}
 
 
 async def test_the_api_serves_and_explains_routes_from_files(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def told(value: Any) -> tuple[str, str]:
     [
         ({"inner": {"file": "x", "fil": 1}}, "unknown key 'fil'", "did you mean 'file'?"),
         ({"many": [{"file": "x"}, {"file": "x", "cout": 1}]}, "unknown key 'cout'", "did you mean 'count'?"),
-        ({"zebra": 1}, "unknown key 'zebra'", "known here: colour, inner, many, names, odd, own, yes"),
+        ({"zebra": 1}, "unknown key 'zebra'", "the valid keys are colour, inner, many, names, odd, own, yes"),
         ({"colour": "gren"}, "'gren' is not a valid colour", "did you mean 'green'?"),
         ({"colour": "mauve"}, "'mauve' is not a valid colour", "use one of red, green"),
         ({"inner": {"file": "x", "count": 10}}, "count 10 is out of range", "write a number between 1 and 9"),

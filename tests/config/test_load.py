@@ -132,7 +132,7 @@ def test_a_misspelt_key_is_reported_with_place_and_suggestion(reader: Reader) ->
 
 def test_an_unknown_key_is_reported_with_the_known_ones(reader: Reader) -> None:
     (problem,) = reader.faults("local: {scheme: tcp, host: n1, tls: {ca_file: ca.pem, passphrase: x}}")
-    assert problem.hint == "known here: ca_file, cert_file, key_file"
+    assert problem.hint == "the valid keys are ca_file, cert_file, key_file"
     assert problem.path == "providers.docker.local.tls.passphrase"
 
 
@@ -239,7 +239,7 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
         ("warning", 1, 1, "homepage"),
         ("warning", 3, 3, "providers.agents"),
     ]
-    assert all("known to GoDoxy, not supported by pilotage" in problem.message for problem in config.problems)
+    assert all("a GoDoxy field that pilotage does not support" in problem.message for problem in config.problems)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
 def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str, content: str) -> None:
     (problem,) = reader.faults_of(f"{key}: {content}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
     assert (problem.severity, problem.path) == ("error", key)
-    assert "known to GoDoxy, not supported by pilotage" in problem.message
+    assert "a GoDoxy field that pilotage does not support" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_section_of_godoxy_that_keeps_nobody_out_is_a_warning(text: str) -> No
     text += "\nproviders: {docker: {a: 'tcp://n:1'}}\n"
     (problem,) = read_config(text, file="f.yml", folder=Path(), env={}).problems
     assert (problem.severity, problem.line) == ("warning", 1)
-    assert "known to GoDoxy, not supported by pilotage, and has no effect" in problem.message
+    assert "is a GoDoxy field that pilotage does not support, and has no effect" in problem.message
 
 
 @settings(deadline=None)

@@ -37,7 +37,7 @@ def test_an_update_with_very_many_problems_is_logged_in_part(caplog: pytest.LogC
         log_changes(Update(Table(), Table(), changes))
     assert len(caplog.messages) == 202
     assert caplog.messages[199:201] == ["web: odd 199", "engine local is connected"]
-    assert caplog.messages[201].startswith("99800 more changes of routes and problems are not logged;")
+    assert caplog.messages[201].startswith("99800 more changes to routes and problems are not logged;")
 
 
 def probed(*states: HealthState) -> Table:
@@ -47,7 +47,7 @@ def probed(*states: HealthState) -> Table:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (Change("stale", engine="local", cause="it is gone"), ("WARNING", "engine local is away, its routes stay")),
+        (Change("stale", engine="local", cause="it is gone"), ("WARNING", "engine local is unreachable; its routes")),
         (Change("live", engine="local"), ("INFO", "engine local is connected")),
         (Change("problem", problem=Problem(message="odd", container="web")), ("WARNING", "web: odd")),
         (Change("conflict", problem=Problem(message="odd", route="web")), ("WARNING", "odd")),

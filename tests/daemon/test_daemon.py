@@ -210,7 +210,7 @@ async def test_engines_that_go_and_come_and_problems_are_logged(
             await until(lambda: "resolved: local/typo: " in caplog.text)
             before = caplog.text.count("engine local is connected")
             await engine.close()
-            await until(lambda: "engine local is away, its routes stay unchanged: " in caplog.text)
+            await until(lambda: "engine local is unreachable; its routes are kept: " in caplog.text)
             await engine.listen()
             await until(lambda: caplog.text.count("engine local is connected") == before + 1)
 
@@ -242,7 +242,7 @@ async def test_where_temporary_files_have_a_long_path_sockets_have_a_short_one(
 async def test_a_missing_envoy_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     file.write_text("gateway: {envoy: /no/envoy}\nproviders: {docker: {local: unix:///nowhere}}")
-    with pytest.raises(GatewayError, match="/no/envoy is not an executable program"):
+    with pytest.raises(GatewayError, match="/no/envoy was not found or is not executable"):
         async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path):
             pass
 

@@ -21,12 +21,12 @@ class Log:
 def test_a_message_is_repeated_five_times_and_then_once_a_minute() -> None:
     log, written = Log(), []
     for _ in range(3600):
-        written.append(log.write("engine %s is away", "local"))
+        written.append(log.write("engine %s is unreachable", "local"))
         log.now += 1
     lines = [line for line in written if line is not None]
-    assert lines[:4] == ["engine local is away"] * 4
-    assert lines[4] == "engine local is away (repeated, so from now on at most once a minute)"
-    assert lines[5] == "engine local is away (55 more since the last one)"
+    assert lines[:4] == ["engine local is unreachable"] * 4
+    assert lines[4] == "engine local is unreachable (repeated; from now on logged at most once a minute)"
+    assert lines[5] == "engine local is unreachable (55 more since the last one)"
     assert 60 <= len(lines) <= 66
 
 
@@ -46,7 +46,7 @@ def test_a_component_that_floods_the_log_silences_no_other_one() -> None:
     assert sum(line is not None for line in written) == 1000
     assert log.write("configuration rejected", name="pilotage.daemon.reload") == "configuration rejected"
     log.now += 1
-    assert log.write("late") == "late (49000 other messages were omitted, because there were too many)"
+    assert log.write("late") == "late (49000 other messages were omitted because there were too many)"
     assert len(log.limit._texts) <= 1000
 
 

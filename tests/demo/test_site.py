@@ -58,7 +58,7 @@ async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
 
 async def test_the_demonstration_reports_that_no_address_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.demo.site._NETWORKS", range(0))
-    with pytest.raises(GatewayError, match="finds no loopback addresses of its own"):
+    with pytest.raises(GatewayError, match="no loopback addresses are available for the demonstration"):
         async with demo_site():
             pass
 
@@ -73,7 +73,7 @@ async def test_a_container_whose_port_is_taken_is_stopped() -> None:
             async with assert_no_leaks(), demo_site(told.append) as engine:
                 states = {each.name: each.state for each in engine.containers.values()}
     assert states == {"web": "running", "blog": "exited"}
-    assert told == [f"blog is stopped, for its port {port} cannot be had: Address already in use."]
+    assert told == [f"blog is stopped because its port {port} is unavailable: Address already in use."]
 
 
 async def test_its_ports_do_not_collide_with_the_gateway() -> None:

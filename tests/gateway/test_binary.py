@@ -22,7 +22,7 @@ def test_the_binary_comes_from_the_wheel_by_default(tmp_path: Path, monkeypatch:
     assert "/1.40." in said.stdout
     own = tmp_path / "my-envoy"
     own.write_text("")
-    with pytest.raises(GatewayError, match=r"my-envoy is not an executable program; check gateway\.envoy"):
+    with pytest.raises(GatewayError, match=r"my-envoy was not found or is not executable; check gateway\.envoy"):
         find_envoy(str(own))
     own.chmod(0o755)
     assert find_envoy(str(own)) == own

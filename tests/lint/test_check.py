@@ -150,9 +150,9 @@ def test_a_configuration_that_names_a_device_ends_with_an_error(folder: Path) ->
     assert (problem.file, problem.message) == ("/dev/zero", "is not a regular file")
 
 
-def test_a_list_of_middlewares_is_recognised(folder: Path) -> None:
+def test_a_list_of_middlewares_is_recognized(folder: Path) -> None:
     (problem,) = said(folder, "lan:\n  - use: CIDRWhitelist\n    allow: [10.0.0.0/8]\n", "middlewares.yml")
-    assert "files of middlewares are known to GoDoxy, not supported by pilotage" in problem
+    assert "middleware files are a GoDoxy feature that pilotage does not support" in problem
 
 
 def test_a_route_file_is_checked_for_what_the_gateway_supports(folder: Path) -> None:

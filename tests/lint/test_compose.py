@@ -48,7 +48,7 @@ def test_what_serve_refuses_is_reported_with_its_line() -> None:
     assert oidc.startswith(
         "error: compose.yml:6:7: shop: proxy.shop.middlewares.oidc.allowed_users: middlewares.oidc: "
     )
-    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: rules is known to GoDoxy, not supported")
+    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: rules is a GoDoxy field that")
     assert port.startswith("error: compose.yml:18:7: db: proxy.db.port: a tcp route needs a port to listen on")
 
 
@@ -115,7 +115,7 @@ def test_the_forms_of_compose_are_known(written: str, text: bool) -> None:
 def test_an_item_that_is_a_mapping_is_reported_with_what_to_write() -> None:
     (problem,) = said(labels("- proxy.network: web"))
     assert problem == (
-        "error: compose.yml:6:9: web: a label is key=value here, not a mapping; write - proxy.network=web"
+        "error: compose.yml:6:9: web: a label in a list must be key=value, not a mapping; write - proxy.network=web"
     )
 
 

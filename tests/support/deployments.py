@@ -122,7 +122,7 @@ async def engine_restarted(engine: Engine, folder: Path, times: int) -> list[Ans
 
 
 def _is_away(served: Served) -> bool:
-    return served.log.rfind("engine local is away") > served.log.rfind("engine local is connected")
+    return served.log.rfind("engine local is unreachable") > served.log.rfind("engine local is connected")
 
 
 async def daemon_restarted(engine: Engine, folder: Path, times: int, *, linger: float = 5) -> list[Answer]:

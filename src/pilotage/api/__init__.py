@@ -1,4 +1,4 @@
-"""The daemon's HTTP API, Prometheus metrics, and the snapshot for commands.
+"""Serves the daemon's HTTP API, Prometheus metrics, and the snapshot for commands.
 
 The table, the problems and the state of engines and Envoy go in; JSON, events and metrics on sockets come out.
 It must not change anything that it reports, and must not import the gateway, the daemon or the command line.

@@ -1,4 +1,4 @@
-"""Addresses that the daemon listens on: parsing, unix sockets, and checks for free ports."""
+"""Handles the addresses that the daemon listens on: parses them, creates unix sockets, and checks for free ports."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _error(text: str, hint: str) -> Problem:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is a loopback one."""
+    """Return whether a host name or address means loopback."""
     try:
         return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
     except ValueError:
@@ -76,7 +76,7 @@ def is_loopback(host: str) -> bool:
 
 
 async def start_socket(runner: web.AppRunner, path: str) -> None:
-    """Listen on a unix socket for its owner and group. Replaces the socket that a killed daemon left behind.
+    """Listen on a unix socket for its owner and group. Replaces a socket that a killed daemon left behind.
 
     Raises:
         OSError: another daemon listens there, or the socket cannot be created.

@@ -1,4 +1,4 @@
-"""Prometheus metrics. Gauges are read from the table at scrape time; only events use counters."""
+"""Provides Prometheus metrics. Gauges are read from the table at scrape time; only events use counters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LAGS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1,
 
 
 class GatewayState(Protocol):
-    """State of an Envoy, as :class:`pilotage.gateway.process.GatewayStatus` reports it."""
+    """The state of an Envoy, as :class:`pilotage.gateway.process.GatewayStatus` reports it."""
 
     @property
     def state(self) -> str:
@@ -78,12 +78,12 @@ class Metrics:
         gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],
     ) -> None:
-        """Read the other metrics from these sources at scrape time.
+        """Read the remaining metrics from these sources at scrape time.
 
         Args:
             discovery: engines and table.
             problems: returns all current problems.
-            gateway: returns the state of the daemon's Envoy, ``None`` if it runs none.
+            gateway: returns the state of the daemon's Envoy; ``None`` if it runs none.
             reloads: number of configuration reloads by result, ``taken`` or ``refused``.
 
         """

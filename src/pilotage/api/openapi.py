@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP API. Pure."""
+"""Builds the OpenAPI document of the HTTP API. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["document"]
 
 
 class _Path(msgspec.Struct, frozen=True):
-    """One path: summary, media type, schema, path parameters, and descriptions of other statuses."""
+    """One path: summary, media type, schema, path parameters, and descriptions of other status codes."""
 
     summary: str
     kind: str = "application/json"
@@ -133,10 +133,10 @@ _PATHS: Final[dict[str, _Path]] = {
         "All engines, and whether their routes are up to date", schema=_object(engines=_list(_ENGINE))
     ),
     "/v1/explain/{name}": _Path(
-        "How the routes of a container or an alias come about",
+        "Why a container or an alias has its routes",
         parameters=("name",),
         schema=_object(name=_TEXT, containers=_list({"type": "object"}), files=_list({"type": "object"})),
-        other={"404": "No container and no alias has this name"},
+        other={"404": "No container or alias has this name"},
     ),
     "/v1/events": _Path(
         "Server-sent events: first all routes, then every change. A `table` event ends each batch",

@@ -1,6 +1,6 @@
-"""The daemon's HTTP API: routes, containers, problems, events, health and metrics.
+"""Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-The unix socket is open to its owner and group. On loopback every local user has access, but no web page, because
+The unix socket is open to its owner and group. On loopback, every local user has access, but web pages do not, because
 ``Host`` must be a loopback name. All other addresses require the bearer token.
 """
 
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
 _SLICE: Final = 100  # containers or routes serialized before other tasks run
-_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing more
 
 
 class _Callers(logging.LoggerAdapter[logging.Logger]):
@@ -68,7 +68,7 @@ class Source(Protocol):
         """Absolute path of the configuration file, ``""`` if there is none."""
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return all problems of labels, engines and the configuration, and what Envoy rejected."""
+        """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready, ``""`` if it is."""
@@ -89,7 +89,7 @@ class Api:
         source: the data to serve.
         listen: at least one address.
         token: bearer token; required for addresses that are not local.
-        if_free: skip addresses that are taken, with a warning, instead of failing.
+        if_free: skip addresses that are in use, with a warning, instead of failing.
 
     Attributes:
         places: the addresses it listens on, with the actual ports.
@@ -286,7 +286,7 @@ class Api:
         found = explain_name(name, snapshots, self.source.discovery.table, files)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
-            return _error(404, f"no container and no alias is called {shorten(name)!r}", hint)
+            return _error(404, f"no container or alias is called {shorten(name)!r}", hint)
         return _json(msgspec.to_builtins(found))
 
     async def _snapshot(self, request: web.Request) -> web.Response:
@@ -340,7 +340,7 @@ class Api:
 
 
 async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
-    """Apply a function to each item, and let other tasks run now and then."""
+    """Apply a function to each item, and let other tasks run from time to time."""
     for number, item in enumerate(items, 1):
         yield function(item)
         if not number % _SLICE:

@@ -1,7 +1,7 @@
-"""The snapshot that a daemon serves to ``pilotage routes|ps|explain`` on its unix socket, and where that socket is.
+"""Serializes the snapshot that a daemon serves to ``pilotage routes|ps|explain``, and finds its unix socket.
 
-The HTTP API is for people and programs. Commands of the same version get the daemon's own values instead, and print
-the same whether the values come from a daemon or from engines.
+The HTTP API is for people and programs. Commands of the same version get the daemon's own values instead. Their output
+is the same whether the values come from a daemon or from engines.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def pack(
     Args:
         snapshots: the engines.
         table: their routes.
-        problems: problems that are not in the table: of the configuration, and what Envoy rejected.
+        problems: problems that are not in the table: with the configuration, and what Envoy rejected.
         files: the route files.
         file: absolute path of the configuration file.
 
@@ -131,7 +131,7 @@ def _located(located: Located) -> Located:
 
 
 def socket_candidates(env: Mapping[str, str]) -> list[Path]:
-    """Return possible paths of a daemon's socket: ``PILOTAGE_SOCKET`` if set, else the user's and the system's."""
+    """Return possible paths of a daemon's socket: ``PILOTAGE_SOCKET`` if set, or else the user's and the system's."""
     named = env.get("PILOTAGE_SOCKET")
     if named:
         return [Path(named)]

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["closed_socket", "fetch"]
 
-_TIMEOUT: Final = 5.0  # seconds; a command asks the engines itself if the daemon takes longer
+_TIMEOUT: Final = 5.0  # seconds; if the daemon takes longer, a command asks the engines itself
 
 
 def closed_socket(env: Mapping[str, str]) -> Path | None:
-    """Return the first of :func:`socket_candidates` that exists but is not accessible to this user, or None."""
+    """Return the first of :func:`socket_candidates` that exists but that this user cannot access, or ``None``."""
     for path in socket_candidates(env):
         try:
             path.lstat()
@@ -37,7 +37,7 @@ def closed_socket(env: Mapping[str, str]) -> Path | None:
 
 
 def fetch(env: Mapping[str, str]) -> Snapshot | None:
-    """Return the snapshot of a running daemon; None if there is none that is accessible and of this version."""
+    """Return the snapshot of a running daemon; ``None`` if none is accessible and has this version."""
     for path in socket_candidates(env):
         if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
             found = asyncio.run(_fetch(path))

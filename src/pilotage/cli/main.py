@@ -1,7 +1,7 @@
-"""The command line: the group of commands and their exit statuses.
+"""Defines the command line: the group of commands and their exit statuses.
 
-This module and :mod:`pilotage.cli.commands` import only click; commands import the rest themselves to keep ``--help``
-fast.
+This module and :mod:`pilotage.cli.commands` import only click; to keep ``--help`` fast, commands import the rest
+themselves.
 
 Exit status: 0 success; 1 problems with labels, routes or one of several engines; 2 wrong usage, or no engine could be
 reached; 70 a bug in pilotage; 130 interrupted.
@@ -44,7 +44,7 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
     """Run the command line of this process and exit with its status.
 
     Args:
-        early: handler of SIGINT that is in force before and after the command, which is interrupted by an exception;
+        early: handler of SIGINT before and after the command; the command itself is interrupted by an exception.
             ``None`` if the signal is ignored.
 
     """
@@ -59,7 +59,7 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
 def run(args: Sequence[str], *, early: Callable[[int, Any], object] | None = None) -> int:
     """Run one command and return its exit status. Never raises.
 
-    With ``PILOTAGE_DEBUG=1`` a bug raises its exception, for the traceback.
+    With ``PILOTAGE_DEBUG=1``, a bug raises its exception, so that the traceback is shown.
 
     Args:
         args: the arguments of the program.
@@ -83,7 +83,7 @@ def run(args: Sequence[str], *, early: Callable[[int, Any], object] | None = Non
 
 
 def _write_no_more() -> None:
-    """Discard the remaining output, which Python would otherwise fail to flush at exit."""
+    """Discard the remaining output, because Python would fail to flush it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -138,7 +138,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _ReaderGone(Exception):
-    """The reader closed the pipe. Not an ``OSError``, which click turns into exit status 1."""
+    """The reader closed the pipe. Not an ``OSError``, because click turns those into exit status 1."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What commands share: options that select engines, the views of those engines, JSON output and exit statuses."""
+"""Provides what commands share: options that select engines, views of those engines, JSON output, exit statuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OK, PROBLEMS, NOTHING = 0, 1, 2
 
 
 class WithExamples(click.Command):
-    """A command whose help ends with examples, one a line."""
+    """A command whose help ends with examples, one per line."""
 
     def __init__(self, *args: Any, examples: Iterable[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)
@@ -98,9 +98,9 @@ def views_of(
     early: Callable[[View], object] | None = None,
     **named: Any,
 ) -> list[View]:
-    """Return a view for each recording, or else one of all engines.
+    """Return one view per recording, or else one view of all engines.
 
-    ``early`` receives the view of the engines that answered within two seconds, if others did not.
+    ``early`` receives the view of the engines that responded within two seconds, if others did not.
     """
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
@@ -131,7 +131,7 @@ def views_of(
 
 
 def _ask_daemon() -> View | None:
-    """Return the view of a running daemon, None if there is none or other engines are selected.
+    """Return the view of a running daemon; ``None`` if there is none or other engines are selected.
 
     These variables, and a configuration file that is not the daemon's, select other engines.
     """
@@ -177,7 +177,7 @@ def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
 
 
 def chosen_engines(choice: EngineChoice) -> ChosenEngines:
-    """Choose engines, and print which and why unless the user named them."""
+    """Choose engines. Unless the user named them, print which were chosen and why."""
     from pilotage.config.engines import choose_engines
     from pilotage.output.console import Out, clean
 
@@ -215,7 +215,7 @@ def status_of(views: Iterable[View]) -> int:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON document: indented on a terminal, otherwise on one line."""
+    """Print a JSON document: indented on a terminal, elsewhere on one line."""
     import msgspec
 
     body = msgspec.json.encode(value)

@@ -1,4 +1,4 @@
-"""Ask several engines at once, without letting a slow one hold back what the others have answered."""
+"""Asks several engines at once, without letting a slow one hold back the results of the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "ask_all"]
 
 PATIENCE: Final = 2.0
-"""Seconds until the answers of the quick engines are shown and the slow ones are named (documented in
+"""Seconds until the results of the quick engines are shown and the slow ones are named (documented in
 docs/how-to/many-engines.md)."""
 
 T = TypeVar("T")
@@ -47,6 +47,6 @@ async def ask_all(
 
 
 def _name(waiting: list[str]) -> None:
-    from pilotage.output.console import Out, clean  # rich takes its time to import
+    from pilotage.output.console import Out, clean  # rich is slow to import
 
     Out(sys.stderr).note(clean(f"Still waiting for {', '.join(waiting)}."))

@@ -1,4 +1,4 @@
-"""Views of live engines, recordings and the built-in demonstration, for commands to print."""
+"""Makes views of live engines, recordings and the built-in demonstration, for commands to print."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
     Args:
         engines: the engines and route files.
         env: environment variables.
-        early: receives the view of the engines that answered, if others are slow; see :mod:`pilotage.cli.patience`.
+        early: receives the view of the engines that responded, if others are slow; see :mod:`pilotage.cli.patience`.
 
     """
     import asyncio
@@ -113,7 +113,7 @@ def _view(
 ) -> View:
     table = build_table(snapshots, files)
     problems_by_key = dict(table.problems_by_key)
-    for problem in problems:  # of engines that are not in the table, or of none
+    for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)
     return View(snapshots, msgspec.structs.replace(table, problems_by_key=problems_by_key), errors, files=files)

@@ -1,4 +1,4 @@
-"""Follow the live table and print each update, for ``pilotage watch`` and ``pilotage routes --watch``."""
+"""Follows the live table and prints each update, for ``pilotage watch`` and ``pilotage routes --watch``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def follow(
     Args:
         engines: the engines and route files to watch.
         env: the environment.
-        show: prints an update; updates that arrive meanwhile are merged into the next one.
+        show: prints an update. Updates that arrive in the meantime are merged into the next one.
         pause: minimum seconds between two updates.
         pipe: the pipe that ``show`` prints to, if any; the next update waits until the reader has read this one.
 
@@ -58,7 +58,7 @@ async def follow(
     async with contextlib.AsyncExitStack() as stack:
         if pipe is not None:
             await stack.enter_async_context(pipe.while_read())
-            await pipe.drain()  # what was printed before
+            await pipe.drain()  # what has been printed
         discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, env=env))
         async for update in discovery:
             show(update)
@@ -90,7 +90,7 @@ _NARROW: Final = 30  # minimum width of the detail column
 
 
 class Columns:
-    """Prints lines in columns without knowing later lines.
+    """Prints lines in columns before later lines are known.
 
     A column is as wide as the longest name so far, within limits, so lines printed together are always aligned.
     """
@@ -145,7 +145,7 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
 
 
 def json_printer(out: Out) -> Callable[[Update], None]:
-    """Return a function that prints updates as JSON, one object a line; the first update has everything."""
+    """Return a function that prints updates as JSON, one object per line; the first update has everything."""
 
     def show(update: Update) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -163,7 +163,7 @@ _REDRAW: Final = 0.1  # minimum seconds between two drawings
 
 
 class Screen:
-    """Draws the table for each update: in place on a terminal, one after another otherwise."""
+    """Draws the table for each update: in place on a terminal, elsewhere one after another."""
 
     def __init__(self, out: Out, live: Live | None = None) -> None:
         self.out = out

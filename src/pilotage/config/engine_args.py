@@ -1,4 +1,4 @@
-"""Engines of the command line: ``--engine NAME=URL``. Pure, and without pydantic, which takes its time to import."""
+"""Parses the engines on the command line: ``--engine NAME=URL``. Pure; avoids pydantic, which is slow to import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
         env: for ``DOCKER_HOST`` and its TLS variables.
 
     Raises:
-        ConfigError: with all errors: a missing or repeated name, or an invalid address.
+        ConfigError: with all errors: missing or repeated names, and invalid addresses.
 
     """
     problems: list[Problem] = []
@@ -42,7 +42,7 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
             hint = "give each engine its own name"
             problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
             continue
-        # The shell substitutes variables. $DOCKER_HOST also works in quotes, with its default if it is not set.
+        # The shell substitutes variables. $DOCKER_HOST also works in quotes, and has its default if it is not set.
         url = fill_in(url, env) if url in DEFAULT_HOST else url
         providers[name] = DockerProviderConfig(url, name=name)
         try:

@@ -1,7 +1,7 @@
-"""Which engines a command or the daemon works with, from its options and ``pilotage.yml``. Pure.
+"""Chooses the engines that a command or the daemon works with, from its options, ``pilotage.yml`` and the environment.
 
-Engines named with ``--config``, ``--engine`` and ``--context`` add up. Without any of these options, the engines and
-route files of ``pilotage.yml`` count. If that names none either, the engine of the docker command is used.
+Engines from ``--config``, ``--engine`` and ``--context`` are all used. Without any of these options, the engines and
+route files in ``pilotage.yml`` are used. If that names none either, the engine that the docker command uses is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The command-line options that name engines. Falsy if none is given.
+    """The command-line options that name engines. False if none is given.
 
     Attributes:
         config: the configuration file, ``""`` if not given.
@@ -55,7 +55,7 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_PORTS: Final = frozenset({8080, 8888})
-"""Ports of ``pilotage serve`` without a configuration: of the gateway and of the API."""
+"""Ports of the gateway and the API if ``pilotage serve`` has no configuration."""
 
 
 class ChosenEngines(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         problems: warnings about the configuration file.
         files: names and patterns of route files.
-        reserved_ports: ports of this host that belong to ``pilotage serve``. No route may lead to them.
+        reserved_ports: ports on this host that belong to ``pilotage serve``. No route may lead to them.
 
     """
 

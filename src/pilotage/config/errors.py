@@ -1,4 +1,4 @@
-"""Converts pydantic's validation errors into a message and a hint for the user. Pure."""
+"""Converts pydantic's validation errors to messages and hints for the user. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
     """Return a message and a hint for one validation error.
 
     Args:
-        details: an item of ``ValidationError.errors(include_context=True)``.
+        details: an item from ``ValidationError.errors(include_context=True)``.
         model: the model that was validated.
 
     Returns:
@@ -49,7 +49,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
     key = _display_name(details["loc"])
     if kind == "extra_forbidden":
         known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
-        return f"unknown key {key!r}", did_you_mean(key, known) or f"known here: {', '.join(known)}"
+        return f"unknown key {key!r}", did_you_mean(key, known) or f"the valid keys are {', '.join(known)}"
     if kind == "literal_error":
         known = re.findall("'([^']+)'", str(context.get("expected", "")))
         return f"{shorten(value)!r} is not a valid {key}", did_you_mean(

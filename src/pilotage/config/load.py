@@ -1,7 +1,7 @@
-"""Reads ``pilotage.yml`` and reports all its errors together, each with its position and a remedy.
+"""Reads ``pilotage.yml`` and reports all errors in it together, each with its position and a remedy.
 
-The rules are those of LABELS II.7.1 with the corrections of part I; ``docs/reference/configuration.md`` documents them.
-This module imports pydantic, which is slow: import it only where a configuration is read.
+The rules are those of LABELS II.7.1, with the corrections in part I; ``docs/reference/configuration.md`` documents
+them. This module imports pydantic, which is slow: import it only where a configuration is read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports of this host that belong to ``pilotage serve`` with this configuration. No route may lead to them."""
+        """Ports on this host that belong to ``pilotage serve`` with this configuration. No route may lead to them."""
         return self.options.ports | self.api.ports | ({self.gateway.xds.port} - {0})
 
 
@@ -92,7 +92,7 @@ def _listed(value: Any) -> Any:
 
 
 class _Providers(Section):
-    # Engines are validated one by one, so that an error in one does not hide the errors in others.
+    # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
     files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
@@ -101,7 +101,7 @@ class _File(ServeSections):
     providers: _Providers | None = None
 
 
-# Keys of GoDoxy that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
+# GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
 # others are warnings.
 _GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
     (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
@@ -122,11 +122,11 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     """Read a configuration file.
 
     Args:
-        path: the file. Relative names of files in it are relative to its folder.
+        path: the file. Relative file names in it are relative to its folder.
         env: values of ``${NAME}`` variables; usually ``os.environ``.
 
     Raises:
-        ConfigError: with all errors of the file, sorted by position.
+        ConfigError: with all errors in the file, sorted by position.
 
     """
     try:
@@ -147,7 +147,7 @@ def read_config(text: str, *, file: str, folder: Path, env: Mapping[str, str]) -
         env: values of ``${NAME}`` variables.
 
     Raises:
-        ConfigError: with all errors of the text, sorted by position. Missing certificate files are errors.
+        ConfigError: with all errors in the text, sorted by position. Missing certificate files are errors.
 
     """
     return _Reader(read_document(text, file, env), folder, env).config()
@@ -202,10 +202,10 @@ class _Reader:
             place = (*path, key)
             if not path and key in _GODOXY_PROTECTIVE and _may_restrict(key, value):
                 hint = "remove it after restricting access in another way"
-                self.add_problem(place, f"{key!r} is known to GoDoxy, not supported by pilotage", hint, at_key=True)
+                self.add_problem(place, f"{key!r} is a GoDoxy field that pilotage does not support", hint, at_key=True)
             elif key in _GODOXY[path] or (not path and key in _GODOXY_PROTECTIVE):
                 self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
-                message = f"{key!r} is known to GoDoxy, not supported by pilotage, and has no effect"
+                message = f"{key!r} is a GoDoxy field that pilotage does not support, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
                 warning = self.document.problem(place, message, hint=hint, at_key=True)
                 self.problems.append(msgspec.structs.replace(warning, severity="warning"))
@@ -315,7 +315,7 @@ class _Reader:
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
         """Return whether the URL of the engine is valid, and add its problems with their positions in the file."""
         if any(path[: len(place)] == place for path in self.document.unfilled):
-            return False  # already reported; any further errors would be consequences of it
+            return False  # already reported; further errors would only be consequences of it
         try:
             parse_address(engine, self.env)
         except ConfigError as error:
@@ -338,7 +338,7 @@ class _Reader:
 
 
 def _may_restrict(key: str, value: Any) -> bool:
-    """Return whether a section of GoDoxy may restrict access. Of ``entrypoint``, only some keys do."""
+    """Return whether a GoDoxy section may restrict access. In ``entrypoint``, only some keys do."""
     if key == "entrypoint" and isinstance(value, dict):
         return any(value.get(name) for name in value if fold(name) in _ENTRYPOINT_PROTECTIVE)
     return value not in (None, {}, [], "")

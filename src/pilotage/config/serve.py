@@ -1,4 +1,4 @@
-"""The sections of ``pilotage.yml`` about serving: ``gateway``, ``api``, ``match_domains`` and ``debug``. Pure.
+"""Defines the sections of ``pilotage.yml`` about serving: ``gateway``, ``api``, ``match_domains``, ``debug``. Pure.
 
 Pydantic models validate the text. They are converted to frozen values: the options for Envoys, and how to run Envoy.
 """
@@ -56,7 +56,7 @@ class XdsSettings(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run Envoy. :class:`~pilotage.xds.options.GatewayOptions` has what Envoys serve.
+    """How to run Envoy. What Envoys serve is in :class:`~pilotage.xds.options.GatewayOptions`.
 
     Attributes:
         drain: time for active requests to finish on shutdown, in seconds.
@@ -78,7 +78,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
     """Settings of the HTTP API.
 
     Attributes:
-        listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None``: the default ones.
+        listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None`` for the default ones.
         token_file: file with the bearer token for other machines, ``""`` for none.
 
     """
@@ -88,7 +88,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     @property
     def ports(self) -> frozenset[int]:
-        """The TCP ports of the API; an address that cannot be parsed has none."""
+        """The TCP ports of the API. Addresses that cannot be parsed have none."""
         listen = (str(API_PORT),) if self.listen is None else self.listen
         ends = [text.rpartition(":")[2] for text in listen if not text.startswith("unix:")]
         return frozenset(int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= 5) - {0}
@@ -98,7 +98,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
 
 class Section(BaseModel):
-    """A mapping that allows no other keys."""
+    """A mapping that accepts only known keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,7 +1,7 @@
 """Parses a configuration file, substitutes variables, and keeps the position of each value. Pure.
 
-Variables are substituted in the values of the parsed document, not in its text. The content of a variable therefore
-never changes the structure of the document, and needs no quotes.
+Variables are substituted in the values of the parsed document, not in its text. So the content of a variable never
+changes the structure of the document and needs no quotes.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ def fill_in(text: str, env: Mapping[str, str]) -> str:
     """Return a value with its variables substituted.
 
     ``${NAME}`` is the value of the variable, ``${NAME:-text}`` is ``text`` if the variable is not set or empty, and
-    ``$${`` is a literal ``${``. A value that consists of ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` is that variable, or
-    the local socket if it is not set or empty. ``$NAME`` without braces is plain text in all other values.
+    ``$${`` is a literal ``${``. A value that is exactly ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` becomes the value of
+    that variable, or the local socket if it is not set or empty. ``$NAME`` without braces is plain text in all other
+    values.
 
     Raises:
         Unset: a variable is not set and has no default, or the text in braces is not a variable name.
@@ -136,7 +137,7 @@ def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
 
 
 _MOST_SHOWN: Final = 500  # characters
-_LEAST: Final = 6  # characters in common with a value; fewer are likely to be words of the message
+_LEAST: Final = 6  # characters in common with a value; fewer are probably words of the message
 _LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
 
 
@@ -165,9 +166,10 @@ class Document:
 
     Attributes:
         file: its name as given by the user.
-        tree: dicts, lists, strings, numbers, booleans and ``None``, variables substituted; ``{}`` for an empty file.
+        tree: dicts, lists, strings, numbers, booleans and ``None``, with variables substituted; ``{}`` for an empty
+            file.
         problems: variables that could not be substituted.
-        unfilled: paths of the values with these variables, which stay as written.
+        unfilled: paths of the values that contain these variables and stay as written.
 
     """
 

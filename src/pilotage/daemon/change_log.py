@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 _MAX_CHANGES: Final = 200
-"""Changes of one update that are logged. An update of 100,000 containers would stop the event loop for seconds."""
+"""Maximum number of changes logged per update. Logging 100,000 would block the event loop for seconds."""
 
 
 def log_changes(update: Update) -> None:
-    """Log the changes of an update: all of its engines, and the first 200 others."""
+    """Log the changes in an update: all changes to engines, and the first 200 others."""
     omitted, left = 0, _MAX_CHANGES
     for change in update.changes:
         if change.kind not in ("stale", "live"):
@@ -33,23 +33,23 @@ def log_changes(update: Update) -> None:
         log_change(change, update)
     if omitted:
         log.warning(
-            "%d more changes of routes and problems are not logged; 'pilotage routes' shows the result", omitted
+            "%d more changes to routes and problems are not logged; 'pilotage routes' shows the result", omitted
         )
 
 
 def log_change(change: Change, update: Update) -> None:
-    """Log one change of an update: failures as warnings, recoveries as info, route changes as debug messages."""
+    """Log one change: failures as warnings, recoveries as info, route changes as debug messages."""
     problem = change.problem
     match change.kind:
         case "stale":
-            log.warning("engine %s is away, its routes stay unchanged: %s", change.engine, change.cause)
+            log.warning("engine %s is unreachable; its routes are kept: %s", change.engine, change.cause)
         case "live":
             log.info("engine %s is connected", change.engine)
         case "problem" | "conflict" if problem is not None:
-            if problem.container or problem.route or problem.file:  # engine problems are logged as "stale"
+            if problem.container or problem.route or problem.file:  # "stale" logs the problems of engines
                 log.warning("%s", problem)
         case "resolved" if problem is not None:
-            if problem.container or problem.route or problem.file:  # engine problems end with "live"
+            if problem.container or problem.route or problem.file:  # "live" ends the problems of engines
                 log.info("resolved: %s", problem)
         case "health":
             before, now = (_failing(table, change.alias) for table in (update.old, update.new))

@@ -1,6 +1,6 @@
-"""The daemon: runs engine discovery, Envoy, the xDS server and the API in one task group.
+"""Runs the daemon: engine discovery, Envoy, the xDS server and the API, in one task group.
 
-On shutdown the gateway drains first, while discovery still updates its endpoints.
+On shutdown, the gateway drains first, while discovery still updates its endpoints.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NODE: Final = "pilotage"
 """The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
 
 _FIRST_LISTS: Final = 10.0
-"""Seconds that the first table waits for engines that neither answer nor fail. Their routes follow later."""
+"""Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
 
 
 async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon], object] = lambda _: None) -> None:
@@ -66,7 +66,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
         ready: called once the first table is served.
 
     Raises:
-        PilotageError: the daemon cannot start: the configuration has errors, or a resource is missing or taken.
+        PilotageError: the daemon cannot start: the configuration has errors, or a resource is missing or in use.
 
     """
     settings = build_settings(flags, env)
@@ -75,7 +75,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came during the start reloads now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during the start takes effect now
     try:
         await daemon.run()
     finally:
@@ -87,7 +87,7 @@ class Daemon:
     """Runs all components. Also the source of what the API reports (:class:`pilotage.api.server.Source`).
 
     Args:
-        settings: the settings at the start.
+        settings: the initial settings.
         rebuild: returns the settings of the current configuration; raises ConfigError.
         env: the environment.
         ready: called once the first table is served.
@@ -98,7 +98,7 @@ class Daemon:
         api: the HTTP API, while the daemon runs.
         gateway: the daemon's own Envoy, ``None`` if it runs none.
         ads: the xDS server.
-        xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if they cannot.
+        xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if nowhere.
 
     """
 
@@ -155,7 +155,7 @@ class Daemon:
         return str(Path(self.settings.file).resolve()) if self.settings.file else ""
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return all problems of labels, engines and the configuration, and what Envoy rejected."""
+        """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
         found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
         return tuple(problem for problems in found for problem in problems)
 
@@ -174,7 +174,7 @@ class Daemon:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
 
         Raises:
-            GatewayError: the daemon runs no Envoy, or it does not answer.
+            GatewayError: the daemon runs no Envoy, or it does not respond.
 
         """
         if self.gateway is None:
@@ -187,14 +187,14 @@ class Daemon:
         """Run until :meth:`stop`.
 
         Raises:
-            PilotageError: a resource that the daemon needs is missing or taken.
+            PilotageError: a resource that the daemon needs is missing or in use.
 
         """
         settings = self.settings
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
-            # First the checks that need no running component.
+            # Start with the checks that need no running component.
             folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
             self.ads = await stack.enter_async_context(AdsServer(settings.options, on_nack=self._on_rejected))
@@ -272,7 +272,7 @@ class Daemon:
     # ---- tables for Envoys
 
     async def _publish_tables(self) -> None:
-        """Publish every table. The first one is complete, except for engines that do not answer in time."""
+        """Publish every table. The first one is complete, except for engines that do not respond in time."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self._waiting_for = "Envoy has not accepted the first table yet"
@@ -313,7 +313,7 @@ class Daemon:
         return f"{count(served, 'route')} of {count(len(self.settings.engines), 'engine')}"
 
     async def _feed_watchdog(self) -> None:
-        """Show systemd, if its watchdog is enabled, that the event loop is running."""
+        """Report to systemd that the event loop is running, if its watchdog is enabled."""
         while self._systemd.watchdog:
             self._systemd.alive()
             await asyncio.sleep(self._systemd.watchdog)
@@ -337,7 +337,7 @@ class Daemon:
         done = await self.discovery.apply_config(new.engines, new.files)
         if old.options != new.options:
             if self._health is not None:
-                self._health.follow(self.discovery.table)  # other routes may be served, and so be probed
+                self._health.follow(self.discovery.table)  # other routes may now be served, and so probed
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
@@ -353,7 +353,7 @@ class Daemon:
 
 
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Create the folder for sockets and Envoy's files; the returned context manager removes it."""
+    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
     try:
         return socket_tempdir("pilotage-", "admin.sock")
     except OSError as error:
@@ -362,7 +362,7 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 async def _start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
-    """Listen on a unix socket for the daemon's own Envoy and, if ``public`` is not empty, there for other Envoys."""
+    """Listen on a unix socket for the daemon's own Envoy and, unless ``public`` is empty, there for other Envoys."""
     try:
         await ads.start(address)
     except OSError as error:

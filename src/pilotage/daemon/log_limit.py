@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 __all__ = ["LogLimit"]
 
 _REPEATS: Final = 5
-"""How often a message is written before it is limited to once in :data:`_INTERVAL`."""
+"""How often a message is written before it is limited to once per :data:`_INTERVAL`."""
 
 _INTERVAL: Final = 60.0
-"""Seconds."""
+"""Seconds between two writes of a limited message."""
 
 _BURST: Final = 1000
-"""Messages that one component may write at once."""
+"""Maximum number of messages that one component may write at once."""
 
 _RATE: Final = 5.0
 """Messages per second that one component may write in the long run."""
 
 _MEMORY: Final = 1000
-"""Messages that are remembered; the one repeated longest ago is forgotten first."""
+"""Maximum number of messages remembered. The least recently repeated one is forgotten first."""
 
 
 class _Bucket:
@@ -48,7 +48,7 @@ class _Bucket:
         self.omitted = 0
 
     def take(self, now: float) -> bool:
-        """Take a token if there is one, else count the message as omitted."""
+        """Take a token if there is one, or else count the message as omitted."""
         self.tokens = min(self.size, self.tokens + (now - self.updated) * self.rate)
         self.updated = now
         if self.tokens < 1:
@@ -91,9 +91,9 @@ class LogLimit(logging.Filter):
         if repeated.omitted:
             notes.append(f"{repeated.omitted} more since the last one")
         elif repeated.tokens < 1:
-            notes.append("repeated, so from now on at most once a minute")
+            notes.append("repeated; from now on logged at most once a minute")
         if component.omitted:
-            notes.append(f"{component.omitted} other messages were omitted, because there were too many")
+            notes.append(f"{component.omitted} other messages were omitted because there were too many")
         repeated.omitted = component.omitted = 0
         if notes:
             record.msg, record.args = f"{text} ({'; '.join(notes)})", ()

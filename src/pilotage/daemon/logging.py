@@ -28,7 +28,7 @@ _OURS: Final = "pilotage."
 
 
 def detect_log_format(env: Mapping[str, str]) -> LogFormat:
-    """Return ``journal`` if systemd connected standard error to the journal, else ``text``."""
+    """Return ``journal`` if systemd connected standard error to the journal, or else ``text``."""
     return "journal" if env.get("JOURNAL_STREAM") else "text"
 
 
@@ -36,11 +36,11 @@ def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | Non
     """Write the log of this process to a stream, and return the handler. Repeated messages are limited.
 
     Args:
-        form: ``terminal``: time and message in colours, to go with a command's own output. ``text``: time, level,
+        form: ``terminal``: time and message in colours, to match a command's own output. ``text``: time, level,
             component and message. ``journal``: the level as a priority prefix and no time, which the journal adds.
             ``json``: one object per line with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        stream: default: standard error.
+        stream: where to write; by default, standard error.
 
     """
     handler = logging.StreamHandler(stream or sys.stderr)
@@ -60,7 +60,7 @@ def _component(record: logging.LogRecord) -> str:
 
 
 class _Text(logging.Formatter):
-    """One line per record, followed by the traceback if there is one."""
+    """Writes one line per record, followed by the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -75,7 +75,7 @@ class _Text(logging.Formatter):
 
 
 class _Terminal(_Text):
-    """Time and message, with the level only for warnings and errors. Honours ``NO_COLOR`` and ``TERM=dumb``."""
+    """Writes time and message, with the level only for warnings and errors. Honours ``NO_COLOR`` and ``TERM=dumb``."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))

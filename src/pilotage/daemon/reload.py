@@ -29,12 +29,12 @@ class Reloader:
     A configuration with errors is rejected as a whole; the daemon continues with the previous one.
 
     Args:
-        settings: the settings at the start.
+        settings: the initial settings.
         rebuild: returns the settings of the current configuration; raises ConfigError.
 
     Attributes:
         settings: the active settings.
-        problems: errors of the configuration that was rejected last, empty after a successful reload.
+        problems: errors in the configuration that was rejected last; empty after a successful reload.
         results: number of reloads by result, ``taken`` or ``refused``.
 
     """
@@ -73,9 +73,9 @@ class Reloader:
             if settings.with_gateway:
                 check_ports(settings, held=self.settings)
             configure(settings.options)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the daemon and its routes outlive it
+        except Exception as error:  # noqa: BLE001  # the daemon and its routes must survive any error
             self.results["refused"] += 1
-            self._report("configuration rejected, the previous one stays active", error)
+            self._report("configuration rejected; the previous one stays active", error)
             return
         self.results["taken"] += 1
         self.problems = ()
@@ -107,7 +107,7 @@ class Reloader:
                 self.request()
 
     async def watch_certificates(self, ads: AdsServer) -> None:
-        """Reload renewed certificates. A reload of the configuration can change which files these are."""
+        """Reload renewed certificates. Reloading the configuration can change which files these are."""
         while True:
             self._changed.clear()
             pairs = self.settings.options.certificates
@@ -127,6 +127,6 @@ async def _reload_certificates(ads: AdsServer, files: list[str]) -> None:
         try:
             ads.reload_certificates()
         except ConfigError as error:
-            log.error("new certificates rejected, the previous ones stay active: %s", error)  # noqa: TRY400  # for operators
+            log.error("new certificates rejected; the previous ones stay active: %s", error)  # noqa: TRY400  # for operators
         else:
             log.info("certificates reloaded")

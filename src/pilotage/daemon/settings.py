@@ -1,6 +1,6 @@
-"""The daemon's settings, built from the command line and the configuration file.
+"""Builds the daemon's settings from the command line and the configuration file.
 
-They are built at the start and on each reload. The daemon compares the old and new settings and applies the difference.
+This happens at the start and on each reload. The daemon compares the old and new settings and applies the differences.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 XDS_PORT: Final = 18000
-"""Default xDS port on loopback for other Envoys if the daemon runs none of its own."""
+"""Default xDS port on loopback for other Envoys, if the daemon runs none of its own."""
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         choice: the engines and the configuration file.
-        demo: the engine of the built-in demonstration, which replaces all others; ``None`` otherwise.
+        demo: the engine of the built-in demonstration, which replaces all others; ``None`` without it.
         gateway: whether to run an Envoy.
         port: the HTTP port, overriding the configuration; ``None`` if not given.
         api: addresses of the API, overriding the configuration.
@@ -72,7 +72,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
         listen: addresses of the API.
-        listen_if_free: whether to skip addresses that are taken, because they are the default ones.
+        listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
         problems: warnings about the configuration.
 
@@ -92,13 +92,13 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports of this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
+        """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
         xds_port = int(self.xds_address.rpartition(":")[2] or 0)
         return self.options.ports | {port for port in (xds_port, *(place.port for place in self.listen)) if port}
 
     @property
     def xds_address(self) -> str:
-        """Where other Envoys get their configuration, ``host:port``; ``""`` if they cannot."""
+        """Where other Envoys get their configuration, ``host:port``; ``""`` if nowhere."""
         xds = self.gateway.xds
         port = xds.port or (0 if self.with_gateway else XDS_PORT)
         return f"{bracketed(xds.host)}:{port}" if port else ""
@@ -108,14 +108,14 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     """Build the settings.
 
     Raises:
-        ConfigError: with all errors of the configuration and the options.
+        ConfigError: with all errors in the configuration and the options.
 
     """
     file = flags.choice.config or ("" if flags.choice or flags.demo else find_config_file())
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
     for engine in chosen.configs:
-        resolved(engine, env)  # a missing context, too, is an error of the configuration
+        resolved(engine, env)  # a missing context is an error in the configuration, too
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
@@ -139,7 +139,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
-    """Build the settings again from the configuration file that was found first, even if it was deleted since.
+    """Build the settings again from the configuration file that was found first, even if it has since been deleted.
 
     Raises:
         ConfigError: as in :func:`build_settings`, and if that file no longer exists.
@@ -180,11 +180,11 @@ def _token(file: str) -> str:
 
 
 def _check_log(path: str, file: str) -> None:
-    """Check that this user can write the access log. Envoy rejects its listeners otherwise."""
+    """Check that this user can write the access log. If not, Envoy would reject its listeners."""
     if path in {"", "-"}:
         return
     try:
-        # Open it like Envoy does, but do not wait for the reader of a pipe.
+        # Open it as Envoy does, but do not wait for the reader of a pipe.
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""Notifies systemd about the state of a ``Type=notify`` service (sd_notify(3)) with plain datagrams."""
+"""Notifies systemd of the state of a ``Type=notify`` service (sd_notify(3)) with plain datagrams."""
 
 from __future__ import annotations
 

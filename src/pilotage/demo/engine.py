@@ -1,4 +1,4 @@
-"""A fake engine whose containers demonstrate the label language."""
+"""Provides a fake engine whose containers demonstrate the label language."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIRST: Final = 1_767_225_600
 def demo_containers() -> list[FakeContainer]:
     """Return the containers of the demonstration, oldest first. Each demonstrates one thing."""
     made = [
-        # A database without labels: recognised by its image and not served.
+        # A database without labels: recognized by its image and not served.
         container("postgres", image="postgres:17", ports=(5432,), mounts=[("pgdata", "/var/lib/postgresql/data")]),
         # One label makes a container explicit; port and scheme are inferred.
         container("blog", image="ghost:5", ports=(2368,), labels={"proxy.aliases": "blog"}),
@@ -51,7 +51,7 @@ def demo_containers() -> list[FakeContainer]:
             },
             health="healthy",
         ),
-        # Stopped; its first request is to wake it.
+        # Stopped; the first request would wake it.
         container(
             "wiki",
             image="requarks/wiki:2",
@@ -64,7 +64,7 @@ def demo_containers() -> list[FakeContainer]:
         *(_replica(number) for number in (1, 2)),
     ]
     for number, it in enumerate(made, 1):
-        it.id = hashlib.sha256(f"demo {number}".encode()).hexdigest()  # the same every time
+        it.id = hashlib.sha256(f"demo {number}".encode()).hexdigest()  # the same on every run
         it.created = _FIRST + 60 * number
     return made
 

@@ -1,4 +1,4 @@
-"""The demonstration with containers that answer: web servers in this process, on loopback."""
+"""Runs the demonstration with containers that respond: web servers in this process, on loopback."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["demo_site"]
 
 _NETWORKS: Final = range(64, 128)
-"""Third byte of the containers' addresses, 127.77.x.y; the next one is for the next demonstration on this machine."""
+"""First value of x in the containers' addresses, 127.77.x.y. Another demonstration on this machine uses the next
+one."""
 
 
 @contextlib.asynccontextmanager
 async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIterator[FakeEngine]:
-    """Run the demonstration engine with containers that answer.
+    """Run the demonstration engine with containers that respond.
 
     Each running container has its own address in 127.0.0.0/8, all of which Linux routes to loopback, and a web server
     on each of its ports above 1023. If another program already listens on such a port on all addresses, the container
@@ -51,7 +52,7 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
                     await stack.enter_async_context(_served(container, address, port))
                 except OSError as error:
                     container.state = "exited"
-                    tell(f"{container.name} is stopped, for its port {port} cannot be had: {_why(error)}.")
+                    tell(f"{container.name} is stopped because its port {port} is unavailable: {_why(error)}.")
                     break
         yield await stack.enter_async_context(demo_engine(containers))
 
@@ -74,7 +75,7 @@ def _addresses(number: int) -> Iterator[str]:
             except OSError:
                 continue
         return (f"127.77.{third}.{last}" for last in range(1, number + 1))
-    raise GatewayError("the demonstration finds no loopback addresses of its own (127.77.0.0/16)", "run it on Linux")
+    raise GatewayError("no loopback addresses are available for the demonstration (127.77.0.0/16)", "run it on Linux")
 
 
 @contextlib.asynccontextmanager
@@ -117,7 +118,7 @@ def _page(container: FakeContainer, port: int, seen: str) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{name}</title><style>{_STYLE}</style><h1>{name}</h1><p>{_WHAT}, port {port}, image {image}</p>"
-        f"<h2>What was asked</h2><pre>{html.escape(seen)}</pre>"
+        f"<h2>The request</h2><pre>{html.escape(seen)}</pre>"
         f"<h2>Its labels</h2><pre>{labels}</pre></html>\n"
     )
 

@@ -1,7 +1,7 @@
 """Runs an Envoy process and reads its health check results.
 
-Envoy's binary, initial configuration and settings go in; its state, its metrics and the health of endpoints come out.
-It must not decide what Envoy serves, which is the task of ``xds``, and must not import the API or the daemon.
+Envoy's binary, initial configuration and settings go in; Envoy's state and metrics and the health of endpoints come
+out. It must not decide what Envoy serves, which is the task of ``xds``, and must not import the API or the daemon.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Client for Envoy's admin interface on a unix socket."""
+"""Sends requests to Envoy's admin interface on a unix socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AdminClient"]
 
 # A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
-_ADMIN: Final = "http.admin."  # counts the request that reads the statistics
+_ADMIN: Final = "http.admin."  # includes the request that reads the statistics
 
 
 class _ServerInfo(msgspec.Struct):
@@ -35,12 +35,12 @@ class _Stats(msgspec.Struct):
 class AdminClient:
     """Sends requests to the admin interface, one connection for each.
 
-    Methods raise ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError`` if Envoy does not respond,
-    unless they document something else.
+    Methods raise ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError`` if Envoy does not respond, unless their
+    documentation says otherwise.
 
     Args:
         socket: path of the unix socket.
-        timeout: of each request, in seconds.
+        timeout: timeout of each request, in seconds.
 
     """
 
@@ -64,7 +64,7 @@ class AdminClient:
         return rest.partition("/")[0]
 
     async def close_listeners(self) -> None:
-        """Accept no new connections; let active requests finish."""
+        """Make Envoy accept no new connections and let active requests finish."""
         async with self._session() as session:
             # The first makes responses close their connections (HTTP/2: GOAWAY), the second closes the listeners.
             for command in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):

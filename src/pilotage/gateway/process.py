@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 envoy_log = logging.getLogger("pilotage.envoy")
 access_log = logging.getLogger("pilotage.access")
 
-# Level, logger and message. Some messages do not help operators; rejected configuration is reported as a problem.
+# Level, logger and message. Some messages do not help operators, and rejected configuration is reported as a problem.
 _LOG_FORMAT: Final = "%l\t%n\t%v"
 _QUIET: Final = (
     "There is no configured limit to the number of allowed active downstream connections",
@@ -58,13 +58,13 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         look: interval of readiness checks; a tenth of it while Envoy is starting.
-        answer: timeout of a request to the admin interface.
-        silence: kill and restart Envoy after this time without a response.
+        answer: timeout of requests to the admin interface.
+        silence: how long Envoy may not respond before it is killed and restarted.
         start: the same limit before Envoy is ready for the first time.
         first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
         longest_pause: maximum of that pause.
-        settled: restart without a pause if Envoy ran at least this long.
-        stop: kill Envoy if it has not exited this long after SIGTERM.
+        settled: how long Envoy must have run to be restarted without a pause.
+        stop: how long Envoy may take to exit after SIGTERM before it is killed.
 
     """
 
@@ -85,7 +85,8 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     """State of the Envoy process.
 
     Attributes:
-        state: ``starting`` until it accepts requests; ``ready``; ``down`` during a restart; ``draining``; ``stopped``.
+        state: ``starting`` until it accepts requests, then ``ready``; ``down`` during a restart; ``draining``;
+            ``stopped``.
         pid: process ID, 0 if there is no process.
         restarts: number of restarts.
         since: when it entered this state, in seconds since 1970.
@@ -174,7 +175,7 @@ class Gateway:
             if not self._status.restarts and not self._was_ready():
                 log_end = "; its last log lines: " + " / ".join(self._last_lines) if self._last_lines else ""
                 raise GatewayError(
-                    f"Envoy {end} before it was ready{log_end}", "set gateway.log_level to debug to see more"
+                    f"Envoy {end} before it was ready{log_end}", "for more detail, set gateway.log_level: debug"
                 )
             settled = time.monotonic() - began >= self.timing.settled
             pause = 0.0 if settled else min(max(pause * 2, self.timing.first_pause), self.timing.longest_pause)
@@ -200,7 +201,7 @@ class Gateway:
                 watch = group.create_task(self._watch(process), name="readiness of Envoy")
                 code = await process.wait()
                 watch.cancel()
-                await asyncio.wait(readers, timeout=1)  # the last lines; a grandchild could keep the pipes open
+                await asyncio.wait(readers, timeout=1)  # to read the last lines; a grandchild could keep the pipes open
                 for reader in readers:
                     reader.cancel()
         finally:
@@ -229,7 +230,7 @@ class Gateway:
         return process
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Check regularly whether Envoy responds; kill it if it has not for too long."""
+        """Check regularly whether Envoy responds; kill it if it has been silent for too long."""
         heard = time.monotonic()
         patience = self.timing.start
         while True:
@@ -275,7 +276,7 @@ class Gateway:
                 while active := await self._admin.active():  # noqa: ASYNC110  # Envoy offers no notification
                     await asyncio.sleep(0.05)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            pass  # stop it either way
+            pass  # stop Envoy in any case
         await self.stop()
         return active
 
@@ -308,7 +309,7 @@ class Gateway:
         return await self._admin.get("/stats/prometheus?usedonly")
 
     async def clusters(self, pattern: str) -> bytes:
-        """Return the state of Envoy's clusters and endpoints, the JSON of ``/clusters``.
+        """Return the state of Envoy's clusters and endpoints, as JSON from ``/clusters``.
 
         Args:
             pattern: regular expression (RE2) for cluster names. Envoy before 1.38 ignores it and returns all.
@@ -353,7 +354,7 @@ async def _read(stream: asyncio.StreamReader | None, handle: Callable[[str], obj
 
 
 async def _wait_uncancelled(waiting: Any) -> None:
-    """Wait even if this task is cancelled meanwhile. The awaited process was killed, so this is short."""
+    """Wait even if this task is cancelled. The wait is short, because the process has been killed."""
     task = asyncio.ensure_future(waiting)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,6 +1,6 @@
-"""Checks files without an engine: what ``pilotage check`` does.
+"""Checks files without an engine, for ``pilotage check``.
 
-Names of Compose files, configuration files and route files go in; their problems with positions come out.
+Names of Compose files, configuration files and route files go in; problems with their positions come out.
 It must not connect to an engine, and must not have rules of its own: it runs the code that reads running containers.
 """
 

@@ -1,7 +1,7 @@
 """Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
-Labels are parsed by the same code as those of containers, and routes are checked like those that ``pilotage serve``
-serves. Everything that only a running container can show (addresses, ports, networks) is assumed to be right.
+The same code parses these labels and those of containers, and routes are checked as in ``pilotage serve``. Everything
+that only a running container can show (addresses, ports, networks) is assumed to be right.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
-    """Check some files, and the files that they name. A configuration among them applies to the routes of all.
+    """Check some files, and the files that they name. A configuration among them applies to all routes.
 
     Args:
         names: file names.
@@ -79,7 +79,7 @@ def check_file(name: str, env: Mapping[str, str], options: GatewayOptions | None
     Args:
         name: file name.
         env: the variables that the file can use.
-        options: the gateway's settings, by default the default ones.
+        options: the gateway's settings; if omitted, the defaults.
 
     """
     try:
@@ -115,7 +115,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
 
 
 def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:
-    """Yield the problems of a route file, and what the gateway does not support of its routes."""
+    """Yield the problems of a route file, and those with unsupported settings in its routes."""
     yield from file.all_problems
     for route in file.routes:
         for problem in () if route.excluded else check_capabilities(route, options)[0]:

@@ -1,4 +1,4 @@
-"""Checks the labels in Compose files, with the files that they include and the variables that they use."""
+"""Checks the labels in Compose files, including the files that they include and the variables that they use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["check_compose", "is_compose"]
 
 _MAX_FILES: Final = 100
-_LONGEST_NAME: Final = 255  # characters of a container
+_LONGEST_NAME: Final = 255  # characters of a container's name
 _VARIABLE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?[-+?])(?P<word>[^}]*))?\})"
 )
@@ -50,7 +50,7 @@ def check_compose(
     Args:
         name: name of the file.
         top: its content.
-        env: the environment; variables of a file ``.env`` beside the Compose file are added.
+        env: the environment; variables from a file ``.env`` beside the Compose file are added.
         options: the gateway's settings.
 
     Returns:
@@ -63,7 +63,7 @@ def check_compose(
 
 
 def _dot_env(path: Path) -> dict[str, str]:
-    """Return the variables of a file ``.env``; without such a file, none."""
+    """Return the variables from a file ``.env``; none if there is no such file."""
     try:
         lines = read_text(path).splitlines()
     except UnreadableFile:
@@ -85,8 +85,8 @@ class _Label(msgspec.Struct, frozen=True):
         value: its text as written, with its position.
         file: the file that contains it.
         text: its text as Compose passes it on.
-        unset: a variable in it that is not set, ``""`` if there is none.
-        variables: name -> value of the variables in it.
+        unset: the name of a variable in it that is not set; ``""`` if there is none.
+        variables: the variables in it, name -> value.
 
     """
 
@@ -181,7 +181,7 @@ class _Project:
         """Collect the labels of a service from a mapping or a list of ``key=value``; yield their problems."""
         entries: list[tuple[str, Located]] = []
         if written is not None and isinstance(written.value, dict):
-            # Compose fills in the values of a mapping, but not its keys.
+            # Compose substitutes variables in the values of a mapping, but not in its keys.
             entries = list(written.value.items())
         elif written is not None and isinstance(written.value, list):
             for item in written.value:
@@ -211,7 +211,7 @@ class _Project:
     def _label_files(
         self, file: str, service: str, written: Located | None, labels: dict[str, _Label]
     ) -> Iterator[Problem]:
-        """Collect the labels from the files that ``label_file`` names. Compose fills in nothing there."""
+        """Collect the labels from the files that ``label_file`` names. Compose substitutes no variables there."""
         if written is None:
             return
         for name in written.value if isinstance(written.value, list) else [written]:
@@ -229,14 +229,14 @@ class _Project:
                     labels[key.strip()] = _Label(value, str(path), text.strip(), "", {})
 
     def _deployed(self, file: str, service: str, deploy: Located | None) -> Iterator[Problem]:
-        """Warn about labels of a swarm service, which its containers do not have."""
+        """Warn about labels on a swarm service, which its containers do not get."""
         written = deploy.value.get("labels") if deploy is not None and isinstance(deploy.value, dict) else None
         if written is None or not isinstance(written.value, dict | list):
             return
         names = written.value if isinstance(written.value, dict) else map(str, (item.value for item in written.value))
         own = next((name.partition("=")[0] for name in names if is_own(name)), "")
         if own:
-            message = "labels under 'deploy' belong to the swarm service, and its containers do not have them"
+            message = "labels under 'deploy' belong to the swarm service; its containers do not get them"
             problem = Problem(message=message, severity="warning", hint="move them to 'labels'", label=own)
             yield self._at(problem, file, service, written.key_line, written.key_column)
 
@@ -266,7 +266,7 @@ class _Project:
                 yield self._placed(problem, file, service, place)
 
     def _capabilities(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
-        """Yield what the gateway does not support of a route: the same as ``pilotage serve`` reports."""
+        """Yield the problems with settings that the gateway does not support, as ``pilotage serve`` reports them."""
         for problem in check_capabilities(route, self.options)[0]:
             label = _label_of(problem.path, route.alias, labels)
             is_unsure = label is not None and bool(labels[label].unset)
@@ -305,7 +305,7 @@ def _not_an_item(item: Located) -> Problem:
         ((key, value),) = item.value.items()
         if not isinstance(value.value, dict | list):
             example = f"; write - {key}={_as_text(value.value)}"
-    message = f"a label is key=value here, not {kind_name(item.value)}{example}"
+    message = f"a label in a list must be key=value, not {kind_name(item.value)}{example}"
     return Problem(message=message, hint="" if example else "write - key=value")
 
 

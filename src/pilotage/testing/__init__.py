@@ -1,7 +1,7 @@
 """A fake container engine for tests of programs that use pilotage, and for trying pilotage without an engine.
 
-Containers, operations and faults go in; an engine on a unix socket or TCP port of loopback that behaves so comes out.
-It must not use the client code that it is there to test.
+Containers, operations and faults go in; an engine that behaves accordingly comes out, on a unix socket or loopback
+port. It must not use the client code that it helps to test.
 """
 
 from pilotage.testing.container import FakeContainer, FakePort, container

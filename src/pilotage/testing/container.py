@@ -1,4 +1,4 @@
-"""Containers of the fake engine, independent of the dialect in which an engine describes them."""
+"""Defines the containers of the fake engine, independent of the dialect in which an engine describes them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class FakeContainer:
         network_mode: as in ``HostConfig``: ``"default"``, ``"host"``, ``"none"``, ``"container:ID"`` or a network name.
         created: seconds since 1970; 0 until the engine sets it.
         started: time of its last start, nanoseconds since 1970; 0 if the engine has not started it.
-        health: ``""`` without a health check, else ``starting``, ``healthy`` or ``unhealthy``.
-        raw: a list element recorded from a real engine, returned with only its state changed.
+        health: ``""`` without a health check; if it has one, ``starting``, ``healthy`` or ``unhealthy``.
+        raw: a list entry recorded from a real engine, returned with only its state changed.
         raw_inspect: its recorded inspection.
 
     """
@@ -106,7 +106,7 @@ def container(
         health: initial health; also gives it a health check.
         mounts: pairs of source and destination; a source that starts with ``/`` is a bind mount, any other a volume.
         command: its command.
-        links: legacy link names of other containers for it, e.g. ``"/other/alias"``.
+        links: names that other containers have for it through legacy links, e.g. ``"/other/alias"``.
         id: 64 hexadecimal digits; derived from the name and a counter by default.
 
     """

@@ -1,7 +1,7 @@
-"""Differences between engines: versions, headers, error messages, order of events.
+"""Describes the differences between engines: versions, headers, error messages, order of events.
 
-Observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare it with recordings of these. Later
-versions (API 1.52 and up) follow the Engine API's version history.
+They were observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare with recordings of these.
+Later versions (API 1.52 and up) follow the Engine API's version history.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Answer", "Dialect", "api_number", "dialect_of"]
 
 Flavour = Literal["docker", "podman"]
 
-#: API version -> the Docker Engine that introduced it, for /version.
+#: API version -> the Docker Engine version that introduced it, for /version.
 _ENGINES: Final = {
     (1, 24): "1.12.6",
     (1, 40): "19.03.15",
@@ -71,7 +71,7 @@ class Dialect:
 
     @property
     def modern(self) -> bool:
-        """Whether this is a Docker Engine of version 25 or later, or a Podman of version 5 or later."""
+        """Whether this is Docker Engine 25 or later, or Podman 5 or later."""
         return self.major >= (5 if self.podman else 25)
 
     @property

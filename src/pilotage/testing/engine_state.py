@@ -1,4 +1,4 @@
-"""Operations on the fake engine's containers. Each changes the state and sends the events of a real engine.
+"""Implements operations on the fake engine's containers. Each changes the state and sends a real engine's events.
 
 The events and their order depend on the dialect: Docker 20.10 sends ``die`` before the network events, 26 sends
 ``stop`` before ``die``, Podman sends ``init`` and ``cleanup`` and calls the last one ``remove``.
@@ -37,7 +37,7 @@ class FakeEngineState:
         dialect: behaviour of the imitated engine.
         containers: ID -> container, oldest first.
         hub: delivers events.
-        services: elements of ``GET /services``; ``None`` unless the engine is a manager of a swarm.
+        services: entries in the response to ``GET /services``; ``None`` unless the engine is a manager of a swarm.
 
     """
 
@@ -69,7 +69,7 @@ class FakeEngineState:
         return list(reversed(self.containers.values()))
 
     def summary_bytes(self, it: FakeContainer, *, with_health: bool) -> bytes:
-        """Return a container's list element as JSON, cached until the container changes."""
+        """Return a container's list entry as JSON, cached until the container changes."""
         return self._bytes(it, f"summary {with_health}", lambda: summary(it, self.dialect, with_health=with_health))
 
     def inspect_bytes(self, it: FakeContainer) -> bytes:
@@ -81,7 +81,7 @@ class FakeEngineState:
     def populate(self, containers: Iterable[FakeContainer | dict[str, Any]]) -> None:
         """Add containers without events, as if they had always existed.
 
-        A dictionary is a list element recorded from a real engine and is returned unchanged.
+        A dictionary is a list entry recorded from a real engine and is returned unchanged.
         """
         for it in containers:
             self._put(_from_summary(it) if isinstance(it, dict) else it)
@@ -135,7 +135,7 @@ class FakeEngineState:
         self._died(it, exit_code, stopped=True)
 
     def kill(self, which: FakeContainer | str, signal: str = "KILL") -> None:
-        """End a container with a signal: exit status 137 for KILL, else 0."""
+        """End a container with a signal. The exit status is 137 for KILL and 0 for others."""
         it = self._the(which)
         name = signal.removeprefix("SIG")
         self._tell(it, "kill", **({} if self.dialect.podman else {"signal": _SIGNALS.get(name, name)}))
@@ -182,11 +182,11 @@ class FakeEngineState:
     # Other changes.
 
     def become(self, which: FakeContainer | str, state: State) -> None:
-        """Change a container's state without an event, as happens while nobody is connected."""
+        """Change a container's state without an event, as if no client were connected."""
         self._become(self._the(which), state)
 
     def relabel(self, which: FakeContainer | str, labels: dict[str, str]) -> None:
-        """Change the labels without an event. Real engines cannot; it makes the list differ from events."""
+        """Change the labels without an event. Real engines cannot do this; it makes the list differ from the events."""
         it = self._the(which)
         it.labels = dict(labels)
         self._changed(it)

@@ -1,4 +1,4 @@
-"""The event stream of the fake engine: history, listeners and filters."""
+"""Implements the event stream of the fake engine: history, listeners and filters."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class EventHub:
 
     Attributes:
         listeners: open streams.
-        held: events held back while the engine is stalled, else ``None``.
+        held: events held back while the engine is stalled; ``None`` if it is not.
 
     """
 

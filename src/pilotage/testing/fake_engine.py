@@ -1,4 +1,4 @@
-"""A fake container engine: serves the Engine API on a socket, holds containers and fails on demand."""
+"""Provides a fake container engine that serves the Engine API on a socket, holds containers and fails on demand."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class FakeEngine(FakeEngineState):
     # Faults.
 
     def spoil(self, endpoint: str = "*", **how: Any) -> Fault:
-        """Make requests to an endpoint fail; :class:`Fault` lists how. Earlier faults apply first."""
+        """Make requests to an endpoint fail in a way that :class:`Fault` offers. Earlier faults apply first."""
         fault = Fault(endpoint, **how)
         self.faults.append(fault)
         return fault
@@ -212,7 +212,7 @@ class FakeEngine(FakeEngineState):
             self._place.unlink(missing_ok=True)
 
     def crash(self) -> None:
-        """Crash as by SIGKILL: stop listening and abort all connections. :meth:`recover` restarts the engine."""
+        """Crash as if by SIGKILL: stop listening and abort all connections. :meth:`recover` restarts the engine."""
         self.refuse()
         self._server.cut()
 
@@ -284,7 +284,7 @@ class _Stream:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Replay past events, then stay open until the time that the client asked for."""
+        """Replay past events, then stay open until the time that the client requested."""
         engine, wish = self._engine, self._wish
         self.connection.stream(engine.dialect.headers())
         now = time.time_ns()

@@ -1,4 +1,4 @@
-"""Faults that a test can inject into the fake engine."""
+"""Defines the faults that a test can inject into the fake engine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Fault:
     Attributes:
         endpoint: the affected endpoint, named as in ``FakeEngine.calls``, or ``*`` for all.
         times: number of affected requests; ``None`` for all until :meth:`FakeEngine.heal`.
-        delay: seconds before the answer. By itself it does not change the answer.
-        hang: never answer.
-        reset: close the connection instead of answering.
-        status: answer with an error of this status.
+        delay: seconds before the response, which this does not change.
+        hang: never respond.
+        reset: close the connection instead of responding.
+        status: respond with an error of this status.
         message: error message.
-        body: answer with these bytes and status 200 (or ``status``).
+        body: respond with these bytes and status 200 (or ``status``).
         kind: media type of ``body``.
-        cut_after: send this many bytes of the real answer, then close the connection.
+        cut_after: send this many bytes of the real response, then close the connection.
 
     """
 

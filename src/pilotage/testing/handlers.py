@@ -1,4 +1,4 @@
-"""Request handlers of the fake engine, for the parts of the Engine API that pilotage uses."""
+"""Handles requests to the fake engine, for the parts of the Engine API that pilotage uses."""
 
 from __future__ import annotations
 

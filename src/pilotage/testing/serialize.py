@@ -1,4 +1,4 @@
-"""Serializes containers as Docker and Podman do: list elements and inspections.
+"""Serializes containers as Docker and Podman do, as list entries and inspections.
 
 Keys and value types are those of real engines; inspections have a realistic subset of the keys. The differences
 matter: Podman's list lacks ``HostConfig`` and unpublished ports, and has null instead of an empty map of networks.
@@ -26,7 +26,7 @@ _PODMAN_EXTRA: Final = {
 
 
 def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -> dict[str, Any]:
-    """Return a container's element of ``GET /containers/json``.
+    """Return a container's entry in the response to ``GET /containers/json``.
 
     Args:
         it: the container.
@@ -60,7 +60,7 @@ def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -
 
 
 def inspect(it: FakeContainer, dialect: Dialect) -> dict[str, Any]:
-    """Return a container's ``GET /containers/{id}/json``."""
+    """Return the response to ``GET /containers/{id}/json``."""
     if it.raw_inspect is not None:
         changed = {"Status": it.state, "Running": it.alive, "Paused": it.state == "paused"}
         return it.raw_inspect | {"State": it.raw_inspect["State"] | changed}

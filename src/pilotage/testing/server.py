@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server that can misbehave. It supports what engine clients need and nothing else.
+"""Provides a small HTTP/1.1 server that can misbehave. It supports what engine clients need and nothing else.
 
 It uses asyncio protocols instead of a web framework because hundreds of engines must fit into one test process, and
 because it must violate HTTP on demand.
@@ -30,7 +30,7 @@ class Request:
         method: in upper case.
         target: path and query as received.
         path: decoded path.
-        query: query parameters; the last one of a name wins.
+        query: query parameters; the last one with a name wins.
         headers: lower-case name -> value.
 
     """
@@ -43,7 +43,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """A client connection. Requests are answered in order, one at a time."""
+    """A client connection. Requests are handled in order, one at a time."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -165,12 +165,12 @@ class Server:
     """Accepts clients.
 
     Attributes:
-        handle: called with every request; it answers through the connection, now or later.
+        handle: called with every request; it responds through the connection, now or later.
         changed: called whenever a connection opens or closes.
         connections: open connections.
         accepted: number of accepted connections.
         hang_up: close new connections immediately.
-        stalled: do not answer requests, like a stopped process.
+        stalled: do not respond to requests, like a stopped process.
 
     """
 
@@ -207,17 +207,17 @@ class Server:
         return port
 
     def refuse(self) -> None:
-        """Stop accepting connections; open ones stay."""
+        """Stop accepting connections; open ones stay open."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def stall(self) -> None:
-        """Stop answering requests."""
+        """Stop responding to requests."""
         self.stalled = True
 
     def resume(self) -> None:
-        """Answer the requests received meanwhile."""
+        """Handle the requests received in the meantime."""
         self.stalled = False
         for connection in tuple(self.connections):
             connection.advance()

@@ -316,4 +316,4 @@ def test_every_problem_of_the_configuration_is_printed(capsys: pytest.CaptureFix
     assert (status, out) == (2, "")
     first, second = err.splitlines()
     assert first.startswith(f"error: {file}:1:17: gateway.http: 'x' is not an address to listen on; write a port, or ")
-    assert second == f"error: {file}:2:7: api.y: unknown key 'y'; known here: listen, token_file"
+    assert second == f"error: {file}:2:7: api.y: unknown key 'y'; the valid keys are listen, token_file"

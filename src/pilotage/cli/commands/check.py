@@ -23,8 +23,8 @@ __all__ = ["check"]
 def check(files: tuple[str, ...], form: str) -> int:
     """Check Compose files, pilotage.yml and route files.
 
-    Reports errors in labels, settings and routes without contacting an engine. Without FILES, checks the ones with
-    the usual names in this directory.
+    Reports errors in labels, settings and routes without contacting an engine. Without FILES, checks the files in this
+    directory that have the usual names.
     """
     from pilotage.core.text import count
     from pilotage.lint.check import USUAL, check_files
@@ -32,7 +32,7 @@ def check(files: tuple[str, ...], form: str) -> int:
     from pilotage.output.json import problem_json
     from pilotage.output.text.problems import print_problems
 
-    names = files or [name for name in USUAL if os.path.isfile(name)]  # noqa: PTH113  # pathlib takes its time to import
+    names = files or [name for name in USUAL if os.path.isfile(name)]  # noqa: PTH113  # pathlib is slow to import
     if not names:
         raise click.UsageError(f"Nothing to check: this directory has no {', '.join(USUAL[:-1])} or {USUAL[-1]}.")
     found = check_files(names, os.environ)

@@ -36,8 +36,8 @@ __all__ = ["engines"]
 def engines(form: str, **where: Any) -> int:
     """List engines and test the connection to each.
 
-    Shows response time and API versions. Without options, lists the engine of DOCKER_HOST, Docker contexts and the
-    default sockets; a star marks the one that commands use by default.
+    Shows response time and API versions. Without options, lists the engine of DOCKER_HOST, the Docker contexts and the
+    default sockets; a star marks the engine that commands use by default.
     """
     import asyncio
 
@@ -54,7 +54,7 @@ def engines(form: str, **where: Any) -> int:
     else:
         found = detect_engines(os.environ)
     if not found:
-        chosen_engines(choice)  # prints or raises where it looked
+        chosen_engines(choice)  # prints or raises which places were searched
     early: list[Probe] = []
 
     def show(done: list[list[Probe]]) -> None:

@@ -43,7 +43,7 @@ __all__ = ["gateway_ports", "serve"]
 @click.option(
     "--or-demo",
     is_flag=True,
-    help="For a first try: use a free port from 8080, and the demonstration if no engine responds.",
+    help="For a first try: use the first free port from 8080 up, and the demonstration if no engine responds.",
 )
 @click.option(
     "--log-format", type=click.Choice(["text", "journal", "json"]), help="Format of the log on standard error."
@@ -126,7 +126,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds, and print that; print the error too if one was selected or found."""
+    """Return whether no engine responds. If so, print it, with the error of any engine that was selected or found."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
@@ -148,17 +148,17 @@ _PORTS = range(8080, 8100)
 
 
 def _with_free_port(flags: Flags) -> Flags:
-    """Choose the next free port if the default one is taken and none was requested."""
+    """Choose the next free port if the default one is in use and none was requested."""
     import msgspec
 
     from pilotage.api.listen import port_error
 
     default = _PORTS[0]
-    if flags.port is not None or not flags.gateway or not port_error("0.0.0.0", default):  # noqa: S104  # where a gateway listens
+    if flags.port is not None or not flags.gateway or not port_error("0.0.0.0", default):  # noqa: S104  # as a gateway listens
         return flags
     free = next((port for port in _PORTS if not port_error("0.0.0.0", port)), None)  # noqa: S104
     if free is None:
-        return flags  # the gateway reports the default one
+        return flags  # the gateway reports that the default port is in use
     _note(f"Port {default} is in use; using port {free}. Set another with --port.")
     return msgspec.structs.replace(flags, port=free)
 
@@ -202,7 +202,7 @@ def gateway_ports(options: GatewayOptions) -> GatewayPorts:
 
 
 def _is_news(line: ChangeLine, update: Update) -> bool:
-    """Return whether a line is worth showing. Probes that pass the first time are not."""
+    """Return whether a line is worth showing. The first passing probe of an endpoint is not."""
     if line.kind != "health":
         return True
     seen = [health for table in (update.old, update.new) for health in table.health_of(line.alias).values()]
@@ -212,7 +212,7 @@ def _is_news(line: ChangeLine, update: Update) -> bool:
 class _Screen:
     """The terminal while pilotage serves: the banner, then one line for each change.
 
-    The log omits what is shown here: before the banner everything but errors, afterwards changes.
+    The log omits what is shown here: everything except errors before the banner, and changes afterwards.
     """
 
     def __init__(self) -> None:

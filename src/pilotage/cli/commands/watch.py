@@ -27,7 +27,7 @@ def watch(form: str, **where: Any) -> int:
     """Print changes as they happen, until interrupted.
 
     Prints routes that are added, updated or removed with the event that caused it, engines that become unreachable or
-    return, and problems. JSON output has one object a line and starts with the current routes.
+    return, and problems. JSON output has one object per line and starts with the current routes.
     """
     import asyncio
 
