@@ -25,7 +25,7 @@ class Listen(msgspec.Struct, frozen=True):
     """An address of the API: a unix socket, or host and port.
 
     Attributes:
-        path: path of the socket, ``""`` for TCP.
+        path: path of the socket; ``""`` for TCP.
         host: host name or IP address.
         port: 0 for any free port.
 
@@ -129,7 +129,7 @@ async def _answers(path: str) -> bool:
 
 
 def port_error(host: str, port: int) -> str:
-    """Return why this process cannot listen on a TCP port, ``""`` if it can.
+    """Return why this process cannot listen on a TCP port; ``""`` if it can.
 
     Envoy listens with ``SO_REUSEPORT``, so it would silently share the port with another Envoy.
     """

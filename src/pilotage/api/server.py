@@ -65,13 +65,13 @@ class Source(Protocol):
 
     @property
     def config_file(self) -> str:
-        """Absolute path of the configuration file, ``""`` if there is none."""
+        """Absolute path of the configuration file; ``""`` if there is none."""
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
 
     def not_ready(self) -> str:
-        """Return why the daemon is not ready, ``""`` if it is."""
+        """Return why the daemon is not ready; ``""`` if it is."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.

@@ -34,7 +34,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     Attributes:
         version: version of pilotage; another version may have other fields.
         pid: process ID of the daemon.
-        file: absolute path of the configuration file, ``""`` if there is none.
+        file: absolute path of the configuration file; ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
         routes, problems_by_key, engines, table_version, health: the fields of a :class:`~pilotage.Table`.

@@ -40,7 +40,7 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The command-line options that name engines. False if none is given.
 
     Attributes:
-        config: the configuration file, ``""`` if not given.
+        config: the configuration file; ``""`` if not given.
         engines: values of ``--engine``: ``NAME=URL`` or a URL.
         contexts: names of Docker contexts.
 
@@ -78,7 +78,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
 
 
 def find_config_file() -> str:
-    """Return the first file of :data:`CONFIG_FILES` that this user can see, ``""`` if there is none."""
+    """Return the first file of :data:`CONFIG_FILES` that this user can see; ``""`` if there is none."""
     return next((name for name in CONFIG_FILES if os.access(name, os.F_OK) and Path(name).is_file()), "")
 
 

@@ -79,7 +79,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None`` for the default ones.
-        token_file: file with the bearer token for other machines, ``""`` for none.
+        token_file: file with the bearer token for other machines; ``""`` for none.
 
     """
 

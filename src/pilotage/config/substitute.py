@@ -61,7 +61,7 @@ class Unset(ValueError):
 
 
 def look_up(name: str, env: Mapping[str, str]) -> str | None:
-    """Return the value of a variable, ``None`` if it is not set.
+    """Return the value of a variable; ``None`` if it is not set.
 
     If ``NAME`` is not set or empty, ``GODOXY_NAME`` and ``GOPROXY_NAME`` are used, as in GoDoxy (LABELS II.7.1).
     """

@@ -24,12 +24,12 @@ COMPOSE_ONEOFF: Final = "com.docker.compose.oneoff"
 
 
 def docker_compose_project(container: Container) -> str:
-    """Return the container's Compose project, ``""`` if it has none."""
+    """Return the container's Compose project; ``""`` if it has none."""
     return container.compose_project
 
 
 def docker_compose_service(container: Container) -> str:
-    """Return the container's Compose service, ``""`` if it has none."""
+    """Return the container's Compose service; ``""`` if it has none."""
     return container.compose_service
 
 

@@ -48,7 +48,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         is_oneoff: whether it is a one-off container of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
         depends_on: containers it needs, e.g. ``db:service_healthy:false``.
-        network_mode: the engine's value, ``""`` if it does not report one.
+        network_mode: the engine's value; ``""`` if it does not report one.
         is_host_network_mode: whether it uses the host's network.
         network: name of the network whose address is used; if there is none, the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
@@ -56,10 +56,10 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         public_hostname: the host that publishes its ports; ``""`` while it does not run.
         ports: the engine's entries.
         host_ports: the ports that it exposes on the host's network, from an inspection.
-        ports_unknown: why the engine cannot report the ports, ``""`` if it can.
+        ports_unknown: why the engine cannot report the ports; ``""`` if it can.
         unreachable: why a running container has no reachable address, if there is a special reason.
         mounts: all mounts.
-        agent: name of the agent that relays to the engine, ``""`` if there is none.
+        agent: name of the agent that relays to the engine; ``""`` if there is none.
         idlewatcher_config: how it sleeps and wakes; ``None`` if it never sleeps.
         errors: errors that leave it without routes.
         problems: other problems with its options.

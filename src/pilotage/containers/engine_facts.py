@@ -32,7 +32,7 @@ class EngineFacts(msgspec.Struct, frozen=True):
     Attributes:
         config: the engine.
         host: host that publishes its containers' ports.
-        agent: name of the agent that relays to it, ``""`` if there is none.
+        agent: name of the agent that relays to it; ``""`` if there is none.
         reaches_containers: whether container addresses can be reached from here.
         errors: errors that leave all its containers without routes.
         routes_to: returns whether this host has a route to an address, other than its default route.

@@ -15,8 +15,8 @@ class ContainerImage(msgspec.Struct, frozen=True):
             ``localhost:5000``; ``library`` if there is none.
         name: the last part of the path: ``nginx``.
         tag: the tag; ``latest`` if there is neither tag nor digest, ``""`` if there is only a digest.
-        sha256: the image's id without its ``sha256:`` prefix, ``""`` if the engine does not report it.
-        version: the label ``org.opencontainers.image.version``, ``""`` if there is none.
+        sha256: the image's id without its ``sha256:`` prefix; ``""`` if the engine does not report it.
+        version: the label ``org.opencontainers.image.version``; ``""`` if there is none.
 
     """
 

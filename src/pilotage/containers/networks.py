@@ -90,7 +90,7 @@ def _address(endpoint: Endpoint | None) -> str:
 
 
 def shared_network_id(container: Container) -> str:
-    """Return the id or name of the container whose network this one shares, ``""`` if it has its own (decision 21)."""
+    """Return the id or name of the container whose network this one shares; ``""`` if it has its own (decision 21)."""
     return container.network_mode.removeprefix(_SHARED) if container.network_mode.startswith(_SHARED) else ""
 
 

@@ -96,7 +96,7 @@ class Daemon:
         discovery: engines and table, while the daemon runs.
         metrics: counters and gauges.
         api: the HTTP API, while the daemon runs.
-        gateway: the daemon's own Envoy, ``None`` if it runs none.
+        gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
         xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if nowhere.
 
@@ -151,7 +151,7 @@ class Daemon:
 
     @property
     def config_file(self) -> str:
-        """Absolute path of the configuration file, ``""`` if there is none."""
+        """Absolute path of the configuration file; ``""`` if there is none."""
         return str(Path(self.settings.file).resolve()) if self.settings.file else ""
 
     def problems(self) -> tuple[Problem, ...]:
@@ -160,7 +160,7 @@ class Daemon:
         return tuple(problem for problems in found for problem in problems)
 
     def not_ready(self) -> str:
-        """Return why the daemon is not ready, ``""`` if it is."""
+        """Return why the daemon is not ready; ``""`` if it is."""
         if self._stop.is_set():
             return "stopping"
         if self._waiting_for or self.gateway is None:

@@ -67,7 +67,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         engines: the engines to watch.
         files: names and patterns of route files.
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
-        file: the configuration file, ``""`` if there is none.
+        file: the configuration file; ``""`` if there is none.
         options: what Envoys get in addition to the routes.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.

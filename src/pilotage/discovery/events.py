@@ -79,7 +79,7 @@ class ContainerEvent(NamedTuple):
         container_id: full container ID.
         effect: what to do about it.
         action: the engine's action, e.g. ``start`` or ``network connect``.
-        name: container name, ``""`` if the event does not include it.
+        name: container name; ``""`` if the event does not include it.
         routed_only: whether only a container with a route can be affected.
         labels: container labels, if the event repeats them.
         network: name of the network that was connected or disconnected; ``""`` for other events.

@@ -58,7 +58,7 @@ class FileWatcher:
 
     Args:
         patterns: file names or patterns such as ``routes.d/*.yml``.
-        on_change: receives the name and content of each new or changed file, ``None`` for a deleted one.
+        on_change: receives the name and content of each new or changed file, with ``None`` for a deleted one.
         reserved_ports: ports on this host that the proxy itself uses.
         known: previously reported files. An unreadable one keeps its routes; one that is no longer matched is deleted.
 

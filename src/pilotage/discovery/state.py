@@ -180,7 +180,7 @@ class EngineState:
             present: IDs in a full list; every other container is gone.
 
         Returns:
-            Container ID -> its routes and problems, ``None`` if it is gone; only for containers that changed.
+            Container ID -> its routes and problems, or ``None`` if it is gone; only for containers that changed.
 
         """
         removed = set(gone)
@@ -306,7 +306,7 @@ class EngineState:
         return users
 
     def _rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
-        """Rebuild the routes of some containers; return those that changed, ``None`` for removed ones."""
+        """Rebuild the routes of some containers; return those that changed, with ``None`` for removed ones."""
         changes: dict[str, Built | None] = {}
         for container_id in ids:
             own = self._listed.get(container_id)

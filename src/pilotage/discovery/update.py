@@ -40,7 +40,7 @@ class WatchHandler(Protocol):
         """Handle changed containers.
 
         Args:
-            changes: container ID -> its routes and problems, ``None`` if the container is gone.
+            changes: container ID -> its routes and problems; ``None`` if the container is gone.
             causes: container ID -> the event that led to the change, if known.
 
         """

@@ -36,7 +36,7 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
         url: ``unix:///var/run/docker.sock``, ``tcp://host:2375``, ``tls://``, ``https://``, ``http://``,
             ``ssh://user@host``, ``agent://host:8890``, ``context://name``.
         tls: certificate files, if any.
-        name: the provider's name in the configuration, ``""`` if it has none. A trailing ``!`` makes it
+        name: the provider's name in the configuration; ``""`` if it has none. A trailing ``!`` makes it
             explicit-only (LABELS II.1.5).
 
     """

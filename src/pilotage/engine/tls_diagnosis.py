@@ -75,7 +75,7 @@ class Shown(msgspec.Struct, frozen=True):
     """Result of an inspection.
 
     Attributes:
-        certificate: the engine's certificate, ``None`` if the handshake did not get that far.
+        certificate: the engine's certificate; ``None`` if the handshake did not get that far.
         alert: OpenSSL's name for the engine's alert or for the handshake error; ``"closed"`` if the engine closed the
             connection without an alert; ``""`` if there was no error.
 

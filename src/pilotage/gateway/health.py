@@ -91,7 +91,7 @@ class HealthPoller:
 
     Args:
         envoy: the Envoy that probes.
-        backend: returns the backend of a cluster as last published to Envoys, ``None`` if there is no such cluster.
+        backend: returns the backend of a cluster as last published to Envoys; ``None`` if there is no such cluster.
         report: called with changes: alias -> address -> health, with all probed endpoints of each alias.
 
     """

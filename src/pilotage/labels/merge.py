@@ -119,7 +119,7 @@ class Documents:
         return known
 
     def mapping(self, value: Located) -> Fields | None:
-        """Return the YAML mapping in a text, ``None`` if it contains anything else."""
+        """Return the YAML mapping in a text; ``None`` if it contains anything else."""
         try:
             document = self.parse(value.value, value.source)
         except ParseError:

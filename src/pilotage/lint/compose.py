@@ -315,7 +315,7 @@ def _unset_in_key(key: str, name: str) -> Problem:
 
 
 def _label_of(path: str, alias: str, labels: Mapping[str, _Label]) -> str | None:
-    """Return the label that most likely set a field of a route, ``None`` if there is none."""
+    """Return the label that most likely set a field of a route; ``None`` if there is none."""
     field = fold(path.partition(".")[0])
     found = []
     for key in labels:

@@ -67,7 +67,7 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engines: the engines that are watched.
         files: the route files that are watched.
-        why: how the engines were chosen, ``""`` if the user named them.
+        why: how the engines were chosen; ``""`` if the user named them.
         table: the routes.
         problems: all problems, including those outside the table.
         gateway: where the gateway listens; ``None`` if there is none.

@@ -33,7 +33,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
         engine: name of the engine or file.
         alias: the alias of the route; the container, for a problem that concerns no single route.
         detail: the target, the difference, or the problem.
-        cause: the event that caused it, ``""`` if unknown.
+        cause: the event that caused it; ``""`` if unknown.
         quiet: whether clients do not notice it.
 
     """

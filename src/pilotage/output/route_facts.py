@@ -89,7 +89,7 @@ def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, s
 def _target(
     container: Container, route: Route, fields: dict[str, Located], target: Target
 ) -> Iterator[tuple[str, Fact]]:
-    """Yield scheme, host and port, each with the path of the field that sets it, ``""`` if no label does."""
+    """Yield scheme, host and port, each with the path of the field that sets it; ``""`` if no label does."""
     for name, value, reason in _target_values(route, route.host or "-", target):
         leaf, path = fields.get(name), name
         if leaf is not None and isinstance(leaf.value, dict):

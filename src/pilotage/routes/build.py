@@ -276,7 +276,7 @@ def _is_probed(container: Container, settings: RouteSettings) -> bool:
 
 
 def default_bind(target: Target, settings: RouteSettings) -> str:
-    """Return the address that the proxy listens on, ``""`` for the shared listeners."""
+    """Return the address that the proxy listens on; ``""`` for the shared listeners."""
     return settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
 
 

@@ -82,7 +82,7 @@ class FieldContext(msgspec.Struct):
             self.problems.append(msgspec.structs.replace(problem, severity="warning"))
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str:
-        """Return ``"did you mean 'scheme'?"``, ``""`` if no name is close or the budget allows no more look-ups."""
+        """Return ``"did you mean 'scheme'?"``, or ``""`` if no name is close or the budget allows no more look-ups."""
         near = self.budget.nearest(word, tuple(names))
         return f"did you mean {near!r}?" if near else ""
 

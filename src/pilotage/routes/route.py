@@ -99,7 +99,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         bind: address the proxy listens on; ``""`` for the shared listeners.
         endpoints: containers that take its requests; empty if it is excluded or sleeping.
         excluded: whether it is not served.
-        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`, ``""`` if it is served.
+        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`; ``""`` if it is served.
         health_check: whether its target is probed.
         idle_watcher: whether its container sleeps while it has no requests.
         settings: all settings, including defaults.

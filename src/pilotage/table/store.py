@@ -110,7 +110,7 @@ class RouteStore:
             self._engines = self._engines.delete(name)
 
     def engine(self, name: str) -> EngineStatus | None:
-        """Return the status of an engine, ``None`` if the engine is unknown."""
+        """Return the status of an engine; ``None`` if the engine is unknown."""
         return self._engines.get(name)
 
     def set_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:

@@ -121,7 +121,7 @@ class Dialect:
         return Answer(404, {"Content-Type": "application/json"}, b'{"message":"page not found"}\n')
 
     def refuse_version(self, asked: tuple[int, int]) -> Answer | None:
-        """Return the error for an unsupported API version, ``None`` if it is supported. Podman supports any."""
+        """Return the error for an unsupported API version; ``None`` if it is supported. Podman supports any."""
         if self.podman or self.min_api <= asked <= self.api:
             return None
         limit, side = (self.api, "new. Maximum") if asked > self.api else (self.min_api, "old. Minimum")
