@@ -177,6 +177,7 @@ def run_tests(copy: Path, arguments: list[str]) -> None:
     output = os.open("output", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(os.dup2(output, 1), 2)
     resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))  # bytes; a mutant may allocate without end
+    resource.setrlimit(resource.RLIMIT_CPU, (600, 600))  # seconds; it may loop without end, even if this is killed
     os.environ["PYTHONPATH"] = str(copy / "src")
     sys.path[:1] = [str(copy / "src"), str(copy)]
     status = pytest.main([*PYTEST, *arguments])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.containers import (
         Container,
         ContainerImage,
+        PortMapping,
         dependencies,
         docker_compose_project,
         docker_compose_service,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
-    from pilotage.engine.types import Actor, Event, Inspect, Mount, Port, Summary, Version
+    from pilotage.engine.types import Actor, Event, Inspect, Mount, Port, Service, Summary, Version
     from pilotage.labels.container_options import IdleConfig
     from pilotage.output.explain import ContainerExplanation, Explanation, FileExplanation, RouteExplanation
     from pilotage.output.explain import explain_name as explain
@@ -111,6 +112,7 @@ _load, __dir__ = lazy_exports(
         "PilotageError": "core.errors",
         "Pool": "engine.pool",
         "Port": "engine.types",
+        "PortMapping": "containers.ports",
         "PortPair": "routes.port_syntax",
         "Problem": "core.problems",
         "ProblemKey": "table.table",
@@ -118,6 +120,7 @@ _load, __dir__ = lazy_exports(
         "RouteExplanation": "output.explain",
         "RouteFile": "routes.file",
         "RouteSettings": "routes.schema",
+        "Service": "engine.types",
         "ScanResult": "discovery.scan",
         "Severity": "core.problems",
         "SharedClient": "engine.shared_client",
@@ -207,6 +210,7 @@ __all__ = [
     "PilotageError",
     "Pool",
     "Port",
+    "PortMapping",
     "PortPair",
     "Problem",
     "ProblemKey",
@@ -215,6 +219,7 @@ __all__ = [
     "RouteFile",
     "RouteSettings",
     "ScanResult",
+    "Service",
     "Severity",
     "SharedClient",
     "Source",

@@ -140,3 +140,18 @@ async def test_a_configuration_replaces_the_route_files(tmp_path: Path) -> None:
         assert await discovery.apply_config([], [str(tmp_path / "*.yml")]) == []
         assert await discovery.apply_config([], []) == ["changed route files"]
         assert set(discovery.table.routes) == set()
+
+
+async def test_new_reserved_ports_apply_to_engines_and_files(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("nas: {host: localhost, port: 8080}")
+    host = container("web", network_mode="host", labels={"proxy.web.port": "8080"})
+    async with FakeEngine([host]) as engine, discover([config(engine)], files=[str(tmp_path / "a.yml")]) as discovery:
+        await discovery.ready()
+        served = {alias: not route.excluded for alias, route in discovery.table.routes.items()}
+        assert served == {"web": True, "nas": True}
+        for ports, expected in ((frozenset({8080}), False), (frozenset({8081}), True)):
+            await discovery.apply_config([config(engine)], [str(tmp_path / "a.yml")], reserved_ports=ports)
+            await discovery.ready()
+            await until(lambda: discovery.table.engines["local"].state == "live")
+            served = {alias: not route.excluded for alias, route in discovery.table.routes.items()}
+            assert served == {"web": expected, "nas": expected}

@@ -61,7 +61,7 @@ async def test_changed_labels_of_a_service_are_noticed_when_the_engine_is_reconc
         engine.add("rep.1.x", labels=TASK)
         await until(lambda: watch.states() == {"svc": ["ready"]})
         engine.services = [service({"proxy.aliases": "new"})]
-        await pass_time(300)
+        await pass_time(30)
         assert watch.states() == {"new": ["ready"]}
 
 

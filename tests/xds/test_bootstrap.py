@@ -92,7 +92,9 @@ async def _has_failed(admin: Path) -> bool:
 
 async def test_envoy_logs_no_warning_at_startup(envoy: Envoy) -> None:
     async with envoy(compression=False) as gw:
-        assert "[warning]" not in gw.log
+        warnings = [line for line in gw.log.splitlines() if "[warning]" in line]
+        # The only way to pass on methods that Envoy does not know.
+        assert [line for line in warnings if "allow_custom_methods" not in line] == []
 
 
 async def test_envoy_keeps_only_the_statistics_that_are_read(envoy: Envoy) -> None:

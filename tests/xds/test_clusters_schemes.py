@@ -102,7 +102,9 @@ async def test_the_server_name_comes_from_the_label(envoy: Envoy, authority: tru
                 route("app", it.port, scheme="https", no_tls_verify=True, ssl_server_name=given, max_conns_per_host=9)
             )
             assert (await gw.ask("app")).status == 200
-        assert names == [None, "app.internal"]  # an address is no name, so "off" changes nothing
+        # An address is no name, so "off" changes nothing. pilotage's own test of the endpoint gives no name either, and
+        # a route with the label is not tested.
+        assert (set(names[:-1]), names[-1]) == ({None}, "app.internal")
 
 
 async def test_a_target_can_require_a_client_certificate_and_a_tls_version(

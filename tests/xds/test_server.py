@@ -355,7 +355,7 @@ async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, mo
         protocol["explicit_http_config"]["http2_protocol_options"]["connection_keepalive"]["interval"] = "0.01s"
         return made
 
-    monkeypatch.setattr("tests.support.gateway.bootstrap", lively)
+    monkeypatch.setattr("tests.support.gateway.build_bootstrap", lively)
     async with envoy() as gw:
         connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
         async with aiohttp.ClientSession("http://envoy", connector=connector) as admin:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pilotage.containers.networks import is_infra
+from pilotage.containers.ports import is_valid
 
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
@@ -51,7 +52,7 @@ def blacklist_reason(container: Container) -> str:
     for mount in container.mounts:
         if mount.Destination in _MOUNTS:
             return f"mount {mount.Destination}"
-    listed = _PORTS.intersection(container.private_port_mapping)
+    listed = _PORTS.intersection(entry.PrivatePort for entry in container.ports if is_valid(entry))
     return f"port {min(listed)}" if listed else ""
 
 

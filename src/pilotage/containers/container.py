@@ -126,7 +126,10 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     def exposes(self, port: int) -> bool:
         """Return whether the engine lists a port of the container."""
-        return any(entry.PrivatePort == port and is_valid(entry) for entry in self.ports)
+        for entry in self.ports:  # noqa: SIM110  # this runs for every route, and a loop is faster
+            if entry.PrivatePort == port and is_valid(entry):
+                return True
+        return False
 
     @property
     def port_mapping(self) -> PortMapping:

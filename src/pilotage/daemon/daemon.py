@@ -334,7 +334,7 @@ class Daemon:
         self.ads.configure(options)  # the server exists only while the daemon runs
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
-        done = await self.discovery.apply_config(new.engines, new.files)
+        done = await self.discovery.apply_config(new.engines, new.files, reserved_ports=new.reserved_ports)
         if old.options != new.options:
             if self._health is not None:
                 self._health.follow(self.discovery.table)  # other routes may now be served, and so probed

@@ -12,8 +12,6 @@ import weakref
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
 from pilotage.discovery.provider import DockerProvider
@@ -141,13 +139,13 @@ class DiscoveryManager:
 
         """
         self._require_open()
-        provider = self._new_provider(config)
+        provider = self._new_provider(config, self.reserved_ports)
         if provider.name in self._providers:
             raise PilotageError(f"an engine called {provider.name!r} is already being watched")
         self._start(provider)
         self.publish()
 
-    def _new_provider(self, config: DockerProviderConfig) -> DockerProvider:
+    def _new_provider(self, config: DockerProviderConfig, reserved_ports: frozenset[int]) -> DockerProvider:
         return DockerProvider(
             config,
             self.store,
@@ -155,7 +153,7 @@ class DiscoveryManager:
             pool=self.pool,
             agents=self.agents,
             env=self.env,
-            reserved_ports=self.reserved_ports,
+            reserved_ports=reserved_ports,
             timing=self.timing,
             on_lag=self.on_lag,
         )
@@ -176,16 +174,22 @@ class DiscoveryManager:
         provider.remove()
         await _cancel([provider.task])
 
-    async def apply_config(self, engines: Iterable[DockerProviderConfig], files: Iterable[str]) -> list[str]:
+    async def apply_config(
+        self,
+        engines: Iterable[DockerProviderConfig],
+        files: Iterable[str],
+        *,
+        reserved_ports: frozenset[int] | None = None,
+    ) -> list[str]:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
-        The daemon calls this after it has read a changed configuration. If the settings or the name of an engine
-        changed, its routes are kept and marked stale until it has been listed with the new settings. Only what differs
-        in that list changes.
+        If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
+        with the new settings. New reserved ports change every engine.
 
         Args:
             engines: all engines; their names must differ.
             files: names or patterns of all route files.
+            reserved_ports: ports on this host that the proxy itself uses from now on; as before if omitted.
 
         Returns:
             Descriptions of what was done, for the log; empty if nothing differed.
@@ -196,22 +200,25 @@ class DiscoveryManager:
 
         """
         self._require_open()
+        reserved = self.reserved_ports if reserved_ports is None else reserved_ports
+        is_same = reserved == self.reserved_ports
         before = {provider.config.name or provider.config.url: provider for provider in self._providers.values()}
         after = {config.name or config.url: config for config in engines}
         gone = [name for name in before if name not in after]
         new: dict[str, tuple[DockerProvider, str]] = {}  # name -> provider, and the name of its predecessor
         for name, config in after.items():
-            if name in before and before[name].config == config:
+            if is_same and name in before and before[name].config == config:
                 continue
-            old = name if name in before else next((g for g in gone if _is_renamed(before[g].config, config)), "")
+            old = name if name in before else next((g for g in gone if before[g].is_renamed(config)), "")
             if old in gone:
                 gone.remove(old)
-            new[name] = (self._new_provider(config), old)
+            new[name] = (self._new_provider(config, reserved), old)
         order = [new[name][0].name if name in new else before[name].name for name in after]
         if len(set(order)) < len(order):
             twice = next(name for name in order if order.count(name) > 1)
             raise PilotageError(f"two engines are called {twice!r}")
         # Nothing below waits or fails, so a cancelled call leaves no engine half replaced.
+        self.reserved_ports = reserved
         ended = [self._providers.pop(before[name].name) for name in gone]
         for provider in ended:
             provider.remove()
@@ -225,7 +232,7 @@ class DiscoveryManager:
         self.publish()
         await _cancel(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
-        if patterns != self._files.patterns:
+        if patterns != self._files.patterns or not is_same:
             await self.use_files(patterns)
             done.append("changed route files")
         return done
@@ -325,10 +332,6 @@ class DiscoveryManager:
                 yield update
         finally:
             self.unsubscribe(subscription)
-
-
-def _is_renamed(old: DockerProviderConfig, new: DockerProviderConfig) -> bool:
-    return msgspec.structs.replace(old, name=new.name) == new
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:

@@ -119,6 +119,10 @@ class DockerProvider:
         """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
         return (self._predecessor or self).state.snapshot()
 
+    def is_renamed(self, config: DockerProviderConfig) -> bool:
+        """Return whether a configuration differs in nothing but the name."""
+        return msgspec.structs.replace(self.config, name=config.name) == config
+
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         """Replace the routes of changed containers in the store."""
         if self._removed:

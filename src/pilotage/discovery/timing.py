@@ -26,7 +26,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    reconcile: float = 300.0
+    reconcile: float = 30.0
     silence: float = 15.0
     ping: float = 10.0
     drain_grace: float = 30.0

@@ -2,7 +2,7 @@
 
 Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
 containers, and one refresh lists the containers that events named. Events only trigger a refresh; the list is the
-source of truth. The watcher lists everything after each (re)connect and every few minutes.
+source of truth. The watcher lists everything after each (re)connect and every half minute.
 
 There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
 them. A single change is handled at once, and a flood costs no more requests than the engine can answer. If the list
@@ -66,7 +66,7 @@ _RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # sec
 _LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while Podman builds it
 _MAX_PENDING: Final = 2_000  # containers with waiting events; above this, one list of all is cheaper
 _LIST_PAUSE: Final = 1.0  # seconds between full lists while there are more
-_BATCH: Final = 500  # containers handled before other tasks get a turn
+_BATCH: Final = 250  # containers handled before other tasks get a turn
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 

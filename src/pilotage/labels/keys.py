@@ -144,16 +144,19 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
             warnings = _other_warnings(set(unknown).difference(ours), foreign)
     if not ours:
         return OwnLabels(warnings=warnings) if warnings else NO_OWN_LABELS
-    if (error := _size_error(labels, ours)) is not None:
-        return OwnLabels(warnings=warnings, error=error)
     ours.sort()
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
+    size = 0
     for key in ours:
+        text = labels[key]
+        size += len(key) + len(text)
         if key in _OPTION_KEYS:
-            options[key] = labels[key]
+            options[key] = text
         else:
-            routes[key] = labels[key]
+            routes[key] = text
+    if len(ours) > _MAX_LABELS or size > _MAX_SIZE:
+        return OwnLabels(warnings=warnings, error=_size_error(len(ours)))
     return OwnLabels(options, routes, warnings)
 
 
@@ -172,14 +175,11 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
     return warnings
 
 
-def _size_error(labels: Mapping[str, str], ours: list[str]) -> Problem | None:
-    """Return an error if our labels exceed the limits. Then none is used, because any may restrict access."""
-    if len(ours) > _MAX_LABELS:
-        message = f"the container has {len(ours):,} pilotage labels; at most {_MAX_LABELS:,} are read"
-    elif sum(map(len, ours)) + sum(len(labels[key]) for key in ours) > _MAX_SIZE:
-        message = "the container has more than 1 MiB of pilotage labels"
-    else:
-        return None
+def _size_error(number: int) -> Problem:
+    """Return an error for labels that exceed the limits. Then none is used, because any may restrict access."""
+    message = "the container has more than 1 MiB of pilotage labels"
+    if number > _MAX_LABELS:
+        message = f"the container has {number:,} pilotage labels; at most {_MAX_LABELS:,} are read"
     return Problem(message=f"{message}, so it gets no routes", hint="spread them over several containers")
 
 

@@ -15,9 +15,8 @@ from pilotage.table.diff import Change
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from pilotage.engine.types import Port
     from pilotage.labels.container_options import IdleConfig
     from pilotage.table.snapshot import EngineSnapshot
 
@@ -78,7 +77,7 @@ def pools_json(table: Table) -> dict[str, Any]:
 
 def container_json(container: Container) -> dict[str, Any]:
     """Return a container as plain data. Ports map each private port to its public one or vice versa; 0 for none."""
-    image = container.image
+    image, ports = container.image, container.port_mapping
     return {
         "name": container.container_name,
         "id": container.container_id,
@@ -92,11 +91,11 @@ def container_json(container: Container) -> dict[str, Any]:
         "private_hostname": container.private_hostname,
         "public_hostname": container.public_hostname,
         "blacklisted": is_blacklisted(container),
-        "image": msgspec.to_builtins(image),
+        "image": msgspec.structs.asdict(image),
         "host_network_mode": container.is_host_network_mode,
         "docker_health": container.docker_health,
-        "public_ports": _ports(container.public_port_mapping, "PrivatePort"),
-        "private_ports": _ports(container.private_port_mapping, "PublicPort"),
+        "public_ports": {str(number): entry.PrivatePort for number, entry in sorted(ports.public.items())},
+        "private_ports": {str(number): entry.PublicPort for number, entry in sorted(ports.private.items())},
         "mounts": [
             {"type": mount.Type, "source": mount.Source, "destination": mount.Destination} for mount in container.mounts
         ],
@@ -135,10 +134,6 @@ def change_json(change: Change, table: Table) -> dict[str, Any]:
         "route": None if route is None else route_json(route, table.health_of(change.alias)),
         "problem": None if change.problem is None else problem_json(change.problem),
     }
-
-
-def _ports(mapping: Mapping[int, Port], counterpart: str) -> dict[str, int]:
-    return {str(number): getattr(mapping[number], counterpart) for number in sorted(mapping)}
 
 
 _SECONDS = ("idle_timeout", "wake_timeout", "stop_timeout")

@@ -5,17 +5,20 @@ Rules: decision 23.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.text import count
 from pilotage.routes.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Resolution", "resolve_claims"]
+
+_MAX_REPORTED: Final = 100  # conflicts of one alias; anyone who can start containers can make thousands
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -49,14 +52,17 @@ def resolve_claims(claims: Sequence[Route]) -> Resolution:
     if not awake:  # a sleeping container keeps its alias only while no other route is available
         return Resolution(min(served or claims, key=_age))
     winner = _winner(awake)
-    replicas, problems = [winner], []
+    replicas, losers = [winner], []
     for route in awake:
         if route is winner:
             continue
         if _is_replica(route, winner):
             replicas.append(route)
         elif not _is_draining(route):
-            problems.append(_conflict(route, winner))
+            losers.append(route)
+    problems = [_conflict(route, winner) for route in losers[:_MAX_REPORTED]]
+    if len(losers) > _MAX_REPORTED:
+        problems.append(_more_conflicts(winner, len(losers) - _MAX_REPORTED))
     if len(replicas) > 1:
         endpoints = tuple(endpoint for route in replicas for endpoint in route.endpoints)
         winner = msgspec.structs.replace(winner, endpoints=endpoints)
@@ -83,6 +89,16 @@ def _age(route: Route) -> tuple[int, str, str, str]:
 
 def _is_replica(route: Route, of: Route) -> bool:
     return bool(of.service) and route.service == of.service and route.scheme == of.scheme
+
+
+def _more_conflicts(winner: Route, number: int) -> Problem:
+    return Problem(
+        message=f"alias {winner.alias!r} is also claimed by {count(number, 'other container')}, not listed here",
+        hint="give each container its own alias with proxy.aliases",
+        provider=winner.provider,
+        container=winner.container,
+        route=winner.alias,
+    )
 
 
 def _conflict(route: Route, winner: Route) -> Problem:
