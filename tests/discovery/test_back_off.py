@@ -53,7 +53,7 @@ async def test_a_session_that_lasted_resets_the_pauses() -> None:
     back_off = BackOff(REMOTE, Timing())
     for _ in range(9):
         await paused(back_off, lasted=0)
-    assert near(await paused(back_off, lasted=60), 0.5)
+    assert near(await paused(back_off, lasted=61), 0.5)
     assert near(await paused(back_off, lasted=0), 0.5)
 
 

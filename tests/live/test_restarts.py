@@ -100,7 +100,7 @@ async def test_a_frozen_engine_is_noticed_and_becomes_live_again(own_engine: Eng
     async with watched(own_engine, timing) as (discovery, told):
         own_engine.daemon.freeze()
         await until(lambda: state(discovery) == "stale", patience=20)
-        assert "no answer to a ping within 0.5 s" in discovery.table.engines["own"].error
+        assert "no response to a ping within 0.5 s" in discovery.table.engines["own"].error
         assert len(discovery.table.routes["web"].endpoints) == 1
         os.kill(doomed, signal.SIGKILL)
         own_engine.daemon.thaw()
