@@ -268,7 +268,9 @@ def markdown() -> str:
     for title, scope in (("Container labels", "container"), ("Route labels", "route"), ("Shortcuts", "shortcut")):
         parts.append(f"\n## {title}\n\n")
         if scope == "shortcut":
-            parts.append("A list with one item for each alias, in order. It excludes labels for the same field.\n\n")
+            parts.append(
+                "A list with one item for each alias, in order. It conflicts with a label that sets the same field.\n\n"
+            )
             parts.append("| Label | Field |\n| --- | --- |\n")
             parts += [f"| `proxy.{name}` | `{field}` |\n" for name, field in SHORTCUTS.items()]
             continue

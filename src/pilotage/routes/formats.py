@@ -117,7 +117,7 @@ class Retention(Kind):
 class StatusRange(Kind):
     """One HTTP status, ``404``, or a range, ``400-499``."""
 
-    name = "status or a range of them"
+    name = "status code or range"
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = scalar_text(value.value)

@@ -160,7 +160,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Field(
             _SECONDS,
-            "Time limit until the response begins; if not set, GET and other retried requests have none.",
+            "Time limit until the response begins. The default does not apply to GET and others that may be retried.",
             "2m",
             default="1m",
         ),
@@ -230,7 +230,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 _UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"
 UNSUPPORTED: Final = {
-    "agent": ("an agent cannot be chosen for routes of containers: their engine decides", True),
+    "agent": ("a route uses the agent of its container's engine, so agent cannot be set", True),
     "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; use proxy.idle_timeout and the other idle labels", False),
     "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
     "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
