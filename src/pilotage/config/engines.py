@@ -37,7 +37,7 @@ CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The command-line options that name engines. False if none is given.
+    """The command-line options that name engines. An instance is falsy if none is given.
 
     Attributes:
         config: the configuration file; ``""`` if not given.

@@ -75,7 +75,7 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
 
 
 def _may_protect(problem: Problem) -> bool:
-    """Return whether a problem concerns a protective field, or a name that may be a misspelt one (decision 10)."""
+    """Return whether a problem concerns a protective field or a likely misspelling of one (decision 10)."""
     top = problem.path.partition(".")[0]
     return top in PROTECTIVE or nearest(top, ROUTE.fields) in PROTECTIVE
 

@@ -129,7 +129,8 @@ class _Parser:
         folded.pop("priority", None)
         if folded.pop("bypass", None):
             self.problem(
-                "bypass is not supported by pilotage's gateway: the middleware applies to every request", "remove it"
+                "bypass is not supported by pilotage's gateway: the middleware applies to every request",
+                "remove bypass",
             )
         for key in folded.keys() - {option.replace("_", "") for option in known}:
             self.problem(f"unknown option {shorten(key)!r}", did_you_mean(key, known) or "remove it")
