@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.cli import patience
 from pilotage.cli.patience import ask_all
 from pilotage.testing import FakeEngine, container
 from tests.support.faults import Exchange, puppet
+from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def after(seconds: float, result: str) -> str:
-    await asyncio.sleep(seconds)
+    await pass_time(seconds)
     return result
 
 
@@ -47,17 +50,20 @@ async def test_nothing_is_shown_early_where_all_are_quick_or_none_is(capsys: pyt
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show quick results sooner, and give up on a silent engine soon after that."""
-    monkeypatch.setattr("pilotage.cli.patience.PATIENCE", 0.7)
+def named(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Show quick results sooner; return what is set once the slow engines have been named."""
+    found = threading.Event()
+    name = patience._name
+
+    def report(waiting: list[str]) -> None:
+        name(waiting)
+        found.set()
+
+    monkeypatch.setattr(patience, "PATIENCE", 0.7)
+    monkeypatch.setattr(patience, "_name", report)
+    return found
 
 
-async def slow(exchange: Exchange) -> None:
-    await asyncio.sleep(1.5)
-    exchange.reset()
-
-
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
@@ -69,8 +75,12 @@ async def slow(exchange: Exchange) -> None:
     ],
 )
 async def test_an_engine_that_is_slow_to_fail_is_named_and_the_others_are_shown_once(
-    command: list[str], shown: str, pilotage: Callable[..., Said], tmp_path: Path
+    command: list[str], shown: str, named: threading.Event, pilotage: Callable[..., Said], tmp_path: Path
 ) -> None:
+    async def slow(exchange: Exchange) -> None:
+        await until(named.is_set)
+        exchange.reset()
+
     async with FakeEngine([container("web", ports=(80,))]) as engine, puppet(slow, path=tmp_path / "slow.sock") as mute:
         args = ["--engine", f"mute={mute.url}", "--engine", f"here={engine.url}"]
         said = await asyncio.to_thread(pilotage, *command, *args)
@@ -79,17 +89,25 @@ async def test_an_engine_that_is_slow_to_fail_is_named_and_the_others_are_shown_
     assert said.out.count(shown) == 1
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_an_engine_that_answers_late_is_shown_with_the_others(pilotage: Callable[..., Said]) -> None:
+async def test_an_engine_that_answers_late_is_shown_with_the_others(
+    named: threading.Event, pilotage: Callable[..., Said]
+) -> None:
     async with (
         FakeEngine([container("web", ports=(80,))]) as engine,
         FakeEngine([container("late", ports=(81,))]) as far,
     ):
         args = ["--engine", f"far={far.url}", "--engine", f"here={engine.url}"]
-        far.spoil("list", delay=1.5)
-        said = await asyncio.to_thread(pilotage, "routes", *args)
-        far.spoil("list", delay=1.5)
-        document = await asyncio.to_thread(pilotage, "routes", "--format", "json", *args)
+
+        async def printed(*more: str) -> Said:
+            """Run the command, and let the far engine answer once it has been named."""
+            named.clear()
+            far.stall()
+            running = asyncio.create_task(asyncio.to_thread(pilotage, "routes", *more, *args))
+            await until(named.is_set)
+            far.resume()
+            return await running
+
+        said, document = await printed(), await printed("--format", "json")
     first, second = said.out.split("\n\nALIAS")
     assert "late" not in first
     assert "late" in second

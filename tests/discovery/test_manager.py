@@ -235,7 +235,7 @@ async def test_subscribers_end_even_if_closing_is_cancelled_twice() -> None:
 
             async def watch_stubbornly() -> None:
                 try:
-                    await asyncio.sleep(3600)
+                    await asyncio.Event().wait()
                 finally:
                     await held.wait()
 

@@ -176,7 +176,7 @@ async def test_a_real_engine_that_is_frozen(own_engine: Engine) -> None:
 
 async def test_a_machine_that_does_not_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     monkeypatch.setattr("pilotage.engine.transport.open_tcp", never)
     error = await failure("tcp://127.0.0.1:2375", Timeouts(connect=0.2, request=20))

@@ -12,6 +12,7 @@ from pilotage.engine.http import EngineResponse, HTTPClient
 from pilotage.engine.transport import TCPDialer, UnixDialer
 from tests.support.faults import Exchange, answer, puppet
 from tests.support.leaks import assert_no_leaks
+from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -123,7 +124,7 @@ async def test_no_more_connections_are_open_than_the_transport_allows() -> None:
     async with client(always, limit=1) as (http, engine):
         first = await get(http)
         second = asyncio.create_task(get(http))
-        await asyncio.sleep(0.05)
+        await until(lambda: http._slots._waiters)
         assert not second.done()
         await body(first)
         assert await body(await second) == b"fine"
@@ -134,9 +135,9 @@ async def test_a_failed_or_cancelled_request_frees_its_slot() -> None:
     async def wait(exchange: Exchange) -> None:
         await (exchange.gone() if exchange.path == "/slow" else always(exchange))
 
-    async with client(wait, limit=1) as (http, _):
+    async with client(wait, limit=1) as (http, engine):
         slow = asyncio.create_task(get(http, "/slow"))
-        await asyncio.sleep(0.05)
+        await until(lambda: "GET /slow" in engine.requests)
         slow.cancel()
         with pytest.raises(asyncio.CancelledError):
             await slow
@@ -150,8 +151,9 @@ async def test_closing_wakes_the_reader_of_an_open_response() -> None:
 
     async with client(begin) as (http, _):
         response = await get(http)
+        assert await response.content.readexactly(4) == b"half"
         reader = asyncio.create_task(response.content.read())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # it begins to wait
         http.close()
         with pytest.raises(aiohttp.ClientConnectionError):
             await reader
@@ -175,6 +177,6 @@ async def test_a_connection_that_was_idle_for_five_minutes_is_closed() -> None:
 
     http, old = HTTPClient(UnixDialer("/nowhere/s"), "engine.invalid"), Idle()
     http._idle.append((old, asyncio.get_running_loop().time()))  # type: ignore[arg-type]
-    await asyncio.sleep(301)
+    await pass_time(301)
     assert http._reusable() is None
     assert old.closed

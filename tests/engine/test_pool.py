@@ -12,6 +12,7 @@ from pilotage.engine.config import TLSFiles
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, SharedClient
 from tests.support.counting import A, B, CountingConnection, made, now
+from tests.support.waiting import pass_time
 
 pytestmark = pytest.mark.usefixtures("counting")
 
@@ -118,7 +119,7 @@ async def test_a_failed_unique_creation_leaves_nothing_open(pool: Pool) -> None:
 async def test_a_caller_that_arrives_at_the_moment_of_failure_starts_a_new_attempt(pool: Pool) -> None:
     CountingConnection.failures = 1
     first = asyncio.create_task(pool.get(A))
-    await asyncio.sleep(0.5)
+    await pass_time(0.5)
     second = asyncio.create_task(_get_when_failed(pool))
     with pytest.raises(EngineUnreachable):
         await first
@@ -137,13 +138,13 @@ async def _get_when_failed(pool: Pool) -> SharedClient:
 @pytest.mark.looptime
 async def test_the_connection_closes_when_ten_seconds_idle_have_passed_and_no_sooner(pool: Pool) -> None:
     client = await pool.get(A)
-    await asyncio.sleep(1000)
+    await pass_time(1000)
     assert not made()[0].closed
     await client.close()
     released = now()
-    await asyncio.sleep(9.99)
+    await pass_time(9.99)
     assert not made()[0].closed
-    await asyncio.sleep(0.02)
+    await pass_time(0.02)
     closed = made()[0].closed_at
     assert closed is not None
     assert closed - released == pytest.approx(10)
@@ -152,15 +153,15 @@ async def test_the_connection_closes_when_ten_seconds_idle_have_passed_and_no_so
 @pytest.mark.looptime
 async def test_a_request_in_time_revives_an_idle_connection_and_the_ten_seconds_start_again(pool: Pool) -> None:
     await (await pool.get(A)).close()
-    await asyncio.sleep(9.9)
+    await pass_time(9.9)
     revived = await pool.get(A)
     assert len(made()) == 1
-    await asyncio.sleep(20)
+    await pass_time(20)
     assert not made()[0].closed
     await revived.close()
-    await asyncio.sleep(9.9)
+    await pass_time(9.9)
     assert not made()[0].closed
-    await asyncio.sleep(0.2)
+    await pass_time(0.2)
     assert made()[0].closed
 
 
@@ -168,17 +169,17 @@ async def test_a_request_in_time_revives_an_idle_connection_and_the_ten_seconds_
 async def test_only_the_last_release_starts_the_idle_time(pool: Pool) -> None:
     first, second = await pool.get(A), await pool.get(A)
     await first.close()
-    await asyncio.sleep(60)
+    await pass_time(60)
     assert not made()[0].closed
     await second.close()
-    await asyncio.sleep(11)
+    await pass_time(11)
     assert made()[0].closed
 
 
 @pytest.mark.looptime
 async def test_a_request_after_the_idle_time_connects_anew(pool: Pool) -> None:
     await (await pool.get(A)).close()
-    await asyncio.sleep(11)
+    await pass_time(11)
     await (await pool.get(A)).close()
     assert [connection.closed for connection in made()] == [True, False]
 
@@ -189,7 +190,7 @@ async def test_releasing_twice_raises_and_does_not_release_for_others(pool: Pool
     await client.close()
     with pytest.raises(RuntimeError, match="the client of me was released twice"):
         await client.close()
-    await asyncio.sleep(60)
+    await pass_time(60)
     assert not made()[0].closed
     await keeper.close()
 
@@ -228,12 +229,12 @@ async def test_a_client_that_is_never_released_is_reported(pool: Pool) -> None:
 async def test_clients_returns_a_reference_to_each_engine_including_idle_ones(pool: Pool) -> None:
     await (await pool.get(A)).close()
     busy = await pool.get(B)
-    await asyncio.sleep(5)
+    await pass_time(5)
     async with pool.all() as held:
         assert [client.key for client in held] == ["unix:///a.sock", "unix:///b.sock"]
-        await asyncio.sleep(60)
+        await pass_time(60)
         assert not any(connection.closed for connection in made())
-    await asyncio.sleep(11)
+    await pass_time(11)
     assert [connection.closed for connection in made()] == [True, False]
     await busy.close()
 
@@ -248,6 +249,6 @@ async def test_clients_released_one_by_one_are_not_released_again(pool: Pool) ->
 @pytest.mark.looptime
 async def test_a_client_that_still_connects_is_not_among_all(pool: Pool) -> None:
     task = asyncio.create_task(pool.get(A))
-    await asyncio.sleep(0.5)
+    await pass_time(0.5)
     assert pool.all() == []
     await (await task).close()

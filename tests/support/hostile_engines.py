@@ -96,10 +96,15 @@ async def _endless_line(response: _Response) -> None:
         await response.chunk(b"x" * _CHUNK)
 
 
-async def _garbage_events(response: _Response) -> None:
-    await response.begin()
-    await response.chunk(b"\x00\xffgarbage")
-    await response.silence()
+def _only(data: bytes) -> Callable[[_Response], Awaitable[None]]:
+    """Return an attack that sends some bytes on the stream, and nothing after them."""
+
+    async def send(response: _Response) -> None:
+        await response.begin()
+        await response.chunk(data)
+        await response.silence()
+
+    return send
 
 
 async def _foreign_events(response: _Response) -> None:
@@ -107,18 +112,6 @@ async def _foreign_events(response: _Response) -> None:
     while True:
         await response.chunk(b'{"stream":"hello"}\n')
         await asyncio.sleep(0.01)
-
-
-async def _half_an_event(response: _Response) -> None:
-    await response.begin()
-    await response.chunk(b'{"Type":"container",')
-    await response.silence()
-
-
-async def _nested_event(response: _Response) -> None:
-    await response.begin()
-    await response.chunk(b'{"Type":"container","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
-    await response.silence()
 
 
 async def _endless_list(response: _Response) -> None:
@@ -168,10 +161,10 @@ async def _cut_stream(response: _Response) -> None:
 ATTACKS: Final[dict[str, dict[str, Callable[[_Response], Awaitable[None]]]]] = {
     "events with new ids": {"events": _events_with_new_ids},
     "endless line": {"events": _endless_line},
-    "garbage on the stream": {"events": _garbage_events},
+    "garbage on the stream": {"events": _only(b"\x00\xffgarbage")},
     "foreign objects on the stream": {"events": _foreign_events},
-    "half an event": {"events": _half_an_event},
-    "nested event": {"events": _nested_event},
+    "half an event": {"events": _only(b'{"Type":"container",')},
+    "nested event": {"events": _only(b'{"Type":"container","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")},
     "stream cut at once": {"events": _cut_stream},
     "endless list": {"json": _endless_list},
     "nested list": {"json": _nested_list},
