@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoy.config.route.v3 import route_components_pb2, scoped_route_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
+from pilotage.xds.scope_parts import encode_host, join_hosts
 from pilotage.xds.session import Session
 
 
@@ -20,6 +22,34 @@ def cluster(name: str, version: str = "1", **more: Any) -> Resource:
 
 def scope(name: str, version: str, *clusters: str) -> Resource:
     return item(SCOPE, name, version, *clusters)
+
+
+def hosts(label: str, *wanted: tuple[str, str, str]) -> Resource:
+    """Return a scope of virtual hosts, each given by name, version and cluster (``""`` for none)."""
+    made = []
+    for name, version, cluster in sorted(wanted):
+        body = route_components_pb2.VirtualHost(request_headers_to_remove=[version])
+        if cluster:
+            body.routes.add(route=route_components_pb2.RouteAction(cluster=cluster))
+        clusters = frozenset({cluster} if cluster else ())
+        made.append(encode_host(name, [name], body.SerializeToString(), clusters))
+    return join_hosts(label, b"", made)
+
+
+def served(body: bytes) -> dict[str, str]:
+    """Return the virtual hosts of a serialized scope: name -> version; ``"503"`` for one that is not available."""
+    found = {}
+    for host in scoped_route_pb2.ScopedRouteConfiguration.FromString(body).route_configuration.virtual_hosts:
+        unavailable = any(it.direct_response.status == 503 for it in host.routes)
+        found[host.name] = "503" if unavailable else host.request_headers_to_remove[0]
+    return found
+
+
+def _clusters(body: bytes) -> frozenset[str]:
+    message = scoped_route_pb2.ScopedRouteConfiguration.FromString(body)
+    return frozenset(it.route.cluster for host in message.route_configuration.virtual_hosts for it in host.routes) - {
+        ""
+    }
 
 
 def probed_cluster(name: str, version: str = "1") -> Resource:
@@ -39,6 +69,7 @@ class Envoy:
         self.has = dict(has or {})
         self.needs: dict[Key, frozenset[str]] = {}
         self.bad: set[tuple[str, str]] = set()
+        self.hosts: dict[str, dict[str, str]] = {}
         self.got: list[tuple[str, list[str], list[str]]] = []
         self.refused: list[tuple[str, str]] = []
         self.probing = False
@@ -81,24 +112,36 @@ class Envoy:
         names = sorted(it.name for it in message.resources)
         self.got.append((kind, names, sorted(message.removed_resources)))
         answer = discovery_pb2.DeltaDiscoveryRequest(type_url=kind, response_nonce=message.nonce)
-        if any((it.name, it.version) in self.bad for it in message.resources):
+        if any(self._rejects(kind, it) for it in message.resources):
             answer.error_detail.message = "bad"
         else:
             for it in message.resources:
                 self.has[kind, it.name] = it.version
-                self.needs[kind, it.name] = self.ever[kind, it.name, it.version].clusters
+                known = self.ever.get((kind, it.name, it.version))
+                self.needs[kind, it.name] = known.clusters if known is not None else _clusters(it.resource.value)
+                if kind == SCOPE and (known is None or known.parts):
+                    self.hosts[it.name] = served(it.resource.value)
             for name in message.removed_resources:
                 self.has.pop((kind, name), None)  # it may have been refused
                 self.needs.pop((kind, name), None)
+                self.hosts.pop(name, None)
             self._check()
-        probed = any(self.ever[kind, it.name, it.version].first for it in message.resources)
+        probed = kind == CLUSTER and any(self.ever[kind, it.name, it.version].first for it in message.resources)
         if kind == CLUSTER and (self.withheld or (self.probing and probed)):
             self.withheld.append(answer)
         else:
             self._say(answer)
 
+    def _rejects(self, kind: str, it: Any) -> bool:
+        known = self.ever.get((kind, it.name, it.version))
+        if kind == SCOPE and (known is None or known.parts):
+            return not self.bad.isdisjoint(served(it.resource.value).items())
+        return (it.name, it.version) in self.bad
+
     def _say(self, answer: Any) -> None:
-        self.refused += [(it.resource.name, it.resource.version) for it in self.session.handle_request(answer)]
+        self.refused += [
+            (it.host or it.resource.name, it.resource.version) for it in self.session.handle_request(answer)
+        ]
 
     def has_probed(self) -> None:
         """Send the answers that were withheld."""

@@ -177,7 +177,7 @@ async def test_a_missing_certificate_file_affects_only_its_route(envoy: Envoy) -
         )
         assert {problem.route for problem in gw.refused} == {"bad"}
         assert "/nowhere/ca.pem" in gw.refused[0].message
-        assert [(await gw.ask(host)).status for host in ("good", "more4", "bad")] == [200, 200, 404]
+        assert [(await gw.ask(host)).status for host in ("good", "more4", "bad")] == [200, 200, 503]
         assert {problem.route for problem in gw.ads.problems} == {"bad"}
         assert (CLUSTER, "route/bad") in gw.ads.snapshot.resources
         await gw.publish(route("good", it.port), route("bad", it.port))

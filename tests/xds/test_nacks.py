@@ -1,9 +1,22 @@
 from __future__ import annotations
 
-from pilotage.xds.nacks import nack_problems
-from pilotage.xds.resources import CLUSTER, LISTENER, SECRET, Resource
-from pilotage.xds.session import Nack
-from tests.support.gateway import route
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+from pilotage.routes.port_syntax import PortPair
+from pilotage.xds import nacks
+from pilotage.xds.nacks import Nack, RetryDelays, nack_problems
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Resource
+from tests.support.gateway import becomes, route, target
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    import trustme
 
 
 def refused(said: str, type_url: str, name: str, *answers: str) -> list[tuple[str, str, str]]:
@@ -24,7 +37,7 @@ def test_a_port_in_use_is_reported_as_such() -> None:
 
 def test_each_route_of_a_resource_gets_a_one_line_problem() -> None:
     said = "Error adding/updating cluster(s) route/app: Invalid path: /ca.pem\n"
-    told = "Envoy edge rejected this route and keeps the previous version: route/app: Invalid path: /ca.pem"
+    told = "Envoy edge rejected this route, which answers 503: Invalid path: /ca.pem"
     hint = "fix the labels of this route"
     assert refused(said, CLUSTER, "route/app", "app", "db") == [("app", told, hint), ("db", told, hint)]
     assert refused(said, CLUSTER, "route/app", "gone") == [("gone", told, "fix the gateway's settings")]
@@ -36,3 +49,80 @@ def test_a_rejected_resource_without_a_route_is_named() -> None:
     assert hint == "fix the gateway's settings"
     ((_, message, _),) = refused("odd", LISTENER, "http")
     assert "the listener http" in message
+
+
+def test_a_rejected_virtual_host_is_a_problem_of_its_route_only() -> None:
+    nack = Nack(Resource(SCOPE, "app", "1", b"", answers=("app", "db")), "odd", "db")
+    assert [it.route for it in nack_problems(nack, "edge", lambda _: None)] == ["db"]
+
+
+def test_the_delays_between_retries_double_up_to_five_minutes() -> None:
+    delays = RetryDelays()
+    nack = Nack(Resource(CLUSTER, "route/app", "1", b""), "odd")
+    assert [delays.next(nack) for _ in range(8)] == [
+        (delay, number == 0) for number, delay in enumerate((5, 10, 20, 40, 80, 160, 300, 300))
+    ]
+    assert delays.next(Nack(Resource(CLUSTER, "route/app", "2", b""), "odd")) == (5, True)
+    assert delays.next(Nack(Resource(CLUSTER, "route/web", "1", b""), "odd")) == (5, True)
+
+
+def test_a_listener_that_could_not_listen_is_retried_every_two_seconds() -> None:
+    delays = RetryDelays()
+    nack = Nack(Resource(LISTENER, "tcp/0.0.0.0:22", "1", b""), "cannot bind '0.0.0.0:22': Address already in use")
+    assert [delays.next(nack)[0] for _ in range(4)] == [2, 2, 2, 2]
+
+
+async def test_a_taken_port_is_used_once_it_is_free(envoy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nacks, "_BIND_DELAY", 0.05)
+    port = free_port()
+    async with target() as it, envoy() as gw:
+        with socket.create_server(("0.0.0.0", port)):
+            await gw.publish(route("db", it.port, scheme="tcp", port=PortPair(port, it.port)))
+            assert [problem.route for problem in gw.ads.problems] == ["db"]
+            await asyncio.sleep(0.3)
+            assert len(gw.refused) == 1  # later attempts are not reported again
+        await until(lambda: not gw.ads.problems)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+
+async def test_a_certificate_that_appears_later_is_used(
+    envoy: Any, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nacks, "_FIRST_DELAY", 0.05)
+    missing = tmp_path / "later.pem"
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("shop", it.port, scheme="https", ssl_trusted_certificate=str(missing)))
+        assert (await gw.ask("shop")).status == 503
+        assert len(gw.ads.problems) == 1
+        authority.cert_pem.write_to_path(missing)
+        await until(lambda: not gw.ads.problems)
+
+
+async def test_a_reload_offers_what_was_rejected_again(envoy: Any, authority: trustme.CA, tmp_path: Path) -> None:
+    missing = tmp_path / "later.pem"
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("shop", it.port, scheme="https", ssl_trusted_certificate=str(missing)))
+        assert len(gw.ads.problems) == 1
+        authority.cert_pem.write_to_path(missing)
+        gw.ads.configure(gw.options)
+        await until(lambda: not gw.ads.problems)
+
+
+async def test_a_rejected_route_does_not_affect_others_with_the_same_first_label(envoy: Any) -> None:
+    async with target("one") as one, target("two") as two, envoy() as gw:
+        bad = route("app.example.org", free_port(), scheme="https", ssl_trusted_certificate="/nowhere/ca.pem")
+
+        async def answers() -> tuple[str, int, int]:
+            good = await gw.ask("app.example.com")
+            return good.by, good.status, (await gw.ask("app.example.org")).status
+
+        await gw.publish(bad, route("app.example.com", one.port))
+        assert await answers() == ("one", 200, 503)
+        assert [problem.route for problem in gw.ads.problems] == ["app.example.org"]
+        await gw.publish(bad, route("app.example.com", two.port))
+        await becomes(answers, ("two", 200, 503))
+        await gw.publish(bad)
+        await becomes(answers, ("", 404, 503))
+        await gw.publish(bad, route("app.example.com", one.port))
+        await becomes(answers, ("one", 200, 503))

@@ -46,14 +46,46 @@ def test_nothing_references_a_rejected_cluster() -> None:
     assert envoy.has[SCOPE, "app"] == "1"
 
 
-def test_a_cluster_whose_newer_version_was_rejected_can_still_be_referenced() -> None:
-    envoy = Envoy(cluster("c"), scope("app", "1", "c"))
+def test_a_stream_listener_whose_newer_cluster_is_rejected_is_removed() -> None:
+    listener = item(LISTENER, "tcp/0.0.0.0:22", "1", "c")
+    envoy = Envoy(cluster("c"), listener)
     envoy.connect()
     envoy.run()
     envoy.bad = {("c", "2")}
-    envoy.change(cluster("c", "2"), scope("app", "2", "c"))
+    envoy.change(cluster("c", "2"))
     envoy.run()
-    assert (envoy.has[CLUSTER, "c"], envoy.has[SCOPE, "app"]) == ("1", "2")
+    assert envoy.has == {(CLUSTER, "c"): "1"}
+    assert envoy.session.in_sync
+    envoy.change(cluster("c", "3"))
+    envoy.run()
+    assert envoy.has[listener.key] == "1"
+
+
+def test_a_rejected_resource_is_sent_again_by_a_retry_and_after_its_withdrawal() -> None:
+    listener = item(LISTENER, "tcp/0.0.0.0:22", "1")
+    envoy = Envoy(listener)
+    envoy.bad = {(listener.name, "1")}
+    envoy.connect()
+    envoy.run()
+    envoy.session.retry()
+    envoy.run()
+    assert envoy.refused == [(listener.name, "1")] * 2
+    assert [it.resource for it in envoy.session.rejections] == [listener]
+    envoy.bad.clear()
+    envoy.session.retry([listener.key])
+    envoy.run()
+    assert envoy.has == {listener.key: "1"}
+    assert envoy.session.rejections == []
+    envoy.bad = {(listener.name, "2")}
+    envoy.change(item(LISTENER, listener.name, "2"))
+    envoy.run()
+    envoy.change(gone=(listener.key,))
+    envoy.run()
+    assert envoy.has == {}
+    envoy.bad.clear()
+    envoy.change(item(LISTENER, listener.name, "2"))
+    envoy.run()
+    assert envoy.has == {listener.key: "2"}
 
 
 def test_a_cluster_stays_while_the_last_accepted_version_references_it() -> None:

@@ -1,25 +1,70 @@
-"""Turns NACKs into problems of the routes that they affect. Pure."""
+"""What Envoy rejects: the problems of the affected routes, and when to offer it again. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.xds.resources import LISTENER, SECRET
+from pilotage.xds.resources import LISTENER, SECRET, Key, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pilotage.routes.route import Route
-    from pilotage.xds.session import Nack
 
-__all__ = ["nack_problems"]
+__all__ = ["Nack", "RetryDelays", "nack_problems"]
+
+_FIRST_DELAY: Final = 5.0
+_LONGEST_DELAY: Final = 300.0
+_BIND_DELAY: Final = 2.0
 
 _CANNOT_BIND: Final = re.compile(r"cannot bind '(?P<address>[^']+)': (?P<reason>[^\n]+)")
 _PREFIX: Final = re.compile(r"^Error adding/updating \w+\(s\) ")
 _DUMP: Final = re.compile(r"\s*goo\.gle/\S+.*$", re.DOTALL)
+
+
+class Nack(msgspec.Struct, frozen=True):
+    """A resource that Envoy rejected, and its error message.
+
+    Attributes:
+        resource: the resource.
+        error: Envoy's message.
+        host: name of the virtual host that is to blame, if the resource is a scope; the others are served.
+
+    """
+
+    resource: Resource
+    error: str
+    host: str = ""
+
+    @property
+    def cannot_bind(self) -> bool:
+        """Whether Envoy could not listen on an address."""
+        return self.resource.type_url == LISTENER and _CANNOT_BIND.search(self.error) is not None
+
+
+class RetryDelays:
+    """How long to wait before one Envoy is offered again what it rejected.
+
+    The delay is 5 s and doubles up to 5 minutes. A listener whose address was taken is offered every 2 s.
+    """
+
+    def __init__(self) -> None:
+        self._tries: dict[tuple[Key, str], tuple[str, int]] = {}
+
+    def next(self, nack: Nack) -> tuple[float, bool]:
+        """Return the seconds to wait, and whether the rejection is new."""
+        key = (nack.resource.key, nack.host)
+        version, tries = self._tries.get(key, ("", 0))
+        if version != nack.resource.version:
+            tries = 0
+        self._tries[key] = (nack.resource.version, tries + 1)
+        delay = _BIND_DELAY if nack.cannot_bind else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(tries, 10))
+        return delay, tries == 0
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
@@ -34,7 +79,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
     item = nack.resource
     message, hint = _describe(nack, node)
     found = []
-    for name in item.answers or ("",):
+    for name in (nack.host,) if nack.host else item.answers or ("",):
         route = route_of(name) if name else None
         found.append(
             Problem(
@@ -51,6 +96,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 def _describe(nack: Nack, node: str) -> tuple[str, str]:
     item = nack.resource
     error = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
+    error = error.removeprefix(f"{item.name}: ")
     bind_error = _CANNOT_BIND.search(nack.error)
     if item.type_url == LISTENER and bind_error:
         address = item.name if "/" in item.name else bind_error["address"]
@@ -59,4 +105,5 @@ def _describe(nack: Nack, node: str) -> tuple[str, str]:
     what = {LISTENER: f"the listener {item.name}", SECRET: f"the {item.name.replace('/', ' ')}"}.get(
         item.type_url, "this route"
     )
-    return f"Envoy {node} rejected {what} and keeps the previous version: {shorten(error, 300)}", ""
+    consequence = " and keeps the previous version" if item.type_url in (LISTENER, SECRET) else ", which answers 503"
+    return f"Envoy {node} rejected {what}{consequence}: {shorten(error, 300)}", ""

@@ -20,6 +20,7 @@ __all__ = [
     "Frame",
     "Key",
     "Resource",
+    "ScopePart",
     "header",
     "literal",
     "number",
@@ -43,6 +44,27 @@ Key = tuple[str, str]
 """Identifies a resource: type URL and name."""
 
 
+class ScopePart(msgspec.Struct, frozen=True, gc=False):
+    """Where a virtual host is in the body of its scope.
+
+    Attributes:
+        name: the backend that it serves.
+        domains: the domains that it answers for.
+        start: offset of its first byte in the body.
+        end: offset after its last byte.
+        clusters: the clusters that it references.
+        served: whether requests reach the backend; ``False`` if they get 503.
+
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    start: int
+    end: int
+    clusters: frozenset[str] = frozenset()
+    served: bool = True
+
+
 class Resource(msgspec.Struct, frozen=True, gc=False):
     """A serialized resource.
 
@@ -55,6 +77,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
         answers: the aliases and pools that it serves, to which its problems belong.
         first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
             checks are done; the same cluster without checks serves at once.
+        parts: the virtual hosts of a scope.
 
     """
 
@@ -65,6 +88,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     clusters: frozenset[str] = frozenset()
     answers: tuple[str, ...] = ()
     first: Resource | None = None
+    parts: tuple[ScopePart, ...] = ()
 
     @property
     def key(self) -> Key:

@@ -10,15 +10,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
-from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ANY_LABEL, backend_settings, mark, scope_settings
-from pilotage.xds.resources import SCOPE, Frame, Resource, header, literal, resource, seconds, version_of
+from pilotage.xds.resources import Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
+from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +36,6 @@ _FORWARDED: Final = (
     "x-forwarded-host",
     "x-forwarded-uri",
 )
-_NO_ENDPOINT: Final = "This service has no available endpoint. Try again in a moment.\n"
 
 
 def scope_label(name: str) -> str:
@@ -73,19 +73,13 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
     ordered = sorted(backends, key=lambda backend: backend.name)
     if len(ordered) == 1 and ordered[0].name == label and _is_plain(ordered[0]):
         return _plain_scope(ordered[0], options)
-    message = scoped_route_pb2.ScopedRouteConfiguration(
-        name=label,
-        route_configuration=_EVERYWHERE,
-        key=scoped_route_pb2.ScopedRouteConfiguration.Key(
-            fragments=[scoped_route_pb2.ScopedRouteConfiguration.Key.Fragment(string_key=label)]
-        ),
-    )
-    message.route_configuration.name = label
-    message.route_configuration.virtual_hosts.extend(
-        _virtual_host(backend, hosts, options) for backend, hosts in _share_hosts(ordered, options) if hosts
-    )
-    clusters = frozenset(name for backend in ordered for name in _clusters(backend))
-    return resource(SCOPE, label, message, clusters=clusters, answers=tuple(backend.name for backend in ordered))
+    hosts = []
+    for backend, names in _share_hosts(ordered, options):
+        if names:
+            host = _virtual_host(backend, options).SerializeToString(deterministic=True)
+            hosts.append(encode_host(backend.name, names, host, frozenset(_clusters(backend))))
+    hosts.sort(key=lambda host: host.name)
+    return join_hosts(label, _EVERYWHERE.SerializeToString(deterministic=True), hosts)
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
@@ -94,14 +88,7 @@ _EVERYWHERE: Final = route_pb2.RouteConfiguration(
 
 
 # Most scopes differ only in a name and an address. Building a message for each would take four times as long.
-_KINDS: Final = (scoped_route_pb2.ScopedRouteConfiguration, route_pb2.RouteConfiguration)
-_SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_KINDS[0], it) for it in ("name", "key", "route_configuration"))
-_FRAGMENT: Final = Frame(_KINDS[0].Key, "fragments")
-_STRING_KEY: Final = Frame(_KINDS[0].Key.Fragment, "string_key")
-_ROUTES_NAME, _ROUTES_HOST = (Frame(_KINDS[1], it) for it in ("name", "virtual_hosts"))
-_HOST_NAME, _HOST_DOMAIN, _HOST_HEADER = (
-    Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains", "request_headers_to_add")
-)
+_HOST_HEADER: Final = Frame(route_components_pb2.VirtualHost, "request_headers_to_add")
 _HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
 _HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
 
@@ -109,12 +96,11 @@ _HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
     everywhere, host, header_name, header_rest, clusters = _plain_parts(backend.route.scheme, options)
-    name = backend.name.encode()
-    hosts = b"".join(_HOST_DOMAIN(it.encode()) for it in domains(backend.name, options.match_domains))
     address = _HEADER(header_name + _HEADER_VALUE(backend.members[0].endpoint.address.encode())) + header_rest
-    routes = everywhere + _ROUTES_NAME(name) + _ROUTES_HOST(host + _HOST_NAME(name) + hosts + _HOST_HEADER(address))
-    body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
-    return Resource(SCOPE, backend.name, version_of(body), body, clusters, (backend.name,))
+    names = domains(backend.name, options.match_domains)
+    return join_hosts(
+        backend.name, everywhere, [encode_host(backend.name, names, host + _HOST_HEADER(address), clusters)]
+    )
 
 
 @lru_cache(maxsize=8)
@@ -151,13 +137,12 @@ def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[t
         yield backend, hosts
 
 
-def _virtual_host(backend: Backend, hosts: list[str], options: GatewayOptions) -> Any:
+def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
+    """Return a virtual host without its name and domains."""
     host = route_components_pb2.VirtualHost()
     host.CopyFrom(
         _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
     )
-    host.name = backend.name
-    host.domains.extend(hosts)
     if backend.backing == "shared":
         # Last, so that no label can override it.
         host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, backend.members[0].endpoint.address))
@@ -249,8 +234,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend. Safe requests have their own, with retries after a broken connection."""
     kinds = route_components_pb2
     if backend.backing == "none":
-        answer = kinds.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
-        return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
+        return [direct_response()]
     name = _clusters(backend)[0]
     routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name))]
     if repeats(backend):

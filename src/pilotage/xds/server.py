@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
@@ -13,7 +14,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.nacks import nack_problems
+from pilotage.xds.nacks import RetryDelays, nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
     from pilotage.routes.route import Route
+    from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
-    from pilotage.xds.session import Nack
 
 __all__ = ["AdsServer"]
 
@@ -192,14 +193,17 @@ class AdsServer:
 
         """
         secrets = read_certificates(options)
-        changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
-        self._send_changes(changed)
-        return changed
+        return self._send_reload(self.snapshot.configure(options) | self.snapshot.set_secrets(secrets))
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again. Returns and raises like :meth:`configure`."""
-        changed = self.snapshot.set_secrets(read_certificates(self.snapshot.options))
+        return self._send_reload(self.snapshot.set_secrets(read_certificates(self.snapshot.options)))
+
+    def _send_reload(self, changed: frozenset[Key]) -> frozenset[Key]:
+        """Send changes, and what Envoys rejected: files may have changed, too."""
         self._send_changes(changed)
+        for session in self._sessions:
+            self._retry(session)
         return changed
 
     def _send_changes(self, changed: frozenset[Key]) -> None:
@@ -220,6 +224,12 @@ class AdsServer:
     def _retire(self, clusters: set[Key]) -> None:
         self._retiring -= clusters
         self._notify(clusters)  # has no effect on clusters that have come back
+
+    def _retry(self, session: Session, *keys: Key) -> None:
+        """Offer an Envoy again what it rejected, as far as it is still wanted; everything if no keys are given."""
+        if session in self._sessions:
+            session.retry(keys or None)
+            self._sessions[session].set()
 
     def _notify(self, changed: Iterable[Key]) -> None:
         for session, wake in self._sessions.items():
@@ -275,7 +285,7 @@ class AdsServer:
         """What the gateway does not support in the current table, and what Envoys have rejected."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
-            for nack in session.nacks.values():
+            for nack in session.rejections:
                 found += self._nack_problems(nack, session.node)
         return tuple(dict.fromkeys(found))
 
@@ -341,10 +351,13 @@ class AdsServer:
             self._wake_waiters()
 
     async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
+        delays = RetryDelays()
         try:
             async for request in requests:
                 for nack in session.handle_request(request):
-                    if self._on_nack is not None:
+                    delay, is_new = delays.next(nack)
+                    self._schedule(delay, functools.partial(self._retry, session, nack.resource.key))
+                    if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
                             self._on_nack(problem)
                 wake.set()
@@ -359,11 +372,6 @@ class AdsServer:
         self._queue.release_ready()
 
     def _nack_problems(self, nack: Nack, node: str) -> list[Problem]:
-        """Return the problems of the routes that a rejected resource serves; none if the resource has changed since."""
-        item = nack.resource
-        current = self.snapshot.resources.get(item.key)
-        if current is None or item.version not in (current.version, current.first.version if current.first else ""):
-            return []
         return nack_problems(nack, node, self._route_of)
 
     def _route_of(self, name: str) -> Route | None:

@@ -2,7 +2,11 @@
 
 Clusters are sent before the scopes and listeners that reference them, and removed after them. One response of each type
 is in flight at a time; later changes accumulate. When Envoy rejects a response, the session bisects it until the
-rejected resource is found. It does not send that version again; Envoy keeps the last version that it accepted.
+rejected resource is found. It sends that version again only after :meth:`Session.retry`.
+
+A route whose cluster or virtual host is rejected answers 503, even if Envoy has an earlier version, because the earlier
+address may belong to another container by now. The other routes of its scope do not wait (see
+:mod:`~pilotage.xds.scope_parts`).
 
 Envoy does not acknowledge clusters with health checks until it has probed each of their endpoints, which can take as
 long as the slowest probe. It still applies later responses at once. So clusters with health checks are sent last and in
@@ -13,32 +17,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
+from pilotage.xds.nacks import Nack
+from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.scope_parts import ScopeVariants
 from pilotage.xds.subscription import Response, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["HTTP_LISTENERS", "Nack", "Session"]
+    from pilotage.xds.scope_parts import ClusterState
+
+__all__ = ["HTTP_LISTENERS", "Session"]
 
 _SEND_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
-_REFERENCING: Final = (LISTENER, SCOPE)
 HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
 """The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""
 _MAX_RESOURCES: Final = 2000
 """Maximum number of resources in one response, which keeps it well below gRPC's limit of 4 MB."""
-
-
-class Nack(msgspec.Struct, frozen=True):
-    """A resource that Envoy rejected, and its error message."""
-
-    resource: Resource
-    error: str
 
 
 class Session:
@@ -46,7 +46,7 @@ class Session:
 
     Attributes:
         node: Envoy's node ID, ``""`` before its first request.
-        nacks: the versions that Envoy rejected.
+        nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
@@ -58,10 +58,9 @@ class Session:
         self.nacks: dict[Key, Nack] = {}
         self._resources = resources
         self._subscriptions = {type_url: Subscription() for type_url in _SEND_ORDER}
-        self._references: dict[Key, frozenset[str]] = {}  # what Envoy has, or may have -> clusters that it references
-        self._reference_counts: dict[str, int] = {}  # cluster -> number of references
-        self._unknown_versions: set[Key] = set()  # from before this session, so their references are unknown
-        self._initial_clusters: set[str] = set()  # from before this session; unknown versions may reference them
+        self._variants = ScopeVariants()
+        self._retried: set[Key] = set()  # rejected before, and to be sent again
+        self._references = ClusterReferences()
         self._last_nonce = 0
 
     @property
@@ -70,6 +69,29 @@ class Session:
         if not self._has_subscribed:
             return False
         return all(it.responded and not it.in_flight and not it.pending for it in self._active())
+
+    @property
+    def rejections(self) -> list[Nack]:
+        """What Envoy rejects of what it should have now."""
+        found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
+        for name, hosts in self._variants.rejected.items():
+            scope = self._resources.get((SCOPE, name))
+            found += [Nack(scope, error, host.name) for host, error in hosts.items() if scope is not None]
+        return found
+
+    def _is_wanted(self, item: Resource) -> bool:
+        current = self._resources.get(item.key)
+        return current is not None and (item.type_url == SCOPE or item.version in _versions(current))
+
+    def retry(self, keys: Iterable[Key] | None = None) -> None:
+        """Send rejected resources again; all of them if no keys are given."""
+        rejected = {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
+        for type_url, name in rejected if keys is None else rejected.intersection(keys):
+            if type_url == SCOPE:
+                self._variants.retry(name)
+            if (type_url, name) in self.nacks:
+                self._retried.add((type_url, name))
+            self._subscriptions[type_url].pending[name] = None
 
     def _active(self) -> list[Subscription]:
         return [it for it in self._subscriptions.values() if it.active]
@@ -113,6 +135,12 @@ class Session:
             if subscription.active and (subscription.wildcard or name in subscription.names):
                 subscription.pending[name] = None
                 subscription.blocked.discard(name)
+            item = self._resources.get((type_url, name))
+            if item is None:
+                self.nacks.pop((type_url, name), None)
+                self._retried.discard((type_url, name))
+            if type_url == SCOPE:
+                self._variants.prune(name, item)
 
     # ---- requests from Envoy
 
@@ -153,31 +181,35 @@ class Session:
         for name, version in request.initial_resource_versions.items():
             subscription.acked[name] = version
             if type_url == CLUSTER:
-                self._initial_clusters.add(name)
+                self._references.add_initial(name)
             item = self._resources.get((type_url, name))
             if item is not None and version in _versions(item):
                 self._set_references((type_url, name), item.clusters)
-            elif type_url in _REFERENCING:
-                self._unknown_versions.add((type_url, name))
+            elif type_url in REFERENCING:
+                self._references.unknown.add((type_url, name))
         if subscription.wildcard:
             wanted = [name for (of, name) in self._resources if of == type_url]
             subscription.pending |= dict.fromkeys(sorted({*wanted, *subscription.acked}))
-        if type_url in _REFERENCING:
+        if type_url in REFERENCING:
             self._subscriptions[CLUSTER].unblock()
 
     def _on_ack(self, type_url: str, subscription: Subscription, response: Response) -> None:
         for name, item in response.resources.items():
             subscription.acked[name] = item.version
             self.nacks.pop((type_url, name), None)
+            if type_url == SCOPE:
+                self._variants.on_ack(item)
             self._confirm_references((type_url, name), item.clusters)
             current = self._resources.get((type_url, name))
             if current is not None and current.version != subscription.version(name):
                 subscription.pending[name] = None  # this was the version without checks, or the resource has changed
         for name in response.removed:
             subscription.acked.pop(name, None)
+            if type_url == SCOPE:
+                self._variants.removed(name)
             self._confirm_references((type_url, name), frozenset())
         if type_url == CLUSTER:
-            for referencing in _REFERENCING:
+            for referencing in REFERENCING:
                 self._subscriptions[referencing].unblock()
 
     def _on_nack(self, type_url: str, subscription: Subscription, response: Response, error: str) -> list[Nack]:
@@ -189,9 +221,27 @@ class Session:
             subscription.bisection[:0] = [names[:half], names[half:]]
             subscription.pending |= dict.fromkeys(names)
             return []
-        nacks = {(type_url, name): Nack(item, error) for name, item in response.resources.items()}
-        self.nacks |= nacks
-        return list(nacks.values())
+        found = []
+        for name, item in response.resources.items():
+            if type_url == SCOPE and item.parts:
+                subscription.pending[name] = None
+                try:
+                    host = self._variants.on_nack(item, error)
+                except LookupError:  # something that all of its virtual hosts share
+                    pass
+                else:
+                    found += [Nack(self._resources.get(item.key, item), error, host.name)] if host is not None else []
+                    continue
+            self.nacks[type_url, name] = Nack(item, error)
+            found.append(self.nacks[type_url, name])
+            if type_url == CLUSTER:
+                self._revise(name)
+        return found
+
+    def _revise(self, cluster: str) -> None:
+        """Schedule what references a rejected cluster: these routes answer 503 from now on."""
+        for type_url, name in self._references.users(cluster):
+            self._subscriptions[type_url].pending[name] = None
 
     # ---- responses to Envoy
 
@@ -228,7 +278,7 @@ class Session:
             if item is None:
                 self._select_removal(type_url, name, removed)
             else:
-                self._select_resource(item, resources)
+                self._select_resource(item, resources, removed)
         if removed or any(item.first is None for item in resources.values()):
             for name in [name for name, item in resources.items() if item.first is not None]:
                 del resources[name]  # stays pending: health checks go in a response of their own
@@ -239,68 +289,82 @@ class Session:
         subscription = self._subscriptions[type_url]
         if subscription.version(name) is None:
             subscription.pending.pop(name, None)
-        elif type_url != CLUSTER or self._is_unreferenced(name):
+        elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
             removed.add(name)
         else:
             subscription.pending.pop(name, None)
             subscription.blocked.add(name)
 
-    def _select_resource(self, item: Resource, resources: dict[str, Resource]) -> None:
+    def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name
-        version = self._next_version(item, subscription.version(name))
-        if version is None:
-            subscription.pending.pop(name, None)
-            return
         is_new = subscription.acked.get(name) is None
-        missing = [it for it in item.clusters if not self._can_reference(it, accept_unacked=is_new)]
-        if not missing:
-            resources[name] = version
-        elif any((CLUSTER, cluster) in self.nacks for cluster in missing):
-            subscription.pending.pop(name, None)
+        states = {it: self._cluster_state(it, accept_unacked=is_new) for it in item.clusters}
+        waits = False
+        wanted = item
+        if item.parts:
+            choice = self._variants.choose(item, states, is_new=is_new)
+            waits = choice.waits
+            if choice.scope is None:
+                return  # stays pending
+            wanted = choice.scope
+        elif "rejected" in states.values():
             subscription.blocked.add(name)
+            if item.type_url == LISTENER and subscription.version(name) is not None:
+                removed.add(name)  # it leads to an address that may belong to another container by now
+            else:
+                subscription.pending.pop(name, None)
+            return
+        elif "waiting" in states.values():
+            return
+        version = self._next_version(wanted, subscription.version(name))
+        if version is not None:
+            resources[name] = version
+        elif not waits:
+            subscription.pending.pop(name, None)
+            if wanted is not item:
+                subscription.blocked.add(name)
 
     def _next_version(self, item: Resource, current: str | None) -> Resource | None:
         """Return the version of a resource to send next; ``None`` if Envoy has it or has rejected it."""
-        done = {current, self._nacked_version(item.key)}
+        done = {current, "" if item.key in self._retried else self._nacked_version(item.key)}
         if item.version in done:
             return None
         return item.first if item.first is not None and item.first.version not in done else item
 
-    def _can_reference(self, cluster: str, *, accept_unacked: bool) -> bool:
-        """Return whether Envoy has the current version of a cluster, or an older one if it rejected the current one.
+    def _cluster_state(self, name: str, *, accept_unacked: bool) -> ClusterState:
+        """Return whether Envoy has the current version of a cluster.
 
         Args:
-            cluster: its name.
+            name: its name.
             accept_unacked: while Envoy probes, accept a cluster that it has been sent but not acknowledged. This is for
                 resources that Envoy does not have yet: if it rejects the cluster, no working route breaks.
 
         """
         clusters = self._subscriptions[CLUSTER]
-        version = clusters.version(cluster) if accept_unacked and clusters.is_probing else clusters.acked.get(cluster)
-        if version is None or clusters.version(cluster) is None:
-            return False
-        item = self._resources.get((CLUSTER, cluster))
-        return item is None or version in _versions(item) or self._nacked_version(item.key) in _versions(item)
+        item = self._resources.get((CLUSTER, name))
+        acked = clusters.acked.get(name)
+        if item is not None and self._nacked_version(item.key) in _versions(item) and acked not in _versions(item):
+            return "rejected"
+        version = clusters.version(name) if accept_unacked and clusters.is_probing else acked
+        if version is None or clusters.version(name) is None:
+            return "waiting"
+        return "usable" if item is None or version in _versions(item) else "waiting"
 
     def _nacked_version(self, key: Key) -> str:
         nack = self.nacks.get(key)
         return nack.resource.version if nack is not None else ""
-
-    def _is_unreferenced(self, cluster: str) -> bool:
-        if self._reference_counts.get(cluster):
-            return False
-        return cluster not in self._initial_clusters or (self._has_subscribed and not self._unknown_versions)
 
     def _respond(
         self, type_url: str, subscription: Subscription, resources: dict[str, Resource], removed: set[str]
     ) -> Any:
         self._last_nonce += 1
         nonce = str(self._last_nonce)
-        references = {name: self._references.get((type_url, name), frozenset()) for name in resources}
+        references = {name: self._references.get((type_url, name)) for name in resources}
         subscription.in_flight.append(Response(nonce, resources, removed, references))
         subscription.responded = True
         for name, item in resources.items():
             self._set_references((type_url, name), item.clusters | references[name])
+            self._retried.discard((type_url, name))
         return discovery_pb2.DeltaDiscoveryResponse(
             type_url=type_url,
             nonce=nonce,
@@ -316,36 +380,19 @@ class Session:
     # ---- references to clusters
 
     def _confirm_references(self, key: Key, clusters: frozenset[str]) -> None:
-        """Set the references of the resources that Envoy has acknowledged."""
+        """Set the references of a resource that Envoy has acknowledged."""
         self._set_references(key, clusters)
-        if key in self._unknown_versions:
-            self._unknown_versions.discard(key)
-            if not self._unknown_versions:
+        if key in self._references.unknown:
+            self._references.unknown.discard(key)
+            if not self._references.unknown:
                 self._subscriptions[CLUSTER].unblock()
 
     def _set_references(self, key: Key, clusters: frozenset[str]) -> None:
-        if key[0] not in _REFERENCING:
-            return
-        before = self._references.pop(key, frozenset())
-        if clusters:
-            self._references[key] = clusters
-        _count(self._reference_counts, clusters - before, 1)
         subscription = self._subscriptions[CLUSTER]
-        for name in _count(self._reference_counts, before - clusters, -1):
+        for name in self._references.set(key, clusters):
             if name in subscription.blocked:
                 subscription.blocked.discard(name)
                 subscription.pending[name] = None
-
-
-def _count(counts: dict[str, int], names: Iterable[str], change: int) -> list[str]:
-    """Change the counts of some names; return those that reached zero."""
-    unreferenced = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + change
-        if not counts[name]:
-            del counts[name]
-            unreferenced.append(name)
-    return unreferenced
 
 
 def _versions(item: Resource) -> tuple[str, ...]:

@@ -1,0 +1,250 @@
+"""Chooses which virtual hosts of a scope one Envoy gets. Pure.
+
+A scope holds the virtual hosts of several backends. If Envoy rejects one of them, or a cluster that one of them needs,
+the others must not wait: Envoy gets a variant of the scope in which the rejected backend answers 503.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
+
+from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["ClusterState", "Host", "ScopeVariants", "direct_response", "encode_host", "join_hosts", "split_hosts"]
+
+ClusterState = Literal["usable", "rejected", "waiting"]
+"""Whether Envoy has the current version of a cluster, has rejected it, or has yet to answer."""
+
+_NO_ENDPOINT: Final = "This service has no available endpoint. Try again in a moment.\n"
+
+_SCOPE: Final = scoped_route_pb2.ScopedRouteConfiguration
+_SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "key", "route_configuration"))
+_FRAGMENT: Final = Frame(_SCOPE.Key, "fragments")
+_STRING_KEY: Final = Frame(_SCOPE.Key.Fragment, "string_key")
+_ROUTES_NAME, _ROUTES_HOST = (Frame(route_pb2.RouteConfiguration, it) for it in ("name", "virtual_hosts"))
+_HOST_NAME, _HOST_DOMAIN = (Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains"))
+
+
+def direct_response() -> route_components_pb2.Route:
+    """Return the route of a backend without endpoints: 503."""
+    answer = route_components_pb2.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
+    return route_components_pb2.Route(match=route_components_pb2.RouteMatch(prefix="/"), direct_response=answer)
+
+
+_UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[direct_response()]).SerializeToString(deterministic=True)
+
+
+class Host(msgspec.Struct, frozen=True, gc=False):
+    """A virtual host of a scope, serialized.
+
+    Attributes:
+        name: the backend's name.
+        domains: the domains that it answers for.
+        body: the encoded field ``virtual_hosts``.
+        clusters: the clusters that it references.
+        served: whether requests reach the backend; ``False`` if they get 503.
+
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    body: bytes
+    clusters: frozenset[str] = frozenset()
+    served: bool = True
+
+
+def encode_host(name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str]) -> Host:
+    """Complete a serialized virtual host with its name and domains."""
+    hosts = tuple(domains)
+    return Host(name, hosts, _ROUTES_HOST(body + _named(name, hosts)), clusters)
+
+
+def _named(name: str, domains: Iterable[str]) -> bytes:
+    return _HOST_NAME(name.encode()) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains)
+
+
+def _unavailable(host: Host) -> Host:
+    return Host(
+        host.name,
+        host.domains,
+        _ROUTES_HOST(_UNAVAILABLE + _named(host.name, host.domains)),
+        served=False,
+    )
+
+
+def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
+    """Return the scope of a first label.
+
+    Args:
+        label: see :func:`~pilotage.xds.scoped_routes.scope_label`.
+        head: the serialized route configuration without its name and virtual hosts.
+        hosts: its virtual hosts, one or more.
+
+    """
+    name = label.encode()
+    routes = head + _ROUTES_NAME(name) + b"".join(host.body for host in hosts)
+    body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
+    parts, end = [], len(body)
+    for host in reversed(hosts):
+        parts.append(ScopePart(host.name, host.domains, end - len(host.body), end, host.clusters, host.served))
+        end -= len(host.body)
+    parts.reverse()
+    clusters = hosts[0].clusters if len(hosts) == 1 else frozenset(it for host in hosts for it in host.clusters)
+    answers = tuple(host.name for host in hosts)
+    return Resource(SCOPE, label, version_of(body), body, clusters, answers, parts=tuple(parts))
+
+
+def split_hosts(scope: Resource) -> list[Host]:
+    """Return the virtual hosts of a scope that :func:`join_hosts` made."""
+    return [
+        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served)
+        for part in scope.parts
+    ]
+
+
+def _head(scope: Resource) -> bytes:
+    """Return the ``head`` with which a scope was made."""
+    message = _SCOPE.FromString(scope.body)
+    message.route_configuration.ClearField("name")
+    message.route_configuration.ClearField("virtual_hosts")
+    head: bytes = message.route_configuration.SerializeToString(deterministic=True)
+    return head
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What to send of a scope.
+
+    Attributes:
+        scope: the scope or its variant; ``None`` if nothing can be sent yet.
+        waits: whether some virtual host waits for a cluster or for the result of a bisection.
+
+    """
+
+    scope: Resource | None
+    waits: bool
+
+
+class ScopeVariants:
+    """The variants of scopes that one Envoy has.
+
+    Attributes:
+        rejected: scope -> virtual hosts that Envoy rejected -> its error message.
+
+    """
+
+    def __init__(self) -> None:
+        self.rejected: dict[str, dict[Host, str]] = {}
+        self._had: dict[str, Resource] = {}  # what Envoy has acknowledged
+        self._suspects: dict[str, set[Host]] = {}  # held back while the others are tried
+        self._retried: dict[str, set[Host]] = {}  # rejected before, and offered again
+
+    def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
+        """Choose the virtual hosts that Envoy can have now.
+
+        A virtual host answers 503 if Envoy has rejected it or one of its clusters. If it waits for a cluster, Envoy
+        keeps the previous one.
+
+        Args:
+            scope: the wanted scope.
+            states: the state of each cluster that the scope references.
+            is_new: whether Envoy has no version of this scope.
+
+        """
+        name = scope.name
+        rejected, suspects = self.rejected.get(name), self._suspects.get(name)
+        if not rejected and not suspects and all(it == "usable" for it in states.values()):
+            return Choice(scope, waits=False)
+        known = self._had.get(name)
+        had = {host.name: host for host in split_hosts(known)} if known is not None else {}
+        chosen: list[Host] = []
+        waiting: list[Host] = []
+        for host in split_hosts(scope):
+            found = {states[cluster] for cluster in host.clusters}
+            if "rejected" in found or (rejected and host in rejected and host not in self._retried.get(name, ())):
+                chosen.append(_unavailable(host))
+            elif "waiting" in found or (suspects and host in suspects):
+                waiting.append(host)
+            else:
+                chosen.append(host)
+        taken = {domain for host in chosen for domain in host.domains}
+        for host in waiting:
+            previous = had.get(host.name)
+            if previous is None and known is None and not is_new:
+                return Choice(None, waits=True)  # from before this session: keep what it has
+            if previous is not None and taken.isdisjoint(previous.domains):
+                chosen.append(previous)
+                taken.update(previous.domains)
+        if not chosen:
+            return Choice(None, waits=bool(waiting))
+        chosen.sort(key=lambda host: host.name)
+        return Choice(join_hosts(name, _head(scope), chosen), waits=bool(waiting))
+
+    def on_ack(self, sent: Resource) -> None:
+        """Record what Envoy has; what was held back is tried next."""
+        name = sent.name
+        self._had[name] = sent
+        self._suspects.pop(name, None)
+        retried = self._retried.pop(name, set())
+        rejected = self.rejected.get(name)
+        if rejected and retried:
+            for host in split_hosts(sent):
+                rejected.pop(host, None)
+        if not rejected:
+            self.rejected.pop(name, None)
+
+    def on_nack(self, sent: Resource, error: str) -> Host | None:
+        """Find the virtual host that Envoy rejects, by bisection.
+
+        Returns:
+            The rejected virtual host; ``None`` if more than one may be the reason.
+
+        Raises:
+            LookupError: none of its virtual hosts is the reason.
+
+        """
+        name = sent.name
+        had = self._had.get(name)
+        accepted = set(split_hosts(had)) if had is not None else set()
+        new = [host for host in split_hosts(sent) if host.served and host not in accepted]
+        if not new:
+            raise LookupError(name)
+        retried = self._retried.get(name, set())
+        if len(new) == 1:
+            self.rejected.setdefault(name, {})[new[0]] = error
+            retried.discard(new[0])
+            self._suspects.pop(name, None)
+            return new[0]
+        self._suspects.setdefault(name, set()).update(new[len(new) // 2 :])
+        return None
+
+    def prune(self, name: str, scope: Resource | None) -> None:
+        """Forget rejected virtual hosts that the wanted scope no longer has."""
+        current = set(split_hosts(scope)) if scope is not None and name in self.rejected else set()
+        for known in (self.rejected, self._suspects, self._retried):
+            for host in [it for it in known.get(name, ()) if it not in current]:
+                _discard(known[name], host)
+            if not known.get(name, True):
+                del known[name]
+
+    def removed(self, name: str) -> None:
+        """Record that Envoy no longer has a scope."""
+        self._had.pop(name, None)
+
+    def retry(self, name: str) -> None:
+        """Offer the rejected virtual hosts of a scope again."""
+        if name in self.rejected:
+            self._retried[name] = set(self.rejected[name])
+
+
+def _discard(known: dict[Host, str] | set[Host], host: Host) -> None:
+    if isinstance(known, dict):
+        del known[host]
+    else:
+        known.discard(host)

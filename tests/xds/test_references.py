@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pilotage.xds.references import ClusterReferences
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
+
+
+def test_references_are_counted_per_cluster() -> None:
+    references = ClusterReferences()
+    assert references.set((SCOPE, "app"), frozenset({"a", "b"})) == []
+    assert references.set((LISTENER, "tcp/0.0.0.0:22"), frozenset({"b"})) == []
+    assert sorted(references.users("b")) == [(LISTENER, "tcp/0.0.0.0:22"), (SCOPE, "app")]
+    assert references.set((SCOPE, "app"), frozenset({"c"})) == ["a"]
+    assert references.get((SCOPE, "app")) == {"c"}
+    assert [references.is_unreferenced(name, complete=True) for name in "abc"] == [True, False, False]
+    assert references.set((LISTENER, "tcp/0.0.0.0:22"), frozenset()) == ["b"]
+
+
+def test_only_scopes_and_listeners_reference_clusters() -> None:
+    references = ClusterReferences()
+    assert references.set((CLUSTER, "a"), frozenset({"a"})) == []
+    assert references.is_unreferenced("a", complete=False)
+
+
+def test_a_cluster_from_before_the_session_may_be_referenced_by_what_is_unknown() -> None:
+    references = ClusterReferences()
+    references.add_initial("old")
+    references.unknown.add((SCOPE, "app"))
+    assert not references.is_unreferenced("old", complete=True)
+    references.unknown.clear()
+    assert not references.is_unreferenced("old", complete=False)
+    assert references.is_unreferenced("old", complete=True)
