@@ -42,7 +42,10 @@ class SharedClient(EngineClient):
         self._released = False
 
     async def close(self) -> None:
-        """Release the client. A unique connection is closed now, a shared one after 10 s without users.
+        """Release the client.
+
+        An unshared connection (``unique``) is closed immediately; a shared one is closed once it has had no users for
+        10 s.
 
         Raises:
             RuntimeError: the client was already released; a second release would take another client's reference.

@@ -260,7 +260,7 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. The engine's health checks need none."""
+    """Return whether Envoy runs health checks for a backend. Those that the engine itself runs do not count."""
     return bool(backend.members) and backend.route.probed
 
 

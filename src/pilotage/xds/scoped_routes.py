@@ -1,7 +1,8 @@
 """Builds scoped route configurations, with one scope for all hosts with the same first label. Pure.
 
-``app`` and ``app.example.com`` are in the scope ``app``. Envoy selects a scope by the first label of the host, so the
-cost of a change does not depend on the number of scopes. All wildcard aliases share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource, so a change resends only
+the scopes it affects, however many there are. Envoy selects the scope by the first label of the host. All wildcard
+aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
