@@ -1,4 +1,4 @@
-"""Clients that hold a reference to a pooled connection: single ones, groups, and connection attempts."""
+"""Defines clients that hold a reference to a pooled connection, groups of them, and connection attempts."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class Resolution(msgspec.Struct, frozen=True):
 def resolve_claims(claims: Sequence[Route]) -> Resolution:
     """Choose between the routes that claim one alias.
 
-    A route from a file wins over containers. Among containers, the oldest routable one wins, by creation time, then
-    name, then engine. Replicas from its Compose service add their endpoints. When the winner and its replicas are all
+    A route from a file wins over containers. Among containers whose route is served, the oldest one wins, by creation
+    time, then name, then engine. Replicas from its Compose service add their endpoints. When the winner and its replicas are all
     draining, the oldest other route with a ready endpoint takes over.
 
     Args:
