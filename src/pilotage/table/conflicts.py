@@ -38,8 +38,8 @@ def resolve_claims(claims: Sequence[Route]) -> Resolution:
     """Choose between the routes that claim one alias.
 
     A route from a file wins over containers. Among containers whose route is served, the oldest one wins, by creation
-    time, then name, then engine. Replicas from its Compose service add their endpoints. When the winner and its replicas are all
-    draining, the oldest other route with a ready endpoint takes over.
+    time, then name, then engine. Replicas from its Compose service add their endpoints. When the winner and its
+    replicas are all draining, the oldest other route with a ready endpoint takes over.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
