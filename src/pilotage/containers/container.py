@@ -1,4 +1,4 @@
-"""A container as one engine lists it: an immutable value."""
+"""Defines a container as one engine lists it: an immutable value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process behind ``pilotage serve``: builds its settings, runs all components, reloads and shuts down.
+"""Implements the process behind ``pilotage serve``: builds its settings, runs all components, reloads and shuts down.
 
 Command-line options, the environment and signals go in; a running gateway, API and log come out.
 This package must not contain rules about labels, routes or Envoy's configuration. It must not print anything, nor
