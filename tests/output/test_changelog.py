@@ -81,7 +81,7 @@ def test_containers_that_come_before_the_list_is_complete_count_for_it() -> None
 
 def test_an_engine_that_was_never_reached_is_stale() -> None:
     story = Story().engine("stale", 5.0, "there is no socket")
-    assert short(story.told()) == [("away", "", "there is no socket")]
+    assert short(story.told()) == [("down", "", "there is no socket")]
     assert short(story.engine("live", 9.0).has("web").told()) == [("live", "", "1 route")]
 
 

@@ -1,4 +1,4 @@
-"""The command line: commands, their options, and the views of engines that they print.
+"""Implements the command line: commands, their options, and the views of engines that they print.
 
 Arguments and the environment go in; text or JSON on standard output, messages on standard error and an exit status come
 out. It must not decide anything about routes or containers, and imports heavy modules only inside commands.

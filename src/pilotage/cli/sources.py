@@ -57,7 +57,7 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
 
 
 def demonstration() -> View:
-    """List the containers of the built-in engine, for machines without one.
+    """List the containers of the built-in demonstration engine, for machines that have no container engine.
 
     Raises:
         EngineUnreachable: no directory is suitable for its socket.

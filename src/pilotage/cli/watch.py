@@ -79,7 +79,7 @@ _STYLES: Final = {
     "read": "green",
     "resolved": "green",
     "warning": "yellow",
-    "away": "red",
+    "down": "red",
     "stale": "red",
     "problem": "red",
     "conflict": "red",
@@ -119,7 +119,7 @@ class Columns:
         text.append(f"{clean(line.alias):{self._alias}}  ", style=quiet or "bold")
         column = len(text.plain)
         text.append(clean(line.detail), style=quiet)
-        if line.cause and line.kind not in ("stale", "away"):
+        if line.cause and line.kind not in ("stale", "down"):
             text.append(f"  ({clean(line.cause)})", style="dim")
         width = self.out.width
         self.out.paragraph(text, hanging=column if width - column > _NARROW else 4)

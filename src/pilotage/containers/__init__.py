@@ -1,6 +1,6 @@
 """Turns one entry of an engine's container list into a :class:`Container`: names, networks, ports, health, options.
 
-Summaries, inspections and facts about the engine go in; frozen containers come out, each with its errors as
+List entries, inspections and facts about the engine go in; immutable containers come out, each with its errors as
 :class:`~pilotage.core.problems.Problem` values. It must not open sockets, read the environment, or know what a route
 is.
 """

@@ -1,4 +1,4 @@
-"""A container as one engine lists it: an immutable value."""
+"""Defines a container as one engine lists it: an immutable value."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         image_id: the id of its image, with its ``sha256:`` prefix.
         created: time of creation, seconds since 1970.
         started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
-        state: the engine's word: ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``removing``,
-            ``dead``.
+        state: the state that the engine reports: ``created``, ``running``, ``paused``, ``restarting``, ``exited``,
+            ``removing``, ``dead``.
         status: the engine's description, such as ``Up 3 hours (healthy)``.
         running: whether it runs and is not paused.
         health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
-        aliases: names it answers for, lower-cased, in order, duplicates kept.
+        aliases: names it answers to, lower-cased, in order, with duplicates.
         actual_labels: all labels, as the engine lists them.
         own_labels: its pilotage labels, which alone decide its routes; ``None`` for a container that was not parsed,
             whose routes come from ``labels``.
@@ -57,7 +57,8 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         ports: the engine's entries.
         host_ports: the ports that it exposes on the host's network, from an inspection.
         ports_unknown: why the engine cannot report the ports; ``""`` if it can.
-        unreachable: why a running container has no reachable address, if there is a special reason.
+        unreachable: the problem that explains why a running container has no reachable address; ``None`` if there is
+            nothing to explain.
         mounts: all mounts.
         agent: name of the agent that relays to the engine; ``""`` if there is none.
         idlewatcher_config: how it sleeps and wakes; ``None`` if it never sleeps.

@@ -58,7 +58,7 @@ def engine_facts(
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
+        agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
         routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
             none. It is called only for addresses on overlay networks.
@@ -85,6 +85,6 @@ def engine_facts(
 
 
 def is_rootless(url: str) -> bool:
-    """Return whether a URL is a rootless engine's socket: the host cannot reach the addresses of its containers."""
+    """Return whether a URL is the usual socket of a rootless engine, whose containers the host cannot reach."""
     path = url.removeprefix("unix://")
     return path.startswith("/run/user/") or path.endswith("/.docker/run/docker.sock")

@@ -74,7 +74,7 @@ def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: b
     for port in exposed:  # TCP comes before UDP
         public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
     container = msgspec.structs.replace(container, host_ports=tuple(public.values()))
-    # Podman, whose list has no mode, forgets what an image exposes on the host's network (4.3; 5.4 does not).
+    # Podman 4.3 (unlike 5.4) does not report what an image exposes on the host's network. Its list has no mode.
     if lists_mode or container.public_port_mapping:
         return container
     unknown = "the engine does not report the ports of containers on the host's network"

@@ -140,7 +140,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name, the one with a single slash. Links (``/a/b``) are listed, too."""
+    """Return a container's own name, the one with a single slash. The names of links (``/a/b``) are listed, too."""
     if not names:
         return ""
     for name in names:
@@ -154,7 +154,7 @@ class ContainerParser:
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
+        agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
         routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
             none. It is called only for addresses on overlay networks.
@@ -230,7 +230,7 @@ def from_docker(
     Args:
         summary: the entry, decoded, as a plain mapping or as JSON bytes.
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; by default, the provider's name.
+        agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The exceptions that pilotage raises.
+"""Defines the exceptions that pilotage raises.
 
 Each boundary converts library exceptions to one of these classes and keeps the original as ``__cause__``. Users'
 mistakes are :class:`~pilotage.core.problems.Problem` values, not exceptions, unless pilotage cannot continue

@@ -1,7 +1,8 @@
-"""The process behind ``pilotage serve``: builds its settings, runs all components, reloads and shuts down.
+"""Implements the process behind ``pilotage serve``: builds its settings, runs all components, reloads and shuts down.
 
 Command-line options, the environment and signals go in; a running gateway, API and log come out.
-It must not contain rules about labels, routes or Envoy's configuration, and must not print or import the command line.
+This package must not contain rules about labels, routes or Envoy's configuration. It must not print anything, nor
+import the command-line code (``pilotage.cli``).
 """
 
 from __future__ import annotations

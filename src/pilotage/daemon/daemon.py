@@ -362,7 +362,7 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 async def _start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
-    """Listen on a unix socket for the daemon's own Envoy and, unless ``public`` is empty, there for other Envoys."""
+    """Listen on a unix socket for the daemon's own Envoy and, unless it is empty, on ``public`` for other Envoys."""
     try:
         await ads.start(address)
     except OSError as error:

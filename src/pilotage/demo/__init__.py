@@ -1,4 +1,4 @@
-"""The built-in demonstration, for machines without an engine.
+"""Provides the built-in demonstration, for machines without an engine.
 
 Nothing goes in; a fake engine whose containers show the label language comes out, on request with servers that respond.
 It must not touch a real engine or listen on anything but loopback.

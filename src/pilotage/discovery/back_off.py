@@ -20,6 +20,8 @@ _TICK: Final = 0.001  # seconds; event loops wake sleepers slightly early
 class BackOff:
     """Pauses that grow while attempts fail and while sessions end soon after their first list.
 
+    A session is an attempt that has opened the event stream and listed all containers.
+
     The first list of a short session costs the engine and its subscribers as much as that of a long one. So a failed
     attempt between two short sessions does not reset the growth: the pause after the second one is still longer.
 

@@ -1,4 +1,4 @@
-"""One watched engine: applies what its watcher reports to the route store."""
+"""Applies what the watcher of one engine reports to the route store."""
 
 from __future__ import annotations
 

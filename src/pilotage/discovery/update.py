@@ -52,4 +52,4 @@ class WatchHandler(Protocol):
         """Handle a lost or failed connection. The known containers stay as they are."""
 
     def on_flood(self, limit: int) -> None:
-        """Handle the dropping of events about more containers than the limit; 0 means that there are fewer again."""
+        """Report that events are dropped, because they concern more than ``limit`` containers; 0: no longer."""

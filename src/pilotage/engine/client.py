@@ -1,4 +1,4 @@
-"""The Engine API client: lists, inspections, events, and the commands that discovery and idling need."""
+"""Defines the Engine API client: lists, inspections, events, and the commands that discovery and idling need."""
 
 from __future__ import annotations
 

@@ -241,7 +241,11 @@ class Connection:
         return Request(engine, self.address, f"{method} {path}", timeouts.connect, timeouts.request)
 
     async def _send(self, request: Request, path: str, query: Mapping[str, str], *, versioned: bool) -> EngineResponse:
-        """Send a request with the negotiated version. Retry once if a replaced engine needs another."""
+        """Send a request with the negotiated version.
+
+        If the engine refuses that version (it may have been upgraded), negotiate again and retry once if the version
+        changed.
+        """
         if not versioned:
             return await self._exchange(request, path, query)
         timeouts = Timeouts(connect=request.connect_timeout, request=request.timeout)

@@ -19,9 +19,10 @@ _OVERFLOW: Final = 65534
 def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
     """Return whether an engine runs as an ordinary user.
 
-    The usual socket paths of rootless engines decide, with links resolved. For any other path, it is the user of the
-    listening process or, if the system does not report that, the socket's owner. An ordinary user may also run a proxy
-    in front of root's Docker; unlike rootless Docker, it runs in the host's user namespace.
+    It does if its socket has one of the usual paths of rootless engines, with links resolved. For any other path, the
+    user of the listening process decides or, if the system does not report that, the socket's owner. An ordinary user
+    may also run a proxy in front of root's Docker. Unlike rootless Docker, such a proxy runs in the host's user
+    namespace.
 
     Args:
         path: path of the socket.

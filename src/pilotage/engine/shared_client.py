@@ -1,4 +1,4 @@
-"""Clients that hold a reference to a pooled connection: single ones, groups, and connection attempts."""
+"""Defines clients that hold a reference to a pooled connection, groups of them, and connection attempts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class SharedClient(EngineClient):
         self._released = False
 
     async def close(self) -> None:
-        """Release the client. A unique connection is closed now, a shared one after 10 s without users.
+        """Release the client.
+
+        An unshared connection (``unique``) is closed immediately; a shared one is closed once it has had no users for
+        10 s.
 
         Raises:
             RuntimeError: the client was already released; a second release would take another client's reference.

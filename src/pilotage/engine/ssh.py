@@ -33,7 +33,9 @@ _OUTPUT_LIMIT: Final = 4096
 """How many of the last bytes that ssh writes to standard error are kept."""
 
 _EXIT_TIMEOUT: Final = 1.0
-"""Seconds to wait for ssh to exit, before it is killed or, once its stream has ended, before its output is read."""
+"""Seconds that ssh gets to exit: after SIGTERM, before it is killed; after the end of its stream, before its output is
+read.
+"""
 
 _KEPT_VARIABLES: Final = (
     "HOME PATH USER LOGNAME SHELL SSH_AUTH_SOCK SSH_AGENT_PID KRB5CCNAME XDG_RUNTIME_DIR TMPDIR".split()

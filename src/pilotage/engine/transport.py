@@ -1,4 +1,4 @@
-"""Dialers, which connect to an :class:`~pilotage.engine.address.Address`: one class per transport.
+"""Defines dialers, which connect to an :class:`~pilotage.engine.address.Address`; one class per transport.
 
 A dialer opens streams, including TLS, and knows nothing about HTTP. :mod:`pilotage.engine.http` is the same over every
 transport.

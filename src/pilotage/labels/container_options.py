@@ -63,8 +63,8 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: only together with the container that
-            depends on it.
+        idle_timeout: sleep after this long without a request. 0: never. Negative: only when the container that
+            depends on it sleeps, too.
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills the container.
@@ -94,7 +94,8 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Options that labels set for a container.
 
     Attributes:
-        aliases: names the container answers for, lower-cased, in order, duplicates kept; empty for the default.
+        aliases: names the container answers to, lower-cased, in the order of the label, with duplicates; empty for the
+            default.
         exclude: whether to hide the container; ``None`` if no label sets it.
         network: name of the network to use; ``""`` for the default.
         idle: how it sleeps and wakes; ``None`` if it never sleeps, or after an error.

@@ -32,7 +32,7 @@ __all__ = ["DecodedLabels", "decode"]
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
-_MOST_LISTED: Final = 8  # aliases or labels that a problem names
+_MOST_LISTED: Final = 8  # maximum number of aliases or labels listed in one problem
 _OTHER_WORDS: Final = {"disable": "exclude", "disabled": "exclude", "enable": "exclude", "enabled": "exclude"}
 """What other proxies call the options of a container."""
 _NAMES: Final = (*CONTAINER_OPTIONS, *SHORTCUTS)

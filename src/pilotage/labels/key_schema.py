@@ -23,7 +23,8 @@ class Key(msgspec.Struct, frozen=True):
     Attributes:
         name: canonical name.
         below: keys of the mapping below it; ``None`` if the field is not a mapping.
-        is_yaml: label text for this key is a YAML mapping. Other text stays text until a deeper label needs a mapping.
+        is_yaml: label text for this key is a YAML mapping. If false, text stays text until a deeper label needs a
+            mapping.
 
     """
 

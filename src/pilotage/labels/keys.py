@@ -82,8 +82,8 @@ _OPTION_KEYS: Final = frozenset(_NAMESPACE + option for option in CONTAINER_OPTI
 _MAX_FOREIGN: Final = 50_000
 _LONG: Final = 500  # characters; longer keys and values are not worth caching
 _SIGNS: Final = ("*", "#", "$")
-_MAX_LABELS: Final = 2_000  # of ours
-_MAX_SIZE: Final = 1024 * 1024  # characters of our keys and values together
+_MAX_LABELS: Final = 2_000  # pilotage labels of a container
+_MAX_SIZE: Final = 1024 * 1024  # characters in their keys and values together
 _MAX_CHECKED: Final = 3_000  # labels of a container that are searched for misspelt ones
 _LONGEST_KEY: Final = 1024  # characters
 MAX_DEPTH: Final = 64
@@ -176,7 +176,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
 
 
 def _size_error(number: int) -> Problem:
-    """Return an error for labels that exceed the limits. Then none is used, because any may restrict access."""
+    """Return an error for labels that exceed the limits. None of them is used, because any may restrict access."""
     message = "the container has more than 1 MiB of pilotage labels"
     if number > _MAX_LABELS:
         message = f"the container has {number:,} pilotage labels; at most {_MAX_LABELS:,} are read"
@@ -186,14 +186,14 @@ def _size_error(number: int) -> Problem:
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
     """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
 
-    A path of more than 64 names is cut after the 65th.
+    At most 65 names of the path are kept, one more than ``MAX_DEPTH``, so the caller can tell that a key is too deep.
     """
     _, alias, *path = key.split(".", MAX_DEPTH + 3)
     return alias.lower(), tuple(path[: MAX_DEPTH + 1])
 
 
 def shown_key(key: str) -> str:
-    """Return a label key for a problem: as written, or shortened if it is too long to be read (decision 36)."""
+    """Return a label key for a problem: as written, or shortened if it is longer than the limit (decision 36)."""
     return key if len(key) <= _LONGEST_KEY else shorten(key, 200)
 
 
@@ -211,7 +211,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
     if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
-        # Most containers have one alias, and all labels name it: their labels in order are enough.
+        # Most containers have one alias, which all labels name. Then the labels without it, in order, are enough.
         start = f"{_NAMESPACE}{aliases[0]}."
         size = len(start)
         fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]

@@ -1,7 +1,7 @@
 """Merges the labels of one alias into one mapping of fields. Pure.
 
-Mappings merge; lists and single values replace. The labels of all aliases (``proxy.*``) are merged once: each alias
-starts from the result and copies the mappings that its own labels change. Rules: decisions 2 and 6; LABELS II.2.
+Mappings are merged; lists and single values are replaced. The labels of all aliases (``proxy.*``) are merged once: each
+alias starts from the result and copies the mappings that its own labels change. Rules: decisions 2 and 6; LABELS II.2.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasFields", "Documents", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
 
-_FIELDS: Final = 16  # fields that other aliases also have; they take as long as one value
-_COPIES: Final = 4  # copied values, which are converted again; they take as long as one value
-_DEEP: Final = 8  # mappings entered; they take as long as one value
+_FIELDS: Final = 16  # so many fields that other aliases also have cost as much as one value
+_COPIES: Final = 4  # so many copied values, which are converted again, cost as much as one value
+_DEEP: Final = 8  # so many mappings to enter cost as much as one value
 _MOST_WORDS: Final = 200
 _LONGEST_UNREADABLE: Final = 16 * 1024  # characters
 
@@ -79,7 +79,7 @@ class Entry(msgspec.Struct, frozen=True, order=True):
 
     Attributes:
         rank: strength of the label's form: wildcard, shortcut, reference, name.
-        depth: length of the path; deeper labels apply later.
+        depth: length of the path; of the labels of one rank, deeper ones apply later.
         key: the label's key.
         path: written names below the alias.
         text: the label's value.
@@ -189,7 +189,7 @@ class _Merger:
             self._set(entry, *place)
 
     def _enter_all(self, entry: Entry) -> tuple[Fields, KeySchema, tuple[str, ...]] | None:
-        """Return the mapping that holds a label's last name, with its keys and path; ``None`` after an error."""
+        """Return the mapping for the last name of a label's path, with its keys and path; ``None`` after an error."""
         at, keys = self.fields, self.schema
         path: tuple[str, ...] = ()
         for written in entry.path[:-1]:

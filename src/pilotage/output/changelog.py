@@ -29,7 +29,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
     """One change, as a line.
 
     Attributes:
-        kind: one word: a `ChangeKind`, ``away`` for an engine that was never reached, or ``read`` for a route file.
+        kind: one word: a `ChangeKind`, ``down`` for an engine that was never reached, or ``read`` for a route file.
         engine: name of the engine or file.
         alias: the alias of the route; the container, for a problem that concerns no single route.
         detail: the target, the difference, or the problem.
@@ -76,7 +76,7 @@ class ChangeFormatter:
         routes = [route for route in table.routes.values() if route.provider == name]
         if change.kind == "stale":
             if name not in self._known:
-                return ChangeLine("away", name, detail=change.cause)
+                return ChangeLine("down", name, detail=change.cause)
             self._since[name] = table.engines[name].since
             kept = f"; {count(len(routes), 'route')} kept" if routes else ""
             return ChangeLine("stale", name, detail=f"{change.cause}{kept}")

@@ -187,7 +187,7 @@ def make_route(
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reserved_ports: ports on this host that belong to the proxy.
-        most: how many problems to keep.
+        most: maximum number of problems to keep.
 
     """
     reason = exclusion(container, alias, target)

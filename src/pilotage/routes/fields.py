@@ -1,4 +1,4 @@
-"""Kinds of single values, each of which reads a written value and reports errors. Pure.
+"""Defines the kinds of single values, each of which reads a written value and reports errors. Pure.
 
 Reading never raises: an invalid value is reported to the :class:`FieldContext` and becomes :data:`UNSET`, so the field
 keeps its default (decision 10). Rules: LABELS II.6.1, decisions 7 and 8.

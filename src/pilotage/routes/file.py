@@ -142,7 +142,7 @@ def _is_middleware(item: Located) -> bool:
 
 
 def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int]) -> Route:
-    """Make the route of one alias; ``whole`` is its mapping, which gives problems their place."""
+    """Make the route of one alias; ``whole`` is its mapping, which gives problems their position."""
     alias = fields.alias
     mine = read_settings(fields)
     settings = mine.settings

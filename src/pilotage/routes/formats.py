@@ -1,4 +1,4 @@
-"""Kinds of values with special notations: folders, icons, log retention, status ranges. Pure."""
+"""Defines kinds of values with special notations: folders, icons, log retention, status ranges. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of composite values: lists, free mappings, mappings with known fields. Pure.
+"""Defines the kinds of composite values: lists, free mappings, mappings with known fields. Pure.
 
 Rules: LABELS II.6.1, decision 10.
 """

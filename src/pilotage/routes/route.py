@@ -1,4 +1,4 @@
-"""Defines routes: the endpoints that answer for an alias, or the reason why none does. Pure."""
+"""Defines routes: the endpoints that serve an alias, or the reason why none does. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """The route of one alias of one container, or of its replicas.
 
     Attributes:
-        alias: the name it answers for.
+        alias: the name it answers to.
         provider: name of the engine, or of the file that defines the route.
         container: name of the container, or of the oldest replica; ``""`` for a route from a file.
         container_id: its ID.

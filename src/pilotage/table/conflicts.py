@@ -37,9 +37,9 @@ class Resolution(msgspec.Struct, frozen=True):
 def resolve_claims(claims: Sequence[Route]) -> Resolution:
     """Choose between the routes that claim one alias.
 
-    A route from a file wins over containers. Among containers, the oldest routable one wins, by creation time, then
-    name, then engine. Replicas from its Compose service add their endpoints. When the winner and its replicas are all
-    draining, the oldest other route with a ready endpoint takes over.
+    A route from a file wins over containers. Among containers whose route is served, the oldest one wins, by creation
+    time, then name, then engine. Replicas from its Compose service add their endpoints. When the winner and its
+    replicas are all draining, the oldest other route with a ready endpoint takes over.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.

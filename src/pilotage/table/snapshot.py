@@ -1,4 +1,4 @@
-"""The containers of one engine at one moment, with their routes. Pure."""
+"""Defines the snapshot of one engine: its containers at one moment, with their routes. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fake container engine for tests of programs that use pilotage, and for trying pilotage without an engine.
+"""Provides a fake container engine for tests of programs that use pilotage, and for trying pilotage without an engine.
 
 Containers, operations and faults go in; an engine that behaves accordingly comes out, on a unix socket or loopback
 port. It must not use the client code that it helps to test.

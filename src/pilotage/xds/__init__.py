@@ -1,4 +1,4 @@
-"""The xDS control plane: builds the configuration of each Envoy, and delivers it over streams.
+"""Implements the xDS control plane: builds the configuration of each Envoy and delivers it over streams.
 
 A route table and the gateway's settings go in; Envoy resources, Envoy's bootstrap and problems of routes come out.
 It must not read labels, contact engines, start processes, or know the daemon and its configuration files.

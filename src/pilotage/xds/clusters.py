@@ -260,7 +260,7 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. The engine's health checks need none."""
+    """Return whether Envoy runs health checks for a backend. Those that the engine itself runs do not count."""
     return bool(backend.members) and backend.route.probed
 
 
@@ -300,9 +300,9 @@ def _probe(cluster: Any, checks: Any, backend: Backend, *, h2: bool) -> None:
     cluster.health_checks.append(checks)
     timeout = backend.route.settings.healthcheck.timeout
     if timeout > _LONG and not backend.route.is_stream:
-        # Envoy considers a connection idle while a health check waits for its response. Within the usual timeout that
-        # is acceptable: a connection that the endpoint closes first can cost a request, a slow health check costs
-        # little.
+        # Envoy considers a connection idle while a health check waits for its response, and closes it after _IDLE. With
+        # the usual timeout, that is acceptable: it only makes a slow health check fail. Keeping connections open for
+        # longer could cost a request, because the endpoint may close one first.
         _speak(cluster, _packed_protocol(h2=h2, idle=timeout + 1))
     # By default Envoy uses all endpoints, including failing ones, once half of them fail.
     cluster.common_lb_config.healthy_panic_threshold.value = 1

@@ -39,7 +39,7 @@ CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
 
 ANY_LABEL: Final = "__any__"
-"""Stands for the one label that a wildcard alias matches."""
+"""Stands for the one DNS label that a wildcard alias matches."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"

@@ -1,4 +1,4 @@
-"""Makes the problems with routes that the snapshot finds while it builds Envoy resources. Pure."""
+"""Describes the problems that the snapshot finds with routes while it builds Envoy resources. Pure."""
 
 from __future__ import annotations
 

@@ -27,12 +27,13 @@ _HELD_WAITS: Final = (0.05, 0.2)
 def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
     """Return the retry policy that the shared clusters hold for all plain backends.
 
-    Envoy cannot tell a timeout from a broken connection. Requests that are retried after a broken connection therefore
-    have no timeout: with one, a busy target would get every request several times.
+    Envoy cannot tell a timeout from a broken connection. Requests that may be retried after a broken connection
+    therefore get no timeout; otherwise Envoy would retry slow requests too, and send each one several times to a target
+    that is merely busy.
 
     Args:
-            options: the gateway's settings.
-            safe: whether the requests are safe to repeat.
+        options: the gateway's settings.
+        safe: whether the requests are safe to repeat.
 
     """
     return _policy(options.retries, RETRY_PAUSES, 0.0 if safe else _SLOWEST_ANSWER, safe=safe)

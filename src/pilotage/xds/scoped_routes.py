@@ -1,7 +1,8 @@
-"""Builds scoped route configurations, with one scope for all hosts with the same first label. Pure.
+"""Builds scoped route configurations, with one scope for all hosts with the same first DNS label. Pure.
 
-``app`` and ``app.example.com`` are in the scope ``app``. Envoy selects a scope by the first label of the host, so the
-cost of a change does not depend on the number of scopes. All wildcard aliases share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource, so a change resends only
+the scopes it affects, however many there are. Envoy selects the scope by the first DNS label of the host, the part
+before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _FORWARDED: Final = (
 
 
 def scope_label(name: str) -> str:
-    """Return the scope key of an alias, its first label; ``""`` if no host can match it."""
+    """Return the scope key of an alias, its first DNS label; ``""`` if no host can match it."""
     first, _, rest = name.partition(".")
     if first == "*" and rest and "*" not in rest:
         return ANY_LABEL
@@ -62,7 +63,7 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
 
 def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
-    """Return the scope of a first label.
+    """Return the scope of a first DNS label.
 
     Args:
         label: see :func:`scope_label`.

@@ -1,4 +1,7 @@
-"""Builds the Envoy resources of a table, incrementally: the cost of a change does not depend on its size. Pure."""
+"""Builds the Envoy resources of a table, incrementally. Pure.
+
+The cost of a change does not depend on the size of the table.
+"""
 
 from __future__ import annotations
 
