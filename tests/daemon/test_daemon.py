@@ -276,6 +276,19 @@ async def test_an_envoy_that_is_started_again_and_refuses_its_listener_is_not_re
             await until(lambda: "rejected the listener http" in served.daemon.not_ready())
 
 
+async def test_envoy_itself_writes_the_access_log_to_standard_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with web_server() as port, FakeEngine() as engine:
+        add(engine, "web", port)
+        file.write_text(configured(engine, more='gateway: {access_log: "-"}'))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            await served.answers("web.example.com")
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    assert (lines[-1]["host"], lines[-1]["status"]) == ("web.example.com", 200)
+
+
 async def test_without_a_gateway_the_table_is_ready_without_envoy(tmp_path: Path) -> None:
     async with FakeEngine() as engine:
         add(engine, "web", 80)

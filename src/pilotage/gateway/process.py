@@ -31,7 +31,6 @@ __all__ = ["Gateway", "GatewayStatus", "GatewayTiming"]
 
 log = logging.getLogger(__name__)
 envoy_log = logging.getLogger("pilotage.envoy")
-access_log = logging.getLogger("pilotage.access")
 
 # Level, logger and message. Some messages do not help operators, and rejected configuration is reported as a problem.
 _LOG_FORMAT: Final = "%l\t%n\t%v"
@@ -194,16 +193,12 @@ class Gateway:
         self._process = process
         try:
             async with asyncio.TaskGroup() as group:
-                readers = [
-                    group.create_task(_read(process.stderr, self._log_line), name="log of Envoy"),
-                    group.create_task(_read(process.stdout, access_log.info), name="access log of Envoy"),
-                ]
+                reader = group.create_task(_read(process.stderr, self._log_line), name="log of Envoy")
                 watch = group.create_task(self._watch(process), name="readiness of Envoy")
                 code = await process.wait()
                 watch.cancel()
-                await asyncio.wait(readers, timeout=1)  # to read the last lines; a grandchild could keep the pipes open
-                for reader in readers:
-                    reader.cancel()
+                await asyncio.wait([reader], timeout=1)  # to read the last lines; a grandchild could keep the pipe open
+                reader.cancel()
         finally:
             self._ready.clear()
             self._process = None
@@ -218,7 +213,7 @@ class Gateway:
             process = await asyncio.create_subprocess_exec(
                 *die_with_parent(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=None,  # ours, so that Envoy itself writes the access log; it writes nothing else there
                 stderr=asyncio.subprocess.PIPE,
                 process_group=0,  # Ctrl-C on the terminal must only reach pilotage, which drains Envoy
                 limit=1 << 20,

@@ -46,7 +46,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         match_domains: domains under which aliases are served (``example.com``); empty means any.
         compression: compress text responses for clients that accept it.
         debug: error pages include advice for the operator.
-        access_log: path of a file, ``-`` for Envoy's standard output, ``""`` for none.
+        access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds until a request that can connect to no endpoint fails, all attempts together.
         retries: number of retries of a request that reached no endpoint.
