@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -100,6 +102,32 @@ async def test_a_killed_envoy_is_restarted(tmp_path: Path, caplog: pytest.LogCap
             await until(lambda: gateway.status.restarts == 1 and gateway.status.state == "ready")
             assert (await ask(port))[0] == 200
     assert "Envoy was killed by SIGKILL; restarting it" in caplog.text
+
+
+async def test_an_envoy_that_served_is_restarted_without_a_pause_however_often(tmp_path: Path) -> None:
+    pauses = msgspec.structs.replace(QUICK, first_pause=30.0, longest_pause=30.0, settled=0.05)
+    gateway = Gateway(static_bootstrap(free_port(), 1), tmp_path, binary=find_envoy(), workers=1, timing=pauses)
+    async with running(gateway):
+        for restarts in range(1, 5):
+            await asyncio.sleep(0.1)  # longer than ``settled``
+            os.kill(gateway.status.pid, signal.SIGKILL)
+            await until(lambda: gateway.status.restarts == restarts and gateway.status.state == "ready")  # noqa: B023
+
+
+async def test_without_free_file_descriptors_a_restart_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = made(tmp_path, free_port(), 1)
+    async with running(gateway):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.kill(gateway.status.pid, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await until(lambda: "Too many open files" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await until(lambda: gateway.status.state == "ready")
+    assert "Envoy could not be started (cannot start Envoy: Too many open files); restarting it in" in caplog.text
 
 
 async def test_an_unresponsive_envoy_is_killed_and_restarted(tmp_path: Path) -> None:

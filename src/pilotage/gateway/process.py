@@ -62,7 +62,7 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
         start: the same limit before Envoy is ready for the first time.
         first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
         longest_pause: maximum of that pause.
-        settled: how long Envoy must have run to be restarted without a pause.
+        settled: how long Envoy must have been ready to be restarted without a pause.
         stop: how long Envoy may take to exit after SIGTERM before it is killed.
 
     """
@@ -73,7 +73,7 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
     start: float = 60.0
     first_pause: float = 0.25
     longest_pause: float = 15.0
-    settled: float = 10.0
+    settled: float = 1.0
     stop: float = 5.0
 
 
@@ -144,6 +144,7 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
+        self._ready_at = 0.0
         self._last_lines: deque[str] = deque(maxlen=5)
         self._status = GatewayStatus("starting", since=time.time())
 
@@ -167,8 +168,13 @@ class Gateway:
         """
         pause = 0.0
         while not self._stopping.is_set():
-            began = time.monotonic()
-            end = await self._run_once()
+            self._ready_at = 0.0
+            try:
+                end = await self._run_once()
+            except GatewayError as error:  # also if there are no free file descriptors
+                if not self._was_ready():
+                    raise
+                end = f"could not be started ({error.what})"
             if self._stopping.is_set():
                 break
             if not self._status.restarts and not self._was_ready():
@@ -176,7 +182,7 @@ class Gateway:
                 raise GatewayError(
                     f"Envoy {end} before it was ready{log_end}", "for more detail, set gateway.log_level: debug"
                 )
-            settled = time.monotonic() - began >= self.timing.settled
+            settled = self._ready_at and time.monotonic() - self._ready_at >= self.timing.settled
             pause = 0.0 if settled else min(max(pause * 2, self.timing.first_pause), self.timing.longest_pause)
             self._set_state("down", pid=0, restarts=self._status.restarts + 1)
             log.error("Envoy %s; restarting it%s", end, f" in {pause:.2g} s" if pause else "")
@@ -237,6 +243,7 @@ class Gateway:
                 live = False
             if live and not self._ready.is_set() and not self._stopping.is_set():
                 self._ready.set()
+                self._ready_at = time.monotonic()
                 self._set_state("ready", pid=process.pid)
                 version = await self._admin.version()
                 log.info("Envoy%s is ready", f" {version}" if version else "")
