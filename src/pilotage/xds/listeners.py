@@ -6,7 +6,6 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     address_pb2,
     base_pb2,
@@ -24,7 +23,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
-from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
@@ -32,13 +30,12 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
-from pilotage.xds.local_replies import not_found_page, not_found_text, unavailable_page
+from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
+from pilotage.xds.requests import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
@@ -118,7 +115,10 @@ def _ads() -> Any:
 
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
     common = protocol_pb2.HttpProtocolOptions(
-        max_headers_count=number(_MOST_HEADERS), idle_timeout=seconds(_IDLE_STREAM)
+        max_headers_count=number(_MOST_HEADERS),
+        idle_timeout=seconds(_IDLE_STREAM),
+        # WSGI and CGI programs read Remote_User as Remote-User, which only an auth service may set.
+        headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
     )
     manager = _MANAGER(
         stat_prefix="https" if https else "http",
@@ -138,6 +138,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),
         generate_request_id=OFF,
+        # Slashes are neither merged nor decoded: targets may tell them apart, and no rule of ours depends on them.
+        normalize_path=ON,
+        path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
         local_reply_config=_replies(options),
         access_log=_access_log(options),
@@ -146,7 +149,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         _believe(manager, options)
     else:
         manager.use_remote_address.CopyFrom(ON)
-    _forget(manager, _ENVOYS if trusted else _FORWARDED)
+    manager.early_header_mutation_extensions.append(forget_headers(trusted=trusted))
     if options.redirect_to_https and options.serves_https and not https:
         route = route_components_pb2.Route(
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
@@ -181,62 +184,32 @@ def _believe(manager: Any, options: GatewayOptions) -> None:
     )
 
 
-def _forget(manager: Any, names: Iterable[str]) -> None:
-    """Remove headers that untrusted clients must not set: by name, or by a prefix that ends in a dash."""
-    gone = [
-        mutation_rules_pb2.HeaderMutation(
-            remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
-                key_matcher=string_pb2.StringMatcher(prefix=name)
-            )
-        )
-        if name.endswith("-")
-        else mutation_rules_pb2.HeaderMutation(remove=name)
-        for name in names
-    ]
-    manager.early_header_mutation_extensions.append(
-        extension_pb2.TypedExtensionConfig(
-            name="envoy.http.early_header_mutation.header_mutation",
-            typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=gone)),
-        )
-    )
-
-
-_ENVOYS: Final = (
-    "x-envoy-decorator-operation",
-    "x-envoy-downstream-service-cluster",
-    "x-envoy-downstream-service-node",
-    "x-envoy-external-address",
-    "x-envoy-original-host",
-    "x-envoy-original-path",
-)
-"""Headers that Envoy itself removes only where it uses the address of the connection as the client address."""
-
-_FORWARDED: Final = (
-    "forwarded",
-    "x-forwarded-",
-    "x-original-forwarded-for",
-    "x-real-ip",
-)
-
-
 def _replies(options: GatewayOptions) -> Any:
     """Return Envoy's local replies: HTML for browsers, plain text for other clients."""
     pages = "text/html; charset=utf-8"
     unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
     return http_connection_manager_pb2.LocalReplyConfig(
         mappers=[
+            _reply(bad_host(), bad_request_text("Host header"), _TEXT, status=400),
+            _reply(bad_path(), bad_request_text("path"), _TEXT, status=400),
             _reply(_both(unknown, _WANTS_HTML), not_found_page(debug=options.debug), pages),
-            _reply(unknown, not_found_text(debug=options.debug), "text/plain; charset=utf-8"),
+            _reply(unknown, not_found_text(debug=options.debug), _TEXT),
             _reply(_both(_FAILED, _WANTS_HTML), unavailable_page(debug=options.debug), pages),
         ]
     )
 
 
-def _reply(when: Any, text: str, content_type: str) -> Any:
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+def _reply(when: Any, text: str, content_type: str, *, status: int = 0) -> Any:
     body = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=text), content_type=content_type
     )
-    return http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+    mapper = http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+    if status:
+        mapper.status_code.CopyFrom(number(status))
+    return mapper
 
 
 def _both(*filters: Any) -> Any:

@@ -89,7 +89,9 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
-    ignore_port_in_host_matching=True, typed_per_filter_config=scope_settings()
+    ignore_port_in_host_matching=True,
+    typed_per_filter_config=scope_settings(),
+    request_headers_to_remove=["x-envoy-external-address"],
 )
 
 
