@@ -9,18 +9,17 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-__all__ = ["DATA", "GOAWAY", "HEADERS", "PING", "PRIORITY", "RST_STREAM", "SETTINGS", "Http2", "fields"]
+__all__ = ["CONTINUATION", "END_HEADERS", "GOAWAY", "HEADERS", "PING", "RST_STREAM", "SETTINGS", "Http2", "fields"]
 
-DATA: Final = 0
 HEADERS: Final = 1
-PRIORITY: Final = 2
 RST_STREAM: Final = 3
 SETTINGS: Final = 4
 PING: Final = 6
 GOAWAY: Final = 7
+CONTINUATION: Final = 9
+END_HEADERS: Final = 4
 
 _END_STREAM: Final = 1
-_END_HEADERS: Final = 4
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> bytes:
@@ -56,7 +55,7 @@ class Http2:
 
     def request(self, stream: int, host: str, *more: tuple[str, str], end: bool = True, path: str = "/") -> None:
         pairs = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", host), *more]
-        self.send(HEADERS, _END_HEADERS | (_END_STREAM if end else 0), stream, fields(pairs))
+        self.send(HEADERS, END_HEADERS | (_END_STREAM if end else 0), stream, fields(pairs))
 
     def frames(self, *, patience: float = 10) -> Iterable[tuple[int, int, int, bytes]]:
         """Yield frames until the connection is closed, or nothing comes any more."""

@@ -37,8 +37,8 @@ def test_slow_handshakes_and_headers_time_out() -> None:
         (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
         manager = http_connection_manager_pb2.HttpConnectionManager()
         assert chain.filters[0].typed_config.Unpack(manager)
-        assert manager.request_headers_timeout.seconds == 30
-        assert chain.transport_socket_connect_timeout.seconds == (30 if made.name == "https" else 0)
+        assert manager.request_headers_timeout.seconds == 10
+        assert chain.transport_socket_connect_timeout.seconds == (10 if made.name == "https" else 0)
 
 
 def test_a_listening_address_names_protocol_host_and_port() -> None:

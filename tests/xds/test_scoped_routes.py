@@ -285,12 +285,12 @@ def test_forwarded_headers_are_removed_on_request() -> None:
 def test_plain_http_is_redirected_before_anything_else(options: dict[str, Any], port: int) -> None:
     backend = route_backend(route("app", 80, middlewares={"redirect_http": None}))
     (host,) = virtual_hosts(backend, **options).values()
-    redirect, safe, rest = host.routes
+    redirect, safe, _, rest = host.routes
     (plain,) = redirect.match.headers
     assert (plain.name, plain.string_match.exact, redirect.match.prefix) == ("x-forwarded-proto", "http", "/")
     assert (redirect.redirect.https_redirect, redirect.redirect.port_redirect) == (True, port)
     assert redirect.redirect.response_code == redirect.redirect.PERMANENT_REDIRECT
-    assert (len(safe.match.headers), len(rest.match.headers), rest.route.cluster) == (1, 0, "shared/http")
+    assert (len(safe.match.headers), len(rest.match.headers), rest.route.cluster) == (3, 0, "shared/http")
 
 
 @pytest.mark.parametrize(
@@ -321,13 +321,18 @@ def test_requests_of_one_client_go_to_one_member_if_a_label_says_so(balance: dic
 def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tuple[int, ...]) -> None:
     backend = route_backend(route("app", *ports, scheme=scheme, no_tls_verify=True))
     (host,) = virtual_hosts(backend).values()
-    *grpc, safe, rest = host.routes
+    *grpc, safe, upgraded, rest = host.routes
     cluster = f"shared/{scheme}" if len(ports) == 1 else "route/app"
     assert [(it.route.cluster, it.match.HasField("grpc")) for it in grpc] == (
         [(f"{cluster}/h2", True)] if scheme == "https" else []
     )
-    (method,) = safe.match.headers
+    method, *absent = safe.match.headers
     assert method.name == ":method"
+    # A request with a body may not be silent for as long, whatever its method.
+    assert [(it.name, it.present_match) for it in absent] == [("content-length", False), ("transfer-encoding", False)]
+    assert [(it.name, it.present_match) for it in upgraded.match.headers] == [("upgrade", True)]
+    assert {it.route.idle_timeout.ToSeconds() for it in (*grpc, safe, upgraded)} == {3600}
+    assert rest.route.idle_timeout.ToSeconds() == 300
     if len(ports) == 1:
         assert (method.string_match.exact, safe.route.cluster) == ("GET", f"{cluster}/safe")
     else:
@@ -336,6 +341,31 @@ def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tup
     assert rest.route.cluster == cluster
     assert all(it.route.timeout.ToSeconds() == 0 and it.route.HasField("timeout") for it in host.routes)
     assert all(it.match.prefix == "/" for it in host.routes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lasting", "brief"),
+    [
+        ({"response_header_timeout": 20.0}, 3600, 300),
+        ({"response_header_timeout": 900.0}, 3600, 910),
+        ({"hold": 7200.0}, 7210, 7210),
+    ],
+)
+def test_a_longer_wait_that_labels_allow_is_no_silence(settings: dict[str, Any], lasting: int, brief: int) -> None:
+    (host,) = virtual_hosts(route_backend(route("app", 80, **settings))).values()
+    assert [it.route.idle_timeout.ToSeconds() for it in host.routes] == [lasting, lasting, brief]
+
+
+def test_grpc_over_plain_http2_may_be_silent_for_long() -> None:
+    (host,) = virtual_hosts(route_backend(route("app", 80, scheme="h2c"))).values()
+    assert (host.routes[0].match.HasField("grpc"), host.routes[0].route.idle_timeout.ToSeconds()) == (True, 3600)
+    assert host.routes[0].route.cluster == "route/app"
+
+
+def test_no_limit_is_no_limit_even_if_labels_set_one() -> None:
+    options = {"body_timeout": 0.0, "stream_timeout": 0.0}
+    (host,) = virtual_hosts(route_backend(route("app", 80, hold=5.0)), **options).values()
+    assert {it.route.idle_timeout.ToSeconds() for it in host.routes} == {0}
 
 
 def test_a_host_and_a_prefix_are_rewritten() -> None:

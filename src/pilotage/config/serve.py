@@ -62,6 +62,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         drain: time for active requests to finish on shutdown, in seconds.
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
+        max_connections: connections of clients at a time; 0 means as many as there are descriptors and memory for.
         log_level: one of Envoy's log levels.
         xds: for other Envoys.
 
@@ -70,6 +71,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     drain: float = 30.0
     envoy: str = ""
     workers: int = 0
+    max_connections: int = 0
     log_level: str = "warning"
     xds: XdsSettings = XdsSettings()
 
@@ -207,6 +209,10 @@ class _Gateway(Section):
     access_log: str = _OPTIONS.access_log
     connect_timeout: Seconds = _OPTIONS.connect_timeout
     retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = _OPTIONS.retries
+    idle_timeout: Seconds = _OPTIONS.idle_timeout
+    body_timeout: Seconds = _OPTIONS.body_timeout
+    stream_timeout: Seconds = _OPTIONS.stream_timeout
+    max_connections: Annotated[int, BeforeValidator(_whole), Field(ge=16)] | None = None
     drain: Seconds = _SETTINGS.drain
     envoy: str = _SETTINGS.envoy
     workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
@@ -269,6 +275,9 @@ class ServeSections(Section):
             trusted_proxies=tuple(section.trusted_proxies),
             connect_timeout=section.connect_timeout,
             retries=section.retries,
+            idle_timeout=section.idle_timeout,
+            body_timeout=section.body_timeout,
+            stream_timeout=section.stream_timeout,
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:
@@ -276,7 +285,12 @@ class ServeSections(Section):
         section = self.gateway or _Gateway()
         xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(
-            drain=section.drain, envoy=section.envoy, workers=section.workers, log_level=section.log_level, xds=xds
+            drain=section.drain,
+            envoy=section.envoy,
+            workers=section.workers,
+            max_connections=section.max_connections or 0,
+            log_level=section.log_level,
+            xds=xds,
         )
 
     @staticmethod

@@ -12,6 +12,7 @@ from envoy.config.core.v3 import (
     config_source_pb2,
     extension_pb2,
     protocol_pb2,
+    socket_option_pb2,
     substitution_format_string_pb2,
 )
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
@@ -42,11 +43,16 @@ if TYPE_CHECKING:
 
 __all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
 
-_HEADER_KILOBYTES: Final = 256
+_HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
-_BUFFERED: Final = 256 * 1024
-_IDLE_STREAM: Final = 3600.0
-_SLOWEST_HEADERS: Final = 30.0  # seconds for the handshake, and again for the request headers
+_BUFFERED: Final = 32 * 1024
+_SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
+_SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
+_MOST_STREAMS: Final = 100
+# What a client may send in advance on HTTP/2. Envoy's advice is 64 KiB for a stream, which limits an upload over a
+# connection with a round trip of 100 ms to 5 Mbit/s. The limit for the whole connection bounds the memory.
+_STREAM_WINDOW: Final = 256 * 1024
+_CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
@@ -56,6 +62,9 @@ _UPGRADES: Final = (
     *("TLS/1.0", "TLS/1.2", "TLS/1.3", "h2c, websocket", "irc", "mqtt", "ssh", "raw", "webtransport"),
 )
 _LARGEST_DATAGRAM: Final = 65535
+
+# Numbers of Linux, where Envoy runs; a pure module does not import ``socket``.
+_SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
@@ -99,12 +108,25 @@ def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
         address=socket(host, port),
         filter_chains=chains,
         per_connection_buffer_limit_bytes=number(_BUFFERED),
+        socket_options=_KEEPALIVE,
     )
     if chains[0].HasField("transport_socket"):
         inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
         inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
         message.listener_filters.append(inspect)
     return resource(LISTENER, name, message)
+
+
+def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
+    state = socket_option_pb2.SocketOption.STATE_PREBIND
+    return socket_option_pb2.SocketOption(level=level, name=name, int_value=value, state=state)
+
+
+# Connections inherit these from their listener. A client that has vanished is noticed within six minutes.
+_KEEPALIVE: Final = [
+    _option(_SO_KEEPALIVE, 1, level=_SOL_SOCKET),
+    *(_option(_TCP_KEEPIDLE, 180), _option(_TCP_KEEPINTVL, 60), _option(_TCP_KEEPCNT, 3)),
+]
 
 
 def _ads() -> Any:
@@ -116,7 +138,7 @@ def _ads() -> Any:
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS),
-        idle_timeout=seconds(_IDLE_STREAM),
+        idle_timeout=seconds(options.idle_timeout),
         # WSGI and CGI programs read Remote_User as Remote-User, which only an auth service may set.
         headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
     )
@@ -127,9 +149,14 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
         # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
         # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
-        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
+            max_concurrent_streams=number(_MOST_STREAMS),
+            initial_stream_window_size=number(_STREAM_WINDOW),
+            initial_connection_window_size=number(_CONNECTION_WINDOW),
+        ),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
-        stream_idle_timeout=seconds(_IDLE_STREAM),
+        stream_idle_timeout=seconds(options.body_timeout),  # routes set their own
+        stream_flush_timeout=seconds(_SLOWEST_READER),
         request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
         # No client is internal: Envoy's own headers are removed from every client. Without a network here, Envoy would
@@ -303,7 +330,7 @@ def listening_address(route: Route) -> str:
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 
-def stream_listener(backend: Backend) -> Resource:
+def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the listener of a tcp or udp route that has an endpoint."""
     route = backend.route
     name = listening_address(route)
@@ -317,7 +344,14 @@ def stream_listener(backend: Backend) -> Resource:
         message.listener_filters.append(_udp(backend.cluster))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
-        proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=backend.cluster, max_connect_attempts=number(3))
+        proxy = tcp_proxy_pb2.TcpProxy(
+            stat_prefix="tcp",
+            cluster=backend.cluster,
+            max_connect_attempts=number(3),
+            idle_timeout=seconds(options.stream_timeout),
+        )
+        message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
+        message.socket_options.extend(_KEEPALIVE)
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )

@@ -1,0 +1,125 @@
+"""Watches how close Envoy is to its limits: tells it how many descriptors it uses, and reports what it refuses.
+
+Envoy knows its connections and its memory, but not its descriptors. It reads the share that is in use from a file, and
+closes idle connections early, or refuses requests, when that grows (:mod:`pilotage.xds.overload`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.capacity import open_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pilotage.gateway.process import GatewayStatus
+
+__all__ = ["OverloadMonitor"]
+
+log = logging.getLogger(__name__)
+
+_INTERVAL: Final = 0.2
+_PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of its duration: it blocks Envoy
+_STATISTICS: Final = r"^overload\."
+_REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
+_CONNECTIONS: Final = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
+
+
+class _Envoy(Protocol):
+    @property
+    def status(self) -> GatewayStatus: ...
+
+    async def stats(self, pattern: str) -> dict[str, int]: ...
+
+
+class OverloadMonitor:
+    """Watches one Envoy. Run :meth:`run` in a task.
+
+    Args:
+        envoy: the Envoy.
+        file: where Envoy reads the share of its descriptors that is in use.
+        descriptors: how many it may have.
+        count: returns how many a process has open.
+
+    Attributes:
+        problem: why Envoy accepts nothing more at the moment; ``""`` if it does.
+
+    """
+
+    def __init__(
+        self, envoy: _Envoy, file: Path, descriptors: int, count: Callable[[int], int] = open_descriptors
+    ) -> None:
+        self.problem = ""
+        self._envoy = envoy
+        self._file = file
+        self._descriptors = descriptors
+        self._count = count
+        self._written = ""
+        self._has_warned = False
+
+    def prepare(self) -> None:
+        """Write the file, which must exist when Envoy starts.
+
+        Raises:
+            GatewayError: it cannot be written.
+
+        """
+        self._write(0.0)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = 0.0
+        while True:
+            pid = self._envoy.status.pid
+            used = self._count(pid) if pid else 0
+            try:
+                self._write(min(1.0, used / self._descriptors))
+            except GatewayError as error:
+                self._report_once(error)
+            began = loop.time()
+            if began >= due:
+                await self._ask()
+                due = loop.time() + _PAUSE_FACTOR * (loop.time() - began)
+            await asyncio.sleep(_INTERVAL)
+
+    async def _ask(self) -> None:
+        try:
+            found = await self._envoy.stats(_STATISTICS)
+        except (GatewayError, msgspec.MsgspecError):
+            return  # it is starting or has just exited, which others report
+        problem = ""
+        if found.get(_REFUSES):
+            problem = "Envoy refuses requests, because its memory or its descriptors are used up"
+        elif found.get(_CONNECTIONS, 0) >= 100:
+            problem = "Envoy refuses connections, because as many are open as it may have"
+        if problem and not self.problem:
+            log.warning("%s; idle connections are closed early", problem)
+        elif self.problem and not problem:
+            log.info("Envoy accepts everything again")
+        self.problem = problem
+
+    def _report_once(self, error: GatewayError) -> None:
+        if not self._has_warned:
+            log.warning("%s; without it, idle connections are not closed early", error)
+        self._has_warned = True
+
+    def _write(self, pressure: float) -> None:
+        text = f"{pressure:.2f}"
+        if text == self._written:
+            return
+        fresh = self._file.with_suffix(".new")
+        try:
+            fresh.write_text(text)
+            fresh.replace(self._file)  # Envoy notices files that are moved to their place
+        except OSError as error:
+            remedy = "free some space there, or set TMPDIR to another folder"
+            raise GatewayError(f"cannot write {self._file}: {error.strerror}", remedy) from error
+        self._written = text
