@@ -229,7 +229,7 @@ def test_a_flood_of_frames_ends_its_connection(place: Place, frame: bytes) -> No
 
 
 def _takes(connection: socket.socket, data: bytes, times: int) -> bool:
-    """Return whether all of this is read. The answers are not, so a peer that stops reading counts as one that closes."""
+    """Return whether all of this is read. Answers are not read, so a peer that stops reading has had enough, too."""
     try:
         for _ in range(times):
             connection.sendall(data)

@@ -180,6 +180,7 @@ Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 class _Certificate(Section):
     cert_file: str
     key_file: str
+    default: bool = False
 
 
 class _XdsTLS(Section):
@@ -263,6 +264,7 @@ class ServeSections(Section):
                 CertificateFiles(
                     file(pair.cert_file, ("gateway", "tls", number, "cert_file")),
                     file(pair.key_file, ("gateway", "tls", number, "key_file")),
+                    default=pair.default,
                 )
                 for number, pair in enumerate(section.tls)
             ),

@@ -9,7 +9,6 @@ from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import (
     address_pb2,
     base_pb2,
-    config_source_pb2,
     extension_pb2,
     protocol_pb2,
     socket_option_pb2,
@@ -25,7 +24,6 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
@@ -33,15 +31,16 @@ from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
 from pilotage.xds.requests import bad_host, bad_path, forget_headers
-from pilotage.xds.resources import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
+from pilotage.xds.server_names import NameGroup, ads, name_groups
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
+__all__ = ["http_listeners", "listening_address", "stream_listener"]
 
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
@@ -67,30 +66,40 @@ _LARGEST_DATAGRAM: Final = 65535
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
+_EVERYTHING: Final = NameGroup((), ())
+
+
 def http_listeners(options: GatewayOptions) -> list[Resource]:
     """Return the configured HTTP listeners: ``http``, ``https``, both or none."""
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
         found.append(_listener("http", options.http_address, options.http_port, chains))
-    if options.serves_https:
-        chains = _chains(options, https=True)
-        for chain in chains:
-            chain.transport_socket.CopyFrom(_tls(options))
-            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+    if options.serves_https and (groups := name_groups(options.certificates)):
+        chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
         found.append(_listener("https", options.https_address, options.https_port, chains))
     return found
 
 
-def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filter chains. Trusted proxies have a chain of their own, because only their headers are trusted."""
+def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
+    """Return the filter chains for a group of server names, or for plain HTTP.
+
+    Trusted proxies have a chain of their own, because only their headers are trusted.
+    """
     everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
-    if not options.trusted_proxies:
-        return [everybody]
-    trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
-    trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
-    trusted.name, everybody.name = "trusted", "everybody"
-    return [trusted, everybody]
+    chains = [everybody]
+    if options.trusted_proxies:
+        trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
+        trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
+        trusted.name, everybody.name = "trusted", "everybody"
+        chains.insert(0, trusted)
+    if https:
+        for chain in chains:
+            chain.name = " ".join([f"for {group.names[0]}" if group.names else "others", chain.name]).rstrip()
+            chain.filter_chain_match.server_names.extend(group.names)
+            chain.transport_socket.CopyFrom(group.transport_socket)
+            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+    return chains
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
@@ -127,12 +136,6 @@ _KEEPALIVE: Final = [
     _option(_SO_KEEPALIVE, 1, level=_SOL_SOCKET),
     *(_option(_TCP_KEEPIDLE, 180), _option(_TCP_KEEPINTVL, 60), _option(_TCP_KEEPCNT, 3)),
 ]
-
-
-def _ads() -> Any:
-    return config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-    )
 
 
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
@@ -197,8 +200,8 @@ def _scoped() -> Any:
     return kinds(
         name="pilotage",
         scope_key_builder=kinds.ScopeKeyBuilder(fragments=[builder(header_value_extractor=extractor)]),
-        rds_config_source=_ads(),
-        scoped_rds=http_connection_manager_pb2.ScopedRds(scoped_rds_config_source=_ads()),
+        rds_config_source=ads(),
+        scoped_rds=http_connection_manager_pb2.ScopedRds(scoped_rds_config_source=ads()),
     )
 
 
@@ -295,31 +298,6 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
         "agent": "%REQ(USER-AGENT)%",
     }
 )
-
-
-# ---- certificates --------------------------------------------------------------------------------------------------
-
-
-def secret_name(index: int) -> str:
-    """Return the secret name of a certificate."""
-    return f"certificate/{index}"
-
-
-def secret(index: int, chain: bytes, key: bytes) -> Resource:
-    """Return the secret with a certificate. It is sent inline, so remote Envoys need no files."""
-    certificate = common_pb2.TlsCertificate(
-        certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
-    )
-    name = secret_name(index)
-    return resource(SECRET, name, secret_pb2.Secret(name=name, tls_certificate=certificate))
-
-
-def _tls(options: GatewayOptions) -> Any:
-    common = tls_pb2.CommonTlsContext(alpn_protocols=["h2", "http/1.1"])
-    for index, _ in enumerate(options.certificates):
-        common.tls_certificate_sds_secret_configs.add(name=secret_name(index), sds_config=_ads())
-    context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
-    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
 
 
 # ---- tcp and udp ---------------------------------------------------------------------------------------------------

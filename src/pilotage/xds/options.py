@@ -26,11 +26,15 @@ class CertificateFiles(msgspec.Struct, frozen=True):
     Attributes:
         certificate: path of the PEM certificate chain, leaf certificate first.
         key: path of the PEM private key.
+        default: whether clients get it that ask for a name of no certificate, or for none.
+        names: host names and IP addresses that it is valid for, known once it has been read.
 
     """
 
     certificate: str
     key: str
+    default: bool = False
+    names: tuple[str, ...] = ()
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -191,16 +191,14 @@ class AdsServer:
             ConfigError: a certificate cannot be read or used; the old settings stay in force.
 
         """
-        secrets = read_certificates(options)
+        options, secrets = read_certificates(options)
         changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
         self._send_changes(changed)
         return changed
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again. Returns and raises like :meth:`configure`."""
-        changed = self.snapshot.set_secrets(read_certificates(self.snapshot.options))
-        self._send_changes(changed)
-        return changed
+        return self.configure(self.snapshot.options)
 
     def _send_changes(self, changed: frozenset[Key]) -> None:
         # Remove a cluster without endpoints at once, because its addresses may soon belong to another container.
