@@ -214,6 +214,8 @@ class _Gateway(Section):
     body_timeout: Seconds = _OPTIONS.body_timeout
     stream_timeout: Seconds = _OPTIONS.stream_timeout
     max_connections: Annotated[int, BeforeValidator(_whole), Field(ge=16)] | None = None
+    max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
+    max_udp_clients: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_udp_clients
     drain: Seconds = _SETTINGS.drain
     envoy: str = _SETTINGS.envoy
     workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
@@ -280,6 +282,8 @@ class ServeSections(Section):
             idle_timeout=section.idle_timeout,
             body_timeout=section.body_timeout,
             stream_timeout=section.stream_timeout,
+            max_target_connections=section.max_target_connections,
+            max_udp_clients=section.max_udp_clients,
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:

@@ -134,7 +134,9 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
             connections=config.gateway.max_connections,
         )
         options = msgspec.structs.replace(
-            options, max_target_connections=limits.per_target, max_udp_clients=limits.per_udp_route
+            options,
+            max_target_connections=min(options.max_target_connections, limits.per_target),
+            max_udp_clients=min(options.max_udp_clients, limits.per_udp_route),
         )
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)

@@ -44,7 +44,7 @@ __all__ = ["http_listeners", "listening_address", "stream_listener"]
 
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
-_BUFFERED: Final = 32 * 1024
+_BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
 _SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
 _MOST_STREAMS: Final = 100
