@@ -82,7 +82,7 @@ async def test_what_envoy_refuses_is_a_problem_until_it_accepts_again(
         ({_REFUSES: 0, _CONNECTIONS: 99}, ""),
     ):
         it.envoy.found = found
-        await it.for_(1)
+        await it.for_(3)
         assert problem in it.monitor.problem
         assert bool(it.monitor.problem) is bool(problem)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -93,6 +93,16 @@ async def test_statistics_take_a_bounded_share_of_envoys_time(it: Watched) -> No
     it.envoy.takes = 0.5
     await it.for_(60)
     assert 2 <= len(it.envoy.asked) <= 6
+
+
+@pytest.mark.looptime
+async def test_statistics_are_read_rarely_unless_descriptors_run_out(it: Watched) -> None:
+    await it.for_(20)
+    assert 8 <= len(it.envoy.asked) <= 11
+    it.envoy.asked.clear()
+    it.open = 40
+    await it.for_(20)
+    assert len(it.envoy.asked) >= 50
 
 
 @pytest.mark.looptime

@@ -286,7 +286,6 @@ def test_websockets_and_event_streams_outlive_bodies_that_never_come(tmp_path: P
             lasting = []
             for said in (
                 b"GET /chat HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-                b"POST /chat HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
                 b"GET /events HTTP/1.1\r\nHost: app\r\nAccept: text/event-stream\r\n\r\n",
             ):
                 connection = stack.enter_context(door.connect())

@@ -285,7 +285,7 @@ def test_forwarded_headers_are_removed_on_request() -> None:
 def test_plain_http_is_redirected_before_anything_else(options: dict[str, Any], port: int) -> None:
     backend = route_backend(route("app", 80, middlewares={"redirect_http": None}))
     (host,) = virtual_hosts(backend, **options).values()
-    redirect, safe, _, rest = host.routes
+    redirect, safe, rest = host.routes
     (plain,) = redirect.match.headers
     assert (plain.name, plain.string_match.exact, redirect.match.prefix) == ("x-forwarded-proto", "http", "/")
     assert (redirect.redirect.https_redirect, redirect.redirect.port_redirect) == (True, port)
@@ -321,7 +321,7 @@ def test_requests_of_one_client_go_to_one_member_if_a_label_says_so(balance: dic
 def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tuple[int, ...]) -> None:
     backend = route_backend(route("app", *ports, scheme=scheme, no_tls_verify=True))
     (host,) = virtual_hosts(backend).values()
-    *grpc, safe, upgraded, rest = host.routes
+    *grpc, safe, rest = host.routes
     cluster = f"shared/{scheme}" if len(ports) == 1 else "route/app"
     assert [(it.route.cluster, it.match.HasField("grpc")) for it in grpc] == (
         [(f"{cluster}/h2", True)] if scheme == "https" else []
@@ -330,9 +330,8 @@ def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tup
     assert method.name == ":method"
     # A request with a body may not be silent for as long, whatever its method.
     assert [(it.name, it.present_match) for it in absent] == [("content-length", False), ("transfer-encoding", False)]
-    assert [(it.name, it.present_match) for it in upgraded.match.headers] == [("upgrade", True)]
-    assert {it.route.idle_timeout.ToSeconds() for it in (*grpc, safe, upgraded)} == {3600}
-    assert rest.route.idle_timeout.ToSeconds() == 300
+    assert {it.route.idle_timeout.ToSeconds() for it in (*grpc, safe)} == {3600}
+    assert not rest.route.HasField("idle_timeout")  # the listener's
     if len(ports) == 1:
         assert (method.string_match.exact, safe.route.cluster) == ("GET", f"{cluster}/safe")
     else:
@@ -346,14 +345,14 @@ def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tup
 @pytest.mark.parametrize(
     ("settings", "lasting", "brief"),
     [
-        ({"response_header_timeout": 20.0}, 3600, 300),
+        ({"response_header_timeout": 20.0}, 3600, 0),
         ({"response_header_timeout": 900.0}, 3600, 910),
         ({"hold": 7200.0}, 7210, 7210),
     ],
 )
 def test_a_longer_wait_that_labels_allow_is_no_silence(settings: dict[str, Any], lasting: int, brief: int) -> None:
     (host,) = virtual_hosts(route_backend(route("app", 80, **settings))).values()
-    assert [it.route.idle_timeout.ToSeconds() for it in host.routes] == [lasting, lasting, brief]
+    assert [it.route.idle_timeout.ToSeconds() for it in host.routes] == [lasting, brief]
 
 
 def test_grpc_over_plain_http2_may_be_silent_for_long() -> None:

@@ -26,6 +26,10 @@ __all__ = ["OverloadMonitor"]
 log = logging.getLogger(__name__)
 
 _INTERVAL: Final = 0.2
+_CALM: Final = 2.0
+_BUSY: Final = 0.3
+"""Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of the descriptors is in use or
+Envoy refuses something, otherwise ``_CALM``."""
 _PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of its duration: it blocks Envoy
 _STATISTICS: Final = r"^overload\."
 _REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
@@ -79,15 +83,16 @@ class OverloadMonitor:
         due = 0.0
         while True:
             pid = self._envoy.status.pid
-            used = self._count(pid) if pid else 0
+            used = min(1.0, self._count(pid) / self._descriptors) if pid else 0.0
             try:
-                self._write(min(1.0, used / self._descriptors))
+                self._write(used)
             except GatewayError as error:
                 self._report_once(error)
             began = loop.time()
             if began >= due:
                 await self._ask()
-                due = loop.time() + _PAUSE_FACTOR * (loop.time() - began)
+                pause = _INTERVAL if used > _BUSY or self.problem else _CALM
+                due = loop.time() + max(pause, _PAUSE_FACTOR * (loop.time() - began))
             await asyncio.sleep(_INTERVAL)
 
     async def _ask(self) -> None:

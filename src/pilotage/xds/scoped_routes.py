@@ -250,8 +250,8 @@ def https_redirect(options: GatewayOptions) -> Any:
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend. They differ in how long they may be silent, and in their retries.
 
-    Streams may be silent for long: gRPC, upgraded connections and responses to GET, HEAD and OPTIONS without a body.
-    Safe requests among these are also retried after a broken connection.
+    Streams may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, also if they become WebSockets. Safe
+    requests among these are also retried after a broken connection.
     """
     kinds = route_components_pb2
     if backend.backing == "none":
@@ -259,11 +259,8 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
         return [kinds.Route(match=kinds.RouteMatch(prefix="/"), direct_response=answer)]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
-    upgraded = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name="upgrade", present_match=True)])
-    routes = [
-        kinds.Route(match=upgraded, route=_action(backend, name, lasting)),
-        kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, brief)),
-    ]
+    own_limit = brief if brief != options.body_timeout else None
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, own_limit))]
     # Envoy keeps a compiled regex per route, so plain routes retry only GET.
     shared = backend.backing == "shared"
     matcher = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
@@ -301,11 +298,12 @@ def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) -> Any:
+def _action(backend: Backend, cluster: str, silence: float | None, policy: Any = None) -> Any:
+    """Return where a route leads. Without its own limit of silence it has that of the listener."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last
-        idle_timeout=seconds(silence),
+        idle_timeout=None if silence is None else seconds(silence),
         retry_policy=policy,
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
