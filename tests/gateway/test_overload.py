@@ -40,8 +40,9 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.envoy = Envoy()
         self.open = 10
-        self.file = folder / "pressure"
-        self.monitor = OverloadMonitor(self.envoy, self.file, 100, lambda _pid: self.open)
+        self.file = folder / "descriptors"
+        self.clients = folder / "connections"
+        self.monitor = OverloadMonitor(self.envoy, folder, 100, lambda _pid: self.open)
 
     async def for_(self, seconds: float) -> None:
         """Let it watch for a while of virtual time."""
@@ -72,6 +73,16 @@ async def test_the_share_of_descriptors_in_use_is_written_for_envoy(it: Watched)
 
 
 @pytest.mark.looptime
+async def test_the_share_of_connections_in_use_is_written_for_envoy(it: Watched) -> None:
+    it.monitor.prepare()
+    assert it.clients.read_text() == "0.00"
+    for percent, written in ((40, "0.40"), (100, "1.00"), (0, "0.00")):
+        it.envoy.found = {_CONNECTIONS: percent}
+        await it.for_(3)
+        assert it.clients.read_text() == written
+
+
+@pytest.mark.looptime
 async def test_what_envoy_refuses_is_a_problem_until_it_accepts_again(
     it: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,9 +109,9 @@ async def test_statistics_take_a_bounded_share_of_envoys_time(it: Watched) -> No
 @pytest.mark.looptime
 async def test_statistics_are_read_rarely_unless_descriptors_run_out(it: Watched) -> None:
     await it.for_(20)
-    assert 8 <= len(it.envoy.asked) <= 11
+    assert 15 <= len(it.envoy.asked) <= 21
     it.envoy.asked.clear()
-    it.open = 40
+    it.open = 60
     await it.for_(20)
     assert len(it.envoy.asked) >= 50
 

@@ -273,6 +273,19 @@ def test_a_client_that_reads_nothing_costs_no_more_than_buffers(place: Place) ->
     assert place.memory - before < _GROWTH
 
 
+def test_few_allowed_connections_are_freed_though_there_are_descriptors(tmp_path: Path) -> None:
+    with raw_target("other") as other:
+        routes = {"other": {"host": "127.0.0.1", "port": other.port}}
+        with front_door(tmp_path, routes, {"max_connections": 40}) as door:
+            place = Place(door, other, 0, 0)
+            for _ in range(80):
+                with contextlib.suppress(ConnectionError):
+                    place.connect()
+            place.serves_others()
+            for connection in place.held:
+                connection.close()
+
+
 # ---- what lasts -----------------------------------------------------------------------------------------------------
 
 

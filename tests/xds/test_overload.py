@@ -50,7 +50,8 @@ def test_without_a_file_only_connections_and_memory_are_watched() -> None:
         },
     ]
     assert made["loadshed_points"] == []
-    watched = overload_manager(Limits(pressure="/run/pressure"))
-    assert watched["resource_monitors"][2]["typed_config"]["filename"] == "/run/pressure"
-    assert [len(action["triggers"]) for action in watched["actions"]] == [1, 2, 2, 2]
+    watched = overload_manager(Limits(pressure="/run"))
+    files = [it["typed_config"]["filename"] for it in watched["resource_monitors"][2:]]
+    assert files == ["/run/connections", "/run/descriptors"]
+    assert [len(action["triggers"]) for action in watched["actions"]] == [1, 3, 2, 2]
     assert len(watched["loadshed_points"]) == 2

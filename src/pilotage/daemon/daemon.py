@@ -212,7 +212,7 @@ class Daemon:
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
-                limits = msgspec.structs.replace(settings.limits, pressure=str(folder / "pressure"))
+                limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
                 self.gateway = Gateway(
                     build_bootstrap(address, _NODE, limits=limits),
                     folder,
@@ -220,7 +220,7 @@ class Daemon:
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
-                self._overload = OverloadMonitor(self.gateway, folder / "pressure", descriptor_limit())
+                self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                 self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
             await self._run_tasks()

@@ -1,7 +1,8 @@
-"""Watches how close Envoy is to its limits: tells it how many descriptors it uses, and reports what it refuses.
+"""Watches how close Envoy is to its limits, tells it, and reports what it refuses.
 
-Envoy knows its connections and its memory, but not its descriptors. It reads the share that is in use from a file, and
-closes idle connections early, or refuses requests, when that grows (:mod:`pilotage.xds.overload`).
+Envoy refuses connections beyond their limit, but makes no room for others, and does not know how many descriptors it
+uses. It reads the shares that are in use from files, and closes idle connections early, or refuses requests, when they
+grow (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ __all__ = ["OverloadMonitor"]
 log = logging.getLogger(__name__)
 
 _INTERVAL: Final = 0.2
-_CALM: Final = 2.0
-_BUSY: Final = 0.3
-"""Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of the descriptors is in use or
-Envoy refuses something, otherwise ``_CALM``."""
+_CALM: Final = 1.0
+_BUSY: Final = 0.5
+"""Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of anything is in use, and
+``_CALM`` otherwise."""
 _PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of its duration: it blocks Envoy
 _STATISTICS: Final = r"^overload\."
 _REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
@@ -48,7 +49,7 @@ class OverloadMonitor:
 
     Args:
         envoy: the Envoy.
-        file: where Envoy reads the share of its descriptors that is in use.
+        folder: where Envoy reads the shares, in the files ``connections`` and ``descriptors``.
         descriptors: how many it may have.
         count: returns how many a process has open.
 
@@ -58,24 +59,26 @@ class OverloadMonitor:
     """
 
     def __init__(
-        self, envoy: _Envoy, file: Path, descriptors: int, count: Callable[[int], int] = open_descriptors
+        self, envoy: _Envoy, folder: Path, descriptors: int, count: Callable[[int], int] = open_descriptors
     ) -> None:
         self.problem = ""
         self._envoy = envoy
-        self._file = file
+        self._folder = folder
         self._descriptors = descriptors
         self._count = count
-        self._written = ""
+        self._written: dict[str, str] = {}
+        self._clients = 0.0
         self._has_warned = False
 
     def prepare(self) -> None:
-        """Write the file, which must exist when Envoy starts.
+        """Write the files, which must exist when Envoy starts.
 
         Raises:
-            GatewayError: it cannot be written.
+            GatewayError: they cannot be written.
 
         """
-        self._write(0.0)
+        self._write("connections", 0.0)
+        self._write("descriptors", 0.0)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -84,15 +87,16 @@ class OverloadMonitor:
         while True:
             pid = self._envoy.status.pid
             used = min(1.0, self._count(pid) / self._descriptors) if pid else 0.0
-            try:
-                self._write(used)
-            except GatewayError as error:
-                self._report_once(error)
             began = loop.time()
             if began >= due:
                 await self._ask()
-                pause = _INTERVAL if used > _BUSY or self.problem else _CALM
+                pause = _INTERVAL if max(used, self._clients) > _BUSY or self.problem else _CALM
                 due = loop.time() + max(pause, _PAUSE_FACTOR * (loop.time() - began))
+            try:
+                self._write("connections", self._clients)
+                self._write("descriptors", used)
+            except GatewayError as error:
+                self._report_once(error)
             await asyncio.sleep(_INTERVAL)
 
     async def _ask(self) -> None:
@@ -100,10 +104,11 @@ class OverloadMonitor:
             found = await self._envoy.stats(_STATISTICS)
         except (GatewayError, msgspec.MsgspecError):
             return  # it is starting or has just exited, which others report
+        self._clients = min(1.0, found.get(_CONNECTIONS, 0) / 100)
         problem = ""
         if found.get(_REFUSES):
             problem = "Envoy refuses requests, because its memory or its descriptors are used up"
-        elif found.get(_CONNECTIONS, 0) >= 100:
+        elif self._clients == 1.0:
             problem = "Envoy refuses connections, because as many are open as it may have"
         if problem and not self.problem:
             log.warning("%s; idle connections are closed early", problem)
@@ -116,15 +121,16 @@ class OverloadMonitor:
             log.warning("%s; without it, idle connections are not closed early", error)
         self._has_warned = True
 
-    def _write(self, pressure: float) -> None:
-        text = f"{pressure:.2f}"
-        if text == self._written:
+    def _write(self, name: str, share: float) -> None:
+        text = f"{share:.2f}"
+        if text == self._written.get(name):
             return
-        fresh = self._file.with_suffix(".new")
+        file = self._folder / name
+        fresh = file.with_suffix(".new")
         try:
             fresh.write_text(text)
-            fresh.replace(self._file)  # Envoy notices files that are moved to their place
+            fresh.replace(file)  # Envoy notices files that are moved to their place
         except OSError as error:
             remedy = "free some space there, or set TMPDIR to another folder"
-            raise GatewayError(f"cannot write {self._file}: {error.strerror}", remedy) from error
-        self._written = text
+            raise GatewayError(f"cannot write {file}: {error.strerror}", remedy) from error
+        self._written[name] = text

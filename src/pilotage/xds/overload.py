@@ -14,7 +14,9 @@ __all__ = ["Limits", "limits_for", "overload_manager"]
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions.resource_monitors."
 _CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
 _HEAP: Final = "envoy.resource_monitors.fixed_heap"
-_DESCRIPTORS: Final = "envoy.resource_monitors.injected_resource"
+_INJECTED: Final = "injected_resource.v3.InjectedResourceConfig"
+_IN_USE: Final = ("connections", "descriptors")
+_CLIENTS, _DESCRIPTORS = (f"pilotage.{name}" for name in _IN_USE)
 
 _MOST_CONNECTIONS: Final = 50_000
 _FEWEST_CONNECTIONS: Final = 16
@@ -30,7 +32,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         memory: heap size in bytes at which it refuses requests.
         per_target: connections to one target at a time.
         per_udp_route: clients of one udp route at a time; each needs a socket.
-        pressure: path of a file with the share of its descriptors that are open, 0 to 1; ``""`` if nobody writes one.
+        pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
+            use, 0 to 1; ``""`` if nobody writes them.
 
     """
 
@@ -71,8 +74,8 @@ def limits_for(descriptors: int, memory: int, *, workers: int, connections: int 
 def overload_manager(limits: Limits) -> dict[str, Any]:
     """Return the overload manager's configuration.
 
-    Above a third of the descriptors, idle connections end ever earlier, so clients that say nothing make room for
-    others. Near the limits, responses close their connections, and finally requests are refused with 503.
+    Near the limits, idle connections end ever earlier, so clients that say nothing make room for others. Then responses
+    close their connections, and finally requests are refused with 503.
     """
     monitors = [
         _monitor(
@@ -85,8 +88,8 @@ def overload_manager(limits: Limits) -> dict[str, Any]:
     points = []
     reduce, close, refuse = [_scaled(_HEAP, 0.85, 0.95)], [_above(_HEAP, 0.92)], [_above(_HEAP, 0.98)]
     if limits.pressure:
-        monitors.append(_monitor(_DESCRIPTORS, "injected_resource.v3.InjectedResourceConfig", filename=limits.pressure))
-        reduce.append(_scaled(_DESCRIPTORS, 0.33, 0.45))
+        monitors += [_monitor(f"pilotage.{name}", _INJECTED, filename=f"{limits.pressure}/{name}") for name in _IN_USE]
+        reduce += [_scaled(_CLIENTS, 0.75, 0.95), _scaled(_DESCRIPTORS, 0.6, 0.8)]
         close.append(_above(_DESCRIPTORS, 0.8))
         refuse.append(_above(_DESCRIPTORS, 0.93))
         points = [{"name": name, "triggers": [_scaled(_DESCRIPTORS, 0.75, 0.9)]} for name in _NEW_CONNECTIONS]
