@@ -29,6 +29,7 @@ SYSTEM = {
     "pilotage.daemon.logging",
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
+    "pilotage.gateway.capacity",
     "pilotage.lint.compose",
 }
 LONGEST = 400

@@ -8,9 +8,12 @@ import aiohttp
 import pytest
 import trustme
 from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.config.overload.v3 import overload_pb2  # noqa: F401  # these are parsed by name
 from envoy.extensions.resource_monitors.downstream_connections.v3 import (
     downstream_connections_pb2,  # noqa: F401  # a type that the bootstrap names
 )
+from envoy.extensions.resource_monitors.fixed_heap.v3 import fixed_heap_pb2  # noqa: F401
+from envoy.extensions.resource_monitors.injected_resource.v3 import injected_resource_pb2  # noqa: F401
 from google.protobuf import json_format
 
 from pilotage.gateway.binary import find_envoy

@@ -28,17 +28,19 @@ if TYPE_CHECKING:
 def test_routes_do_not_change_the_shared_listeners() -> None:
     assert [it.name for it in http_listeners(GatewayOptions())] == ["http"]
     assert http_listeners(GatewayOptions(http_port=0, https_port=8443)) == []  # without certificates there is no TLS
-    both = GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))
+    both = GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k", default=True),))
     assert [it.name for it in http_listeners(both)] == ["http", "https"]
 
 
 def test_slow_handshakes_and_headers_time_out() -> None:
-    for made in http_listeners(GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k"),))):
+    for made in http_listeners(
+        GatewayOptions(https_port=8443, certificates=(CertificateFiles("c", "k", default=True),))
+    ):
         (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
         manager = http_connection_manager_pb2.HttpConnectionManager()
         assert chain.filters[0].typed_config.Unpack(manager)
-        assert manager.request_headers_timeout.seconds == 30
-        assert chain.transport_socket_connect_timeout.seconds == (30 if made.name == "https" else 0)
+        assert manager.request_headers_timeout.seconds == 10
+        assert chain.transport_socket_connect_timeout.seconds == (10 if made.name == "https" else 0)
 
 
 def test_a_listening_address_names_protocol_host_and_port() -> None:
@@ -293,7 +295,8 @@ async def test_plain_http_is_redirected_to_https(envoy: Envoy, authority: trustm
         expected = f"https://app.example.org:{gw.options.https_port}/page?q=1"
         assert (answer.status, answer.headers["Location"]) == (308, expected)
         url = f"https://127.0.0.1:{gw.options.https_port}"
-        assert (await gw.ask("app", url=url, ssl=False)).status == 200
+        asked = await gw.ask("app", url=url, ssl=False, server_hostname="app.example.org")
+        assert asked.status == 200
 
 
 async def test_requests_are_logged_as_lines_of_json(envoy: Envoy, tmp_path: Path) -> None:

@@ -116,7 +116,6 @@ async def test_hosts_find_their_routes(envoy: Envoy) -> None:
             "wild.org": "",
             "app2": "",
             "127.0.0.1": "",
-            "*.wild.org": "wild",
             "__any__.wild.org": "wild",
         }.items():
             answer = await gw.ask(host)
@@ -291,7 +290,7 @@ def test_plain_http_is_redirected_before_anything_else(options: dict[str, Any], 
     assert (plain.name, plain.string_match.exact, redirect.match.prefix) == ("x-forwarded-proto", "http", "/")
     assert (redirect.redirect.https_redirect, redirect.redirect.port_redirect) == (True, port)
     assert redirect.redirect.response_code == redirect.redirect.PERMANENT_REDIRECT
-    assert (len(safe.match.headers), len(rest.match.headers), rest.route.cluster) == (1, 0, "shared/http")
+    assert (len(safe.match.headers), len(rest.match.headers), rest.route.cluster) == (3, 0, "shared/http")
 
 
 @pytest.mark.parametrize(
@@ -327,8 +326,12 @@ def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tup
     assert [(it.route.cluster, it.match.HasField("grpc")) for it in grpc] == (
         [(f"{cluster}/h2", True)] if scheme == "https" else []
     )
-    (method,) = safe.match.headers
+    method, *absent = safe.match.headers
     assert method.name == ":method"
+    # A request with a body may not be silent for as long, whatever its method.
+    assert [(it.name, it.present_match) for it in absent] == [("content-length", False), ("transfer-encoding", False)]
+    assert {it.route.idle_timeout.ToSeconds() for it in (*grpc, safe)} == {3600}
+    assert not rest.route.HasField("idle_timeout")  # the listener's
     if len(ports) == 1:
         assert (method.string_match.exact, safe.route.cluster) == ("GET", f"{cluster}/safe")
     else:
@@ -337,6 +340,31 @@ def test_grpc_and_safe_requests_have_routes_of_their_own(scheme: str, ports: tup
     assert rest.route.cluster == cluster
     assert all(it.route.timeout.ToSeconds() == 0 and it.route.HasField("timeout") for it in host.routes)
     assert all(it.match.prefix == "/" for it in host.routes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lasting", "brief"),
+    [
+        ({"response_header_timeout": 20.0}, 3600, 0),
+        ({"response_header_timeout": 900.0}, 3600, 910),
+        ({"hold": 7200.0}, 7210, 7210),
+    ],
+)
+def test_a_longer_wait_that_labels_allow_is_no_silence(settings: dict[str, Any], lasting: int, brief: int) -> None:
+    (host,) = virtual_hosts(route_backend(route("app", 80, **settings))).values()
+    assert [it.route.idle_timeout.ToSeconds() for it in host.routes] == [lasting, brief]
+
+
+def test_grpc_over_plain_http2_may_be_silent_for_long() -> None:
+    (host,) = virtual_hosts(route_backend(route("app", 80, scheme="h2c"))).values()
+    assert (host.routes[0].match.HasField("grpc"), host.routes[0].route.idle_timeout.ToSeconds()) == (True, 3600)
+    assert host.routes[0].route.cluster == "route/app"
+
+
+def test_no_limit_is_no_limit_even_if_labels_set_one() -> None:
+    options = {"body_timeout": 0.0, "stream_timeout": 0.0}
+    (host,) = virtual_hosts(route_backend(route("app", 80, hold=5.0)), **options).values()
+    assert {it.route.idle_timeout.ToSeconds() for it in host.routes} == {0}
 
 
 def test_a_host_and_a_prefix_are_rewritten() -> None:

@@ -67,10 +67,10 @@ async def test_large_bodies_and_headers_pass(envoy: Envoy) -> None:
             for _ in range(20):
                 yield b"x" * (size // 20)
 
-        async with gw.client.post(gw.url, headers={"Host": "app", "X-Large": "y" * 100_000}, data=body()) as answer:
+        async with gw.client.post(gw.url, headers={"Host": "app", "X-Large": "y" * 50_000}, data=body()) as answer:
             said = await answer.json()
         assert said["received"] == size
-        assert len(said["headers"]["x-large"]) == 100_000
+        assert len(said["headers"]["x-large"]) == 50_000
 
         async def large(_request: web.Request) -> web.Response:
             return web.Response(body=hashlib.sha256(b"").digest() * 300_000, headers={"X-Large": "z" * 100_000})

@@ -27,8 +27,8 @@ def options(*files: CertificateFiles) -> GatewayOptions:
 
 def test_each_certificate_becomes_a_secret(tmp_path: Path) -> None:
     pairs = written(tmp_path, "one"), written(tmp_path, "two")
-    assert [it.name for it in read_certificates(options(*pairs))] == ["certificate/0", "certificate/1"]
-    assert read_certificates(GatewayOptions(certificates=pairs)) == []  # no HTTPS, no certificates
+    assert [it.name for it in read_certificates(options(*pairs))[1]] == ["certificate/0", "certificate/1"]
+    assert read_certificates(GatewayOptions(certificates=pairs))[1] == []  # no HTTPS, no certificates
 
 
 def test_all_unusable_certificates_are_reported_together_with_their_files(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_missing_forwardauth_route_is_reported() -> None:
 
 
 def test_certificates_survive_a_change_of_settings() -> None:
-    from pilotage.xds.listeners import secret
+    from pilotage.xds.server_names import secret
 
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(route("app", 80)))

@@ -62,6 +62,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         drain: time for active requests to finish on shutdown, in seconds.
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
+        max_connections: connections of clients at a time; 0 means as many as there are descriptors and memory for.
         log_level: one of Envoy's log levels.
         xds: for other Envoys.
 
@@ -70,6 +71,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     drain: float = 30.0
     envoy: str = ""
     workers: int = 0
+    max_connections: int = 0
     log_level: str = "warning"
     xds: XdsSettings = XdsSettings()
 
@@ -178,6 +180,7 @@ Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 class _Certificate(Section):
     cert_file: str
     key_file: str
+    default: bool = False
 
 
 class _XdsTLS(Section):
@@ -207,6 +210,12 @@ class _Gateway(Section):
     access_log: str = _OPTIONS.access_log
     connect_timeout: Seconds = _OPTIONS.connect_timeout
     retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = _OPTIONS.retries
+    idle_timeout: Seconds = _OPTIONS.idle_timeout
+    body_timeout: Seconds = _OPTIONS.body_timeout
+    stream_timeout: Seconds = _OPTIONS.stream_timeout
+    max_connections: Annotated[int, BeforeValidator(_whole), Field(ge=16)] | None = None
+    max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
+    max_udp_clients: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_udp_clients
     drain: Seconds = _SETTINGS.drain
     envoy: str = _SETTINGS.envoy
     workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
@@ -257,6 +266,7 @@ class ServeSections(Section):
                 CertificateFiles(
                     file(pair.cert_file, ("gateway", "tls", number, "cert_file")),
                     file(pair.key_file, ("gateway", "tls", number, "key_file")),
+                    default=pair.default,
                 )
                 for number, pair in enumerate(section.tls)
             ),
@@ -269,6 +279,11 @@ class ServeSections(Section):
             trusted_proxies=tuple(section.trusted_proxies),
             connect_timeout=section.connect_timeout,
             retries=section.retries,
+            idle_timeout=section.idle_timeout,
+            body_timeout=section.body_timeout,
+            stream_timeout=section.stream_timeout,
+            max_target_connections=section.max_target_connections,
+            max_udp_clients=section.max_udp_clients,
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:
@@ -276,7 +291,12 @@ class ServeSections(Section):
         section = self.gateway or _Gateway()
         xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(
-            drain=section.drain, envoy=section.envoy, workers=section.workers, log_level=section.log_level, xds=xds
+            drain=section.drain,
+            envoy=section.envoy,
+            workers=section.workers,
+            max_connections=section.max_connections or 0,
+            log_level=section.log_level,
+            xds=xds,
         )
 
     @staticmethod

@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
@@ -27,7 +29,9 @@ from pilotage.daemon.systemd import Systemd
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
+from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
@@ -69,6 +73,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
         PilotageError: the daemon cannot start: the configuration has errors, or a resource is missing or in use.
 
     """
+    raise_descriptor_limit()
     settings = build_settings(flags, env)
     daemon = Daemon(settings, lambda: rebuild_settings(flags, env, settings), env, ready)
     loop = asyncio.get_running_loop()
@@ -118,6 +123,7 @@ class Daemon:
         self.xds_address = settings.xds_address
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
+        self._overload: OverloadMonitor | None = None
         self._env = env
         self._on_ready = ready
         self._systemd = Systemd(env)
@@ -168,7 +174,9 @@ class Daemon:
         if self.gateway.status.state != "ready":
             return "Envoy is restarting"
         problems = self.ads.listener_problems(_NODE)
-        return problems[0].message if problems else ""
+        if problems:
+            return problems[0].message
+        return self._overload.problem if self._overload is not None else ""
 
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
@@ -204,13 +212,16 @@ class Daemon:
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
+                limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
                 self.gateway = Gateway(
-                    build_bootstrap(address, _NODE),
+                    build_bootstrap(address, _NODE, limits=limits),
                     folder,
                     binary=binary,
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
+                self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
+                self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
             await self._run_tasks()
 
@@ -239,6 +250,8 @@ class Daemon:
             coroutines.append(self.gateway.run())
         if self._health is not None:
             coroutines.append(self._health.run())
+        if self._overload is not None:
+            coroutines.append(self._overload.run())
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(coroutine) for coroutine in coroutines]

@@ -22,7 +22,9 @@ from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
+from pilotage.gateway.capacity import descriptor_limit, memory_limit
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.overload import Limits, limits_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +73,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         options: what Envoys get in addition to the routes.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
+        limits: what that Envoy may use.
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
@@ -85,6 +88,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
+    limits: Limits = Limits()
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
@@ -121,6 +125,19 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         options = msgspec.structs.replace(options, http_port=flags.port)
     if flags.gateway:
         _check_log(options.access_log, file)
+    limits = Limits()
+    if flags.gateway:
+        limits = limits_for(
+            descriptor_limit(),
+            memory_limit(),
+            workers=config.gateway.workers or os.cpu_count() or 1,
+            connections=config.gateway.max_connections,
+        )
+        options = msgspec.structs.replace(
+            options,
+            max_target_connections=min(options.max_target_connections, limits.per_target),
+            max_udp_clients=min(options.max_udp_clients, limits.per_udp_route),
+        )
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
     return DaemonSettings(
@@ -131,6 +148,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         options=options,
         gateway=config.gateway,
         with_gateway=flags.gateway,
+        limits=limits,
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
@@ -193,7 +211,7 @@ def _check_log(path: str, file: str) -> None:
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 
 
-_AT_START: Final = ("envoy", "workers", "log_level", "xds")
+_AT_START: Final = ("envoy", "workers", "max_connections", "log_level", "xds")
 """Fields of the gateway settings that take effect only when the daemon starts."""
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Summary,
         Version,
     )
+    from pilotage.engine.x509 import read_certificates
 
 __all__ = [
     "DECODE_ERRORS",
@@ -78,6 +79,7 @@ __all__ = [
     "local_sockets",
     "new_client",
     "parse_address",
+    "read_certificates",
     "resolve_context",
     "resolved",
     "unverified_warning",
@@ -122,6 +124,7 @@ __getattr__, __dir__ = lazy_exports(
         "local_sockets": "contexts",
         "new_client": "pool",
         "parse_address": "address",
+        "read_certificates": "x509",
         "resolve_context": "contexts",
         "resolved": "contexts",
         "unverified_warning": "contexts",

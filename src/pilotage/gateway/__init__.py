@@ -12,12 +12,32 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.gateway.binary import find_envoy
+    from pilotage.gateway.capacity import descriptor_limit, memory_limit, raise_descriptor_limit
     from pilotage.gateway.health import HealthPoller
+    from pilotage.gateway.overload import OverloadMonitor
     from pilotage.gateway.process import Gateway, GatewayStatus
 
-__all__ = ["Gateway", "GatewayStatus", "HealthPoller", "find_envoy"]
+__all__ = [
+    "Gateway",
+    "GatewayStatus",
+    "HealthPoller",
+    "OverloadMonitor",
+    "descriptor_limit",
+    "find_envoy",
+    "memory_limit",
+    "raise_descriptor_limit",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"find_envoy": "binary", "HealthPoller": "health", "Gateway": "process", "GatewayStatus": "process"},
+    {
+        "find_envoy": "binary",
+        "descriptor_limit": "capacity",
+        "memory_limit": "capacity",
+        "raise_descriptor_limit": "capacity",
+        "HealthPoller": "health",
+        "OverloadMonitor": "overload",
+        "Gateway": "process",
+        "GatewayStatus": "process",
+    },
 )

@@ -12,7 +12,7 @@ from pilotage.core.errors import GatewayError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AdminClient"]
+__all__ = ["AdminClient", "parse_stats"]
 
 # A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
@@ -30,6 +30,16 @@ class _Stat(msgspec.Struct):
 
 class _Stats(msgspec.Struct):
     stats: list[_Stat] = []
+
+
+def parse_stats(body: bytes) -> dict[str, int]:
+    """Return the counters and gauges in a response to ``GET /stats?format=json``.
+
+    Raises:
+        msgspec.MsgspecError: the response has an unexpected structure.
+
+    """
+    return {stat.name: stat.value for stat in msgspec.json.decode(body, type=_Stats).stats if stat.name}
 
 
 class AdminClient:
@@ -80,8 +90,8 @@ class AdminClient:
         """
         query = {"filter": _ACTIVE, "format": "json"}
         async with self._session() as session, session.get("/stats", params=query) as answer:
-            found = msgspec.json.decode(await answer.read(), type=_Stats)
-        return sum(stat.value for stat in found.stats if not stat.name.startswith(_ADMIN))
+            found = parse_stats(await answer.read())
+        return sum(value for name, value in found.items() if not name.startswith(_ADMIN))
 
     async def get(self, path: str, **query: str) -> bytes:
         """Return the body of a response.

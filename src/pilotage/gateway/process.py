@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
-from pilotage.gateway.admin import AdminClient
+from pilotage.gateway.admin import AdminClient, parse_stats
 from pilotage.gateway.binary import die_with_parent
 
 if TYPE_CHECKING:
@@ -309,6 +309,16 @@ class Gateway:
 
         """
         return await self._admin.get("/stats/prometheus?usedonly")
+
+    async def stats(self, pattern: str) -> dict[str, int]:
+        """Return Envoy's counters and gauges whose names match a regular expression (RE2).
+
+        Raises:
+            GatewayError: Envoy does not respond.
+            msgspec.MsgspecError: it responds with something else.
+
+        """
+        return parse_stats(await self._admin.get("/stats", format="json", filter=pattern))
 
     async def clusters(self, pattern: str) -> bytes:
         """Return the state of Envoy's clusters and endpoints, as JSON from ``/clusters``.

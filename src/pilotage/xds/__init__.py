@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import PROBED, is_probed
     from pilotage.xds.options import CertificateFiles, GatewayOptions
+    from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.resources import Key
     from pilotage.xds.server import AdsServer
 
@@ -26,9 +27,11 @@ __all__ = [
     "CertificateFiles",
     "GatewayOptions",
     "Key",
+    "Limits",
     "build_bootstrap",
     "check_capabilities",
     "is_probed",
+    "limits_for",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -39,9 +42,11 @@ __getattr__, __dir__ = lazy_exports(
         "CertificateFiles": "options",
         "GatewayOptions": "options",
         "Key": "resources",
+        "Limits": "overload",
         "PROBED": "clusters",
         "check_capabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
+        "limits_for": "overload",
     },
 )

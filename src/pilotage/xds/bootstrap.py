@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from pilotage.xds.backend import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
+from pilotage.xds.overload import Limits, overload_manager
 
 __all__ = ["build_bootstrap"]
 
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
 
 _EXCLUDED_STATS: Final = (
@@ -33,6 +33,7 @@ def build_bootstrap(
     *,
     tls: dict[str, str] | None = None,
     admin: str = "",
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
     """Return the bootstrap configuration of an Envoy, ready for JSON or YAML.
 
@@ -41,6 +42,7 @@ def build_bootstrap(
         node_id: node ID of this Envoy; it must be unique.
         tls: for a remote control plane: the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
         admin: path of the admin interface's unix socket; ``""`` for none.
+        limits: what this Envoy may use; ``None`` for the defaults.
 
     """
     cluster: dict[str, Any] = {
@@ -93,17 +95,7 @@ def build_bootstrap(
         },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "cluster_manager": {"enable_deferred_cluster_creation": True},
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": f"type.googleapis.com/{_CONNECTIONS}",
-                        "max_active_downstream_connections": 1_000_000,
-                    },
-                }
-            ]
-        },
+        "overload_manager": overload_manager(limits or Limits()),
     }
     if admin:
         configuration["admin"] = {"address": {"pipe": {"path": admin, "mode": 0o600}}}

@@ -26,6 +26,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
+from pilotage.xds.requests import host_check, path_check
 from pilotage.xds.resources import OFF, header, number, packed, seconds
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ ANY_LABEL: Final = "__any__"
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
+_HOST: Final = "pilotage.host"
+_PATH: Final = "pilotage.path"
 _WHITELIST: Final = "pilotage.whitelist"
 _RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
@@ -87,7 +90,7 @@ _FOLD_SCRIPT: Final = (
 function envoy_on_request(handle)
   local host = handle:headers():get(":authority")
   if host then
-    look_up(handle, host, (host:lower():gsub(":%d+$", "", 1):gsub("%.$", "", 1)))
+    look_up(handle, host, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
   end
 end
 """
@@ -99,7 +102,7 @@ _WILDCARD_SCRIPT: Final = (
 function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
-  local rest = host and host:lower():gsub(":%d+$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
+  local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if rest then
     look_up(handle, host, "ANY" .. rest)
   end
@@ -114,8 +117,10 @@ _OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
     """Return the filters of a listener in request order."""
     chain = [
+        _filter(_HOST, host_check()),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
         _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(_PATH, rbac_filter_pb2.RBAC()),
         _filter(_WHITELIST, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -151,6 +156,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
         *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
         string_pb2.StringMatcher(prefix="x-", ignore_case=True),
     ]
+    hidden = [string_pb2.StringMatcher(prefix=name, ignore_case=True) for name in _HIDDEN]
     service = grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER),
         timeout=seconds(_LONGEST_HOLD),
@@ -161,6 +167,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
         status_on_error=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
         failure_mode_allow=may_fail,
         allowed_headers=string_pb2.ListStringMatcher(patterns=patterns),
+        disallowed_headers=string_pb2.ListStringMatcher(patterns=hidden),
         stat_prefix=prefix,
     )
 
@@ -181,6 +188,9 @@ def _approval() -> Any:
 _SHOWN: Final = (
     ":authority :method :path accept accept-language authorization cookie origin proxy-authorization referer user-agent"
 ).split()
+
+_HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
+"""Prefixes of headers in which an auth service could find another path than the requested one, and Envoy's own."""
 
 
 def _gzip() -> Any:
@@ -206,7 +216,7 @@ def _gzip() -> Any:
 
 def scope_settings() -> dict[str, Any]:
     """Return the default per-route configuration: all optional filters disabled."""
-    return dict.fromkeys((_FOLD, _WILDCARD, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
+    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
@@ -221,6 +231,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
+    if policy.prefix or policy.auth is not None:
+        found[_PATH] = packed(path_check())
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))
     if policy.rate is not None:

@@ -6,13 +6,12 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     address_pb2,
     base_pb2,
-    config_source_pb2,
     extension_pb2,
     protocol_pb2,
+    socket_option_pb2,
     substitution_format_string_pb2,
 )
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
@@ -24,32 +23,35 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
-from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
-from pilotage.xds.local_replies import not_found_page, not_found_text, unavailable_page
-from pilotage.xds.resources import LISTENER, OFF, ON, SECRET, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
+from pilotage.xds.requests import bad_host, bad_path, forget_headers
+from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
+from pilotage.xds.server_names import NameGroup, ads, name_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["http_listeners", "listening_address", "secret", "secret_name", "stream_listener"]
+__all__ = ["http_listeners", "listening_address", "stream_listener"]
 
-_HEADER_KILOBYTES: Final = 256
+_HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
-_BUFFERED: Final = 256 * 1024
-_IDLE_STREAM: Final = 3600.0
-_SLOWEST_HEADERS: Final = 30.0  # seconds for the handshake, and again for the request headers
+_BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
+_SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
+_SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
+_MOST_STREAMS: Final = 100
+# What a client may send in advance on HTTP/2. Envoy's advice is 64 KiB for a stream, which limits an upload over a
+# connection with a round trip of 100 ms to 5 Mbit/s. The limit for the whole connection bounds the memory.
+_STREAM_WINDOW: Final = 256 * 1024
+_CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
@@ -60,6 +62,12 @@ _UPGRADES: Final = (
 )
 _LARGEST_DATAGRAM: Final = 65535
 
+# Numbers of Linux, where Envoy runs; a pure module does not import ``socket``.
+_SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
+
+
+_EVERYTHING: Final = NameGroup((), ())
+
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
     """Return the configured HTTP listeners: ``http``, ``https``, both or none."""
@@ -67,24 +75,31 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
     if options.http_port:
         chains = _chains(options, https=False)
         found.append(_listener("http", options.http_address, options.http_port, chains))
-    if options.serves_https:
-        chains = _chains(options, https=True)
-        for chain in chains:
-            chain.transport_socket.CopyFrom(_tls(options))
-            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+    if options.serves_https and (groups := name_groups(options.certificates)):
+        chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
         found.append(_listener("https", options.https_address, options.https_port, chains))
     return found
 
 
-def _chains(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filter chains. Trusted proxies have a chain of their own, because only their headers are trusted."""
+def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
+    """Return the filter chains for a group of server names, or for plain HTTP.
+
+    Trusted proxies have a chain of their own, because only their headers are trusted.
+    """
     everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
-    if not options.trusted_proxies:
-        return [everybody]
-    trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
-    trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
-    trusted.name, everybody.name = "trusted", "everybody"
-    return [trusted, everybody]
+    chains = [everybody]
+    if options.trusted_proxies:
+        trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
+        trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
+        trusted.name, everybody.name = "trusted", "everybody"
+        chains.insert(0, trusted)
+    if https:
+        for chain in chains:
+            chain.name = " ".join([f"for {group.names[0]}" if group.names else "others", chain.name]).rstrip()
+            chain.filter_chain_match.server_names.extend(group.names)
+            chain.transport_socket.CopyFrom(group.transport_socket)
+            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+    return chains
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
@@ -102,6 +117,7 @@ def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
         address=socket(host, port),
         filter_chains=chains,
         per_connection_buffer_limit_bytes=number(_BUFFERED),
+        socket_options=_KEEPALIVE,
     )
     if chains[0].HasField("transport_socket"):
         inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
@@ -110,15 +126,24 @@ def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
     return resource(LISTENER, name, message)
 
 
-def _ads() -> Any:
-    return config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-    )
+def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
+    state = socket_option_pb2.SocketOption.STATE_PREBIND
+    return socket_option_pb2.SocketOption(level=level, name=name, int_value=value, state=state)
+
+
+# Connections inherit these from their listener. A client that has vanished is noticed within six minutes.
+_KEEPALIVE: Final = [
+    _option(_SO_KEEPALIVE, 1, level=_SOL_SOCKET),
+    *(_option(_TCP_KEEPIDLE, 180), _option(_TCP_KEEPINTVL, 60), _option(_TCP_KEEPCNT, 3)),
+]
 
 
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
     common = protocol_pb2.HttpProtocolOptions(
-        max_headers_count=number(_MOST_HEADERS), idle_timeout=seconds(_IDLE_STREAM)
+        max_headers_count=number(_MOST_HEADERS),
+        idle_timeout=seconds(options.idle_timeout),
+        # WSGI and CGI programs read Remote_User as Remote-User, which only an auth service may set.
+        headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
     )
     manager = _MANAGER(
         stat_prefix="https" if https else "http",
@@ -127,9 +152,14 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
         # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
         # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
-        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
+            max_concurrent_streams=number(_MOST_STREAMS),
+            initial_stream_window_size=number(_STREAM_WINDOW),
+            initial_connection_window_size=number(_CONNECTION_WINDOW),
+        ),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
-        stream_idle_timeout=seconds(_IDLE_STREAM),
+        stream_idle_timeout=seconds(options.body_timeout),  # routes set their own
+        stream_flush_timeout=seconds(_SLOWEST_READER),
         request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
         # No client is internal: Envoy's own headers are removed from every client. Without a network here, Envoy would
@@ -138,6 +168,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),
         generate_request_id=OFF,
+        # Slashes are neither merged nor decoded: targets may tell them apart, and no rule of ours depends on them.
+        normalize_path=ON,
+        path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
         local_reply_config=_replies(options),
         access_log=_access_log(options),
@@ -146,7 +179,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         _believe(manager, options)
     else:
         manager.use_remote_address.CopyFrom(ON)
-    _forget(manager, _ENVOYS if trusted else _FORWARDED)
+    manager.early_header_mutation_extensions.append(forget_headers(trusted=trusted))
     if options.redirect_to_https and options.serves_https and not https:
         route = route_components_pb2.Route(
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
@@ -167,8 +200,8 @@ def _scoped() -> Any:
     return kinds(
         name="pilotage",
         scope_key_builder=kinds.ScopeKeyBuilder(fragments=[builder(header_value_extractor=extractor)]),
-        rds_config_source=_ads(),
-        scoped_rds=http_connection_manager_pb2.ScopedRds(scoped_rds_config_source=_ads()),
+        rds_config_source=ads(),
+        scoped_rds=http_connection_manager_pb2.ScopedRds(scoped_rds_config_source=ads()),
     )
 
 
@@ -181,62 +214,32 @@ def _believe(manager: Any, options: GatewayOptions) -> None:
     )
 
 
-def _forget(manager: Any, names: Iterable[str]) -> None:
-    """Remove headers that untrusted clients must not set: by name, or by a prefix that ends in a dash."""
-    gone = [
-        mutation_rules_pb2.HeaderMutation(
-            remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
-                key_matcher=string_pb2.StringMatcher(prefix=name)
-            )
-        )
-        if name.endswith("-")
-        else mutation_rules_pb2.HeaderMutation(remove=name)
-        for name in names
-    ]
-    manager.early_header_mutation_extensions.append(
-        extension_pb2.TypedExtensionConfig(
-            name="envoy.http.early_header_mutation.header_mutation",
-            typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=gone)),
-        )
-    )
-
-
-_ENVOYS: Final = (
-    "x-envoy-decorator-operation",
-    "x-envoy-downstream-service-cluster",
-    "x-envoy-downstream-service-node",
-    "x-envoy-external-address",
-    "x-envoy-original-host",
-    "x-envoy-original-path",
-)
-"""Headers that Envoy itself removes only where it uses the address of the connection as the client address."""
-
-_FORWARDED: Final = (
-    "forwarded",
-    "x-forwarded-",
-    "x-original-forwarded-for",
-    "x-real-ip",
-)
-
-
 def _replies(options: GatewayOptions) -> Any:
     """Return Envoy's local replies: HTML for browsers, plain text for other clients."""
     pages = "text/html; charset=utf-8"
     unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
     return http_connection_manager_pb2.LocalReplyConfig(
         mappers=[
+            _reply(bad_host(), bad_request_text("Host header"), _TEXT, status=400),
+            _reply(bad_path(), bad_request_text("path"), _TEXT, status=400),
             _reply(_both(unknown, _WANTS_HTML), not_found_page(debug=options.debug), pages),
-            _reply(unknown, not_found_text(debug=options.debug), "text/plain; charset=utf-8"),
+            _reply(unknown, not_found_text(debug=options.debug), _TEXT),
             _reply(_both(_FAILED, _WANTS_HTML), unavailable_page(debug=options.debug), pages),
         ]
     )
 
 
-def _reply(when: Any, text: str, content_type: str) -> Any:
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+def _reply(when: Any, text: str, content_type: str, *, status: int = 0) -> Any:
     body = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=text), content_type=content_type
     )
-    return http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+    mapper = http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+    if status:
+        mapper.status_code.CopyFrom(number(status))
+    return mapper
 
 
 def _both(*filters: Any) -> Any:
@@ -297,31 +300,6 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
 )
 
 
-# ---- certificates --------------------------------------------------------------------------------------------------
-
-
-def secret_name(index: int) -> str:
-    """Return the secret name of a certificate."""
-    return f"certificate/{index}"
-
-
-def secret(index: int, chain: bytes, key: bytes) -> Resource:
-    """Return the secret with a certificate. It is sent inline, so remote Envoys need no files."""
-    certificate = common_pb2.TlsCertificate(
-        certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
-    )
-    name = secret_name(index)
-    return resource(SECRET, name, secret_pb2.Secret(name=name, tls_certificate=certificate))
-
-
-def _tls(options: GatewayOptions) -> Any:
-    common = tls_pb2.CommonTlsContext(alpn_protocols=["h2", "http/1.1"])
-    for index, _ in enumerate(options.certificates):
-        common.tls_certificate_sds_secret_configs.add(name=secret_name(index), sds_config=_ads())
-    context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
-    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
-
-
 # ---- tcp and udp ---------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +308,7 @@ def listening_address(route: Route) -> str:
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 
-def stream_listener(backend: Backend) -> Resource:
+def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the listener of a tcp or udp route that has an endpoint."""
     route = backend.route
     name = listening_address(route)
@@ -344,7 +322,14 @@ def stream_listener(backend: Backend) -> Resource:
         message.listener_filters.append(_udp(backend.cluster))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
-        proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp", cluster=backend.cluster, max_connect_attempts=number(3))
+        proxy = tcp_proxy_pb2.TcpProxy(
+            stat_prefix="tcp",
+            cluster=backend.cluster,
+            max_connect_attempts=number(3),
+            idle_timeout=seconds(options.stream_timeout),
+        )
+        message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
+        message.socket_options.extend(_KEEPALIVE)
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )

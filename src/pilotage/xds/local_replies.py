@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["not_found_page", "not_found_text", "unavailable_page"]
+__all__ = ["bad_request_text", "not_found_page", "not_found_text", "unavailable_page"]
 
 _UNKNOWN: Final = "No service with this name"
 _SPELLING: Final = "No service is configured for this address. Check the spelling, or try again if it just started."
@@ -31,6 +31,11 @@ def _page(status: str, title: str, *paragraphs: str) -> str:
         f"<title>{title}</title><style>{_STYLE}</style><small>{status}</small><h1>{title}</h1>{text}</html>\n"
     )
     return page.replace("%", "%%")
+
+
+def bad_request_text(part: str) -> str:
+    """Return the response to a request that is refused because of a part of it."""
+    return f"The {part} of this request is not valid.\n"
 
 
 def not_found_page(*, debug: bool) -> str:

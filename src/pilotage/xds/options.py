@@ -26,11 +26,15 @@ class CertificateFiles(msgspec.Struct, frozen=True):
     Attributes:
         certificate: path of the PEM certificate chain, leaf certificate first.
         key: path of the PEM private key.
+        default: whether clients get it that ask for a name of no certificate, or for none.
+        names: host names and IP addresses that it is valid for, known once it has been read.
 
     """
 
     certificate: str
     key: str
+    default: bool = False
+    names: tuple[str, ...] = ()
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,13 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds until a request that can connect to no endpoint fails, all attempts together.
         retries: number of retries of a request that reached no endpoint.
+        idle_timeout: seconds until a connection without a request is closed.
+        body_timeout: seconds for which neither a request with a body nor its response may make progress.
+        stream_timeout: the same for what may be silent for long: responses to GET, WebSockets and other upgraded
+            connections, gRPC, and connections of tcp routes.
+        max_target_connections: connections to one target at a time; further requests wait for one of them, and further
+            connections of a tcp route are closed.
+        max_udp_clients: clients of one udp route at a time. Datagrams of others are dropped.
 
     """
 
@@ -68,6 +79,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     connect_timeout: float = 2.0
     retries: int = 3
+    idle_timeout: float = 180.0
+    body_timeout: float = 300.0
+    stream_timeout: float = 3600.0
+    max_target_connections: int = 10_000
+    max_udp_clients: int = 2_500
 
     @property
     def serves_https(self) -> bool:

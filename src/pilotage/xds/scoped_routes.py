@@ -84,7 +84,9 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
-    ignore_port_in_host_matching=True, typed_per_filter_config=scope_settings()
+    ignore_port_in_host_matching=True,
+    typed_per_filter_config=scope_settings(),
+    request_headers_to_remove=["x-envoy-external-address"],
 )
 
 
@@ -232,39 +234,61 @@ def https_redirect(options: GatewayOptions) -> Any:
 
 
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a backend. Safe requests have their own, with retries after a broken connection."""
+    """Return the routes of a backend. They differ in how long they may be silent, and in their retries.
+
+    Streams may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, also if they become WebSockets. Safe
+    requests among these are also retried after a broken connection.
+    """
     kinds = route_components_pb2
     if backend.backing == "none":
         return [direct_response()]
     name = _clusters(backend)[0]
-    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name))]
-    if repeats(backend):
-        # Envoy keeps a compiled regex per route, so plain routes retry only GET.
-        shared = backend.backing == "shared"
-        matcher = (
-            string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
-        )
-        safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=matcher)])
-        action = (
-            _action(backend, name + SAFE_SUFFIX)
-            if shared
-            else _action(backend, name, retries(backend, options, safe=True))
-        )
-        routes.insert(0, kinds.Route(match=safe, route=action))
-    if backend.route.scheme == "https":
+    lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
+    own_limit = brief if brief != options.body_timeout else None
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, own_limit))]
+    # Envoy keeps a compiled regex per route, so plain routes retry only GET.
+    shared = backend.backing == "shared"
+    matcher = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
+    safe = kinds.RouteMatch(prefix="/", headers=[kinds.HeaderMatcher(name=":method", string_match=matcher), *_NO_BODY])
+    if not repeats(backend):
+        action = _action(backend, name, lasting)
+    elif shared:
+        action = _action(backend, name + SAFE_SUFFIX, lasting)
+    else:
+        action = _action(backend, name, lasting, retries(backend, options, safe=True))
+    routes.insert(0, kinds.Route(match=safe, route=action))
+    if backend.route.scheme in {"https", "h2c"}:
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
-        routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + GRPC_SUFFIX)))
+        suffix = GRPC_SUFFIX if backend.route.scheme == "https" else ""
+        routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + suffix, lasting)))
     return routes
+
+
+_NO_BODY: Final = [
+    route_components_pb2.HeaderMatcher(name=name, present_match=False)
+    for name in ("content-length", "transfer-encoding")
+]
+
+
+def _silence(backend: Backend, limit: float) -> float:
+    """Return how many seconds a request may be silent. A longer wait that the route allows counts; 0 is no limit."""
+    longest = max(backend.hold, backend.route.settings.response_header_timeout)
+    return max(limit, longest + _MARGIN) if limit and longest else limit
+
+
+_MARGIN: Final = 10.0
 
 
 def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(backend: Backend, cluster: str, policy: Any = None) -> Any:
+def _action(backend: Backend, cluster: str, silence: float | None, policy: Any = None) -> Any:
+    """Return where a route leads. Without its own limit of silence it has that of the listener."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last
+        idle_timeout=None if silence is None else seconds(silence),
         retry_policy=policy,
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,

@@ -6,9 +6,12 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
-from pilotage.xds.listeners import secret
+from pilotage.engine.x509 import read_certificates as parse_certificates
+from pilotage.xds.server_names import secret
 
 if TYPE_CHECKING:
     from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["read_certificates"]
 
 
-def read_certificates(options: GatewayOptions) -> list[Resource]:
-    """Return the secrets for all of the gateway's certificates; none without HTTPS.
+def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
+    """Return the settings with the names in all of the gateway's certificates, and their secrets; none without HTTPS.
 
     Raises:
         ConfigError: with a problem for each pair of files that cannot be read or used.
@@ -33,7 +36,14 @@ def read_certificates(options: GatewayOptions) -> list[Resource]:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return secrets
+    read = [msgspec.structs.replace(files, names=_names(files.certificate)) for files in options.certificates]
+    return msgspec.structs.replace(options, certificates=tuple(read)), secrets
+
+
+def _names(file: str) -> tuple[str, ...]:
+    """Return what a certificate is valid for. An old one without alternative names has its subject, as for Envoy."""
+    chain = parse_certificates(file)
+    return (chain[0].names or (chain[0].subject,)) if chain else ()
 
 
 def _read(index: int, files: CertificateFiles) -> Resource:

@@ -192,19 +192,16 @@ class AdsServer:
             ConfigError: a certificate cannot be read or used; the old settings stay in force.
 
         """
-        secrets = read_certificates(options)
-        return self._send_reload(self.snapshot.configure(options) | self.snapshot.set_secrets(secrets))
+        options, secrets = read_certificates(options)
+        changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
+        self._send_changes(changed)
+        for session in self._sessions:  # files may have changed, too
+            self._retry(session)
+        return changed
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again. Returns and raises like :meth:`configure`."""
-        return self._send_reload(self.snapshot.set_secrets(read_certificates(self.snapshot.options)))
-
-    def _send_reload(self, changed: frozenset[Key]) -> frozenset[Key]:
-        """Send changes, and what Envoys rejected: files may have changed, too."""
-        self._send_changes(changed)
-        for session in self._sessions:
-            self._retry(session)
-        return changed
+        return self.configure(self.snapshot.options)
 
     def _send_changes(self, changed: frozenset[Key]) -> None:
         # Remove a cluster without endpoints at once, because its addresses may soon belong to another container.

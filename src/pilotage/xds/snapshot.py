@@ -360,7 +360,7 @@ class Snapshot:
         if not backends or backends[0].backing == "none":
             return {(LISTENER, address): None}
         try:
-            return _by_key([stream_listener(backends[0])])
+            return _by_key([stream_listener(backends[0], self.options)])
         except Exception as error:  # noqa: BLE001  see _check
             self._report(f"made/{address}", [build_failed(backends[0].route, error)])
             return {(LISTENER, address): None}

@@ -24,6 +24,16 @@ def test_the_bootstrap_of_a_remote_envoy_points_here(capsys: pytest.CaptureFixtu
     assert json.loads(shown(capsys, "envoy-bootstrap", "a:1")[1])["node"]["id"] == socket.gethostname()
 
 
+def test_the_limits_of_that_machine_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, connections, memory in (
+        ([], 50_000, 2 << 30),
+        (["--max-connections", "100", "--max-memory", "512"], 100, 512 << 20),
+    ):
+        body = json.loads(shown(capsys, "envoy-bootstrap", "a:1", *given)[1])
+        first, second = (it["typed_config"] for it in body["overload_manager"]["resource_monitors"])
+        assert (first["max_active_downstream_connections"], second["max_heap_size_bytes"]) == (connections, memory)
+
+
 def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--ca-file", "ca.pem", "--cert-file", "cert.pem", "--key-file", "key.pem"]
     _, out, _ = shown(capsys, "envoy-bootstrap", "a:1", *files)

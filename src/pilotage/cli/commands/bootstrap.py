@@ -22,7 +22,23 @@ __all__ = ["envoy_bootstrap"]
 @click.option("--cert-file", metavar="FILE", default="", help="Client certificate of this Envoy.")
 @click.option("--key-file", metavar="FILE", default="", help="Private key of the client certificate.")
 @click.option("--node", metavar="NAME", default="", help="Node ID of this Envoy. [default: the host name]")
-def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, node: str) -> int:
+@click.option(
+    "--max-connections",
+    metavar="N",
+    type=click.IntRange(16),
+    default=50_000,
+    help="Connections of clients at a time: at most half of the files that Envoy may open there. [default: 50000]",
+)
+@click.option(
+    "--max-memory",
+    metavar="MIB",
+    type=click.IntRange(64),
+    default=2048,
+    help="Size of Envoy's heap at which it refuses requests. [default: 2048]",
+)
+def envoy_bootstrap(
+    *, place: str, ca_file: str, cert_file: str, key_file: str, node: str, max_connections: int, max_memory: int
+) -> int:
     """Print the bootstrap configuration of an external Envoy.
 
     An Envoy started with it fetches its routes from the daemon at HOST:PORT, which is gateway.xds in the daemon's
@@ -35,6 +51,7 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
 
     with gateway_extra():
         from pilotage.xds.bootstrap import build_bootstrap
+        from pilotage.xds.overload import Limits
 
     host, _, port = place.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -43,6 +60,7 @@ def envoy_bootstrap(*, place: str, ca_file: str, cert_file: str, key_file: str, 
     if any(files.values()) and not all(files.values()):
         raise click.UsageError("--ca-file, --cert-file and --key-file are required together.")
     tls = files if ca_file else None
-    body = build_bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock")
+    limits = Limits(connections=max_connections, memory=max_memory << 20)
+    body = build_bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock", limits=limits)
     click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
     return OK

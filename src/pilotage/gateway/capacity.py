@@ -1,0 +1,52 @@
+"""Finds out what this machine has for Envoy: descriptors and memory. Limits that cannot be read have a default."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from pathlib import Path
+from typing import Final
+
+__all__ = ["descriptor_limit", "memory_limit", "open_descriptors", "raise_descriptor_limit"]
+
+_MANY_DESCRIPTORS: Final = 1 << 20
+_USUAL_MEMORY: Final = 2 << 30
+_CGROUPS: Final = ("memory.max", "memory/memory.limit_in_bytes")
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the limit of open files of this process and its children as far as it may go."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def descriptor_limit() -> int:
+    """Return how many files and sockets this process and its children may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MANY_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how much memory there is, in bytes: the container's limit or the machine's size, whichever is less.
+
+    Args:
+        cgroup: where control groups are mounted.
+
+    """
+    found = []
+    with contextlib.suppress(ValueError, OSError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in _CGROUPS:
+        with contextlib.suppress(ValueError, OSError):  # "max" is no number
+            found.append(int((cgroup / name).read_text()))
+    return min((size for size in found if size > 0), default=_USUAL_MEMORY)
+
+
+def open_descriptors(pid: int) -> int:
+    """Return how many files and sockets a process has open; 0 if that cannot be found out."""
+    folder = Path(f"/proc/{pid}/fd")
+    with contextlib.suppress(OSError):
+        return folder.stat().st_size or sum(1 for _ in folder.iterdir())  # since Linux 6.2 the size is the number
+    return 0

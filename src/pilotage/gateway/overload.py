@@ -1,0 +1,136 @@
+"""Watches how close Envoy is to its limits, tells it, and reports what it refuses.
+
+Envoy refuses connections beyond their limit, but makes no room for others, and does not know how many descriptors it
+uses. It reads the shares that are in use from files, and closes idle connections early, or refuses requests, when they
+grow (:mod:`pilotage.xds.overload`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.capacity import open_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pilotage.gateway.process import GatewayStatus
+
+__all__ = ["OverloadMonitor"]
+
+log = logging.getLogger(__name__)
+
+_INTERVAL: Final = 0.2
+_CALM: Final = 1.0
+_BUSY: Final = 0.5
+"""Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of anything is in use, and
+``_CALM`` otherwise."""
+_PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of its duration: it blocks Envoy
+_STATISTICS: Final = r"^overload\."
+_REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
+_CONNECTIONS: Final = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
+
+
+class _Envoy(Protocol):
+    @property
+    def status(self) -> GatewayStatus: ...
+
+    async def stats(self, pattern: str) -> dict[str, int]: ...
+
+
+class OverloadMonitor:
+    """Watches one Envoy. Run :meth:`run` in a task.
+
+    Args:
+        envoy: the Envoy.
+        folder: where Envoy reads the shares, in the files ``connections`` and ``descriptors``.
+        descriptors: how many it may have.
+        count: returns how many a process has open.
+
+    Attributes:
+        problem: why Envoy accepts nothing more at the moment; ``""`` if it does.
+
+    """
+
+    def __init__(
+        self, envoy: _Envoy, folder: Path, descriptors: int, count: Callable[[int], int] = open_descriptors
+    ) -> None:
+        self.problem = ""
+        self._envoy = envoy
+        self._folder = folder
+        self._descriptors = descriptors
+        self._count = count
+        self._written: dict[str, str] = {}
+        self._clients = 0.0
+        self._has_warned = False
+
+    def prepare(self) -> None:
+        """Write the files, which must exist when Envoy starts.
+
+        Raises:
+            GatewayError: they cannot be written.
+
+        """
+        self._write("connections", 0.0)
+        self._write("descriptors", 0.0)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = 0.0
+        while True:
+            pid = self._envoy.status.pid
+            used = min(1.0, self._count(pid) / self._descriptors) if pid else 0.0
+            began = loop.time()
+            if began >= due:
+                await self._ask()
+                pause = _INTERVAL if max(used, self._clients) > _BUSY or self.problem else _CALM
+                due = loop.time() + max(pause, _PAUSE_FACTOR * (loop.time() - began))
+            try:
+                self._write("connections", self._clients)
+                self._write("descriptors", used)
+            except GatewayError as error:
+                self._report_once(error)
+            await asyncio.sleep(_INTERVAL)
+
+    async def _ask(self) -> None:
+        try:
+            found = await self._envoy.stats(_STATISTICS)
+        except (GatewayError, msgspec.MsgspecError):
+            return  # it is starting or has just exited, which others report
+        self._clients = min(1.0, found.get(_CONNECTIONS, 0) / 100)
+        problem = ""
+        if found.get(_REFUSES):
+            problem = "Envoy refuses requests, because its memory or its descriptors are used up"
+        elif self._clients == 1.0:
+            problem = "Envoy refuses connections, because as many are open as it may have"
+        if problem and not self.problem:
+            log.warning("%s; idle connections are closed early", problem)
+        elif self.problem and not problem:
+            log.info("Envoy accepts everything again")
+        self.problem = problem
+
+    def _report_once(self, error: GatewayError) -> None:
+        if not self._has_warned:
+            log.warning("%s; without it, idle connections are not closed early", error)
+        self._has_warned = True
+
+    def _write(self, name: str, share: float) -> None:
+        text = f"{share:.2f}"
+        if text == self._written.get(name):
+            return
+        file = self._folder / name
+        fresh = file.with_suffix(".new")
+        try:
+            fresh.write_text(text)
+            fresh.replace(file)  # Envoy notices files that are moved to their place
+        except OSError as error:
+            remedy = "free some space there, or set TMPDIR to another folder"
+            raise GatewayError(f"cannot write {file}: {error.strerror}", remedy) from error
+        self._written[name] = text

@@ -1,0 +1,136 @@
+"""Builds the part of a bootstrap configuration that keeps an Envoy alive under load: limits and what it does near them.
+
+Pure. The numbers of the machine come from the caller, because Envoy may run on another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["Limits", "limits_for", "overload_manager"]
+
+_EXTENSIONS: Final = "type.googleapis.com/envoy.extensions.resource_monitors."
+_CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
+_HEAP: Final = "envoy.resource_monitors.fixed_heap"
+_INJECTED: Final = "injected_resource.v3.InjectedResourceConfig"
+_IN_USE: Final = ("connections", "descriptors")
+_CLIENTS, _DESCRIPTORS = (f"pilotage.{name}" for name in _IN_USE)
+
+_MOST_CONNECTIONS: Final = 50_000
+_FEWEST_CONNECTIONS: Final = 16
+_CONNECTION_BYTES: Final = 64 * 1024
+"""Memory that a busy connection of a client may take, with its buffers, both ways."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one Envoy may use.
+
+    Attributes:
+        connections: connections of clients at a time, all listeners together.
+        memory: heap size in bytes at which it refuses requests.
+        per_target: connections to one target at a time.
+        per_udp_route: clients of one udp route at a time; each needs a socket.
+        pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
+            use, 0 to 1; ``""`` if nobody writes them.
+
+    """
+
+    connections: int = _MOST_CONNECTIONS
+    memory: int = 2 << 30
+    per_target: int = _MOST_CONNECTIONS // 4
+    per_udp_route: int = _MOST_CONNECTIONS // 16
+    pressure: str = ""
+
+
+def limits_for(descriptors: int, memory: int, *, workers: int, connections: int = 0, pressure: str = "") -> Limits:
+    """Return the limits of an Envoy on a machine.
+
+    Half of the descriptors are for clients, because each of their requests needs a connection to a target. No target
+    can take more than a quarter of the other half, so it cannot keep the others from being served.
+
+    Args:
+        descriptors: how many files and sockets it may have open.
+        memory: how many bytes there are for all processes of its container or machine.
+        workers: its number of threads.
+        connections: the operator's own limit; 0 for none. It is never exceeded, and the descriptors always suffice.
+        pressure: see :class:`Limits`.
+
+    """
+    heap = memory * 3 // 4
+    reserve = min(descriptors // 2, 64 + 16 * workers)
+    possible = max(_FEWEST_CONNECTIONS, (descriptors - reserve) // 2)
+    wanted = connections or min(_MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, heap // _CONNECTION_BYTES))
+    return Limits(
+        connections=min(possible, wanted),
+        memory=heap,
+        per_target=max(_FEWEST_CONNECTIONS, possible // 4),
+        per_udp_route=max(_FEWEST_CONNECTIONS, possible // 16),
+        pressure=pressure,
+    )
+
+
+def overload_manager(limits: Limits) -> dict[str, Any]:
+    """Return the overload manager's configuration.
+
+    Near the limits, idle connections end ever earlier, so clients that say nothing make room for others. Then responses
+    close their connections, and finally requests are refused with 503.
+    """
+    monitors = [
+        _monitor(
+            _CONNECTIONS,
+            "downstream_connections.v3.DownstreamConnectionsConfig",
+            max_active_downstream_connections=limits.connections,
+        ),
+        _monitor(_HEAP, "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.memory),
+    ]
+    points = []
+    reduce, close, refuse = [_scaled(_HEAP, 0.85, 0.95)], [_above(_HEAP, 0.92)], [_above(_HEAP, 0.98)]
+    if limits.pressure:
+        monitors += [_monitor(f"pilotage.{name}", _INJECTED, filename=f"{limits.pressure}/{name}") for name in _IN_USE]
+        reduce += [_scaled(_CLIENTS, 0.75, 0.95), _scaled(_DESCRIPTORS, 0.6, 0.8)]
+        close.append(_above(_DESCRIPTORS, 0.8))
+        refuse.append(_above(_DESCRIPTORS, 0.93))
+        points = [{"name": name, "triggers": [_scaled(_DESCRIPTORS, 0.75, 0.9)]} for name in _NEW_CONNECTIONS]
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": monitors,
+        "actions": [
+            {"name": "envoy.overload_actions.shrink_heap", "triggers": [_above(_HEAP, 0.9)]},
+            {"name": "envoy.overload_actions.reduce_timeouts", "triggers": reduce, "typed_config": _TIMERS},
+            {"name": "envoy.overload_actions.disable_http_keepalive", "triggers": close},
+            {"name": "envoy.overload_actions.stop_accepting_requests", "triggers": refuse},
+        ],
+        "loadshed_points": points,
+    }
+
+
+_NEW_CONNECTIONS: Final = (
+    "envoy.load_shed_points.connection_pool_new_connection",
+    "envoy.load_shed_points.tcp_proxy_upstream_connect",
+)
+"""Where Envoy can do without a new connection to a target. Without a descriptor for one, it would crash."""
+
+_TIMERS: Final = {
+    "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+    "timer_scale_factors": [
+        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "1s"},
+        {"timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "2s"},
+        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_scale": {"value": 2}},
+        {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
+    ],
+}
+"""The shortest that each time limit becomes. Two percent are 6 s for bodies, and 72 s for streams."""
+
+
+def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "typed_config": {"@type": _EXTENSIONS + kind, **fields}}
+
+
+def _above(monitor: str, value: float) -> dict[str, Any]:
+    return {"name": monitor, "threshold": {"value": value}}
+
+
+def _scaled(monitor: str, start: float, end: float) -> dict[str, Any]:
+    return {"name": monitor, "scaled": {"scaling_threshold": start, "saturation_threshold": end}}

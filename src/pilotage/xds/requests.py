@@ -1,0 +1,109 @@
+"""Builds what cleans and refuses requests before they are routed: forged headers, ambiguous hosts and paths. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
+from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
+
+from pilotage.xds.resources import packed
+
+__all__ = ["FORGEABLE", "bad_host", "bad_path", "forget_headers", "host_check", "path_check"]
+
+_NEVER: Final = ("x-envoy-", "proxy")
+"""Headers removed from every client: Envoy's own, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
+
+FORGEABLE: Final = (
+    *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),
+    *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "true-client-ip"),
+    *("cf-connecting-", "cf-visitor", "cf-ipcountry", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"),
+    *("remote-", "x-remote-user", "x-remote-group", "x-auth-request-", "x-authentik-", "x-webauth-", "x-proxy-user"),
+    *("x-ssl-", "ssl-client-", "x-client-cert", "client-cert", "x-client-verify", "x-tls-client-"),
+)
+"""Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
+
+# Envoy limits the size of a compiled expression, so these are two: a host with a port of up to five digits, and the
+# ports above 65535.
+_VALID_HOST: Final = r"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:[1-5]?\d{0,4}|6[0-5]\d{3}))?"
+_TOO_HIGH_PORT: Final = r".*:65(?:53[6-9]|5[4-9]\d|[6-9]\d\d)"
+
+_STOP: Final = r"(?:/|\\|;|%2[fF]|%5[cC]|%3[bB])"
+_CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
+"""A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
+
+
+def forget_headers(*, trusted: bool) -> Any:
+    """Return the extension that removes headers before anything reads them; from trusted proxies, only a few."""
+    names = _NEVER if trusted else (*_NEVER, *FORGEABLE)
+    return extension_pb2.TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=[_removal(name) for name in names])),
+    )
+
+
+def _removal(name: str) -> Any:
+    kind = mutation_rules_pb2.HeaderMutation
+    if not name.endswith("-"):
+        return kind(remove=name)
+    return kind(remove_on_match=kind.RemoveOnMatch(key_matcher=string_pb2.StringMatcher(prefix=name)))
+
+
+def host_check() -> Any:
+    """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
+
+    Envoy passes user information, commas (two ``Host`` headers) and any port on to targets, which may read them as
+    another host than the one whose route was chosen.
+    """
+    valid = rbac_pb2.Permission(header=_header(_VALID_HOST))
+    too_high = rbac_pb2.Permission(header=_header(_TOO_HIGH_PORT))
+    return rbac_filter_pb2.RBAC(rules=_deny(rbac_pb2.Permission(not_rule=valid), too_high))
+
+
+def path_check() -> Any:
+    """Return the per-route configuration that refuses paths from which a target could climb out of a prefix.
+
+    Envoy resolves ``..`` itself, but leaves encoded slashes alone, which targets may decode.
+    """
+    climbs = rbac_pb2.Permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
+    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=_deny(climbs)))
+
+
+def _deny(*permissions: Any) -> Any:
+    policy = rbac_pb2.Policy(permissions=permissions, principals=[rbac_pb2.Principal(any=True)])
+    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies={"refused": policy})
+
+
+def bad_host() -> Any:
+    """Return the filter for local replies to a request that :func:`host_check` refuses."""
+    either = [_reply(_header(_VALID_HOST, invert=True)), _reply(_header(_TOO_HIGH_PORT))]
+    return accesslog_pb2.AccessLogFilter(or_filter=accesslog_pb2.OrFilter(filters=either))
+
+
+def bad_path() -> Any:
+    """Return the filter for local replies to a request that :func:`path_check` refuses."""
+    forbidden = accesslog_pb2.ComparisonFilter(
+        op=accesslog_pb2.ComparisonFilter.EQ,
+        value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="pilotage.refused"),
+    )
+    status = accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=forbidden))
+    both = [status, _reply(_header(rf"{_CLIMBS}(?:\?.*)?", name=":path"))]
+    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=both))
+
+
+def _reply(matcher: Any) -> Any:
+    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
+
+
+def _header(regex: str, *, name: str = ":authority", invert: bool = False) -> Any:
+    return route_components_pb2.HeaderMatcher(name=name, string_match=_match(regex), invert_match=invert)
+
+
+def _match(regex: str) -> Any:
+    return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))

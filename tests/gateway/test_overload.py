@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.overload import OverloadMonitor
+from pilotage.gateway.process import GatewayStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_REFUSES = "overload.envoy.overload_actions.stop_accepting_requests.active"
+_CONNECTIONS = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
+
+
+class Envoy:
+    """Stands for an Envoy with these statistics."""
+
+    def __init__(self) -> None:
+        self.status = GatewayStatus("ready", pid=7)
+        self.found: dict[str, int] = {}
+        self.asked: list[float] = []
+        self.takes = 0.0
+        self.away = False
+
+    async def stats(self, pattern: str) -> dict[str, int]:
+        assert pattern == r"^overload\."
+        self.asked.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.takes)
+        if self.away:
+            raise GatewayError("Envoy does not respond", "try again")
+        return self.found
+
+
+class Watched:
+    def __init__(self, folder: Path) -> None:
+        self.envoy = Envoy()
+        self.open = 10
+        self.file = folder / "descriptors"
+        self.clients = folder / "connections"
+        self.monitor = OverloadMonitor(self.envoy, folder, 100, lambda _pid: self.open)
+
+    async def for_(self, seconds: float) -> None:
+        """Let it watch for a while of virtual time."""
+        task = asyncio.create_task(self.monitor.run())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+@pytest.mark.looptime
+async def test_the_share_of_descriptors_in_use_is_written_for_envoy(it: Watched) -> None:
+    it.monitor.prepare()
+    assert it.file.read_text() == "0.00"
+    await it.for_(1)
+    assert it.file.read_text() == "0.10"
+    it.open = 500
+    await it.for_(1)
+    assert it.file.read_text() == "1.00"
+    it.envoy.status = GatewayStatus("down")
+    await it.for_(1)
+    assert it.file.read_text() == "0.00"
+
+
+@pytest.mark.looptime
+async def test_the_share_of_connections_in_use_is_written_for_envoy(it: Watched) -> None:
+    it.monitor.prepare()
+    assert it.clients.read_text() == "0.00"
+    for percent, written in ((40, "0.40"), (100, "1.00"), (0, "0.00")):
+        it.envoy.found = {_CONNECTIONS: percent}
+        await it.for_(3)
+        assert it.clients.read_text() == written
+
+
+@pytest.mark.looptime
+async def test_what_envoy_refuses_is_a_problem_until_it_accepts_again(
+    it: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for found, problem in (
+        ({_REFUSES: 1}, "refuses requests"),
+        ({_CONNECTIONS: 100}, "refuses connections"),
+        ({_REFUSES: 0, _CONNECTIONS: 99}, ""),
+    ):
+        it.envoy.found = found
+        await it.for_(3)
+        assert problem in it.monitor.problem
+        assert bool(it.monitor.problem) is bool(problem)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.looptime
+async def test_statistics_take_a_bounded_share_of_envoys_time(it: Watched) -> None:
+    it.envoy.takes = 0.5
+    await it.for_(60)
+    assert 2 <= len(it.envoy.asked) <= 6
+
+
+@pytest.mark.looptime
+async def test_statistics_are_read_rarely_unless_descriptors_run_out(it: Watched) -> None:
+    await it.for_(20)
+    assert 15 <= len(it.envoy.asked) <= 21
+    it.envoy.asked.clear()
+    it.open = 60
+    await it.for_(20)
+    assert len(it.envoy.asked) >= 50
+
+
+@pytest.mark.looptime
+async def test_the_last_state_stays_while_envoy_does_not_answer(it: Watched) -> None:
+    it.envoy.found = {_REFUSES: 1}
+    await it.for_(1)
+    it.envoy.away = True
+    await it.for_(1)
+    assert it.monitor.problem
+
+
+@pytest.mark.looptime
+async def test_a_full_disk_is_an_error_at_the_start_and_a_warning_later(
+    it: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    it.file.with_suffix(".new").mkdir()
+    with pytest.raises(GatewayError, match="cannot write"):
+        it.monitor.prepare()
+    await it.for_(5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
