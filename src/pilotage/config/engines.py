@@ -18,6 +18,7 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, resolve_context, resolved
+from pilotage.policy import NO_POLICY, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,6 +68,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         problems: warnings about the configuration file.
         files: names and patterns of route files.
         reserved_ports: ports on this host that belong to ``pilotage serve``. No route may lead to them.
+        policy: what containers may claim.
 
     """
 
@@ -75,6 +77,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = DEFAULT_PORTS
+    policy: Policy = NO_POLICY
 
 
 def find_config_file() -> str:
@@ -134,7 +137,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
-    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports)
+    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports, config.policy)
 
 
 def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:

@@ -24,6 +24,7 @@ from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.labels import fold
+from pilotage.policy import NO_POLICY, Policy
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         options: what Envoys get in addition to the routes, including ``match_domains`` and ``debug``.
         gateway: how to run Envoy.
         api: the daemon's HTTP API.
+        policy: what containers may claim.
         problems: warnings about settings that have no effect.
 
     """
@@ -56,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
+    policy: Policy = NO_POLICY
     problems: tuple[Problem, ...] = ()
 
     @property

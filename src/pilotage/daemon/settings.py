@@ -22,6 +22,7 @@ from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
+from pilotage.policy import NO_POLICY, Policy
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
+        policy: what containers may claim.
         problems: warnings about the configuration.
 
     """
@@ -88,6 +90,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
+    policy: Policy = NO_POLICY
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -134,6 +137,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
+        policy=config.policy,
         problems=config.problems,
     )
 

@@ -18,6 +18,7 @@ from pilotage.core.text import count, shorten
 from pilotage.engine.config import is_explicit_only
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
+from pilotage.policy import NO_POLICY
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.route import Endpoint, EndpointState, Route
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pilotage.labels.decode import DecodedLabels
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
+    from pilotage.policy import Policy
     from pilotage.routes.target import Target
 
 __all__ = [
@@ -70,7 +72,11 @@ NOTHING: Final = Built()
 
 
 def build_routes(
-    container: Container, *, explicit_only: bool | None = None, reserved_ports: frozenset[int] = RESERVED_PORTS
+    container: Container,
+    *,
+    explicit_only: bool | None = None,
+    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    policy: Policy = NO_POLICY,
 ) -> Built:
     """Build the routes of one container. For many containers, :class:`RouteBuilder` is faster.
 
@@ -79,12 +85,14 @@ def build_routes(
         explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
             (or the agent) ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
+        policy: what the container may claim.
 
     Returns:
         Its routes and problems. Never raises.
 
     """
-    return RouteBuilder(explicit_only=explicit_only, reserved_ports=reserved_ports).build(container)
+    builder = RouteBuilder(explicit_only=explicit_only, reserved_ports=reserved_ports, policy=policy)
+    return builder.build(container)
 
 
 def decode_labels(container: Container, schema: KeySchema = ROUTE_KEYS) -> DecodedLabels:
@@ -104,6 +112,7 @@ class RouteBuilder:
         explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
             (or the agent) ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
+        policy: what containers may claim.
 
     """
 
@@ -113,10 +122,12 @@ class RouteBuilder:
         schema: KeySchema = ROUTE_KEYS,
         explicit_only: bool | None = None,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
+        policy: Policy = NO_POLICY,
     ) -> None:
         self.schema = schema
         self.explicit_only = explicit_only
         self.reserved_ports = reserved_ports
+        self.policy = policy
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:

@@ -1,0 +1,15 @@
+"""Decides what a container may claim: hosts, targets, ports, files, middlewares and pools.
+
+A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided, and a
+reason and a hint if the claim is refused. ``routes`` asks about all claims of a container when it builds its routes,
+``table`` about pools.
+It must not know routes, wait, or open sockets; only to resolve symbolic links and to read what a label may name does it
+look at the file system.
+"""
+
+from __future__ import annotations
+
+from pilotage.policy.claims import Claimant
+from pilotage.policy.policy import NO_POLICY, Policy
+
+__all__ = ["NO_POLICY", "Claimant", "Policy"]
