@@ -9,7 +9,7 @@ look at the file system.
 
 from __future__ import annotations
 
-from pilotage.policy.claims import Claimant
+from pilotage.policy.claims import Claimant, Verdict, claimant_of
 from pilotage.policy.policy import NO_POLICY, Policy
 
-__all__ = ["NO_POLICY", "Claimant", "Policy"]
+__all__ = ["NO_POLICY", "Claimant", "Policy", "Verdict", "claimant_of"]
