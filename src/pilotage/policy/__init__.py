@@ -10,6 +10,7 @@ look at the file system.
 from __future__ import annotations
 
 from pilotage.policy.claims import Claimant, Verdict, claimant_of
-from pilotage.policy.policy import NO_POLICY, Policy
+from pilotage.policy.files import read_below
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
 
-__all__ = ["NO_POLICY", "Claimant", "Policy", "Verdict", "claimant_of"]
+__all__ = ["FILE_REFUSED", "NO_POLICY", "Claimant", "Policy", "Verdict", "claimant_of", "read_below"]
