@@ -31,6 +31,7 @@ SYSTEM = {
     "pilotage.gateway.binary",
     "pilotage.gateway.capacity",
     "pilotage.lint.compose",
+    "pilotage.lint.policy",
 }
 LONGEST = 400
 MOST_CACHED = 1024  # results of one function; labels may ask for ever new ones

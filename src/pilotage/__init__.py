@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from pilotage.output.explain import explain_name as explain
     from pilotage.output.facts import Fact, Source
     from pilotage.output.json import to_json
+    from pilotage.policy.claims import Claimant, PolicyRule, Verdict
+    from pilotage.policy.policy import Policy
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.exclusion import ExclusionReason
@@ -74,6 +76,7 @@ _load, __dir__ = lazy_exports(
         "Built": "routes.build",
         "Change": "table.diff",
         "ChangeKind": "table.diff",
+        "Claimant": "policy.claims",
         "ClientRequest": "engine.shared_client",
         "Clients": "engine.shared_client",
         "ConfigError": "core.errors",
@@ -110,6 +113,8 @@ _load, __dir__ = lazy_exports(
         "LoggedFields": "routes.access_log",
         "Mount": "engine.types",
         "PilotageError": "core.errors",
+        "Policy": "policy.policy",
+        "PolicyRule": "policy.claims",
         "Pool": "engine.pool",
         "Port": "engine.types",
         "PortMapping": "containers.ports",
@@ -132,6 +137,7 @@ _load, __dir__ = lazy_exports(
         "Timeouts": "engine.connection",
         "Timing": "discovery.timing",
         "Update": "discovery.update",
+        "Verdict": "policy.claims",
         "Version": "engine.types",
         "build_routes": "routes.build",
         "build_table": "table.store",
@@ -172,6 +178,7 @@ __all__ = [
     "Built",
     "Change",
     "ChangeKind",
+    "Claimant",
     "ClientRequest",
     "Clients",
     "ConfigError",
@@ -208,6 +215,8 @@ __all__ = [
     "LoggedFields",
     "Mount",
     "PilotageError",
+    "Policy",
+    "PolicyRule",
     "Pool",
     "Port",
     "PortMapping",
@@ -230,6 +239,7 @@ __all__ = [
     "Timeouts",
     "Timing",
     "Update",
+    "Verdict",
     "Version",
     "__version__",
     "build_routes",

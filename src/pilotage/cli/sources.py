@@ -48,7 +48,7 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
 
     async def look() -> list[ScanResult]:
         scans = [
-            (config.name, scan_all([config], env=env, reserved_ports=engines.reserved_ports))
+            (config.name, scan_all([config], env=env, reserved_ports=engines.reserved_ports, policy=engines.policy))
             for config in engines.configs
         ]
         return await ask_all(scans, early and (lambda scanned: early(whole(scanned))))

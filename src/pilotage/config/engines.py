@@ -18,12 +18,15 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, resolve_context, resolved
+from pilotage.policy import Policy
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
     "CONFIG_FILES",
+    "DEFAULT_POLICY",
     "DEFAULT_PORTS",
     "ChosenEngines",
     "EngineChoice",
@@ -57,6 +60,9 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_PORTS: Final = frozenset({8080, 8888})
 """Ports of the gateway and the API if ``pilotage serve`` has no configuration."""
 
+DEFAULT_POLICY: Final = Policy(addresses=(GatewayOptions().http_address,))
+"""What containers may claim if ``pilotage serve`` has no configuration."""
+
 
 class ChosenEngines(msgspec.Struct, frozen=True):
     """The engines and route files to work with.
@@ -67,6 +73,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         problems: warnings about the configuration file.
         files: names and patterns of route files.
         reserved_ports: ports on this host that belong to ``pilotage serve``. No route may lead to them.
+        policy: what containers may claim.
 
     """
 
@@ -75,6 +82,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = DEFAULT_PORTS
+    policy: Policy = DEFAULT_POLICY
 
 
 def find_config_file() -> str:
@@ -134,7 +142,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
-    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports)
+    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports, config.policy)
 
 
 def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:

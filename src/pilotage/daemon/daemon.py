@@ -233,6 +233,7 @@ class Daemon:
             pool=pool,
             env=self._env,
             reserved_ports=self.settings.reserved_ports,
+            policy=self.settings.policy,
             on_lag=self.metrics.reached_table,
         )
         self.discovery = await stack.enter_async_context(discovery)
@@ -347,7 +348,9 @@ class Daemon:
         self.ads.configure(options)  # the server exists only while the daemon runs
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
-        done = await self.discovery.apply_config(new.engines, new.files, reserved_ports=new.reserved_ports)
+        done = await self.discovery.apply_config(
+            new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
+        )
         if old.options != new.options:
             if self._health is not None:
                 self._health.follow(self.discovery.table)  # other routes may now be served, and so probed

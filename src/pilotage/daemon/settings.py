@@ -23,6 +23,7 @@ from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.gateway.capacity import descriptor_limit, memory_limit
+from pilotage.policy import NO_POLICY, Policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.overload import Limits, limits_for
 
@@ -77,6 +78,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
+        policy: what containers may claim.
         problems: warnings about the configuration.
 
     """
@@ -92,6 +94,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
+    policy: Policy = NO_POLICY
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -152,6 +155,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
+        policy=config.policy,
         problems=config.problems,
     )
 

@@ -7,16 +7,18 @@ unreachable engine are kept and marked stale, and other engines are not affected
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import weakref
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
 from pilotage.discovery.provider import DockerProvider
 from pilotage.discovery.subscription import Subscription
 from pilotage.engine.pool import Pool
+from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table.store import RouteStore
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.config import DockerProviderConfig
+    from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth
     from pilotage.table.snapshot import EngineSnapshot
@@ -44,6 +47,7 @@ class DiscoveryManager:
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables, the process's own by default.
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
         timing: intervals and timeouts of the watchers.
         on_lag: receives the seconds between an event and the change it caused.
 
@@ -57,17 +61,18 @@ class DiscoveryManager:
         agents: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
+        policy: Policy = NO_POLICY,
         timing: Timing | None = None,
         on_lag: Callable[[float], object] | None = None,
     ) -> None:
         self.pool = pool
-        self.agents = agents
-        self.env = os.environ if env is None else env
         self.reserved_ports = reserved_ports
-        self.timing = timing
-        self.on_lag = on_lag
+        self.policy = policy
         self.store = RouteStore()
         self._group = group
+        given: dict[str, Any] = {"pool": pool, "agents": agents, "timing": timing, "on_lag": on_lag}
+        given |= {"store": self.store, "publish": self.publish, "env": os.environ if env is None else env}
+        self._new_provider: Callable[..., DockerProvider] = functools.partial(DockerProvider, **given)
         self._providers: dict[str, DockerProvider] = {}
         self._files = FileWatcher((), self._on_file_change)
         self._file_aliases: dict[str, tuple[str, ...]] = {}
@@ -139,24 +144,11 @@ class DiscoveryManager:
 
         """
         self._require_open()
-        provider = self._new_provider(config, self.reserved_ports)
+        provider = self._new_provider(config, reserved_ports=self.reserved_ports, policy=self.policy)
         if provider.name in self._providers:
             raise PilotageError(f"an engine called {provider.name!r} is already being watched")
         self._start(provider)
         self.publish()
-
-    def _new_provider(self, config: DockerProviderConfig, reserved_ports: frozenset[int]) -> DockerProvider:
-        return DockerProvider(
-            config,
-            self.store,
-            self.publish,
-            pool=self.pool,
-            agents=self.agents,
-            env=self.env,
-            reserved_ports=reserved_ports,
-            timing=self.timing,
-            on_lag=self.on_lag,
-        )
 
     def _start(self, provider: DockerProvider, predecessor: DockerProvider | None = None) -> None:
         provider.start(predecessor)
@@ -180,16 +172,19 @@ class DiscoveryManager:
         files: Iterable[str],
         *,
         reserved_ports: frozenset[int] | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
         If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
-        with the new settings. New reserved ports change every engine.
+        with the new settings. New reserved ports and a new policy change every
+        engine.
 
         Args:
             engines: all engines; their names must differ.
             files: names or patterns of all route files.
             reserved_ports: ports on this host that the proxy itself uses from now on; as before if omitted.
+            policy: what containers may claim from now on; as before if omitted.
 
         Returns:
             Descriptions of what was done, for the log; empty if nothing differed.
@@ -201,7 +196,8 @@ class DiscoveryManager:
         """
         self._require_open()
         reserved = self.reserved_ports if reserved_ports is None else reserved_ports
-        is_same = reserved == self.reserved_ports
+        policy = self.policy if policy is None else policy
+        is_same = (reserved, policy) == (self.reserved_ports, self.policy)
         before = {provider.config.name or provider.config.url: provider for provider in self._providers.values()}
         after = {config.name or config.url: config for config in engines}
         gone = [name for name in before if name not in after]
@@ -212,13 +208,13 @@ class DiscoveryManager:
             old = name if name in before else next((g for g in gone if before[g].is_renamed(config)), "")
             if old in gone:
                 gone.remove(old)
-            new[name] = (self._new_provider(config, reserved), old)
+            new[name] = (self._new_provider(config, reserved_ports=reserved, policy=policy), old)
         order = [new[name][0].name if name in new else before[name].name for name in after]
         if len(set(order)) < len(order):
             twice = next(name for name in order if order.count(name) > 1)
             raise PilotageError(f"two engines are called {twice!r}")
         # Nothing below waits or fails, so a cancelled call leaves no engine half replaced.
-        self.reserved_ports = reserved
+        self.reserved_ports, self.policy = reserved, policy
         ended = [self._providers.pop(before[name].name) for name in gone]
         for provider in ended:
             provider.remove()
@@ -352,6 +348,7 @@ async def discover(
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    policy: Policy = NO_POLICY,
     timing: Timing | None = None,
     on_lag: Callable[[float], object] | None = None,
 ) -> AsyncGenerator[DiscoveryManager, None]:
@@ -365,6 +362,7 @@ async def discover(
         env: environment variables, the process's own by default. ``DOCKER_HOST`` makes an engine local
             (LABELS II.3.5).
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
         timing: intervals and timeouts of the watchers.
         on_lag: receives the seconds between an event and the change it caused.
 
@@ -384,6 +382,7 @@ async def discover(
                 agents=agents,
                 env=env,
                 reserved_ports=reserved_ports,
+                policy=policy,
                 timing=timing,
                 on_lag=on_lag,
             )

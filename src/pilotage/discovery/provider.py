@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.timing import Timing
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
+    from pilotage.policy import Policy
     from pilotage.routes.build import Built
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import RouteStore
@@ -46,6 +47,7 @@ class DockerProvider:
         agents: address (``host:port``) -> name of every known agent.
         env: environment variables.
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
         timing: intervals and timeouts of the watcher.
         on_lag: receives the seconds between an event and the change it caused.
 
@@ -74,6 +76,7 @@ class DockerProvider:
         agents: Mapping[str, str] | None,
         env: Mapping[str, str],
         reserved_ports: frozenset[int],
+        policy: Policy,
         timing: Timing | None,
         on_lag: Callable[[float], object] | None,
     ) -> None:
@@ -85,7 +88,7 @@ class DockerProvider:
         self._publish = publish
         self._removed = False
         parser = ContainerParser(config, agents=agents, env=env, routes_to=routes_to)
-        self.state = EngineState(parser, reserved_ports=reserved_ports)
+        self.state = EngineState(parser, reserved_ports=reserved_ports, policy=policy)
         self.watcher = EngineWatcher(config, self.state, self, pool=pool, timing=timing, on_lag=on_lag)
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()

@@ -18,6 +18,7 @@ from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
 from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import new_client
+from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
+    from pilotage.policy import Policy
 
 __all__ = ["ScanResult", "scan_all", "scan_engine"]
 
@@ -55,6 +57,7 @@ async def scan_all(
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    policy: Policy = NO_POLICY,
 ) -> ScanResult:
     """Scan several engines concurrently. An engine that fails does not affect the others.
 
@@ -65,6 +68,7 @@ async def scan_all(
         env: environment variables, the process's own by default. ``DOCKER_HOST`` makes an engine local
             (LABELS II.3.5).
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
 
     Raises:
         ConfigError: an address is invalid, or two engines have the same name. No engine was contacted.
@@ -79,7 +83,9 @@ async def scan_all(
 
     async def scan(config: DockerProviderConfig) -> EngineSnapshot | None:
         try:
-            return await scan_engine(config, pool=pool, agents=agents, env=env, reserved_ports=reserved_ports)
+            return await scan_engine(
+                config, pool=pool, agents=agents, env=env, reserved_ports=reserved_ports, policy=policy
+            )
         except EngineError as error:
             errors[config.name] = error
             return None
@@ -100,6 +106,7 @@ async def scan_engine(
     agents: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    policy: Policy = NO_POLICY,
 ) -> EngineSnapshot:
     """Scan one engine; see :func:`scan_all` for the arguments.
 
@@ -119,7 +126,7 @@ async def scan_engine(
             containers = [parser.decode(element) for element in elements]
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
-            return build_snapshot(config, containers, reserved_ports=reserved_ports)
+            return build_snapshot(config, containers, reserved_ports=reserved_ports, policy=policy)
 
 
 def _named(config: DockerProviderConfig, env: Mapping[str, str] | None) -> DockerProviderConfig:

@@ -11,6 +11,7 @@ from pilotage.containers.swarm import is_task
 from pilotage.discovery.events import Effect
 from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.engine.config import is_explicit_only
+from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 from pilotage.table.snapshot import EngineSnapshot
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.containers.parse import ContainerParser
     from pilotage.discovery.events import ContainerEvent
+    from pilotage.policy import Policy
 
 __all__ = ["EngineState", "ListDiff"]
 
@@ -56,6 +58,7 @@ class EngineState:
     Args:
         parser: decodes the engine's list entries.
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
 
     Attributes:
         podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
@@ -68,11 +71,17 @@ class EngineState:
 
     """
 
-    def __init__(self, parser: ContainerParser, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> None:
+    def __init__(
+        self,
+        parser: ContainerParser,
+        *,
+        reserved_ports: frozenset[int] = RESERVED_PORTS,
+        policy: Policy = NO_POLICY,
+    ) -> None:
         self.parser = parser
         self.podman = False
         self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
-        self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports)
+        self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}

@@ -30,6 +30,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.types import Inspect, InspectConfig
+from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pilotage.containers.container import Container
+    from pilotage.policy import Policy
 
 __all__ = ["Recording", "read_recordings", "replay_recording"]
 
@@ -86,12 +88,15 @@ def _documents(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-def replay_recording(recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> EngineSnapshot:
+def replay_recording(
+    recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS, policy: Policy = NO_POLICY
+) -> EngineSnapshot:
     """Return the containers and routes of a recording.
 
     Args:
         recording: the recorded responses of one engine.
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
 
     """
     provider = recording.provider
@@ -99,7 +104,7 @@ def replay_recording(recording: Recording, *, reserved_ports: frozenset[int] = R
     parser = ContainerParser(config, agents=recording.agents, env=recording.env)
     parser.set_rootless(recording.rootless)
     containers = [_read(raw, parser, recording) for raw in recording.containers]
-    return build_snapshot(config, containers, reserved_ports=reserved_ports)
+    return build_snapshot(config, containers, reserved_ports=reserved_ports, policy=policy)
 
 
 def _read(raw: msgspec.Raw, parser: ContainerParser, recording: Recording) -> Container:

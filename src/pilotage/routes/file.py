@@ -173,6 +173,7 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
         health_check=not refused and not settings.healthcheck.disable,
         settings=settings,
         labelled=mine.labelled,
+        folders=None,
         problems=tuple(_in_file(problems, file, alias)),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.policy import Claimant
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
@@ -106,6 +107,10 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         labelled: names of the fields that labels set.
         contested: whether another container claims the same alias and takes over if this one disappears.
         problems: problems with its labels.
+        claimant: the container, as rules of the policy see it; ``None`` if there are no rules, or for a route from a
+            file.
+        folders: folders below which the files that its settings name must lie when they are read; ``None`` for a route
+            from a file, which may name any.
 
     """
 
@@ -128,6 +133,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     labelled: tuple[str, ...] = ()
     contested: bool = False
     problems: tuple[Problem, ...] = ()
+    claimant: Claimant | None = None
+    folders: tuple[str, ...] | None = ()
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:

@@ -10,10 +10,13 @@ from pilotage.containers.container import Container
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pilotage.policy import Policy
 
 __all__ = ["EngineSnapshot", "build_snapshot"]
 
@@ -40,6 +43,7 @@ def build_snapshot(
     containers: Iterable[Container],
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    policy: Policy = NO_POLICY,
     problems: Iterable[Problem] = (),
 ) -> EngineSnapshot:
     """Build the routes of all containers of an engine.
@@ -49,6 +53,7 @@ def build_snapshot(
         containers: its containers. A container that shares another container's network gets that container's address
             and ports.
         reserved_ports: ports on this host that the proxy itself uses.
+        policy: what containers may claim.
         problems: problems with the engine itself.
 
     """
@@ -57,6 +62,6 @@ def build_snapshot(
         others = {container.container_name: container for container in found}
         others |= {container.container_id: container for container in found}
         found = tuple(join_shared_network(container, others) for container in found)
-    builder = RouteBuilder(reserved_ports=reserved_ports)
+    builder = RouteBuilder(reserved_ports=reserved_ports, policy=policy)
     built = tuple(map(builder.build, found))
     return EngineSnapshot(config, found, built, tuple(problems))

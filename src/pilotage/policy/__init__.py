@@ -1,0 +1,31 @@
+"""Decides what a container may claim: hosts, targets, ports, files, middlewares and pools.
+
+A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided, and a
+reason and a hint if the claim is refused. ``routes`` asks about all claims of a container when it builds its routes,
+``table`` about pools.
+It must not know routes, wait, or open sockets; only to resolve symbolic links and to read what a label may name does it
+look at the file system.
+"""
+
+from __future__ import annotations
+
+from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant_of
+from pilotage.policy.files import read_below
+from pilotage.policy.globs import PLACEHOLDERS, placeholders
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.policy.ports import parse_range
+
+__all__ = [
+    "FILE_REFUSED",
+    "NO_POLICY",
+    "PLACEHOLDERS",
+    "Claimant",
+    "Kind",
+    "Policy",
+    "PolicyRule",
+    "Verdict",
+    "claimant_of",
+    "parse_range",
+    "placeholders",
+    "read_below",
+]

@@ -1,0 +1,164 @@
+"""Defines who claims something, what a rule says about it, and the verdict. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from pilotage.policy.globs import matches_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.containers.container import Container
+
+__all__ = ["ALLOWED", "KINDS", "Claimant", "Kind", "PolicyRule", "Verdict", "claimant_of"]
+
+Kind = Literal["hosts", "targets", "ports", "files", "middlewares", "pools"]
+KINDS: Final[tuple[Kind, ...]] = ("hosts", "targets", "ports", "files", "middlewares", "pools")
+
+
+class Claimant(msgspec.Struct, frozen=True, kw_only=True):
+    """The container that claims something. Only ``engine`` is certain; whoever made the container chose all else.
+
+    Attributes:
+        engine: name of its engine in the configuration, without the ``!`` that requires labels.
+        project, service: its Compose project and service; ``""`` if there is none.
+        image: the name of its image, as the engine lists it.
+        labels: all its labels.
+        container: its name, for messages only.
+        decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
+        rule: the rule that decides for it, once ``decider`` is set; ``None`` if the default does.
+
+    """
+
+    engine: str = ""
+    project: str = ""
+    service: str = ""
+    image: str = ""
+    labels: dict[str, str] = {}
+    container: str = ""
+    decider: str = ""
+    rule: PolicyRule | None = None
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of the placeholders."""
+        return {"engine": self.engine, "project": self.project, "service": self.service}
+
+    def is_kin(self, other: Claimant) -> bool:
+        """Return whether both belong to the same Compose project of the same engine."""
+        return (self.engine, self.project) == (other.engine, other.project)
+
+
+def claimant_of(container: Container) -> Claimant:
+    """Return who a container is, for the policy."""
+    return Claimant(
+        engine=container.provider.removesuffix("!"),
+        project=container.compose_project,
+        service=container.compose_service,
+        image=container.image_reference,
+        labels=container.actual_labels,
+        container=container.container_name,
+    )
+
+
+class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of the operator.
+
+    It decides for a container if every condition matches. A condition with several globs matches if one of them does;
+    an empty condition is none.
+
+    Each kind of claim has the globs of what the container may claim; ``()`` allows none, and ``None`` means that the
+    rule does not mention this kind, which leaves it to the policy's ``default``.
+
+    Attributes:
+        number: place in the configuration, from 1.
+        name: what the operator calls it; ``""`` if it has no name.
+        place: where it is written, such as ``pilotage.yml:14``; ``""`` if unknown.
+        engine, project, service, image: conditions; globs, case matters.
+        label: conditions: key of a label -> globs of its value. A container without the label does not match.
+        hosts, targets, ports, files, middlewares, pools: what the container may claim.
+
+    """
+
+    number: int = 1
+    name: str = ""
+    place: str = ""
+    engine: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+    image: tuple[str, ...] = ()
+    label: dict[str, tuple[str, ...]] = {}
+    hosts: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    ports: tuple[tuple[int, int], ...] | None = None
+    files: tuple[str, ...] | None = None
+    middlewares: tuple[str, ...] | None = None
+    pools: tuple[str, ...] | None = None
+
+    def matches(self, claimant: Claimant) -> bool:
+        """Return whether the rule is about this container."""
+        return (
+            _one_of(self.engine, (claimant.engine,))
+            and _one_of(self.project, (claimant.project,))
+            and _one_of(self.service, (claimant.service,))
+            and (not self.image or _one_of(self.image, image_spellings(claimant.image)))
+            and all(key in claimant.labels and _one_of(g, (claimant.labels[key],)) for key, g in self.label.items())
+        )
+
+    @property
+    def allows_nothing(self) -> bool:
+        """Whether its containers may claim nothing at all."""
+        return all(getattr(self, kind) == () for kind in KINDS)
+
+    def __str__(self) -> str:
+        name = f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
+        return f"{name} ({self.place})" if self.place else name
+
+
+def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:
+    return not globs or any(matches_text(glob, text) for text in texts for glob in globs)
+
+
+def image_spellings(reference: str) -> tuple[str, ...]:
+    """Return the names under which a rule may mean an image: as listed, in full, and each without tag and digest.
+
+    ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``; Docker lists the short
+    name, Podman the full one.
+    """
+    first, slash, rest = reference.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        rest = reference if slash else f"library/{reference}"
+        full = f"docker.io/{rest}"
+    else:
+        full = reference
+    short = full.removeprefix("docker.io/").removeprefix("library/") if full.startswith("docker.io/") else full
+    names = (reference, full, short)
+    return tuple(dict.fromkeys((*names, *map(_untagged, names))))
+
+
+def _untagged(reference: str) -> str:
+    head, slash, last = reference.partition("@")[0].rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a claim is allowed.
+
+    Attributes:
+        allowed: whether it is.
+        rule: the rule that decided; ``None`` if a built-in limit or ``default`` did.
+        reason: why it is refused, as a sentence for a problem; ``""`` if it is allowed.
+        hint: how the operator or the owner of the container can change that; ``""`` if there is nothing to do.
+
+    """
+
+    allowed: bool
+    rule: PolicyRule | None = None
+    reason: str = ""
+    hint: str = ""
+
+
+ALLOWED: Final = Verdict(allowed=True)

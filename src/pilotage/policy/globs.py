@@ -1,0 +1,95 @@
+"""Matches names, hosts and folders against the globs of an operator's rules. Pure.
+
+Three notations share one syntax: ``*`` stands for any text, ``?`` for one character. In a host, both stop at a dot, and
+the label ``**`` stands for one or more labels; in a path, both stop at a slash.
+
+``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for the claimant's own. The values come from
+strangers, so they are inserted as text, never as a pattern; an empty value, or one that is not a single plain word
+(letters, digits, ``_`` and ``-``; in an engine's name also dots), makes the glob match nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["PLACEHOLDERS", "fill", "matches_host", "matches_path", "matches_text", "placeholders"]
+
+PLACEHOLDERS: Final = ("engine", "project", "service")
+"""Names that may stand in ``{{…}}``."""
+
+_PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
+_ENGINE: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_LONGEST: Final = 4096  # characters of a value that is matched
+
+
+@lru_cache(maxsize=512)
+def _compiled(glob: str) -> Callable[[str], object]:
+    # "[" has no meaning in these globs. The regular expressions of fnmatch take linear time for each star.
+    return re.compile(fnmatch.translate(glob.replace("[", "[[]"))).match
+
+
+def placeholders(glob: str) -> list[str]:
+    """Return the names in ``{{…}}``, known or not."""
+    return _PLACEHOLDER.findall(glob)
+
+
+def fill(glob: str, values: Mapping[str, str]) -> str | None:
+    """Replace the placeholders of a glob; ``None`` if a value is missing or unusable, so that it matches nothing.
+
+    Args:
+        glob: with names in ``{{…}}``.
+        values: of :data:`PLACEHOLDERS`.
+
+    """
+    if "{{" not in glob:
+        return glob
+    for name in placeholders(glob):
+        if not (_ENGINE if name == "engine" else _WORD).fullmatch(values.get(name, "")):
+            return None
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], glob)
+
+
+def matches_text(glob: str, text: str) -> bool:
+    """Return whether a glob matches a whole text. Case matters."""
+    return len(text) <= _LONGEST and _compiled(glob)(text) is not None
+
+
+def matches_host(glob: str, host: str) -> bool:
+    """Return whether a glob matches a host name. Case does not matter.
+
+    A wildcard such as ``*.example.com`` is a claim to every name below, so only a glob whose own label there is ``*``
+    or ``**`` matches it.
+    """
+    return _match_labels(glob.lower().split("."), host.lower().split("."))
+
+
+def _match_labels(globs: Sequence[str], labels: Sequence[str]) -> bool:
+    if len(labels) > 128:  # more than a host name of 253 characters can have
+        return False
+    reached = {0}  # how many labels the globs so far can have matched
+    for glob in globs:
+        if glob == "**":
+            reached = set(range(min(reached) + 1, len(labels) + 1)) if reached else reached
+        else:
+            reached = {n + 1 for n in reached if n < len(labels) and _matches_label(glob, labels[n])}
+    return len(labels) in reached
+
+
+def _matches_label(glob: str, label: str) -> bool:
+    return glob == "*" if "*" in label else label != "" and matches_text(glob, label)
+
+
+def matches_path(glob: str, path: str) -> bool:
+    """Return whether an absolute path without ``..`` is what a glob names, or lies below it."""
+    wanted = [part for part in glob.split("/") if part]
+    parts = [part for part in path.split("/") if part]
+    if not glob.startswith("/") or len(parts) < len(wanted) or ".." in parts:
+        return False
+    return all(map(matches_text, wanted, parts))

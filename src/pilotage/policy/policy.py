@@ -1,0 +1,263 @@
+"""Decides what containers may claim. Pure, except that symbolic links in paths are resolved.
+
+The first rule that matches a container decides for it, alone. What that rule does not mention, and everything for a
+container that no rule matches, is left to ``default``: ``allow`` applies the built-in limits, as without any rule;
+``deny`` refuses it. A container's own addresses and published ports, and the pools of its own Compose project, need no
+permission.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from pilotage.policy.claims import ALLOWED, Claimant, Kind, PolicyRule, Verdict
+from pilotage.policy.files import is_below
+from pilotage.policy.globs import fill, matches_host, matches_text
+from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
+from pilotage.policy.targets import matches_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FILE_REFUSED", "NO_POLICY", "Policy"]
+
+FILE_REFUSED: Final = "a label may name only a readable file below a folder that gateway.label_files or a rule allows"
+"""The one message for every refused file, so that it does not tell whether the file exists."""
+
+_EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What containers may claim. Routes from files are free and do not ask.
+
+    Attributes:
+        rules: in the order of the configuration.
+        default: decides what no rule does.
+        targets: ``any`` or ``own``, the built-in limit of targets (decision 34).
+        stream_ports: ranges of ports, both ends included: the built-in limit of stream listeners; ``None`` for any port
+            except 22 and those of engines (decision 35).
+        addresses: addresses on which the gateway listens. Streams of containers listen there only; empty for any.
+        label_files: absolute folders with files that labels may name: the built-in limit of files (decision 33).
+        domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
+
+    """
+
+    rules: tuple[PolicyRule, ...] = ()
+    default: Literal["allow", "deny"] = "allow"
+    targets: Literal["any", "own"] = "any"
+    stream_ports: tuple[tuple[int, int], ...] | None = None
+    addresses: tuple[str, ...] = ()
+    label_files: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything but the built-in limits decides. Without rules, any host and middleware may be claimed."""
+        return bool(self.rules) or self.default == "deny"
+
+    def rule_for(self, claimant: Claimant) -> PolicyRule | None:
+        """Return the rule that decides for a container; ``None`` if ``default`` does."""
+        if claimant.decider:
+            return claimant.rule
+        for rule in self.rules:
+            if rule.matches(claimant):
+                return rule
+        return None
+
+    def decider(self, claimant: Claimant) -> str:
+        """Return what decides for a container, as readable text: a rule with its place, or the default."""
+        rule = self.rule_for(claimant)
+        if rule is not None:
+            return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)
+        return f"no rule matches, so the default decides: {self.default}"
+
+    def identify(self, claimant: Claimant) -> Claimant:
+        """Return a claimant that knows its rule, so that further questions about it need not look for it."""
+        if not self.has_rules:
+            return claimant
+        return msgspec.structs.replace(claimant, decider=self.decider(claimant), rule=self.rule_for(claimant))
+
+    # ---- claims
+
+    def may_use_host(self, claimant: Claimant, host: str) -> Verdict:
+        """Decide whether a container may claim a host.
+
+        The builder of routes asks this for every alias and for ``load_balance.link``, and excludes what is refused. The
+        table need not ask again: it decides only who of several claimants is first.
+
+        Args:
+            claimant: the container.
+            host: an alias (``shop``), a full name (``shop.example.com``), a wildcard (``*.example.com``) or the name of
+                a pool. Case does not matter. With ``domains``, an alias and its name below a domain are one host.
+
+        """
+        host = host.lower().removesuffix(".")
+        alias = host
+        for domain in self.domains:
+            if host.endswith(f".{domain}") and "." not in host.removesuffix(f".{domain}"):
+                alias = host.removesuffix(f".{domain}")
+        everywhere = [] if "." in host else [f"{host}.{domain}" for domain in self.domains]  # where an alias is served
+
+        def is_covered(glob: str) -> bool:
+            if matches_host(glob, host) or (alias != "*" and matches_host(glob, alias)):
+                return True
+            return bool(everywhere) and all(matches_host(glob, name) for name in everywhere)
+
+        return self._decide(claimant, "hosts", f"claim the host {host}", is_covered)
+
+    def may_reach(self, claimant: Claimant, host: str, port: int, *, own: bool = False) -> Verdict:
+        """Decide whether a container's routes may lead to a target.
+
+        Args:
+            claimant: the container.
+            host: host name, or address in its usual spelling.
+            port: port of the target.
+            own: whether it is the container's own address, a port that it publishes or, with host networking, the host.
+
+        """
+        if own:
+            return ALLOWED
+        limit = ALLOWED
+        if self.targets == "own":
+            reason = f"gateway.targets is own, so a container may not lead to {host}:{port}"
+            limit = Verdict(
+                allowed=False, reason=reason, hint="remove the host, or allow the target in a rule of policy"
+            )
+        return self._decide(
+            claimant, "targets", f"lead to {host}:{port}", lambda glob: matches_target(glob, host, port), limit
+        )
+
+    def may_listen(self, claimant: Claimant, port: int, *, own_ports: frozenset[int] = frozenset()) -> Verdict:
+        """Decide whether a container may open the listener of a tcp or udp route.
+
+        Args:
+            claimant: the container.
+            port: port to listen on.
+            own_ports: ports on which the gateway, the API and the xDS server listen. No rule allows them.
+
+        """
+        if port in own_ports:
+            hint = "choose another listening port, as in port: 9000:5432"
+            return Verdict(allowed=False, reason=f"pilotage itself listens on port {port}", hint=hint)
+        limit = ALLOWED
+        if self.stream_ports is not None and not in_ranges(port, self.stream_ports):
+            reason = f"port {port} is not in gateway.stream_ports"
+            ranges = show_ranges(self.stream_ports)
+            limit = Verdict(allowed=False, reason=reason, hint=f"choose a listening port in {ranges}" if ranges else "")
+        elif self.stream_ports is None and port in TAKEN_PORTS:
+            hint = "choose another listening port, or list this one in gateway.stream_ports"
+            limit = Verdict(allowed=False, reason=f"port {port} is {TAKEN_PORTS[port]}", hint=hint)
+        return self._decide(claimant, "ports", f"listen on port {port}", lambda ends: in_ranges(port, (ends,)), limit)
+
+    def may_bind(self, address: str) -> Verdict:
+        """Decide whether a container's stream may listen on an address. Only those of the gateway are open to any."""
+        family = 6 if ":" in address else 4
+        if (
+            not self.addresses
+            or address in self.addresses
+            or any(_EVERYWHERE.get(it) == family for it in self.addresses)
+        ):
+            return ALLOWED
+        reason = f"the gateway does not listen on {address}"
+        return Verdict(allowed=False, reason=reason, hint=f"remove bind, or set it to {self.addresses[0]}")
+
+    def may_read(self, claimant: Claimant, path: str) -> Verdict:
+        """Decide whether a label may name a file or folder of this machine.
+
+        The answer does not depend on whether the path exists. Whoever reads the file later uses :func:`read_below` with
+        :meth:`folders_for`, because a symbolic link may have been replaced.
+
+        Args:
+            claimant: the container.
+            path: as written in the label.
+
+        """
+        rule = self.rule_for(claimant)
+        if is_below(path, self.folders_for(claimant)):
+            return Verdict(allowed=True, rule=rule if rule is not None and rule.files is not None else None)
+        hint = f"{rule} decides" if rule is not None else "remove it, or ask the operator to allow its folder"
+        return Verdict(allowed=False, rule=rule, reason=FILE_REFUSED, hint=hint)
+
+    def folders_for(self, claimant: Claimant) -> tuple[str, ...]:
+        """Return the folders below which a container's labels may name files."""
+        rule = self.rule_for(claimant)
+        if rule is not None and rule.files is not None:
+            filled = (fill(folder, claimant.values) for folder in rule.files)
+            return tuple(folder for folder in filled if folder is not None)
+        return self.label_files if self.default == "allow" else ()
+
+    def may_use_middleware(self, claimant: Claimant, name: str) -> Verdict:
+        """Decide whether a container may use a middleware.
+
+        Args:
+            claimant: the container.
+            name: from :func:`pilotage.routes.middleware_name`.
+
+        """
+        return self._decide(
+            claimant, "middlewares", f"use the middleware {name}", lambda glob: matches_text(glob.lower(), name)
+        )
+
+    def may_join_pool(self, claimant: Claimant, pool: str, leader: Claimant) -> Verdict:
+        """Decide whether a container may join a pool that exists. Every container may join pools of its own project.
+
+        The pool's name is a host, too, about which :meth:`may_use_host` has been asked. Without a rule that mentions
+        ``pools``, nobody may join a pool of another project or engine (decision 32).
+
+        Args:
+            claimant: the container that wants to join.
+            pool: name of the pool.
+            leader: its oldest member.
+
+        """
+        if claimant.is_kin(leader):
+            return ALLOWED
+        reason = f"the pool {pool} belongs to another Compose project or engine"
+        hint = "choose another name for the pool, or allow it in a rule of policy"
+        limit = Verdict(allowed=False, reason=reason, hint=hint)
+        return self._decide(claimant, "pools", f"join the pool {pool}", lambda glob: matches_host(glob, pool), limit)
+
+    # ---- deciding
+
+    def _decide(
+        self,
+        claimant: Claimant,
+        kind: Kind,
+        what: str,
+        matches: Callable[[str], bool] | Callable[[tuple[int, int]], bool],
+        limit: Verdict = ALLOWED,
+    ) -> Verdict:
+        """Decide by the first rule that matches the container, else by ``default``, else by the built-in limit."""
+        if not self.has_rules:
+            return limit
+        rule = self.rule_for(claimant)
+        allowed = getattr(rule, kind) if rule is not None else None
+        if allowed is None:
+            if self.default == "allow":
+                return limit
+            if rule is None:
+                reason = f"no rule of policy allows this container to {what}"
+                return Verdict(allowed=False, reason=reason, hint="its default is deny; add a rule for this container")
+            return _refused(rule, f"does not mention {kind}, and the default is deny", what)
+        if any(self._matches(entry, matches, claimant) for entry in allowed):
+            return Verdict(allowed=True, rule=rule)
+        assert rule is not None  # noqa: S101  # it has the list
+        return _refused(rule, "does not allow it", what)
+
+    @staticmethod
+    def _matches(entry: object, matches: Callable[..., bool], claimant: Claimant) -> bool:
+        if not isinstance(entry, str):
+            return matches(entry)
+        filled = fill(entry, claimant.values)
+        return filled is not None and matches(filled)
+
+
+def _refused(rule: PolicyRule, why: str, what: str) -> Verdict:
+    reason = f"this container may not {what}: {rule} {why}"
+    return Verdict(allowed=False, rule=rule, reason=reason, hint="")
+
+
+NO_POLICY: Final = Policy()
+"""The built-in limits alone: no file of the host, any target, any stream port except 22 and those of engines."""

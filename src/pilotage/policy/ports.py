@@ -1,0 +1,40 @@
+"""Ranges of ports, and the ports that no container may listen on unless the operator lists them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["TAKEN_PORTS", "in_ranges", "parse_range", "show_ranges"]
+
+TAKEN_PORTS: Final = {
+    22: "the port of SSH",
+    2375: "a port of container engines",
+    2376: "a port of container engines",
+    2377: "a port of container engines",
+}
+"""Port -> whose it is (decision 35)."""
+
+_RANGE: Final = re.compile(r"\s*([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\s*")
+
+
+def parse_range(text: str) -> tuple[int, int] | None:
+    """Parse ``9000`` or ``9000-9100`` into its two ends, both included; ``None`` if it is not a range of ports."""
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2] or match[1])
+    return (first, last) if 1 <= first <= last <= 65535 else None
+
+
+def in_ranges(port: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    """Return whether a port is in one of the ranges."""
+    return any(first <= port <= last for first, last in ranges)
+
+
+def show_ranges(ranges: Iterable[tuple[int, int]]) -> str:
+    """Return ranges as written: ``9000-9100, 9443``."""
+    return ", ".join(f"{first}-{last}" if first != last else str(first) for first, last in ranges)
