@@ -6,7 +6,6 @@ LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,19 +20,21 @@ from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.policy import NO_POLICY
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
+from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.labels.decode import DecodedLabels
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
     from pilotage.policy import Policy
+    from pilotage.policy.targets import Reach
     from pilotage.routes.target import Target
 
 __all__ = [
@@ -45,7 +46,6 @@ __all__ = [
     "decode_labels",
     "default_bind",
     "make_route",
-    "reserved_target",
 ]
 
 RESERVED_PORTS: Final[frozenset[int]] = frozenset()
@@ -113,6 +113,7 @@ class RouteBuilder:
             (or the agent) ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what containers may claim.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
 
     """
 
@@ -123,11 +124,13 @@ class RouteBuilder:
         explicit_only: bool | None = None,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
         policy: Policy = NO_POLICY,
+        is_local: Callable[[str], bool] = nowhere,
     ) -> None:
         self.schema = schema
         self.explicit_only = explicit_only
         self.reserved_ports = reserved_ports
         self.policy = policy
+        self.is_local = is_local
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:
@@ -150,11 +153,19 @@ class RouteBuilder:
         routes = []
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
-            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
+            reach, refusal = None, None
+            if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
+                reach, refusal = self._check_reach(container, target)
+            route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, most=most)
             routes.append(route)
             if route.problems:
                 problems += route.problems
         return Built(tuple(routes), _limited(_unique(problems), dropped, container) if problems else ())
+
+    def _check_reach(self, container: Container, target: Target) -> tuple[Reach | None, Problem | None]:
+        if not target.host or not target.port.proxy:
+            return None, None
+        return check_reach(container, target, self.policy, reserved_ports=self.reserved_ports, is_local=self.is_local)
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
@@ -187,7 +198,8 @@ def make_route(
     settings: AliasSettings,
     target: Target,
     *,
-    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    reach: Reach | None = None,
+    refusal: Problem | None = None,
     most: int = MAX_PROBLEMS,
 ) -> Route:
     """Make the route of one alias.
@@ -197,17 +209,16 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reserved_ports: ports on this host that belong to the proxy.
+        reach: what the host may turn out to be, if it is a name.
+        refusal: why the route may not lead to its target; both from :func:`pilotage.routes.reach.check_reach`.
         most: how many problems to keep.
 
     """
     reason = exclusion(container, alias, target)
     problems: Sequence[Problem] = ()
-    may_fail = not settings.is_plain or target.port.proxy in reserved_ports or container.unreachable is not None
+    may_fail = not settings.is_plain or refusal is not None or container.unreachable is not None
     if may_fail or (reason and container.ports_unknown):
-        reason, found = _judge(
-            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, most=most
-        )
+        reason, found = _judge(container, settings, target, reason, alias=alias, refusal=refusal, most=most)
         problems = [_place(problem, container, alias) for problem in found[:most]]
     return Route(  # by position: with so many fields, keywords double the time
         alias,
@@ -220,7 +231,7 @@ def make_route(
         target.host,
         target.port,
         default_bind(target, settings.settings),
-        () if reason else _endpoints(container, target),
+        () if reason else _endpoints(container, target, reach),
         reason is not None,
         reason or "",
         reason is None and _is_probed(container, settings.settings),
@@ -239,13 +250,13 @@ def _judge(
     reason: ExclusionReason | None,
     *,
     alias: str,
-    reserved_ports: frozenset[int],
+    refusal: Problem | None,
     most: int,
 ) -> tuple[ExclusionReason | None, list[Problem]]:
     """Return why a route is not served, and all its problems, the decisive ones first."""
     errors = check_target(settings, target)
-    if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
-        errors.append(own)
+    if reason is None and refusal is not None:
+        errors.append(refusal)
     if (needed := _needed_health_check(container, settings)) is not None:
         errors.append(needed)
     if container.unreachable is not None and _lacks_address(reason, target):
@@ -272,11 +283,11 @@ def _service(container: Container) -> tuple[str, ...]:
 _STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
 
 
-def _endpoints(container: Container, target: Target) -> tuple[Endpoint, ...]:
+def _endpoints(container: Container, target: Target, reach: Reach | None) -> tuple[Endpoint, ...]:
     if not target.host or target.scheme == "fileserver":
         return ()
     state = _STATES.get(container.health, "ready")
-    return (Endpoint(target.host, target.port.proxy, container.container_name, container.container_id, state),)
+    return (Endpoint(target.host, target.port.proxy, container.container_name, container.container_id, state, reach),)
 
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
@@ -312,25 +323,6 @@ def check_target(settings: AliasSettings, target: Target) -> list[Problem]:
             if field in written
         ]
     return errors
-
-
-def reserved_target(target: Target, reserved_ports: frozenset[int]) -> Problem | None:
-    """Return an error if the route would lead the proxy back to itself (LABELS II.6.6)."""
-    if target.port.proxy not in reserved_ports or not _is_own(target.host) or target.scheme in ("udp", "fileserver"):
-        return None
-    return Problem(
-        message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
-        hint="set the container's own port or host",
-    )
-
-
-def _is_own(host: str) -> bool:
-    """Return whether a host is a common name or address of this machine."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
 
 
 def _needed_health_check(container: Container, settings: AliasSettings) -> Problem | None:
