@@ -27,6 +27,7 @@ SYSTEM = {
     "pilotage.core.tempdirs",
     "pilotage.core.textfile",
     "pilotage.daemon.logging",
+    "pilotage.discovery.host_addresses",
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
     "pilotage.lint.compose",

@@ -86,7 +86,7 @@ def is_literal(host: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def parse_address(host: str) -> IPAddress | None:
     """Return the address that a host stands for in any spelling that resolvers accept; ``None`` for a name.
 
