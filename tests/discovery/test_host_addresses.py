@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,7 +31,7 @@ Local:
 INET6 = "fd000000000000000000000000000002 02 40 00 80     eth0\n00000000000000000000000000000001 01 80 10 80       lo\n"
 
 
-def files(folder: Path, trie: str = TRIE, inet6: str = INET6) -> dict[str, Path]:
+def files(folder: Path, trie: str = TRIE, inet6: str = INET6) -> dict[str, Any]:
     (folder / "fib_trie").write_text(trie)
     (folder / "if_inet6").write_text(inet6)
     return {"ipv4": folder / "fib_trie", "ipv6": folder / "if_inet6"}

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotage.config.load import read_config
 from pilotage.policy import NO_POLICY, Claimant, Policy
-from pilotage.policy.claims import PolicyRule
 from pilotage.policy.targets import (
     Reach,
     address_kind,
@@ -24,6 +25,9 @@ from pilotage.policy.targets import (
     spellings,
 )
 from tests.support.examples import more_examples
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHO = Claimant(engine="local", project="shop", service="web", image="nginx:1")
 
@@ -187,7 +191,7 @@ def test_texts_that_are_globs(glob: str) -> None:
     assert is_target_glob(glob)
 
 
-@pytest.mark.parametrize("glob", ["", ":80", "a:b", "a:2-1", "a:70000", "a/b", "[x]:1", "10.0.0.0/99"])
+@pytest.mark.parametrize("glob", ["", ":80", "a:b", "a:2-1", "a:70000", "a/b", "[x]:1", "10.0.0.0/99", "a b"])
 def test_texts_that_are_none(glob: str) -> None:
     assert not is_target_glob(glob)
 
@@ -225,15 +229,15 @@ def test_connections_to_loopback_and_to_no_address_end_here() -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "0x7f000001", "::", "169.254.169.254", "fe80::1", "224.0.0.1"]
 )
-def test_special_addresses_need_a_rule_and_the_problem_prints_it(host: str) -> None:
+def test_special_addresses_need_a_rule_and_the_problem_prints_it(host: str, tmp_path: Path) -> None:
     refused = NO_POLICY.may_reach(WHO, host, 9000)
     assert not refused.allowed
     assert refused.hint == hint_for(WHO, host, 9000)
     lines = refused.hint.partition("add to the configuration: ")[2]
-    assert lines.startswith('policy: [{engine: "local", project: "shop", service: "web", targets: ["')
-    glob = lines.partition('targets: ["')[2].partition('"')[0]
-    rule = PolicyRule(engine=("local",), project=("shop",), service=("web",), targets=(glob,))
-    assert Policy(rules=(rule,)).may_reach(WHO, host, 9000).allowed
+    policy = read_config(lines, file="pilotage.yml", folder=tmp_path, env={}).policy
+    assert policy.may_reach(WHO, host, 9000).allowed
+    assert not policy.may_reach(WHO, host, 9001).allowed
+    assert not policy.may_reach(Claimant(engine="local", project="other", service="web"), host, 9000).allowed
 
 
 def test_own_targets_and_other_machines_need_none() -> None:
@@ -252,4 +256,4 @@ def test_own_forbids_other_machines() -> None:
 
 def test_names_that_are_not_plain_are_not_written_into_a_rule() -> None:
     hint = hint_for(Claimant(engine="local", image='x"]}, {targets: ["*'), "127.0.0.1", 80)
-    assert "policy: [" not in hint
+    assert "rules:" not in hint

@@ -110,7 +110,7 @@ def test_own_allows_only_what_is_the_containers(host: str, config: Any, fields: 
 
 
 def test_a_container_cannot_get_a_special_address_of_its_own() -> None:
-    network = {"NetworkSettings": {"Networks": {"evil": {"IPAddress": "169.254.169.254"}}}}
+    network: dict[str, Any] = {"NetworkSettings": {"Networks": {"evil": {"IPAddress": "169.254.169.254"}}}}
     labels = {"proxy.web.port": "80"}
     (found,) = RouteBuilder().build(container(labels=labels, **network)).routes
     assert found.excluded_reason == ExclusionReason.ERROR
@@ -136,7 +136,7 @@ def test_the_problem_names_the_place_and_prints_the_rule() -> None:
     assert str(problem) == (
         "local/web: host: a container may not lead to 127.0.0.1:9000, because it is a loopback address, where services "
         "of this machine listen that are not meant for others; remove the host label, or add to the configuration: "
-        'policy: [{engine: "local", image: "acme/web:1.0", targets: ["127.0.0.1:9000"]}]'
+        'policy: {rules: [{who: {engine: "local", image: "acme/web:1.0"}, may: {targets: ["127.0.0.1:9000"]}}]}'
     )
 
 

@@ -198,6 +198,9 @@ _GLOB: Final = re.compile(
 )
 
 
+_NAME_GLOB: Final = re.compile(r"[\w*?-]+(?:\.[\w*?-]+)*")
+
+
 class _TargetGlob(msgspec.Struct, frozen=True):
     """A parsed glob: a network, or globs of a name; and a range of ports."""
 
@@ -224,7 +227,7 @@ def _parse_glob(glob: str) -> _TargetGlob | None:
     try:
         return _TargetGlob(ipaddress.ip_network(host, strict=False), "", low, high)
     except ValueError:
-        is_name = match["host"] is not None and "/" not in host
+        is_name = match["host"] is not None and _NAME_GLOB.fullmatch(host)
         return _TargetGlob(None, host, low, high) if is_name else None
 
 
@@ -346,5 +349,6 @@ def hint_for(claimant: Claimant, host: str, port: int) -> str:
         return "remove the host label, or allow the target with a rule of the policy"
     address = parse_address(host)
     shown = f"[{address}]" if address is not None and address.version == 6 else str(address or host)
-    rule = ", ".join(f"{key}: {json.dumps(value)}" for key, value in given.items() if value)
-    return f'remove the host label, or add to the configuration: policy: [{{{rule}, targets: ["{shown}:{port}"]}}]'
+    who = ", ".join(f"{key}: {json.dumps(value)}" for key, value in given.items() if value)
+    rule = f'{{who: {{{who}}}, may: {{targets: ["{shown}:{port}"]}}}}'
+    return f"remove the host label, or add to the configuration: policy: {{rules: [{rule}]}}"

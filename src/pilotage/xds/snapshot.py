@@ -29,6 +29,7 @@ from pilotage.xds.problems import (
 )
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
+from pilotage.xds.target_files import unreadable_files
 from pilotage.xds.targets import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ class Snapshot:
         """Apply the current addresses of a host name; return the changed keys."""
         return self.change(self._table, self.targets.users(name))
 
-    def recheck(self) -> frozenset[Key]:
-        """Check the routes again that may lead to this machine, because its addresses changed; return the keys."""
-        return self.change(self._table, self.targets.exposed(self._table.routes))
+    def check_again(self, aliases: Iterable[str] | None = None) -> frozenset[Key]:
+        """Check some routes again, by default those that may lead to this machine; return the changed keys."""
+        return self.change(self._table, self.targets.exposed(self._table.routes) if aliases is None else aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings; return the changed keys."""
@@ -193,9 +194,11 @@ class Snapshot:
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
-            return check_capabilities(route, self.options)
+            problems, servable = check_capabilities(route, self.options)
+            unreadable = unreadable_files(route)
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
+        return (*problems, *unreadable), servable and not unreadable
 
     def _index_route(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)

@@ -1,4 +1,4 @@
-"""Keeps what is known about targets up to date: addresses of host names, own addresses, and who speaks plain HTTP."""
+"""Keeps up to date what is known about targets: addresses of names and of this machine, plain HTTP, and files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.resolver import Resolver, look_up
+from pilotage.xds.target_files import FILE_RETRY, refused_aliases
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class TargetWatcher:
         self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
         self._local: frozenset[str] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         snapshot.targets.resolved = self._resolver.addresses
         snapshot.targets.errors = self._resolver.errors
 
@@ -59,6 +61,8 @@ class TargetWatcher:
                 changed |= snapshot.set_plain(address, plain=False)
         if self._timer is None:
             self._recheck()
+        if self._retry is None and refused_aliases(snapshot.problems):
+            self._retry = asyncio.get_running_loop().call_later(FILE_RETRY, self._read_again)
         return changed
 
     async def prepare(self, table: Table, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
@@ -72,8 +76,9 @@ class TargetWatcher:
 
     async def close(self) -> None:
         """Stop resolving and probing."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
         self._resolver.close()
         await self._prober.close()
 
@@ -81,10 +86,17 @@ class TargetWatcher:
         changed = self._snapshot.set_addresses(name)
         self._on_change(changed | self.follow())
 
+    def _read_again(self) -> None:
+        """Read the files that labels name and that could not be read."""
+        self._retry = None
+        snapshot = self._snapshot
+        changed = snapshot.check_again(refused_aliases(snapshot.problems))
+        self._on_change(changed | self.follow())
+
     def _recheck(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_RECHECK, self._recheck)
         local = self._snapshot.targets.guard.local_addresses()
         if local != self._local:
             self._local = local
-            changed = self._snapshot.recheck()
+            changed = self._snapshot.check_again()
             self._on_change(changed | self.follow())
