@@ -126,6 +126,34 @@ def test_no_rule_and_no_published_port_opens_a_port_of_pilotage(host: str) -> No
     assert "reserved for the proxy itself" in str(found.problems)
 
 
+@pytest.mark.parametrize(
+    ("labels", "fields", "reserved"),
+    [
+        ({"proxy.web.host": "127.0.0.1", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "443"}, {}, True),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "22:80"}, {}, True),
+        ({"proxy.web.host": HOST, "proxy.web.port": "80", "proxy.web.scheme": "udp"}, {}, False),
+        ({"proxy.web.host": HOST, "proxy.web.port": "80"}, {}, True),
+        ({"proxy.web.host": f"::ffff:{HOST}", "proxy.web.port": "80"}, {}, True),
+        ({"proxy.web.host": "0.0.0.0", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": "::1", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": "127.0.0.2", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": "api.localhost", "proxy.web.port": "8888"}, {}, True),
+        ({"proxy.web.host": HOST, "proxy.web.port": "81"}, {}, False),
+        ({"proxy.web.host": "10.0.0.1", "proxy.web.port": "80"}, {}, False),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "80"} | {"proxy.exclude": "true"}, {}, False),
+        ({"proxy.web.host": "localhost", "proxy.web.port": "80"}, {"State": "exited"}, False),
+    ],
+)
+def test_no_route_leads_the_proxy_back_to_itself(
+    labels: dict[str, str], fields: dict[str, Any], reserved: bool
+) -> None:
+    builder = RouteBuilder(reserved_ports=frozenset({80, 443, 8888}), is_local=HOST.__eq__)
+    found = builder.build(container(labels=labels, **fields))
+    assert any("is reserved for the proxy itself" in str(problem) for problem in found.problems) is reserved
+    assert (found.routes[0].excluded_reason == ExclusionReason.ERROR) is reserved
+
+
 def test_agents_are_no_exception() -> None:
     agent = type(LOCAL)(url="agent://10.0.0.9:8890", name="far")
     assert not served("127.0.0.1", 8888, config=agent)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.reach import nowhere
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
@@ -58,6 +59,7 @@ __all__ = [
     "build_routes",
     "decode_labels",
     "middleware_name",
+    "nowhere",
     "read_route_file",
     "resolve_static_target",
     "resolve_target",
@@ -100,6 +102,7 @@ __getattr__, __dir__ = lazy_exports(
         "build_routes": "build",
         "decode_labels": "build",
         "middleware_name": "middlewares",
+        "nowhere": "reach",
         "read_route_file": "file",
         "resolve_static_target": "target",
         "resolve_target": "target",

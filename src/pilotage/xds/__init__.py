@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.resources import Key
     from pilotage.xds.server import AdsServer
+    from pilotage.xds.targets import TargetGuard
 
 __all__ = [
     "PROBED",
@@ -26,6 +27,7 @@ __all__ = [
     "CertificateFiles",
     "GatewayOptions",
     "Key",
+    "TargetGuard",
     "build_bootstrap",
     "check_capabilities",
     "is_probed",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "GatewayOptions": "options",
         "Key": "resources",
         "PROBED": "clusters",
+        "TargetGuard": "targets",
         "check_capabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
