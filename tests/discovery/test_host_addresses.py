@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pilotage.discovery.host_addresses import HostAddresses
+from pilotage.discovery.host_addresses import HostAddresses, network_gateways
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +65,19 @@ def test_every_address_to_which_this_machine_can_bind_is_found() -> None:
             continue  # needs the interface as well
         with socket.socket(socket.AF_INET6 if ":" in text else socket.AF_INET) as it:
             it.bind((text, 0))
+
+
+ROUTES = (
+    "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+    "eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+    "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+    "eth1\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+)
+
+
+def test_the_gateways_of_a_containers_networks_are_their_first_addresses(tmp_path: Path) -> None:
+    (tmp_path / "route").write_text(ROUTES)
+    assert network_gateways(tmp_path / "route") == {"172.17.0.1", "172.18.0.1"}
+    (tmp_path / "route").write_text("x\ny\n")
+    assert network_gateways(tmp_path / "route") == frozenset()
+    assert network_gateways(tmp_path / "none") == frozenset()

@@ -170,3 +170,12 @@ def test_routes_that_may_lead_to_this_machine_are_found_when_its_addresses_chang
     assert found.exposed(routes) == ["a"]
     found.follow(dict(routes))
     assert found.exposed(routes) == ["a", "b"]
+
+
+def test_a_published_port_of_pilotages_own_container_is_its_own_port() -> None:
+    published = frozenset({("172.17.0.1", 80), ("172.17.0.1", 2222)})
+    found = Targets(TargetGuard(Policy(), frozenset({8080}), frozenset, lambda: published))
+    assert checked(found, at("172.17.0.1", 80))["app"][0] == []
+    assert checked(found, stream("ssh", 2222, "172.17.0.1", 2222))["ssh"][0] == []
+    assert checked(found, at("172.17.0.1", 8080))["app"][0] == ["172.17.0.1:8080"]  # another container's
+    assert checked(found, at("10.0.0.1", 80))["app"][0] == ["10.0.0.1:80"]

@@ -21,6 +21,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -121,6 +123,7 @@ class Daemon:
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
+        self._own_container = OwnContainer(self._local_addresses, self._snapshots)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._env = env
@@ -340,7 +343,7 @@ class Daemon:
                 self._systemd.ready(self._status_text())
 
     def _guard(self, settings: DaemonSettings) -> TargetGuard:
-        return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses)
+        return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses, self._own_container)
 
     def _configure(self, settings: DaemonSettings) -> None:
         self.ads.configure(settings.options, self._guard(settings))  # the server exists only while the daemon runs
@@ -361,6 +364,9 @@ class Daemon:
         connection = CountingConnection(address)
         connection.calls = self.metrics.calls
         return connection
+
+    def _snapshots(self) -> tuple[EngineSnapshot, ...]:
+        return self.discovery.snapshots()  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None

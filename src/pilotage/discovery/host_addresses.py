@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["HostAddresses"]
+__all__ = ["HostAddresses", "network_gateways"]
 
 _IPV4: Final = Path("/proc/net/fib_trie")
 _IPV6: Final = Path("/proc/net/if_inet6")
+_ROUTES: Final = Path("/proc/net/route")
 _MAX_AGE: Final = 2.0
 """Seconds that the kernel's list is used before it is read again."""
 
@@ -48,6 +49,26 @@ class HostAddresses:
             self._read_at = now
             self._known = frozenset((*_ipv4(self._files[0]), *_ipv6(self._files[1])))
         return self._known
+
+
+def network_gateways(table: Path = _ROUTES) -> frozenset[str]:
+    """Return the IPv4 gateways of this machine's networks.
+
+    In a container these are addresses of the machine around it: engines give it the first address of each network.
+
+    Args:
+        table: the kernel's table of IPv4 routes.
+
+    """
+    found = set()
+    try:
+        for line in table.read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            destination, gateway = (int.from_bytes(bytes.fromhex(fields[at]), "little") for at in (1, 2))
+            found.add(gateway or destination + 1)
+    except (OSError, ValueError, IndexError):
+        pass
+    return frozenset(str(ipaddress.IPv4Address(it)) for it in found)
 
 
 def _ipv4(table: Path) -> Iterator[str]:

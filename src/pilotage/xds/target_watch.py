@@ -43,7 +43,7 @@ class TargetWatcher:
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
         self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
-        self._local: frozenset[str] = frozenset()
+        self._own: tuple[frozenset[object], frozenset[object]] = (frozenset(), frozenset())
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         snapshot.targets.resolved = self._resolver.addresses
@@ -95,8 +95,9 @@ class TargetWatcher:
 
     def _recheck(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_RECHECK, self._recheck)
-        local = self._snapshot.targets.guard.local_addresses()
-        if local != self._local:
-            self._local = local
+        guard = self._snapshot.targets.guard
+        now = (guard.local_addresses(), guard.published())
+        if now != self._own:
+            self._own = now
             changed = self._snapshot.check_again()
             self._on_change(changed | self.follow())

@@ -32,12 +32,20 @@ class TargetGuard(msgspec.Struct, frozen=True):
         policy: the operator's rules.
         own_ports: ports on this machine on which the gateway, the API and the xDS server listen.
         local_addresses: returns the addresses of this machine, other than loopback, in their usual spelling.
+        published: returns where an engine publishes the ports of pilotage's own container: addresses and ports.
 
     """
 
     policy: Policy = NO_POLICY
     own_ports: frozenset[int] = frozenset()
     local_addresses: Callable[[], frozenset[str]] = frozenset
+    published: Callable[[], frozenset[tuple[str, int]]] = frozenset
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports on which pilotage may be reached at some address."""
+        published = self.published()
+        return self.own_ports.union(port for _, port in published) if published else self.own_ports
 
     def is_local(self, text: str) -> bool:
         """Return whether an address in its usual spelling is one of this machine, other than loopback."""
@@ -57,7 +65,8 @@ class TargetGuard(msgspec.Struct, frozen=True):
 
         """
         named = f"{endpoint.address} is {text}, " if text != endpoint.host else f"{endpoint.address} is "
-        if endpoint.port in self.own_ports and route.scheme != "udp" and self.is_here(text):
+        ours = endpoint.port in self.own_ports and route.scheme != "udp" and self.is_here(text)
+        if ours or (text, endpoint.port) in self.published():
             return _problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
         reach = endpoint.reach
         kind = special_kind(text)
@@ -115,7 +124,7 @@ class Targets:
 
     def exposed(self, routes: Mapping[str, Route]) -> list[str]:
         """Return the aliases with a target port on which this machine may listen for pilotage."""
-        ports = self.guard.own_ports.union(port for _, port in self._listening)
+        ports = self.guard.ports.union(port for _, port in self._listening)
         return [alias for alias, route in routes.items() if any(e.port in ports for e in route.endpoints)]
 
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
@@ -149,7 +158,7 @@ class Targets:
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
         """Return whether pilotage resolves the host: names from labels, and others that may lead back to pilotage."""
-        if endpoint.reach is None and not (route.is_static and endpoint.port in self.guard.own_ports):
+        if endpoint.reach is None and not (route.is_static and endpoint.port in self.guard.ports):
             return False
         return not is_address(endpoint.host)
 
@@ -174,7 +183,7 @@ class Targets:
         """Return a route with the endpoints to which Envoy may connect, and why others are left out."""
         alias = route.alias
         _, names = self.names.get(alias, ("", _NO_NAMES))
-        ours = self.guard.own_ports
+        ours = self.guard.ports
         if not names and alias not in self._ports and not any(e.port in ours for e in route.endpoints):
             return route, ()  # as with most routes
         if (taken := self._taken(route)) is not None:
