@@ -256,4 +256,4 @@ def test_own_forbids_other_machines() -> None:
 
 def test_names_that_are_not_plain_are_not_written_into_a_rule() -> None:
     hint = hint_for(Claimant(engine="local", image='x"]}, {targets: ["*'), "127.0.0.1", 80)
-    assert "rules:" not in hint
+    assert "policy: [" not in hint

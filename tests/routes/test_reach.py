@@ -164,7 +164,7 @@ def test_the_problem_names_the_place_and_prints_the_rule() -> None:
     assert str(problem) == (
         "local/web: host: a container may not lead to 127.0.0.1:9000, because it is a loopback address, where services "
         "of this machine listen that are not meant for others; remove the host label, or add to the configuration: "
-        'policy: {rules: [{who: {engine: "local", image: "acme/web:1.0"}, may: {targets: ["127.0.0.1:9000"]}}]}'
+        'policy: [{who: {engine: "local", image: "acme/web:1.0"}, may: {targets: ["127.0.0.1:9000"]}}]'
     )
 
 

@@ -200,7 +200,7 @@ async def test_a_metadata_service_is_refused_and_the_problem_prints_the_line_tha
         for number in range(len(hosts)):
             assert table[f"evil-{number}"]["excluded_reason"] == "Error"
             (problem,) = await it.problems(f"evil-{number}")
-            assert 'policy: {rules: [{who: {engine: "local", image: "acme/web:1"}, may: {targets: ["' in problem
+            assert 'policy: [{who: {engine: "local", image: "acme/web:1"}, may: {targets: ["' in problem
             assert await it.status(f"evil-{number}") == 404
 
 

@@ -28,6 +28,8 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         image: the name of its image, as the engine lists it.
         labels: all its labels.
         container: its name, for messages only.
+        decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
+        rule: the rule that decides for it, once ``decider`` is set; ``None`` if the default does.
 
     """
 
@@ -37,6 +39,8 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     labels: dict[str, str] = {}
     container: str = ""
+    decider: str = ""
+    rule: PolicyRule | None = None
 
     @property
     def values(self) -> dict[str, str]:

@@ -351,4 +351,4 @@ def hint_for(claimant: Claimant, host: str, port: int) -> str:
     shown = f"[{address}]" if address is not None and address.version == 6 else str(address or host)
     who = ", ".join(f"{key}: {json.dumps(value)}" for key, value in given.items() if value)
     rule = f'{{who: {{{who}}}, may: {{targets: ["{shown}:{port}"]}}}}'
-    return f"remove the host label, or add to the configuration: policy: {{rules: [{rule}]}}"
+    return f"remove the host label, or add to the configuration: policy: [{rule}]"

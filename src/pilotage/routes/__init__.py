@@ -14,6 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
+    from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.routes.reach import nowhere
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
+    from pilotage.routes.settings import read_settings
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "UNSUPPORTED",
     "AccessLog",
     "Built",
+    "Claim",
+    "ContainerClaims",
     "Duration",
     "Endpoint",
     "EndpointHealth",
@@ -61,6 +65,7 @@ __all__ = [
     "middleware_name",
     "nowhere",
     "read_route_file",
+    "read_settings",
     "resolve_static_target",
     "resolve_target",
     "route_json",
@@ -69,6 +74,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_settings": "settings",
+        "ContainerClaims": "claims",
+        "Claim": "claims",
         "MIDDLEWARES": "middlewares",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",
