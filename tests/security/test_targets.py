@@ -244,10 +244,12 @@ async def test_a_ring_is_refused_and_takes_nothing_down(tmp_path: Path) -> None:
         await it.served.answers("shop")
         ours = f"port: {it.ports['http']}"
         files = f"nas: {{host: localhost, {ours}}}\nring: {{host: loopback.example, {ours}}}\n"
+        filed = free_port()
+        files += f"round: {{scheme: tcp, host: localhost, port: '{filed}:{filed}'}}\n"
         (it.served.folder / "routes.yml").write_text(files)
         await it.served.answers("shop")
         for _ in range(3):
-            for opened in (port, other):
+            for opened in (port, other, filed):
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", opened)
                     writer.close()

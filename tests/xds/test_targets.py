@@ -113,12 +113,23 @@ def test_a_name_without_an_address_is_a_problem_once_it_is_known() -> None:
     assert "'nas.lan' cannot be resolved: Name or service not known" in checked(found, named("nas.lan"))["app"][1]
 
 
-def test_names_in_files_are_left_to_envoy_except_on_ports_of_pilotage() -> None:
+def test_names_in_files_are_left_to_envoy_unless_they_lead_to_pilotage() -> None:
     found = targets(nas_lan=(HERE,))
     assert checked(found, at("nas.lan", 80, container=""))["app"] == (["nas.lan:80"], "")
-    assert found.names == {}
+    assert checked(targets(), at("nas.lan", 80, container=""))["app"] == (["nas.lan:80"], "")
+    assert checked(targets(), at("nas.lan", 8080, container=""))["app"][0] == []  # not before it is resolved
     assert checked(found, at("nas.lan", 8080, container=""))["app"][0] == []
-    assert checked(targets(nas_lan=("10.0.0.1",)), at("nas.lan", 8080, container=""))["app"][0] == ["10.0.0.1:8080"]
+    assert checked(targets(nas_lan=("10.0.0.1",)), at("nas.lan", 8080, container=""))["app"][0] == ["nas.lan:8080"]
+    assert checked(targets(nas_lan=("10.0.0.1", HERE)), at("nas.lan", 8080, container=""))["app"][0] == [
+        "10.0.0.1:8080"
+    ]
+
+
+def test_a_name_in_a_file_does_not_lead_to_its_own_listener() -> None:
+    found = targets(localhost=("127.0.0.1", "::1"))
+    ring = stream("db", 5432, "localhost", 5432, container="")
+    assert checked(found, ring)["db"][0] == []
+    assert checked(found, stream("db", 5432, "localhost", 5433, container=""))["db"][0] == ["localhost:5433"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", HERE, "0.0.0.0"])

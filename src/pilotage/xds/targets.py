@@ -157,10 +157,8 @@ class Targets:
         return {other for found in others for other in found}
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
-        """Return whether pilotage resolves the host: names from labels, and others that may lead back to pilotage."""
-        if endpoint.reach is None and not (route.is_static and endpoint.port in self.guard.ports):
-            return False
-        return not is_address(endpoint.host)
+        """Return whether pilotage resolves the host: names from labels and, to find rings, names from files."""
+        return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
 
     def _ports_of(self, route: Route) -> tuple[frozenset[_Port], frozenset[_Port]]:
         """Return the ports of this machine to which a route leads, and those on which it listens."""
@@ -194,28 +192,30 @@ class Targets:
             allowed, found = self._allowed(route, endpoint, named=endpoint.host in names)
             problems += found
             if allowed:
-                by_name = endpoint.host in names
-                kept.append(msgspec.structs.replace(endpoint, addresses=allowed) if by_name else endpoint)
+                as_it_is = allowed == (endpoint.host,)
+                kept.append(endpoint if as_it_is else msgspec.structs.replace(endpoint, addresses=allowed))
         if (endpoints := tuple(kept)) != route.endpoints:
             route = msgspec.structs.replace(route, endpoints=endpoints)
         return route, tuple(dict.fromkeys(problems))
 
     def _allowed(self, route: Route, endpoint: Endpoint, *, named: bool) -> tuple[tuple[str, ...], list[Problem]]:
         """Return the addresses of an endpoint to which Envoy may connect, and problems with the others."""
-        if named:
-            texts = self.resolved.get(endpoint.host, ())
-            if not texts:
-                error = self.errors.get(endpoint.host, "")
-                return (), [_unresolved(route, endpoint, error)] if error else []
-        elif is_address(endpoint.host):
-            texts = (endpoint.host,)
-        else:
-            return (endpoint.host,), []  # Envoy resolves it
+        texts = self.resolved.get(endpoint.host, ()) if named else (endpoint.host,)
+        from_file = endpoint.reach is None and not is_address(endpoint.host)
+        if not named and from_file:
+            return texts, []
+        if not texts:
+            if from_file and endpoint.port not in self.guard.ports:
+                return (endpoint.host,), []  # only Envoy, elsewhere, may know it
+            error = self.errors.get(endpoint.host, "")
+            return (), [_unresolved(route, endpoint, error)] if error else []
         refusals = {
             text: self.guard.refusal(route, endpoint, text) or self._collision(route, endpoint, text) for text in texts
         }
         allowed = tuple(text for text, refusal in refusals.items() if refusal is None)
         problems = [refusal for refusal in refusals.values() if refusal is not None]
+        if from_file and not problems:
+            return (endpoint.host,), []  # Envoy resolves it
         if allowed and parse_address(endpoint.host) is not None:
             problems = []  # localhost is both 127.0.0.1 and ::1; one is enough
         return allowed, problems
