@@ -117,7 +117,7 @@ class Attacked:
 @contextlib.asynccontextmanager
 async def attacked(folder: Path, more: dict[str, Any] | None = None, files: str = "") -> AsyncIterator[Attacked]:
     ports = {name: free_port() for name in ("http", "api", "xds", "stream")}
-    gateway = {"http": f"127.0.0.1:{ports['http']}", "workers": 1, "xds": {"listen": f"127.0.0.1:{ports['xds']}"}}
+    gateway = {"http": f"0.0.0.0:{ports['http']}", "workers": 1, "xds": {"listen": f"127.0.0.1:{ports['xds']}"}}
     (folder / "routes.yml").write_text(files)
     names = folder / "names.json"
     async with FakeEngine() as engine:
