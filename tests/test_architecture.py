@@ -27,6 +27,8 @@ SYSTEM = {
     "pilotage.core.tempdirs",
     "pilotage.core.textfile",
     "pilotage.daemon.logging",
+    "pilotage.daemon.own_container",
+    "pilotage.discovery.host_addresses",
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
     "pilotage.gateway.capacity",

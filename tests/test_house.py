@@ -34,6 +34,7 @@ WHOLE = {
     "security/test_files.py",
     "security/test_operator_rules.py",
     "security/test_stream_ports.py",
+    "security/test_targets.py",
     "test_architecture.py",
     "test_conformance.py",
     "test_contributing.py",

@@ -59,6 +59,7 @@ INTERNAL = {
     *("InspectConfig", "InspectNetworkSettings", "InspectState", "ServiceEndpoint", "ServiceSpec"),
     *("Address", "Connection"),  # Pool(connect=...), for tests of the pool
     *("OwnLabels", "Located"),  # Container.own_labels and RouteFile.fields, which only later steps read
+    "Reach",  # Endpoint.reach, which only the gateway reads
 }
 
 

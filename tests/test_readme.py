@@ -18,7 +18,7 @@ import yaml
 from pilotage import DockerProviderConfig, discover
 from pilotage.api.listen import Listen
 from pilotage.config.serve import API_PORT
-from pilotage.demo.site import demo_site
+from pilotage.demo.site import DEMO_POLICY, demo_site
 from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
 from tests.support.example_engine import at, one, recording, recording_file
@@ -137,7 +137,10 @@ def test_the_example_makes_the_routes_that_are_shown(tmp_path: Path, pilotage: C
 async def test_the_demonstration_prints_its_documented_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "100")
-    async with demo_site() as engine, discover([DockerProviderConfig(engine.url, name="demo")]) as discovery:
+    async with contextlib.AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(demo_site())
+        config = DockerProviderConfig(engine.url, name="demo")
+        discovery = await stack.enter_async_context(discover([config], policy=DEMO_POLICY))
         await discovery.ready()
         table = discovery.table
     api = Listen(host="127.0.0.1", port=API_PORT)

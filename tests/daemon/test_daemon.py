@@ -100,7 +100,8 @@ async def test_probe_results_are_in_the_table_and_reset_when_envoy_restarts(
     check = {"proxy.api.healthcheck.interval": "1s", "proxy.api.healthcheck.retries": "1"}
     async with web_server() as well, web_server(answer) as sick, FakeEngine() as engine:
         for name, port in (("api-1", well), ("api-2", sick)):
-            engine.add(name, ip="127.0.0.1", ports=(port,), labels={**labels, **check, "proxy.api.port": str(port)})
+            published = {"networks": (), "ports": (f"{port}:{port}",)}
+            engine.add(name, **published, labels={**labels, **check, "proxy.api.port": str(port)})
         add(engine, "plain", well)
         async with serving(of(engine), tmp_path) as served:
             connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from pilotage.core.errors import GatewayError
-from pilotage.demo.site import demo_site
+from pilotage.demo.site import DEMO_POLICY, demo_site
 from pilotage.discovery.scan import scan_all
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.table.store import build_table
@@ -16,7 +16,7 @@ from tests.support.leaks import assert_no_leaks
 
 async def test_every_http_route_of_the_demonstration_answers() -> None:
     async with assert_no_leaks(), demo_site() as engine, aiohttp.ClientSession() as session:
-        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")])
+        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")], policy=DEMO_POLICY)
         routes = [r for r in build_table(survey.snapshots).sorted_routes() if r.endpoints and not r.is_stream]
         assert {"blog", "git", "shop", "shop-admin", "api", "status"} <= {route.alias for route in routes}
         for route in routes:
@@ -36,7 +36,7 @@ async def test_two_demonstrations_do_not_disturb_each_other() -> None:
 
 async def test_its_servers_support_websockets() -> None:
     async with demo_site() as engine, aiohttp.ClientSession() as session:
-        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")])
+        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")], policy=DEMO_POLICY)
         address = build_table(survey.snapshots).routes["blog"].endpoints[0].address
         async with session.ws_connect(f"http://{address}/") as echo:
             await echo.send_str("ahoy")
@@ -45,7 +45,7 @@ async def test_its_servers_support_websockets() -> None:
 
 async def test_a_browser_sees_the_labels_that_brought_it_there() -> None:
     async with demo_site() as engine, aiohttp.ClientSession() as session:
-        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")])
+        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")], policy=DEMO_POLICY)
         routes = build_table(survey.snapshots).routes
         url = f"http://{routes['shop-admin'].endpoints[0].address}/<page>"
         async with session.get(url, headers={"Accept": "text/html,*/*"}) as answer:

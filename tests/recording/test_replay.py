@@ -123,6 +123,7 @@ def test_an_unreadable_container_affects_only_itself() -> None:
 
 
 def test_reserved_ports_can_be_given() -> None:
-    body = recording(summary(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"}))
+    published = [{"PrivatePort": 80, "PublicPort": 81, "Type": "tcp", "IP": "0.0.0.0"}]
+    body = recording(summary(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"}, Ports=published))
     assert not routes(body)["web"].excluded
     assert routes(body, reserved_ports=frozenset({81}))["web"].excluded_reason == "Error"

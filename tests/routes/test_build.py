@@ -270,34 +270,10 @@ def test_a_route_may_be_named_like_a_field() -> None:
     assert routes({"proxy.*.port": "81", "proxy.middlewares.cidr_whitelist.allow": "x"}).keys() == {"web"}
 
 
-@pytest.mark.parametrize(
-    ("labels", "fields", "reserved"),
-    [
-        ({"proxy.web.host": "127.0.0.1", "proxy.web.port": "8888"}, {}, True),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "443"}, {}, True),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "22:80"}, {}, True),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "80", "proxy.web.scheme": "udp"}, {}, False),
-        ({"proxy.web.host": "0.0.0.0", "proxy.web.port": "8888"}, {}, True),
-        ({"proxy.web.host": "::1", "proxy.web.port": "8888"}, {}, True),
-        ({"proxy.web.host": "127.0.0.2", "proxy.web.port": "8888"}, {}, True),
-        ({"proxy.web.host": "api.localhost", "proxy.web.port": "8888"}, {}, True),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "81"}, {}, False),
-        ({"proxy.web.host": "10.0.0.1", "proxy.web.port": "80"}, {}, False),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "80"} | MANUAL, {}, False),
-        ({"proxy.web.host": "localhost", "proxy.web.port": "80"}, STOPPED, False),
-    ],
-)
-def test_no_route_leads_the_proxy_back_to_itself(
-    labels: dict[str, str], fields: dict[str, Any], reserved: bool
-) -> None:
-    found = build_routes(container(labels=labels, **fields), reserved_ports=frozenset({80, 443, 8888}))
-    assert any("is reserved for the proxy itself" in str(problem) for problem in found.problems) is reserved
-    assert (found.routes[0].excluded_reason == ExclusionReason.ERROR) is reserved
-
-
 @pytest.mark.parametrize("port", ["80", "443", "8888"])
 def test_ports_that_the_proxy_does_not_use_are_free(port: str) -> None:
-    found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": port})
+    published = [{"PrivatePort": 8000, "PublicPort": int(port), "Type": "tcp", "IP": "0.0.0.0"}]
+    found = container(labels={"proxy.web.host": "localhost", "proxy.web.port": port}, Ports=published)
     assert build_routes(found).problems == ()
     assert build_routes(found, reserved_ports=frozenset({8080})).problems == ()
 

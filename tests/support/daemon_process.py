@@ -16,9 +16,9 @@ from pilotage.gateway.binary import find_envoy
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-__all__ = ["HOST", "Served", "serving", "serving_elsewhere", "status"]
+__all__ = ["HOST", "Served", "serving", "serving_elsewhere", "status_of"]
 
 HOST: Final = "shop.example.com"
 
@@ -32,12 +32,20 @@ class Served:
 
     """
 
-    def __init__(self, folder: Path, port: int, configuration: Mapping[str, Any], *options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        configuration: Mapping[str, Any],
+        *options: str,
+        program: Sequence[str] = ("-m", "pilotage"),
+    ) -> None:
         self.folder = folder
         self.port = port
         self._file = folder / "pilotage.yml"
         self._file.write_text(yaml.safe_dump(dict(configuration)))
         self._options = options
+        self._program = program
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -54,7 +62,7 @@ class Served:
         """Start it, and return once it serves its first table."""
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pilotage", "serve", "--config", str(self._file)),
+                *(sys.executable, *self._program, "serve", "--config", str(self._file)),
                 *("--api", f"unix://{self.folder}/api.sock", *self._options),
                 env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
                 stdout=asyncio.subprocess.PIPE,
@@ -80,14 +88,14 @@ class Served:
         pids = [int(pid) for file in children for pid in file.read_text().split()]
         return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().startswith("envoy")]
 
-    async def answers(self, host: str = HOST, path: str = "/") -> None:
-        """Wait until a page answers 200."""
+    async def answers(self, host: str = HOST, path: str = "/", *, status: int = 200) -> None:
+        """Wait until a page answers with a status."""
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while await status(session, f"http://127.0.0.1:{self.port}{path}", host) != 200:  # noqa: ASYNC110
+            while await status_of(session, f"http://127.0.0.1:{self.port}{path}", host) != status:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
-async def status(session: aiohttp.ClientSession, url: str, host: str = HOST) -> int:
+async def status_of(session: aiohttp.ClientSession, url: str, host: str = HOST) -> int:
     """Return the status of a GET request, or 0 if there is no answer within two seconds."""
     try:
         async with session.get(url, headers={"Host": host}, timeout=aiohttp.ClientTimeout(2)) as answer:

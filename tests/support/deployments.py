@@ -240,6 +240,6 @@ async def _change(engine: FakeEngine, target: int, lasting: Lasting, changes: in
         else:
             name = f"other-{number}"
             labels = {f"proxy.{name}.port": str(target)} | ({f"proxy.{name}.hold": "1s"} if number % 4 else {})
-            engine.add(name, ip="127.0.0.1", ports=(target,), labels=labels)
+            engine.add(name, networks=(), ports=(f"{target}:{target}",), labels=labels)
         lasting.changes += 1
         await asyncio.sleep(max(0.0, began + (number + 1) / changes * seconds - loop.time()))

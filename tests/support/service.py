@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from tests.support.daemon_process import status
+from tests.support.daemon_process import status_of
 from tests.support.images import GRACEFUL
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Service:
         networks = (await asyncio.to_thread(self.engine.inspect, name))["NetworkSettings"]["Networks"]
         (address,) = (network["IPAddress"] for network in networks.values())
         async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while await status(session, f"http://{address}/") != 200:  # noqa: ASYNC110  # its server takes its time
+            while await status_of(session, f"http://{address}/") != 200:  # noqa: ASYNC110  # its server takes its time
                 await asyncio.sleep(0.01)
         self.running.append(name)
         return name

@@ -72,8 +72,8 @@ def of(engine: FakeEngine | str, name: str = "local") -> Flags:
 
 
 def add(engine: FakeEngine, name: str, port: int, **more: Any) -> None:
-    """Add a container whose address is a web server of this test."""
-    engine.add(name, ip="127.0.0.1", ports=(port,), labels={f"proxy.{name}.port": str(port)}, **more)
+    """Add a container that publishes a web server of this test as its only port."""
+    engine.add(name, networks=(), ports=(f"{port}:{port}",), labels={f"proxy.{name}.port": str(port)}, **more)
 
 
 def configured(*engines: FakeEngine, more: str = "") -> str:

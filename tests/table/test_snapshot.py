@@ -44,9 +44,12 @@ def test_a_snapshot_has_the_containers_in_the_engines_order() -> None:
 
 
 def test_reserved_ports_are_passed_on() -> None:
-    found = [container(labels={"proxy.web.host": "localhost", "proxy.web.port": "81"})]
+    found = [container(labels={"proxy.web.port": "81"})]
     assert build_snapshot(LOCAL, found).built[0].problems == ()
-    assert len(build_snapshot(LOCAL, found, reserved_ports=frozenset({81})).built[0].problems) == 1
+    assert (
+        len(build_snapshot(LOCAL, found, reserved_ports=frozenset({81}), is_local=ADDRESS.__eq__).built[0].problems)
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

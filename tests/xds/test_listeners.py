@@ -164,7 +164,7 @@ async def test_the_older_of_two_routes_gets_the_port(envoy: Envoy) -> None:
 async def test_a_port_in_use_is_a_problem_of_its_route(envoy: Envoy) -> None:
     server, port = await _shouter()
     async with server, target() as it, envoy() as gw:
-        taken = route("db", port, scheme="tcp", bind="127.0.0.1", port=PortPair(port, port))
+        taken = route("db", it.port, scheme="tcp", bind="127.0.0.1", port=PortPair(port, it.port))
         await gw.publish(taken, route("app", it.port))
         assert {problem.route for problem in gw.refused} == {"db"}
         assert (await gw.ask("app")).status == 200

@@ -13,8 +13,8 @@ from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import SCOPE
 from pilotage.xds.retries import retries
 from pilotage.xds.scoped_routes import domains, scope_label
-from pilotage.xds.snapshot import build_resources
 from tests.support.gateway import route, target
+from tests.support.resources import build_resources
 
 if TYPE_CHECKING:
     from envoy.config.route.v3.route_components_pb2 import VirtualHost

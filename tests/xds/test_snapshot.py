@@ -15,9 +15,10 @@ from pilotage.xds import snapshot as module
 from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
-from pilotage.xds.snapshot import Snapshot, build_resources
+from pilotage.xds.snapshot import Snapshot
 from tests.support.examples import more_examples
 from tests.support.gateway import route
+from tests.support.resources import build_resources
 
 if TYPE_CHECKING:
     import random

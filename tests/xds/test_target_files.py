@@ -68,7 +68,7 @@ def test_a_route_whose_file_is_not_readable_is_not_served(ca: Path) -> None:
 
 
 async def test_a_file_that_becomes_readable_is_used(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.xds.server.FILE_RETRY", 0.001)
+    monkeypatch.setattr("pilotage.xds.target_watch.FILE_RETRY", 0.001)
     ca.rename(ca.with_suffix(".new"))
     async with AdsServer(GatewayOptions()) as ads:
         ads.publish(Table({"shop": labelled(ca, ca.parent)}))

@@ -63,11 +63,11 @@ async def test_an_https_route_to_a_plain_target_is_served_as_http_and_reported(e
             assert (problem.severity, problem.path, problem.route) == ("warning", "scheme", "app")
             await gw.publish()
             assert gw.ads.problems == ()
-        assert gw.ads.snapshot.plain == set()
+        assert gw.ads.snapshot.downgrade.plain == set()
 
 
 async def test_settings_that_say_who_the_target_has_to_be_forbid_plain_http(envoy: Envoy) -> None:
     async with target("plain") as plain, envoy() as gw:
         await gw.publish(route("app", plain.port, scheme="https", ssl_server_name="app.internal"))
-        assert gw.ads.snapshot.https == {}
+        assert gw.ads.snapshot.downgrade.https == {}
         assert (await gw.ask("app")).status == 503

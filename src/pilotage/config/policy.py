@@ -5,7 +5,6 @@ Pydantic models validate the text; :meth:`PolicySection.read_rules` converts the
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -15,7 +14,7 @@ from pilotage.config.serve import PortRange, Section, config_error, list_of_one
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.yaml import kind_name
-from pilotage.policy import PLACEHOLDERS, PolicyRule, placeholders
+from pilotage.policy import PLACEHOLDERS, PolicyRule, is_target_glob, placeholders
 from pilotage.routes import MIDDLEWARES, middleware_name
 
 if TYPE_CHECKING:
@@ -66,16 +65,9 @@ def _host(value: Any) -> str:
 
 def _target(value: Any) -> str:
     text = _claim(value).lower()
-    whole = _FILLED.sub("x", text)
-    host, colon, port = whole.rpartition(":")
-    if colon and port.isdecimal() and (host.startswith("[") or ":" not in host):
-        whole = host
-    try:
-        ipaddress.ip_network(whole.removeprefix("[").removesuffix("]"), strict=False)
-    except ValueError:
-        if not _HOST_GLOB.fullmatch(whole):
-            hint = "write a host, address or network, with or without a port: 10.0.0.0/8, db.internal:5432"
-            raise config_error(f"{shorten(text)!r} is not a target", hint) from None
+    if not is_target_glob(_FILLED.sub("x", text)):
+        hint = "write a host, address or network, with or without ports: 10.0.0.0/8, db.internal:5432, [fd00::/8]:80-90"
+        raise config_error(f"{shorten(text)!r} is not a target", hint)
     return text
 
 

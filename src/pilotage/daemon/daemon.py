@@ -23,9 +23,11 @@ from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
+from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
 from pilotage.gateway.binary import find_envoy
@@ -35,6 +37,7 @@ from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
+from pilotage.xds.targets import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
-    from pilotage.xds.options import GatewayOptions
+    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -54,6 +57,9 @@ log = logging.getLogger(__name__)
 
 _NODE: Final = "pilotage"
 """The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
+
+_FIRST_NAMES: Final = 5.0
+"""Seconds that the first table waits for the addresses of host names."""
 
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
@@ -121,6 +127,8 @@ class Daemon:
         self.metrics = Metrics()
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
+        self._local_addresses = HostAddresses()
+        self._own_container = OwnContainer(self._local_addresses, self._snapshots)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
@@ -205,7 +213,9 @@ class Daemon:
             # Start with the checks that need no running component.
             folder = Path(stack.enter_context(_private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
-            self.ads = await stack.enter_async_context(AdsServer(settings.options, on_nack=self._on_rejected))
+            self.ads = await stack.enter_async_context(
+                AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
+            )
             address = f"unix:{folder}/xds.sock"
             await _start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
@@ -293,6 +303,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
+            await self.ads.targets.prepare(self.discovery.table, _FIRST_NAMES)
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
                 log_changes(update)
@@ -344,8 +355,11 @@ class Daemon:
             if started:
                 self._systemd.ready(self._status_text())
 
-    def _configure(self, options: GatewayOptions) -> None:
-        self.ads.configure(options)  # the server exists only while the daemon runs
+    def _guard(self, settings: DaemonSettings) -> TargetGuard:
+        return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses, self._own_container)
+
+    def _configure(self, settings: DaemonSettings) -> None:
+        self.ads.configure(settings.options, self._guard(settings))  # the server exists only while the daemon runs
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(
@@ -363,6 +377,9 @@ class Daemon:
         connection = CountingConnection(address)
         connection.calls = self.metrics.calls
         return connection
+
+    def _snapshots(self) -> tuple[EngineSnapshot, ...]:
+        return self.discovery.snapshots()  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None

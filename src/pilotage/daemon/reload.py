@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pilotage.daemon.settings import DaemonSettings
-    from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
 
 __all__ = ["Reloader"]
@@ -58,13 +57,13 @@ class Reloader:
 
     async def reload(
         self,
-        configure: Callable[[GatewayOptions], None],
+        configure: Callable[[DaemonSettings], None],
         apply: Callable[[DaemonSettings, DaemonSettings], Awaitable[None]],
     ) -> None:
         """Read the configuration and apply it, or log why it is rejected.
 
         Args:
-            configure: applies the options for Envoys; raises ConfigError to reject them.
+            configure: applies the settings for Envoys; raises ConfigError to reject them.
             apply: applies everything else; called with the previous and the new settings.
 
         """
@@ -72,7 +71,7 @@ class Reloader:
             settings = self._rebuild()
             if settings.with_gateway:
                 check_ports(settings, held=self.settings)
-            configure(settings.options)
+            configure(settings)
         except Exception as error:  # noqa: BLE001  # the daemon and its routes must survive any error
             self.results["refused"] += 1
             self._report("configuration rejected; the previous one stays active", error)

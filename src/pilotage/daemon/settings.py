@@ -19,6 +19,7 @@ from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
+from pilotage.demo import DEMO_POLICY
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
@@ -155,7 +156,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
-        policy=config.policy,
+        policy=config.policy if flags.demo is None else DEMO_POLICY,
         problems=config.problems,
     )
 

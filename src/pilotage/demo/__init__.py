@@ -12,9 +12,10 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.demo.engine import demo_engine
-    from pilotage.demo.site import demo_site
+    from pilotage.demo.site import DEMO_POLICY, demo_site
 
 __all__ = [
+    "DEMO_POLICY",
     "demo_engine",
     "demo_site",
 ]
@@ -22,6 +23,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "DEMO_POLICY": "site",
         "demo_engine": "engine",
         "demo_site": "site",
     },

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from pilotage.core.errors import GatewayError
 from pilotage.demo.engine import demo_containers, demo_engine
+from pilotage.policy import Policy
+from pilotage.policy.claims import PolicyRule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
     from pilotage.testing.container import FakeContainer
     from pilotage.testing.fake_engine import FakeEngine
 
-__all__ = ["demo_site"]
+__all__ = ["DEMO_POLICY", "demo_site"]
 
 _NETWORKS: Final = range(64, 128)
 """First value of x in the containers' addresses, 127.77.x.y. Another demonstration on this machine uses the next
 one."""
+
+
+DEMO_POLICY: Final = Policy(rules=(PolicyRule(name="demo", engine=("demo",), targets=("127.77.0.0/16",)),))
+"""Lets the containers of the engine ``demo`` have loopback addresses."""
 
 
 @contextlib.asynccontextmanager

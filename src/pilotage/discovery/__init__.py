@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.discovery.detect import Probe, candidates, detect_engines, probe_all
     from pilotage.discovery.files import read_files
+    from pilotage.discovery.host_addresses import HostAddresses, network_gateways
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DiscoveryManager",
     "EngineWatcher",
+    "HostAddresses",
     "Probe",
     "ScanResult",
     "Subscription",
@@ -32,6 +34,7 @@ __all__ = [
     "candidates",
     "detect_engines",
     "discover",
+    "network_gateways",
     "probe_all",
     "read_files",
     "scan_all",
@@ -44,6 +47,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "DiscoveryManager": "manager",
         "EngineWatcher": "watcher",
+        "HostAddresses": "host_addresses",
         "Probe": "detect",
         "ScanResult": "scan",
         "Subscription": "subscription",
@@ -52,6 +56,7 @@ __getattr__, __dir__ = lazy_exports(
         "candidates": "detect",
         "detect_engines": "detect",
         "discover": "manager",
+        "network_gateways": "host_addresses",
         "probe_all": "detect",
         "read_files": "files",
         "scan_all": "scan",

@@ -21,6 +21,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.textfile import UnreadableFile, read_text
+from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.routes.build import RESERVED_PORTS
 from pilotage.routes.file import RouteFile, read_route_file
 
@@ -78,6 +79,7 @@ class FileWatcher:
         self.patterns = tuple(patterns)
         self._on_change = on_change
         self.reserved_ports = reserved_ports
+        self._is_local = HostAddresses().has
         self.files: dict[str, RouteFile] = dict(known or {})
         self._texts: dict[str, _Content] = {}
 
@@ -138,7 +140,7 @@ class FileWatcher:
 
     def _parse(self, name: str, text: str) -> RouteFile:
         try:
-            return read_route_file(text, name, reserved_ports=self.reserved_ports)
+            return read_route_file(text, name, reserved_ports=self.reserved_ports, is_local=self._is_local)
         except Exception as error:  # one file must not stop the others
             log.debug("route file %s", name, exc_info=error)
             problem = Problem(message=f"internal error: {error!r}", hint="please report it", file=name)

@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.containers.parse import ContainerParser
 from pilotage.core.problems import Problem
+from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
@@ -88,7 +89,7 @@ class DockerProvider:
         self._publish = publish
         self._removed = False
         parser = ContainerParser(config, agents=agents, env=env, routes_to=routes_to)
-        self.state = EngineState(parser, reserved_ports=reserved_ports, policy=policy)
+        self.state = EngineState(parser, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has)
         self.watcher = EngineWatcher(config, self.state, self, pool=pool, timing=timing, on_lag=on_lag)
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()

@@ -13,6 +13,7 @@ from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.gc import gc_paused
 from pilotage.core.problems import Problem
+from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
@@ -126,7 +127,9 @@ async def scan_engine(
             containers = [parser.decode(element) for element in elements]
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
-            return build_snapshot(config, containers, reserved_ports=reserved_ports, policy=policy)
+            return build_snapshot(
+                config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
+            )
 
 
 def _named(config: DockerProviderConfig, env: Mapping[str, str] | None) -> DockerProviderConfig:

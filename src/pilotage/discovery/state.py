@@ -13,10 +13,11 @@ from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.engine.config import is_explicit_only
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
+from pilotage.routes.reach import nowhere
 from pilotage.table.snapshot import EngineSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.containers.parse import ContainerParser
@@ -59,6 +60,7 @@ class EngineState:
         parser: decodes the engine's list entries.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
+        is_local: whether an address is one of this machine, other than loopback.
 
     Attributes:
         podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
@@ -77,11 +79,14 @@ class EngineState:
         *,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
         policy: Policy = NO_POLICY,
+        is_local: Callable[[str], bool] = nowhere,
     ) -> None:
         self.parser = parser
         self.podman = False
         self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
-        self._builder = RouteBuilder(explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy)
+        self._builder = RouteBuilder(
+            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=is_local
+        )
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}

@@ -155,10 +155,9 @@ class HealthPoller:
         if not aliases:
             del self._aliases[name]
         backend = self._backend(name)
-        members = (
-            {member.endpoint for member in backend.members} if backend is not None and is_probed(backend) else set()
-        )
-        found = {alias: tuple(e for e in table.routes[alias].endpoints if e in members) for alias in aliases}
+        probed = backend.members if backend is not None and is_probed(backend) else ()
+        members = {_identity(member.endpoint) for member in probed}
+        found = {alias: tuple(e for e in table.routes[alias].endpoints if _identity(e) in members) for alias in aliases}
         if backend is None or not any(found.values()):
             self._clusters.pop(name, None)
         else:
@@ -273,6 +272,11 @@ class HealthPoller:
 
     def _now(self, alias: str) -> dict[str, EndpointHealth]:
         return {address: finding.health for address, finding in self._known[alias].items()}
+
+
+def _identity(endpoint: Endpoint) -> tuple[str, str]:
+    """Return what an endpoint has in the table as in a cluster, where it also has the addresses of its host name."""
+    return endpoint.address, endpoint.container_id
 
 
 def _pending(container_id: str) -> _Finding:

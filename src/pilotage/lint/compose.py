@@ -18,6 +18,7 @@ from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
+from pilotage.lint.published import published_ports
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.routes.build import build_routes
 from pilotage.xds.capabilities import check_capabilities
@@ -379,6 +380,7 @@ def _summary(project: str, service: str, definition: dict[str, Located], labels:
         "Image": text("image") or f"{project}-{service}",
         "State": "running",
         "Labels": labels | {COMPOSE_PROJECT: project, COMPOSE_SERVICE: service},
-        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}, *published_ports(definition.get("ports"))],
+        "HostConfig": {"NetworkMode": text("network_mode") if text("network_mode") == "host" else ""},
         "NetworkSettings": {"Networks": {network: {"IPAddress": "192.0.2.1"}}},
     }

@@ -14,18 +14,40 @@ from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
 from pilotage.policy.ports import parse_range
+from pilotage.policy.targets import (
+    KIND_NAMES,
+    Reach,
+    hint_for,
+    is_literal,
+    is_ordinary,
+    is_target_glob,
+    leads_here,
+    parse_address,
+    special_kind,
+    spellings,
+)
 
 __all__ = [
     "FILE_REFUSED",
+    "KIND_NAMES",
     "NO_POLICY",
     "PLACEHOLDERS",
     "Claimant",
     "Kind",
     "Policy",
     "PolicyRule",
+    "Reach",
     "Verdict",
     "claimant_of",
+    "hint_for",
+    "is_literal",
+    "is_ordinary",
+    "is_target_glob",
+    "leads_here",
+    "parse_address",
     "parse_range",
     "placeholders",
     "read_below",
+    "special_kind",
+    "spellings",
 ]

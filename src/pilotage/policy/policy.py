@@ -16,7 +16,7 @@ from pilotage.policy.claims import ALLOWED, Claimant, Kind, PolicyRule, Verdict
 from pilotage.policy.files import is_below
 from pilotage.policy.globs import fill, matches_host, matches_text
 from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
-from pilotage.policy.targets import matches_target
+from pilotage.policy.targets import KIND_NAMES, hint_for, matches_target, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,11 +120,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         if own:
             return ALLOWED
         limit = ALLOWED
-        if self.targets == "own":
-            reason = f"gateway.targets is own, so a container may not lead to {host}:{port}"
-            limit = Verdict(
-                allowed=False, reason=reason, hint="remove the host, or allow the target in a rule of policy"
-            )
+        if (kind := special_kind(host)) or self.targets == "own":
+            why = f"a container may not lead to {host}:{port}"
+            reason = f"{why}, because it is {KIND_NAMES[kind]}" if kind else f"{why}, because gateway.targets is own"
+            limit = Verdict(allowed=False, reason=reason, hint=hint_for(claimant, host, port))
         return self._decide(
             claimant, "targets", f"lead to {host}:{port}", lambda glob: matches_target(glob, host, port), limit
         )

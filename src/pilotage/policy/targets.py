@@ -1,35 +1,354 @@
-"""Matches targets of routes against the globs of rules. Pure."""
+"""Classifies the hosts and addresses to which a route may lead. Pure.
+
+What a resolver accepts as an address counts as that address: ``127.1``, ``0x7f000001`` and ``2130706433`` are
+``127.0.0.1``. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4, ...) is of that address's kind.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
+
+from pilotage.policy.claims import Claimant
 from pilotage.policy.globs import matches_host
 
-__all__ = ["matches_target"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "KIND_NAMES",
+    "AddressKind",
+    "Reach",
+    "address_kind",
+    "hint_for",
+    "is_literal",
+    "is_ordinary",
+    "is_target_glob",
+    "leads_here",
+    "matches_target",
+    "parse_address",
+    "same_host",
+    "special_kind",
+    "spellings",
+]
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", "metadata"]
+"""``""`` is an address that containers may name freely; the others need a rule of the policy."""
+
+KIND_NAMES: Final[dict[AddressKind, str]] = {
+    "": "another machine's address",
+    "loopback": "a loopback address, where services of this machine listen that are not meant for others",
+    "unspecified": "no address of a particular machine",
+    "link-local": "a link-local address, where metadata services of clouds listen",
+    "multicast": "a multicast or broadcast address",
+    "metadata": "the address of a cloud's metadata service",
+}
+"""What the kinds are called in problems."""
+
+_BYTE: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_FIRST: Final = r"(?:22[0-3]|2[01][0-9]|1[013-9][0-9]|12[0-689]|[1-9][0-9]?)"  # neither 0, 127, 224 nor above
+_ORDINARY: Final = re.compile(rf"(?!169\.254\.|168\.63\.129\.16$|100\.100\.100\.200$){_FIRST}(?:\.{_BYTE}){{3}}")
+
+_METADATA: Final = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"))
+)
+"""Metadata services of clouds outside the link-local range: Alibaba, Azure, and the IPv6 ones of AWS and Google."""
+
+_NUMBER: Final = r"(?:0[xX][0-9a-fA-F]*|[0-9]+)"
+_NUMERIC: Final = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}\.?")
+_LOCALHOST: Final = frozenset(
+    {"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
+)
+_LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
+
+
+def is_ordinary(host: str) -> bool:
+    """Return whether a host is an IPv4 address in its usual spelling that needs no rule; for most hosts."""
+    return _ORDINARY.fullmatch(host) is not None
+
+
+def is_literal(host: str) -> bool:
+    """Return whether a host is an address in a spelling that needs no resolver."""
+    if is_ordinary(host):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def parse_address(host: str) -> IPAddress | None:
+    """Return the address that a host stands for in any spelling that resolvers accept; ``None`` for a name.
+
+    A zone (``fe80::1%eth0``) and brackets are ignored. ``localhost`` and names below it are ``127.0.0.1`` (RFC 6761).
+
+    Args:
+        host: as written.
+
+    """
+    text = unicodedata.normalize("NFKC", host).strip().removeprefix("[").removesuffix("]").partition("%")[0]
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    if _NUMERIC.fullmatch(text):
+        return _from_numbers(text.removesuffix("."))
+    name = text.lower().rstrip(".")
+    return _LOOPBACK if name in _LOCALHOST or name.endswith(".localhost") else None
+
+
+def _from_numbers(text: str) -> IPAddress | None:
+    """Return the address for one to four numbers in any base, the last of which fills the remaining bytes."""
+    try:
+        numbers = [_number(part) for part in text.split(".")]
+    except ValueError:
+        return None
+    *heads, tail = numbers
+    if any(head > 255 for head in heads) or tail >= 256 ** (4 - len(heads)):
+        return None
+    return ipaddress.IPv4Address(sum(head << 8 * (3 - place) for place, head in enumerate(heads)) + tail)
+
+
+def _number(text: str) -> int:
+    if text[:2] in ("0x", "0X"):
+        return int(text[2:] or "0", 16)
+    return int(text, 8) if text.startswith("0") and len(text) <= 24 else int(text[:24])
+
+
+def spellings(address: IPAddress) -> Iterator[IPAddress]:
+    """Yield an address and the IPv4 addresses that it stands for."""
+    yield address
+    if address.version == 4:
+        return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    number = int(address)
+    low = ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if (number >> 32 == 0 and number > 1) or any(address in network for network in _LAST_32_BITS):
+        yield low
+    if number >> 32 & 0xFCFFFFFF == 0x5EFE:  # ISATAP (RFC 5214), in any network
+        yield low
+
+
+_LAST_32_BITS: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
+"""Networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and SIIT (RFC 2765)."""
+
+
+def address_kind(address: IPAddress) -> AddressKind:
+    """Return the kind of an address; for one that stands for an IPv4 address, the kind that needs a rule."""
+    return next(filter(None, map(_kind, spellings(address))), "")
+
+
+def _kind(address: IPAddress) -> AddressKind:
+    if address.is_loopback:
+        return "loopback"
+    if address.is_unspecified or (address.version == 4 and int(address) >> 24 == 0):
+        return "unspecified"
+    if address.is_link_local:
+        return "link-local"
+    if address in _METADATA:
+        return "metadata"
+    if address.is_multicast or (address.version == 4 and int(address) >> 28 == 15):
+        return "multicast"
+    return ""
+
+
+def special_kind(host: str) -> AddressKind:
+    """Return the kind of a host that is an address in any spelling; ``""`` for names, which must be resolved first."""
+    if is_ordinary(host):
+        return ""
+    address = parse_address(host)
+    return address_kind(address) if address is not None else ""
+
+
+def same_host(one: str, other: str) -> bool:
+    """Return whether two hosts are the same address, in any spelling, or the same name."""
+    if one == other:
+        return True
+    first, second = parse_address(one), parse_address(other)
+    if first is None or second is None:
+        return first is second and _name(one) == _name(other)
+    return not set(spellings(first)).isdisjoint(spellings(second))
+
+
+def _name(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+# ---- globs of rules --------------------------------------------------------------------------------------------------
+
+
+_GLOB: Final = re.compile(
+    r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<host>[^:\[\]]+)|(?P<bare>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:/[0-9]{1,3})?))"
+    r"(?::(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?)?"
+)
+
+
+_NAME_GLOB: Final = re.compile(r"[\w*?-]+(?:\.[\w*?-]+)*")
+
+
+class _TargetGlob(msgspec.Struct, frozen=True):
+    """A parsed glob: a network, or globs of a name; and a range of ports."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    name: str
+    low: int
+    high: int
+
+
+@lru_cache(maxsize=512)
+def _parse_glob(glob: str) -> _TargetGlob | None:
+    try:  # an IPv6 address or network without brackets has no port
+        return _TargetGlob(ipaddress.ip_network(glob, strict=False), "", 0, 65535)
+    except ValueError:
+        pass
+    match = _GLOB.fullmatch(glob)
+    if match is None:
+        return None
+    low = int(match["low"] or 0)
+    high = int(match["high"] or match["low"] or 65535)
+    host = match["bracketed"] or match["host"] or match["bare"]
+    if not low <= high <= 65535:
+        return None
+    try:
+        return _TargetGlob(ipaddress.ip_network(host, strict=False), "", low, high)
+    except ValueError:
+        is_name = match["host"] is not None and _NAME_GLOB.fullmatch(host)
+        return _TargetGlob(None, host, low, high) if is_name else None
+
+
+def is_target_glob(glob: str) -> bool:
+    """Return whether a text is a glob of targets.
+
+    That is a host, a glob of host names, an address or a network, and optionally a port or a range of ports:
+    ``10.0.0.0/8``, ``nas.lan:5000-5010``, ``*.internal``, ``[fd00::/8]:443``.
+    """
+    return _parse_glob(glob) is not None
 
 
 def matches_target(glob: str, host: str, port: int) -> bool:
-    """Return whether a rule's target covers a host and port.
+    """Return whether a glob of targets matches a host and port.
+
+    Globs of names (``*.internal``) match names, and ``*`` also matches every address that needs no rule. Loopback and
+    other special addresses are matched only by an address, by a network of their kind, or by ``localhost``, so that a
+    broad rule does not open them by accident.
 
     Args:
-        glob: a host glob, an address or a network, each with or without ``:port``: ``*.internal``, ``10.0.0.0/8``,
-            ``127.0.0.1:9000``, ``[::1]:9000``.
-        host: host name, or address in its usual spelling without brackets.
-        port: port of the target.
+        glob: see :func:`is_target_glob`.
+        host: a name, or an address in any spelling.
+        port: 1 to 65535.
 
     """
-    wanted, colon, digits = glob.rpartition(":")
-    if colon and digits.isdecimal() and (wanted.startswith("[") or ":" not in wanted):
-        if int(digits) != port:
-            return False
-        glob = wanted
-    glob = glob.removeprefix("[").removesuffix("]")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return matches_host(glob, host)
-    try:
-        return address in ipaddress.ip_network(glob, strict=False)
-    except ValueError:
-        return glob in ("*", "**")
+    parsed = _parse_glob(glob)
+    if parsed is None or not parsed.low <= port <= parsed.high:
+        return False
+    address = parse_address(host)
+    if parsed.network is not None:
+        return address is not None and _is_in(address, parsed.network)
+    if address is None:
+        return parsed.name == "*" or matches_host(parsed.name, _name(host))
+    if parsed.name == "*":
+        return address_kind(address) == ""
+    return parse_address(parsed.name) == _LOOPBACK and address in _LOCALHOSTS
+
+
+_LOCALHOSTS: Final = (_LOOPBACK, ipaddress.ip_address("::1"))
+
+
+def _is_in(address: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    """Return whether an address is in a network. A special address must be in one that has only its kind."""
+    found = any(one.version == network.version and one in network for one in spellings(address))
+    if not found or not address_kind(address):
+        return found
+    ends = (address_kind(network.network_address), address_kind(network.broadcast_address))
+    return ends[0] == ends[1] == address_kind(address)
+
+
+# ---- what a container may reach without a rule -----------------------------------------------------------------------
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What belongs to a container among the addresses of one target port.
+
+    Attributes:
+        claimant: the container.
+        addresses: where the port is the container's own: its address, and those on which its engine publishes the port.
+        this_host: whether the port is also its own on loopback and on all addresses of this machine: with host
+            networking, or if its engine publishes the port on all addresses of this machine.
+
+    """
+
+    claimant: Claimant
+    addresses: tuple[str, ...] = ()
+    this_host: bool = False
+
+    def __hash__(self) -> int:  # labels of the claimant cannot be hashed
+        return hash((self.addresses, self.this_host))
+
+    def owns(self, host: str, is_local: Callable[[str], bool]) -> bool:
+        """Return whether the port of a host is the container's own.
+
+        Args:
+            host: a name, or an address in any spelling.
+            is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+
+        """
+        if any(same_host(host, own) for own in self.addresses):
+            return True
+        return self.this_host and special_kind(host) != "unspecified" and leads_here(host, is_local)
+
+
+def leads_here(host: str, is_local: Callable[[str], bool]) -> bool:
+    """Return whether connections to a host end on this machine; ``False`` for a name.
+
+    Args:
+        host: a name, or an address in any spelling.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+
+    """
+    if is_ordinary(host):
+        return is_local(host)
+    address = parse_address(host)
+    if address is None:
+        return False
+    return any(each.is_loopback or each.is_unspecified or is_local(str(each)) for each in spellings(address))
+
+
+_PLAIN: Final = re.compile(r"[\w./:@-]{1,200}", re.ASCII)
+
+
+def hint_for(claimant: Claimant, host: str, port: int) -> str:
+    """Return how to allow a target: a line of the configuration that allows it to this container and to its replicas.
+
+    Args:
+        claimant: the container.
+        host: a name, or an address in any spelling.
+        port: of the target.
+
+    """
+    given = {"engine": claimant.engine}
+    if claimant.service:
+        given |= {"project": claimant.project, "service": claimant.service}
+    else:
+        given |= {"image": claimant.image}
+    if not all(_PLAIN.fullmatch(value) for value in given.values() if value):
+        return "remove the host label, or allow the target with a rule of the policy"
+    address = parse_address(host)
+    shown = f"[{address}]" if address is not None and address.version == 6 else str(address or host)
+    who = ", ".join(f"{key}: {json.dumps(value)}" for key, value in given.items() if value)
+    rule = f'{{who: {{{who}}}, may: {{targets: ["{shown}:{port}"]}}}}'
+    return f"remove the host label, or add to the configuration: policy: [{rule}]"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.reach import nowhere
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.routes.settings import read_settings
@@ -62,6 +63,7 @@ __all__ = [
     "build_routes",
     "decode_labels",
     "middleware_name",
+    "nowhere",
     "read_route_file",
     "read_settings",
     "resolve_static_target",
@@ -108,6 +110,7 @@ __getattr__, __dir__ = lazy_exports(
         "build_routes": "build",
         "decode_labels": "build",
         "middleware_name": "middlewares",
+        "nowhere": "reach",
         "read_route_file": "file",
         "resolve_static_target": "target",
         "resolve_target": "target",

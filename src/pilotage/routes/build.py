@@ -6,7 +6,6 @@ LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,19 +21,21 @@ from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.problems import limited, place, unexpected, unique
+from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.labels.decode import DecodedLabels
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
     from pilotage.policy import Policy
+    from pilotage.policy.targets import Reach
     from pilotage.routes.target import Target
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "decode_labels",
     "default_bind",
     "make_route",
-    "reserved_target",
 ]
 
 RESERVED_PORTS: Final[frozenset[int]] = frozenset()
@@ -114,6 +114,7 @@ class RouteBuilder:
             (or the agent) ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what containers may claim.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
 
     """
 
@@ -124,11 +125,13 @@ class RouteBuilder:
         explicit_only: bool | None = None,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
         policy: Policy = NO_POLICY,
+        is_local: Callable[[str], bool] = nowhere,
     ) -> None:
         self.schema = schema
         self.explicit_only = explicit_only
         self.reserved_ports = reserved_ports
         self.policy = policy
+        self.is_local = is_local
         self._asks = policy.has_rules
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
@@ -153,15 +156,21 @@ class RouteBuilder:
         routes = []
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
+            reach, refusal = None, None
+            if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
+                reach, refusal = self._check_reach(container, target)
             if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
-            route = make_route(
-                container, alias, mine, target, reserved_ports=self.reserved_ports, claims=claims, most=most
-            )
+            route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, claims=claims, most=most)
             routes.append(route)
             if route.problems:
                 problems += route.problems
         return Built(tuple(routes), limited(unique(problems), dropped, container) if problems else ())
+
+    def _check_reach(self, container: Container, target: Target) -> tuple[Reach | None, Problem | None]:
+        if not target.host or not target.port.proxy:
+            return None, None
+        return check_reach(container, target, self.policy, reserved_ports=self.reserved_ports, is_local=self.is_local)
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
@@ -194,7 +203,8 @@ def make_route(
     settings: AliasSettings,
     target: Target,
     *,
-    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    reach: Reach | None = None,
+    refusal: Problem | None = None,
     claims: ContainerClaims | None = None,
     most: int = MAX_PROBLEMS,
 ) -> Route:
@@ -205,8 +215,9 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reserved_ports: ports on this host that belong to the proxy.
-        claims: asks the policy; ``None`` if the route claims nothing that could be refused.
+        reach: what the host may turn out to be, if it is a name.
+        refusal: why the route may not lead to its target; both from :func:`pilotage.routes.reach.check_reach`.
+        claims: asks the policy; ``None`` if the route claims nothing else that could be refused.
         most: maximum number of problems to keep.
 
     """
@@ -215,15 +226,10 @@ def make_route(
     folders: tuple[str, ...] = ()
     if claims is not None:
         settings, folders = claims.permitted(alias, settings)
-    may_fail = (
-        claims is not None
-        or not settings.is_plain
-        or target.port.proxy in reserved_ports
-        or container.unreachable is not None
-    )
+    may_fail = claims is not None or refusal is not None or not settings.is_plain or container.unreachable is not None
     if may_fail or (reason and container.ports_unknown):
         reason, found = _judge(
-            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, claims=claims, most=most
+            container, settings, target, reason, alias=alias, refusal=refusal, claims=claims, most=most
         )
         problems = [place(problem, container, alias) for problem in found[:most]]
     return Route(  # by position: with so many fields, keywords double the time
@@ -237,7 +243,7 @@ def make_route(
         target.host,
         target.port,
         default_bind(target, settings.settings, claims.policy.addresses if claims is not None else ()),
-        () if reason else _endpoints(container, target),
+        () if reason else _endpoints(container, target, reach),
         reason is not None,
         reason or "",
         reason is None and _is_probed(container, settings.settings),
@@ -258,14 +264,14 @@ def _judge(
     reason: ExclusionReason | None,
     *,
     alias: str,
-    reserved_ports: frozenset[int],
+    refusal: Problem | None,
     claims: ContainerClaims | None,
     most: int,
 ) -> tuple[ExclusionReason | None, list[Problem]]:
     """Return why a route is not served, and all its problems, the decisive ones first."""
     errors = check_target(settings, target)
-    if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
-        errors.append(own)
+    if reason is None and refusal is not None:
+        errors.append(refusal)
     if claims is not None and reason is None and not (settings.refused or errors):
         errors += claims.refusals(alias, settings.settings, target)
     if (needed := _needed_health_check(container, settings)) is not None:
@@ -294,11 +300,11 @@ def _service(container: Container) -> tuple[str, ...]:
 _STATES: Final[dict[str, EndpointState]] = {"starting": "waiting", "unhealthy": "unhealthy"}
 
 
-def _endpoints(container: Container, target: Target) -> tuple[Endpoint, ...]:
+def _endpoints(container: Container, target: Target, reach: Reach | None) -> tuple[Endpoint, ...]:
     if not target.host or target.scheme == "fileserver":
         return ()
     state = _STATES.get(container.health, "ready")
-    return (Endpoint(target.host, target.port.proxy, container.container_name, container.container_id, state),)
+    return (Endpoint(target.host, target.port.proxy, container.container_name, container.container_id, state, reach),)
 
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
@@ -343,25 +349,6 @@ def check_target(settings: AliasSettings, target: Target) -> list[Problem]:
             if field in written
         ]
     return errors
-
-
-def reserved_target(target: Target, reserved_ports: frozenset[int]) -> Problem | None:
-    """Return an error if the route would lead the proxy back to itself (LABELS II.6.6)."""
-    if target.port.proxy not in reserved_ports or not _is_own(target.host) or target.scheme in ("udp", "fileserver"):
-        return None
-    return Problem(
-        message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
-        hint="set the container's own port or host",
-    )
-
-
-def _is_own(host: str) -> bool:
-    """Return whether a host is a common name or address of this machine."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
 
 
 def _needed_health_check(container: Container, settings: AliasSettings) -> Problem | None:

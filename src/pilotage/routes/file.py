@@ -17,16 +17,17 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.labels.key_schema import fold
 from pilotage.labels.merge import AliasFields, FieldError
-from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind, reserved_target
+from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.fields import problem_at
+from pilotage.routes.reach import nowhere, reserved_target
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import ROUTE_KEYS, UNSUPPORTED
 from pilotage.routes.settings import read_settings
 from pilotage.routes.target import resolve_static_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["RouteFile", "read_route_file"]
 
@@ -58,13 +59,16 @@ class RouteFile(msgspec.Struct, frozen=True):
         return (*self.problems, *(problem for route in self.routes for problem in route.problems))
 
 
-def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> RouteFile:
+def read_route_file(
+    text: str, name: str, *, reserved_ports: frozenset[int] = RESERVED_PORTS, is_local: Callable[[str], bool] = nowhere
+) -> RouteFile:
     """Read a file of routes. Keys that begin with ``x-`` are not routes: they hold YAML anchors.
 
     Args:
         text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
         name: the file's name, used in messages and as the provider.
         reserved_ports: ports on this host that belong to the proxy.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
 
     Returns:
         The file's routes and problems. Never raises.
@@ -97,7 +101,7 @@ def read_route_file(text: str, name: str, *, reserved_ports: frozenset[int] = RE
             continue
         mine = _alias_fields(alias, value)
         fields[alias] = mine.fields
-        routes.append(_make_route(mine, value, file=name, reserved_ports=reserved_ports))
+        routes.append(_make_route(mine, value, file=name, reserved_ports=reserved_ports, is_local=is_local))
     return RouteFile(name, tuple(routes), tuple(problems), fields)
 
 
@@ -141,7 +145,9 @@ def _is_middleware(item: Located) -> bool:
     return isinstance(item.value, dict) and "use" in item.value
 
 
-def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int]) -> Route:
+def _make_route(
+    fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int], is_local: Callable[[str], bool]
+) -> Route:
     """Make the route of one alias; ``whole`` is its mapping, which gives problems their position."""
     alias = fields.alias
     mine = read_settings(fields)
@@ -153,7 +159,7 @@ def _make_route(fields: AliasFields, whole: Located, *, file: str, reserved_port
         message = "cannot disable the health check, which a load-balanced pool needs"
         problems.append(problem_at(mine.judged_later["healthcheck"], "healthcheck.disable", message))
         refused = True
-    own = None if refused else reserved_target(target, reserved_ports)
+    own = None if refused else reserved_target(target, reserved_ports, is_local)
     if own is not None:
         place = fields.fields.get("port") or fields.fields.get("host") or whole
         hint = "set the target's own host or port"

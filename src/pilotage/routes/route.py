@@ -9,6 +9,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.policy import Claimant
+from pilotage.policy.targets import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
@@ -30,6 +31,9 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
         container_id: its ID.
         state: ``ready`` takes requests; ``waiting`` has never been healthy; ``unhealthy`` was healthy before;
             ``draining`` is about to stop and takes no new requests.
+        reach: what addresses the host may have, if a label sets a name; they are checked at each resolution.
+        addresses: those that were found and may be used, while the route is served; empty for a host that is an
+            address, and for a name that Envoy resolves.
 
     """
 
@@ -38,6 +42,8 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     container: str = ""
     container_id: str = ""
     state: EndpointState = "ready"
+    reach: Reach | None = None
+    addresses: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

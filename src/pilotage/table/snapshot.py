@@ -12,9 +12,10 @@ from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
+from pilotage.routes.reach import nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pilotage.policy import Policy
 
@@ -44,6 +45,7 @@ def build_snapshot(
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     policy: Policy = NO_POLICY,
+    is_local: Callable[[str], bool] = nowhere,
     problems: Iterable[Problem] = (),
 ) -> EngineSnapshot:
     """Build the routes of all containers of an engine.
@@ -54,6 +56,7 @@ def build_snapshot(
             and ports.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
+        is_local: whether an address is one of this machine, other than loopback.
         problems: problems with the engine itself.
 
     """
@@ -62,6 +65,6 @@ def build_snapshot(
         others = {container.container_name: container for container in found}
         others |= {container.container_id: container for container in found}
         found = tuple(join_shared_network(container, others) for container in found)
-    builder = RouteBuilder(reserved_ports=reserved_ports, policy=policy)
+    builder = RouteBuilder(reserved_ports=reserved_ports, policy=policy, is_local=is_local)
     built = tuple(map(builder.build, found))
     return EngineSnapshot(config, found, built, tuple(problems))

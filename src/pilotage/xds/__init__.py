@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.resources import Key
     from pilotage.xds.server import AdsServer
+    from pilotage.xds.targets import TargetGuard
 
 __all__ = [
     "PROBED",
@@ -28,6 +29,7 @@ __all__ = [
     "GatewayOptions",
     "Key",
     "Limits",
+    "TargetGuard",
     "build_bootstrap",
     "check_capabilities",
     "is_probed",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy_exports(
         "Key": "resources",
         "Limits": "overload",
         "PROBED": "clusters",
+        "TargetGuard": "targets",
         "check_capabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",

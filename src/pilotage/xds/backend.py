@@ -36,10 +36,23 @@ RESTART_HOLD: Final = 5.0
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint that receives requests, and its load-balancing weight."""
+    """One address of an endpoint that receives requests.
+
+    Attributes:
+        endpoint: the endpoint.
+        weight: its load-balancing weight.
+        address: one of its ``addresses``; ``""`` if it has none.
+
+    """
 
     endpoint: Endpoint
     weight: int = 1
+    address: str = ""
+
+    @property
+    def host(self) -> str:
+        """Where Envoy connects: an address, or a name that Envoy resolves."""
+        return self.address or self.endpoint.host
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +92,21 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     def held(self) -> bool:
         """Whether requests wait because there is currently no endpoint."""
         return not self.members and bool(self.hold)
+
+
+def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
+    """Return the members for endpoints with their weights, each address of a host name once."""
+    found: list[Member] = []
+    seen: set[tuple[str, int]] = set()
+    for endpoint, weight in endpoints:
+        if not endpoint.addresses:
+            found.append(Member(endpoint, weight))
+            continue
+        for address in endpoint.addresses:
+            if (address, endpoint.port) not in seen:
+                seen.add((address, endpoint.port))
+                found.append(Member(endpoint, weight, address))
+    return tuple(found)
 
 
 _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
@@ -137,7 +165,7 @@ def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool
             then, in a cluster of its own.
 
     """
-    members = tuple(Member(e) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
+    members = _members((e, 1) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
     return Backend(
         name=route.alias,
         route=route,
@@ -180,7 +208,7 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
         )
     waits = bool(leader.settings.hold)
     chosen = set(usable((e for route in joined for e in route.endpoints), only_ready=waits))
-    members = tuple(Member(e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
+    members = _members((e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
     policy = route_policy(leader.settings.middlewares)
     backing: Backing = "own" if members or waits else "none"
     return Backend(name=link, route=leader, members=members, route_policy=policy, backing=backing, pool=True), tuple(

@@ -70,7 +70,8 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
-"""Discovery for host names: every address of the name is an endpoint, for as long as the name server says."""
+"""Discovery for host names of routes from files: every address of the name is an endpoint, for as long as the name
+server says. Names from labels are resolved by pilotage, which checks every address (:mod:`pilotage.xds.targets`)."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -117,7 +118,7 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
 
 def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = not all(is_address(member.endpoint.host) for member in backend.members)
+    named = not all(is_address(member.host) for member in backend.members)
     cluster = cluster_pb2.Cluster(
         name=backend.cluster + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -150,7 +151,8 @@ def _assignment(backend: Backend, suffix: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=socket(member.endpoint.host, member.endpoint.port, udp=backend.route.scheme == "udp")
+                address=socket(member.host, member.endpoint.port, udp=backend.route.scheme == "udp"),
+                hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
         )

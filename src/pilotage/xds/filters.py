@@ -15,6 +15,7 @@ from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
+from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
 from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -53,6 +54,10 @@ _AUTH: Final = "pilotage.auth"
 _HOLD: Final = "pilotage.hold"
 _GZIP: Final = "pilotage.gzip"
 _HSTS: Final = "pilotage.hsts"
+
+_MOST_GATEWAYS: Final = 8
+"""How many more gateways of pilotage a request may pass through. Without a limit, a ring of them would take all
+connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
 _LONGEST_HOLD: Final = 3600.0
 _REMEMBERED_CLIENTS: Final = 10_000
@@ -116,8 +121,10 @@ _OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
     """Return the filters of a listener in request order."""
+    loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
     chain = [
         _filter(_HOST, host_check()),
+        _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
         _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
         _filter(_PATH, rbac_filter_pb2.RBAC()),

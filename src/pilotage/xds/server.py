@@ -16,12 +16,12 @@ from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import RetryDelays, nack_problems
 from pilotage.xds.request_queue import RequestQueue
+from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import HTTP_LISTENERS, Session
 from pilotage.xds.snapshot import Snapshot
-from pilotage.xds.target_files import FILE_RETRY, refused_aliases
-from pilotage.xds.tls_probe import TlsProber
+from pilotage.xds.target_watch import TargetWatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
+    from pilotage.xds.targets import TargetGuard
 
 __all__ = ["AdsServer"]
 
@@ -55,12 +56,15 @@ class AdsServer:
 
     Attributes:
         snapshot: what every Envoy should have.
+        targets: resolves and probes what the snapshot leads to.
 
     Args:
         options: the gateway's settings.
         on_nack: receives a problem for each route whose configuration an Envoy rejects.
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
+        guard: what no route may reach; by default, containers are limited as without rules of the policy.
+        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up`, the default, does.
 
     """
 
@@ -70,8 +74,10 @@ class AdsServer:
         *,
         on_nack: Callable[[Problem], None] | None = None,
         linger: float = 30.0,
+        guard: TargetGuard | None = None,
+        lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
-        self.snapshot = Snapshot(options)
+        self.snapshot = Snapshot(options, guard)
         self._on_nack = on_nack
         self._linger = linger
         self._sessions: dict[Session, asyncio.Event] = {}
@@ -79,13 +85,12 @@ class AdsServer:
         self._closed = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
-        self._prober = TlsProber(lambda address: self._send_changes(self.snapshot.set_plain(address)))
+        self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
-        self._retrying = False
         self._table = Table()
 
     # ---- life
@@ -142,7 +147,7 @@ class AdsServer:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        await self._prober.close()
+        await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
         self._closed.set()
@@ -170,42 +175,33 @@ class AdsServer:
         """
         table = news if isinstance(news, Table) else news.new
         if isinstance(news, Table) or news.old is not self._table:
-            aliases = {*self._table.routes, *table.routes}
             changed = self.snapshot.replace(table)
         else:
-            aliases = {change.alias for change in news.changes if change.alias}
-            changed = self.snapshot.change(table, aliases)
+            changed = self.snapshot.change(table, {change.alias for change in news.changes if change.alias})
         self._table = table
-        for alias in aliases:
-            for address in self._prober.update(alias, self.snapshot.https.get(alias, ())):
-                changed |= self.snapshot.set_plain(address, plain=False)
+        changed |= self.targets.follow()
         for alias, route in self.snapshot.lingering.items():
             self._schedule_removal(alias, route)
         for alias in self.snapshot.restarting - self._restarting:
             self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
-        self._retry_files()
         return changed
 
-    def _retry_files(self, *, is_due: bool = False) -> None:
-        """Read files that labels name again every few seconds, while one of them could not be read."""
-        if is_due:
-            self._send_changes(self.snapshot.change(self._table, refused_aliases(self.snapshot.problems)))
-        if is_due or not self._retrying:
-            self._retrying = bool(refused_aliases(self.snapshot.problems))
-            if self._retrying:
-                self._schedule(FILE_RETRY, lambda: self._retry_files(is_due=True))
-
-    def configure(self, options: GatewayOptions) -> frozenset[Key]:
+    def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
+
+        Args:
+            options: the gateway's settings.
+            guard: what no route may reach; as before if omitted.
 
         Raises:
             ConfigError: a certificate cannot be read or used; the old settings stay in force.
 
         """
         options, secrets = read_certificates(options)
-        changed = self.snapshot.configure(options) | self.snapshot.set_secrets(secrets)
+        changed = self.snapshot.configure(options, guard) | self.snapshot.set_secrets(secrets)
+        changed |= self.targets.follow()
         self._send_changes(changed)
         for session in self._sessions:  # files may have changed, too
             self._retry(session)
@@ -397,8 +393,7 @@ class AdsServer:
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)
-        members = backend.members if backend is not None else ()
-        return [(member.endpoint.host, member.endpoint.port) for member in members]
+        return [(member.host, member.endpoint.port) for member in backend.members] if backend is not None else []
 
     def _hold(self, cluster: str) -> float:
         backend = self.snapshot.backend(cluster)

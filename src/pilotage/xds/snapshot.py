@@ -13,7 +13,6 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.table import Table
 from pilotage.xds.backend import (
     RESTART_HOLD,
-    insists_on_tls,
     is_draining,
     may_restart,
     pool_backend,
@@ -22,6 +21,7 @@ from pilotage.xds.backend import (
 )
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import (
@@ -29,37 +29,24 @@ from pilotage.xds.problems import (
     build_failed,
     pool_shadowed,
     port_in_use,
-    speaks_plain_http,
 )
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
 from pilotage.xds.target_files import unreadable_files
+from pilotage.xds.targets import TargetGuard, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
-    from pilotage.routes.route import Endpoint, Route
+    from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["Resources", "Snapshot", "build_resources"]
-
-Resources = dict[str, dict[str, Resource]]
-"""Type URL -> name -> resource."""
+__all__ = ["Snapshot"]
 
 _ROUTE: Final = "route"
 _POOL: Final = "pool"
-
-
-def build_resources(table: Table, options: GatewayOptions) -> Resources:
-    """Build all resources of a table."""
-    snapshot = Snapshot(options)
-    snapshot.replace(table)
-    found: Resources = {}
-    for (type_url, name), item in sorted(snapshot.resources.items()):
-        found.setdefault(type_url, {})[name] = item
-    return found
 
 
 class Snapshot:
@@ -70,19 +57,21 @@ class Snapshot:
         problems: source (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for missing
             forwardauth routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
-        https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
-        plain: addresses of such endpoints that speak plain HTTP. Requests to them are sent as http.
+        downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
+        targets: where Envoy may connect.
+        touched: aliases that were changed since somebody emptied this set.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
     """
 
-    def __init__(self, options: GatewayOptions) -> None:
+    def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
+        self.targets = Targets(guard or TargetGuard())
+        self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
         self.lingering: dict[str, Route] = {}
-        self.https: dict[str, tuple[Endpoint, ...]] = {}
-        self.plain: set[str] = set()
+        self.downgrade = Downgrade()
         self.restarting: set[str] = set()
         self._table = Table()
         self._routes: dict[str, Route] = {}
@@ -111,8 +100,9 @@ class Snapshot:
         """
         self._table = table
         affected: set[str] = set()
-        for alias in aliases:
+        for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
             affected |= self._update_route(alias, table.routes.get(alias))
+            self.touched.add(alias)
         return self._rebuild(affected)
 
     def remove(self, alias: str, route: Route) -> frozenset[Key]:
@@ -124,9 +114,7 @@ class Snapshot:
 
     def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
-        (self.plain.add if plain else self.plain.discard)(address)
-        users = [alias for alias, endpoints in self.https.items() if any(e.address == address for e in endpoints)]
-        return self.change(self._table, users)
+        return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining; return the changed keys."""
@@ -140,12 +128,22 @@ class Snapshot:
         """Return how many seconds the requests of a removed route wait for a successor."""
         return route.settings.hold or (RESTART_HOLD if alias in self.restarting else 0.0)
 
-    def configure(self, options: GatewayOptions) -> frozenset[Key]:
+    def set_addresses(self, name: str) -> frozenset[Key]:
+        """Apply the current addresses of a host name; return the changed keys."""
+        return self.change(self._table, self.targets.users(name))
+
+    def check_again(self, aliases: Iterable[str] | None = None) -> frozenset[Key]:
+        """Check some routes again, by default those that may lead to this machine; return the changed keys."""
+        return self.change(self._table, self.targets.exposed(self._table.routes) if aliases is None else aliases)
+
+    def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings; return the changed keys."""
-        if options == self.options:
+        guard = guard or self.targets.guard
+        if options == self.options and guard == self.targets.guard:
             return frozenset()
-        fresh = Snapshot(options)
-        fresh.restarting, fresh.plain = self.restarting, self.plain
+        fresh = Snapshot(options, guard)
+        fresh.targets.resolved, fresh.targets.errors = self.targets.resolved, self.targets.errors
+        fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
@@ -180,8 +178,11 @@ class Snapshot:
             else:
                 problems, servable = self._check(route)
                 route = without_stream_hold(route) if servable else None
-        route, problems = self._downgraded(alias, route, problems)
-        self._report(f"{_ROUTE}/{alias}", problems)
+        if route is not None:
+            route, found = self.targets.checked(route)
+            problems += found
+        route, found = self.downgrade.apply(alias, route)
+        self._report(f"{_ROUTE}/{alias}", (*problems, *found))
         before = self._routes.get(alias)
         if route is not None and may_restart(route):
             self.restarting.add(alias)
@@ -193,18 +194,6 @@ class Snapshot:
         else:
             self.lingering.pop(alias, None)
         return self._index_route(alias, route)
-
-    def _downgraded(
-        self, alias: str, route: Route | None, problems: tuple[Problem, ...]
-    ) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as http if all its https endpoints speak plain HTTP, and a warning (decision 39)."""
-        self.https.pop(alias, None)
-        if route is None or route.scheme != "https" or not route.endpoints or insists_on_tls(route):
-            return route, problems
-        self.https[alias] = route.endpoints
-        if any(endpoint.address not in self.plain for endpoint in route.endpoints):
-            return route, problems
-        return msgspec.structs.replace(route, scheme="http"), (*problems, speaks_plain_http(route))
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:

@@ -1,0 +1,73 @@
+"""Finds where an engine publishes the ports of the container in which pilotage itself runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pilotage.discovery.host_addresses import network_gateways
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pilotage.table.snapshot import EngineSnapshot
+
+__all__ = ["OwnContainer"]
+
+_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
+"""Files that Docker and Podman create in every container."""
+
+_MAX_AGE: Final = 4.0
+"""Seconds until the published ports are looked up again."""
+
+
+class OwnContainer:
+    """The addresses and ports that lead to pilotage through the machine around its container; none outside of one.
+
+    The addresses are those of that machine in the container's networks; its others cannot be known from here.
+
+    Args:
+        local_addresses: returns the addresses of pilotage.
+        snapshots: returns all known containers. The one with an address of pilotage is its own.
+        marks: files that exist in a container.
+        gateways: returns the gateways of the container's networks.
+        clock: returns the time in seconds.
+
+    """
+
+    def __init__(
+        self,
+        local_addresses: Callable[[], frozenset[str]],
+        snapshots: Callable[[], Iterable[EngineSnapshot]],
+        *,
+        marks: Iterable[Path] = _MARKS,
+        gateways: Callable[[], frozenset[str]] = network_gateways,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._local_addresses = local_addresses
+        self._snapshots = snapshots
+        self._gateways = gateways
+        self._clock = clock
+        self._is_in_container = any(mark.exists() for mark in marks)
+        self._found_at = -_MAX_AGE
+        self._found: frozenset[tuple[str, int]] = frozenset()
+
+    def __call__(self) -> frozenset[tuple[str, int]]:
+        """Return the addresses and ports, looked up at most four seconds ago."""
+        if self._is_in_container and self._clock() - self._found_at >= _MAX_AGE:
+            self._found_at = self._clock()
+            self._found = frozenset(self._look_up())
+        return self._found
+
+    def _look_up(self) -> set[tuple[str, int]]:
+        local, gateways = self._local_addresses(), self._gateways()
+        return {
+            (gateway, port.PublicPort)
+            for snapshot in self._snapshots()
+            for container in snapshot.containers
+            if container.private_hostname in local
+            for port in container.ports
+            if port.PublicPort
+            for gateway in gateways
+        }

@@ -1,0 +1,113 @@
+"""Decides whether a container's route may lead to its target (decision 34). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pilotage.core.problems import Problem
+from pilotage.policy.claims import claimant_of
+from pilotage.policy.targets import Reach, is_literal, is_ordinary, leads_here, special_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilotage.containers.container import Container
+    from pilotage.policy import Policy
+    from pilotage.routes.target import Target
+
+__all__ = ["check_reach", "is_own_address", "nowhere", "reach_of", "reserved_target"]
+
+_THIS_MACHINE: Final = "127.0.0.1"
+"""The host that publishes the ports of an engine on this machine."""
+
+_EVERYWHERE: Final = ("", "0.0.0.0")  # noqa: S104
+
+
+def nowhere(_address: str) -> bool:
+    """Return that an address is not one of this machine."""
+    return False
+
+
+def is_own_address(container: Container, target: Target) -> bool:
+    """Return whether a target is the container's own address, which needs no further check, as with most routes."""
+    return target.host == container.private_hostname and is_ordinary(target.host)
+
+
+def reach_of(container: Container, target: Target) -> Reach:
+    """Return the addresses at which the target's port is the container's own.
+
+    These are its own address and, where its engine publishes the port, the addresses of the engine's machine. With host
+    networking, all ports of that machine count as the container's own. Another machine's loopback cannot be reached.
+    """
+    here = container.public_hostname == _THIS_MACHINE
+    addresses = [container.private_hostname] if special_kind(container.private_hostname) == "" else []
+    this_host = False
+    if container.is_host_network_mode:
+        this_host = here
+        addresses.append(container.public_hostname)
+    else:
+        udp = target.scheme == "udp"
+        for entry in container.ports:
+            if entry.PublicPort != target.port.proxy or (entry.Type == "udp") is not udp:
+                continue
+            if entry.IP in _EVERYWHERE:
+                this_host = this_host or here
+                addresses.append(container.public_hostname)
+            elif entry.IP == "::":  # listed alone, it is published for IPv6 only
+                addresses.append("::1" if here else container.public_hostname)
+            elif here or special_kind(entry.IP) == "":
+                addresses.append(entry.IP)
+    return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), this_host)
+
+
+def check_reach(
+    container: Container,
+    target: Target,
+    policy: Policy,
+    *,
+    reserved_ports: frozenset[int],
+    is_local: Callable[[str], bool] = nowhere,
+) -> tuple[Reach | None, Problem | None]:
+    """Decide whether a container's route may lead to its target.
+
+    Args:
+        container: the container.
+        target: with host and port.
+        policy: what containers may claim.
+        reserved_ports: ports on this host that belong to the proxy.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+
+    Returns:
+        What the host may turn out to be, if it is a name; and the error that takes the route out of service.
+
+    """
+    own = reserved_target(target, reserved_ports, is_local)
+    if own is not None:
+        return None, own
+    reach = reach_of(container, target)
+    owned = reach.owns(target.host, is_local)
+    verdict = policy.may_reach(reach.claimant, target.host, target.port.proxy, own=owned)
+    if verdict.allowed:
+        return (None if is_literal(target.host) else reach), None
+    return None, Problem(message=verdict.reason, hint=verdict.hint, path="host")
+
+
+def reserved_target(
+    target: Target, reserved_ports: frozenset[int], is_local: Callable[[str], bool] = nowhere
+) -> Problem | None:
+    """Return an error if the route would lead the proxy back to itself (LABELS II.6.6).
+
+    Args:
+        target: the target.
+        reserved_ports: ports on this host that belong to the proxy.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+
+    """
+    if target.port.proxy not in reserved_ports or target.scheme in ("udp", "fileserver"):
+        return None
+    if not leads_here(target.host, is_local):
+        return None
+    return Problem(
+        message=f"{target.host}:{target.port.proxy} is reserved for the proxy itself",
+        hint="set the container's own port or host",
+    )

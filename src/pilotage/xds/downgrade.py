@@ -1,0 +1,46 @@
+"""Serves https routes as http while their targets speak plain HTTP (decision 39). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.xds.backend import insists_on_tls
+from pilotage.xds.problems import speaks_plain_http
+from pilotage.xds.targets import addressed
+
+if TYPE_CHECKING:
+    from pilotage.core.problems import Problem
+    from pilotage.routes.route import Endpoint, Route
+
+__all__ = ["Downgrade"]
+
+
+class Downgrade:
+    """Which https targets speak plain HTTP.
+
+    Attributes:
+        https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
+        plain: addresses of such endpoints that speak plain HTTP.
+
+    """
+
+    def __init__(self) -> None:
+        self.https: dict[str, tuple[Endpoint, ...]] = {}
+        self.plain: set[str] = set()
+
+    def set_plain(self, address: str, *, plain: bool) -> list[str]:
+        """Record whether an endpoint speaks plain HTTP; return the aliases that lead to it."""
+        (self.plain.add if plain else self.plain.discard)(address)
+        return [alias for alias, endpoints in self.https.items() if any(e.address == address for e in endpoints)]
+
+    def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
+        """Return a route as http if all its https endpoints speak plain HTTP, and a warning."""
+        self.https.pop(alias, None)
+        if route is None or route.scheme != "https" or not route.endpoints or insists_on_tls(route):
+            return route, ()
+        self.https[alias] = endpoints = tuple(addressed(route.endpoints))
+        if not all(endpoint.address in self.plain for endpoint in endpoints):
+            return route, ()
+        return msgspec.structs.replace(route, scheme="http"), (speaks_plain_http(route),)

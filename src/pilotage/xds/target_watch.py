@@ -1,0 +1,103 @@
+"""Keeps up to date what is known about targets: addresses of names and of this machine, plain HTTP, and files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from pilotage.xds.resolver import Resolver, look_up
+from pilotage.xds.target_files import FILE_RETRY, refused_aliases
+from pilotage.xds.tls_probe import TlsProber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilotage.table.table import Table
+    from pilotage.xds.resources import Key
+    from pilotage.xds.snapshot import Snapshot
+
+__all__ = ["TargetWatcher"]
+
+_RECHECK: Final = 5.0
+"""Seconds between two looks at the addresses of this machine."""
+
+
+class TargetWatcher:
+    """Resolves and probes the targets of a snapshot, and applies the results to it.
+
+    Args:
+        snapshot: the snapshot.
+        on_change: called with the keys of the resources that results changed.
+        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up` does.
+
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        on_change: Callable[[frozenset[Key]], object],
+        *,
+        lookup: Callable[[str], tuple[str, ...]] = look_up,
+    ) -> None:
+        self._snapshot = snapshot
+        self._on_change = on_change
+        self._resolver = Resolver(self._on_resolved, lookup=lookup)
+        self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
+        self._own: tuple[frozenset[object], frozenset[object]] = (frozenset(), frozenset())
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        snapshot.targets.resolved = self._resolver.addresses
+        snapshot.targets.errors = self._resolver.errors
+
+    def follow(self) -> frozenset[Key]:
+        """Resolve and probe what has changed in the snapshot; return the keys of the resources that this changed."""
+        snapshot = self._snapshot
+        changed: frozenset[Key] = frozenset()
+        touched, snapshot.touched = snapshot.touched, set()
+        for alias in touched:
+            owner, names = snapshot.targets.names.get(alias, ("", frozenset()))
+            self._resolver.update(alias, names, owner)
+            for address in self._prober.update(alias, snapshot.downgrade.https.get(alias, ())):
+                changed |= snapshot.set_plain(address, plain=False)
+        if self._timer is None:
+            self._recheck()
+        if self._retry is None and refused_aliases(snapshot.problems):
+            self._retry = asyncio.get_running_loop().call_later(FILE_RETRY, self._read_again)
+        return changed
+
+    async def prepare(self, table: Table, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
+        """Resolve the host names of the first table before it is published, for at most a number of seconds.
+
+        Until then, Envoys that run already keep what they have.
+        """
+        self._snapshot.replace(table)
+        self.follow()
+        await self._resolver.settled(timeout)
+
+    async def close(self) -> None:
+        """Stop resolving and probing."""
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        self._resolver.close()
+        await self._prober.close()
+
+    def _on_resolved(self, name: str) -> None:
+        changed = self._snapshot.set_addresses(name)
+        self._on_change(changed | self.follow())
+
+    def _read_again(self) -> None:
+        """Read the files that labels name and that could not be read."""
+        self._retry = None
+        snapshot = self._snapshot
+        changed = snapshot.check_again(refused_aliases(snapshot.problems))
+        self._on_change(changed | self.follow())
+
+    def _recheck(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_RECHECK, self._recheck)
+        guard = self._snapshot.targets.guard
+        now = (guard.local_addresses(), guard.published())
+        if now != self._own:
+            self._own = now
+            changed = self._snapshot.check_again()
+            self._on_change(changed | self.follow())

@@ -1,0 +1,302 @@
+"""Decides to which addresses of a route Envoy may connect. Pure.
+
+Routes are checked once when they are built. What can change later is checked here at each change: the addresses of a
+host name, the addresses of this machine, and the ports on which the gateway listens for tcp and udp routes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.policy import NO_POLICY, Policy
+from pilotage.policy.targets import KIND_NAMES, hint_for, leads_here, parse_address, special_kind, spellings
+from pilotage.xds.backend import is_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pilotage.routes.route import Endpoint, Route
+
+__all__ = ["TargetGuard", "Targets", "addressed"]
+
+
+class TargetGuard(msgspec.Struct, frozen=True):
+    """What no route, and no container, may reach.
+
+    Attributes:
+        policy: the operator's rules.
+        own_ports: ports on this machine on which the gateway, the API and the xDS server listen.
+        local_addresses: returns the addresses of this machine, other than loopback, in their usual spelling.
+        published: returns where an engine publishes the ports of pilotage's own container: addresses and ports.
+
+    """
+
+    policy: Policy = NO_POLICY
+    own_ports: frozenset[int] = frozenset()
+    local_addresses: Callable[[], frozenset[str]] = frozenset
+    published: Callable[[], frozenset[tuple[str, int]]] = frozenset
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports on which pilotage may be reached at some address."""
+        published = self.published()
+        return self.own_ports.union(port for _, port in published) if published else self.own_ports
+
+    def is_local(self, text: str) -> bool:
+        """Return whether an address in its usual spelling is one of this machine, other than loopback."""
+        return text in self.local_addresses()
+
+    def is_here(self, text: str) -> bool:
+        """Return whether connections to an address end on this machine."""
+        return leads_here(text, self.is_local)
+
+    def refusal(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
+        """Return why Envoy must not connect to an address of an endpoint; ``None`` if it may.
+
+        Args:
+            route: the route.
+            endpoint: one of its endpoints.
+            text: its host, or the address to which its host name was resolved.
+
+        """
+        named = f"{endpoint.address} is {text}, " if text != endpoint.host else f"{endpoint.address} is "
+        ours = endpoint.port in self.own_ports and route.scheme != "udp" and self.is_here(text)
+        if ours or (text, endpoint.port) in self.published():
+            return _problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
+        reach = endpoint.reach
+        kind = special_kind(text)
+        if reach is None or not kind or reach.owns(endpoint.host, self.is_local) or reach.owns(text, self.is_local):
+            return None
+        verdict = self.policy.may_reach(reach.claimant, text, endpoint.port)
+        if verdict.allowed:
+            return None
+        hint = hint_for(reach.claimant, text, endpoint.port)
+        return _problem(route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container may not lead there", hint)
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_OTHER_TARGET: Final = "set the container's own host and port"
+
+_Port = tuple[bool, int]
+"""Whether it is a UDP port, and its number."""
+
+
+def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    """Return checked endpoints with their addresses in place of the names that pilotage resolved."""
+    for endpoint in endpoints:
+        if endpoint.addresses:
+            yield from (msgspec.structs.replace(endpoint, host=it, addresses=()) for it in endpoint.addresses)
+        else:
+            yield endpoint
+
+
+class Targets:
+    """The addresses of all endpoints, and the routes that they affect.
+
+    Attributes:
+        guard: what is refused.
+        resolved: host name -> addresses, from the resolver.
+        errors: host name -> why it was not resolved, from the resolver.
+        names: alias -> its container, and the host names that pilotage resolves for it.
+
+    """
+
+    def __init__(self, guard: TargetGuard) -> None:
+        self.guard = guard
+        self.resolved: Mapping[str, tuple[str, ...]] = {}
+        self.errors: Mapping[str, str] = {}
+        self.names: dict[str, tuple[str, frozenset[str]]] = {}
+        self._users: dict[str, set[str]] = {}  # host name -> aliases
+        self._routes: dict[str, Route] = {}  # those that can collide with a listener, or that listen
+        self._aimed: dict[_Port, set[str]] = {}  # port of this machine -> aliases that lead to it
+        self._listening: dict[_Port, set[str]] = {}  # port -> aliases that listen on it
+        self._ports: dict[str, tuple[frozenset[_Port], frozenset[_Port]]] = {}
+
+    def users(self, name: str) -> set[str]:
+        """Return the aliases that use a host name."""
+        return set(self._users.get(name, ()))
+
+    def exposed(self, routes: Mapping[str, Route]) -> list[str]:
+        """Return the aliases with a target port on which this machine may listen for pilotage."""
+        ports = self.guard.ports.union(port for _, port in self._listening)
+        return [alias for alias, route in routes.items() if any(e.port in ports for e in route.endpoints)]
+
+    def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
+        """Record the current routes of some aliases; return these aliases and all others that they affect."""
+        affected = set(routes)
+        for alias, route in routes.items():
+            affected |= self._follow(alias, route if route is not None and not route.excluded else None)
+        return affected
+
+    def _follow(self, alias: str, route: Route | None) -> set[str]:
+        names = (
+            frozenset(e.host for e in route.endpoints if self._resolves(route, e)) if route is not None else _NO_NAMES
+        )
+        _, before = self.names.pop(alias, ("", _NO_NAMES))
+        if names or before:
+            _reindex(self._users, alias, before, names)
+        if names and route is not None:
+            self.names[alias] = f"{route.provider}/{route.container_id}", names
+        ports = self._ports_of(route) if route is not None else _NO_PORTS
+        if ports == _NO_PORTS and alias not in self._ports:
+            return set()  # as with most routes
+        old = self._ports.pop(alias, _NO_PORTS)
+        if ports != _NO_PORTS:
+            self._ports[alias] = ports
+        _put(self._routes, alias, route if ports != _NO_PORTS else None)
+        _reindex(self._aimed, alias, old[0], ports[0])
+        _reindex(self._listening, alias, old[1], ports[1])
+        others = [self._listening.get(port, ()) for port in old[0] | ports[0]]
+        others += [self._aimed.get(port, ()) for port in old[1] | ports[1]]
+        return {other for found in others for other in found}
+
+    def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
+        """Return whether pilotage resolves the host: names from labels and, to find rings, names from files."""
+        return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
+
+    def _ports_of(self, route: Route) -> tuple[frozenset[_Port], frozenset[_Port]]:
+        """Return the ports of this machine to which a route leads, and those on which it listens."""
+        udp = route.scheme == "udp"
+        aimed = frozenset(
+            (udp, endpoint.port)
+            for endpoint in route.endpoints
+            for text in self._texts(endpoint)
+            if self.guard.is_here(text)
+        )
+        listening = frozenset({(udp, route.port.listening)}) if route.is_stream and route.port.listening else _NONE
+        return (aimed, listening) if aimed or listening else _NO_PORTS
+
+    def _texts(self, endpoint: Endpoint) -> tuple[str, ...]:
+        return (endpoint.host,) if is_address(endpoint.host) else self.resolved.get(endpoint.host, ())
+
+    # ---- the verdict
+
+    def checked(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
+        """Return a route with the endpoints to which Envoy may connect, and why others are left out."""
+        alias = route.alias
+        _, names = self.names.get(alias, ("", _NO_NAMES))
+        ours = self.guard.ports
+        if not names and alias not in self._ports and not any(e.port in ours for e in route.endpoints):
+            return route, ()  # as with most routes
+        if (taken := self._taken(route)) is not None:
+            return msgspec.structs.replace(route, endpoints=()), (taken,)
+        kept: list[Endpoint] = []
+        problems: list[Problem] = []
+        for endpoint in route.endpoints:
+            allowed, found = self._allowed(route, endpoint, named=endpoint.host in names)
+            problems += found
+            if allowed:
+                as_it_is = allowed == (endpoint.host,)
+                kept.append(endpoint if as_it_is else msgspec.structs.replace(endpoint, addresses=allowed))
+        if (endpoints := tuple(kept)) != route.endpoints:
+            route = msgspec.structs.replace(route, endpoints=endpoints)
+        return route, tuple(dict.fromkeys(problems))
+
+    def _allowed(self, route: Route, endpoint: Endpoint, *, named: bool) -> tuple[tuple[str, ...], list[Problem]]:
+        """Return the addresses of an endpoint to which Envoy may connect, and problems with the others."""
+        texts = self.resolved.get(endpoint.host, ()) if named else (endpoint.host,)
+        from_file = endpoint.reach is None and not is_address(endpoint.host)
+        if not named and from_file:
+            return texts, []
+        if not texts:
+            if from_file and endpoint.port not in self.guard.ports:
+                return (endpoint.host,), []  # only Envoy, elsewhere, may know it
+            error = self.errors.get(endpoint.host, "")
+            return (), [_unresolved(route, endpoint, error)] if error else []
+        refusals = {
+            text: self.guard.refusal(route, endpoint, text) or self._collision(route, endpoint, text) for text in texts
+        }
+        allowed = tuple(text for text, refusal in refusals.items() if refusal is None)
+        problems = [refusal for refusal in refusals.values() if refusal is not None]
+        if from_file and not problems:
+            return (endpoint.host,), []  # Envoy resolves it
+        if allowed and parse_address(endpoint.host) is not None:
+            problems = []  # localhost is both 127.0.0.1 and ::1; one is enough
+        return allowed, problems
+
+    def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
+        """Return a problem if an endpoint leads to a listener of this route, or of an older one."""
+        for other in self._listeners_at(route, endpoint, text):
+            if other.alias == route.alias or _age(other) < _age(route):
+                whose = "its own listener" if other.alias == route.alias else f"the listener of {other.alias}"
+                message = f"{endpoint.address} is {whose}, so requests would go round in a circle"
+                return _problem(route, endpoint, message, _OTHER_TARGET)
+        return None
+
+    def _listeners_at(self, route: Route, endpoint: Endpoint, text: str) -> Iterator[Route]:
+        aliases = self._listening.get((route.scheme == "udp", endpoint.port), ())
+        if aliases and self.guard.is_here(text):
+            yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
+
+    def _taken(self, route: Route) -> Problem | None:
+        """Return a problem if a stream route wants to listen on a port of this machine that an older route leads to."""
+        if not route.is_stream:
+            return None
+        for alias in sorted(self._aimed.get((route.scheme == "udp", route.port.listening), ())):
+            other = self._routes[alias]
+            if alias == route.alias or _age(other) > _age(route):
+                continue
+            for endpoint in other.endpoints:
+                if endpoint.port != route.port.listening:
+                    continue
+                for text in self._texts(endpoint):
+                    if self.guard.is_here(text) and _overlap(route.bind, text):
+                        message = (
+                            f"port {route.port.listening} of this machine is the target of {alias}, which is older"
+                        )
+                        return _problem(route, endpoint, message, "choose another listening port", path="port")
+        return None
+
+
+_NONE: Final[frozenset[_Port]] = frozenset()
+_NO_PORTS: Final = (_NONE, _NONE)
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+
+def _age(route: Route) -> tuple[int, str]:
+    return route.created, route.alias
+
+
+def _overlap(bind: str, text: str) -> bool:
+    """Return whether a listener on ``bind`` accepts connections to an address."""
+    address = ipaddress.ip_address(text)
+    listening = ipaddress.ip_address(bind or "0.0.0.0")  # noqa: S104
+    if listening.is_unspecified or address.is_unspecified:
+        return True
+    return listening in spellings(address)
+
+
+def _put(index: dict[_K, _V], key: _K, value: _V | None) -> None:
+    if value:
+        index[key] = value
+    else:
+        index.pop(key, None)
+
+
+def _reindex(index: dict[_K, set[str]], alias: str, before: Iterable[_K], now: Iterable[_K]) -> None:
+    for key in before:
+        if not (users := index.get(key, set())) or users == {alias}:
+            index.pop(key, None)
+        else:
+            users.discard(alias)
+    for key in now:
+        index.setdefault(key, set()).add(alias)
+
+
+def _problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:
+    """Make a problem of a route. Its place is the endpoint's container."""
+    container = endpoint.container if path == "host" else route.container
+    return Problem(
+        message=message, hint=hint, provider=route.provider, container=container, route=route.alias, path=path
+    )
+
+
+def _unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
+    hint = "correct the host, or check the name server of this machine"
+    return _problem(route, endpoint, f"the host {endpoint.host!r} cannot be resolved: {error}", hint)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.xds import resolver as module
+from pilotage.xds.resolver import Resolver, look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Names:
+    """A name server in the test's own process.
+
+    Attributes:
+        known: name -> addresses; a missing one is an error.
+        asked: the names that were looked up, in order.
+        most: the largest number of lookups at a time.
+        free: lookups wait for it.
+
+    """
+
+    def __init__(self, **known: tuple[str, ...]) -> None:
+        self.known = known
+        self.asked: list[str] = []
+        self.most = 0
+        self.free = threading.Event()
+        self.free.set()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> tuple[str, ...]:
+        with self._lock:
+            self.asked.append(name)
+            self._running += 1
+            self.most = max(self.most, self._running)
+        self.free.wait(20)
+        with self._lock:
+            self._running -= 1
+        if name not in self.known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.known[name]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  it happens in a thread
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_INTERVAL", 0.0)
+    monkeypatch.setattr(module, "_RETRIES", (0.0,))
+    monkeypatch.setattr(module, "_MAX_RATE", 1e9)
+
+
+async def test_a_name_is_resolved_and_a_change_is_reported_once(often: None) -> None:
+    names, news = Names(db=("10.0.0.1",)), list[str]()
+    resolver = Resolver(news.append, lookup=names)
+    resolver.update("app", ["db"])
+    await until(lambda: len(names.asked) > 3)
+    assert resolver.addresses == {"db": ("10.0.0.1",)}
+    assert news == ["db"]
+    names.known["db"] = ("10.0.0.2",)
+    await until(lambda: len(news) == 2)
+    assert resolver.addresses == {"db": ("10.0.0.2",)}
+    resolver.close()
+
+
+async def test_the_last_addresses_stay_while_the_name_server_fails(often: None) -> None:
+    names, news = Names(db=("10.0.0.1",)), list[str]()
+    resolver = Resolver(news.append, lookup=names)
+    resolver.update("app", ["db"])
+    await until(lambda: "db" in resolver.addresses)
+    del names.known["db"]
+    await until(lambda: "db" in resolver.errors)
+    assert resolver.addresses == {"db": ("10.0.0.1",)}
+    assert resolver.errors == {"db": "Name or service not known"}
+    names.known["db"] = ("10.0.0.1",)
+    await until(lambda: not resolver.errors)
+    resolver.close()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), UnicodeError("label too long"), RuntimeError("bug")])
+async def test_any_failure_of_a_lookup_is_an_error_of_its_name(error: Exception) -> None:
+    def fail(_: str) -> tuple[str, ...]:
+        raise error
+
+    resolver = Resolver(lambda _: None, lookup=fail)
+    resolver.update("app", ["db"])
+    await resolver.settled(20)
+    assert str(error) in resolver.errors["db"]
+    resolver.close()
+
+
+async def test_a_name_that_nobody_uses_any_longer_is_not_resolved_again(often: None) -> None:
+    names = Names(db=("10.0.0.1",))
+    resolver = Resolver(lambda _: None, lookup=names)
+    resolver.update("app", ["db"])
+    resolver.update("shop", ["db"])
+    await until(lambda: "db" in resolver.addresses)
+    resolver.update("app", [])
+    assert resolver.addresses
+    resolver.update("shop", [])
+    assert resolver.addresses == {}
+    await resolver.settled(20)
+    asked = len(names.asked)
+    await asyncio.sleep(0.05)
+    assert len(names.asked) == asked
+    resolver.close()
+
+
+async def test_lookups_at_a_time_are_limited_and_one_container_has_one() -> None:
+    names = Names(**{f"n{number}": ("10.0.0.1",) for number in range(40)})
+    names.free.clear()
+    resolver = Resolver(lambda _: None, lookup=names)
+    for number in range(20):
+        resolver.update(f"greedy{number}", [f"n{number}"], "one")
+    await until(lambda: len(names.asked) == 1)
+    for number in range(20, 40):
+        resolver.update(f"other{number}", [f"n{number}"], f"owner{number}")
+    await until(lambda: len(names.asked) == module._AT_ONCE)
+    assert sum(int(name[1:]) < 20 for name in names.asked) == 1
+    names.free.set()
+    await resolver.settled(20)
+    assert len(resolver.addresses) == 40
+    assert names.most <= module._AT_ONCE
+    resolver.close()
+
+
+async def test_the_number_of_names_is_limited_and_a_free_place_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 2)
+    names = Names(a=("10.0.0.1",), b=("10.0.0.2",), c=("10.0.0.3",))
+    resolver = Resolver(lambda _: None, lookup=names)
+    for name in ("a", "b", "c"):
+        resolver.update(name, [name])
+    await resolver.settled(20)
+    assert resolver.addresses.keys() == {"a", "b"}
+    assert "names are in use" in resolver.errors["c"]
+    resolver.update("a", [])
+    await resolver.settled(20)
+    assert resolver.addresses.keys() == {"b", "c"}
+    assert resolver.errors == {}
+    resolver.update("c", [])
+    resolver.update("b", [])
+    assert (resolver.addresses, resolver._surplus, resolver._names) == ({}, {}, {})
+    resolver.close()
+
+
+async def test_a_silent_name_server_delays_neither_waiting_nor_closing() -> None:
+    names = Names()
+    names.free.clear()
+    resolver = Resolver(lambda _: None, lookup=names)
+    resolver.update("app", ["db"])
+    await resolver.settled(0.01)
+    resolver.close()
+    names.free.set()
+    await until(lambda: resolver._running == 0)
+    assert resolver.errors == {}
+
+
+def test_the_system_resolves_names_to_addresses() -> None:
+    assert "127.0.0.1" in look_up("localhost")
+    assert look_up("0x7f000001") == ("127.0.0.1",)
+    with pytest.raises((OSError, ValueError)):
+        look_up("x" * 300)

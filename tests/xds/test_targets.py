@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.policy import Claimant, Policy
+from pilotage.policy.claims import PolicyRule
+from pilotage.policy.targets import Reach
+from pilotage.routes.port_syntax import PortPair
+from pilotage.routes.route import Endpoint, Route
+from pilotage.xds.targets import TargetGuard, Targets, addressed
+from tests.support.gateway import route
+
+HERE = "192.168.1.5"
+WHO = Claimant(engine="local", image="nginx")
+
+
+def targets(policy: Policy | None = None, **resolved: tuple[str, ...]) -> Targets:
+    found = Targets(TargetGuard(policy or Policy(), frozenset({8080, 8888}), lambda: frozenset({HERE})))
+    found.resolved = {name.replace("_", "."): addresses for name, addresses in resolved.items()}
+    return found
+
+
+def named(host: str, port: int = 80, *own: str, **more: Any) -> Route:
+    return route("app", endpoints=(Endpoint(host, port, "app", "id", reach=Reach(WHO, own)),), **more)
+
+
+def at(host: str, port: int, alias: str = "app", **more: Any) -> Route:
+    return route(alias, endpoints=(Endpoint(host, port, alias, "id"),), **more)
+
+
+def stream(alias: str, listening: int, host: str, port: int, **more: Any) -> Route:
+    fields = {"scheme": "tcp", "port": PortPair(listening, port), "bind": "0.0.0.0"} | more
+    return route(alias, endpoints=(Endpoint(host, port, alias, "id"),), **fields)
+
+
+def checked(found: Targets, *routes: Route) -> dict[str, tuple[list[str], str]]:
+    """Return alias -> the addresses to which Envoy may connect, and the problems."""
+    found.follow({it.alias: it for it in routes})
+    answers = {}
+    for it in routes:
+        now, problems = found.checked(it)
+        answers[it.alias] = [e.address for e in addressed(now.endpoints)], "; ".join(map(str, problems))
+    return answers
+
+
+def test_a_plain_route_is_returned_as_it_is() -> None:
+    found, it = targets(), at("10.0.0.2", 80)
+    assert found.follow({"app": it}) == {"app"}
+    assert found.checked(it)[0] is it
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1", HERE, f"::ffff:{HERE}"]
+)
+@pytest.mark.parametrize("port", [8080, 8888])
+def test_no_route_leads_to_a_port_of_pilotage(host: str, port: int) -> None:
+    addresses, problems = checked(targets(), at(host, port))["app"]
+    assert addresses == []
+    assert "a port of pilotage itself" in problems
+
+
+def test_the_same_port_of_another_machine_is_free() -> None:
+    assert checked(targets(), at("10.0.0.2", 8080))["app"] == (["10.0.0.2:8080"], "")
+
+
+def test_a_name_leads_to_the_addresses_that_were_checked() -> None:
+    found = targets(nas_lan=("10.0.0.1", "fd00::1"))
+    assert checked(found, named("nas.lan"))["app"] == (["10.0.0.1:80", "[fd00::1]:80"], "")
+    assert found.names["app"] == ("local/id-app", frozenset({"nas.lan"}))
+    assert found.users("nas.lan") == {"app"}
+    found.follow({"app": None})
+    assert (found.names, found.users("nas.lan")) == ({}, set())
+
+
+@pytest.mark.parametrize("bad", ["127.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "0.0.0.0", "fe80::1"])
+def test_a_name_that_comes_to_stand_for_a_special_address_is_not_followed(bad: str) -> None:
+    found = targets(evil_example=("192.0.2.7",))
+    assert checked(found, named("evil.example"))["app"] == (["192.0.2.7:80"], "")
+    found.resolved = {"evil.example": ("192.0.2.7", bad)}
+    addresses, problems = checked(found, named("evil.example"))["app"]
+    assert addresses == ["192.0.2.7:80"]
+    assert f"evil.example:80 is {bad}" in problems
+    found.resolved = {"evil.example": (bad,)}
+    assert checked(found, named("evil.example"))["app"][0] == []
+
+
+def test_a_name_that_comes_to_stand_for_this_machine_does_not_reach_a_port_of_pilotage() -> None:
+    found = targets(evil_example=(HERE,))
+    assert checked(found, named("evil.example", 8888))["app"][0] == []
+    assert checked(found, named("evil.example", 9999))["app"][0] == [f"{HERE}:9999"]
+
+
+def test_a_rule_or_an_own_port_allows_loopback_but_never_a_port_of_pilotage() -> None:
+    rule = PolicyRule(targets=("127.0.0.0/8",))
+    found = targets(Policy(rules=(rule,)), db_lan=("127.0.0.1",))
+    assert checked(found, named("db.lan", 9000))["app"] == (["127.0.0.1:9000"], "")
+    assert checked(found, named("db.lan", 8888))["app"][0] == []
+    assert checked(targets(db_lan=("127.0.0.1",)), named("db.lan", 9000, "127.0.0.1"))["app"][0] == ["127.0.0.1:9000"]
+
+
+def test_one_usable_address_of_localhost_is_enough() -> None:
+    rule = PolicyRule(targets=("127.0.0.1:9000",))
+    found = targets(Policy(rules=(rule,)), localhost=("127.0.0.1", "::1"))
+    assert checked(found, named("localhost", 9000))["app"] == (["127.0.0.1:9000"], "")
+
+
+def test_a_name_without_an_address_is_a_problem_once_it_is_known() -> None:
+    found = targets()
+    assert checked(found, named("nas.lan"))["app"] == ([], "")
+    found.errors = {"nas.lan": "Name or service not known"}
+    assert "'nas.lan' cannot be resolved: Name or service not known" in checked(found, named("nas.lan"))["app"][1]
+
+
+def test_names_in_files_are_left_to_envoy_unless_they_lead_to_pilotage() -> None:
+    found = targets(nas_lan=(HERE,))
+    assert checked(found, at("nas.lan", 80, container=""))["app"] == (["nas.lan:80"], "")
+    assert checked(targets(), at("nas.lan", 80, container=""))["app"] == (["nas.lan:80"], "")
+    assert checked(targets(), at("nas.lan", 8080, container=""))["app"][0] == []  # not before it is resolved
+    assert checked(found, at("nas.lan", 8080, container=""))["app"][0] == []
+    assert checked(targets(nas_lan=("10.0.0.1",)), at("nas.lan", 8080, container=""))["app"][0] == ["nas.lan:8080"]
+    assert checked(targets(nas_lan=("10.0.0.1", HERE)), at("nas.lan", 8080, container=""))["app"][0] == [
+        "10.0.0.1:8080"
+    ]
+
+
+def test_a_name_in_a_file_does_not_lead_to_its_own_listener() -> None:
+    found = targets(localhost=("127.0.0.1", "::1"))
+    ring = stream("db", 5432, "localhost", 5432, container="")
+    assert checked(found, ring)["db"][0] == []
+    assert checked(found, stream("db", 5432, "localhost", 5433, container=""))["db"][0] == ["localhost:5433"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", HERE, "0.0.0.0"])
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_a_stream_does_not_lead_to_its_own_listener(host: str, scheme: str) -> None:
+    assert checked(targets(), stream("db", 5432, host, 5432, scheme=scheme))["db"][0] == []
+    assert checked(targets(), stream("db", 5432, "10.0.0.1", 5432, scheme=scheme))["db"][0] == ["10.0.0.1:5432"]
+
+
+def test_a_listener_on_another_address_is_no_ring() -> None:
+    assert checked(targets(), stream("db", 5432, "127.0.0.1", 5432, bind=HERE))["db"][0] == ["127.0.0.1:5432"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "tcp"])
+def test_no_route_leads_to_the_listener_of_an_older_one(scheme: str) -> None:
+    old = stream("db", 5432, "10.0.0.1", 5432, created=1)
+    new = stream("app", 99, HERE, 5432, created=2) if scheme == "tcp" else at(HERE, 5432, created=2)
+    found = targets()
+    answers = checked(found, old, new)
+    assert answers["db"] == (["10.0.0.1:5432"], "")
+    assert answers["app"][0] == []
+    assert "the listener of db" in answers["app"][1]
+    assert found.follow({"db": None}) == {"db", "app"}  # the other one is checked again
+    assert found.checked(new)[0].endpoints == new.endpoints
+
+
+def test_a_new_listener_takes_no_port_to_which_an_older_route_leads() -> None:
+    old, new = at("127.0.0.1", 5432, created=1), stream("db", 5432, "10.0.0.1", 5432, created=2)
+    answers = checked(targets(), old, new)
+    assert answers["app"] == (["127.0.0.1:5432"], "")
+    assert answers["db"][0] == []
+    assert "the target of app, which is older" in answers["db"][1]
+
+
+def test_two_streams_that_lead_to_each_other_are_no_ring() -> None:
+    one = stream("one", 1111, HERE, 2222, created=1)
+    two = stream("two", 2222, HERE, 1111, created=2)
+    assert [answer[0] for answer in checked(targets(), one, two).values()].count([]) >= 1
+
+
+def test_udp_and_tcp_ports_are_different() -> None:
+    udp = stream("dns", 5432, "10.0.0.1", 53, scheme="udp", created=1)
+    assert checked(targets(), udp, at("127.0.0.1", 5432))["app"][0] == ["127.0.0.1:5432"]
+
+
+def test_routes_that_may_lead_to_this_machine_are_found_when_its_addresses_change() -> None:
+    found = targets()
+    routes = {"a": at("10.0.0.1", 8080, "a"), "b": at("10.0.0.1", 80, "b"), "c": stream("c", 80, "10.0.0.2", 81)}
+    assert found.exposed(routes) == ["a"]
+    found.follow(dict(routes))
+    assert found.exposed(routes) == ["a", "b"]
+
+
+def test_a_published_port_of_pilotages_own_container_is_its_own_port() -> None:
+    published = frozenset({("172.17.0.1", 80), ("172.17.0.1", 2222)})
+    found = Targets(TargetGuard(Policy(), frozenset({8080}), frozenset, lambda: published))
+    assert checked(found, at("172.17.0.1", 80))["app"][0] == []
+    assert checked(found, stream("ssh", 2222, "172.17.0.1", 2222))["ssh"][0] == []
+    assert checked(found, at("172.17.0.1", 8080))["app"][0] == ["172.17.0.1:8080"]  # another container's
+    assert checked(found, at("10.0.0.1", 80))["app"][0] == ["10.0.0.1:80"]
