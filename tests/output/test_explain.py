@@ -51,8 +51,8 @@ def test_the_owner_of_an_alias_lists_who_waits_for_it() -> None:
 def test_a_holder_on_another_engine_is_named_with_its_engine() -> None:
     near, far = engine_snapshot([one("web")], "near"), engine_snapshot([one("web", age=5)], "far")
     told = {each.provider: each.routes[0] for each in explained("web", near, far).containers}
-    assert told["near"].reason == "the alias belongs to container far/web, which is older"
-    assert told["far"].notes == ("near/web claims this alias too and waits, because it is newer",)
+    assert told["far"].reason == "the alias belongs to container near/web, whose engine comes first"
+    assert told["near"].notes == ("far/web claims this alias too and waits, because its engine comes later",)
 
 
 def test_replicas_list_each_other() -> None:
@@ -64,7 +64,7 @@ def test_members_of_a_pool_list_each_other() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
     both = engine_snapshot([one("a1", pool), one("a2", pool)])
     assert route_explanation("a1", "", both).notes == (
-        "load-balanced with a2 in pool all",
+        "load-balanced with a2 in pool all, which this route leads",
         "answers as all, not as a1",
     )
     alone = engine_snapshot([one("a1", pool)])

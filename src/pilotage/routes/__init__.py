@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
+    from pilotage.routes.hosts import clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
@@ -56,12 +57,16 @@ __all__ = [
     "Target",
     "bracketed",
     "build_routes",
+    "clean_domains",
     "decode_labels",
+    "first_label",
+    "is_host",
     "middleware_name",
     "read_route_file",
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "served_name",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -99,6 +104,10 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "served_name": "hosts",
+        "is_host": "hosts",
+        "first_label": "hosts",
+        "clean_domains": "hosts",
         "middleware_name": "middlewares",
         "read_route_file": "file",
         "resolve_static_target": "target",

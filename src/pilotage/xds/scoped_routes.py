@@ -13,6 +13,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
+from pilotage.routes.hosts import clean_domains
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
@@ -57,8 +58,8 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     """
     if "." in name:
         return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
-    wanted = [suffix.strip().lower().lstrip(".").rstrip(".") for suffix in suffixes]
-    return [name, *(f"{name}.{suffix}" for suffix in dict.fromkeys(wanted) if suffix)] if wanted else ["*"]
+    wanted = clean_domains(suffixes)
+    return [name, *(f"{name}.{suffix}" for suffix in wanted)] if wanted else ["*"]
 
 
 def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
@@ -138,9 +139,10 @@ def _clusters(backend: Backend) -> list[str]:
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
-    """Assign each host to one backend, because Envoy rejects duplicate domains.
+    """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    A backend that names the host in full wins.
+    The table gives a full name to whoever holds it, and excludes the routes of others. So a backend with that full name
+    has it, and the one with the short alias has the rest.
     """
     taken: set[str] = set()
     for backend in sorted(
