@@ -273,7 +273,7 @@ def test_a_change_resolves_only_the_names_that_it_touches() -> None:
         calls.append(name)
         original(name, *rest)
 
-    store._names._resolve_host = counted  # type: ignore[method-assign]
+    store._names._resolve_host = counted  # type: ignore[method-assign,assignment]
     put(store, claim("w8", 1, alias="www.site8.com", host="10.9.9.9"), claim("www", 0, alias="www", host="10.9.9.8"))
     assert sorted(calls) == ["www", "www.site8.com"]
 

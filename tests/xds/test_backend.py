@@ -76,6 +76,19 @@ def test_a_member_without_weight_gets_the_mean_weight() -> None:
     assert [member.weight for member in pool_backend("shop", members)[0].members] == [30, 10, 20]
 
 
+def test_a_member_from_outside_weighs_at_most_as_much_as_the_heaviest_of_those_inside() -> None:
+    def weights(*given: tuple[str, int, str]) -> list[int]:
+        members = [
+            route(alias, port, load_balance=LoadBalance(link="shop", weight=weight), service=("local", project, alias))
+            for port, (alias, weight, project) in enumerate(given, 1)
+        ]
+        return [member.weight for member in pool_backend("shop", members)[0].members]
+
+    assert weights(("a", 30, "shop"), ("b", 10, "shop"), ("c", 10_000, "other")) == [30, 10, 30]
+    assert weights(("a", 0, "shop"), ("b", 10_000, "other")) == [1, 1]
+    assert weights(("a", 30, "shop"), ("b", 5, "other"), ("c", 0, "other")) == [30, 5, 30]
+
+
 @pytest.mark.parametrize(
     "different",
     [
