@@ -58,7 +58,9 @@ def test_in_a_host_a_star_stops_at_a_dot_and_covers_a_wildcard(glob: str, host: 
         ("/srv/*/certs", "/srv/a/certs/x", True),
         ("/srv/*/certs", "/srv/a/b/certs", False),
         ("/srv", "/srv/../etc", False),
-        ("/", "/etc", False),
+        ("/", "/etc", True),
+        ("", "/etc", False),
+        ("etc", "/etc", False),
     ],
 )
 def test_a_path_matches_the_folder_and_what_lies_below_it(glob: str, path: str, expected: bool) -> None:

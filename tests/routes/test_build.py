@@ -14,7 +14,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import PROTECTIVE, RouteSettings
 from pilotage.routes.settings import AliasSettings
 from pilotage.routes.target import Target
-from tests.support.summaries import ADDRESS, ID, REMOTE, built, container, reported, route, routes, summary
+from tests.support.summaries import ADDRESS, ID, LENIENT, REMOTE, built, container, reported, route, routes, summary
 
 MANUAL = {"proxy.exclude": "true"}
 IDLE = {"proxy.idle_timeout": "5m"}
@@ -94,7 +94,7 @@ def test_streams_listen_on_all_addresses_by_default() -> None:
 
 
 def test_a_file_server_needs_no_endpoint() -> None:
-    found = route({"proxy.web.scheme": "fileserver", "proxy.web.root": "/srv/www"}, Ports=[])
+    found = route({"proxy.web.scheme": "fileserver", "proxy.web.root": "/srv/www"}, Ports=[], policy=LENIENT)
     assert (found.excluded, found.endpoints, found.target) == (False, (), "file:///srv/www")
 
 
@@ -331,7 +331,7 @@ def test_impossible_combinations_take_the_route_out_of_service(labels: dict[str,
 
 
 def test_fields_for_tcp_are_allowed_with_scheme_tcp() -> None:
-    labels = {"proxy.web.port": "22:22", "proxy.web.relay_proxy_protocol_header": "true"}
+    labels = {"proxy.web.port": "2222:22", "proxy.web.relay_proxy_protocol_header": "true"}
     assert built(labels).problems == ()
 
 

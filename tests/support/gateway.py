@@ -47,6 +47,7 @@ def route(alias: str, *ports: int, **fields: Any) -> Route:
             "labelled": tuple(settings),
             "health_check": True,
             "settings": RouteSettings(**settings),
+            "folders": None,
             **fields,
         }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage import Built, Container, DockerProviderConfig, Route, build_routes, from_docker
+from pilotage.policy import NO_POLICY, Claimant, Policy, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,16 @@ ID: Final = "4b5e57f6eb2f42b9039b3d1e13929295f231749c510cbe341cd68036d9af97e2"
 LOCAL: Final = DockerProviderConfig(url="unix:///var/run/docker.sock", name="local")
 REMOTE: Final = DockerProviderConfig(url="tcp://192.168.50.10:2375", name="remote")
 ADDRESS: Final = "172.17.0.5"
+
+
+class _Lenient(Policy, frozen=True, kw_only=True):
+    """Lets labels name any file, as in 0.1.0, even by a relative path."""
+
+    def may_read(self, claimant: Claimant, path: str) -> Verdict:
+        return Verdict(allowed=True)
+
+
+LENIENT: Final = _Lenient(stream_ports=((1, 65535),))
 
 
 def summary(name: str = "web", labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
@@ -50,10 +61,11 @@ def built(
     *,
     name: str = "web",
     config: DockerProviderConfig = LOCAL,
+    policy: Policy = NO_POLICY,
     **fields: Any,
 ) -> Built:
     """The routes and problems of such a container."""
-    return build_routes(container(name, labels, config=config, **fields))
+    return build_routes(container(name, labels, config=config, **fields), policy=policy)
 
 
 def routes(labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Route]:

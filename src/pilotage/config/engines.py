@@ -18,13 +18,15 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, resolve_context, resolved
-from pilotage.policy import NO_POLICY, Policy
+from pilotage.policy import Policy
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
     "CONFIG_FILES",
+    "DEFAULT_POLICY",
     "DEFAULT_PORTS",
     "ChosenEngines",
     "EngineChoice",
@@ -58,6 +60,9 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_PORTS: Final = frozenset({8080, 8888})
 """Ports of the gateway and the API if ``pilotage serve`` has no configuration."""
 
+DEFAULT_POLICY: Final = Policy(addresses=(GatewayOptions().http_address,))
+"""What containers may claim if ``pilotage serve`` has no configuration."""
+
 
 class ChosenEngines(msgspec.Struct, frozen=True):
     """The engines and route files to work with.
@@ -77,7 +82,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = DEFAULT_PORTS
-    policy: Policy = NO_POLICY
+    policy: Policy = DEFAULT_POLICY
 
 
 def find_config_file() -> str:

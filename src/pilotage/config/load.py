@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.errors import message_and_hint
+from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
 from pilotage.core.errors import ConfigError
@@ -24,7 +25,7 @@ from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.labels import fold
-from pilotage.policy import NO_POLICY, Policy
+from pilotage.policy import Policy
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
-    policy: Policy = NO_POLICY
+    policy: Policy = Policy(addresses=(GatewayOptions().http_address,))
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -102,6 +103,7 @@ class _Providers(Section):
 
 class _File(ServeSections):
     providers: _Providers | None = None
+    policy: PolicySection | None = None
 
 
 # GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
@@ -179,6 +181,7 @@ class _Reader:
         options = sections.gateway_options(self.file, self.add_problem, self.path)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
+        policy = self.policy(sections, options)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
         if any(problem.severity == "error" for problem in self.problems):
             raise ConfigError(self.problems)
@@ -189,6 +192,7 @@ class _Reader:
             options=options,
             gateway=gateway,
             api=api,
+            policy=policy,
             problems=tuple(self.problems),
         )
 
@@ -218,11 +222,30 @@ class _Reader:
 
     def sections(self, tree: Any) -> _File:
         """Return all sections except the engines, and add their problems."""
+        if self.has_rules_only:
+            tree = {**tree, "policy": {"rules": tree["policy"]}}
         try:
             return _File.model_validate(tree)
         except ValidationError as error:
             self.add(error, _File, ())
         return _File()
+
+    @property
+    def has_rules_only(self) -> bool:
+        """Whether ``policy`` is a list, which is short for a mapping with ``rules``."""
+        tree = self.document.tree
+        return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
+
+    def policy(self, sections: _File, options: GatewayOptions) -> Policy:
+        """Return what containers may claim."""
+        section = sections.policy or PolicySection()
+        above: DocumentPath = ("policy",) if self.has_rules_only else ("policy", "rules")
+
+        def place(index: int) -> str:
+            return f"{self.document.file}:{self.document.problem((*above, index), '').line}"
+
+        policy = sections.built_in_policy(options, self.path)
+        return msgspec.structs.replace(policy, rules=section.read_rules(place, self.path), default=section.default)
 
     def route_files(self, sections: _File) -> Iterator[str]:
         """Yield the names of route files. A missing file is not an error, because it can be created later."""
@@ -337,7 +360,10 @@ class _Reader:
         for details in error.errors(include_url=False, include_context=True):
             message, hint = message_and_hint(details, model)
             unknown = details["type"] == "extra_forbidden"
-            self.add_problem((*base, *details["loc"]), message, hint, at_key=unknown)
+            path = (*base, *details["loc"])
+            if path[:2] == ("policy", "rules") and self.has_rules_only:
+                path = ("policy", *path[2:])
+            self.add_problem(path, message, hint, at_key=unknown)
 
 
 def _may_restrict(key: str, value: Any) -> bool:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, parse_duration
 from pilotage.engine.config import TLSFiles
+from pilotage.policy import NO_POLICY, Policy, parse_range
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
     AddProblem = Callable[[DocumentPath, str, str], None]
     PathOf = Callable[[str], Path]
 
-__all__ = ["ERROR_TYPE", "ApiSettings", "GatewaySettings", "Section", "ServeSections", "XdsSettings"]
+__all__ = [
+    "ERROR_TYPE",
+    "ApiSettings",
+    "GatewaySettings",
+    "PortRange",
+    "Section",
+    "ServeSections",
+    "XdsSettings",
+    "config_error",
+    "list_of_one",
+]
 
 ERROR_TYPE: Final = "pilotage"
 """Type of the pydantic errors that carry their own message and hint."""
@@ -103,7 +114,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _error(message: str, hint: str) -> PydanticCustomError:
+def config_error(message: str, hint: str) -> PydanticCustomError:
+    """Return an error with a message and a hint of its own, for validators to raise."""
     # The message is passed in the context, because pydantic would treat braces in it as template fields.
     return PydanticCustomError(ERROR_TYPE, "see the context", {"message": message, "hint": hint})
 
@@ -121,7 +133,7 @@ def _listener(value: Any) -> Any:
         address = ""
     if value is True or not address or not port.isdecimal() or not 0 < int(port) < 65536:
         shown = "true" if value is True else shorten(text)
-        raise _error(
+        raise config_error(
             f"{shown!r} is not an address to listen on", "write a port, or an IP address and a port: 127.0.0.1:8080"
         )
     return (address, int(port))
@@ -129,13 +141,13 @@ def _listener(value: Any) -> Any:
 
 def _seconds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _error(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
+        raise config_error(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except ParseError as error:
-        raise _error(f"{shorten(value)!r}: {error.message}", "") from error
+        raise config_error(f"{shorten(value)!r}: {error.message}", "") from error
     if seconds < 0:
-        raise _error(f"{shorten(value)!r} is negative", "write a duration of 0 or more")
+        raise config_error(f"{shorten(value)!r} is negative", "write a duration of 0 or more")
     return seconds
 
 
@@ -143,7 +155,9 @@ def _network(value: Any) -> Any:
     try:
         return str(ipaddress.ip_network(str(value), strict=False))
     except ValueError:
-        raise _error(f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7") from None
+        raise config_error(
+            f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7"
+        ) from None
 
 
 _SUFFIX: Final = re.compile(
@@ -154,17 +168,33 @@ _SUFFIX: Final = re.compile(
 def _domain(value: Any) -> Any:
     text = str(value).lower().removeprefix("*").removeprefix(".").removesuffix(".")
     if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
-        raise _error(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
+        raise config_error(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
     return text
 
 
-def _texts(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def list_of_one(value: Any) -> Any:
+    """Accept a single text or number as a list of one."""
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _range(value: Any) -> Any:
+    found = parse_range(str(value)) if not isinstance(value, bool) else None
+    if found is None:
+        raise config_error(
+            f"{shorten(value)!r} is not a port or a range of ports", "write one such as 9000 or 9000-9100"
+        )
+    return found
+
+
+def _label_folder(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip() or ".." in value.split("/"):
+        raise config_error(f"{shorten(value)!r} is not a folder", "write one such as /etc/pilotage/files, without ..")
+    return value
 
 
 def _whole(value: Any) -> Any:
     if isinstance(value, bool):
-        raise _error("must be a whole number", "")
+        raise config_error("must be a whole number", "")
     return value
 
 
@@ -172,6 +202,8 @@ Listener = Annotated[tuple[str, int], BeforeValidator(_listener)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Network = Annotated[str, BeforeValidator(_network)]
 Domain = Annotated[str, BeforeValidator(_domain)]
+PortRange = Annotated[tuple[int, int], BeforeValidator(_range)]
+LabelFolder = Annotated[str, BeforeValidator(_label_folder)]
 Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 
 
@@ -212,10 +244,13 @@ class _Gateway(Section):
     workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
     xds: _Xds | None = None
+    targets: Literal["any", "own"] = NO_POLICY.targets
+    stream_ports: Annotated[list[PortRange], BeforeValidator(list_of_one)] | None = None
+    label_files: Annotated[list[LabelFolder], BeforeValidator(list_of_one)] = []
 
 
 class _Api(Section):
-    listen: Annotated[list[str], BeforeValidator(_texts)] | None = None
+    listen: Annotated[list[str], BeforeValidator(list_of_one)] | None = None
     token_file: str = ""
 
 
@@ -269,6 +304,19 @@ class ServeSections(Section):
             trusted_proxies=tuple(section.trusted_proxies),
             connect_timeout=section.connect_timeout,
             retries=section.retries,
+        )
+
+    def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
+        """Return what containers may claim without rules; ``options`` and ``path`` are those of this file."""
+        section = self.gateway or _Gateway()
+        addresses = [options.http_address] if options.http_port else []
+        addresses += [options.https_address] if options.serves_https else []
+        return Policy(
+            targets=section.targets,
+            stream_ports=None if section.stream_ports is None else tuple(section.stream_ports),
+            addresses=tuple(dict.fromkeys(addresses)),
+            label_files=tuple(str(path(folder).absolute()) for folder in section.label_files),
+            domains=options.match_domains,
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:

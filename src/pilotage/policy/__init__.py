@@ -9,7 +9,22 @@ look at the file system.
 
 from __future__ import annotations
 
-from pilotage.policy.claims import Claimant
-from pilotage.policy.policy import NO_POLICY, Policy
+from pilotage.policy.claims import Claimant, PolicyRule, Verdict, claimant_of
+from pilotage.policy.files import read_below
+from pilotage.policy.globs import PLACEHOLDERS, placeholders
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.policy.ports import parse_range
 
-__all__ = ["NO_POLICY", "Claimant", "Policy"]
+__all__ = [
+    "FILE_REFUSED",
+    "NO_POLICY",
+    "PLACEHOLDERS",
+    "Claimant",
+    "Policy",
+    "PolicyRule",
+    "Verdict",
+    "claimant_of",
+    "parse_range",
+    "placeholders",
+    "read_below",
+]

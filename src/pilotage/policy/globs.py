@@ -90,6 +90,6 @@ def matches_path(glob: str, path: str) -> bool:
     """Return whether an absolute path without ``..`` is what a glob names, or lies below it."""
     wanted = [part for part in glob.split("/") if part]
     parts = [part for part in path.split("/") if part]
-    if not wanted or len(parts) < len(wanted) or ".." in parts:
+    if not glob.startswith("/") or len(parts) < len(wanted) or ".." in parts:
         return False
     return all(map(matches_text, wanted, parts))

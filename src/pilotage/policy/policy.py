@@ -114,25 +114,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             claimant, "targets", f"lead to {host}:{port}", lambda glob: matches_target(glob, host, port), limit
         )
 
-    def may_listen(
-        self, claimant: Claimant, port: int, address: str = "", *, own_ports: frozenset[int] = frozenset()
-    ) -> Verdict:
+    def may_listen(self, claimant: Claimant, port: int, *, own_ports: frozenset[int] = frozenset()) -> Verdict:
         """Decide whether a container may open the listener of a tcp or udp route.
 
         Args:
             claimant: the container.
             port: port to listen on.
-            address: address to listen on, if a label sets it; ``""`` for the gateway's. No rule allows other addresses
-                than the gateway's.
             own_ports: ports on which the gateway, the API and the xDS server listen. No rule allows them.
 
         """
         if port in own_ports:
             hint = "choose another listening port, as in port: 9000:5432"
             return Verdict(allowed=False, reason=f"pilotage itself listens on port {port}", hint=hint)
-        if address and not self._is_ours(address):
-            reason = f"the gateway does not listen on {address}"
-            return Verdict(allowed=False, reason=reason, hint=f"remove bind, or set it to {self.addresses[0]}")
         limit = ALLOWED
         if self.stream_ports is not None and not in_ranges(port, self.stream_ports):
             reason = f"port {port} is not in gateway.stream_ports"
@@ -143,11 +136,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             limit = Verdict(allowed=False, reason=f"port {port} is {TAKEN_PORTS[port]}", hint=hint)
         return self._decide(claimant, "ports", f"listen on port {port}", lambda ends: in_ranges(port, (ends,)), limit)
 
-    def _is_ours(self, address: str) -> bool:
-        if not self.addresses or address in self.addresses:
-            return True
+    def may_bind(self, address: str) -> Verdict:
+        """Decide whether a container's stream may listen on an address. Only those of the gateway are open to any."""
         family = 6 if ":" in address else 4
-        return any(_EVERYWHERE.get(ours) == family for ours in self.addresses)
+        if (
+            not self.addresses
+            or address in self.addresses
+            or any(_EVERYWHERE.get(it) == family for it in self.addresses)
+        ):
+            return ALLOWED
+        reason = f"the gateway does not listen on {address}"
+        return Verdict(allowed=False, reason=reason, hint=f"remove bind, or set it to {self.addresses[0]}")
 
     def may_read(self, claimant: Claimant, path: str) -> Verdict:
         """Decide whether a label may name a file or folder of this machine.

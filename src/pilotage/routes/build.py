@@ -14,13 +14,14 @@ import msgspec
 from pilotage.containers.swarm import SERVICE_NAME
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.text import count, shorten
 from pilotage.engine.config import is_explicit_only
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.policy import NO_POLICY
+from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
+from pilotage.routes.problems import limited, place, unexpected, unique
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
@@ -128,6 +129,7 @@ class RouteBuilder:
         self.explicit_only = explicit_only
         self.reserved_ports = reserved_ports
         self.policy = policy
+        self._asks = policy.has_rules
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:
@@ -135,7 +137,7 @@ class RouteBuilder:
         try:
             return self._build(container)
         except Exception as error:  # noqa: BLE001  # one container's labels must not stop all others
-            return Built((), (_place(_unexpected(error), container),))
+            return Built((), (place(unexpected(error), container),))
 
     def _build(self, container: Container) -> Built:
         if container.errors:
@@ -147,14 +149,19 @@ class RouteBuilder:
         aliases, settings, label_problems, dropped = self._settings_of(container)
         problems = [*container.problems, *label_problems]
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
+        claims: ContainerClaims | None = None
         routes = []
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
-            route = make_route(container, alias, mine, target, reserved_ports=self.reserved_ports, most=most)
+            if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
+                claims = ContainerClaims(container, self.policy, self.reserved_ports)
+            route = make_route(
+                container, alias, mine, target, reserved_ports=self.reserved_ports, claims=claims, most=most
+            )
             routes.append(route)
             if route.problems:
                 problems += route.problems
-        return Built(tuple(routes), _limited(_unique(problems), dropped, container) if problems else ())
+        return Built(tuple(routes), limited(unique(problems), dropped, container) if problems else ())
 
     def _is_explicit_only(self, container: Container) -> bool:
         if self.explicit_only is not None:
@@ -177,7 +184,7 @@ class RouteBuilder:
             if len(self._settings) >= _MAX_CACHED:
                 self._settings.clear()
             self._settings[key] = settings
-        problems = [_place(problem, container) for problem in decoded.problems]
+        problems = [place(problem, container) for problem in decoded.problems]
         return [fields.alias for fields in decoded.routes], settings, problems, budget.dropped
 
 
@@ -188,6 +195,7 @@ def make_route(
     target: Target,
     *,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
+    claims: ContainerClaims | None = None,
     most: int = MAX_PROBLEMS,
 ) -> Route:
     """Make the route of one alias.
@@ -198,17 +206,26 @@ def make_route(
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reserved_ports: ports on this host that belong to the proxy.
+        claims: asks the policy; ``None`` if the route claims nothing that could be refused.
         most: how many problems to keep.
 
     """
     reason = exclusion(container, alias, target)
     problems: Sequence[Problem] = ()
-    may_fail = not settings.is_plain or target.port.proxy in reserved_ports or container.unreachable is not None
+    folders: tuple[str, ...] = ()
+    if claims is not None:
+        settings, folders = claims.permitted(alias, settings)
+    may_fail = (
+        claims is not None
+        or not settings.is_plain
+        or target.port.proxy in reserved_ports
+        or container.unreachable is not None
+    )
     if may_fail or (reason and container.ports_unknown):
         reason, found = _judge(
-            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, most=most
+            container, settings, target, reason, alias=alias, reserved_ports=reserved_ports, claims=claims, most=most
         )
-        problems = [_place(problem, container, alias) for problem in found[:most]]
+        problems = [place(problem, container, alias) for problem in found[:most]]
     return Route(  # by position: with so many fields, keywords double the time
         alias,
         container.docker_cfg.name,
@@ -219,7 +236,7 @@ def make_route(
         target.scheme,
         target.host,
         target.port,
-        default_bind(target, settings.settings),
+        default_bind(target, settings.settings, claims.policy.addresses if claims is not None else ()),
         () if reason else _endpoints(container, target),
         reason is not None,
         reason or "",
@@ -229,6 +246,8 @@ def make_route(
         settings.labelled,
         False,  # noqa: FBT003  # contested: the table decides
         tuple(problems),
+        claims.claimant if claims is not None and claims.policy.has_rules else None,
+        folders,
     )
 
 
@@ -240,12 +259,15 @@ def _judge(
     *,
     alias: str,
     reserved_ports: frozenset[int],
+    claims: ContainerClaims | None,
     most: int,
 ) -> tuple[ExclusionReason | None, list[Problem]]:
     """Return why a route is not served, and all its problems, the decisive ones first."""
     errors = check_target(settings, target)
     if reason is None and not container.agent and (own := reserved_target(target, reserved_ports)) is not None:
         errors.append(own)
+    if claims is not None and reason is None and not (settings.refused or errors):
+        errors += claims.refusals(alias, settings.settings, target)
     if (needed := _needed_health_check(container, settings)) is not None:
         errors.append(needed)
     if container.unreachable is not None and _lacks_address(reason, target):
@@ -286,9 +308,18 @@ def _is_probed(container: Container, settings: RouteSettings) -> bool:
     return container.docker_health or not settings.healthcheck.disable
 
 
-def default_bind(target: Target, settings: RouteSettings) -> str:
-    """Return the address that the proxy listens on; ``""`` for the shared listeners."""
-    return settings.bind or ("0.0.0.0" if target.scheme in ("tcp", "udp") else "")  # noqa: S104
+def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, ...] = ()) -> str:
+    """Return the address that the proxy listens on; ``""`` for the shared listeners.
+
+    Args:
+        target: where the route leads.
+        settings: its settings.
+        addresses: those of the gateway; streams listen on the first.
+
+    """
+    if settings.bind or target.scheme not in STREAMS:
+        return settings.bind
+    return addresses[0] if addresses else "0.0.0.0"  # noqa: S104
 
 
 # ---- problems that depend on the target ----------------------------------------------------------------------------
@@ -354,35 +385,3 @@ def _unknown_port(container: Container, alias: str) -> Problem:
         severity="warning",
         hint=f"set the label proxy.{alias}.port",
     )
-
-
-def _place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
-    return problem.at(provider=container.provider, container=container.container_name, route=alias)
-
-
-def _unexpected(error: Exception) -> Problem:
-    """Return the problem for an unexpected exception."""
-    return Problem(
-        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
-        hint="this is a bug in pilotage; please report it with the container's labels",
-    )
-
-
-def _limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
-    """Keep the first 100 problems of a container, and add one that says how many more there are (decision 36)."""
-    if not dropped and len(problems) <= MAX_PROBLEMS:
-        return tuple(problems)
-    more = dropped + max(0, len(problems) - MAX_PROBLEMS)
-    rest = Problem(message=f"and {count(more, 'more problem')} with this container's labels")
-    return (*problems[:MAX_PROBLEMS], _place(rest, container))
-
-
-def _unique(problems: list[Problem]) -> list[Problem]:
-    """Drop repeated problems, because an error in a wildcard label appears for every alias."""
-    if len(problems) < 2:
-        return problems
-    seen: dict[object, Problem] = {}
-    for problem in problems:
-        place = (problem.label, problem.path, problem.message, problem.line, problem.column)
-        seen.setdefault(place if problem.label else problem, problem)
-    return list(seen.values())

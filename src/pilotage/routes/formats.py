@@ -35,8 +35,10 @@ class Folder(Path):
         return "/" + posixpath.normpath(text).lstrip("/")
 
 
-class Index(Path):
-    """The file that a file server returns for a folder. It starts with a slash (LABELS II.6.2)."""
+class Index(Text):
+    """The file, within its root, that a file server returns for a folder. It starts with a slash (LABELS II.6.2)."""
+
+    name = "path"
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)

@@ -13,6 +13,7 @@ from pilotage.core.budget import container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.yaml import Located
 from pilotage.routes.fields import FieldContext
+from pilotage.routes.paths import named_paths
 from pilotage.routes.schema import ROUTE, RouteSettings
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def _check_combinations(settings: RouteSettings, fields: dict[str, Located], con
 
 def _judged_later(settings: RouteSettings, fields: dict[str, Located]) -> dict[str, Located]:
     """Return the fields that :mod:`pilotage.routes.build` may have to refuse once the target is known."""
-    names = [name for name in ("relay_proxy_protocol_header", "tls_termination") if getattr(settings, name)]
+    names = [names[0] for names, _ in named_paths(settings)]
+    names += [name for name in ("relay_proxy_protocol_header", "tls_termination") if getattr(settings, name)]
     if settings.scheme == "fileserver":
         names += ["scheme", "root"]
     if settings.healthcheck.disable:

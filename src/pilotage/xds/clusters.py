@@ -23,6 +23,7 @@ from envoy.type.matcher.v3 import string_pb2
 from pilotage.xds.backend import is_address
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
+from pilotage.xds.target_files import data_source
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -226,15 +227,18 @@ def _context(backend: Backend) -> Any:
     name = "" if given == "off" else hosts[0] if given in {None, "", "on"} else str(given)
     if not settings.no_tls_verify:
         checks = common.validation_context
-        checks.trusted_ca.filename = settings.ssl_trusted_certificate or _SYSTEM_CA
+        if settings.ssl_trusted_certificate:
+            checks.trusted_ca.CopyFrom(data_source(backend.route, settings.ssl_trusted_certificate))
+        else:
+            checks.trusted_ca.filename = _SYSTEM_CA
         kinds = common_pb2.SubjectAltNameMatcher
         for expected in [name] if name not in {"", *hosts} else hosts:
             san = kinds.IP_ADDRESS if is_address(expected) else kinds.DNS
             checks.match_typed_subject_alt_names.add(san_type=san, matcher=string_pb2.StringMatcher(exact=expected))
     if settings.ssl_certificate:
         own = common.tls_certificates.add()
-        own.certificate_chain.filename = settings.ssl_certificate
-        own.private_key.filename = settings.ssl_certificate_key
+        own.certificate_chain.CopyFrom(data_source(backend.route, settings.ssl_certificate))
+        own.private_key.CopyFrom(data_source(backend.route, settings.ssl_certificate_key))
     if settings.ssl_protocols:
         spoken = sorted(_VERSIONS[version] for version in settings.ssl_protocols)
         common.tls_params.tls_minimum_protocol_version = spoken[0]

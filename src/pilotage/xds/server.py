@@ -19,6 +19,7 @@ from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import HTTP_LISTENERS, Session
 from pilotage.xds.snapshot import Snapshot
+from pilotage.xds.target_files import FILE_RETRY, refused_aliases
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class AdsServer:
         self._lingering: dict[str, Route] = {}
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
+        self._retrying = False
         self._table = Table()
 
     # ---- life
@@ -182,7 +184,17 @@ class AdsServer:
             self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
+        self._retry_files()
         return changed
+
+    def _retry_files(self, *, is_due: bool = False) -> None:
+        """Read files that labels name again every few seconds, while one of them could not be read."""
+        if is_due:
+            self._send_changes(self.snapshot.change(self._table, refused_aliases(self.snapshot.problems)))
+        if is_due or not self._retrying:
+            self._retrying = bool(refused_aliases(self.snapshot.problems))
+            if self._retrying:
+                self._schedule(FILE_RETRY, lambda: self._retry_files(is_due=True))
 
     def configure(self, options: GatewayOptions) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
@@ -380,9 +392,8 @@ class AdsServer:
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)
-        return (
-            [(member.endpoint.host, member.endpoint.port) for member in backend.members] if backend is not None else []
-        )
+        members = backend.members if backend is not None else ()
+        return [(member.endpoint.host, member.endpoint.port) for member in members]
 
     def _hold(self, cluster: str) -> float:
         backend = self.snapshot.backend(cluster)

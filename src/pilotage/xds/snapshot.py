@@ -30,6 +30,7 @@ from pilotage.xds.problems import (
 )
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
+from pilotage.xds.target_files import unreadable_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -204,9 +205,11 @@ class Snapshot:
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
-            return check_capabilities(route, self.options)
+            problems, servable = check_capabilities(route, self.options)
+            unreadable = unreadable_files(route)
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
+        return (*problems, *unreadable), servable and not unreadable
 
     def _index_route(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)

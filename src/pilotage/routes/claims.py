@@ -1,0 +1,128 @@
+"""Asks the policy about everything that a container's routes claim. Pure.
+
+A refused claim takes the route out of service, because a route without what its labels ask for could be open to people
+for whom it is not meant. Rules: decisions 31 to 35.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.labels.decode import decode
+from pilotage.labels.keys import filter_labels
+from pilotage.policy import claimant_of
+from pilotage.routes.fields import problem_at
+from pilotage.routes.middlewares import middleware_name
+from pilotage.routes.paths import named_paths
+from pilotage.routes.schema import ROUTE_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.containers.container import Container
+    from pilotage.labels.decode import DecodedLabels
+    from pilotage.policy import Claimant, Policy, Verdict
+    from pilotage.routes.schema import RouteSettings
+    from pilotage.routes.settings import AliasSettings
+    from pilotage.routes.target import Target
+
+__all__ = ["STREAMS", "ContainerClaims"]
+
+STREAMS: Final = frozenset({"tcp", "udp"})
+_LOG: Final = "access_log"
+
+
+class ContainerClaims:
+    """The claims of one container.
+
+    Args:
+        container: the container.
+        policy: decides about them.
+        reserved_ports: ports on this host that belong to the proxy.
+
+    """
+
+    def __init__(self, container: Container, policy: Policy, reserved_ports: frozenset[int]) -> None:
+        self.container = container
+        self.policy = policy
+        self.reserved_ports = reserved_ports
+
+    @cached_property
+    def claimant(self) -> Claimant:
+        """The container, as rules see it."""
+        return claimant_of(self.container)
+
+    @cached_property
+    def _decoded(self) -> DecodedLabels:
+        """The labels, to give problems their place. They are decoded again, because few containers are refused."""
+        own = self.container.own_labels
+        return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
+
+    def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
+        """Remove what the policy refuses without harm to the route, which is only a log file of its own.
+
+        Args:
+            alias: the route's alias, lower-cased.
+            settings: as the labels set them.
+
+        Returns:
+            The settings, and the folders below which files that they name must lie when they are read.
+
+        """
+        found = settings.settings
+        if not any(named_paths(found)):
+            return settings, ()
+        log = found.access_log
+        if log is not None and log.path and not (verdict := self.policy.may_read(self.claimant, log.path)).allowed:
+            settings = msgspec.structs.replace(
+                settings,
+                settings=msgspec.structs.replace(found, access_log=None),
+                labelled=tuple(name for name in settings.labelled if name != _LOG),
+                problems=(*settings.problems, *self._refusal(alias, (_LOG, "path"), verdict)),
+            )
+        return settings, self.policy.folders_for(self.claimant)
+
+    def refusals(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Problem]:
+        """Yield a problem for each claim of a route that is refused.
+
+        Args:
+            alias: the route's alias, lower-cased.
+            settings: set by its labels.
+            target: where it leads.
+
+        """
+        policy = self.policy
+        for names, path in named_paths(settings):
+            if names[0] == _LOG:
+                continue
+            yield from self._refusal(alias, names, policy.may_read(self.claimant, path))
+        if target.scheme in STREAMS and target.port.listening:
+            verdict = policy.may_listen(self.claimant, target.port.listening, own_ports=self.reserved_ports)
+            yield from self._refusal(alias, ("port",), verdict)
+        if target.scheme in STREAMS and settings.bind:
+            yield from self._refusal(alias, ("bind",), policy.may_bind(settings.bind))
+        if policy.has_rules:
+            yield from self._refusal(alias, (), policy.may_use_host(self.claimant, alias))
+            if settings.load_balance.link:
+                verdict = policy.may_use_host(self.claimant, settings.load_balance.link)
+                yield from self._refusal(alias, ("load_balance", "link"), verdict)
+            for written in settings.middlewares:
+                verdict = policy.may_use_middleware(self.claimant, middleware_name(written) or written)
+                yield from self._refusal(alias, ("middlewares", written), verdict)
+
+    def _refusal(self, alias: str, names: tuple[str, ...], verdict: Verdict) -> Iterator[Problem]:
+        if verdict.allowed:
+            return
+        value = self._decoded.find(alias).fields.get(names[0]) if names else None
+        path = ".".join(names)
+        if value is None:
+            yield Problem(message=verdict.reason, hint=verdict.hint, path=path)
+            return
+        for name in names[1:]:
+            inner = value.value.get(name) if isinstance(value.value, dict) else None
+            value = inner or value
+        yield problem_at(value, path, verdict.reason, verdict.hint)

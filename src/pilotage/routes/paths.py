@@ -1,0 +1,40 @@
+"""Finds the fields whose values are paths on pilotage's own machine. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pilotage.routes.fields import Path
+from pilotage.routes.mappings import StructKind
+from pilotage.routes.schema import ROUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.routes.schema import RouteSettings
+
+__all__ = ["HOST_PATHS", "named_paths"]
+
+_PRESET: Final = "embed://"  # a rule_file that is part of the program (LABELS II.6.2)
+
+
+def _host_paths(kind: StructKind, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in kind.fields.items():
+        if isinstance(field.kind, Path):
+            yield (*above, name)
+        elif isinstance(field.kind, StructKind):
+            yield from _host_paths(field.kind, (*above, name))
+
+
+HOST_PATHS: Final = tuple(_host_paths(ROUTE))
+"""Every field whose value is a path on pilotage's own machine, with the fields that contain it."""
+
+
+def named_paths(settings: RouteSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the fields that name a file or folder of this machine, and the path that each names."""
+    for names in HOST_PATHS:
+        value: Any = settings
+        for name in names:
+            value = getattr(value, name, None)
+        if value and not value.startswith(_PRESET):
+            yield names, value

@@ -1,0 +1,47 @@
+"""Places, counts and limits the problems of one container's routes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.budget import MAX_PROBLEMS
+from pilotage.core.problems import Problem
+from pilotage.core.text import count, shorten
+
+if TYPE_CHECKING:
+    from pilotage.containers.container import Container
+
+__all__ = ["limited", "place", "unexpected", "unique"]
+
+
+def place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
+    """Return a problem with its engine, container and route."""
+    return problem.at(provider=container.provider, container=container.container_name, route=alias)
+
+
+def unexpected(error: Exception) -> Problem:
+    """Return the problem for an unexpected exception."""
+    return Problem(
+        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
+        hint="this is a bug in pilotage; please report it with the container's labels",
+    )
+
+
+def limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
+    """Keep the first 100 problems of a container, and add one that says how many more there are (decision 36)."""
+    if not dropped and len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    more = dropped + max(0, len(problems) - MAX_PROBLEMS)
+    rest = Problem(message=f"and {count(more, 'more problem')} with this container's labels")
+    return (*problems[:MAX_PROBLEMS], place(rest, container))
+
+
+def unique(problems: list[Problem]) -> list[Problem]:
+    """Drop repeated problems, because an error in a wildcard label appears for every alias."""
+    if len(problems) < 2:
+        return problems
+    seen: dict[object, Problem] = {}
+    for problem in problems:
+        place = (problem.label, problem.path, problem.message, problem.line, problem.column)
+        seen.setdefault(place if problem.label else problem, problem)
+    return list(seen.values())

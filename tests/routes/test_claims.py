@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pilotage import build_routes
+from pilotage.policy.claims import PolicyRule
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.routes.file import read_route_file
+from pilotage.routes.route import Route
+from tests.support.summaries import built, container, routes
+
+if TYPE_CHECKING:
+    from pilotage.core.problems import Problem
+
+FILES = [
+    {"proxy.web.ssl_trusted_certificate": "/srv/ca.pem"},
+    {"proxy.web.ssl_certificate": "/srv/a.pem", "proxy.web.ssl_certificate_key": "/srv/a.key"},
+    {"proxy.web.rule_file": "/srv/rules.yml"},
+    {"proxy.web.scheme": "fileserver", "proxy.web.root": "/srv"},
+    {"proxy.ssl_trusted_certificates": "/srv/ca.pem"},
+    {"proxy.*.ssl_trusted_certificate": "/srv/ca.pem"},
+    {"proxy.#1.ssl_trusted_certificate": "/srv/ca.pem"},
+    {"proxy.web": "{ssl_trusted_certificate: /srv/ca.pem}"},
+]
+A_TEAM = {"com.docker.compose.project": "team-a", "com.docker.compose.service": "web"}
+RULE = PolicyRule(name="a", project=("team-a",), hosts=("a-*",), middlewares=("redirect_http",), ports=((9000, 9009),))
+
+
+def refused(labels: dict[str, str], policy: Policy = NO_POLICY) -> list[Problem]:
+    """Return the errors that take the only route out of service."""
+    (route,) = built(labels, policy=policy).routes
+    assert (route.excluded_reason, route.endpoints) == ("Error", ())
+    return [problem for problem in route.problems if problem.severity == "error"]
+
+
+@pytest.mark.parametrize("labels", FILES, ids=str)
+def test_files_of_the_host_are_refused_however_a_label_names_them(labels: dict[str, str]) -> None:
+    assert {problem.message for problem in refused(labels)} == {FILE_REFUSED}
+    allowed = routes(labels, policy=Policy(label_files=("/srv",)))["web"]
+    assert (allowed.excluded, allowed.folders) == (False, ("/srv",))
+
+
+def test_a_refused_file_is_reported_with_the_label_that_names_it() -> None:
+    (problem,) = refused({"proxy.web.ssl_trusted_certificate": "/etc/shadow"})
+    assert (problem.label, problem.path) == ("proxy.web.ssl_trusted_certificate", "ssl_trusted_certificate")
+    (problem,) = refused({"proxy.web": "port: 80\nrule_file: /etc/shadow"})
+    assert (problem.label, problem.path, problem.line, problem.column) == ("proxy.web", "rule_file", 2, 12)
+
+
+def test_a_preset_is_no_file_of_the_host() -> None:
+    assert not routes({"proxy.web.rule_file": "embed://webui.yml"})["web"].excluded
+
+
+def test_a_refused_log_file_is_removed_and_the_route_stays() -> None:
+    found = built({"proxy.web.access_log.path": "/etc/cron.d/x", "proxy.web.access_log.stdout": "true"})
+    (route,) = found.routes
+    assert (route.excluded, route.settings.access_log, route.labelled) == (False, None, ())
+    assert [(problem.message, problem.label) for problem in found.problems] == [
+        (FILE_REFUSED, "proxy.web.access_log.path")
+    ]
+    kept = routes({"proxy.web.access_log.path": "/var/log/x"}, policy=Policy(label_files=("/var/log",)))["web"]
+    assert kept.settings.access_log is not None
+
+
+def test_files_of_routes_may_name_any_file_and_port() -> None:
+    text = "nas: {host: h, scheme: https, port: 22, ssl_trusted_certificate: /etc/ca.pem}\ndb: {host: h, port: '22:22'}"
+    assert [(route.excluded, route.folders) for route in read_route_file(text, "r.yml").routes] == [(False, None)] * 2
+
+
+def test_a_route_of_no_known_origin_may_name_no_file() -> None:
+    assert Route("x").folders == ()
+
+
+@pytest.mark.parametrize(
+    ("port", "message"),
+    [
+        ("22:22", "port 22 is the port of SSH"),
+        ("2375:80", "port 2375 is a port of container engines"),
+        ("8080:80", "pilotage itself listens on port 8080"),
+    ],
+)
+def test_streams_take_no_port_of_ours_of_ssh_or_of_engines(port: str, message: str) -> None:
+    labels = {"proxy.web.port": port}
+    (route,) = build_routes(container(labels=labels), reserved_ports=frozenset({8080})).routes
+    (problem,) = route.problems
+    assert (route.excluded, problem.message, problem.label) == (True, message, "proxy.web.port")
+
+
+def test_streams_listen_on_the_address_of_the_gateway() -> None:
+    policy = Policy(addresses=("10.0.0.1", "10.0.0.2"))
+    labels = {"proxy.web.port": "9000:80"}
+    assert routes(labels, policy=policy)["web"].bind == "10.0.0.1"
+    assert routes({**labels, "proxy.web.bind": "10.0.0.2"}, policy=policy)["web"].bind == "10.0.0.2"
+    (problem,) = refused({**labels, "proxy.web.bind": "0.0.0.0"}, policy)
+    assert problem.message == "the gateway does not listen on 0.0.0.0"
+    assert problem.hint == "remove bind, or set it to 10.0.0.1"
+    assert routes(labels)["web"].bind == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        ({"proxy.aliases": "b-shop"}, "claim the host b-shop"),
+        ({"proxy.aliases": "a-shop.example.com"}, "claim the host a-shop.example.com"),
+        ({"proxy.aliases": "*.example.com"}, "claim the host *.example.com"),
+        ({"proxy.aliases": "a-x", "proxy.#1.load_balance.link": "b-pool"}, "claim the host b-pool"),
+        ({"proxy.aliases": "a-x", "proxy.#1.middlewares.OIDC.x": "1"}, "use the middleware oidc"),
+        ({"proxy.aliases": "a-x", "proxy.#1.port": "7000:80"}, "listen on port 7000"),
+    ],
+)
+def test_what_a_rule_does_not_allow_takes_the_route_out_of_service(labels: dict[str, str], what: str) -> None:
+    found = refused({**A_TEAM, **labels}, Policy(rules=(RULE,)))
+    assert [problem.message for problem in found] == [f"this container may not {what}: rule 1 'a' does not allow it"]
+
+
+def test_what_a_rule_allows_is_served() -> None:
+    labels = {**A_TEAM, "proxy.aliases": "a-x,a-y", "proxy.#1.middlewares.redirectHTTP": "", "proxy.#2.port": "9000:80"}
+    found = routes(labels, policy=Policy(rules=(RULE,), default="deny"))
+    assert [route.excluded for route in found.values()] == [False, False]
+    assert {route.claimant.project for route in found.values() if route.claimant is not None} == {"team-a"}
+
+
+def test_containers_that_are_not_served_anyway_are_not_asked_about() -> None:
+    closed = Policy(default="deny")
+    assert built(State="exited", policy=closed).problems == ()
+    assert built({"proxy.exclude": "true"}, policy=closed).problems == ()
+    assert len(refused({}, closed)) == 1
+
+
+def test_a_container_with_many_refused_routes_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pilotage.routes import claims
+
+    count = 0
+    decode = claims.decode  # type: ignore[attr-defined]
+
+    def counted(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        return decode(*args)
+
+    monkeypatch.setattr(claims, "decode", counted)
+    names = ",".join(f"x{number}" for number in range(500))
+    found = built({"proxy.aliases": names, "proxy.*.port": "80"}, policy=Policy(default="deny"))
+    assert len(found.routes) == 500
+    assert all(route.excluded and route.problems for route in found.routes)
+    assert count <= 1

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pilotage.core.problems import Problem
+from pilotage.routes.problems import limited, place, unexpected, unique
+from tests.support.summaries import container
+
+
+def test_a_problem_is_placed_at_its_container_and_route() -> None:
+    found = place(Problem(message="x"), container(), "shop")
+    assert (found.provider, found.container, found.route) == ("local", "web", "shop")
+
+
+def test_an_unexpected_exception_is_named() -> None:
+    assert "ValueError: boom" in unexpected(ValueError("boom")).message
+
+
+def test_after_a_hundred_problems_the_rest_is_counted() -> None:
+    found = limited([Problem(message=str(n)) for n in range(103)], 2, container())
+    assert len(found) == 101
+    assert found[-1].message == "and 5 more problems with this container's labels"
+    assert len(limited([Problem(message="x")], 0, container())) == 1
+
+
+def test_an_error_in_a_wildcard_label_is_reported_once() -> None:
+    first, second = (Problem(message="x", label="proxy.*.port", route=route) for route in ("a", "b"))
+    assert unique([first, second]) == [first]
+    assert len(unique([Problem(message="x", route="a"), Problem(message="x", route="b")])) == 2
