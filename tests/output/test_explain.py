@@ -63,7 +63,7 @@ def test_a_route_whose_host_belongs_to_another_names_the_holder() -> None:
         "host 'shop.localhost' belongs to shop, whose alias 'shop' answers below this domain, too, and which is older; "
         "this one waits until that one is removed"
     )
-    assert "gateway.match_domains" in told.remedy
+    assert "match_domains" in told.remedy
     assert told.notes == ()
     assert [problem.container for problem in told.conflicts] == ["thief"]
 

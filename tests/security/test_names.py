@@ -131,8 +131,26 @@ async def test_a_newcomer_neither_joins_nor_leads_the_pool_of_another_project(tm
         await it.intrude("aaa", {LINK: "pool", **guard, **compose("two")})
         assert await it.answered("pool.localhost") == {"mine"}
         assert "cannot join the pool 'pool' of shop" in it.told()
-        assert "{engine: local, project: two, service: web, pools: [pool]}" in it.told()
+        assert "{who: {engine: local, project: two, service: web}, may: {pools: [pool]}}" in it.told()
         assert not it.told("shop")
+
+
+async def test_the_rule_that_the_problem_prints_admits_a_container_to_a_pool(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    async with target("mine") as mine, target("theirs") as theirs, FakeEngine() as engine:
+        file.write_text(configured(engine))
+        add(engine, "shop", mine, "zebra", {LINK: "pool", **compose("one")}, created=1_000)
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            it = Arena(served, engine, mine, theirs)
+            weight = {"proxy.#1.load_balance.weight": "10000"}
+            await it.intrude("aaa", {LINK: "pool", **weight, **compose("two")})
+            assert await it.answered("pool.localhost") == {"mine"}
+            rule = it.told().partition("add to policy.rules: ")[2]
+            file.write_text(configured(engine, more=f"policy: {{rules: [{rule}]}}"))
+            it.served.daemon.reload()
+            await becomes(lambda: it.answered("pool.localhost"), {"mine", "theirs"})
+            assert it.table.pools() == {"pool": ("zebra", "aaa")}
+            assert not it.told("shop")
 
 
 async def test_the_oldest_member_of_a_pool_leads_it_and_stays(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_a_container_of_another_project_joins_no_pool() -> None:
     assert problem is not None
     assert (problem.container, problem.route, problem.path) == ("two", "two", "load_balance.link")
     assert "cannot join the pool 'shop' of one" in problem.message
-    assert "{engine: local, project: evil, service: two, pools: [shop]}" in problem.hint
+    assert (
+        "add to policy.rules: {who: {engine: local, project: evil, service: two}, may: {pools: [shop]}}" in problem.hint
+    )
 
 
 def test_a_container_of_another_engine_joins_no_pool() -> None:
@@ -96,9 +98,20 @@ def test_a_refusal_by_a_rule_says_which() -> None:
 
 
 def test_the_rule_in_a_hint_quotes_what_a_stranger_chose() -> None:
-    problem = resolve(pooled=(member("one"), member("two", project="x, hosts: ['**']"))).refused["two"]
+    problem = resolve(pooled=(member("one"), member("two", project='x"}, may: nothing'))).refused["two"]
     assert problem is not None
-    assert "project: \"x, hosts: ['**']\"" in problem.hint
+    assert r'project: "x\"}, may: nothing"' in problem.hint
+    for glob in ("*", "a?", "{{engine}}"):
+        problem = resolve(pooled=(member("one"), member("two", project=glob))).refused["two"]
+        assert problem is not None
+        assert problem.hint == "name another pool"
+
+
+def test_a_rule_that_says_nothing_about_pools_is_named_in_the_hint() -> None:
+    rules = HostRules(ranking=RULES.ranking, policy=Policy(rules=(PolicyRule(number=7, hosts=("**",)),)))
+    problem = resolve(rules, pooled=(member("one"), member("two", provider="far"))).refused["two"]
+    assert problem is not None
+    assert problem.hint == "name another pool, or add pools: [shop] to what rule 7 allows"
 
 
 def test_a_file_may_join_any_pool_and_leads_it() -> None:
@@ -134,7 +147,7 @@ def test_a_full_name_below_a_short_alias_belongs_to_the_first_of_both() -> None:
     problem = newer.refused["shop.localhost"]
     assert problem is not None
     assert "belongs to shop, whose alias 'shop' answers below this domain, too, and which is older" in problem.message
-    assert "gateway.match_domains" in problem.hint
+    assert "match_domains" in problem.hint
     older = resolve(name="shop.localhost", route=full("first", 1), above=above)
     assert (older.kind, older.refused) == ("route", {})
 

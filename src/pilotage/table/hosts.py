@@ -150,7 +150,7 @@ def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str,
     verdict = None if route.is_static else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
     if verdict is None or verdict.allowed:
         return None
-    return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name)
+    return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)
 
 
 def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules) -> Problem:
@@ -166,7 +166,7 @@ def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules)
     if winner.kind == "above":
         label = claims.name.partition(".")[0]
         why = f"whose alias {label!r} answers below this domain, too, and {why}"
-        hint = "use another name, or list the domains of short aliases in gateway.match_domains"
+        hint = "use another name, or list the domains of short aliases in match_domains"
     else:
         hint = "use another name for one of them"
     return _problem(route, f"host {name!r} belongs to {who}, {why}; this one waits until that one is removed", hint)
@@ -184,16 +184,21 @@ def _problem(route: Route, message: str, hint: str) -> Problem:
     )
 
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def _join_hint(claimant: Claimant, pool: str) -> str:
-    """Return how to admit a container, as a rule for the configuration."""
+def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
+    """Return how to admit a container, as lines for the configuration."""
+    pools = f"pools: [{_quoted(pool)}]"
+    if (rule := policy.rule_for(claimant)) is not None:
+        return f"name another pool, or add {pools} to what {rule} allows"
     who = {"engine": claimant.engine, "project": claimant.project, "service": claimant.service}
-    named = [f"{key}: {_quoted(value)}" for key, value in who.items() if value]
-    if not claimant.project and claimant.image:
-        named.append(f"image: {_quoted(claimant.image)}")
-    return f"name another pool, or put this rule first in policy: {{{', '.join(named)}, pools: [{_quoted(pool)}]}}"
+    if not claimant.project:
+        who["image"] = claimant.image
+    if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
+        return "name another pool"
+    named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
+    return f"name another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
 
 
 def _quoted(text: str) -> str:

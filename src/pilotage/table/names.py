@@ -23,7 +23,7 @@ from pilotage.table.hosts import HostClaims, HostResolution, HostRules, resolve_
 from pilotage.table.precedence import Ranking, holder_of, is_draining, is_open, is_ready, successor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.policy import Policy
     from pilotage.table.precedence import Holder
@@ -157,20 +157,19 @@ class Names:
     def resolve(self) -> Resolved:
         """Resolve every name whose claims changed since the last call."""
         touched, self._touched = self._touched, {}
-        resolved = Resolved(causes=dict(touched))
-        if not touched:
-            return resolved
+        resolved = Resolved(causes=touched)
         held: dict[str, tuple[Holder, ...]] = {}
         hosts: dict[str, str] = {}
         for alias, cause in touched.items():
             for name in self._resolve_alias(alias, held):
                 hosts.setdefault(name, cause)
-        held_hosts: dict[str, tuple[Holder, ...]] = {}
-        for name, cause in self._below(hosts, resolved, held_hosts).items():
-            self._resolve_host(name, cause, resolved, held_hosts)
-        if self._keeps:
-            _update(self._held, held)
-            _update(self._held_hosts, held_hosts)
+        if hosts:
+            held_hosts: dict[str, tuple[Holder, ...]] = {}
+            for name, cause in self._below(hosts, resolved, held_hosts).items():
+                self._resolve_host(name, cause, resolved, held_hosts)
+            if self._keeps:
+                _update(self._held_hosts, held_hosts)
+        _update(self._held, held)
         for alias in resolved.causes:
             self._settle(alias, resolved)
         return resolved
@@ -185,23 +184,22 @@ class Names:
                 below.setdefault(name, cause)
                 continue
             self._resolve_host(name, cause, resolved, held)
-            if name not in self._full:
-                self._above.pop(name, None)
-            elif self._update_above(name):
+            if name in self._full and self._update_above(name):
                 below |= dict.fromkeys(self._full[name] - below.keys(), cause)
                 resolved.causes.setdefault(name, cause)
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Decide whose an alias is; return the hosts that this may affect."""
+        """Decide whose an alias is; return the hosts that this may affect, but not the plain ones."""
         before, claims = self._won.get(alias), self._claims.get(alias)
-        known = self._held.get(alias, ())
+        now = None
         if claims is None:
-            now = None
             self._won.pop(alias, None)
             self._conflicts.pop(alias, None)
-            held[alias] = ()
+            if alias in self._held:
+                held[alias] = ()
         else:
+            known = self._held.get(alias, ())
             found = resolve_claims(tuple(claims.values()), self._rules.ranking, known)
             now = self._won[alias] = found.route
             if found.problems:
@@ -212,35 +210,35 @@ class Names:
                 holding = () if now.excluded else (holder_of(now),)
                 if known != holding or len(claims) > 1:
                     held[alias] = successor(known, holding, set(map(holder_of, claims.values())))
-        names = [alias]
-        for route, index in ((before, set.discard), (now, set.add)):
-            if route is None:
-                continue
-            if link := route.settings.load_balance.link:
-                self._index(self._pooled, link, alias, index)
-                self._index_full_name(link, index)
-                names.append(link)
-            self._index_full_name(alias, index)
-        return tuple(names)
+        was, link = (route.settings.load_balance.link if route is not None else "" for route in (before, now))
+        if "." not in alias and not was and not link:
+            # What almost every host is: the route of that alias, without any other claim.
+            contested = alias in self._pooled or alias in self._full or alias in self._hosts
+            return (alias,) if contested else ()
+        if was and was != link:
+            _discard(self._pooled, was, alias)
+        if link:
+            self._pooled.setdefault(link, set()).add(alias)
+        names = tuple(dict.fromkeys(name for name in (alias, was, link) if name))
+        for name in names:
+            self._index_full_name(name)
+        return names
 
-    def _index_full_name(self, name: str, index: Callable[[set[str], str], None]) -> None:
+    def _index_full_name(self, name: str) -> None:
         label = first_label(name)
-        if label and (index is set.add or (name not in self._pooled and name not in self._won)):
-            self._index(self._full, label, name, index)
-
-    @staticmethod
-    def _index(indexed: dict[str, set[str]], key: str, value: str, index: Callable[[set[str], str], None]) -> None:
-        values = indexed.setdefault(key, set())
-        index(values, value)
-        if not values:
-            del indexed[key]
+        if not label:
+            return
+        if name in self._pooled or name in self._won:
+            self._full.setdefault(label, set()).add(name)
+        elif _discard(self._full, label, name):
+            self._above.pop(label, None)
 
     def _resolve_host(self, name: str, cause: str, resolved: Resolved, held: dict[str, tuple[Holder, ...]]) -> None:
         """Decide whose a host is."""
         claims, pooled = self._claims.get(name, {}), self._pooled.get(name, ())
         label, before = self._label_above(name), self._hosts.get(name)
         if not pooled and not label and before is None:
-            return  # what almost every host is: the route of that alias, without any other claim
+            return
         now = HostResolution()
         held[name] = ()
         if (pooled or label) and (pooled or claims) and is_host(name):
@@ -354,6 +352,15 @@ class Names:
         resolved.problems[alias] = problems
 
 
+def _discard(indexed: dict[str, set[str]], key: str, value: str) -> bool:
+    """Remove a value from an index; return whether it was the last one under its key."""
+    values = indexed.get(key, set())
+    values.discard(value)
+    if not values:
+        indexed.pop(key, None)
+    return not values
+
+
 def _update(held: dict[str, tuple[Holder, ...]], changes: Mapping[str, tuple[Holder, ...]]) -> None:
     for name, holders in changes.items():
         if holders:
@@ -367,7 +374,7 @@ def _lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(
         message=f"alias {label!r} does not answer for names that others hold in full: {', '.join(listed)}{more}",
-        hint="use another alias, or list the domains of short aliases in gateway.match_domains",
+        hint="use another alias, or list the domains of short aliases in match_domains",
         severity="warning",
         provider="" if route.is_static else route.provider,
         container=route.container,
