@@ -18,6 +18,7 @@ from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
+from pilotage.lint.names import ClaimedNames
 from pilotage.routes.build import build_routes
 from pilotage.xds.capabilities import check_capabilities
 
@@ -107,7 +108,7 @@ class _Project:
         self.env = env
         self.options = options
         self.included: list[str] = []
-        self.owners: dict[str, str] = {}  # alias -> service
+        self.names = ClaimedNames(options.match_domains)
         self._visited = {Path(name).resolve()}
 
     def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
@@ -257,13 +258,8 @@ class _Project:
             if not route.excluded or is_unsure:
                 yield from self._capabilities(route, file, service, labels)
         place = labels.get(ALIASES)
-        for route in built.routes:
-            owner = self.owners.setdefault(route.alias, service)
-            if owner != service:
-                message = f"service {owner!r} also uses the alias {route.alias!r}"
-                hint = "the older container gets it; give one of them another alias with proxy.aliases"
-                problem = Problem(message=message, hint=hint, severity="warning")
-                yield self._placed(problem, file, service, place)
+        for problem in self.names.add(service, built.routes):
+            yield self._placed(problem, file, service, place)
 
     def _capabilities(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
         """Yield the problems with settings that the gateway does not support, as ``pilotage serve`` reports them."""
