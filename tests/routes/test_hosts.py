@@ -12,10 +12,10 @@ def test_clients_can_request_these_names(name: str) -> None:
     assert is_host(name)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "shop.", ".shop", "a..b", "*", "*shop", "a.*.b", "münchen.de", "\u017fhop", "\u212aiosk", "a b", "a:80"],
-)
+UNSERVABLE = """|shop.|.shop|a..b|*|*shop|a.*.b|münchen.de|\u017fhop|\u212aiosk|a b|a:80|__any__|__ANY__.com"""
+
+
+@pytest.mark.parametrize("name", UNSERVABLE.split("|"))
 def test_clients_cannot_request_these_names(name: str) -> None:
     assert not is_host(name)
 

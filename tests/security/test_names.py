@@ -186,6 +186,21 @@ async def test_a_wildcard_takes_no_host_and_nobody_takes_the_wildcard(tmp_path: 
         assert "alias '*.example.com' belongs to shop" in it.told()
 
 
+@pytest.mark.parametrize("link", [False, True], ids=["alias", "pool"])
+async def test_nobody_takes_a_wildcard_or_every_free_host_by_its_name_within_the_gateway(
+    link: bool, tmp_path: Path
+) -> None:
+    names = ("__any__.example.com", "__any__")
+    async with arena(tmp_path, aliases="*.example.com") as it:
+        if link:
+            await it.intrude("one", {LINK: names[0]})
+        else:
+            await it.intrude(",".join(names))
+        assert await it.by("anything.example.com") == "mine"
+        assert await it.by("unknown.example.org") == "404"
+        assert "no client can request the host '__any__" in it.told()
+
+
 async def test_a_full_name_below_a_wildcard_belongs_to_the_container_that_names_it(tmp_path: Path) -> None:
     async with arena(tmp_path, aliases="*.example.com") as it:
         await it.intrude("free.example.com")

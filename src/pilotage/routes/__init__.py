@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
-    from pilotage.routes.hosts import clean_domains, first_label, is_host, served_name
+    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
 __all__ = [
+    "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
     "MIDDLEWARES",
@@ -72,6 +73,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ANY_LABEL": "hosts",
         "MIDDLEWARES": "middlewares",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
 
-__all__ = ["clean_domains", "first_label", "is_host", "served_name"]
+__all__ = ["ANY_LABEL", "clean_domains", "first_label", "is_host", "served_name"]
+
+ANY_LABEL: Final = "__any__"
+"""Stands for the one label that a wildcard matches, where the gateway looks for a host. No name may begin with it."""
 
 # Host names must not contain underscores, but browsers and Compose accept them.
 _VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
@@ -22,7 +25,7 @@ _VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNOREC
 
 def is_host(name: str) -> bool:
     """Return whether clients can request a name, or a name that it stands for: ``*.example.com``."""
-    return _VALID.fullmatch(name) is not None
+    return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
 
 
 def served_name(route: Route) -> str:

@@ -13,11 +13,11 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.routes.hosts import clean_domains
+from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import ANY_LABEL, backend_settings, mark, scope_settings
+from pilotage.xds.filters import backend_settings, mark, scope_settings
 from pilotage.xds.resources import SCOPE, Frame, Resource, header, literal, resource, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 
