@@ -196,6 +196,30 @@ def test_a_holder_that_restarts_gets_its_name_back() -> None:
     assert served(store) == {"app": "other"}  # a new container with the same claim is a newcomer
 
 
+def in_state(state: Any, route: Route) -> Route:
+    (endpoint,) = route.endpoints
+    return msgspec.structs.replace(route, endpoints=(msgspec.structs.replace(endpoint, state=state),))
+
+
+def test_who_stands_in_serves_until_the_holder_is_healthy_again() -> None:
+    for web, other, newcomer in (
+        (claim("web", 5), claim("other", 1), claim("third", 0)),
+        (linked("m", "web", 5), claim("other", 1, alias="shop"), claim("third", 0, alias="shop")),
+    ):
+        store = store_of(web, keep=True)
+        put(store, other)
+        assert set(served(store).values()) == {"web"}
+        put(store, in_state("waiting", web))
+        assert set(served(store).values()) == {"web"}  # nobody has stood in so far
+        put(store, in_state("draining", web))
+        assert set(served(store).values()) == {"other"}
+        put(store, newcomer)
+        put(store, in_state("waiting", web))
+        assert set(served(store).values()) == {"other"}
+        put(store, in_state("ready", web))
+        assert set(served(store).values()) == {"web"}
+
+
 def test_a_service_keeps_its_name_when_its_containers_are_replaced() -> None:
     service = ("local", "shop", "web")
     first, second = claim("web-1", 5, service=service), claim("web-2", 9, service=service)

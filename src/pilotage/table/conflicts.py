@@ -12,7 +12,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.text import count
 from pilotage.routes.route import Route
-from pilotage.table.precedence import Ranking, is_draining, is_open, is_ready
+from pilotage.table.precedence import Ranking, is_draining, is_open, may_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
     """Choose between the routes that claim one alias.
 
     The first by rank wins. Replicas from its Compose service add their endpoints. When the winner and its replicas are
-    all draining, the next route with a ready endpoint takes over.
+    all draining, the next route with a ready endpoint takes over, and stands in until the winner is healthy again.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
@@ -56,7 +56,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
     awake = [route for route in ranked if is_open(route)]
     if not awake:  # a sleeping container keeps its alias only while no other route is available
         return Resolution(next((route for route in ranked if not route.excluded), ranked[0]))
-    winner = _winner(awake)
+    winner = _winner(awake, held)
     replicas, losers = [winner], []
     for route in awake:
         if route is winner:
@@ -76,12 +76,13 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
     return Resolution(winner, tuple(problems))
 
 
-def _winner(awake: Sequence[Route]) -> Route:
-    """Return the first route, or its successor if it and its replicas are all draining."""
+def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
+    """Return the first route, or what stands in for it and its replicas."""
     first = awake[0]
-    if not all(is_draining((route,)) for route in awake if route is first or _is_replica(route, first)):
+    group = [route for route in awake if route is first or _is_replica(route, first)]
+    if any(route.scheme == "fileserver" for route in group):
         return first
-    return next(filter(is_ready, awake), first)
+    return next((route for route in awake if may_stand_in(route, group, held)), first)
 
 
 def _is_replica(route: Route, of: Route) -> bool:

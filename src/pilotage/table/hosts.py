@@ -15,7 +15,7 @@ from pilotage.core.text import shorten
 from pilotage.policy import NO_POLICY, Claimant, Policy
 from pilotage.routes.route import Route
 from pilotage.table.conflicts import name_of
-from pilotage.table.precedence import Holder, Ranking, holder_of, is_draining, is_open, is_ready
+from pilotage.table.precedence import Holder, Ranking, holder_of, is_draining, is_open, may_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +99,7 @@ def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     parties.sort(key=lambda party: min(rank(route, claims.held) for route in party.routes))
     awake = [party for party in parties if any(map(is_open, party.routes))] or parties
     winner = awake[0]
-    if is_draining(winner.routes):
-        ready = (party for party in awake if party.kind != "above" and any(map(is_ready, party.routes)))
-        winner = next(ready, winner)
+    winner = next((party for party in awake if _may_stand_in(party, winner, claims.held)), winner)
     found: dict[str, Problem | None] = {}
     for party in parties:
         if party is winner or party.kind == "above":
@@ -111,6 +109,10 @@ def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     for route in refused:
         found[route.alias] = None if is_draining((route,)) else _refusal(route, winner, claims, rules)
     return HostResolution(kind=winner.kind, routes=winner.routes, refused=found)
+
+
+def _may_stand_in(party: _Party, winner: _Party, held: Sequence[Holder]) -> bool:
+    return party.kind != "above" and any(may_stand_in(route, winner.routes, held) for route in party.routes)
 
 
 def _is_of(party: _Party, routes: Sequence[Route]) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
 
-__all__ = ["Holder", "Rank", "Ranking", "holder_of", "is_draining", "is_open", "is_ready", "successor"]
+__all__ = ["Holder", "Rank", "Ranking", "holder_of", "is_draining", "is_open", "is_ready", "may_stand_in", "successor"]
 
 Holder = tuple[str, ...]
 """Who holds a name: the ``service`` of a route, which replicas share, or else ``(engine, container ID)``."""
@@ -87,6 +87,24 @@ def is_draining(routes: Iterable[Route]) -> bool:
 def is_ready(route: Route) -> bool:
     """Return whether a route has a ready endpoint."""
     return any(endpoint.state == "ready" for endpoint in route.endpoints)
+
+
+def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) -> bool:
+    """Return whether a route may serve a name instead of the routes that hold it.
+
+    If all containers of the holder have been told to stop, any route with a ready endpoint may. If some of them have
+    started but are not healthy yet, only a route that stood in before may, until they are.
+
+    Args:
+        route: the other route.
+        routes: the routes that hold the name.
+        held: those that held the name before, including those that stood in.
+
+    """
+    states = {endpoint.state for each in routes for endpoint in each.endpoints}
+    if not states or states - {"draining", "waiting"} or not is_ready(route):
+        return False
+    return states == {"draining"} or holder_of(route) in held
 
 
 def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
