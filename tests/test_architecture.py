@@ -30,6 +30,7 @@ SYSTEM = {
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
     "pilotage.lint.compose",
+    "pilotage.lint.policy",
 }
 LONGEST = 400
 MOST_CACHED = 1024  # results of one function; labels may ask for ever new ones

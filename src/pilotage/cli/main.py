@@ -26,6 +26,7 @@ from pilotage.cli.commands.engines import engines
 from pilotage.cli.commands.explain import explain
 from pilotage.cli.commands.labels import labels
 from pilotage.cli.commands.listing import ps, routes
+from pilotage.cli.commands.policy import policy
 from pilotage.cli.commands.serve import serve
 from pilotage.cli.commands.watch import watch
 from pilotage.cli.options import NOTHING, OK, WithExamples
@@ -203,6 +204,6 @@ def cli() -> None:
 
 
 for _command in (
-    serve, routes, ps, explain, watch, labels, check, engines, capture, envoy_bootstrap,
+    serve, routes, ps, explain, watch, labels, check, policy, engines, capture, envoy_bootstrap,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
+    from pilotage.config.engines import DEFAULT_POLICY, ChosenEngines, EngineChoice, choose_engines, find_config_file
     from pilotage.config.load import Config, load_config
     from pilotage.config.serve import API_PORT, GatewaySettings
     from pilotage.config.substitute import redact
 
 __all__ = [
     "API_PORT",
+    "DEFAULT_POLICY",
     "DEFAULT_PORTS",
     "ChosenEngines",
     "Config",
@@ -32,6 +33,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "DEFAULT_POLICY": "engines",
         "DEFAULT_PORTS": "engines",
         "ChosenEngines": "engines",
         "EngineChoice": "engines",

@@ -1,4 +1,4 @@
-"""Checks files without an engine, for ``pilotage check``.
+"""Checks files without an engine, for ``pilotage check`` and ``pilotage policy test``.
 
 Names of Compose files, configuration files and route files go in; problems with their positions come out.
 It must not connect to an engine, and must not have rules of its own: it runs the code that reads running containers.
@@ -12,10 +12,11 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.lint.check import USUAL, check_files
+    from pilotage.lint.policy import judge_compose
 
-__all__ = ["USUAL", "check_files"]
+__all__ = ["USUAL", "check_files", "judge_compose"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"USUAL": "check", "check_files": "check"},
+    {"USUAL": "check", "check_files": "check", "judge_compose": "policy"},
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.config.engines import DEFAULT_PORTS
+from pilotage.config.engines import DEFAULT_POLICY, DEFAULT_PORTS
 from pilotage.config.load import load_config
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
@@ -20,14 +20,14 @@ from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
-from pilotage.lint.compose import check_compose, is_compose
+from pilotage.lint.compose import Site, check_compose, is_compose
 from pilotage.xds.capabilities import check_capabilities
-from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.routes.file import RouteFile
+    from pilotage.xds.options import GatewayOptions
 
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
@@ -41,13 +41,13 @@ class Checked(msgspec.Struct, frozen=True):
     Attributes:
         files: file name -> detected type: ``compose``, ``configuration``, ``routes`` or ``unreadable``.
         problems: all problems.
-        options: the gateway's settings in a configuration file, which routes are checked against.
+        site: the gateway and engines of a configuration file, which routes are checked against.
 
     """
 
     files: dict[str, str]
     problems: tuple[Problem, ...]
-    options: GatewayOptions | None = None
+    site: Site | None = None
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
@@ -60,12 +60,12 @@ def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
     """
     files: dict[str, str] = {}
     problems: list[Problem] = []
-    options: GatewayOptions | None = None
+    site: Site | None = None
     for name in sorted(names, key=lambda name: not _is_configuration(name)):
-        found = check_file(name, env, options)
+        found = check_file(name, env, site)
         problems += [problem for problem in found.problems if problem not in problems]
         files |= found.files
-        options = options or found.options
+        site = site or found.site
     return Checked(files, tuple(problems))
 
 
@@ -73,13 +73,13 @@ def _is_configuration(name: str) -> bool:
     return Path(name).name.startswith("pilotage.")
 
 
-def check_file(name: str, env: Mapping[str, str], options: GatewayOptions | None = None) -> Checked:
+def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> Checked:
     """Check one file. ``services`` or ``include`` makes it a Compose file, ``providers`` a configuration.
 
     Args:
         name: file name.
         env: the variables that the file can use.
-        options: the gateway's settings; if omitted, the defaults.
+        site: the gateway and engines; if omitted, the defaults.
 
     """
     try:
@@ -92,14 +92,14 @@ def check_file(name: str, env: Mapping[str, str], options: GatewayOptions | None
         kind = "compose" if re.search(r"(?m)^services:", text) else "routes"
         return Checked({name: kind}, (Problem(message=error.message, file=name, line=error.line, column=error.column),))
     top = document.value if document is not None and isinstance(document.value, dict) else {}
-    options = options or GatewayOptions()
+    site = site or Site(policy=DEFAULT_POLICY, reserved_ports=DEFAULT_PORTS)
     if is_compose(top):
-        included, problems = check_compose(name, top, env, options)
+        included, problems = check_compose(name, top, env, site)
         return Checked(dict.fromkeys((name, *included), "compose"), tuple(problems))
     if "providers" in top or _is_configuration(name):
         return _configuration(name, env)
     return Checked(
-        {name: "routes"}, tuple(_route_problems(read_files([name], reserved_ports=DEFAULT_PORTS)[0], options))
+        {name: "routes"}, tuple(_route_problems(read_files([name], reserved_ports=DEFAULT_PORTS)[0], site.options))
     )
 
 
@@ -111,7 +111,8 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
     files = read_files(config.files, reserved_ports=config.reserved_ports)
     problems = [*config.problems, *(problem for file in files for problem in _route_problems(file, config.options))]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
-    return Checked(kinds, tuple(problems), config.options)
+    engines = tuple(provider.name for provider in config.providers) or ("",)
+    return Checked(kinds, tuple(problems), Site(config.options, config.policy, engines, config.reserved_ports))
 
 
 def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.config.substitute import redact
-from pilotage.containers import from_docker
+from pilotage.containers import COMPOSE_PROJECT, COMPOSE_SERVICE, from_docker
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.core.textfile import UnreadableFile, read_text
@@ -19,16 +19,19 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
 from pilotage.lint.names import ClaimedNames
+from pilotage.policy import NO_POLICY, Policy
 from pilotage.routes.build import build_routes
 from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pilotage.containers import Container
+    from pilotage.routes.build import Built
     from pilotage.routes.route import Route
-    from pilotage.xds.options import GatewayOptions
 
-__all__ = ["check_compose", "is_compose"]
+__all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
 
 _MAX_FILES: Final = 100
 _LONGEST_NAME: Final = 255  # characters of a container's name
@@ -43,8 +46,25 @@ def is_compose(top: Mapping[str, Located]) -> bool:
     return "services" in top or ("include" in top and isinstance(top["include"].value, list))
 
 
+class Site(msgspec.Struct, frozen=True):
+    """Where the services of a Compose file are to run.
+
+    Attributes:
+        options: the gateway's settings.
+        policy: what containers may claim.
+        engines: names of the engines, any of which may run them; ``""`` for an unknown one.
+        reserved_ports: ports on the gateway's host that belong to the proxy.
+
+    """
+
+    options: GatewayOptions = GatewayOptions()
+    policy: Policy = NO_POLICY
+    engines: tuple[str, ...] = ("",)
+    reserved_ports: frozenset[int] = frozenset()
+
+
 def check_compose(
-    name: str, top: dict[str, Located], env: Mapping[str, str], options: GatewayOptions
+    name: str, top: dict[str, Located], env: Mapping[str, str], site: Site
 ) -> tuple[list[str], list[Problem]]:
     """Check the labels of a Compose file and of the files that it includes.
 
@@ -52,15 +72,25 @@ def check_compose(
         name: name of the file.
         top: its content.
         env: the environment; variables from a file ``.env`` beside the Compose file are added.
-        options: the gateway's settings.
+        site: where the services are to run.
 
     Returns:
         The names of the included files, and all problems.
 
     """
-    project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, options)
+    project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
     problems = list(project.check(name, top))
     return project.included, problems
+
+
+def compose_containers(
+    name: str, top: dict[str, Located], env: Mapping[str, str], engine: str
+) -> list[tuple[str, Container]]:
+    """Return each service of a Compose file and of those that it includes, with its first container on an engine."""
+    site = Site(engines=(engine,))
+    project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
+    list(project.check(name, top))
+    return project.containers
 
 
 def _dot_env(path: Path) -> dict[str, str]:
@@ -101,14 +131,15 @@ class _Label(msgspec.Struct, frozen=True):
 class _Project:
     """Checks one Compose project: a file and those that it includes."""
 
-    def __init__(self, name: str, top: dict[str, Located], env: Mapping[str, str], options: GatewayOptions) -> None:
+    def __init__(self, name: str, top: dict[str, Located], env: Mapping[str, str], site: Site) -> None:
         named = top.get("name")
         folder = Path(name).resolve().parent.name.lower()
         self.project = str(named.value) if named is not None and named.value else folder
         self.env = env
-        self.options = options
+        self.site = site
         self.included: list[str] = []
-        self.names = ClaimedNames(options.match_domains)
+        self.names = ClaimedNames(site.options.match_domains)
+        self.containers: list[tuple[str, Container]] = []
         self._visited = {Path(name).resolve()}
 
     def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
@@ -248,7 +279,7 @@ class _Project:
     ) -> Iterator[Problem]:
         texts = {key: label.text for key, label in labels.items()}
         summary = _summary(self.project, service, definition, texts)
-        built = build_routes(from_docker(summary, DockerProviderConfig("")))
+        built = self._built(service, summary)
         for problem in built.problems:
             label = labels.get(problem.label)
             if label is None or not label.unset or _is_about_a_name(problem):
@@ -261,9 +292,17 @@ class _Project:
         for problem in self.names.add(service, built.routes):
             yield self._placed(problem, file, service, place)
 
+    def _built(self, service: str, summary: dict[str, Any]) -> Built:
+        """Return the routes of a container, on the engine where the policy refuses least."""
+        containers = [from_docker(summary, DockerProviderConfig("", name=name)) for name in self.site.engines]
+        self.containers.append((service, containers[0]))
+        policy, reserved = self.site.policy, self.site.reserved_ports
+        found = (build_routes(it, explicit_only=False, policy=policy, reserved_ports=reserved) for it in containers)
+        return min(found, key=lambda built: sum(route.excluded for route in built.routes))
+
     def _capabilities(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
         """Yield the problems with settings that the gateway does not support, as ``pilotage serve`` reports them."""
-        for problem in check_capabilities(route, self.options)[0]:
+        for problem in check_capabilities(route, self.site.options)[0]:
             label = _label_of(problem.path, route.alias, labels)
             is_unsure = label is not None and bool(labels[label].unset)
             if _is_about_a_name(problem) if is_unsure else not route.excluded:
@@ -335,7 +374,7 @@ def _summary(project: str, service: str, definition: dict[str, Located], labels:
         "Names": [f"/{(text('container_name') or f'{project}-{service}-1')[:_LONGEST_NAME]}"],
         "Image": text("image") or f"{project}-{service}",
         "State": "running",
-        "Labels": labels,
+        "Labels": labels | {COMPOSE_PROJECT: project, COMPOSE_SERVICE: service},
         "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
         "NetworkSettings": {"Networks": {network: {"IPAddress": "192.0.2.1"}}},
     }

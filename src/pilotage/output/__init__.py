@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from pilotage.output.json import change_json, container_json, document, pools_json, problem_json, to_json
     from pilotage.output.label_reference import markdown, matching
     from pilotage.output.pipe import Pipe
+    from pilotage.output.policy import JudgedService, judge_service
     from pilotage.output.text.containers import print_containers
     from pilotage.output.text.explanation import print_explanation
     from pilotage.output.text.labels import print_labels
+    from pilotage.output.text.policy import print_services
     from pilotage.output.text.problems import print_problems
     from pilotage.output.text.routes import print_routes, summary
     from pilotage.output.view import View
@@ -43,6 +45,7 @@ __all__ = [
     "Fact",
     "FileExplanation",
     "GatewayPorts",
+    "JudgedService",
     "Out",
     "Pipe",
     "RouteExplanation",
@@ -55,6 +58,7 @@ __all__ = [
     "document",
     "engine_json",
     "explain_name",
+    "judge_service",
     "known_names",
     "markdown",
     "matching",
@@ -66,6 +70,7 @@ __all__ = [
     "print_labels",
     "print_problems",
     "print_routes",
+    "print_services",
     "problem_json",
     "summary",
     "to_json",
@@ -74,6 +79,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "print_services": "text.policy",
+        "judge_service": "policy",
+        "JudgedService": "policy",
         "Banner": "banner",
         "ChangeFormatter": "changelog",
         "ChangeLine": "changelog",

@@ -202,7 +202,7 @@ class _Explainer:
             image=str(container.image),
             state=container.state,
             status=container.status,
-            facts=container_facts(container, names),
+            facts=(*container_facts(container, names), *_deciding_rule(built)),
             notes=() if built.routes else (_why_no_routes(container),),
             routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
@@ -322,6 +322,14 @@ def _since(health: EndpointHealth) -> str:
 
 def _is_about(problem: Problem, route: Route) -> bool:
     return (problem.provider or problem.file, problem.container) == (route.provider, route.container)
+
+
+def _deciding_rule(built: Built) -> Iterator[Fact]:
+    """Yield which rule of the policy decides what a container may claim, if there are rules."""
+    for route in built.routes:
+        if route.claimant is not None:
+            yield Fact("policy", route.claimant.decider)
+            return
 
 
 def _why_no_routes(container: Container) -> str:

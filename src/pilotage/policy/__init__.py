@@ -9,7 +9,7 @@ look at the file system.
 
 from __future__ import annotations
 
-from pilotage.policy.claims import Claimant, PolicyRule, Verdict, claimant_of
+from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant_of
 from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
@@ -20,6 +20,7 @@ __all__ = [
     "NO_POLICY",
     "PLACEHOLDERS",
     "Claimant",
+    "Kind",
     "Policy",
     "PolicyRule",
     "Verdict",

@@ -28,6 +28,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         image: the name of its image, as the engine lists it.
         labels: all its labels.
         container: its name, for messages only.
+        decider: what decides for it, from :meth:`~pilotage.policy.policy.Policy.decider`; for display only.
 
     """
 
@@ -37,6 +38,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     labels: dict[str, str] = {}
     container: str = ""
+    decider: str = ""
 
     @property
     def values(self) -> dict[str, str]:

@@ -64,6 +64,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 return rule
         return None
 
+    def decider(self, claimant: Claimant) -> str:
+        """Return what decides for a container, as readable text: a rule with its place, or the default."""
+        rule = self.rule_for(claimant)
+        if rule is not None:
+            return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)
+        return f"no rule matches, so the default decides: {self.default}"
+
     # ---- claims
 
     def may_use_host(self, claimant: Claimant, host: str) -> Verdict:

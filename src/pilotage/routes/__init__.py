@@ -14,6 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
+    from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
+    from pilotage.routes.settings import read_settings
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "UNSUPPORTED",
     "AccessLog",
     "Built",
+    "Claim",
+    "ContainerClaims",
     "Duration",
     "Endpoint",
     "EndpointHealth",
@@ -64,6 +68,7 @@ __all__ = [
     "is_host",
     "middleware_name",
     "read_route_file",
+    "read_settings",
     "resolve_static_target",
     "resolve_target",
     "route_json",
@@ -74,6 +79,9 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "ANY_LABEL": "hosts",
+        "read_settings": "settings",
+        "ContainerClaims": "claims",
+        "Claim": "claims",
         "MIDDLEWARES": "middlewares",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",

@@ -14,7 +14,8 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels
-from pilotage.policy import claimant_of
+from pilotage.policy import Kind, Verdict, claimant_of
+from pilotage.routes.exclusion import exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.middlewares import middleware_name
 from pilotage.routes.paths import named_paths
@@ -25,15 +26,32 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
     from pilotage.labels.decode import DecodedLabels
-    from pilotage.policy import Claimant, Policy, Verdict
+    from pilotage.policy import Claimant, Policy
     from pilotage.routes.schema import RouteSettings
     from pilotage.routes.settings import AliasSettings
     from pilotage.routes.target import Target
 
-__all__ = ["STREAMS", "ContainerClaims"]
+__all__ = ["STREAMS", "Claim", "ContainerClaims"]
 
 STREAMS: Final = frozenset({"tcp", "udp"})
 _LOG: Final = "access_log"
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One claim of a route.
+
+    Attributes:
+        kind: ``hosts``, ``targets``, ``ports``, ``files``, ``middlewares`` or ``pools``.
+        value: what is claimed.
+        names: the field that claims it, after those that contain it; empty for the alias.
+        verdict: whether the policy allows it.
+
+    """
+
+    kind: Kind
+    value: str
+    names: tuple[str, ...]
+    verdict: Verdict
 
 
 class ContainerClaims:
@@ -54,7 +72,8 @@ class ContainerClaims:
     @cached_property
     def claimant(self) -> Claimant:
         """The container, as rules see it."""
-        return claimant_of(self.container)
+        found = claimant_of(self.container)
+        return msgspec.structs.replace(found, decider=self.policy.decider(found)) if self.policy.has_rules else found
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
@@ -86,8 +105,12 @@ class ContainerClaims:
             )
         return settings, self.policy.folders_for(self.claimant)
 
-    def refusals(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Problem]:
-        """Yield a problem for each claim of a route that is refused.
+    def not_served(self, alias: str, target: Target) -> str:
+        """Return why a route is not served whatever the policy says, so that it claims nothing; ``""`` if it is."""
+        return exclusion(self.container, alias, target) or ""
+
+    def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
+        """Yield what a route claims, and whether the policy allows it. Its target is judged elsewhere.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -95,24 +118,27 @@ class ContainerClaims:
             target: where it leads.
 
         """
-        policy = self.policy
-        for names, path in named_paths(settings):
-            if names[0] == _LOG:
-                continue
-            yield from self._refusal(alias, names, policy.may_read(self.claimant, path))
+        policy, claimant = self.policy, self.claimant
+        yield Claim("hosts", alias, (), policy.may_use_host(claimant, alias))
+        if link := settings.load_balance.link:
+            yield Claim("hosts", link, ("load_balance", "link"), policy.may_use_host(claimant, link))
         if target.scheme in STREAMS and target.port.listening:
-            verdict = policy.may_listen(self.claimant, target.port.listening, own_ports=self.reserved_ports)
-            yield from self._refusal(alias, ("port",), verdict)
+            port = target.port.listening
+            verdict = policy.may_listen(claimant, port, own_ports=self.reserved_ports)
+            yield Claim("ports", str(port), ("port",), verdict)
         if target.scheme in STREAMS and settings.bind:
-            yield from self._refusal(alias, ("bind",), policy.may_bind(settings.bind))
-        if policy.has_rules:
-            yield from self._refusal(alias, (), policy.may_use_host(self.claimant, alias))
-            if settings.load_balance.link:
-                verdict = policy.may_use_host(self.claimant, settings.load_balance.link)
-                yield from self._refusal(alias, ("load_balance", "link"), verdict)
-            for written in settings.middlewares:
-                verdict = policy.may_use_middleware(self.claimant, middleware_name(written) or written)
-                yield from self._refusal(alias, ("middlewares", written), verdict)
+            yield Claim("ports", settings.bind, ("bind",), policy.may_bind(settings.bind))
+        for names, path in named_paths(settings):
+            yield Claim("files", path, names, policy.may_read(claimant, path))
+        for written in settings.middlewares:
+            name = middleware_name(written) or written
+            yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
+
+    def refusals(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Problem]:
+        """Yield a problem for each claim that takes the route out of service; arguments as in :meth:`made_by`."""
+        for claim in self.made_by(alias, settings, target):
+            if claim.names[:1] != (_LOG,):
+                yield from self._refusal(alias, claim.names, claim.verdict)
 
     def _refusal(self, alias: str, names: tuple[str, ...], verdict: Verdict) -> Iterator[Problem]:
         if verdict.allowed:

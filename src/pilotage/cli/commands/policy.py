@@ -1,0 +1,56 @@
+"""``pilotage policy test``: show what the services of a Compose file would get under the operator's rules."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pilotage.cli.options import OK, PROBLEMS, WithExamples, format_option, print_json
+
+__all__ = ["policy"]
+
+
+class _Group(WithExamples, click.Group):
+    """A group whose help ends with examples."""
+
+
+@click.group(cls=_Group, examples=("pilotage policy test compose.yml",))
+def policy() -> None:
+    """Try the rules that say what containers may claim."""
+
+
+@policy.command(
+    cls=WithExamples,
+    examples=(
+        "pilotage policy test compose.yml",
+        "pilotage policy test compose.yml --config /etc/pilotage/pilotage.yml --on node1",
+    ),
+)
+@click.argument("compose_file", metavar="COMPOSE_FILE")
+@click.option(
+    "--config",
+    metavar="FILE",
+    default="",
+    help="Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]",
+)
+@click.option("--on", "engine", metavar="ENGINE", default="", help="Name of the engine. [default: the only one]")
+@format_option("text", "json")
+def test(compose_file: str, config: str, engine: str, form: str) -> int:
+    """Show what each service of a Compose file would get.
+
+    Prints the rule that decides for each service, and each host, target, port, file and middleware that it claims,
+    allowed or refused and why. Contacts no engine. Exit status 1 if a claim is refused.
+    """
+    from pilotage.lint.policy import judge_compose
+    from pilotage.output.console import Out
+    from pilotage.output.text.policy import print_services
+
+    services = judge_compose(compose_file, config, engine, os.environ)
+    if form == "json":
+        import msgspec
+
+        print_json({"services": [msgspec.to_builtins(service) for service in services]})
+    else:
+        print_services(Out(), services)
+    return PROBLEMS if any(service.refused for service in services) else OK

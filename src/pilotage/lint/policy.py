@@ -1,0 +1,69 @@
+"""Judges the services of a Compose file by the rules of a configuration, without an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilotage.config.engines import find_config_file
+from pilotage.config.load import Config, load_config
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.textfile import UnreadableFile, read_text
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import parse_yaml
+from pilotage.lint.compose import compose_containers, is_compose
+from pilotage.output.policy import judge_service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pilotage.output.policy import JudgedService
+
+__all__ = ["judge_compose"]
+
+
+def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, str]) -> tuple[JudgedService, ...]:
+    """Return what each service of a Compose file would get.
+
+    Args:
+        file: the Compose file.
+        config_file: the configuration with the rules; ``""`` searches for it.
+        engine: name of the engine on which the services would run; ``""`` for the only one.
+        env: the variables that both files can use.
+
+    Raises:
+        ConfigError: a file cannot be read or has errors, or there is no such engine.
+
+    """
+    chosen = config_file or find_config_file()
+    config = load_config(Path(chosen), env) if chosen else Config()
+    name = _engine(config, engine, chosen)
+    try:
+        document = parse_yaml(read_text(Path(file)))
+    except UnreadableFile as error:
+        raise ConfigError([Problem(message=error.message, hint=error.hint, file=file)]) from error
+    except ParseError as error:
+        raise ConfigError([Problem(message=error.message, file=file, line=error.line, column=error.column)]) from error
+    top = document.value if document is not None and isinstance(document.value, dict) else {}
+    if not is_compose(top):
+        hint = "name a file with services"
+        raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
+    return tuple(
+        judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)
+        for service, container in compose_containers(file, top, env, name)
+    )
+
+
+def _engine(config: Config, engine: str, file: str) -> str:
+    names = [provider.name for provider in config.providers]
+    if engine and names and engine not in (*names, *(name.removesuffix("!") for name in names)):
+        hint = did_you_mean(engine, names) or f"the engines are {', '.join(names)}"
+        raise ConfigError([Problem(message=f"there is no engine {engine!r}", hint=hint, file=file)])
+    if engine or not names:
+        return engine
+    if len(names) > 1 and any(rule.engine for rule in config.policy.rules):
+        hint = f"name one with --on: {', '.join(names)}"
+        raise ConfigError([Problem(message="the rules depend on the engine", hint=hint, file=file)])
+    return names[0] if len(names) == 1 else ""

@@ -1,0 +1,130 @@
+"""Lists what a container would get under a policy: each claim of its routes, allowed or refused, and why. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.routes.build import decode_labels
+from pilotage.routes.claims import Claim, ContainerClaims
+from pilotage.routes.settings import read_settings
+from pilotage.routes.target import resolve_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.containers.container import Container
+    from pilotage.policy import Policy
+    from pilotage.routes.schema import RouteSettings
+    from pilotage.routes.target import Target
+
+__all__ = ["JudgedClaim", "JudgedService", "judge_service"]
+
+_ONE: dict[str, str] = {
+    "hosts": "host",
+    "targets": "target",
+    "ports": "port",
+    "files": "file",
+    "middlewares": "middleware",
+    "pools": "pool",
+}
+
+
+class JudgedClaim(msgspec.Struct, frozen=True):
+    """One claim.
+
+    Attributes:
+        kind: ``host``, ``target``, ``port``, ``file``, ``middleware`` or ``pool``.
+        value: what is claimed.
+        allowed: whether it is allowed.
+        rule: the rule that decided; ``""`` if a built-in limit or the default did.
+        reason: why it is refused; ``""`` if it is allowed.
+        hint: what to do about that.
+
+    """
+
+    kind: str
+    value: str
+    allowed: bool
+    rule: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+class JudgedService(msgspec.Struct, frozen=True):
+    """A service and what it would get.
+
+    Attributes:
+        service, project, image: the container's, which rules match.
+        engine: name of the engine that is assumed; ``""`` for none.
+        decider: the rule that decides for it, or the default.
+        claims: everything that its routes claim.
+        note: why it claims nothing; ``""`` if it does.
+
+    """
+
+    service: str
+    project: str
+    image: str
+    engine: str
+    decider: str
+    claims: tuple[JudgedClaim, ...] = ()
+    note: str = ""
+
+    @property
+    def refused(self) -> int:
+        """Number of refused claims."""
+        return sum(not claim.allowed for claim in self.claims)
+
+
+def judge_service(
+    container: Container, policy: Policy, *, service: str = "", reserved_ports: frozenset[int] = frozenset()
+) -> JudgedService:
+    """Return what a container would get.
+
+    Args:
+        container: the container.
+        policy: what containers may claim.
+        service: name of its service, if the container does not know it.
+        reserved_ports: ports on this host that belong to the proxy.
+
+    """
+    claims = ContainerClaims(container, policy, reserved_ports)
+    who = claims.claimant
+    note = ""
+    found: dict[JudgedClaim, None] = {}
+    if container.errors:
+        note = f"no routes: {container.errors[0].message}"
+    else:
+        for fields in decode_labels(container).routes:
+            settings = read_settings(fields).settings
+            target = resolve_target(fields.alias, container, settings)
+            if reason := claims.not_served(fields.alias, target):
+                note = f"{fields.alias} claims nothing, because it is not served: {reason}"
+                continue
+            found |= dict.fromkeys(map(_judged, claims.made_by(fields.alias, settings, target)))
+            found |= dict.fromkeys(map(_judged, _target_claims(claims, settings, target)))
+    return JudgedService(
+        service or who.service or who.container,
+        who.project,
+        who.image,
+        who.engine,
+        policy.decider(who),
+        tuple(found),
+        note,
+    )
+
+
+def _judged(claim: Claim) -> JudgedClaim:
+    verdict = claim.verdict
+    rule = str(verdict.rule) if verdict.rule is not None else ""
+    return JudgedClaim(_ONE[claim.kind], claim.value, verdict.allowed, rule, verdict.reason, verdict.hint)
+
+
+def _target_claims(claims: ContainerClaims, settings: RouteSettings, target: Target) -> Iterator[Claim]:
+    """Yield the claim of a target that a label names; the container's own needs no permission."""
+    own = (claims.container.private_hostname, claims.container.public_hostname)
+    if settings.host and settings.host not in own:
+        verdict = claims.policy.may_reach(claims.claimant, target.host, target.port.proxy)
+        yield Claim("targets", f"{target.host}:{target.port.proxy}", ("host",), verdict)
