@@ -117,6 +117,26 @@ def test_a_route_that_leaves_a_pool_for_a_contested_alias_is_judged_by_its_alias
     assert store.table.problems == ()
 
 
+def test_a_route_that_leaves_one_refusal_for_another_keeps_the_new_one() -> None:
+    store = store_of(linked("m", "owner", link="x"), linked("s", "old"), keep=True)
+    stranger: dict[str, Any] = {"service": ("local", "evil", "x")}
+    put(store, linked("x", "new", 3, **stranger))
+    assert store.table.routes["x"].excluded
+    put(store, claim("new", 3, alias="x", **stranger))
+    assert store.table.routes["x"].excluded
+    (problem,) = store.table.problems
+    assert "host 'x' belongs to the pool of owner" in problem.message
+
+
+def test_the_warning_about_full_names_of_others_is_for_the_leader_of_the_pool() -> None:
+    members = linked("a", "first", 2), linked("b", "second", 3)
+    store = store_of(claim("own", 1, alias="shop.localhost"), *members)
+    assert [problem.container for problem in store.table.problems] == ["first"]
+    store.set_routes(owner_of(members[0]), None)
+    store.commit()
+    assert [problem.container for problem in store.table.problems] == ["second"]
+
+
 # ---- history
 
 

@@ -108,9 +108,14 @@ def test_no_sequence_of_newcomers_takes_a_name_that_is_served(
 
 
 @more_examples(3)
-@given(st.lists(claims_of_containers, max_size=10), st.sampled_from([(), ("a.com",)]))
-def test_every_host_has_one_owner(routes: list[Route], domains: tuple[str, ...]) -> None:
-    table = store_of(*_distinct(routes), domains=domains).table
+@given(st.lists(claims_of_containers, max_size=10), st.integers(0, 10), st.sampled_from([(), ("a.com",)]))
+def test_every_host_has_one_owner_after_any_history(
+    routes: list[Route], started_after: int, domains: tuple[str, ...]
+) -> None:
+    store = store_of(*_distinct(routes[:started_after]), keep=True, domains=domains)
+    for changed in routes[started_after:]:
+        put(store, changed)
+    table = store.table
     pooled = {alias for members in table.pool_members.values() for alias in members}
     for alias, route in table.routes.items():
         link = route.settings.load_balance.link

@@ -74,9 +74,7 @@ class Names:
         self._full: dict[str, set[str]] = {}  # first label -> full names that begin with it
         self._hosts: dict[str, HostResolution] = {}
         self._refused: dict[str, tuple[str, Problem | None]] = {}  # alias -> the host that it must not serve, and why
-        self._lost: dict[
-            str, dict[str, Route]
-        ] = {}  # first label -> full names below it -> other routes that serve them
+        self._lost: dict[str, dict[str, Route]] = {}  # first label -> full name below it -> the other route that has it
         self._above: dict[str, object] = {}  # first label -> what the names below it depend on
         # history
         self._keeps = False
@@ -208,7 +206,7 @@ class Names:
                 self._conflicts.pop(alias, None)
             if self._keeps:
                 holding = () if now.excluded else (holder_of(now),)
-                if known != holding or len(claims) > 1:
+                if known != holding:
                     held[alias] = successor(known, holding, set(map(holder_of, claims.values())))
         was, link = (route.settings.load_balance.link if route is not None else "" for route in (before, now))
         if "." not in alias and not was and not link:
