@@ -74,6 +74,16 @@ def test_the_first_rule_that_matches_decides_alone() -> None:
     assert policy.may_use_host(Claimant(), "b").rule is second
 
 
+def test_an_identified_claimant_is_matched_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, stranger = TEAMS.identify(A), TEAMS.identify(Claimant(engine="edge", project="x"))
+    assert (known.rule, known.decider) == (RULE, "rule 1 'teams' (pilotage.yml:9)")
+    assert (stranger.rule, stranger.decider) == (None, "no rule matches, so the default decides: deny")
+    assert NO_POLICY.identify(A) is A
+    monkeypatch.setattr(PolicyRule, "matches", lambda *_: pytest.fail("matched again"))
+    assert TEAMS.may_use_host(known, "team-a-shop").rule is RULE
+    assert not TEAMS.may_use_host(stranger, "shop").allowed
+
+
 def test_what_no_rule_mentions_is_decided_by_the_default() -> None:
     rule = PolicyRule(project=("team-a",), hosts=("*",))
     open_, closed = Policy(rules=(rule,)), Policy(rules=(rule,), default="deny")

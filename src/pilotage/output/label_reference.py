@@ -245,6 +245,10 @@ spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a bare numb
 **Errors.** A value that cannot be parsed is reported, and the field keeps its default. An error in a field marked 🛡
 takes the route out of service instead: a mistyped allow-list must not mean "open to all".
 
+**Files.** A path on pilotage's machine, such as `ssl_trusted_certificate`, must lie below a folder that the operator
+allows with [`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files); otherwise
+the route is not served.
+
 **Containers without labels** are served too, except databases and backend services, which pilotage recognizes by image,
 port or mount, and except on engines whose name ends in `!`.
 

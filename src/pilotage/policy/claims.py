@@ -28,7 +28,8 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         image: the name of its image, as the engine lists it.
         labels: all its labels.
         container: its name, for messages only.
-        decider: what decides for it, from :meth:`~pilotage.policy.policy.Policy.decider`; for display only.
+        decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
+        rule: the rule that decides for it, once ``decider`` is set; ``None`` if the default does.
 
     """
 
@@ -39,6 +40,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     container: str = ""
     decider: str = ""
+    rule: PolicyRule | None = None
 
     @property
     def values(self) -> dict[str, str]:

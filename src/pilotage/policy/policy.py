@@ -59,6 +59,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
         """Return the rule that decides for a container; ``None`` if ``default`` does."""
+        if claimant.decider:
+            return claimant.rule
         for rule in self.rules:
             if rule.matches(claimant):
                 return rule
@@ -70,6 +72,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         if rule is not None:
             return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)
         return f"no rule matches, so the default decides: {self.default}"
+
+    def identify(self, claimant: Claimant) -> Claimant:
+        """Return a claimant that knows its rule, so that further questions about it need not look for it."""
+        if not self.has_rules:
+            return claimant
+        return msgspec.structs.replace(claimant, decider=self.decider(claimant), rule=self.rule_for(claimant))
 
     # ---- claims
 

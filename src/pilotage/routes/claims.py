@@ -72,8 +72,7 @@ class ContainerClaims:
     @cached_property
     def claimant(self) -> Claimant:
         """The container, as rules see it."""
-        found = claimant_of(self.container)
-        return msgspec.structs.replace(found, decider=self.policy.decider(found)) if self.policy.has_rules else found
+        return self.policy.identify(claimant_of(self.container))
 
     @cached_property
     def _decoded(self) -> DecodedLabels:

@@ -147,7 +147,13 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = PortPair()
     bind: Annotated[
         str,
-        Field(IPAddress(), "Address to listen on.", "127.0.0.1", protective=True, default="0.0.0.0 for tcp and udp"),
+        Field(
+            IPAddress(),
+            "Address of the gateway to listen on.",
+            "127.0.0.1",
+            protective=True,
+            default="the gateway's for tcp and udp",
+        ),
     ] = ""
     root: Annotated[str, Field(Folder(), "Folder for scheme fileserver. Not in effect yet.", "/srv/www")] = ""
     spa: Annotated[
