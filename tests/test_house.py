@@ -32,6 +32,7 @@ WHOLE = {
     "live/test_restarts.py",
     "live/test_scale.py",
     "security/test_files.py",
+    "security/test_names.py",
     "security/test_operator_rules.py",
     "security/test_stream_ports.py",
     "security/test_targets.py",

@@ -12,7 +12,8 @@ from pilotage.routes.route import EndpointHealth
 
 VIEW = demonstration()
 HEALTH = {"shop": {"10.0.0.1:80": EndpointHealth("unhealthy", 12.5)}}
-PACKED = pack(VIEW.snapshots, msgspec.structs.replace(VIEW.table, health=HEALTH))
+POOLS = {"shop": ("b", "a")}
+PACKED = pack(VIEW.snapshots, msgspec.structs.replace(VIEW.table, health=HEALTH, pool_members=POOLS))
 
 
 def test_a_packed_snapshot_unpacks_to_the_same() -> None:
@@ -25,6 +26,8 @@ def test_a_packed_snapshot_unpacks_to_the_same() -> None:
     assert dict(table.engines) == dict(VIEW.table.engines)
     assert table.version == VIEW.table.version
     assert table.health == HEALTH
+    assert table.pool_members == POOLS
+    assert table.engine_order == VIEW.table.engine_order != ()
 
 
 def test_problems_beside_the_table_are_in_it() -> None:

@@ -46,7 +46,7 @@ def test_several_engines_in_one_file_share_one_table(tmp_path: Path) -> None:
     two = [recording([one("web", age=age)], name) for age, name in ((0, "near"), (9, "far"))]
     seen = recorded(recording_file(tmp_path, *two))
     assert [snapshot.config.name for snapshot in seen.snapshots] == ["near", "far"]
-    assert seen.table.routes["web"].provider == "far"
+    assert seen.table.routes["web"].provider == "near"
     assert not seen.is_sound
 
 

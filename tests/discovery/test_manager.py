@@ -291,18 +291,18 @@ async def test_the_oldest_container_keeps_an_alias_until_it_is_removed() -> None
 
 async def test_conflicts_are_resolved_across_engines() -> None:
     one, two = container("web", created=200), container("web", created=100)
-    async with FakeEngine([one]) as young, FakeEngine([two]) as old:
-        both = [config(young, "young"), config(old, "old")]
+    async with FakeEngine([one]) as first, FakeEngine([two]) as second:
+        both = [config(first, "first"), config(second, "second")]
         async with discover(both, timing=QUICK) as discovery:
             await discovery.ready()
-            assert discovery.table.routes["web"].provider == "old"
+            assert discovery.table.routes["web"].provider == "first"
             (conflict,) = discovery.table.problems
-            assert "belongs to old/web" in conflict.message
-            old.crash()
-            await until(lambda: discovery.table.engines["old"].state == "stale")
-            assert discovery.table.routes["web"].provider == "old"  # an unreachable engine keeps its routes
-            await discovery.remove("old")
-            assert discovery.table.routes["web"].provider == "young"
+            assert "belongs to first/web, whose engine comes first" in conflict.message
+            first.crash()
+            await until(lambda: discovery.table.engines["first"].state == "stale")
+            assert discovery.table.routes["web"].provider == "first"  # an unreachable engine keeps its routes
+            await discovery.remove("first")
+            assert discovery.table.routes["web"].provider == "second"
             assert discovery.table.problems == ()
 
 

@@ -8,7 +8,7 @@ import pytest
 from pilotage.output.explain import explain_name, known_names
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import EndpointHealth
-from pilotage.table.store import build_table
+from pilotage.table.store import RouteStore, build_table
 from tests.support.example_engine import EXAMPLE, at, engine_snapshot, one
 from tests.support.explanations import (
     ROUTE_FILE,
@@ -51,8 +51,44 @@ def test_the_owner_of_an_alias_lists_who_waits_for_it() -> None:
 def test_a_holder_on_another_engine_is_named_with_its_engine() -> None:
     near, far = engine_snapshot([one("web")], "near"), engine_snapshot([one("web", age=5)], "far")
     told = {each.provider: each.routes[0] for each in explained("web", near, far).containers}
-    assert told["near"].reason == "the alias belongs to container far/web, which is older"
-    assert told["far"].notes == ("near/web claims this alias too and waits, because it is newer",)
+    assert told["far"].reason == "the alias belongs to container near/web, whose engine comes first"
+    assert told["near"].notes == ("far/web claims this alias too and waits, because its engine comes later",)
+
+
+def test_a_route_whose_host_belongs_to_another_names_the_holder() -> None:
+    found = engine_snapshot([one("shop", age=9), one("thief", {"proxy.aliases": "shop.localhost"})])
+    told = route_explanation("thief", "shop.localhost", found)
+    assert not told.served
+    assert told.reason == (
+        "host 'shop.localhost' belongs to shop, whose alias 'shop' answers below this domain, too, and which is older; "
+        "this one waits until that one is removed"
+    )
+    assert "match_domains" in told.remedy
+    assert told.notes == ()
+    assert [problem.container for problem in told.conflicts] == ["thief"]
+
+
+def test_a_short_alias_says_which_full_names_others_hold() -> None:
+    found = engine_snapshot([one("first", {"proxy.aliases": "shop.localhost"}, age=9), one("shop")])
+    told = route_explanation("shop", "", found)
+    assert told.served
+    assert [problem.severity for problem in told.problems] == ["warning"]
+    assert "shop.localhost (first)" in told.problems[0].message
+    assert told.conflicts == ()
+
+
+def test_a_newer_engine_that_holds_an_alias_had_it_first() -> None:
+    near, far = engine_snapshot([one("web")], "near"), engine_snapshot([one("web")], "far")
+    store = RouteStore()
+    store.configure(engines=["near", "far"])
+    for snapshot in (far, near):
+        for container, built in zip(snapshot.containers, snapshot.built, strict=True):
+            store.set_routes((snapshot.config.name, container.container_id), built)
+        store.commit()
+        store.keep_holders()
+    told = {it.provider: it.routes[0] for it in explain_name("web", [near, far], store.table).containers}
+    assert told["near"].reason == "the alias belongs to container far/web, which had it first"
+    assert told["far"].notes == ("near/web claims this alias too and waits, because it came later",)
 
 
 def test_replicas_list_each_other() -> None:
@@ -64,7 +100,7 @@ def test_members_of_a_pool_list_each_other() -> None:
     pool = {"proxy.*.load_balance.link": "all"}
     both = engine_snapshot([one("a1", pool), one("a2", pool)])
     assert route_explanation("a1", "", both).notes == (
-        "load-balanced with a2 in pool all",
+        "load-balanced with a2 in pool all, which this route leads",
         "answers as all, not as a1",
     )
     alone = engine_snapshot([one("a1", pool)])

@@ -53,7 +53,7 @@ def test_a_conflict_names_both_sides() -> None:
 
 
 def test_of_very_many_conflicts_the_first_hundred_are_listed() -> None:
-    claims = [claim(f"app{number:04}", number) for number in range(250)]
+    claims = [claim(f"app{number:04}", number + 1) for number in range(250)]
     problems = resolve_claims(claims).problems
     assert [problem.container for problem in problems] == [f"app{number:04}" for number in range(1, 101)] + ["app0000"]
     assert problems[-1].message == "alias 'app' is also claimed by 149 other containers, not listed here"

@@ -83,7 +83,8 @@ def test_removing_an_owner_removes_its_routes_and_problems() -> None:
     assert dict(committed.table.routes) == {}
     assert committed.table.problems == ()
     assert committed.aliases == {"web": "destroy of web", "admin": "destroy of web"}
-    assert (store._claims, store._aliases) == ({}, {})
+    names = store._names
+    assert (names._claims, names._aliases, names._won, names._hosts, names._full, names._pooled) == ({},) * 6
 
 
 def test_a_dropped_alias_is_removed_and_the_others_stay() -> None:
@@ -179,6 +180,7 @@ def test_the_order_of_claims_does_not_matter() -> None:
 def test_a_table_built_at_once_equals_one_that_grew() -> None:
     whole = build_table([engine_snapshot(), engine_snapshot(name="far")])
     store = RouteStore()
+    store.configure(engines=["local", "far"])
     for one in (engine_snapshot(name="far"), engine_snapshot()):
         for container, found in zip(one.containers, one.built, strict=True):
             store.set_routes((one.config.name, container.container_id), found)

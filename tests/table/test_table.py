@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 
 from pilotage import Problem, Table, build_table
-from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table.table import EngineStatus, problem_order
-from tests.support.claims import claim, engine_snapshots, excluded
+from tests.support.claims import claim, engine_snapshots
 
 
 def test_a_table_has_every_alias_of_all_engines_and_every_problem() -> None:
@@ -25,11 +24,11 @@ def test_a_table_has_every_alias_of_all_engines_and_every_problem() -> None:
     assert set(table.engines) == {"one", "two"}
 
 
-def test_the_order_of_engines_and_containers_does_not_matter() -> None:
+def test_the_order_in_which_an_engine_lists_containers_does_not_matter() -> None:
     one = build_table(engine_snapshots("one", "two"))
     turned = [
         msgspec.structs.replace(r, containers=r.containers[::-1], built=r.built[::-1])
-        for r in engine_snapshots("two", "one")
+        for r in engine_snapshots("one", "two")
     ]
     other = build_table(turned)
     assert list(one.sorted_routes()) == list(other.sorted_routes())
@@ -40,17 +39,9 @@ def test_an_empty_table_is_version_zero() -> None:
     assert (Table().version, list(Table().sorted_routes()), Table().problems) == (0, [], ())
 
 
-def test_pools_are_the_served_routes_with_one_link() -> None:
-    shop = RouteSettings(load_balance=LoadBalance(link="shop"))
-    table = Table(
-        {
-            "b": claim(alias="b", settings=shop),
-            "a": claim(alias="a", settings=shop),
-            "c": msgspec.structs.replace(excluded("c"), alias="c", settings=shop),
-            "d": claim(alias="d"),
-        }
-    )
-    assert table.pools() == {"shop": ("a", "b")}
+def test_pools_are_in_order_of_their_names_and_their_leaders_come_first() -> None:
+    table = Table(pool_members={"shop": ("b", "a"), "api": ("c",)})
+    assert list(table.pools().items()) == [("api", ("c",)), ("shop", ("b", "a"))]
 
 
 def test_a_route_is_as_stale_as_its_engine() -> None:

@@ -50,11 +50,10 @@ def test_a_route_whose_endpoint_may_be_replaced_has_a_cluster_for_retries() -> N
     assert route_backend(route("app", 80, service=("local", "shop", "web"))).backing == "own"
 
 
-def test_the_alphabetically_first_member_determines_a_pools_settings() -> None:
+def test_the_first_member_determines_a_pools_settings() -> None:
     members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("b", 1), ("a", 2))]
     backend, problems = pool_backend("shop", members)
-    assert (backend.route.alias, backend.cluster, len(backend.members), problems) == ("a", "pool/shop", 2, ())
-    assert pool_backend("shop", members[::-1]) == (backend, ())
+    assert (backend.route.alias, backend.cluster, len(backend.members), problems) == ("b", "pool/shop", 2, ())
 
 
 def test_a_member_with_other_access_rules_cannot_join() -> None:
@@ -75,6 +74,19 @@ def test_a_member_without_weight_gets_the_mean_weight() -> None:
         for port, (alias, weight) in enumerate(weights.items(), 1)
     ]
     assert [member.weight for member in pool_backend("shop", members)[0].members] == [30, 10, 20]
+
+
+def test_a_member_from_outside_weighs_at_most_as_much_as_the_heaviest_of_those_inside() -> None:
+    def weights(*given: tuple[str, int, str]) -> list[int]:
+        members = [
+            route(alias, port, load_balance=LoadBalance(link="shop", weight=weight), service=("local", project, alias))
+            for port, (alias, weight, project) in enumerate(given, 1)
+        ]
+        return [member.weight for member in pool_backend("shop", members)[0].members]
+
+    assert weights(("a", 30, "shop"), ("b", 10, "shop"), ("c", 10_000, "other")) == [30, 10, 30]
+    assert weights(("a", 0, "shop"), ("b", 10_000, "other")) == [1, 1]
+    assert weights(("a", 30, "shop"), ("b", 5, "other"), ("c", 0, "other")) == [30, 5, 30]
 
 
 @pytest.mark.parametrize(

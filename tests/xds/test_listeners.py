@@ -13,8 +13,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
+from pilotage.table.table import Table
 from pilotage.xds.listeners import http_listeners, listening_address
 from pilotage.xds.options import CertificateFiles, GatewayOptions
+from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import becomes, route, target
 from tests.support.ports import free_port
 
@@ -138,6 +140,15 @@ async def test_a_udp_route_has_its_own_listener(envoy: Envoy) -> None:
 
             await becomes(ask_much, expected=True)
     transport.close()
+
+
+def test_the_engine_that_comes_first_gets_a_port_whatever_the_ages() -> None:
+    forged = route("forged", 1, scheme="tcp", port=PortPair(2222, 22), provider="far", created=1)
+    mine = route("mine", 2, scheme="tcp", port=PortPair(2222, 22), created=2_000_000_000)
+    snapshot = Snapshot(GatewayOptions())
+    snapshot.replace(Table({"forged": forged, "mine": mine}, engine_order=("local", "far")))
+    (problem,) = (problem for found in snapshot.problems.values() for problem in found)
+    assert (problem.route, problem.message) == ("forged", "tcp port 0.0.0.0:2222 belongs to mine, which comes first")
 
 
 async def test_the_older_of_two_routes_gets_the_port(envoy: Envoy) -> None:

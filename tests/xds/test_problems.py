@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.problems import auth_route_not_served, build_failed, pool_shadowed, port_in_use
+from pilotage.xds.problems import auth_route_not_served, build_failed, port_in_use
 from tests.support.gateway import route
 
 
@@ -11,10 +11,9 @@ def test_each_problem_names_its_route_and_a_remedy() -> None:
     problems = [
         build_failed(app, ValueError("odd")),
         auth_route_not_served(app, "auth"),
-        pool_shadowed(*backends),
         port_in_use(*backends, "tcp/2222"),
     ]
     assert {problem.route for problem in problems} == {"app"}
     assert all(problem.hint for problem in problems)
-    assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "load_balance.link", "port"]
-    assert problems[3].message == "tcp port 2222 belongs to other, which is older"
+    assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "port"]
+    assert problems[2].message == "tcp port 2222 belongs to other, which comes first"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,16 +70,23 @@ def test_an_unsupported_route_is_left_out_and_reported() -> None:
     assert snapshot.problems == {}
 
 
-def test_an_alias_with_a_pools_name_shadows_the_pool() -> None:
+def test_what_is_removed_does_not_linger_under_a_name_that_another_has_now() -> None:
+    member, named = route("a", 80, load_balance=LoadBalance(link="shop"), hold=60.0), route("shop", 81, hold=60.0)
+    for old, new, cluster in ((named, member, "pool/shop"), (member, named, "route/shop")):
+        snapshot = Snapshot(_OPTIONS)
+        snapshot.replace(table(old))
+        snapshot.replace(table(new))
+        assert set(snapshot.lingering) == {old.alias}
+        assert snapshot.resources[SCOPE, "shop"].clusters == {cluster}
+
+
+def test_the_leader_of_a_pool_comes_from_the_table() -> None:
+    members = [route(alias, port, load_balance=LoadBalance(link="shop")) for alias, port in (("a", 80), ("b", 81))]
     snapshot = Snapshot(_OPTIONS)
-    member = route("a", 80, load_balance=LoadBalance(link="shop"))
-    snapshot.replace(table(member, route("shop", 81)))
-    (problem,) = _problems(snapshot)
-    assert (problem.route, problem.path) == ("a", "load_balance.link")
-    assert "shop" in problem.message
-    snapshot.replace(table(member))
-    assert _problems(snapshot) == []
-    assert snapshot.resources[SCOPE, "shop"].clusters == {"pool/shop"}
+    snapshot.replace(msgspec.structs.replace(table(*members), pool_members={"shop": ("b", "a")}))
+    backend = snapshot.backend("pool/shop")
+    assert backend is not None
+    assert backend.route.alias == "b"
 
 
 def test_a_member_may_have_the_pools_name() -> None:

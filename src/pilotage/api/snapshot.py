@@ -37,7 +37,8 @@ class Snapshot(msgspec.Struct, frozen=True):
         file: absolute path of the configuration file; ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
-        routes, problems_by_key, engines, table_version, health: the fields of a :class:`~pilotage.Table`.
+        routes, problems_by_key, engines, table_version, health, pool_members, engine_order: the fields of a
+            :class:`~pilotage.Table`.
 
     """
 
@@ -51,12 +52,22 @@ class Snapshot(msgspec.Struct, frozen=True):
     engines: dict[str, EngineStatus]
     table_version: int
     health: dict[str, dict[str, EndpointHealth]] = {}
+    pool_members: dict[str, tuple[str, ...]] = {}
+    engine_order: tuple[str, ...] = ()
 
     @property
     def table(self) -> Table:
         """The table."""
         problems_by_key = {(provider, whose): problems for provider, whose, problems in self.problems_by_key}
-        return Table(self.routes, problems_by_key, self.engines, self.table_version, self.health)
+        return Table(
+            self.routes,
+            problems_by_key,
+            self.engines,
+            self.table_version,
+            self.health,
+            self.pool_members,
+            self.engine_order,
+        )
 
 
 class _Version(msgspec.Struct):
@@ -96,6 +107,8 @@ def pack(
         dict(table.engines),
         table.version,
         {alias: dict(found) for alias, found in table.health.items()},
+        dict(table.pool_members),
+        table.engine_order,
     )
     return msgspec.msgpack.encode(snapshot)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.discovery.scan import ScanResult
+    from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.table.snapshot import EngineSnapshot
 
@@ -44,7 +45,7 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
     files = read_files(engines.files, reserved_ports=engines.reserved_ports)
 
     def whole(scanned: Iterable[ScanResult]) -> View:
-        return _view_of_scans(list(scanned), engines.problems, files)
+        return _view_of_scans(list(scanned), engines.problems, files, engines.policy)
 
     async def look() -> list[ScanResult]:
         scans = [
@@ -76,12 +77,15 @@ def demonstration() -> View:
 
 
 def _view_of_scans(
-    scanned: Sequence[ScanResult], problems: Iterable[Problem] = (), files: tuple[RouteFile, ...] = ()
+    scanned: Sequence[ScanResult],
+    problems: Iterable[Problem] = (),
+    files: tuple[RouteFile, ...] = (),
+    policy: Policy | None = None,
 ) -> View:
     errors = {name: error for result in scanned for name, error in result.errors.items()}
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in errors.items()]
     snapshots = tuple(snapshot for result in scanned for snapshot in result.snapshots)
-    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files)
+    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy)
 
 
 def recorded(file: str) -> View:
@@ -110,8 +114,9 @@ def _view(
     problems: Iterable[Problem] = (),
     errors: tuple[EngineError, ...] = (),
     files: tuple[RouteFile, ...] = (),
+    policy: Policy | None = None,
 ) -> View:
-    table = build_table(snapshots, files)
+    table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")

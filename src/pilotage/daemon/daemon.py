@@ -299,6 +299,7 @@ class Daemon:
         """Publish every table. The first one is complete, except for engines that do not respond in time."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
+        self.discovery.store.keep_holders()
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None

@@ -293,6 +293,7 @@ class DiscoveryManager:
     def publish(self) -> None:
         """Commit the store and notify subscribers if anything changed."""
         before = self.store.table
+        self.store.configure(engines=self._providers, policy=self.policy)
         result = self.store.commit()
         if result.table is not before:
             for subscription in self._subscriptions:

@@ -203,6 +203,7 @@ class DockerProvider:
             gone = [container_id for container_id in old.state.built if container_id not in self.state.built]
             self._forget(old, gone, f"engine {self.name} was changed")
         else:
+            self._store.rename_engine(old.name, self.name)
             self._forget(old, old.state.built, f"engine {old.name} is now called {self.name}")
             self._store.set_engine(old.name, None)
 

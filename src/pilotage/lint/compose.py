@@ -18,6 +18,7 @@ from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
+from pilotage.lint.names import ClaimedNames
 from pilotage.lint.published import published_ports
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.routes.build import build_routes
@@ -138,7 +139,7 @@ class _Project:
         self.env = env
         self.site = site
         self.included: list[str] = []
-        self.owners: dict[str, str] = {}  # alias -> service
+        self.names = ClaimedNames(site.options.match_domains)
         self.containers: list[tuple[str, Container]] = []
         self._visited = {Path(name).resolve()}
 
@@ -289,13 +290,8 @@ class _Project:
             if not route.excluded or is_unsure:
                 yield from self._capabilities(route, file, service, labels)
         place = labels.get(ALIASES)
-        for route in built.routes:
-            owner = self.owners.setdefault(route.alias, service)
-            if owner != service:
-                message = f"service {owner!r} also uses the alias {route.alias!r}"
-                hint = "the older container gets it; give one of them another alias with proxy.aliases"
-                problem = Problem(message=message, hint=hint, severity="warning")
-                yield self._placed(problem, file, service, place)
+        for problem in self.names.add(service, built.routes):
+            yield self._placed(problem, file, service, place)
 
     def _built(self, service: str, summary: dict[str, Any]) -> Built:
         """Return the routes of a container, on the engine where the policy refuses least."""

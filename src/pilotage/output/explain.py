@@ -7,7 +7,7 @@ This module decides nothing. Reasons for scheme, host and port come from `routes
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from pilotage.output.facts import Fact, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
 from pilotage.routes.target import resolve_static_target, resolve_target
+from pilotage.table.precedence import Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: the problems with its labels.
-        conflicts: the problem that another container or file owns its alias, which ``reason`` already states.
+        conflicts: the problem that another container or file owns its alias or host, which ``reason`` already states.
 
     """
 
@@ -183,6 +184,7 @@ class _Explainer:
 
     def __init__(self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table) -> None:
         self._table = table
+        self._ranking = Ranking(table.engine_order)
         self._claims: dict[str, list[Route]] = {}
         for route in _all_routes(snapshots, files):
             self._claims.setdefault(route.alias, []).append(route)
@@ -224,10 +226,15 @@ class _Explainer:
         """Explain a route; ``change`` is the remedy if it is excluded."""
         winner = self._table.routes.get(route.alias, route)
         is_owner, reason = has_alias(route, winner), route.excluded_reason
+        about = [p for p in self._table.problems_by_key.get(("", route.alias), ()) if _is_about(p, route)]
+        conflicts = tuple(problem for problem in about if problem.severity == "error")
         if not reason and not is_owner:
-            reason = f"the alias belongs to {_owner(winner, route)}"
+            reason = f"the alias belongs to {self._owner(winner, route)}"
             change = "this route takes over if that one goes away; to serve both, give one of them another alias"
-        conflicts = self._table.problems_by_key.get(("", route.alias), ())
+        elif not reason and winner.excluded:
+            reason, change = winner.excluded_reason, ""
+            if conflicts:
+                reason, change = conflicts[-1].message, conflicts[-1].hint
         return RouteExplanation(
             alias=route.alias,
             target=route.target,
@@ -235,9 +242,9 @@ class _Explainer:
             reason=reason,
             remedy=change,
             facts=facts,
-            notes=tuple(self._notes(route, winner)) if is_owner else (),
-            problems=route.problems,
-            conflicts=tuple(problem for problem in conflicts if _is_about(problem, route)),
+            notes=tuple(self._notes(route, winner)) if is_owner and not winner.excluded else (),
+            problems=(*route.problems, *(problem for problem in about if problem.severity != "error")),
+            conflicts=conflicts,
         )
 
     def _notes(self, route: Route, winner: Route) -> Iterator[str]:
@@ -248,19 +255,48 @@ class _Explainer:
             yield f"shared by the replicas of one Compose service: {names}"
         for other in self._claims.get(route.alias, ()):
             if not other.excluded and not has_alias(other, winner):
-                yield f"{_name(other, route)} claims this alias too and waits, because {_why_waiting(other, winner)}"
+                why = self._why_waiting(other, winner)
+                yield f"{_name(other, route)} claims this alias too and waits, because {why}"
         for endpoint in winner.endpoints:
             health = self._table.health_of(winner.alias).get(endpoint.address)
             if health is not None and endpoint.container_id == route.container_id:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
         if link := route.pool:
-            pool = [alias for alias in self._table.pools().get(link, ()) if alias != route.alias]
+            pooled = self._table.pool_members.get(link, ())
+            others = [alias for alias in pooled if alias != route.alias]
+            leads = "this route leads" if pooled[:1] == (route.alias,) else f"{pooled[0]} leads" if pooled else ""
             yield (
-                f"load-balanced with {', '.join(pool)} in pool {link}"
-                if pool
+                f"load-balanced with {', '.join(others)} in pool {link}, which {leads}"
+                if others
                 else f"the only member of pool {link} so far"
             )
             yield f"answers as {link}, not as {route.alias}"
+
+    def _owner(self, winner: Route, claimant: Route) -> str:
+        why = self._why(winner, claimant)
+        if not winner.is_static:
+            return f"container {_name(winner, claimant)}, {why}"
+        if claimant.is_static:
+            return f"file {winner.provider}, {why}"
+        return f"file {winner.provider}, because files take precedence over containers"
+
+    def _why_waiting(self, claimant: Route, winner: Route) -> str:
+        if winner.is_static and not claimant.is_static:
+            return "files take precedence over containers"
+        return _LATER.get(self._why(winner, claimant), "it came later")
+
+    def _why(self, winner: Route, claimant: Route) -> str:
+        """Return why a claim won. If it is not the first by rank, it was there before the other one."""
+        if self._ranking.rank(winner) > self._ranking.rank(claimant):
+            return "which had it first"
+        return self._ranking.why(winner, claimant)
+
+
+_LATER: Final = {
+    "which is older": "it is newer",
+    "whose engine comes first": "its engine comes later",
+    "which comes first by name": "it comes later by name",
+}
 
 
 def _all_routes(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile]) -> Iterator[Route]:
@@ -269,20 +305,6 @@ def _all_routes(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile])
     for snapshot in snapshots:
         for built in snapshot.built:
             yield from built.routes
-
-
-def _owner(winner: Route, claimant: Route) -> str:
-    if not winner.is_static:
-        return f"container {_name(winner, claimant)}, which is older"
-    if claimant.is_static:
-        return f"file {winner.provider}, which comes first by name"
-    return f"file {winner.provider}, because files take precedence over containers"
-
-
-def _why_waiting(claimant: Route, winner: Route) -> str:
-    if not winner.is_static:
-        return "it is newer"
-    return "it comes later by name" if claimant.is_static else "files take precedence over containers"
 
 
 def _name(route: Route, seen_from: Route) -> str:

@@ -71,7 +71,7 @@ def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any
 
 
 def pools_json(table: Table) -> dict[str, Any]:
-    """Return each pool as plain data. Its members answer under its name, not under their aliases."""
+    """Return each pool as plain data, its leader first. Its members answer under its name, not under their aliases."""
     return {name: {"members": list(members)} for name, members in table.pools().items()}
 
 

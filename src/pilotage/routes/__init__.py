@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, Kind
     from pilotage.routes.file import RouteFile, read_route_file
+    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
 __all__ = [
+    "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
     "MIDDLEWARES",
@@ -61,7 +63,10 @@ __all__ = [
     "Target",
     "bracketed",
     "build_routes",
+    "clean_domains",
     "decode_labels",
+    "first_label",
+    "is_host",
     "middleware_name",
     "nowhere",
     "read_route_file",
@@ -69,11 +74,13 @@ __all__ = [
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "served_name",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ANY_LABEL": "hosts",
         "read_settings": "settings",
         "ContainerClaims": "claims",
         "Claim": "claims",
@@ -109,6 +116,10 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "served_name": "hosts",
+        "is_host": "hosts",
+        "first_label": "hosts",
+        "clean_domains": "hosts",
         "middleware_name": "middlewares",
         "nowhere": "reach",
         "read_route_file": "file",

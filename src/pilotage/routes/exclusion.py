@@ -18,7 +18,10 @@ __all__ = ["ExclusionReason", "exclusion"]
 
 
 class ExclusionReason(StrEnum):
-    """Why a route is not served. If several reasons apply, the first in this order is given (LABELS part I)."""
+    """Why a route is not served. If several reasons apply, the first in this order is given (LABELS part I).
+
+    The table finds the last one (decision 31); all others are found when the route is built.
+    """
 
     ERROR = "Error"
     MANUAL = "Manual exclusion"
@@ -29,6 +32,7 @@ class ExclusionReason(StrEnum):
     BUILDX = "Buildx"
     ANCHOR = "YAML anchor or reference"
     RENAMING = "Container renaming intermediate state"
+    TAKEN = "Name belongs to another"
 
 
 def exclusion(container: Container, alias: str, target: Target) -> ExclusionReason | None:

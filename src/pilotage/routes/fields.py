@@ -197,6 +197,7 @@ class Integer(Kind):
     def __init__(self, least: int | None = None, most: int = 2**63 - 1) -> None:
         self.least = least
         self.most = most
+        self._limit = f"; at most {most}" if most < 2**63 - 1 else ""
 
     def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value
@@ -211,7 +212,7 @@ class Integer(Kind):
             context.error(value, f"{number} is too small; at least {self.least}")
             return UNSET
         if not -self.most - 1 <= number <= self.most:
-            context.error(value, f"{shorten(given)} is too large")
+            context.error(value, f"{shorten(given)} is too large{self._limit}")
             return UNSET
         return number
 

@@ -96,7 +96,9 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(_TEXT, "round_robin, least_conn or ip_hash; anything else is round_robin.", "least_conn"),
     ] = ""
-    weight: Annotated[int, Field(Integer(0), "Share of the pool's requests; 0 for an equal share.", "20")] = 0
+    weight: Annotated[
+        int, Field(Integer(0, 10_000), "Share of the pool's requests, at most 10000; 0 for an equal share.", "20")
+    ] = 0
     sticky: Annotated[bool, Field(_BOOLEAN, "Keep each client on one member with a cookie.", "true")] = False
     sticky_max_age: Annotated[float, Field(_SECONDS, "How long such a cookie lasts.", "2h", default="1h")] = 0.0
     options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode. Not in effect yet.")] = None

@@ -2,12 +2,13 @@
 
 Snapshots of engines, route files and single changes go in; an immutable :class:`Table` comes out, with conflicts
 resolved and, between two tables, the differences.
-It must not do I/O, know Envoy, or depend on the order in which engines report.
+It must not do I/O, know Envoy, or depend on the order in which engines first report.
 """
 
 from __future__ import annotations
 
 from pilotage.table.diff import Change, ChangeKind, diff
+from pilotage.table.precedence import Ranking
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
@@ -18,6 +19,7 @@ __all__ = [
     "EngineSnapshot",
     "EngineStatus",
     "ProblemKey",
+    "Ranking",
     "RouteStore",
     "Table",
     "build_snapshot",

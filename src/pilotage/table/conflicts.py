@@ -1,6 +1,6 @@
 """Decides which route gets an alias that several containers claim. Pure.
 
-Rules: decision 23.
+Rules: decisions 23 and 31.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.text import count
 from pilotage.routes.route import Route
+from pilotage.table.precedence import Ranking, is_draining, is_open, may_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Resolution", "resolve_claims"]
+    from pilotage.table.precedence import Holder
+
+__all__ = ["Resolution", "name_of", "resolve_claims"]
 
 _MAX_REPORTED: Final = 100  # conflicts of one alias; anyone who can start containers can make thousands
 
@@ -34,33 +37,35 @@ class Resolution(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
-def resolve_claims(claims: Sequence[Route]) -> Resolution:
+def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held: Sequence[Holder] = ()) -> Resolution:
     """Choose between the routes that claim one alias.
 
-    A route from a file wins over containers. Among containers whose route is served, the oldest one wins, by creation
-    time, then name, then engine. Replicas from its Compose service add their endpoints. When the winner and its
-    replicas are all draining, the oldest other route with a ready endpoint takes over.
+    The first by rank wins. Replicas from its Compose service add their endpoints. When the winner and its replicas are
+    all draining, the next route with a ready endpoint takes over, and stands in until the winner is healthy again.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
+        ranking: the order of engines.
+        held: those that held the alias before and still claim it, the first first.
 
     """
     if len(claims) == 1:
         return Resolution(claims[0])
-    served = [route for route in claims if not route.excluded]
-    awake = sorted((route for route in served if route.endpoints or route.scheme == "fileserver"), key=_age)
+    ranking = ranking or Ranking()
+    ranked = sorted(claims, key=lambda route: ranking.rank(route, held))
+    awake = [route for route in ranked if is_open(route)]
     if not awake:  # a sleeping container keeps its alias only while no other route is available
-        return Resolution(min(served or claims, key=_age))
-    winner = _winner(awake)
+        return Resolution(next((route for route in ranked if not route.excluded), ranked[0]))
+    winner = _winner(awake, held)
     replicas, losers = [winner], []
     for route in awake:
         if route is winner:
             continue
         if _is_replica(route, winner):
             replicas.append(route)
-        elif not _is_draining(route):
+        elif not is_draining((route,)):
             losers.append(route)
-    problems = [_conflict(route, winner) for route in losers[:_MAX_REPORTED]]
+    problems = [_conflict(route, winner, ranking.why(winner, route, held)) for route in losers[:_MAX_REPORTED]]
     if len(losers) > _MAX_REPORTED:
         problems.append(_more_conflicts(winner, len(losers) - _MAX_REPORTED))
     if len(replicas) > 1:
@@ -71,20 +76,13 @@ def resolve_claims(claims: Sequence[Route]) -> Resolution:
     return Resolution(winner, tuple(problems))
 
 
-def _winner(awake: Sequence[Route]) -> Route:
-    """Return the oldest route, or its successor if it and its replicas are all draining."""
-    oldest = awake[0]
-    if not all(_is_draining(route) for route in awake if route is oldest or _is_replica(route, oldest)):
-        return oldest
-    return next((route for route in awake if any(e.state == "ready" for e in route.endpoints)), oldest)
-
-
-def _is_draining(route: Route) -> bool:
-    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
-
-
-def _age(route: Route) -> tuple[int, str, str, str]:
-    return (route.created, route.container, route.provider, route.container_id)
+def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
+    """Return the first route, or what stands in for it and its replicas."""
+    first = awake[0]
+    group = [route for route in awake if route is first or _is_replica(route, first)]
+    if any(route.scheme == "fileserver" for route in group):
+        return first
+    return next((route for route in awake if may_stand_in(route, group, held)), first)
 
 
 def _is_replica(route: Route, of: Route) -> bool:
@@ -101,28 +99,22 @@ def _more_conflicts(winner: Route, number: int) -> Problem:
     )
 
 
-def _conflict(route: Route, winner: Route) -> Problem:
-    if winner.is_static:
-        return _conflict_with_file(route, winner.provider)
-    elsewhere = winner.provider != route.provider
-    holder = f"{winner.provider}/{winner.container}" if elsewhere else winner.container
-    return Problem(
-        message=f"alias {route.alias!r} belongs to {holder}, which is older; this one waits until that one is removed",
-        hint="give one of them another alias with proxy.aliases",
-        provider=route.provider,
-        container=route.container,
-        route=route.alias,
-    )
-
-
-def _conflict_with_file(route: Route, file: str) -> Problem:
-    why = "which comes first by name" if route.is_static else "and files come before containers"
+def _conflict(route: Route, winner: Route, why: str) -> Problem:
     other = "another name" if route.is_static else "another alias with proxy.aliases"
+    hint = f"remove one of them, or use {other}" if winner.is_static else f"give one of them {other}"
     return Problem(
-        message=f"alias {route.alias!r} belongs to the file {file}, {why}; this one waits until that one is removed",
-        hint=f"remove one of them, or use {other}",
+        message=f"alias {route.alias!r} belongs to {name_of(winner, route)}, {why}; this one waits until that one is "
+        "removed",
+        hint=hint,
         provider="" if route.is_static else route.provider,
         container=route.container,
         route=route.alias,
         file=route.provider if route.is_static else "",
     )
+
+
+def name_of(route: Route, seen_from: Route) -> str:
+    """Return the file or container of a route, with its engine unless ``seen_from`` is on the same engine."""
+    if route.is_static:
+        return f"the file {route.provider}"
+    return route.container if route.provider == seen_from.provider else f"{route.provider}/{route.container}"

@@ -1,8 +1,8 @@
 """Keeps the table up to date while single containers change. Pure.
 
-The store is the one mutable object between engines and tables. It remembers which owner claims which alias, resolves
-only the aliases that a change touches, and returns immutable tables that share everything else. The cost of a change
-does not depend on the number of containers.
+The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only those
+that a change touches, and returns immutable tables that share everything else. The cost of a change does not depend on
+the number of containers.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from immutables import Map
 
 from pilotage.routes.build import Built
-from pilotage.table.conflicts import resolve_claims
+from pilotage.table.names import Names, Owner
 from pilotage.table.table import EngineStatus, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
+    from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import ProblemKey
 
 __all__ = ["RouteStore", "build_table"]
-
-Owner = tuple[str, str]
-"""Who claims an alias: ``(engine, container ID)``, or ``(file, alias)`` for a route from a file."""
 
 
 class CommitResult(NamedTuple):
@@ -51,15 +49,14 @@ class RouteStore:
     """The claims of all containers and files, and the table that results from them."""
 
     def __init__(self) -> None:
-        self._claims: dict[str, dict[Owner, Route]] = {}
-        self._aliases: dict[Owner, tuple[str, ...]] = {}
-        self._touched: dict[str, str] = {}
+        self._names = Names()
         self._changed_problems: set[ProblemKey] = set()
         self._changed_health: set[str] = set()
         self._routes: Map[str, Route] = Map()
         self._problems: Map[ProblemKey, tuple[Problem, ...]] = Map()
         self._engines: Map[str, EngineStatus] = Map()
         self._health: Map[str, Mapping[str, EndpointHealth]] = Map()
+        self._pools: Map[str, tuple[str, ...]] = Map()
         self._table = Table()
 
     @property
@@ -77,21 +74,30 @@ class RouteStore:
 
         """
         routes = {route.alias: route for route in built.routes} if built is not None else {}
-        for alias in self._aliases.pop(owner, ()):
-            if alias not in routes:
-                claims = self._claims[alias]
-                del claims[owner]
-                if not claims:
-                    del self._claims[alias]
-                self._touched[alias] = cause
-        for alias, route in routes.items():
-            claims = self._claims.setdefault(alias, {})
-            if claims.get(owner) != route:
-                claims[owner] = route
-                self._touched[alias] = cause
-        if routes:
-            self._aliases[owner] = tuple(routes)
+        self._names.set_claims(owner, routes, cause)
         self.set_problems(owner, built.problems if built is not None else ())
+
+    def configure(self, *, engines: Iterable[str] | None = None, policy: Policy | None = None) -> None:
+        """Change what decides between claims to one name; whatever is omitted stays. :meth:`commit` applies the change.
+
+        Args:
+            engines: names of the engines in their configured order.
+            policy: what containers may claim, and the domains under which aliases are served.
+
+        """
+        self._names.configure(engines=engines, policy=policy)
+
+    def keep_holders(self) -> None:
+        """From now on, whoever holds a name keeps it as long as its container exists.
+
+        Call this before the first table is used to serve clients. Until then, and without it, the same containers give
+        the same table, in whatever order engines are listed and events come.
+        """
+        self._names.keep()
+
+    def rename_engine(self, old: str, new: str) -> None:
+        """Let the containers of an engine keep the names that they hold when the engine gets another name."""
+        self._names.rename_engine(old, new)
 
     def set_problems(self, key: ProblemKey, problems: Iterable[Problem]) -> None:
         """Replace the problems recorded under a key."""
@@ -133,28 +139,31 @@ class RouteStore:
         self._changed_health.add(alias)
 
     def commit(self) -> CommitResult:
-        """Resolve every alias whose claims changed and return the resulting table."""
-        touched, self._touched = self._touched, {}
+        """Resolve every name whose claims changed and return the resulting table."""
+        resolved = self._names.resolve()
+        touched = resolved.causes
         if touched:
             with self._routes.mutate() as changing:
-                for alias in touched:
-                    claims = self._claims.get(alias)
-                    if claims is None:
+                for alias, route in resolved.routes.items():
+                    if route is None:
                         changing.pop(alias, None)
-                        self.set_problems(("", alias), ())
-                        continue
-                    resolution = resolve_claims(list(claims.values()))
-                    changing[alias] = resolution.route
-                    self.set_problems(("", alias), resolution.problems)
+                    else:
+                        changing[alias] = route
                 self._routes = changing.finish()
+            for name, problems in resolved.problems.items():
+                self.set_problems(("", name), problems)
+            for pool, members in resolved.pools.items():
+                self._pools = self._pools.set(pool, members) if members else self._pools.delete(pool)
             for alias in touched:
                 if alias in self._health:
                     self._drop_stale_health(alias)
         problem_keys, self._changed_problems = self._changed_problems, set()
         health_aliases, self._changed_health = self._changed_health, set()
-        old = self._table
-        if touched or problem_keys or health_aliases or self._engines is not old.engines:
-            self._table = Table(self._routes, self._problems, self._engines, old.version + 1, self._health)
+        old, order = self._table, self._names.engines
+        if touched or problem_keys or health_aliases or self._engines is not old.engines or order != old.engine_order:
+            self._table = Table(
+                self._routes, self._problems, self._engines, old.version + 1, self._health, self._pools, order
+            )
         return CommitResult(self._table, touched, problem_keys, health_aliases)
 
     def _drop_stale_health(self, alias: str) -> None:
@@ -170,14 +179,26 @@ def _endpoints(route: Route | None) -> set[tuple[str, str]]:
     return {(endpoint.address, endpoint.container_id) for endpoint in route.endpoints} if route is not None else set()
 
 
-def build_table(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = ()) -> Table:
-    """Build the table of some engines and route files."""
+def build_table(
+    snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = (), *, policy: Policy | None = None
+) -> Table:
+    """Build the table of some engines and route files.
+
+    Args:
+        snapshots: the engines in their configured order.
+        files: the route files.
+        policy: what containers may claim, and the domains under which aliases are served; by default, the built-in
+            limits and any domain.
+
+    """
     store = RouteStore()
     for file in files:
         store.set_problems((file.name, ""), file.problems)
         for route in file.routes:
             store.set_routes((file.name, route.alias), Built((route,), route.problems))
-    for snapshot in snapshots:
+    found = tuple(snapshots)
+    store.configure(engines=(snapshot.config.name for snapshot in found), policy=policy)
+    for snapshot in found:
         name = snapshot.config.name
         store.set_engine(name, EngineStatus("live"))
         store.set_problems((name, ""), snapshot.problems)

@@ -20,7 +20,8 @@ ProblemKey = tuple[str, str]
 """What problems are about.
 
 These are ``(engine, container ID)`` and ``(engine, "")``; ``(file, alias)`` and ``(file, "")`` for route files;
-``("", alias)`` for conflicts; ``("", "")`` for problems outside the table, in a daemon's snapshot.
+``("", name)`` for conflicts about an alias or the name of a pool; ``("", "")`` for problems outside the table, in a
+daemon's snapshot.
 """
 
 
@@ -56,6 +57,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         health: alias -> endpoint address -> result of the gateway's probes, for endpoints that it probes. It does not
             decide where requests go; the gateway does.
         version: incremented by each change; 0 is the empty table.
+        pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
+        engine_order: names of the engines in their configured order.
 
     """
 
@@ -64,6 +67,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     engines: Mapping[str, EngineStatus] = Map()
     version: int = 0
     health: Mapping[str, Mapping[str, EndpointHealth]] = Map()
+    pool_members: Mapping[str, tuple[str, ...]] = Map()
+    engine_order: tuple[str, ...] = ()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
         """Return the probe results of an alias by endpoint address; empty if nothing is probed."""
@@ -84,12 +89,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         return status.since if status is not None and status.state == "stale" else None
 
     def pools(self) -> dict[str, tuple[str, ...]]:
-        """Return the aliases of the served members of each pool, by pool name (``load_balance.link``)."""
-        found: dict[str, list[str]] = {}
-        for route in self.sorted_routes():
-            if route.pool:
-                found.setdefault(route.pool, []).append(route.alias)
-        return {link: tuple(found[link]) for link in sorted(found)}
+        """Return the aliases of the members of each pool, the leader first, by the pool's name."""
+        return {name: self.pool_members[name] for name in sorted(self.pool_members)}
 
     def __repr__(self) -> str:
         away = [name for name, status in self.engines.items() if status.state == "stale"]

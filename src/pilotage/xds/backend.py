@@ -61,7 +61,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the alias or the pool's name.
         pool: whether it is a pool.
-        route: the route whose settings apply; for a pool, its first member.
+        route: the route whose settings apply; for a pool, its leader.
         members: the endpoints that receive requests.
         route_policy: what the middlewares require.
         restarting: whether its containers have been told to stop and may come back.
@@ -181,13 +181,13 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
 
     Args:
         link: the pool's name.
-        routes: its members, at least one.
+        routes: its members, at least one, the leader first.
 
     Returns:
         The backend, and a problem for each route that cannot join because its settings differ.
 
     """
-    leader, *others = sorted(routes, key=lambda route: route.alias)
+    leader, *others = routes
     joined, problems = [leader], []
     for route in others:
         different = [name for name in _COMMON if getattr(route.settings, name) != getattr(leader.settings, name)]
@@ -233,10 +233,20 @@ _COMMON: Final = (
 
 
 def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
-    """Return each member's weight: its own, or else the mean of the weights that others set."""
-    weights = [route.settings.load_balance.weight for route in routes if route.settings.load_balance.weight]
-    mean = max(1, round(sum(weights) / len(weights))) if weights else 1
-    return [(route, route.settings.load_balance.weight or mean) for route in routes]
+    """Return each member's weight: its own, or else the mean of the weights that others set.
+
+    The leader's Compose project and engine set the bounds: a member from outside gets at most their largest weight.
+    """
+    home = _home(routes[0])
+    weights = [(route, route.settings.load_balance.weight, _home(route) == home) for route in routes]
+    inside = [weight for _, weight, is_inside in weights if weight and is_inside]
+    mean, most = (max(1, round(sum(inside) / len(inside))), max(inside)) if inside else (1, 1)
+    return [(route, weight or mean if is_inside else min(weight or mean, most)) for route, weight, is_inside in weights]
+
+
+def _home(route: Route) -> tuple[str, ...]:
+    """Return the engine and the Compose project of a route."""
+    return (route.provider, *route.service[1:2])
 
 
 def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, restarting: bool) -> Backing:

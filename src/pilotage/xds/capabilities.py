@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
+from pilotage.routes.hosts import is_host
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 
@@ -25,9 +25,6 @@ __all__ = ["check_capabilities"]
 
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
-
-# Host names must not contain underscores, but browsers and Compose accept them.
-_VALID_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
@@ -103,10 +100,10 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             "ssl_server_name", f"{shorten(server)!r} is not a valid server name", "write a name such as app.internal"
         )
     if settings.load_balance.link:
-        if not _VALID_HOST.fullmatch(settings.load_balance.link):
+        if not is_host(settings.load_balance.link):
             hint = "name the pool with letters, digits, dashes and dots"
             refuse("load_balance.link", f"no client can request the host {shorten(settings.load_balance.link)!r}", hint)
-    elif not (route.is_stream or _VALID_HOST.fullmatch(route.alias)):
+    elif not (route.is_stream or is_host(route.alias)):
         refuse("alias", f"no client can request the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
 
 
@@ -115,7 +112,7 @@ def _ascii_hint(alias: str) -> str:
         encoded = alias.encode("idna").decode()
     except UnicodeError:
         encoded = ""
-    if encoded != alias and _VALID_HOST.fullmatch(encoded):
+    if encoded != alias and is_host(encoded):
         return f"clients request it as {encoded!r}; write that instead"
     return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
 

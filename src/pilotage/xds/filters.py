@@ -27,6 +27,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
+from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.requests import host_check, path_check
 from pilotage.xds.resources import OFF, header, number, packed, seconds
 
@@ -35,13 +36,10 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["ANY_LABEL", "CONTROL_CLUSTER", "backend_settings", "http_filters", "mark", "scope_settings"]
+__all__ = ["CONTROL_CLUSTER", "backend_settings", "http_filters", "mark", "scope_settings"]
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
-
-ANY_LABEL: Final = "__any__"
-"""Stands for the one DNS label that a wildcard alias matches."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"

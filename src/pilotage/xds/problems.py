@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
 
-__all__ = ["auth_route_not_served", "build_failed", "pool_shadowed", "port_in_use", "speaks_plain_http"]
+__all__ = ["auth_route_not_served", "build_failed", "port_in_use", "speaks_plain_http"]
 
 
 def build_failed(route: Route, error: Exception) -> Problem:
@@ -34,22 +34,12 @@ def auth_route_not_served(route: Route, auth_route: str) -> Problem:
     )
 
 
-def pool_shadowed(pool: Backend, by: Backend) -> Problem:
-    """Report a pool whose name is also an alias. The alias wins."""
-    return _problem(
-        pool.route,
-        f"the pool {pool.name!r} is unreachable, because {by.route.container or by.name} has an alias of that name",
-        "rename the pool or the alias",
-        path="load_balance.link",
-    )
-
-
 def port_in_use(backend: Backend, by: Backend, address: str) -> Problem:
-    """Report a stream route whose listening address belongs to an older route."""
+    """Report a stream route whose listening address belongs to another route."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,
-        f"{protocol} port {port} belongs to {by.name}, which is older",
+        f"{protocol} port {port} belongs to {by.name}, which comes first",
         f"choose another listening port for {backend.name}",
         path="port",
     )

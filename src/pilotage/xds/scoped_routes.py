@@ -14,10 +14,11 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
+from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import ANY_LABEL, backend_settings, mark, scope_settings
+from pilotage.xds.filters import backend_settings, mark, scope_settings
 from pilotage.xds.resources import Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
@@ -58,8 +59,8 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     """
     if "." in name:
         return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
-    wanted = [suffix.strip().lower().lstrip(".").rstrip(".") for suffix in suffixes]
-    return [name, *(f"{name}.{suffix}" for suffix in dict.fromkeys(wanted) if suffix)] if wanted else ["*"]
+    wanted = clean_domains(suffixes)
+    return [name, *(f"{name}.{suffix}" for suffix in wanted)] if wanted else ["*"]
 
 
 def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
@@ -127,9 +128,10 @@ def _clusters(backend: Backend) -> list[str]:
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
-    """Assign each host to one backend, because Envoy rejects duplicate domains.
+    """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    A backend that names the host in full wins.
+    The table gives a full name to whoever holds it, and excludes the routes of others. So a backend with that full name
+    has it, and the one with the short alias has the rest.
     """
     taken: set[str] = set()
     for backend in sorted(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.routes.exclusion import ExclusionReason
+from pilotage.table.precedence import Ranking
 from pilotage.table.table import Table
 from pilotage.xds.backend import (
     RESTART_HOLD,
@@ -27,7 +28,6 @@ from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import (
     auth_route_not_served,
     build_failed,
-    pool_shadowed,
     port_in_use,
 )
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
@@ -54,8 +54,8 @@ class Snapshot:
 
     Attributes:
         resources: type URL and name -> resource.
-        problems: source (``route/ALIAS``, ``pool/LINK``, ``scope/LABEL``, ``listener/ADDRESS``; ``auth/…`` for missing
-            forwardauth routes, ``made/…`` for unexpected errors) -> its problems.
+        problems: source (``route/ALIAS``, ``pool/LINK``, ``listener/ADDRESS``; ``auth/…`` for missing forwardauth
+            routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
@@ -241,7 +241,9 @@ class Snapshot:
             backend = route_backend(route, used_for_auth=name in self._auth_users, restarting=name in self.restarting)
             return self._check_auth_route(key, backend)
         self._drop_empty(self._pools, name)
-        members = [self._routes[alias] for alias in self._pools.get(name, ())]
+        order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
+        aliases = sorted(self._pools.get(name, ()), key=lambda alias: (order.get(alias, len(order)), alias))
+        members = [self._routes[alias] for alias in aliases]  # lingering ones are last
         if not members:
             self._report(key, ())
             self._report(f"auth/{key}", ())
@@ -312,15 +314,10 @@ class Snapshot:
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         self._drop_empty(self._scopes, label)
-        by_name: dict[str, Backend] = {}
-        shadowed = []
-        for key in sorted(self._scopes.get(label, ())):  # "route/…" sorts after "pool/…", so routes win
-            backend = self._backends[key]
-            if backend.name in by_name:
-                shadowed.append(pool_shadowed(by_name[backend.name], backend))
-            by_name[backend.name] = backend
-        self._report(f"scope/{label}", shadowed)
-        made = self._build_scope(label, list(by_name.values()))
+        backends = [self._backends[key] for key in self._scopes.get(label, ())]
+        # The table gives a name to one backend. Another one of that name only lingers.
+        backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
+        made = self._build_scope(label, list({backend.name: backend for backend in backends}.values()))
         return _by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _build_scope(self, label: str, backends: list[Backend]) -> Resource | None:
@@ -343,10 +340,11 @@ class Snapshot:
         return made
 
     def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
-        """Assign a listening address to the oldest route that uses it. Without an endpoint, there is no listener."""
+        """Assign a listening address to the first route by rank that uses it. No endpoint means no listener."""
         self._drop_empty(self._listeners, address)
         backends = [self._backends[key] for key in self._listeners.get(address, ())]
-        backends.sort(key=lambda backend: (backend.route.created, backend.name))
+        rank = Ranking(self._table.engine_order).rank
+        backends.sort(key=lambda backend: (rank(backend.route), backend.name))
         self._report(f"made/{address}", ())
         self._report(f"listener/{address}", [port_in_use(backend, backends[0], address) for backend in backends[1:]])
         if not backends or backends[0].backing == "none":

@@ -67,5 +67,7 @@ def _outcome(route: Route, view: View) -> Cell:
             return f"waiting: file {winner.provider} has this alias", "red"
         elsewhere = f"{winner.provider}/" if winner.provider != route.provider else ""
         return f"waiting: container {elsewhere}{winner.container} has this alias", "red"
+    if winner.excluded:
+        return winner.excluded_reason, "red"
     text, style = route_status(route)
     return (route.target or text, "" if text == "ready" else style)

@@ -1,0 +1,69 @@
+"""Finds services of one Compose project that claim the same alias or host. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.core.problems import Problem
+from pilotage.routes.hosts import clean_domains, first_label, served_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pilotage.routes.route import Route
+
+__all__ = ["ClaimedNames"]
+
+_OLDER = "the older container gets it; give one of them another alias with proxy.aliases"
+
+
+class ClaimedNames:
+    """The names that the services so far claim.
+
+    Args:
+        domains: domains under which aliases are served (``match_domains``); empty means any.
+
+    """
+
+    def __init__(self, domains: Iterable[str]) -> None:
+        self._domains = clean_domains(domains)
+        self._aliases: dict[str, str] = {}  # alias -> service
+        self._hosts: dict[str, tuple[str, bool]] = {}  # host -> service, and whether it is the name of its pool
+        self._below: dict[str, list[str]] = {}  # first label -> full names
+
+    def add(self, service: str, routes: Iterable[Route]) -> Iterator[Problem]:
+        """Add the routes of a service; yield a warning for each name that another service claims."""
+        for route in routes:
+            owner = self._aliases.setdefault(route.alias, service)
+            if owner != service:
+                yield _warning(f"service {owner!r} also uses the alias {route.alias!r}", _OLDER)
+            elif name := served_name(route):
+                yield from self._add_host(service, name, is_pool=name != route.alias or name == route.pool)
+
+    def _add_host(self, service: str, name: str, *, is_pool: bool) -> Iterator[Problem]:
+        other, was_pool = self._hosts.setdefault(name, (service, is_pool))
+        if other != service and was_pool is not is_pool:
+            what = f"has the alias {name!r}" if is_pool else f"is in the pool {name!r}"
+            hint = "a pool and an alias cannot have the same name, and the older one gets it; rename one of them"
+            yield _warning(f"service {other!r} {what}", hint)
+        label = first_label(name)
+        names = [label] if label and self._covers(name) else []
+        if label:
+            self._below.setdefault(label, []).append(name)
+        else:
+            names = [each for each in self._below.get(name, ()) if self._covers(each)]
+        for each in names:
+            owner, _ = self._hosts.get(each, (service, False))
+            if owner != service:
+                short, full = (each, name) if label else (name, each)
+                message = f"service {owner!r} claims {each!r}, and the alias {short!r} also answers for {full!r}"
+                hint = "the older container gets it; use another alias, or list the domains of aliases in match_domains"
+                yield _warning(message, hint)
+
+    def _covers(self, name: str) -> bool:
+        """Return whether the alias that is the first label of a full name answers for it."""
+        return not self._domains or name.partition(".")[2] in self._domains
+
+
+def _warning(message: str, hint: str) -> Problem:
+    return Problem(message=message, hint=hint, severity="warning")

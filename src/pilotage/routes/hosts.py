@@ -1,0 +1,47 @@
+"""Names the hosts that a route answers for. Pure.
+
+An alias without dots also answers below the gateway's domains (``match_domains``), or below any domain if there are
+none. A route in a pool answers under the pool's name instead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.routes.route import Route
+
+__all__ = ["ANY_LABEL", "clean_domains", "first_label", "is_host", "served_name"]
+
+ANY_LABEL: Final = "__any__"
+"""Stands for the one label that a wildcard matches, where the gateway looks for a host. No name may begin with it."""
+
+# Host names must not contain underscores, but browsers and Compose accept them.
+_VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
+
+
+def is_host(name: str) -> bool:
+    """Return whether clients can request a name, or a name that it stands for: ``*.example.com``."""
+    return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
+
+
+def served_name(route: Route) -> str:
+    """Return the name under which a route answers: its pool's, or else its alias; ``""`` if it answers for no host."""
+    if route.excluded or route.is_stream:
+        return ""
+    return route.settings.load_balance.link or route.alias
+
+
+def first_label(name: str) -> str:
+    """Return the alias that may also answer for a full name; ``""`` for a name without dots and for a wildcard."""
+    label, dot, _ = name.partition(".")
+    return label if dot and label != "*" else ""
+
+
+def clean_domains(domains: Iterable[str]) -> tuple[str, ...]:
+    """Return domains lower-cased and without dots at their ends, each once."""
+    found = (domain.strip().lower().lstrip(".").rstrip(".") for domain in domains)
+    return tuple(dict.fromkeys(domain for domain in found if domain))

@@ -1,0 +1,207 @@
+"""Decides who serves a host that an alias, a full name or the name of a pool claims. Pure.
+
+Rules: decisions 31 and 32.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.policy import NO_POLICY, Claimant, Policy
+from pilotage.routes.route import Route
+from pilotage.table.conflicts import name_of
+from pilotage.table.precedence import Holder, Ranking, holder_of, is_draining, is_open, may_stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["HostClaims", "HostResolution", "HostRules", "resolve_host"]
+
+_MAX_SUCCESSORS: Final = 8
+"""How many groups of one pool may wait to take it over."""
+
+
+class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
+    """The claims to one host.
+
+    Attributes:
+        name: the host.
+        route: the route whose alias it is.
+        pooled: the routes whose pool has that name.
+        above: the routes that serve the first label of a full name, if they answer for the full name, too.
+        held: those that held the host before and still exist, the first first.
+
+    """
+
+    name: str
+    route: Route | None = None
+    pooled: tuple[Route, ...] = ()
+    above: tuple[Route, ...] = ()
+    held: tuple[Holder, ...] = ()
+
+
+class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
+    """Who serves a host.
+
+    Attributes:
+        kind: ``route``, ``pool`` or ``above``; ``""`` if nobody does.
+        routes: the routes that serve it, the leader of a pool first.
+        refused: alias of a route that must not serve it -> the problem; ``None`` if it is draining anyway.
+
+    """
+
+    kind: Literal["", "route", "pool", "above"] = ""
+    routes: tuple[Route, ...] = ()
+    refused: dict[str, Problem | None] = {}
+
+
+class HostRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides between claims.
+
+    Attributes:
+        ranking: the order of engines.
+        policy: says which pools a container may join.
+
+    """
+
+    ranking: Ranking
+    policy: Policy = NO_POLICY
+
+
+class _Party(msgspec.Struct, frozen=True):
+    """Routes that serve a host together."""
+
+    kind: Literal["route", "pool", "above"]
+    routes: tuple[Route, ...]
+
+
+def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
+    """Choose between the claims to one host.
+
+    The first by rank wins: a route, a pool, or what serves the first label of a full name. Whoever serves the first
+    label gives up a full name to its own container without a contest. Members of a pool that may not join its leader
+    are refused. When all containers of the winner are draining, the next with a ready endpoint takes over, but not what
+    serves the first label: requests wait for a container that restarts instead of reaching another service.
+    """
+    rank = rules.ranking.rank
+    parties = [_Party("route", (claims.route,))] if claims.route is not None else []
+    pools, refused = _pools(claims, rules)
+    parties += pools
+    if claims.above and not any(_is_of(party, claims.above) for party in parties):
+        parties.append(_Party("above", claims.above))
+    if not parties:
+        return HostResolution()
+    parties.sort(key=lambda party: min(rank(route, claims.held) for route in party.routes))
+    awake = [party for party in parties if any(map(is_open, party.routes))] or parties
+    winner = awake[0]
+    winner = next((party for party in awake if _may_stand_in(party, winner, claims.held)), winner)
+    found: dict[str, Problem | None] = {}
+    for party in parties:
+        if party is winner or party.kind == "above":
+            continue
+        for route in party.routes:
+            found[route.alias] = None if is_draining((route,)) else _refusal(route, winner, claims, rules)
+    for route in refused:
+        found[route.alias] = None if is_draining((route,)) else _refusal(route, winner, claims, rules)
+    return HostResolution(kind=winner.kind, routes=winner.routes, refused=found)
+
+
+def _may_stand_in(party: _Party, winner: _Party, held: Sequence[Holder]) -> bool:
+    return party.kind != "above" and any(may_stand_in(route, winner.routes, held) for route in party.routes)
+
+
+def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
+    return holder_of(party.routes[0]) in {holder_of(route) for route in routes}
+
+
+def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
+    """Return the pool, further pools of that name that would take it over, and the routes that are in none.
+
+    A sleeping container does not lead while others are awake.
+    """
+    waiting = sorted(claims.pooled, key=lambda route: (not is_open(route), rules.ranking.rank(route, claims.held)))
+    parties: list[_Party] = []
+    while waiting and len(parties) < _MAX_SUCCESSORS:
+        leader = waiting[0]
+        joined = [route for route in waiting if route is leader or _bar(route, leader, claims.name, rules) is None]
+        parties.append(_Party("pool", tuple(joined)))
+        chosen = {id(route) for route in joined}
+        waiting = [route for route in waiting if id(route) not in chosen]
+        if is_open(leader) and not is_draining(joined):
+            break
+    return parties, waiting
+
+
+def claimant_of(route: Route) -> Claimant:
+    """Return who claims a route, for the policy. A file is in no Compose project of any engine."""
+    if route.claimant is not None:
+        return route.claimant
+    project, service = route.service[1:] if len(route.service) == 3 else ("", "")
+    engine = route.provider if route.is_static else route.provider.removesuffix("!")
+    return Claimant(engine=engine, project=project, service=service, container=route.container)
+
+
+def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
+    """Return why a route may not join a pool, and a remedy; ``None`` if it may. Routes from files always may."""
+    claimant = claimant_of(route)
+    verdict = None if route.is_static else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
+    if verdict is None or verdict.allowed:
+        return None
+    return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)
+
+
+def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules) -> Problem:
+    first, name = winner.routes[0], shorten(claims.name)
+    pooled = route.settings.load_balance.link == claims.name
+    if pooled and winner.kind == "pool":
+        reason, hint = _bar(route, first, claims.name, rules) or ("it came later", "")
+        return _problem(route, f"cannot join the pool {name!r} of {name_of(first, route)}: {reason}", hint)
+    who = name_of(first, route)
+    if winner.kind == "pool":
+        who = f"the pool of {who}"
+    why = rules.ranking.why(first, route, claims.held)
+    if winner.kind == "above":
+        label = claims.name.partition(".")[0]
+        why = f"whose alias {label!r} answers below this domain, too, and {why}"
+        hint = "use another name, or list the domains of short aliases in match_domains"
+    else:
+        hint = "use another name for one of them"
+    return _problem(route, f"host {name!r} belongs to {who}, {why}; this one waits until that one is removed", hint)
+
+
+def _problem(route: Route, message: str, hint: str) -> Problem:
+    return Problem(
+        message=message,
+        hint=hint,
+        provider="" if route.is_static else route.provider,
+        container=route.container,
+        route=route.alias,
+        path="load_balance.link" if route.settings.load_balance.link else "",
+        file=route.provider if route.is_static else "",
+    )
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
+    """Return how to admit a container, as lines for the configuration."""
+    pools = f"pools: [{_quoted(pool)}]"
+    if (rule := policy.rule_for(claimant)) is not None:
+        return f"name another pool, or add {pools} to what {rule} allows"
+    who = {"engine": claimant.engine, "project": claimant.project, "service": claimant.service}
+    if not claimant.project:
+        who["image"] = claimant.image
+    if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
+        return "name another pool"
+    named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
+    return f"name another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()

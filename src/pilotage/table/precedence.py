@@ -1,0 +1,119 @@
+"""Ranks the claims to one name: files, then whoever held it first, then by engine, age and name. Pure.
+
+Rules: decision 31.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from pilotage.routes.route import Route
+
+__all__ = ["Holder", "Rank", "Ranking", "holder_of", "is_draining", "is_open", "is_ready", "may_stand_in", "successor"]
+
+Holder = tuple[str, ...]
+"""Who holds a name: the ``service`` of a route, which replicas share, or else ``(engine, container ID)``."""
+
+Rank = tuple[bool, int, int, str, int, str, str]
+"""Sort key of a claim; the lowest is first."""
+
+_NEVER: Final = 1 << 62
+
+
+def holder_of(route: Route) -> Holder:
+    """Return on whose behalf a route claims a name."""
+    return route.service or (route.provider, route.container_id)
+
+
+class Ranking:
+    """Ranks claims.
+
+    Args:
+        engines: names of the engines in their configured order. Others come last, by name.
+
+    """
+
+    def __init__(self, engines: Iterable[str] = ()) -> None:
+        self.engines = tuple(engines)
+        self._order = {name: index for index, name in enumerate(self.engines)}
+
+    def rank(self, route: Route, held: Sequence[Holder] = ()) -> Rank:
+        """Return the rank of a claim.
+
+        The engine comes before age, because an engine reports the ages of its own containers and could invent them.
+        An age that is no time counts as the youngest.
+
+        Args:
+            route: the claim.
+            held: those that held the name before and still exist, the first first.
+
+        """
+        if route.is_static:
+            return (False, 0, 0, route.provider, 0, "", "")
+        holder = holder_of(route)
+        since = held.index(holder) if holder in held else len(held)
+        engine = self._order.get(route.provider, len(self._order))
+        created = route.created if route.created > 0 else _NEVER
+        return (True, since, engine, route.provider, created, route.container, route.container_id)
+
+    def why(self, winner: Route, loser: Route, held: Sequence[Holder] = ()) -> str:
+        """Return why a claim won, to follow the name of its container or file."""
+        first, second = self.rank(winner, held), self.rank(loser, held)
+        if winner.is_static:
+            return "which comes first by name" if loser.is_static else "and files come before containers"
+        if first > second:
+            return "which is ready"
+        if first[1] != second[1]:
+            return "which had it first"
+        if first[2:4] != second[2:4]:
+            return "whose engine comes first"
+        return "which is older" if first[4] != second[4] else "which comes first by name"
+
+
+def is_open(route: Route) -> bool:
+    """Return whether a route is served by something that runs. A sleeping container yields to others."""
+    return not route.excluded and (bool(route.endpoints) or route.scheme == "fileserver")
+
+
+def is_draining(routes: Iterable[Route]) -> bool:
+    """Return whether all containers behind some routes have been told to stop."""
+    states = {endpoint.state for route in routes for endpoint in route.endpoints}
+    return states == {"draining"}
+
+
+def is_ready(route: Route) -> bool:
+    """Return whether a route has a ready endpoint."""
+    return any(endpoint.state == "ready" for endpoint in route.endpoints)
+
+
+def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) -> bool:
+    """Return whether a route may serve a name instead of the routes that hold it.
+
+    If all containers of the holder have been told to stop, any route with a ready endpoint may. If some of them have
+    started but are not healthy yet, only a route that stood in before may, until they are.
+
+    Args:
+        route: the other route.
+        routes: the routes that hold the name.
+        held: those that held the name before, including those that stood in.
+
+    """
+    states = {endpoint.state for each in routes for endpoint in each.endpoints}
+    if not states or states - {"draining", "waiting"} or not is_ready(route):
+        return False
+    return states == {"draining"} or holder_of(route) in held
+
+
+def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
+    """Return who has held a name after a change.
+
+    Args:
+        held: who held it before, the first first.
+        now: who holds it from now on.
+        present: everybody who claims the name, including those that are stopped.
+
+    """
+    return tuple(dict.fromkeys((*(holder for holder in held if holder in present), *now)))
