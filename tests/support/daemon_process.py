@@ -32,12 +32,16 @@ class Served:
 
     """
 
-    def __init__(self, folder: Path, port: int, configuration: Mapping[str, Any], *options: str) -> None:
+    def __init__(
+        self, folder: Path, port: int, configuration: Mapping[str, Any], *options: str, files: int = 0, **env: str
+    ) -> None:
         self.folder = folder
         self.port = port
         self._file = folder / "pilotage.yml"
         self._file.write_text(yaml.safe_dump(dict(configuration)))
         self._options = options
+        self._env = env
+        self._prefix = ("prlimit", f"--nofile={files}:{files}") if files else ()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -54,9 +58,9 @@ class Served:
         """Start it, and return once it serves its first table."""
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pilotage", "serve", "--config", str(self._file)),
+                *(*self._prefix, sys.executable, "-m", "pilotage", "serve", "--config", str(self._file)),
                 *("--api", f"unix://{self.folder}/api.sock", *self._options),
-                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | self._env,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
@@ -112,7 +116,7 @@ async def serving(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Ser
 @contextlib.asynccontextmanager
 async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
     """Configure an Envoy that pilotage has not started, as in a fleet."""
-    port, xds = free_port(), f"127.0.0.1:{free_port()}"
+    port, xds = free_port(), f"unix://{folder}/xds/ads.sock"
     gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
     served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
     printing = await asyncio.create_subprocess_exec(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pilotage.core.gc import gc_paused
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
-    from pilotage.core.tempdirs import socket_tempdir
+    from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
     from pilotage.core.text import count, format_duration, shorten
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FALSE",
     "MAX_PROBLEMS",
+    "MAX_SOCKET_PATH",
     "TRUE",
     "Budget",
     "BudgetError",
@@ -66,6 +67,7 @@ __all__ = [
     "parse_duration",
     "parse_yaml",
     "preview",
+    "private_folder_of",
     "read_text",
     "shorten",
     "socket_tempdir",
@@ -86,6 +88,7 @@ __getattr__, __dir__ = lazy_exports(
         "GatewayError": "errors",
         "Located": "yaml",
         "MAX_PROBLEMS": "budget",
+        "MAX_SOCKET_PATH": "tempdirs",
         "ParseError": "values",
         "PilotageError": "errors",
         "Problem": "problems",
@@ -107,6 +110,7 @@ __getattr__, __dir__ = lazy_exports(
         "parse_duration": "values",
         "parse_yaml": "yaml",
         "preview": "yaml",
+        "private_folder_of": "tempdirs",
         "read_text": "textfile",
         "shorten": "text",
         "socket_tempdir": "tempdirs",

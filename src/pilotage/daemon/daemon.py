@@ -21,6 +21,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
@@ -72,6 +73,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
     settings = build_settings(flags, env)
     daemon = Daemon(settings, lambda: rebuild_settings(flags, env, settings), env, ready)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors())
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
@@ -98,7 +100,7 @@ class Daemon:
         api: the HTTP API, while the daemon runs.
         gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
-        xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if nowhere.
+        xds_address: where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere.
 
     """
 

@@ -19,7 +19,6 @@ from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.xds.options import GatewayOptions
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "XDS_PORT",
     "DaemonSettings",
     "Flags",
     "build_settings",
@@ -37,8 +35,8 @@ __all__ = [
     "rebuild_settings",
 ]
 
-XDS_PORT: Final = 18000
-"""Default xDS port on loopback for other Envoys, if the daemon runs none of its own."""
+_XDS_SOCKET: Final = "pilotage-xds/ads.sock"
+"""Default xDS socket for other Envoys if the daemon runs none of its own, next to the API's socket."""
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +69,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         options: what Envoys get in addition to the routes.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
+        xds_socket: the socket for other Envoys if there is no other xDS address and the daemon runs no Envoy.
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
@@ -85,6 +84,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
+    xds_socket: str = ""
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
@@ -93,15 +93,14 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reserved_ports(self) -> frozenset[int]:
         """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
-        xds_port = int(self.xds_address.rpartition(":")[2] or 0)
-        return self.options.ports | {port for port in (xds_port, *(place.port for place in self.listen)) if port}
+        ports = (self.gateway.xds.port, *(place.port for place in self.listen))
+        return self.options.ports | {port for port in ports if port}
 
     @property
     def xds_address(self) -> str:
-        """Where other Envoys get their configuration, ``host:port``; ``""`` if nowhere."""
-        xds = self.gateway.xds
-        port = xds.port or (0 if self.with_gateway else XDS_PORT)
-        return f"{bracketed(xds.host)}:{port}" if port else ""
+        """Where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere."""
+        default = f"unix:{self.xds_socket}" if self.xds_socket and not self.with_gateway else ""
+        return self.gateway.xds.address or default
 
 
 def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
@@ -131,6 +130,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         options=options,
         gateway=config.gateway,
         with_gateway=flags.gateway,
+        xds_socket=_xds_socket(env),
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
@@ -159,11 +159,22 @@ def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
 def _default_addresses(env: Mapping[str, str]) -> tuple[Listen, ...]:
     """Return the first default socket that this user can create, and a loopback port."""
     loopback = Listen(host="127.0.0.1", port=API_PORT)
+    path = _own_socket(env)
+    return (loopback,) if path is None else (Listen(path=str(path)), loopback)
+
+
+def _own_socket(env: Mapping[str, str]) -> Path | None:
+    """Return the first default socket of the API that this user can create."""
     for path in socket_candidates(env):
         folder = path.parent if os.access(path.parent, os.F_OK) else path.parent.parent
         if os.access(folder, os.W_OK):
-            return (Listen(path=str(path)), loopback)
-    return (loopback,)
+            return path
+    return None
+
+
+def _xds_socket(env: Mapping[str, str]) -> str:
+    path = _own_socket(env)
+    return "" if path is None else str(path.parent / _XDS_SOCKET)
 
 
 def _token(file: str) -> str:
