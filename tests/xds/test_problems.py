@@ -18,3 +18,8 @@ def test_each_problem_names_its_route_and_a_remedy() -> None:
     assert all(problem.hint for problem in problems)
     assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "load_balance.link", "port"]
     assert problems[3].message == "tcp port 2222 belongs to other, which is older"
+
+
+def test_an_unexpected_error_does_not_quote_secrets() -> None:
+    app = route("app", 80, middlewares={"request": {"set_headers": {"X-Key": "canary-1"}}})
+    assert "canary" not in build_failed(app, ValueError("odd value 'canary-1'")).message

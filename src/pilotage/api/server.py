@@ -20,8 +20,10 @@ from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import clean
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
+from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import change_json, container_json, pools_json, problem_json
 from pilotage.routes.route import route_json
@@ -244,11 +246,11 @@ class Api:
             status = statuses.get(name)
             engines.append(
                 {
-                    "name": name,
-                    "url": snapshot.config.url,
+                    "name": clean(name),
+                    "url": clean(snapshot.config.url),
                     "state": status.state if status else "pending",
                     "since": status.since if status else 0.0,
-                    "error": status.error if status else "",
+                    "error": clean(status.error) if status else "",
                     "containers": len(snapshot.containers),
                     "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
                 }
@@ -259,7 +261,10 @@ class Api:
         name = request.match_info["name"]
         snapshots = self.source.discovery.snapshots()
         files = self.source.discovery.files()
-        found = explain_name(name, snapshots, self.source.discovery.table, files)
+        wanted = request.query.get("show_secrets", "") not in FALSE | {""}
+        if wanted and not is_from_socket(request):
+            return _error(403, "secrets are only shown on the unix socket", "remove show_secrets")
+        found = explain_name(name, snapshots, self.source.discovery.table, files, show_secrets=wanted)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return _error(404, f"no container or alias is called {shorten(name)!r}", hint)

@@ -25,18 +25,37 @@ if TYPE_CHECKING:
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
     from pilotage.core.problems import Problem, Severity
+    from pilotage.core.secrets import (
+        EVERYTHING,
+        HIDDEN,
+        SHOWN,
+        UNSEEN,
+        Visibility,
+        clean,
+        clean_value,
+        fold,
+        hidden_texts,
+        redact,
+        shown_name,
+        shown_text,
+        without,
+    )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
     from pilotage.core.text import count, format_duration, shorten
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
-    from pilotage.core.yaml import Located, bare, kind_name, parse_yaml, preview
+    from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
 
 __all__ = [
+    "EVERYTHING",
     "FALSE",
+    "HIDDEN",
     "MAX_PROBLEMS",
     "MAX_SOCKET_PATH",
+    "SHOWN",
     "TRUE",
+    "UNSEEN",
     "Budget",
     "BudgetError",
     "ConfigError",
@@ -51,27 +70,36 @@ __all__ = [
     "Problem",
     "Severity",
     "UnreadableFile",
+    "Visibility",
     "bare",
+    "beginning",
+    "clean",
+    "clean_value",
     "comma_list",
     "container_budget",
     "count",
     "did_you_mean",
     "edit_distance",
     "first_exception",
+    "fold",
     "format_duration",
     "gc_paused",
     "go_bool",
+    "hidden_texts",
     "kind_name",
     "lazy_exports",
     "nearest",
     "parse_duration",
     "parse_yaml",
-    "preview",
     "private_folder_of",
     "read_text",
+    "redact",
     "shorten",
+    "shown_name",
+    "shown_text",
     "socket_tempdir",
     "watch_files",
+    "without",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -84,6 +112,20 @@ __getattr__, __dir__ = lazy_exports(
         "EngineIncompatible": "errors",
         "EngineRefused": "errors",
         "EngineUnreachable": "errors",
+        "beginning": "yaml",
+        "EVERYTHING": "secrets",
+        "HIDDEN": "secrets",
+        "SHOWN": "secrets",
+        "UNSEEN": "secrets",
+        "Visibility": "secrets",
+        "clean": "secrets",
+        "clean_value": "secrets",
+        "fold": "secrets",
+        "hidden_texts": "secrets",
+        "redact": "secrets",
+        "shown_name": "secrets",
+        "shown_text": "secrets",
+        "without": "secrets",
         "FALSE": "values",
         "GatewayError": "errors",
         "Located": "yaml",
@@ -109,7 +151,6 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
-        "preview": "yaml",
         "private_folder_of": "tempdirs",
         "read_text": "textfile",
         "shorten": "text",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from pilotage.core.secrets import clean
+
 __all__ = ["count", "format_duration", "printable", "shorten"]
+
+
+_SEARCHED: Final = 4096  # characters of a text that is shortened
 
 
 def printable(text: str) -> str:
@@ -17,10 +24,14 @@ def printable(text: str) -> str:
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return ``value`` as one printable line of at most ``limit`` characters."""
+    """Return ``value`` as one printable line of at most ``limit`` characters, without passwords in URLs and the like.
+
+    These are removed before the text is cut, because afterwards they could not be recognized.
+    """
     text = value if isinstance(value, str) else str(value)
-    clean = printable(text[: limit + 1])
-    return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"
+    text = clean(text[:_SEARCHED])
+    line = printable(text[: limit + 1])
+    return line if len(line) <= limit and len(text) <= limit else line[: limit - 1] + "…"
 
 
 def count(number: int, noun: str) -> str:

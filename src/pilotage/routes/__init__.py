@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration, Kind
+    from pilotage.routes.fields import Duration
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
-    from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
+    from pilotage.routes.route import (
+        Endpoint,
+        EndpointHealth,
+        EndpointState,
+        HealthState,
+        Route,
+        bracketed,
+        route_json,
+        secrets_of,
+    )
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
 
@@ -43,7 +52,6 @@ __all__ = [
     "HealthCheck",
     "HealthState",
     "Homepage",
-    "Kind",
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
@@ -62,6 +70,7 @@ __all__ = [
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "secrets_of",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -85,7 +94,6 @@ __getattr__, __dir__ = lazy_exports(
         "HealthCheck": "schema",
         "HealthState": "route",
         "Homepage": "schema",
-        "Kind": "fields",
         "LoadBalance": "schema",
         "LogFilters": "access_log",
         "LoggedFields": "access_log",
@@ -104,5 +112,6 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "route_json": "route",
+        "secrets_of": "route",
     },
 )

@@ -14,14 +14,14 @@ import msgspec
 from pilotage.containers.swarm import SERVICE_NAME
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.text import count, shorten
+from pilotage.core.text import count
 from pilotage.engine.config import is_explicit_only
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.route import Endpoint, EndpointState, Route
-from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
+from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
@@ -292,11 +292,12 @@ def check_target(settings: AliasSettings, target: Target) -> list[Problem]:
     if target.scheme == "fileserver" and not settings.settings.root.startswith("/"):
         field = "root" if "root" in written else "scheme"
         message = "a file server needs root, an absolute path"
-        errors.append(problem_at(written[field], field, message, "write root: /srv/www"))
+        visible = ROUTE.visible.at((field,))
+        errors.append(problem_at(written[field], field, message, "write root: /srv/www", visible=visible))
     if target.scheme != "tcp":
         message, hint = f"only for scheme tcp, not {target.scheme}", "set scheme to tcp, or remove it"
         errors += [
-            problem_at(written[field], field, message, hint)
+            problem_at(written[field], field, message, hint, visible=ROUTE.visible.at((field,)))
             for field in ("relay_proxy_protocol_header", "tls_termination")
             if field in written
         ]
@@ -352,9 +353,17 @@ def _place(problem: Problem, container: Container, alias: str | None = None) -> 
 def _unexpected(error: Exception) -> Problem:
     """Return the problem for an unexpected exception."""
     return Problem(
-        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
+        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}{_at(error)}",
         hint="this is a bug in pilotage; please report it with the container's labels",
     )
+
+
+def _at(error: Exception) -> str:
+    """Return where an unexpected exception was raised; its message may contain a value."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return "" if place is None else f" in {place.tb_frame.f_code.co_name}, line {place.tb_lineno}"
 
 
 def _limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:

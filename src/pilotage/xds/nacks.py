@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import without
 from pilotage.core.text import shorten
+from pilotage.routes.route import secrets_of
 from pilotage.xds.resources import LISTENER, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pilotage.routes.route import Route
     from pilotage.xds.session import Nack
@@ -32,7 +34,8 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 
     """
     item = nack.resource
-    message, hint = _describe(nack, node)
+    routes = [route for name in item.answers if (route := route_of(name)) is not None]
+    message, hint = _describe(nack, node, frozenset().union(*map(secrets_of, routes)))
     found = []
     for name in item.answers or ("",):
         route = route_of(name) if name else None
@@ -48,9 +51,10 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
     return found
 
 
-def _describe(nack: Nack, node: str) -> tuple[str, str]:
+def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
+    """Return a message and a hint. Envoy quotes configuration, so a secret of a route may be in its error."""
     item = nack.resource
-    error = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
+    error = without(" ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split()), secrets)
     bind_error = _CANNOT_BIND.search(nack.error)
     if item.type_url == LISTENER and bind_error:
         address = item.name if "/" in item.name else bind_error["address"]
