@@ -22,7 +22,7 @@ from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import safe_json, shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import change_json, container_json, pools_json, problem_json
@@ -341,11 +341,13 @@ def _event_of(table: Table) -> Callable[[Change], bytes]:
 
 
 def _event(kind: str, data: Any, version: int) -> bytes:
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, msgspec.json.encode(data))
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, safe_json(msgspec.json.encode(data)))
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+    return web.Response(
+        body=safe_json(msgspec.json.encode(value)) + b"\n", status=status, content_type="application/json"
+    )
 
 
 def _error(status: int, message: str, hint: str = "") -> web.Response:

@@ -220,10 +220,12 @@ def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, elsewhere on one line."""
     import msgspec
 
+    from pilotage.core.text import safe_json
+
     body = msgspec.json.encode(value)
     if sys.stdout.isatty():
         body = msgspec.json.format(body, indent=2)
-    click.echo(body.decode())
+    click.echo(safe_json(body).decode())
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
-    from pilotage.core.text import count, format_duration, shorten
+    from pilotage.core.text import count, escape, format_duration, safe_json, shorten
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
@@ -80,6 +80,7 @@ __all__ = [
     "count",
     "did_you_mean",
     "edit_distance",
+    "escape",
     "first_exception",
     "fold",
     "format_duration",
@@ -94,6 +95,7 @@ __all__ = [
     "private_folder_of",
     "read_text",
     "redact",
+    "safe_json",
     "shorten",
     "shown_name",
     "shown_text",
@@ -143,6 +145,7 @@ __getattr__, __dir__ = lazy_exports(
         "count": "text",
         "did_you_mean": "suggest",
         "edit_distance": "suggest",
+        "escape": "text",
         "first_exception": "errors",
         "format_duration": "text",
         "gc_paused": "gc",
@@ -153,6 +156,7 @@ __getattr__, __dir__ = lazy_exports(
         "parse_yaml": "yaml",
         "private_folder_of": "tempdirs",
         "read_text": "textfile",
+        "safe_json": "text",
         "shorten": "text",
         "socket_tempdir": "tempdirs",
         "watch_files": "filewatch",

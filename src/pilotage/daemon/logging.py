@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pilotage.core.secrets import clean as without_secrets
+from pilotage.core.text import safe_json
 from pilotage.daemon.log_limit import LogLimit
 from pilotage.output.console import clean
 
@@ -67,6 +68,12 @@ def _message(record: logging.LogRecord) -> str:
     return text if record.name == _ACCESS else without_secrets(text)
 
 
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """Return the traceback of a record without secrets; each line is escaped."""
+    assert record.exc_info is not None  # noqa: S101  # the caller checked it
+    return "\n".join(map(clean, without_secrets(formatter.formatException(record.exc_info)).splitlines()))
+
+
 class _Text(logging.Formatter):
     """Writes one line per record, followed by the traceback if there is one."""
 
@@ -79,7 +86,7 @@ class _Text(logging.Formatter):
 
     def message(self, record: logging.LogRecord) -> str:
         text = clean(_message(record))
-        return f"{text}\n{without_secrets(self.formatException(record.exc_info))}" if record.exc_info else text
+        return f"{text}\n{_traceback(self, record)}" if record.exc_info else text
 
 
 class _Terminal(_Text):
@@ -115,5 +122,5 @@ class _Json(logging.Formatter):
             "message": _message(record),
         }
         if record.exc_info:
-            fields["traceback"] = without_secrets(self.formatException(record.exc_info))
-        return json.dumps(fields, ensure_ascii=False)
+            fields["traceback"] = _traceback(self, record)
+        return safe_json(json.dumps(fields, ensure_ascii=False).encode(errors="replace")).decode()

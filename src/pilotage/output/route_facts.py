@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import redact, shown_name
+from pilotage.core.secrets import SHOWN, redact, shown_name
 from pilotage.core.text import format_duration, shorten
 from pilotage.core.yaml import Located, bare
 from pilotage.output.facts import Fact, Source
@@ -118,7 +118,7 @@ def _health_check(route: Route, container: Container | None = None) -> Fact:
     if container is not None and container.docker_health:
         return Fact("health check", "run by the engine", f"reports {container.health}")
     check = route.settings.healthcheck
-    probe = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "connect"
+    probe = f"{'GET' if check.use_get else 'HEAD'} {redact(check.path, SHOWN)}" if not route.is_stream else "connect"
     value = f"{probe} every {format_duration(check.interval)}"
     if "healthcheck" in route.labelled:
         return Fact("health check", value, "UDP is not probed" if route.scheme == "udp" else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
-from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, clean, clean_value, fold
+from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, clean, clean_value, fold, shown_name
 from pilotage.core.values import FALSE, TRUE, ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.labels.keys import CONTAINER_OPTIONS, NO_OWN_LABELS, SHORTCUTS, filter_labels, is_own, split_key
@@ -85,6 +85,8 @@ def _in_place(text: str, visible: Visibility) -> str | None:
         document = parse_yaml(text)
         if document is None or not isinstance(document.value, dict | list):
             return text if document is None else None
+        if _has_stray_names(text):
+            return None
         root = yaml.compose(text, Loader=yaml.SafeLoader)  # the Python loader's marks count characters, not bytes
     except (ParseError, yaml.YAMLError, ValueError, RecursionError):
         return None
@@ -93,11 +95,29 @@ def _in_place(text: str, visible: Visibility) -> str | None:
     return clean(text).replace(HIDDEN, REMOVED)
 
 
+def _has_stray_names(text: str) -> bool:
+    """Return whether a text has a tag, or an anchor without a reference: a secret may begin with ``!`` or ``&``."""
+    anchors, used = set(), set()
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.TagToken):
+            return True
+        if isinstance(token, yaml.AnchorToken):
+            anchors.add(token.value)
+        elif isinstance(token, yaml.AliasToken):
+            used.add(token.value)
+    return bool(anchors - used)
+
+
 def _places(node: yaml.Node | None, visible: Visibility, name: str = "") -> Iterator[tuple[int, int, str]]:
     """Yield start, end and replacement of every secret."""
     if isinstance(node, yaml.MappingNode):
+        if node.flow_style and node.value and not (visible.fields or visible.names):
+            yield node.start_mark.index, node.end_mark.index, REMOVED  # a secret in braces is a key
+            return
         for key, value in node.value:
             inner = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            if visible.names and shown_name(inner) != inner:
+                yield key.start_mark.index, key.end_mark.index, REMOVED
             yield from _places(value, visible.at((inner,)), inner)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
