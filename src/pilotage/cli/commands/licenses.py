@@ -66,12 +66,13 @@ def _packages() -> list[Distribution]:
 
 
 def _license(package: Distribution) -> str:
-    meta = package.metadata
-    classifiers = [
-        text.rpartition(" :: ")[2] for text in meta.get_all("Classifier") or () if text.startswith("License")
-    ]
-    written = meta.get("License-Expression") or meta.get("License") or ""
+    values = {name: [str(text) for text in package.metadata.get_all(name) or ()] for name in _FIELDS}
+    written = next((texts[0] for name, texts in values.items() if texts and name != "Classifier"), "")
+    classifiers = [text.rpartition(" :: ")[2] for text in values["Classifier"] if text.startswith("License")]
     return written if 0 < len(written) < 60 else ", ".join(classifiers) or "see its text"
+
+
+_FIELDS = ("License-Expression", "License", "Classifier")
 
 
 def _texts(package: Distribution) -> list[str]:
