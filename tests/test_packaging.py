@@ -168,7 +168,7 @@ def copy_context(folder: Path) -> None:
         elif line.startswith("!"):
             target.parent.mkdir(exist_ok=True)
             text = source.read_text()
-            target.write_text(re.sub(r" \\\\\n    --hash=\S+", "", text) if line.endswith(".txt") else text)
+            target.write_text(re.sub(r" \\\n    --hash=\S+", "", text) if line.endswith(".txt") else text)
 
 
 class Composed:
