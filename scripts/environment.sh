@@ -58,7 +58,8 @@ prepare() (
     pip="-m pip install --quiet --disable-pip-version-check --no-input"
     # hatchling comes with the pinned requirements, so the checkout is not built with a newer one.
     # shellcheck disable=SC2086 # several words on purpose
-    "$1/bin/python" $pip --requirement "$2" && "$1/bin/python" $pip --no-build-isolation --no-deps --editable "$root" ||
+    "$1/bin/python" $pip --require-hashes --requirement "$2" --requirement "$root/requirements/build.txt" &&
+        "$1/bin/python" $pip --no-build-isolation --no-deps --editable "$root" ||
         return 1
     printf '%s\n' "$wanted" >"$stamp"
 )

@@ -4,7 +4,7 @@ A mutant is the module with one small change. It is killed if a test fails; one 
 Of the libraries, mutmut leaves out all that stands outside functions, such as tables and limits; cosmic-ray removes
 neither statements nor arguments nor elements, and spends a quarter of its mutants on type annotations.
 """
-# ruff: noqa: INP001, T201
+# ruff: noqa: T201
 
 from __future__ import annotations
 

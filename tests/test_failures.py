@@ -240,7 +240,7 @@ async def faulty_change(folder: Path) -> str:
     file, pipe = folder / "pilotage.yml", asyncio.subprocess.PIPE
     async with FakeEngine() as engine:
         engines = f"providers: {{docker: {{local: '{engine.url}'}}}}\n"
-        file.write_text(f"{engines}gateway: {{xds: {{listen: 127.0.0.1:{free_port()}}}}}\n")
+        file.write_text(f"{engines}gateway: {{xds: {{listen: 'unix://{folder}/ads.sock'}}}}\n")
         words = ["serve", "--no-gateway", "--config", "pilotage.yml", "--api", f"unix://{folder}/api.sock"]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pilotage", *words), stdout=pipe, stderr=pipe, env=ENVIRONMENT, cwd=folder

@@ -103,7 +103,8 @@ PINNED = re.compile(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)")
 def pins(name: str) -> dict[str, str]:
     """Return the pinned versions of a requirements file and those it includes, by normalized name."""
     found: dict[str, str] = {}
-    for line in (ROOT / "requirements" / name).read_text().splitlines():
+    text = re.sub(r" \\\n    --hash=sha256:[0-9a-f]{64}(?=\s)", "", (ROOT / "requirements" / name).read_text())
+    for line in text.splitlines():
         if line.startswith("-r "):
             found |= pins(line.removeprefix("-r "))
         elif line and not line.startswith("#"):

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from pilotage.api.listen import Listen, is_loopback, parse_listen, port_error, remove_socket, start_socket
 from pilotage.core.errors import ConfigError
@@ -44,62 +44,52 @@ def test_these_do_not(host: str) -> None:
     assert not is_loopback(host)
 
 
-@pytest.fixture
-async def runner() -> web.AppRunner:
-    made = web.AppRunner(web.Application())
-    await made.setup()
-    return made
-
-
-async def test_a_socket_is_for_its_owner_and_group_and_a_dead_one_is_replaced(
-    tmp_path: Path, runner: web.AppRunner
-) -> None:
+async def test_a_socket_is_for_its_owner_and_group_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "api.sock"
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     mask = os.umask(0)
     try:
-        await start_socket(runner, str(path))
+        server = await start_socket(asyncio.Protocol, str(path))
         assert path.stat().st_mode & 0o777 == 0o660
         assert os.umask(0) == 0
+        server.close()
     finally:
         os.umask(mask)
-        await runner.cleanup()
     remove_socket(str(path))
     assert not path.exists()
     remove_socket(str(path))
 
 
-async def test_the_folder_of_a_socket_is_made(tmp_path: Path, runner: web.AppRunner) -> None:
-    try:
-        await start_socket(runner, str(tmp_path / "pilotage" / "api.sock"))
-        assert (tmp_path / "pilotage" / "api.sock").is_socket()
-    finally:
-        await runner.cleanup()
+async def test_the_folder_of_a_socket_is_made(tmp_path: Path) -> None:
+    server = await start_socket(asyncio.Protocol, str(tmp_path / "pilotage" / "api.sock"))
+    assert (tmp_path / "pilotage" / "api.sock").is_socket()
+    server.close()
 
 
-async def test_a_socket_in_use_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
+async def test_a_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+    closed = asyncio.Event()
+
+    class Other(asyncio.Protocol):
+        def connection_lost(self, exc: BaseException | None) -> None:
+            closed.set()
+
     path = str(tmp_path / "api.sock")
-    try:
-        await start_socket(runner, path)
-        other = web.AppRunner(web.Application())
-        await other.setup()
-        with pytest.raises(OSError, match="another daemon listens there"):
-            await start_socket(other, path)
-        await other.cleanup()
-        assert Path(path).is_socket()
-    finally:
-        await runner.cleanup()
+    server = await start_socket(Other, path)
+    with pytest.raises(OSError, match="another daemon listens there"):
+        await start_socket(asyncio.Protocol, path)
+    assert Path(path).is_socket()
+    await closed.wait()
+    server.close()
 
 
-async def test_a_regular_file_is_left_alone(tmp_path: Path, runner: web.AppRunner) -> None:
+async def test_a_regular_file_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "precious"
     file.write_text("data")
     with pytest.raises(OSError, match="the path exists and is not a socket"):
-        await start_socket(runner, str(file))
+        await start_socket(asyncio.Protocol, str(file))
     assert file.read_text() == "data"
-    await runner.cleanup()
 
 
 def test_a_port_with_reuseport_counts_as_in_use() -> None:

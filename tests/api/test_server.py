@@ -188,7 +188,7 @@ async def test_an_unknown_path_gets_a_404_with_a_hint() -> None:
         assert error == {"error": "not found: GET /v2/routes", "hint": "GET / lists all paths"}
         assert "/v1/routes" in (await caller.json("/"))["paths"]
         async with caller.session.post(caller.url + "/v1/routes") as answer:
-            assert answer.status == 405
+            assert answer.status == 403
 
 
 async def test_an_internal_error_has_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,7 +269,7 @@ async def test_open_event_streams_do_not_hold_up_the_end() -> None:
 async def test_web_pages_cannot_ask_by_pointing_their_own_name_here() -> None:
     async with serving() as caller:
         error = await caller.json("/v1/routes", 403, Host="evil.example.com")
-        assert error["error"] == "'evil.example.com' is not a loopback name"
+        assert error["error"] == "'evil.example.com' is not a name of this API"
         port = caller.api.places[0].port
         for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]:1", "[::1]"):
             await caller.json("/v1/routes", 200, Host=host)
@@ -311,7 +311,7 @@ async def test_an_invalid_http_request_is_not_logged_as_an_error(caplog: pytest.
 
 async def test_other_machines_need_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever address of this machine a test used would be loopback.
-    monkeypatch.setattr("pilotage.api.server.is_loopback", lambda host: host == "localhost")
+    monkeypatch.setattr("pilotage.api.access.is_loopback", lambda host: host == "localhost")
     async with serving(token="a secret of some length") as caller:
         assert (await caller.raw("/v1/routes", Authorization="Bearer a secret of some length"))[0] == 200
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic a secret of some length"}):

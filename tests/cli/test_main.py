@@ -14,7 +14,6 @@ from pilotage import __version__
 from pilotage.cli.main import cli, run
 from tests.support.commandline import a_process
 from tests.support.example_engine import recording_file
-from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +181,7 @@ def test_an_interrupt_is_an_exception_only_during_a_command() -> None:
 
 
 def test_a_hangup_signal_during_the_start_of_serve_reloads_instead_of_ending_it(tmp_path: Path) -> None:
-    xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+    xds = f"gateway: {{xds: {{listen: 'unix://{tmp_path}/ads.sock'}}}}"
     (tmp_path / "pilotage.yml").write_text(f"providers: {{files: [none.yml]}}\n{xds}")
     program = """
 import os, signal, sys

@@ -29,7 +29,7 @@ from pilotage.core.errors import ConfigError
     ],
 )
 def test_the_content_of_a_variable_stands_in_no_error(text: str) -> None:
-    secret = "Zq7-hidden-Xw9"
+    secret = "Zq7-canary-Xw9"
     with pytest.raises(ConfigError) as caught:
         read_config(text, file="f.yml", folder=Path("none"), env={"TOKEN": secret})
     for problem in caught.value.problems:

@@ -95,6 +95,7 @@ debug: true
         workers=2,
         log_level="info",
         xds=XdsSettings(
+            "",
             "::1",
             18000,
             TLSFiles(ca_file=f"{at}ca.pem", cert_file=f"{at}cert.pem", key_file=f"{at}key.pem"),
@@ -144,7 +145,19 @@ def test_one_place_needs_no_list(folder: Path) -> None:
             "gateway.redirect_to_https: HTTPS is not enabled, so there is nothing to redirect to",
         ),
         ("gateway: {trusted_proxies: [x]}", "gateway.trusted_proxies[0]: 'x' is not a network; write one such as"),
-        ("gateway: {xds: {listen: 18000}}", "gateway.xds.listen: 0.0.0.0:18000 would expose all routes to everyone"),
+        (
+            "gateway: {xds: {listen: 18000}}",
+            "keys to everyone who can connect; add gateway.xds.tls with ca_file, cert_file and key_file, or listen",
+        ),
+        (
+            "gateway: {xds: {listen: '127.0.0.1:18000'}}",
+            "gateway.xds.listen: 127.0.0.1:18000 would give all routes and",
+        ),
+        ("gateway: {xds: {listen: 'unix://a'}}", "'unix://a' is not a unix socket; write unix:// and an absolute path"),
+        (
+            "gateway: {xds: {listen: 'unix:///a', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}}}",
+            "gateway.xds.tls: a unix socket uses no TLS, because only its owner can connect; remove gateway.xds.tls",
+        ),
         ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is not a domain; write one such as .example.com"),
         ("debug: 3", "debug: debug must be true or false, not a number"),
         ("api: {token_file: nope}", "nope does not exist; check the name"),
@@ -153,6 +166,12 @@ def test_one_place_needs_no_list(folder: Path) -> None:
 def test_errors_are_reported_with_their_place(folder: Path, text: str, said: str) -> None:
     (fault,) = faults(folder, text)
     assert said in fault
+
+
+def test_other_envoys_may_use_a_unix_socket(folder: Path) -> None:
+    xds = read(folder, "gateway: {xds: {listen: 'unix:///run/x/ads.sock'}}").gateway.xds
+    assert (xds, xds.address) == (XdsSettings("/run/x/ads.sock", "", 0), "unix:/run/x/ads.sock")
+    assert XdsSettings().address == ""
 
 
 def test_braces_in_values_are_shown_unchanged(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.core.tempdirs import socket_tempdir
+from pilotage.core.tempdirs import private_folder_of, socket_tempdir
 
 
 @pytest.fixture
@@ -39,3 +39,24 @@ def test_a_directory_that_cannot_be_created_is_an_oserror(usual: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(usual / "none"))
     with pytest.raises(FileNotFoundError):
         socket_tempdir("p-", "s")
+
+
+def test_the_folder_of_a_private_socket_is_created_for_this_user_alone(tmp_path: Path) -> None:
+    private_folder_of(f"{tmp_path}/new/inner/a.sock")
+    assert stat.S_IMODE((tmp_path / "new/inner").stat().st_mode) == 0o700
+    private_folder_of(f"{tmp_path}/new/inner/a.sock")
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
+def test_a_folder_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    with pytest.raises(PermissionError, match="belongs to this user, with mode 0700"):
+        private_folder_of(f"{tmp_path}/open/a.sock")
+
+
+def test_a_link_to_a_private_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(PermissionError, match="must be a real one"):
+        private_folder_of(f"{tmp_path}/link/a.sock")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.core.text import count, format_duration, shorten
+from pilotage.core.text import count, escape, format_duration, safe_json, shorten
 
 
 @pytest.mark.parametrize(
@@ -15,7 +17,7 @@ from pilotage.core.text import count, format_duration, shorten
         (None, "None"),
         ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
         ("\x1b[31m", "\\x1b[31m"),
-        ("\u202e", "?"),
+        ("\u202e", "\\u202e"),
         ("x" * 60, "x" * 60),
         ("x" * 61, "x" * 59 + "…"),
         ("\n" * 40, "\\n" * 29 + "\\…"),
@@ -44,3 +46,21 @@ def test_count_uses_the_plural(number: int, text: str) -> None:
 )
 def test_a_duration_is_written_with_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "char",
+    "\x1b \x7f \x9b \xa0 \xad \u061c \u200b \u200f \u202e \u2066 \u2800 \u3164 \ufe0f \ufeff \U000e0041".split(" "),
+)
+def test_characters_that_deceive_are_escaped_in_text_and_json(char: str) -> None:
+    assert escape(f"a{char}b") == f"a{escape(char)}b"
+    assert escape(char).isascii()
+    body = json.dumps({"name": f"a{char}b"}, ensure_ascii=False).encode()
+    assert safe_json(body).isascii()
+    assert json.loads(safe_json(body)) == json.loads(body)
+
+
+def test_letters_of_all_languages_stay() -> None:
+    for text in ("Zürich", "Ελλάδα", "東京", "مرحبا", "e\u0301", "a b"):
+        assert escape(text) == text
+        assert safe_json(f'{{"name": "{text}"}}\n'.encode()) == f'{{"name": "{text}"}}\n'.encode()

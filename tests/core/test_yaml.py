@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.core.values import ParseError
-from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
+from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
 
 
 def read(text: str) -> Any:
@@ -216,3 +216,9 @@ def test_any_text_is_a_document_or_an_error(text: str) -> None:
 def test_booleans_and_null_have_three_spellings(spellings: str, value: object) -> None:
     for text in spellings.split():
         assert (read(text) == text) if value is str else (read(text) is value)
+
+
+def test_the_beginning_of_a_value_is_enough_for_a_message() -> None:
+    document = parse_yaml("a: [" + "1, " * 500 + "2]")
+    assert document is not None
+    assert len(beginning(document)["a"]) < 100

@@ -75,7 +75,7 @@ async def test_a_folder_of_route_files_that_may_not_be_entered_ends_neither_the_
     with public_folder() as here:
         file, folder = here / "pilotage.yml", here / "routes.d"
         here.chmod(0o777)
-        xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+        xds = f"gateway: {{xds: {{listen: 'unix://{here}/xds/ads.sock'}}}}"
         file.write_text(f"providers: {{files: [routes.d/*.yml]}}\n{xds}")
         with as_nobody():
             folder.mkdir()
@@ -168,7 +168,7 @@ async def test_whatever_a_reload_raises_the_daemon_goes_on(caplog: pytest.LogCap
 async def test_a_docker_context_that_has_gone_rejects_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "pilotage.yml"
     async with FakeEngine() as engine:
-        xds = f"gateway: {{xds: {{listen: '127.0.0.1:{free_port()}'}}}}"
+        xds = f"gateway: {{xds: {{listen: 'unix://{tmp_path}/ads.sock'}}}}"
         file.write_text(configured(engine, more=xds))
         flags = Flags(choice=EngineChoice(config=str(file)), gateway=False)
         async with serving(flags, tmp_path) as served:

@@ -12,7 +12,6 @@ from pilotage.config.engines import DEFAULT_PORTS, EngineChoice
 from pilotage.config.serve import GatewaySettings, XdsSettings
 from pilotage.core.errors import ConfigError
 from pilotage.daemon.settings import (
-    XDS_PORT,
     DaemonSettings,
     Flags,
     build_settings,
@@ -117,7 +116,7 @@ def test_the_ports_that_are_in_use_are_reserved() -> None:
     assert build_settings(Flags(choice=ONE), {}).reserved_ports == {8080, 8888} == DEFAULT_PORTS
     flags = Flags(choice=ONE, port=80, api=("127.0.0.1:9000", "unix:///tmp/x.sock", "127.0.0.1:0"))
     assert build_settings(flags, {}).reserved_ports == {80, 9000}
-    assert build_settings(Flags(choice=ONE, gateway=False), {}).reserved_ports == {8080, 8888, XDS_PORT}
+    assert build_settings(Flags(choice=ONE, gateway=False), {}).reserved_ports == {8080, 8888}
     options = GatewayOptions(http_port=0, https_port=443)
     assert DaemonSettings(engines=(), options=options).reserved_ports == set()  # without certificates, no HTTPS
     options = GatewayOptions(http_port=0, https_port=443, certificates=(CertificateFiles("c", "k"),))
@@ -133,10 +132,18 @@ def test_a_port_in_use_is_an_error_unless_it_is_ours() -> None:
         check_ports(settings, held=settings)
 
 
-def test_the_xds_address_is_the_configured_one_or_loopback() -> None:
-    assert DaemonSettings(engines=()).xds_address == ""
-    assert DaemonSettings(engines=(), with_gateway=False).xds_address == "127.0.0.1:18000"
-    assert DaemonSettings(engines=(), gateway=GatewaySettings(xds=XdsSettings("::1", 1))).xds_address == "[::1]:1"
+def test_the_xds_address_is_the_configured_one_or_a_private_socket(tmp_path: Path) -> None:
+    assert DaemonSettings(engines=(), xds_socket="/x").xds_address == ""
+    assert DaemonSettings(engines=(), with_gateway=False, xds_socket="/x").xds_address == "unix:/x"
+    tcp = GatewaySettings(xds=XdsSettings(host="::1", port=1))
+    settings = DaemonSettings(engines=(), gateway=tcp, with_gateway=False, xds_socket="/x")
+    assert settings.xds_address == "[::1]:1"
+    assert 1 in settings.reserved_ports
+    flags = Flags(demo=DEMO, gateway=False)
+    assert build_settings(flags, {"PILOTAGE_SOCKET": f"{tmp_path}/p.sock"}).xds_address == (
+        f"unix:{tmp_path}/pilotage-xds/ads.sock"
+    )
+    assert build_settings(flags, {"PILOTAGE_SOCKET": "/no/where/p.sock"}).xds_address == ""
 
 
 def test_settings_that_take_effect_at_the_next_start_are_named() -> None:

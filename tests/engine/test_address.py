@@ -189,3 +189,27 @@ def test_an_engine_is_local_by_its_socket_its_variable_or_its_address(url: str, 
 )
 def test_the_host_of_a_url_has_neither_user_nor_port_nor_brackets(url: str, host: str) -> None:
     assert url_hostname(url) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ssh://a;b", "the host 'a;b' of an ssh address contains ';'"),
+        ("ssh://$(id)", "the host '$(id)' of an ssh address contains '$'"),
+        ("ssh://`id`@host", "the user '`id`' of an ssh address contains '`'"),
+        ("ssh://me%20x@host", "the user 'me x' of an ssh address contains ' '"),
+        ("ssh://h\u00f6st", "the host 'h\u00f6st' of an ssh address contains"),
+        ("ssh://%25h@host", "the user '%h' of an ssh address contains '%'"),
+        ("ssh://a'b@host", "of an ssh address contains"),
+    ],
+)
+def test_host_and_user_of_ssh_have_only_the_characters_of_such_names(url: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_address(DockerProviderConfig(url))
+    assert said in str(caught.value)
+    assert "use letters, digits" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ssh://nas", "ssh://Me.x-y_1@my_host.lan:22", "ssh://[fd00::1]", "ssh://a@b.c@host"])
+def test_usual_ssh_addresses_are_accepted(url: str) -> None:
+    assert parse_address(DockerProviderConfig(url)).scheme == "ssh"

@@ -133,7 +133,7 @@ def test_fields_that_labels_set_stand_under_their_canonical_names_and_times_in_s
     route = plain(container(labels=labels))["routes"]["web"]
     assert route["response_header_timeout_s"] == 120.0
     assert (route["load_balance"]["link"], route["load_balance"]["sticky_max_age_s"]) == ("shop", 3600.0)
-    assert route["rules"] == [{"do": "x"}]
+    assert route["rules"] == "<hidden>"
     assert (route["access_log"]["stdout"], route["access_log"]["retention"]) == (True, {"days": 30})
 
 

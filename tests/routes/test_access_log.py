@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import parse_yaml
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.fields import FieldContext
@@ -13,7 +14,7 @@ from pilotage.routes.schema import (
 def read(text: str) -> tuple[dict[str, Any], FieldContext]:
     document = parse_yaml(text, "proxy.web")
     assert document is not None
-    context = FieldContext()
+    context = FieldContext(visible=EVERYTHING)
     return ROUTE.read_fields(document.value, context), context
 
 

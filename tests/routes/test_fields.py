@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import (
     UNSET,
@@ -27,7 +28,7 @@ from pilotage.routes.mappings import FreeMapping, ListOf
 
 def reading(kind: Kind, value: Any) -> tuple[Any, list[tuple[str, str]]]:
     """What a kind makes of a plain value of YAML or a label's text, and what it tells of it."""
-    context = FieldContext(path="field")
+    context = FieldContext(visible=EVERYTHING, path="field")
     found = kind.read(marked(value), context)
     return found, [(problem.message, problem.hint) for problem in context.problems]
 
@@ -184,7 +185,7 @@ def test_a_host_is_a_name_or_an_address_alone(text: str) -> None:
 def test_an_error_points_at_the_value_or_at_its_key() -> None:
     document = parse_yaml("a:  {b: c}\n", "label")
     assert document is not None
-    context = FieldContext(path="a")
+    context = FieldContext(visible=EVERYTHING, path="a")
     context.error(document.value["a"], "x")
     context.error(document.value["a"], "x", path="a.b", at_key=True)
     assert [(p.path, p.line, p.column, p.value) for p in context.problems] == [

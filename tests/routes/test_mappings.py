@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import UNSET, Choice, FieldContext, Kind, Text
 from pilotage.routes.mappings import FreeMapping, ListOf, StructKind
@@ -9,7 +10,7 @@ from pilotage.routes.schema import HealthCheck
 
 
 def test_bad_elements_of_a_list_are_reported_with_their_place_and_dropped() -> None:
-    context = FieldContext(path="ssl_protocols")
+    context = FieldContext(visible=EVERYTHING, path="ssl_protocols")
     value = parse_yaml("- TLSv1.2\n- SSLv3\n- TLSv1.3\n", "proxy.web.ssl_protocols")
     assert value is not None
     assert ListOf(Choice(("TLSv1.2", "TLSv1.3"))).read(value, context) == ("TLSv1.2", "TLSv1.3")
@@ -20,7 +21,7 @@ def test_bad_elements_of_a_list_are_reported_with_their_place_and_dropped() -> N
 
 @pytest.mark.parametrize("kind", [ListOf(Text()), FreeMapping()])
 def test_yaml_errors_are_reported_with_their_place_in_the_label(kind: Kind) -> None:
-    context = FieldContext(path="field")
+    context = FieldContext(visible=EVERYTHING, path="field")
     kind.read(Located("- a\n- [\n", "label"), context)
     kind.read(Located("- a\n- [\n", "label", line=7, column=3), context)
     assert [(problem.line, problem.column) for problem in context.problems] == [(3, 1), (7, 3)]
@@ -28,7 +29,7 @@ def test_yaml_errors_are_reported_with_their_place_in_the_label(kind: Kind) -> N
 
 @pytest.mark.parametrize("text", ["80", "[a]"])
 def test_anything_but_a_mapping_is_reported_as_none(text: str) -> None:
-    context = FieldContext(path="healthcheck")
+    context = FieldContext(visible=EVERYTHING, path="healthcheck")
     assert StructKind(HealthCheck).read(Located(text, "label"), context) is UNSET
     (problem,) = context.problems
     assert problem.message == f"'{text}' is not a mapping"

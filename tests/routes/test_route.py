@@ -8,7 +8,12 @@ import pytest
 
 from pilotage import Endpoint, Route
 from pilotage.routes.port_syntax import PortPair
-from pilotage.routes.route import EndpointHealth, bracketed, route_json
+from pilotage.routes.route import (
+    EndpointHealth,
+    bracketed,
+    route_json,
+    secrets_of,
+)
 from pilotage.routes.schema import HealthCheck, LoadBalance, RouteSettings
 from tests.support.summaries import ADDRESS, ID, route
 
@@ -153,3 +158,14 @@ def test_requests_go_to_the_best_endpoints_and_never_to_one_that_was_never_healt
     found = msgspec.structs.replace(route(), endpoints=endpoints)
     assert [endpoint.container for endpoint in found.serving] == serving.split()
     assert found.remark == remark
+
+
+def test_the_secrets_of_a_route_are_those_that_its_json_hides() -> None:
+    settings = RouteSettings(
+        middlewares={"request": {"set_headers": {"X-Key": "canary"}, "add_prefix": "/shown"}},
+        load_balance=LoadBalance(options={"header": "c2"}),
+        rules=[{"do": "c3"}],
+    )
+    route = Route("web", settings=settings, labelled=("middlewares", "load_balance", "rules"))
+    assert secrets_of(route) == {"canary", "c2", "c3"}
+    assert not any(secret in str(route_json(route)) for secret in secrets_of(route))

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.labels.key_schema import Key, fold
 from pilotage.routes.access_log import AccessLog
@@ -28,7 +29,7 @@ STRUCTS = [RouteSettings, HealthCheck, LoadBalance, Homepage, AccessLog]
 def read(text: str) -> tuple[dict[str, Any], FieldContext]:
     document = parse_yaml(text, "proxy.web")
     assert document is not None
-    context = FieldContext()
+    context = FieldContext(visible=EVERYTHING)
     return ROUTE.read_fields(document.value, context), context
 
 
@@ -59,7 +60,7 @@ def test_no_two_fields_share_a_spelling(struct: type[msgspec.Struct]) -> None:
 def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> None:
     for name, field in StructKind(struct).fields.items():
         if field.example:
-            context = FieldContext(path=name)
+            context = FieldContext(visible=EVERYTHING, path=name)
             found = field.kind.read(Located(field.example, "label"), context)
             assert context.problems == [], name
             assert found is not msgspec.UNSET, name
@@ -135,7 +136,7 @@ def test_every_label_below_an_unknown_field_is_reported() -> None:
     value = Located(
         {"a": Located("1", "proxy.web.bogus.a"), "b": Located("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a"
     )
-    context = FieldContext()
+    context = FieldContext(visible=EVERYTHING)
     ROUTE.read_fields({"bogus": value}, context)
     assert [(p.label, p.path, p.message) for p in context.problems] == [
         ("proxy.web.bogus.a", "bogus", "unknown field"),

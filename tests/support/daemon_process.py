@@ -38,7 +38,9 @@ class Served:
         port: int,
         configuration: Mapping[str, Any],
         *options: str,
+        files: int = 0,
         program: Sequence[str] = ("-m", "pilotage"),
+        **env: str,
     ) -> None:
         self.folder = folder
         self.port = port
@@ -46,6 +48,8 @@ class Served:
         self._file.write_text(yaml.safe_dump(dict(configuration)))
         self._options = options
         self._program = program
+        self._env = env
+        self._prefix = ("prlimit", f"--nofile={files}:{files}") if files else ()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -62,9 +66,9 @@ class Served:
         """Start it, and return once it serves its first table."""
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *self._program, "serve", "--config", str(self._file)),
+                *(*self._prefix, sys.executable, *self._program, "serve", "--config", str(self._file)),
                 *("--api", f"unix://{self.folder}/api.sock", *self._options),
-                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | self._env,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
@@ -120,7 +124,7 @@ async def serving(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Ser
 @contextlib.asynccontextmanager
 async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
     """Configure an Envoy that pilotage has not started, as in a fleet."""
-    port, xds = free_port(), f"127.0.0.1:{free_port()}"
+    port, xds = free_port(), f"unix://{folder}/xds/ads.sock"
     gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
     served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
     printing = await asyncio.create_subprocess_exec(

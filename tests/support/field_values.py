@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import FieldContext
 
@@ -14,12 +15,12 @@ __all__ = ["read", "read_yaml", "reported"]
 
 
 def read(kind: Kind, text: Any) -> tuple[Any, FieldContext]:
-    context = FieldContext(path="field")
+    context = FieldContext(visible=EVERYTHING, path="field")
     return kind.read(Located(text, "label"), context), context
 
 
 def read_yaml(kind: Kind, text: str) -> tuple[Any, FieldContext]:
-    context = FieldContext(path="field")
+    context = FieldContext(visible=EVERYTHING, path="field")
     document = parse_yaml(text, "label")
     assert document is not None
     return kind.read(document, context), context

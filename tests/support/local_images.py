@@ -88,8 +88,9 @@ def make_wheels(folder: Path) -> list[Path]:
 
 
 def _needed() -> Iterator[importlib.metadata.Distribution]:
-    """Yield the installed distributions of ``requirements/run.txt``."""
-    for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / "run.txt").read_text(), re.MULTILINE):
+    """Yield the installed distributions of ``requirements/run.txt`` and ``build.txt``."""
+    text = "".join((ROOT / "requirements" / f"{name}.txt").read_text() for name in ("run", "build"))
+    for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # what wants it will tell
             yield importlib.metadata.distribution(name)
 

@@ -17,3 +17,8 @@ def test_each_problem_names_its_route_and_a_remedy() -> None:
     assert all(problem.hint for problem in problems)
     assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "port"]
     assert problems[2].message == "tcp port 2222 belongs to other, which comes first"
+
+
+def test_an_unexpected_error_does_not_quote_secrets() -> None:
+    app = route("app", 80, middlewares={"request": {"set_headers": {"X-Key": "canary-1"}}})
+    assert "canary" not in build_failed(app, ValueError("odd value 'canary-1'")).message

@@ -210,10 +210,10 @@ async def test_an_envoy_that_has_only_connected_has_acknowledged_nothing(tmp_pat
             stream.cancel()
 
 
-async def test_an_address_that_cannot_be_bound_raises_a_clear_error(tmp_path: Path) -> None:
+async def test_an_address_that_cannot_be_bound_raises_a_clear_error() -> None:
     ads = AdsServer(GatewayOptions())
-    with pytest.raises(OSError, match="cannot listen on unix:"):
-        await ads.start(f"unix:{tmp_path}/missing/xds.sock")
+    with pytest.raises(OSError, match="File exists"):
+        await ads.start("unix:/dev/null/xds.sock")
 
 
 async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import web
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Listen", "is_loopback", "parse_listen", "port_error", "remove_socket", "start_socket"]
 
@@ -75,8 +78,13 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
-async def start_socket(runner: web.AppRunner, path: str) -> None:
+async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backlog: int = 64) -> asyncio.Server:
     """Listen on a unix socket for its owner and group. Replaces a socket that a killed daemon left behind.
+
+    Args:
+        factory: makes the protocol of each connection.
+        path: path of the socket.
+        backlog: how many connections may wait to be accepted.
 
     Raises:
         OSError: another daemon listens there, or the socket cannot be created.
@@ -87,7 +95,7 @@ async def start_socket(runner: web.AppRunner, path: str) -> None:
     _make_way(Path(path))
     mask = os.umask(0o117)  # other users must never be able to connect
     try:
-        await web.UnixSite(runner, path).start()
+        return await asyncio.get_running_loop().create_unix_server(factory, path, backlog=backlog)
     finally:
         os.umask(mask)
 

@@ -1,28 +1,29 @@
 """Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-The unix socket is open to its owner and group. On loopback, every local user has access, but web pages do not, because
-``Host`` must be a loopback name. All other addresses require the bearer token.
+:mod:`pilotage.api.access` decides who may ask, :mod:`pilotage.api.connections` how much of the server one client gets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.api import openapi
-from pilotage.api.listen import Listen, is_loopback, remove_socket, start_socket
+from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.connections import SERVER, Connections, serving
+from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import clean
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import safe_json, shorten
+from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import change_json, container_json, pools_json, problem_json
 from pilotage.routes.route import route_json
@@ -44,17 +45,7 @@ R = TypeVar("R")
 
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
 _SLICE: Final = 100  # containers or routes serialized before other tasks run
-_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing more
-
-
-class _Callers(logging.LoggerAdapter[logging.Logger]):
-    """Logs malformed requests as debug messages, because the client gets the error in the response."""
-
-    def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
-        if isinstance(exc_info, HttpProcessingError):
-            self.debug("%s: %s", str(msg) % args, shorten(exc_info.message))
-        else:
-            self.error(msg, *args, exc_info=exc_info)
+_MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
 
 
 class Source(Protocol):
@@ -112,7 +103,9 @@ class Api:
             raise ConfigError(
                 [Problem(message=f"the API would be open to everyone on {place}", hint=hint) for place in unguarded]
             )
+        self._names = frozenset(place.host.lower() for place in self._listen if place.host)
         self._runner: web.AppRunner | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._guard])
@@ -129,46 +122,53 @@ class Api:
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
+        app.on_response_prepare.append(_hide_version)
         app.on_shutdown.append(self._end_streams)
-        self._runner = web.AppRunner(
-            app, access_log=None, logger=_Callers(log), shutdown_timeout=2, handle_signals=False
-        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
         await self._runner.setup()
         try:
             for place in self._listen:
                 try:
-                    self.places.append(await self._start(self._runner, place))
+                    self.places.append(await self._start(self._runner.server, place))
                 except ConfigError as error:
                     if not self._if_free:
                         raise
                     log.warning("%s", error)
         except BaseException:
-            await self._runner.cleanup()
+            await self._close()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._close()
         for place in self.places:
             if place.path:
                 remove_socket(place.path)
 
-    async def _start(self, runner: web.AppRunner, place: Listen) -> Listen:
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _start(self, server: web.Server | None, place: Listen) -> Listen:
+        assert server is not None  # noqa: S101  # the runner has been set up
+        connections = Connections(server)
         try:
             if place.path:
-                await start_socket(runner, place.path)
+                self._servers.append(await start_socket(connections, place.path, connections.backlog))
                 return place
-            site = web.TCPSite(runner, place.host, place.port)
-            await site.start()
+            listening = await asyncio.get_running_loop().create_server(
+                connections, place.host, place.port, backlog=connections.backlog
+            )
         except OSError as error:
             text = error.strerror if error.errno and error.strerror else str(error)
             hint = "choose another address with --api, or stop the process that uses it"
             raise ConfigError([Problem(message=f"the API cannot listen on {place}: {text}", hint=hint)]) from error
-        server = site._server  # noqa: SLF001  # aiohttp does not expose the chosen port otherwise
-        port: int = server.sockets[0].getsockname()[1] if isinstance(server, asyncio.Server) else place.port
-        return msgspec.structs.replace(place, port=port)
+        self._servers.append(listening)
+        return msgspec.structs.replace(place, port=listening.sockets[0].getsockname()[1])
 
     # ---- access
 
@@ -176,9 +176,15 @@ class Api:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        refused = refusal(request, self._names, self._token)
+        if refused is not None:
+            response: web.StreamResponse = _error(refused.status, refused.message, refused.hint)
+            if refused.status == 401:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            return response
         try:
-            refused = self._refusal(request)
-            response = refused if refused is not None else await handler(request)
+            with serving(request):
+                return await handler(request)
         except web.HTTPException as error:
             what = "not found" if error.status == 404 else error.reason.lower()
             return _error(error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths")
@@ -187,34 +193,6 @@ class Api:
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
             return _error(500, "internal error; see the log of pilotage")
-        return response
-
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        if request.path in _OPEN:
-            return None
-        transport = request.transport
-        name = transport.get_extra_info("sockname") if transport is not None else None
-        if isinstance(name, str | bytes):  # a unix socket: its file mode controls access
-            return None
-        if self._token:
-            kind, _, given = request.headers.get("Authorization", "").partition(" ")
-            presented = given.strip().encode(errors="surrogateescape")  # headers can contain arbitrary bytes
-            if kind.lower() == "bearer" and hmac.compare_digest(presented, self._token):
-                return None
-            if name is None or not is_loopback(name[0]):
-                response = _error(
-                    401, "the header Authorization: Bearer TOKEN is missing or wrong", "the token is in api.token_file"
-                )
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return response
-        if name is None or not is_loopback(name[0]):
-            return _error(403, "only local clients have access")
-        host = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
-        host = host or request.host
-        # A web page whose host name resolves to this address (DNS rebinding) sends that name in Host.
-        if not is_loopback(host.strip("[]")):
-            return _error(403, f"{shorten(request.host)!r} is not a loopback name", "use 127.0.0.1 or localhost")
-        return None
 
     # ---- health
 
@@ -268,11 +246,11 @@ class Api:
             status = statuses.get(name)
             engines.append(
                 {
-                    "name": name,
-                    "url": snapshot.config.url,
+                    "name": clean(name),
+                    "url": clean(snapshot.config.url),
                     "state": status.state if status else "pending",
                     "since": status.since if status else 0.0,
-                    "error": status.error if status else "",
+                    "error": clean(status.error) if status else "",
                     "containers": len(snapshot.containers),
                     "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
                 }
@@ -283,15 +261,17 @@ class Api:
         name = request.match_info["name"]
         snapshots = self.source.discovery.snapshots()
         files = self.source.discovery.files()
-        found = explain_name(name, snapshots, self.source.discovery.table, files)
+        wanted = request.query.get("show_secrets", "") not in FALSE | {""}
+        if wanted and not is_from_socket(request):
+            return _error(403, "secrets are only shown on the unix socket", "remove show_secrets")
+        found = explain_name(name, snapshots, self.source.discovery.table, files, show_secrets=wanted)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return _error(404, f"no container or alias is called {shorten(name)!r}", hint)
         return _json(msgspec.to_builtins(found))
 
     async def _snapshot(self, request: web.Request) -> web.Response:
-        transport = request.transport
-        if transport is None or not isinstance(transport.get_extra_info("sockname"), str | bytes):
+        if not is_from_socket(request):
             return _error(403, "snapshots are only served on the unix socket, to commands of pilotage")
         discovery = self.source.discovery
         known = set(discovery.table.problems)
@@ -304,6 +284,8 @@ class Api:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Stream all routes, then every change. A ``table`` event ends each batch."""
+        if len(self._streams) >= _MOST_STREAMS:
+            return _error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # always set in a coroutine
@@ -336,6 +318,10 @@ class Api:
             task.cancel()
 
 
+async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = SERVER
+
+
 # ---- serialization ------------------------------------------------------------------------------------------------
 
 
@@ -355,11 +341,13 @@ def _event_of(table: Table) -> Callable[[Change], bytes]:
 
 
 def _event(kind: str, data: Any, version: int) -> bytes:
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, msgspec.json.encode(data))
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, safe_json(msgspec.json.encode(data)))
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+    return web.Response(
+        body=safe_json(msgspec.json.encode(value)) + b"\n", status=status, content_type="application/json"
+    )
 
 
 def _error(status: int, message: str, hint: str = "") -> web.Response:

@@ -25,6 +25,7 @@ from pilotage.cli.commands.check import check
 from pilotage.cli.commands.engines import engines
 from pilotage.cli.commands.explain import explain
 from pilotage.cli.commands.labels import labels
+from pilotage.cli.commands.licenses import licenses
 from pilotage.cli.commands.listing import ps, routes
 from pilotage.cli.commands.policy import policy
 from pilotage.cli.commands.serve import serve
@@ -204,6 +205,6 @@ def cli() -> None:
 
 
 for _command in (
-    serve, routes, ps, explain, watch, labels, check, policy, engines, capture, envoy_bootstrap,
+    serve, routes, ps, explain, watch, labels, check, policy, engines, capture, envoy_bootstrap, licenses,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -202,8 +202,10 @@ def warn_if_unverified(configs: Iterable[DockerProviderConfig]) -> None:
 
 def _called(config: DockerProviderConfig, why: str) -> str:
     """Return the name of an engine, with its address unless ``why`` includes it."""
+    from pilotage.core.secrets import clean as without_secrets
+
     in_reason = config.url in why or config.url.removeprefix("unix://") in why
-    return config.name if in_reason else f"{config.name} ({config.url})"
+    return config.name if in_reason else f"{config.name} ({without_secrets(config.url)})"
 
 
 def status_of(views: Iterable[View]) -> int:
@@ -218,10 +220,12 @@ def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, elsewhere on one line."""
     import msgspec
 
+    from pilotage.core.text import safe_json
+
     body = msgspec.json.encode(value)
     if sys.stdout.isatty():
         body = msgspec.json.format(body, indent=2)
-    click.echo(body.decode())
+    click.echo(safe_json(body).decode())
 
 
 @contextlib.contextmanager

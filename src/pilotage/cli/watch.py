@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pilotage.core.text import safe_json
 from pilotage.discovery.manager import discover
 from pilotage.output.changelog import ChangeFormatter
 from pilotage.output.console import Out, clean
@@ -151,7 +152,7 @@ def json_printer(out: Out) -> Callable[[Update], None]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for change in update.changes:
             change_line = {"time": now, "version": update.new.version, **change_json(change, update.new)}
-            out.file.write(msgspec.json.encode(change_line).decode() + "\n")
+            out.file.write(safe_json(msgspec.json.encode(change_line)).decode() + "\n")
         out.file.flush()
 
     return show

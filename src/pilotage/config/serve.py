@@ -6,6 +6,7 @@ Pydantic models validate the text. They are converted to frozen values: the opti
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -13,8 +14,10 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from pilotage.core.tempdirs import MAX_SOCKET_PATH
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, parse_duration
+from pilotage.engine.address import bracketed
 from pilotage.engine.config import TLSFiles
 from pilotage.policy import NO_POLICY, Policy, parse_range
 from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -53,17 +56,26 @@ API_PORT: Final = 8888
 
 
 class XdsSettings(msgspec.Struct, frozen=True):
-    """Where other Envoys get their configuration.
+    """Where other Envoys get their configuration, private keys included.
 
     Attributes:
-        host, port: where to listen; port 0 disables the listener.
-        tls: certificate and key of the server, and the CA of the Envoys' certificates.
+        path: path of a unix socket for Envoys of the same user; ``""`` for TCP.
+        host, port: where to listen on TCP; port 0 disables the listener.
+        tls: certificate and key of the server, and the CA of the Envoys' certificates; required for TCP.
 
     """
 
+    path: str = ""
     host: str = "127.0.0.1"
     port: int = 0
     tls: TLSFiles | None = None
+
+    @property
+    def address(self) -> str:
+        """``unix:/path`` or ``host:port``; ``""`` if there is no listener."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{bracketed(self.host)}:{self.port}" if self.port else ""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +153,18 @@ def _listener(value: Any) -> Any:
     return (address, int(port))
 
 
+def _xds_listener(value: Any) -> Any:
+    """Parse the path of a unix socket, a port or ``host:port``; return path, host and port."""
+    text = str(value)
+    if not text.startswith("unix:"):
+        return ("", *_listener(value))
+    path = text.removeprefix("unix:").removeprefix("//")
+    if not path.startswith("/") or len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        hint = f"write unix:// and an absolute path of at most {MAX_SOCKET_PATH} bytes"
+        raise config_error(f"{shorten(text)!r} is not a unix socket", hint)
+    return (path, "", 0)
+
+
 def _seconds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise config_error(f"{shorten(value)!r} is not a duration", "write one such as 30s, 5m or 1h30m")
@@ -201,6 +225,7 @@ def _whole(value: Any) -> Any:
 
 
 Listener = Annotated[tuple[str, int], BeforeValidator(_listener)]
+XdsListener = Annotated[tuple[str, str, int], BeforeValidator(_xds_listener)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Network = Annotated[str, BeforeValidator(_network)]
 Domain = Annotated[str, BeforeValidator(_domain)]
@@ -222,7 +247,7 @@ class _XdsTLS(Section):
 
 
 class _Xds(Section):
-    listen: Listener
+    listen: XdsListener
     tls: _XdsTLS | None = None
 
 
@@ -350,18 +375,21 @@ class ServeSections(Section):
     @staticmethod
     def _xds(section: _Xds, file: FileOf, add_problem: AddProblem) -> XdsSettings:
         at: DocumentPath = ("gateway", "xds", "tls")
-        host, port = section.listen
+        path, host, port = section.listen
         if section.tls is None:
-            if port and not ipaddress.ip_address(host).is_loopback:
-                hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on 127.0.0.1"
-                add_problem(("gateway", "xds", "listen"), f"{host}:{port} would expose all routes to everyone", hint)
-            return XdsSettings(host, port)
+            if port:
+                message = f"{bracketed(host)}:{port} would give all routes and private keys to everyone who can connect"
+                hint = "add gateway.xds.tls with ca_file, cert_file and key_file, or listen on unix:///PATH"
+                add_problem(("gateway", "xds", "listen"), message, hint)
+            return XdsSettings(path, host, port)
+        if path:
+            add_problem(at, "a unix socket uses no TLS, because only its owner can connect", "remove gateway.xds.tls")
         tls = TLSFiles(
             ca_file=file(section.tls.ca_file, (*at, "ca_file")),
             cert_file=file(section.tls.cert_file, (*at, "cert_file")),
             key_file=file(section.tls.key_file, (*at, "key_file")),
         )
-        return XdsSettings(host, port, tls)
+        return XdsSettings(path, host, port, tls)
 
     def api_settings(self, file: FileOf) -> ApiSettings:
         """Return the settings of the API."""

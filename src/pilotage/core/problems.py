@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from pilotage.core.secrets import clean
 from pilotage.core.text import printable
 
 __all__ = ["Problem", "Severity"]
@@ -49,6 +50,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     line: int = 0
     column: int = 0
     file: str = ""
+
+    def __post_init__(self) -> None:
+        """Remove passwords in URLs and other secrets, whoever made the problem."""
+        for name in ("message", "hint", "value"):
+            text = getattr(self, name)
+            if text and (cleaned := clean(text)) != text:
+                msgspec.structs.force_setattr(self, name, cleaned)
 
     def at(
         self,

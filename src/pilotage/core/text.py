@@ -2,25 +2,73 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "format_duration", "printable", "shorten"]
+import re
+from typing import Final
+
+from pilotage.core.secrets import clean
+
+__all__ = ["count", "escape", "format_duration", "printable", "safe_json", "shorten"]
+
+
+_SEARCHED: Final = 4096  # characters of a text that is shortened
+
+
+_DECEPTIVE: Final = re.compile(
+    "[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    "\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U00013430-\U00013455\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff\ue000-\uf8ff]"
+)
+"""Control characters, characters that change the direction of text, and those that look like a space or nothing."""
+
+
+def escape(text: str) -> str:
+    """Return ``text`` with escapes for all characters that could deceive whoever reads it on a terminal.
+
+    These are control characters, overrides of the direction of text, and characters without a visible form.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c == " " or (c.isprintable() and not _DECEPTIVE.match(c)) else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    number = ord(char)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def safe_json(body: bytes) -> bytes:
+    """Return a JSON document of the same meaning in which characters that could deceive are escaped."""
+    if body.isascii() and b"\x7f" not in body:
+        return body
+    return _DECEPTIVE_IN_JSON.sub(_json_escape, body.decode()).encode()
+
+
+_DECEPTIVE_IN_JSON: Final = re.compile(_DECEPTIVE.pattern.replace("\x00-\x1f", "", 1))
+"""White space between values stays; inside of texts, every encoder escapes control characters."""
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def printable(text: str) -> str:
-    """Return ``text`` as one printable line; other characters are escaped.
+    """Return ``text`` as one line that deceives nobody; see :func:`escape`.
 
     Labels may contain any character, including newlines and terminal control sequences.
     """
-    if text.isprintable():
-        return text
-    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 0x100 else "?" for c in text)
-    return clean.replace("\\x0a", "\\n").replace("\\x09", "\\t").replace("\\x0d", "\\r")
+    return escape(text).replace("\\x0a", "\\n").replace("\\x09", "\\t").replace("\\x0d", "\\r")
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return ``value`` as one printable line of at most ``limit`` characters."""
+    """Return ``value`` as one printable line of at most ``limit`` characters, without passwords in URLs and the like.
+
+    These are removed before the text is cut, because afterwards they could not be recognized.
+    """
     text = value if isinstance(value, str) else str(value)
-    clean = printable(text[: limit + 1])
-    return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 1] + "…"
+    text = clean(text[:_SEARCHED])
+    line = printable(text[: limit + 1])
+    return line if len(line) <= limit and len(text) <= limit else line[: limit - 1] + "…"
 
 
 def count(number: int, noun: str) -> str:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Located",
     "bare",
+    "beginning",
     "kind_name",
     "parse_yaml",
-    "preview",
 ]
 
 _NAMES: Final[Mapping[type, str]] = {
@@ -72,9 +72,9 @@ def bare(located: Located) -> Any:
     return value
 
 
-def preview(located: Located) -> str:
-    """Return the start of the plain value as one line for a message."""
-    return shorten(_start(located.value, [_SHOWN]))
+def beginning(located: Located) -> Any:
+    """Return the plain value without what no message would show."""
+    return _start(located.value, [_SHOWN])
 
 
 _SHOWN: Final = 60  # values; each takes at least one character

@@ -19,14 +19,15 @@ import msgspec
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
-from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
+from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
+    from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings, Flags
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
@@ -83,6 +85,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
     settings = build_settings(flags, env)
     daemon = Daemon(settings, lambda: rebuild_settings(flags, env, settings), env, ready)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors())
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
@@ -109,7 +112,7 @@ class Daemon:
         api: the HTTP API, while the daemon runs.
         gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
-        xds_address: where other Envoys get their configuration, ``host:port``; ``""`` if nowhere.
+        xds_address: where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere.
 
     """
 
@@ -217,7 +220,7 @@ class Daemon:
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
             address = f"unix:{folder}/xds.sock"
-            await _start_xds(self.ads, address, settings, public=self.xds_address)
+            await start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
@@ -393,21 +396,3 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
         raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error
-
-
-async def _start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
-    """Listen on a unix socket for the daemon's own Envoy and, unless it is empty, on ``public`` for other Envoys."""
-    try:
-        await ads.start(address)
-    except OSError as error:
-        raise GatewayError(str(error), "set TMPDIR to a folder that supports sockets") from error
-    if not public:
-        return
-    files = settings.gateway.xds.tls
-    try:
-        names = (files.ca_file, files.cert_file, files.key_file) if files is not None else ()
-        read = [await asyncio.to_thread(Path(name).read_bytes) for name in names]
-        await ads.start(public, tls=(read[0], read[1], read[2]) if read else None)
-    except OSError as error:
-        hint = "change gateway.xds in the configuration"
-        raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error

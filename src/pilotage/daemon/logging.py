@@ -12,6 +12,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pilotage.core.secrets import clean as without_secrets
+from pilotage.core.text import safe_json
 from pilotage.daemon.log_limit import LogLimit
 from pilotage.output.console import clean
 
@@ -25,6 +27,7 @@ LogFormat = Literal["terminal", "text", "journal", "json"]
 
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _OURS: Final = "pilotage."
+_ACCESS: Final = "pilotage.access"
 
 
 def detect_log_format(env: Mapping[str, str]) -> LogFormat:
@@ -59,6 +62,18 @@ def _component(record: logging.LogRecord) -> str:
     return name if name == record.name else name.partition(".")[0]
 
 
+def _message(record: logging.LogRecord) -> str:
+    """Return the message without secrets. Requests in the access log are the client's own, and stay as they are."""
+    text = record.getMessage()
+    return text if record.name == _ACCESS else without_secrets(text)
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """Return the traceback of a record without secrets; each line is escaped."""
+    assert record.exc_info is not None  # noqa: S101  # the caller checked it
+    return "\n".join(map(clean, without_secrets(formatter.formatException(record.exc_info)).splitlines()))
+
+
 class _Text(logging.Formatter):
     """Writes one line per record, followed by the traceback if there is one."""
 
@@ -70,8 +85,8 @@ class _Text(logging.Formatter):
         return f"{_component(record)}: {self.message(record)}"
 
     def message(self, record: logging.LogRecord) -> str:
-        text = clean(record.getMessage())
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = clean(_message(record))
+        return f"{text}\n{_traceback(self, record)}" if record.exc_info else text
 
 
 class _Terminal(_Text):
@@ -104,8 +119,8 @@ class _Json(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+            fields["traceback"] = _traceback(self, record)
+        return safe_json(json.dumps(fields, ensure_ascii=False).encode(errors="replace")).decode()

@@ -20,7 +20,6 @@ from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.demo import DEMO_POLICY
-from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.gateway.capacity import descriptor_limit, memory_limit
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "XDS_PORT",
     "DaemonSettings",
     "Flags",
     "build_settings",
@@ -41,8 +39,8 @@ __all__ = [
     "rebuild_settings",
 ]
 
-XDS_PORT: Final = 18000
-"""Default xDS port on loopback for other Envoys, if the daemon runs none of its own."""
+_XDS_SOCKET: Final = "pilotage-xds/ads.sock"
+"""Default xDS socket for other Envoys if the daemon runs none of its own, next to the API's socket."""
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +74,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
         limits: what that Envoy may use.
+        xds_socket: the socket for other Envoys if there is no other xDS address and the daemon runs no Envoy.
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
         token: the bearer token for API clients on other machines.
@@ -92,6 +91,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
     limits: Limits = Limits()
+    xds_socket: str = ""
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
@@ -101,15 +101,14 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reserved_ports(self) -> frozenset[int]:
         """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
-        xds_port = int(self.xds_address.rpartition(":")[2] or 0)
-        return self.options.ports | {port for port in (xds_port, *(place.port for place in self.listen)) if port}
+        ports = (self.gateway.xds.port, *(place.port for place in self.listen))
+        return self.options.ports | {port for port in ports if port}
 
     @property
     def xds_address(self) -> str:
-        """Where other Envoys get their configuration, ``host:port``; ``""`` if nowhere."""
-        xds = self.gateway.xds
-        port = xds.port or (0 if self.with_gateway else XDS_PORT)
-        return f"{bracketed(xds.host)}:{port}" if port else ""
+        """Where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere."""
+        default = f"unix:{self.xds_socket}" if self.xds_socket and not self.with_gateway else ""
+        return self.gateway.xds.address or default
 
 
 def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
@@ -153,6 +152,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         gateway=config.gateway,
         with_gateway=flags.gateway,
         limits=limits,
+        xds_socket=_xds_socket(env),
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
@@ -182,11 +182,22 @@ def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
 def _default_addresses(env: Mapping[str, str]) -> tuple[Listen, ...]:
     """Return the first default socket that this user can create, and a loopback port."""
     loopback = Listen(host="127.0.0.1", port=API_PORT)
+    path = _own_socket(env)
+    return (loopback,) if path is None else (Listen(path=str(path)), loopback)
+
+
+def _own_socket(env: Mapping[str, str]) -> Path | None:
+    """Return the first default socket of the API that this user can create."""
     for path in socket_candidates(env):
         folder = path.parent if os.access(path.parent, os.F_OK) else path.parent.parent
         if os.access(folder, os.W_OK):
-            return (Listen(path=str(path)), loopback)
-    return (loopback,)
+            return path
+    return None
+
+
+def _xds_socket(env: Mapping[str, str]) -> str:
+    path = _own_socket(env)
+    return "" if path is None else str(path.parent / _XDS_SOCKET)
 
 
 def _token(file: str) -> str:

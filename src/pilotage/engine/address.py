@@ -139,6 +139,11 @@ def environment_tls(env: Mapping[str, str]) -> TLSFiles | None:
 _UNVERIFIED: Final = TLSFiles(verify=False)
 
 
+_SSH_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
+_SSH_USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
+"""ssh puts both into commands of its configuration, such as ProxyCommand, that a shell runs."""
+
+
 class _Parser:
     """Parses one URL. Each method returns a part of the address or raises ConfigError with one problem."""
 
@@ -263,6 +268,13 @@ class _Parser:
         user = unquote(parts.username or "")
         if host.startswith("-") or user.startswith("-"):
             self.fail(f"{self.url!r}: host and user cannot start with a dash", "check the address")
+        for what, name, known in (("host", host, _SSH_HOST), ("user", user, _SSH_USER)):
+            if name and not known.fullmatch(name):
+                bad = next((char for char in name if not known.fullmatch(f"a{char}a")), name)
+                hint = (
+                    "use letters, digits, dots, dashes and underscores; other names need a Host entry in ~/.ssh/config"
+                )
+                self.fail(f"the {what} {shorten(name)!r} of an ssh address contains {shorten(bad)!r}", hint)
         path = unquote(parts.path) if parts.path != "/" else ""
         return Address("ssh", host=host, port=parts.port or 0, path=path, user=user)
 

@@ -39,8 +39,10 @@ _QUIET: Final = (
     "caught ENVOY_SIGTERM",
     "Using deprecated option",
     "is marked as work-in-progress",
-    "rejected: ",
 )
+_REJECTED: Final = "rejected: "
+"""What Envoy logs before it quotes configuration that it does not accept."""
+
 _LEVELS: Final[Mapping[str, int]] = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -145,6 +147,7 @@ class Gateway:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._ready_at = 0.0
+        self._rejected = ""
         self._last_lines: deque[str] = deque(maxlen=5)
         self._status = GatewayStatus("starting", since=time.time())
 
@@ -337,12 +340,15 @@ class Gateway:
         name, tab, text = rest.partition("\t")
         if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log
             level, name, text = "info", "", line
+        if not tab and self._rejected:
+            return  # the rest of a rejection, which may quote secrets; the problem of the route says it
+        text, self._rejected, _ = text.partition(_REJECTED)
         if not text.strip():
             return
         self._last_lines.append(text.strip()[:500])
-        quiet = self._stopping.is_set() or any(known in text for known in _QUIET)
+        quiet = self._stopping.is_set() or bool(self._rejected) or any(known in text for known in _QUIET)
         severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
-        envoy_log.log(severity, "%s%s", f"{name}: " if name else "", text)
+        envoy_log.log(severity, "%s%s%s", f"{name}: " if name else "", text, self._rejected.rstrip(": "))
 
     def _set_state(self, state: State, *, pid: int, restarts: int | None = None) -> None:
         known = self._status

@@ -14,6 +14,7 @@ import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import HIDDEN, shown_text
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, kind_name
@@ -115,7 +116,7 @@ class _Decoder:
         shown = shown_key(key)
         if not alias:
             hint = "write proxy.<alias>.<field>"
-            self._problem(Problem(message="empty alias", hint=hint, label=shown, value=shorten(text)))
+            self._problem(Problem(message="empty alias", hint=hint, label=shown, value=HIDDEN))
         elif len(path) > MAX_DEPTH or shown != key:
             self._refuse_key(alias, path, shown)
         elif alias == "*":
@@ -174,7 +175,10 @@ class _Decoder:
             return True
         message = f"a mapping of fields is needed here, not {kind_name(document.value)}"
         problem = Problem(
-            message=message, hint=self._missing_alias_hint(alias), label=entry.key, value=shorten(entry.text)
+            message=message,
+            hint=self._missing_alias_hint(alias),
+            label=entry.key,
+            value=self._shown(entry.text, (alias,)),
         )
         self._error_everywhere(problem, self.schema.find(alias).name)
         return False
@@ -229,7 +233,7 @@ class _Decoder:
             for number, item in enumerate(comma_list(self.labels[key], len(self.aliases) + MAX_PROBLEMS), 1):
                 alias = self._referenced(str(number))
                 if alias is None:
-                    self._no_such_alias(str(number), key, item)
+                    self._no_such_alias(str(number), key, self._shown(item, (field,)))
                 else:
                     entries[alias].append(Entry(_SHORTCUT, 1, key, (field,), item))
 
@@ -237,7 +241,9 @@ class _Decoder:
         more = f" and {len(rivals) - _MOST_LISTED} more" if len(rivals) > _MOST_LISTED else ""
         names = ", ".join(rivals[:_MOST_LISTED]) + more
         message = f"shortcut conflicts with full label: {key} -> {field} conflicts with {names}"
-        problem = Problem(message=message, hint="keep one of them", label=key, value=shorten(self.labels[key]))
+        problem = Problem(
+            message=message, hint="keep one of them", label=key, value=self._shown(self.labels[key], (field,))
+        )
         self._error_everywhere(problem, field)
 
     def _field_labels(self) -> dict[str, list[str]]:
@@ -263,7 +269,7 @@ class _Decoder:
             alias = self._referenced(reference[1:])
             for entry in sorted(self.references[reference]):
                 if alias is None:
-                    self._no_such_alias(reference[1:], entry.key, entry.text)
+                    self._no_such_alias(reference[1:], entry.key, self._shown(entry.text, entry.path))
                 else:
                     entries[alias].append(entry)
 
@@ -272,14 +278,18 @@ class _Decoder:
         index = int(number) if _NUMBER.fullmatch(number) else 0
         return self.aliases[index - 1] if 1 <= index <= len(self.aliases) else None
 
-    def _no_such_alias(self, number: str, key: str, text: str) -> None:
+    def _shown(self, text: str, path: Iterable[str]) -> str:
+        """Return the text of a label for the field at a path below an alias, as a problem shows it."""
+        return shorten(shown_text(text, self.schema.visible.at(path)))
+
+    def _no_such_alias(self, number: str, key: str, shown: str) -> None:
         names = ", ".join(f"#{i} ({shorten(alias)})" for i, alias in enumerate(self.aliases[:_MOST_LISTED], 1))
         message = (
             f"there is no alias number {int(number)}: index out of range"
             if _NUMBER.fullmatch(number)
             else f"{shorten(number)!r} is not a number"
         )
-        self._problem(Problem(message=message, hint=f"there is {names}", label=key, value=shorten(text)))
+        self._problem(Problem(message=message, hint=f"there is {names}", label=key, value=shown))
 
     # ---- errors
 

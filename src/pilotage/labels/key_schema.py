@@ -9,12 +9,9 @@ from typing import Final
 
 import msgspec
 
+from pilotage.core.secrets import UNSEEN, Visibility, fold
+
 __all__ = ["FREE_KEYS", "Key", "KeySchema", "fold"]
-
-
-def fold(name: str) -> str:
-    """Return the form in which field names are compared: lower case, no underscores (LABELS II.6.1)."""
-    return name.lower().replace("_", "")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -43,6 +40,7 @@ class KeySchema(msgspec.Struct, frozen=True):
         below: keys of the mapping below an unlisted key.
         is_yaml: label text for an unlisted key is a YAML mapping.
         free: any keys, at any depth.
+        visible: what may be shown of the values.
 
     """
 
@@ -52,6 +50,7 @@ class KeySchema(msgspec.Struct, frozen=True):
     below: KeySchema | None = None
     is_yaml: bool = False
     free: bool = False
+    visible: Visibility = UNSEEN
 
     def find(self, written: str) -> Key:
         """Return the key with this spelling; an unlisted key stands for itself."""

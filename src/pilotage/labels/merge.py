@@ -13,6 +13,7 @@ import msgspec
 
 from pilotage.core.budget import BudgetError
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import HIDDEN, shown_text
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
@@ -154,12 +155,12 @@ def merge_entries(
 
 
 def yaml_problem(error: ParseError, entry: Entry, path: str = "") -> Problem:
-    """Return the problem for a label whose text is not valid YAML."""
+    """Return the problem for a label whose text is not valid YAML. It may contain secrets anywhere."""
     return Problem(
         message=error.message,
         label=entry.key,
         path=path,
-        value=shorten(entry.text),
+        value=HIDDEN,
         line=error.line,
         column=error.column,
     )
@@ -220,7 +221,7 @@ class _Merger:
             hint=f"remove one of the two labels, or write {known.source} as a mapping",
             label=entry.key,
             path=where,
-            value=shorten(entry.text),
+            value=self._shown(entry),
         )
         self._error(problem, path[0])
         return None
@@ -298,12 +299,16 @@ class _Merger:
             hint="write lines such as 'name: value'",
             label=entry.key,
             path=where,
-            value=shorten(entry.text),
+            value=self._shown(entry),
             line=document.line,
             column=document.column,
         )
         self._error(problem, field, entry.text)
         return None
+
+    def _shown(self, entry: Entry) -> str:
+        """Return the text of a label as a problem shows it."""
+        return shorten(shown_text(entry.text, self.schema.visible.at(entry.path)))
 
     def _new(self) -> Fields:
         """Return an empty mapping that this merger may change."""

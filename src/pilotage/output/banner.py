@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import clean as without_secrets
 from pilotage.core.text import count
 from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
@@ -138,7 +139,7 @@ def _print_engines(out: Out, banner: Banner) -> None:
 
 def _engine_name(engine: DockerProviderConfig, why: str) -> str:
     """Return the name of an engine, with its address unless ``why`` includes it."""
-    return engine.name if engine.url in why else f"{engine.name} ({engine.url})"
+    return engine.name if engine.url in why else f"{engine.name} ({without_secrets(engine.url)})"
 
 
 def _heading(banner: Banner, number: int) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from pilotage.core.text import escape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
@@ -96,8 +98,8 @@ class Out:
 
 
 def clean(text: str) -> str:
-    """Escape control characters, so that labels and names cannot move the cursor of the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """Escape characters that could deceive, so that labels and names cannot move the cursor of the terminal."""
+    return escape(text)
 
 
 def command_name() -> str:

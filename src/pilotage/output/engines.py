@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from pilotage.core.secrets import clean as without_secrets
 from pilotage.output.console import clean, print_table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
         star = "*" if found.chosen else ""
         start: list[Cell] = [
             (found.config.name + star, "bold"),
-            (found.config.url, ""),
+            (without_secrets(found.config.url), ""),
             (", ".join(found.sources), "dim"),
         ]
         if probe.error:
@@ -51,7 +52,7 @@ def engine_json(probe: Probe) -> dict[str, Any]:
     found = probe.found
     return {
         "name": found.config.name,
-        "url": found.config.url,
+        "url": without_secrets(found.config.url),
         "found_as": list(found.sources),
         "chosen": found.chosen,
         "answers": not probe.error,

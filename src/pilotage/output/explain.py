@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import EVERYTHING
 from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
+from pilotage.routes.schema import ROUTE
 from pilotage.routes.target import resolve_static_target, resolve_target
 from pilotage.table.precedence import Ranking
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
+    from pilotage.core.secrets import Visibility
     from pilotage.labels.merge import AliasFields
     from pilotage.routes.build import Built
     from pilotage.routes.file import RouteFile
@@ -143,7 +146,12 @@ def known_names(snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] 
 
 
 def explain_name(
-    name: str, snapshots: Sequence[EngineSnapshot], table: Table, files: Sequence[RouteFile] = ()
+    name: str,
+    snapshots: Sequence[EngineSnapshot],
+    table: Table,
+    files: Sequence[RouteFile] = (),
+    *,
+    show_secrets: bool = False,
 ) -> Explanation:
     """Explain a container or an alias.
 
@@ -152,9 +160,10 @@ def explain_name(
         snapshots: all engines.
         table: the table built from the engines and files.
         files: all route files.
+        show_secrets: whether to show passwords and other values that are hidden otherwise.
 
     """
-    explainer = _Explainer(snapshots, files, table)
+    explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible)
     named, claiming = [], []
     for snapshot in snapshots:
         names = {container.container_id: container.container_name for container in snapshot.containers}
@@ -182,9 +191,12 @@ def _is_called(container: Container, name: str) -> bool:
 class _Explainer:
     """Explains containers and files, given the claims of all others."""
 
-    def __init__(self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table) -> None:
+    def __init__(
+        self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table, visible: Visibility
+    ) -> None:
         self._table = table
         self._ranking = Ranking(table.engine_order)
+        self._visible = visible
         self._claims: dict[str, list[Route]] = {}
         for route in _all_routes(snapshots, files):
             self._claims.setdefault(route.alias, []).append(route)
@@ -214,12 +226,12 @@ class _Explainer:
         for route in (route for route in file.routes if route.alias == alias):
             target = resolve_static_target(route.alias, route.settings)
             change = "fix the problems below" if route.excluded else ""
-            found.append(self._route(route, tuple(file_route_facts(route, file, target)), change))
+            found.append(self._route(route, tuple(file_route_facts(route, file, target, self._visible)), change))
         return FileExplanation(file.name, tuple(found))
 
     def _container_route(self, container: Container, route: Route, labels: AliasFields) -> RouteExplanation:
         target = resolve_target(route.alias, container, route.settings)
-        facts = tuple(route_facts(container, route, labels, target))
+        facts = tuple(route_facts(container, route, labels, target, self._visible))
         return self._route(route, facts, remedy(container, route, target.port_reason))
 
     def _route(self, route: Route, facts: tuple[Fact, ...], change: str) -> RouteExplanation:

@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.containers.compose import dependencies
 from pilotage.containers.networks import shared_network_id
+from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration, shorten
 from pilotage.labels.container_options import ALIASES, DEPENDS_ON, IDLE_LABELS, IDLE_TIMEOUT, NETWORK
 
@@ -181,7 +182,7 @@ def _idle_values(config: IdleConfig) -> Iterator[tuple[str, str]]:
     yield "stop_method", config.stop_method
     yield "stop_timeout", format_duration(config.stop_timeout)
     yield "stop_signal", config.stop_signal
-    yield "start_endpoint", config.start_endpoint
+    yield "start_endpoint", clean(config.start_endpoint)
     yield "no_loading_page", "true" if config.no_loading_page else ""
 
 

@@ -9,6 +9,7 @@ import msgspec
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.container import Container
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import SHOWN, redact
 from pilotage.output.explain import Explanation
 from pilotage.routes.route import Route, route_json
 from pilotage.table.diff import Change
@@ -143,4 +144,4 @@ def _idle(config: IdleConfig | None) -> dict[str, Any] | None:
     if config is None:
         return None
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    return {f"{name}_s" if name in _SECONDS else name: value for name, value in plain.items()}
+    return {f"{name}_s" if name in _SECONDS else name: redact(value, SHOWN) for name, value in plain.items()}

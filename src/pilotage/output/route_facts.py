@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.core.secrets import SHOWN, redact, shown_name
 from pilotage.core.text import format_duration, shorten
 from pilotage.core.yaml import Located, bare
 from pilotage.output.facts import Fact, Source
-from pilotage.recording.redact import holds_secret
+from pilotage.routes.schema import ROUTE
 from pilotage.routes.target import BY_FILE, BY_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pilotage.containers.container import Container
+    from pilotage.core.secrets import Visibility
     from pilotage.labels.merge import AliasFields
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import Route
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["file_route_facts", "route_facts"]
 
-_HIDDEN: Final = "<hidden>"
 _ASSIGNED: Final = "no listening port is set, so one is assigned"
 
 
-def route_facts(container: Container, route: Route, labels: AliasFields, target: Target) -> Iterator[Fact]:
+def route_facts(
+    container: Container, route: Route, labels: AliasFields, target: Target, visible: Visibility = ROUTE.visible
+) -> Iterator[Fact]:
     """Yield the facts about a container's route.
 
     Args:
@@ -35,12 +38,14 @@ def route_facts(container: Container, route: Route, labels: AliasFields, target:
         route: the route.
         labels: the decoded labels of the route's alias.
         target: its target, with the reasons for scheme, host and port.
+        visible: what may be shown of the settings.
 
     """
     fields = labels.fields
     overridden: dict[str, list[Source]] = {}
     for override in labels.overridden:
-        overridden.setdefault(override.path, []).insert(0, _source(override.loser))
+        loser = _source(override.loser, visible.at(override.path.split(".")))
+        overridden.setdefault(override.path, []).insert(0, loser)
     if route.alias not in container.aliases:
         yield Fact("alias", route.alias, "added by the labels below; not in the container's own aliases")
     shown = set()
@@ -52,20 +57,22 @@ def route_facts(container: Container, route: Route, labels: AliasFields, target:
     if route.health_check:
         yield _health_check(route, container)
     invalid = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
-    for path, leaf in _leaves(fields):
+    for path, leaf, inner in _leaves(fields, visible):
         if path not in shown and not any((leaf.source, part) in invalid for part in _prefixes(path)):
-            yield _setting(path, leaf, overridden.get(path, ()))
+            yield _setting(path, leaf, inner, overridden.get(path, ()))
 
 
-def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[Fact]:
-    """Yield the facts about a route in a file; ``target`` has the reasons for scheme, host and port."""
+def file_route_facts(
+    route: Route, file: RouteFile, target: Target, visible: Visibility = ROUTE.visible
+) -> Iterator[Fact]:
+    """Yield the facts about a route in a file; arguments as in :func:`route_facts`."""
     fields = file.fields.get(route.alias, {})
     shown = set()
     for name, value, reason in _target_values(route, route.host, target):
         leaf = fields.get(name)
         if leaf is not None and reason.startswith(BY_FILE):
             shown.add(name)
-            yield Fact(name, value, "", _source(leaf, file.name))
+            yield Fact(name, value, "", _source(leaf, visible.at((name,)), file.name))
         else:
             yield Fact(name, value, reason)
     if route.listen:
@@ -73,9 +80,9 @@ def file_route_facts(route: Route, file: RouteFile, target: Target) -> Iterator[
     if route.health_check:
         yield _health_check(route)
     invalid = {problem.path for problem in route.problems if problem.severity == "error"}
-    for path, leaf in _leaves(fields):
+    for path, leaf, inner in _leaves(fields, visible):
         if path.partition(".")[0] not in shown and invalid.isdisjoint(_prefixes(path)):
-            yield _setting(path, leaf, (), file.name)
+            yield _setting(path, leaf, inner, (), file.name)
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
@@ -95,7 +102,8 @@ def _target(
         if leaf is not None and isinstance(leaf.value, dict):
             leaf, path = leaf.value.get("proxy"), f"{name}.proxy"
         if leaf is not None and reason.startswith(BY_LABEL):
-            yield path, Fact(name, value, reason.removeprefix(BY_LABEL).removeprefix("; "), _source(leaf))
+            why = reason.removeprefix(BY_LABEL).removeprefix("; ")
+            yield path, Fact(name, value, why, _source(leaf, ROUTE.visible.at(path.split("."))))
         elif name == "host" and container.is_host_network_mode:
             yield "", Fact(name, value, "the engine's host, because the container uses the host network")
         else:
@@ -110,18 +118,20 @@ def _health_check(route: Route, container: Container | None = None) -> Fact:
     if container is not None and container.docker_health:
         return Fact("health check", "run by the engine", f"reports {container.health}")
     check = route.settings.healthcheck
-    probe = f"{'GET' if check.use_get else 'HEAD'} {check.path}" if not route.is_stream else "connect"
+    probe = f"{'GET' if check.use_get else 'HEAD'} {redact(check.path, SHOWN)}" if not route.is_stream else "connect"
     value = f"{probe} every {format_duration(check.interval)}"
     if "healthcheck" in route.labelled:
         return Fact("health check", value, "UDP is not probed" if route.scheme == "udp" else "")
     return Fact("health check", value, "defaults" if route.probed else "not probed: no label enables it")
 
 
-def _setting(path: str, leaf: Located, overridden: Iterable[Source], file: str = "") -> Fact:
-    source = _source(leaf, file)
-    if holds_secret(path.split(".")):
-        return Fact(path, _HIDDEN, "", msgspec.structs.replace(source, value=_HIDDEN))
-    return Fact(path, source.value, "", source, tuple(overridden))
+def _setting(path: str, leaf: Located, visible: Visibility, overridden: Iterable[Source], file: str = "") -> Fact:
+    source = _source(leaf, visible, file)
+    return Fact(".".join(map(_shown, path.split("."))), source.value, "", source, tuple(overridden))
+
+
+def _shown(name: str) -> str:
+    return name if name in ROUTE.fields else shown_name(name)
 
 
 def _prefixes(path: str) -> Iterator[str]:
@@ -131,20 +141,21 @@ def _prefixes(path: str) -> Iterator[str]:
         path = path.rpartition(".")[0]
 
 
-def _leaves(fields: dict[str, Located], prefix: str = "") -> Iterator[tuple[str, Located]]:
-    """Yield every value that is not a mapping with its dotted path, in the order of the paths."""
+def _leaves(
+    fields: dict[str, Located], visible: Visibility, prefix: str = ""
+) -> Iterator[tuple[str, Located, Visibility]]:
+    """Yield every value that is not a mapping, or is hidden as a whole, in the order of their dotted paths."""
     for name in sorted(fields):
-        value, path = fields[name], f"{prefix}{name}"
-        if isinstance(value.value, dict) and value.value:
-            yield from _leaves(value.value, f"{path}.")
+        value, path, inner = fields[name], f"{prefix}{name}", visible.at((name,))
+        if isinstance(value.value, dict) and value.value and (inner.fields or inner.names or inner.everything):
+            yield from _leaves(value.value, inner, f"{path}.")
         else:
-            yield path, value
+            yield path, value, inner
 
 
-def _source(value: Located, file: str = "") -> Source:
-    return Source(_one_line(value), value.source, value.line, value.column, file)
+def _source(value: Located, visible: Visibility, file: str = "") -> Source:
+    return Source(_one_line(redact(bare(value), visible)), value.source, value.line, value.column, file)
 
 
-def _one_line(value: Located) -> str:
-    plain: Any = bare(value)
+def _one_line(plain: Any) -> str:
     return shorten(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())

@@ -13,14 +13,12 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.recording.capture import Captured, capture_all, recording_json
-    from pilotage.recording.redact import holds_secret
     from pilotage.recording.replay import Recording, read_recordings, replay_recording
 
 __all__ = [
     "Captured",
     "Recording",
     "capture_all",
-    "holds_secret",
     "read_recordings",
     "recording_json",
     "replay_recording",
@@ -32,7 +30,6 @@ __getattr__, __dir__ = lazy_exports(
         "Captured": "capture",
         "Recording": "replay",
         "capture_all": "capture",
-        "holds_secret": "redact",
         "read_recordings": "replay",
         "recording_json": "capture",
         "replay_recording": "replay",

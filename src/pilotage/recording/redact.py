@@ -1,69 +1,44 @@
 """Removes secrets from labels before they leave the machine in a bug report. Pure.
 
-A value is a secret if its key looks like that of one, in the label key (``proxy.app.middlewares.oidc.client_secret``)
-or inside its YAML. Each value in the query of a URL or path (``/up?key=...``) is one, too. It is replaced in place, so
-everything else keeps its line and column. If a text mentions such a key but is not valid YAML, all of it is removed.
-Fields of the schema are never secrets, whatever their names.
+:mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so all else keeps its
+line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay, because
+they are no secrets and decide whether a route is served.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
 from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
-from pilotage.core.values import ParseError
+from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, clean, clean_value, fold, shown_name
+from pilotage.core.values import FALSE, TRUE, ParseError
 from pilotage.core.yaml import parse_yaml
-from pilotage.labels.key_schema import fold
-from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, is_own, split_key
-from pilotage.routes.mappings import StructKind
+from pilotage.labels.keys import CONTAINER_OPTIONS, NO_OWN_LABELS, SHORTCUTS, filter_labels, is_own, split_key
 from pilotage.routes.schema import ROUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from pilotage.routes.fields import Kind
+    from pilotage.core.secrets import Visibility
 
-__all__ = ["REMOVED", "holds_secret", "is_secret", "read_by_us", "redact_label", "redact_labels", "without_passwords"]
+__all__ = ["REMOVED", "read_by_us", "redact_label", "redact_labels", "without_passwords"]
 
 REMOVED: Final = "<removed>"
 
 _READ: Final = frozenset(
     {COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_ONEOFF, COMPOSE_DEPENDS_ON, "org.opencontainers.image.version"}
 )
-_SECRET: Final = re.compile(
-    r"pass(word|wd|phrase)?s?$|pwd$|secret|token|credential|keys?$|clientid$|basicauth$|^auth$|authorization$|cookie|session"
-    r"|jwt|bearer|users?$|emails?$"
-)
-_IN_URL: Final = re.compile(r"(://)[^/\s@:]*:[^/\s@]*@")
-_IN_QUERY: Final = re.compile(r"([?&][\w.~%\[\]-]+=)(?:[^&#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+")
-"""A value ends with the text, or where YAML may end it: at a quotation mark, comma or bracket before a delimiter."""
-
-_WORD: Final = re.compile(r"[\w-]+")
-_WITH_HTTP_HEADERS: Final = frozenset({"rules", "middlewares"})
-_CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',}\]]+", re.IGNORECASE)
-
-
-def is_secret(key: str) -> bool:
-    """Return whether a key looks like that of a secret: ``client_secret``, ``apiKey``, ``Authorization``."""
-    return _SECRET.search(fold(key).replace("-", "")) is not None
-
-
-def holds_secret(path: Iterable[str]) -> bool:
-    """Return whether the value at a path below an alias is a secret. Fields of the schema never are."""
-    kind: Kind | None = ROUTE
-    for name in path:
-        known, kind = _below(kind, name)
-        if not known and is_secret(name):
-            return True
-    return False
+_HARMLESS: Final = TRUE | FALSE | {"", "null", "~"}
+_RULES: Final = "rules"
+_NO_RULE: Final = f"{REMOVED} {{}}"
+"""Rules without their content: still rules, so the route is still served."""
 
 
 def without_passwords(url: str) -> str:
     """Return the text without passwords in URLs."""
-    return _IN_URL.sub(rf"\1{REMOVED}@", url)
+    return clean(url).replace(HIDDEN, REMOVED)
 
 
 def read_by_us(label: str) -> bool:
@@ -79,64 +54,79 @@ def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
 def redact_label(key: str, text: str) -> str:
     """Return a label's value without secrets."""
     if not is_own(key):
-        return _without_url_secrets(text)
-    _, path = split_key(key)
-    if holds_secret(path):
-        return REMOVED if text else text
-    places = _secrets_in(text, _kind_at(path))
-    if places is None:
-        return REMOVED
-    for start, end in places:
-        text = text[:start] + REMOVED + text[end:]
-    if not _WITH_HTTP_HEADERS.isdisjoint(map(fold, [*path, *_WORD.findall(text)])):
-        text = _CREDENTIALS.sub(rf"\1{REMOVED}", text)
-    return _without_url_secrets(text)
+        return without_passwords(text) if key in _READ else _removed(text)
+    alias, path = split_key(key)
+    if not path and (alias in CONTAINER_OPTIONS or alias in SHORTCUTS):
+        return _cleaned(text)
+    visible = ROUTE.visible.at(path)
+    if path and fold(path[0]) == _RULES and len(path) == 1:
+        return _in_place(text, UNSEEN) or (_NO_RULE if text.strip() else text)
+    if path and not (visible.fields or visible.names):
+        return _cleaned(text) if visible.shown else _in_place(text, visible) or _removed(text)
+    found = _in_place(text, visible)
+    if found is not None:
+        return found
+    if not path and ROUTE.visible.at((alias,)).shown:  # a field whose alias is missing
+        return _cleaned(text)
+    return _cleaned(text) if visible.shown and "\n" not in text else _removed(text)
 
 
-def _without_url_secrets(text: str) -> str:
-    return _IN_QUERY.sub(rf"\1{REMOVED}", without_passwords(text))
+def _cleaned(text: str) -> str:
+    return clean_value(text).replace(HIDDEN, REMOVED)
 
 
-def _kind_at(path: Iterable[str]) -> Kind | None:
-    kind: Kind | None = ROUTE
-    for name in path:
-        _, kind = _below(kind, name)
-    return kind
+def _removed(text: str) -> str:
+    return text if text.strip() in _HARMLESS else REMOVED
 
 
-def _below(kind: Kind | None, name: str) -> tuple[bool, Kind | None]:
-    """Return whether the mapping has a field with this name, and the kind of the field."""
-    canonical = kind.canonical(name) if isinstance(kind, StructKind) else None
-    if canonical is None or not isinstance(kind, StructKind):
-        return False, None
-    return True, kind.fields[canonical].kind
-
-
-def _secrets_in(text: str, kind: Kind | None) -> list[tuple[int, int]] | None:
-    """Return the positions of secrets in a YAML mapping or list, last one first; ``None`` if it is not valid."""
-    if not any(map(is_secret, _WORD.findall(text))):
-        return []
+def _in_place(text: str, visible: Visibility) -> str | None:
+    """Return a YAML mapping or list without its secrets; ``None`` if the text is anything else."""
     try:
         document = parse_yaml(text)
         if document is None or not isinstance(document.value, dict | list):
-            return []
+            return text if document is None else None
+        if _has_stray_names(text):
+            return None
         root = yaml.compose(text, Loader=yaml.SafeLoader)  # the Python loader's marks count characters, not bytes
     except (ParseError, yaml.YAMLError, ValueError, RecursionError):
         return None
-    return sorted(set(_places(root, kind, secret=False)), reverse=True)
+    for start, end, replacement in sorted(set(_places(root, visible)), reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return clean(text).replace(HIDDEN, REMOVED)
 
 
-def _places(node: yaml.Node | None, kind: Kind | None, *, secret: bool) -> Iterator[tuple[int, int]]:
+def _has_stray_names(text: str) -> bool:
+    """Return whether a text has a tag, or an anchor without a reference: a secret may begin with ``!`` or ``&``."""
+    anchors, used = set(), set()
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.TagToken):
+            return True
+        if isinstance(token, yaml.AnchorToken):
+            anchors.add(token.value)
+        elif isinstance(token, yaml.AliasToken):
+            used.add(token.value)
+    return bool(anchors - used)
+
+
+def _places(node: yaml.Node | None, visible: Visibility, name: str = "") -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and replacement of every secret."""
     if isinstance(node, yaml.MappingNode):
+        if node.flow_style and node.value and not (visible.fields or visible.names):
+            yield node.start_mark.index, node.end_mark.index, REMOVED  # a secret in braces is a key
+            return
         for key, value in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
-            known, inner = _below(kind, name)
-            yield from _places(value, inner, secret=secret or (not known and is_secret(name)))
+            inner = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            if visible.names and shown_name(inner) != inner:
+                yield key.start_mark.index, key.end_mark.index, REMOVED
+            yield from _places(value, visible.at((inner,)), inner)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _places(item, None, secret=secret)
-    elif secret and isinstance(node, yaml.ScalarNode) and node.value:
+            yield from _places(item, SHOWN if visible.shown and isinstance(item, yaml.ScalarNode) else UNSEEN)
+    elif isinstance(node, yaml.ScalarNode) and node.value.strip() not in _HARMLESS:
+        if visible.shown and clean_value(node.value) == clean(node.value):
+            return  # cleaning the whole text is enough
+        replacement = REMOVED if fold(name) != _RULES else f"'{_NO_RULE}'"
         end = node.end_mark.index
         if node.style in ("|", ">"):  # a block scalar ends with a newline that the rest of the document needs
             end -= 1
-        yield node.start_mark.index, end
+        yield node.start_mark.index, end, replacement

@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration, Kind
+    from pilotage.routes.fields import Duration
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.reach import nowhere
-    from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route, bracketed, route_json
+    from pilotage.routes.route import (
+        Endpoint,
+        EndpointHealth,
+        EndpointState,
+        HealthState,
+        Route,
+        bracketed,
+        route_json,
+        secrets_of,
+    )
     from pilotage.routes.schema import PROTECTIVE, ROUTE, UNSUPPORTED, HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.routes.settings import read_settings
     from pilotage.routes.target import BY_FILE, BY_LABEL, Target, resolve_static_target, resolve_target
@@ -50,7 +59,6 @@ __all__ = [
     "HealthCheck",
     "HealthState",
     "Homepage",
-    "Kind",
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
@@ -74,6 +82,7 @@ __all__ = [
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "secrets_of",
     "served_name",
 ]
 
@@ -102,7 +111,6 @@ __getattr__, __dir__ = lazy_exports(
         "HealthCheck": "schema",
         "HealthState": "route",
         "Homepage": "schema",
-        "Kind": "fields",
         "LoadBalance": "schema",
         "LogFilters": "access_log",
         "LoggedFields": "access_log",
@@ -126,5 +134,6 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "route_json": "route",
+        "secrets_of": "route",
     },
 )

@@ -23,7 +23,7 @@ from pilotage.routes.fields import problem_at
 from pilotage.routes.problems import limited, place, unexpected, unique
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
-from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
+from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
 from pilotage.routes.target import resolve_target
 
@@ -340,11 +340,12 @@ def check_target(settings: AliasSettings, target: Target) -> list[Problem]:
     if target.scheme == "fileserver" and not settings.settings.root.startswith("/"):
         field = "root" if "root" in written else "scheme"
         message = "a file server needs root, an absolute path"
-        errors.append(problem_at(written[field], field, message, "write root: /srv/www"))
+        visible = ROUTE.visible.at((field,))
+        errors.append(problem_at(written[field], field, message, "write root: /srv/www", visible=visible))
     if target.scheme != "tcp":
         message, hint = f"only for scheme tcp, not {target.scheme}", "set scheme to tcp, or remove it"
         errors += [
-            problem_at(written[field], field, message, hint)
+            problem_at(written[field], field, message, hint, visible=ROUTE.visible.at((field,)))
             for field in ("relay_proxy_protocol_header", "tls_termination")
             if field in written
         ]

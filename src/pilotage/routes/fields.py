@@ -15,9 +15,10 @@ from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, redact
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, go_bool, parse_duration
-from pilotage.core.yaml import Located, kind_name, preview
+from pilotage.core.yaml import Located, beginning, kind_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +55,7 @@ class FieldContext(msgspec.Struct):
     Attributes:
         budget: limits what the container's labels may cost.
         path: dotted path of the value being read.
+        visible: what may be shown of the values, from the first name of the path on.
         problems: problems found so far, except those that the budget dropped.
         errors: number of all problems found so far.
         refused: whether a problem takes the route out of service.
@@ -64,6 +66,7 @@ class FieldContext(msgspec.Struct):
 
     budget: Budget = msgspec.field(default_factory=container_budget)
     path: str = ""
+    visible: Visibility = UNSEEN
     problems: list[Problem] = []
     errors: int = 0
     refused: bool = False
@@ -73,13 +76,26 @@ class FieldContext(msgspec.Struct):
         """Report an error in a value."""
         self.errors += 1
         if self.budget.take_problem(is_first=not self.problems):
-            self.problems.append(problem_at(value, path or self.path, message, hint, at_key=at_key))
+            self._add(value, message, hint, path or self.path, at_key=at_key)
 
     def warn(self, value: Located, message: str, hint: str) -> None:
         """Report a value that takes effect but may not do what was meant."""
         if self.budget.take_problem(is_first=not self.problems):
-            problem = problem_at(value, self.path, message, hint)
-            self.problems.append(msgspec.structs.replace(problem, severity="warning"))
+            self._add(value, message, hint, self.path)
+            self.problems[-1] = msgspec.structs.replace(self.problems[-1], severity="warning")
+
+    def shown(self, value: Located) -> str:
+        """Return a value as a message mentions it: its kind if it is not a single value, or is a secret."""
+        if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
+            return kind_name(value.value)
+        return repr(shorten(clean_value(value.value))) if isinstance(value.value, str) else str(value.value).lower()
+
+    def _visible(self, path: str = "") -> Visibility:
+        return self.visible.at((path or self.path).split("."))
+
+    def _add(self, value: Located, message: str, hint: str, path: str, *, at_key: bool = False) -> None:
+        message, hint = clean_value(message), clean_value(hint)
+        self.problems.append(problem_at(value, path, message, hint, visible=self._visible(path), at_key=at_key))
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str:
         """Return ``"did you mean 'scheme'?"``, or ``""`` if no name is close or the budget allows no more look-ups."""
@@ -87,12 +103,14 @@ class FieldContext(msgspec.Struct):
         return f"did you mean {near!r}?" if near else ""
 
 
-def problem_at(value: Located, path: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
-    """Return a problem with the place of a value, or of its key."""
+def problem_at(
+    value: Located, path: str, message: str, hint: str = "", *, visible: Visibility = UNSEEN, at_key: bool = False
+) -> Problem:
+    """Return a problem with the place of a value, or of its key; ``visible`` is what may be shown of the value."""
     return Problem(
         message=message,
         hint=hint,
-        value=preview(value),
+        value=shorten(redact(beginning(value), visible)),
         label=value.source,
         path=path,
         line=value.key_line if at_key else value.line,
@@ -107,31 +125,27 @@ class Kind:
         name: its name in documentation and messages.
         keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
         eager: whether label text for it is a YAML mapping, parsed before labels are merged.
+        visible: what may be shown of a value.
 
     """
 
     name: str = "value"
     keys: KeySchema | None = None
     eager: bool = False
+    visible: Visibility = SHOWN
 
     def read(self, value: Located, context: FieldContext) -> Any:
         """Return the value, or :data:`UNSET` if it is automatic, null or invalid. Invalid values are reported."""
         raise NotImplementedError
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        """Return the key and the value in JSON."""
-        return name, value
+        """Return the key and the value in JSON, without secrets."""
+        return name, redact(value, self.visible)
 
     def wrong(self, value: Located, context: FieldContext, hint: str = "") -> Any:
         """Report that a value is not of this kind, and return :data:`UNSET`."""
-        context.error(value, f"{_shown(value)} is not {_article(self.name)}", hint)
+        context.error(value, f"{context.shown(value)} is not {_article(self.name)}", hint)
         return UNSET
-
-
-def _shown(value: Located) -> str:
-    if isinstance(value.value, dict | list) or value.value is None:
-        return kind_name(value.value)
-    return repr(shorten(value.value)) if isinstance(value.value, str) else str(value.value).lower()
 
 
 def _article(name: str) -> str:
@@ -234,12 +248,12 @@ class Duration(Kind):
         try:
             seconds = parse_duration(str(given))
         except ParseError as error:
-            context.error(value, f"{_shown(value)}: {error.message}")
+            context.error(value, f"{context.shown(value)}: {error.message}")
             return UNSET
         if self.least is None or seconds >= self.least:
             return seconds
         if seconds:
-            context.error(value, f"{_shown(value)} is too short; at least {self.least:g}s")
+            context.error(value, f"{context.shown(value)} is too short; at least {self.least:g}s")
         return UNSET  # 0 is automatic
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
@@ -263,7 +277,7 @@ class Choice(Kind):
         if known is not None:
             return known
         near = _near_choice(text or "", self.words, context)
-        context.error(value, f"{_shown(value)} is not {self.name}", near)
+        context.error(value, f"{context.shown(value)} is not {self.name}", near)
         return UNSET
 
 

@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from pilotage.core.secrets import SHOWN, Visibility, fold
 from pilotage.routes.fields import UNSET, FieldContext, Integer, Kind, Path, Text, scalar_text
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Retention(Kind):
     """``7 days``, ``2 weeks``, ``last 100``, ``50 MB``, or a mapping with ``days``, ``last`` or ``keep_size``."""
 
     name = "retention"
+    visible = Visibility(shown=True, fields={fold(name): SHOWN for name in ("days", "last", "keep_size")})
 
     def read(self, value: Located, context: FieldContext) -> Any:
         if value.value is None or value.value == "":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 import msgspec
 
+from pilotage.core.secrets import UNSEEN, Visibility
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, bare, parse_yaml
 from pilotage.labels.key_schema import Key, KeySchema, fold
@@ -28,6 +29,7 @@ class ListOf(Kind):
 
     def __init__(self, item: Kind) -> None:
         self.item = item
+        self.visible = item.visible
         self.name = f"list of {item.name}" if not isinstance(item, Text) else "list"
 
     def read(self, value: Located, context: FieldContext) -> Any:
@@ -75,10 +77,11 @@ class ListOf(Kind):
 
 
 class FreeMapping(Kind):
-    """A mapping with any keys, kept as written."""
+    """A mapping with any keys, kept as written. Its values are not shown."""
 
     name = "mapping"
     eager = True
+    visible = UNSEEN
 
     def read(self, value: Located, context: FieldContext) -> Any:
         mapping = as_mapping(self, value, context)
@@ -157,7 +160,14 @@ class StructKind(Kind):
             for spelling in (name, *field.spellings)
         }
         protective = frozenset(name for name, field in self.fields.items() if field.protective)
-        self.schema = self.keys = KeySchema(keys, protective)
+        self.visible = Visibility(
+            fields={
+                fold(spelling): field.kind.visible
+                for name, field in self.fields.items()
+                for spelling in (name, *field.spellings)
+            }
+        )
+        self.schema = self.keys = KeySchema(keys, protective, visible=self.visible)
 
     def canonical(self, name: str) -> str | None:
         """Return the field that a key names, in any spelling."""

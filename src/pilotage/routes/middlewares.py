@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from pilotage.core.secrets import SHOWN, Visibility, redact
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, comma_list, parse_duration
-from pilotage.core.yaml import Located, bare, preview
+from pilotage.core.yaml import Located, bare, beginning
 from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
 from pilotage.routes.mappings import MAX_ELEMENTS, as_mapping
@@ -42,6 +43,28 @@ MIDDLEWARES: Final = {
 _DISPLAYED: Final = tuple(sorted(set(MIDDLEWARES.values())))
 
 
+_HEADERS: Final = Visibility(names=True)
+_EDITS: Final = {"setheaders": _HEADERS, "addheaders": _HEADERS, "hideheaders": SHOWN}
+
+
+def _options(names: str = "", **others: Visibility) -> Visibility:
+    return Visibility(fields={**{fold(name): SHOWN for name in names.split()}, **others})
+
+
+_VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} | {
+    "request": _options("priority add_prefix", **_EDITS),
+    "response": _options("priority", **_EDITS),
+    "oidc": _options("priority issuer_url scopes"),
+    "forwardauth": _options("priority route auth_endpoint headers"),
+    "crowdsec": _options("priority route port endpoint timeout log_only"),
+    "themed": _options("priority theme"),
+    "real_ip": _options("priority header from recursive"),
+    "cidr_whitelist": _options("priority allow status status_code message"),
+    "rate_limit": _options("priority average burst period"),
+}
+"""Middleware -> options that may be shown. The others, such as ``client_secret``, and misspelt ones are hidden."""
+
+
 def middleware_name(written: str) -> str | None:
     """Return the middleware with this name, in any spelling; ``None`` if there is none."""
     return MIDDLEWARES.get(fold(written))
@@ -53,6 +76,7 @@ class Middlewares(Kind):
     name = "mapping"
     keys = KeySchema(below=FREE_KEYS, is_yaml=True)
     eager = True
+    visible = Visibility(fields={written: _VISIBLE[name] for written, name in MIDDLEWARES.items()})
 
     def read(self, value: Located, context: FieldContext) -> Any:
         mapping = as_mapping(self, value, context)
@@ -123,7 +147,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
-            shown = preview(value)
+            shown = shorten(redact(beginning(value), SHOWN))
             context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
     period = options.get("period")
     if period is None or period.value is None:

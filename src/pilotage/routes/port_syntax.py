@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.core.secrets import SHOWN, Visibility
 from pilotage.core.text import shorten
 from pilotage.labels.key_schema import KeySchema
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
@@ -37,6 +38,7 @@ class Port(Kind):
 
     name = "port"
     keys = KeySchema(lower=True)
+    visible = Visibility(shown=True, fields={"listening": SHOWN, "proxy": SHOWN})
 
     def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value

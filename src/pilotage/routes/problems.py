@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pilotage.core.budget import MAX_PROBLEMS
 from pilotage.core.problems import Problem
-from pilotage.core.text import count, shorten
+from pilotage.core.text import count
 
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
@@ -22,9 +22,17 @@ def place(problem: Problem, container: Container, alias: str | None = None) -> P
 def unexpected(error: Exception) -> Problem:
     """Return the problem for an unexpected exception."""
     return Problem(
-        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}: {shorten(error, 160)}",
+        message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}{_at(error)}",
         hint="this is a bug in pilotage; please report it with the container's labels",
     )
+
+
+def _at(error: Exception) -> str:
+    """Return where an unexpected exception was raised; its message may contain a value."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return "" if place is None else f" in {place.tb_frame.f_code.co_name}, line {place.tb_lineno}"
 
 
 def limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import hidden_texts
 from pilotage.policy import Claimant
 from pilotage.policy.targets import Reach
 from pilotage.routes.port_syntax import PortPair
@@ -16,7 +17,7 @@ from pilotage.routes.schema import ROUTE, RouteSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "route_json"]
+__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "route_json", "secrets_of"]
 
 EndpointState = Literal["ready", "waiting", "unhealthy", "draining"]
 HealthState = Literal["healthy", "unhealthy", "pending"]
@@ -226,11 +227,23 @@ def _family(host: str) -> str:
     return "4" if host.replace(".", "").isdigit() else ""
 
 
+def secrets_of(route: Route) -> frozenset[str]:
+    """Return the texts in a route's settings that no output may contain."""
+    found: set[str] = set()
+    for name in route.labelled:
+        if name in ROUTE.fields:
+            value = msgspec.to_builtins(getattr(route.settings, name), enc_hook=str)
+            found.update(hidden_texts(value, ROUTE.visible.at((name,))))
+    return frozenset(found)
+
+
 _SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
 
 
 def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> dict[str, Any]:
     """Return a route as plain data for JSON: facts, then each field that labels set. Durations end in ``_s``.
+
+    Secrets are replaced by ``<hidden>`` (:mod:`pilotage.core.secrets`).
 
     Args:
         route: the route.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from pilotage.core.secrets import UNSEEN
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
 from pilotage.routes.fields import UNSET, FieldContext, Kind
@@ -23,6 +24,7 @@ class Rules(Kind):
     """
 
     name = "list of rules"
+    visible = UNSEEN  # they may set headers
 
     def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value

@@ -84,6 +84,7 @@ def read_settings(fields: AliasFields, budget: Budget | None = None, known: Know
         budget=budget or container_budget(),
         problems=[error.problem for error in fields.errors],
         refused=any(error.protective for error in fields.errors),
+        visible=ROUTE.visible,
         known=known,
     )
     if not fields.fields:

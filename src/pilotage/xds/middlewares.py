@@ -166,7 +166,7 @@ class _Parser:
         found = []
         for name, content in value.items():
             text = "" if content is None else str(content)
-            if self.is_name(name, option) and self.is_free(name, option) and self.is_value(text, option):
+            if self.is_name(name, option) and self.is_free(name, option) and self.is_value(name, text, option):
                 found.append((name, text))
         return tuple(found)
 
@@ -190,9 +190,9 @@ class _Parser:
         self.problem(f"{shorten(name)!r} is set by the gateway for each message", "remove it", option=option)
         return False
 
-    def is_value(self, text: str, option: str) -> bool:
+    def is_value(self, name: str, text: str, option: str) -> bool:
         if any((ord(c) < 0x20 and c != "\t") or c == "\x7f" for c in text):
-            self.problem(f"{shorten(text)!r} is not a valid header value", "keep it on one line", option=option)
+            self.problem(f"the value of {name} is not a valid header value", "keep it on one line", option=option)
             return False
         if len(literal(text).encode()) > _LONGEST_TEXT:
             message = f"a header value of {len(text.encode())} bytes is too long for Envoy"
@@ -213,7 +213,7 @@ class _Parser:
                 self.found["host"] = value
             elif _is_host(name):
                 self.problem(
-                    f"{shorten(value)!r} is not a host", "write a name such as app.internal", option="set_headers"
+                    "the value of Host is not a host", "write a name such as app.internal", option="set_headers"
                 )
         put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
         if any(map(_is_host, edits.hide)):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import without
 from pilotage.core.text import shorten
+from pilotage.routes.route import secrets_of
 from pilotage.xds.resources import LISTENER, SECRET, Key, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pilotage.routes.route import Route
 
@@ -77,7 +79,8 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 
     """
     item = nack.resource
-    message, hint = _describe(nack, node)
+    routes = [route for name in item.answers if (route := route_of(name)) is not None]
+    message, hint = _describe(nack, node, frozenset().union(*map(secrets_of, routes)))
     found = []
     for name in (nack.host,) if nack.host else item.answers or ("",):
         route = route_of(name) if name else None
@@ -93,9 +96,10 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
     return found
 
 
-def _describe(nack: Nack, node: str) -> tuple[str, str]:
+def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
+    """Return a message and a hint. Envoy quotes configuration, so a secret of a route may be in its error."""
     item = nack.resource
-    error = " ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split())
+    error = without(" ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split()), secrets)
     error = error.removeprefix(f"{item.name}: ")
     bind_error = _CANNOT_BIND.search(nack.error)
     if item.type_url == LISTENER and bind_error:

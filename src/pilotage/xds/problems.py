@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import without
+from pilotage.core.text import shorten
+from pilotage.routes.route import secrets_of
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -17,9 +20,10 @@ __all__ = ["auth_route_not_served", "build_failed", "port_in_use", "speaks_plain
 
 def build_failed(route: Route, error: Exception) -> Problem:
     """Report an unexpected error while building the resources of a route."""
+    reason = shorten(without(str(error), secrets_of(route)), 160)
     return _problem(
         route,
-        f"not served, because its Envoy configuration cannot be built: {type(error).__name__}: {error}",
+        f"not served, because its Envoy configuration cannot be built: {type(error).__name__}: {reason}",
         "look for an unusual value in its labels, and report this as a bug of pilotage",
     )
 

@@ -13,6 +13,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
+from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import RetryDelays, nack_problems
 from pilotage.xds.request_queue import RequestQueue
@@ -99,12 +100,12 @@ class AdsServer:
         """Listen on an address. May be called for several addresses.
 
         Args:
-            address: ``unix:/path`` or ``host:port``.
-            tls: the CA certificate of the Envoys, and the server's own certificate chain and key, as PEM. Without it,
-                anyone who can reach the address can read all routes and private keys.
+            address: ``unix:/path`` or ``host:port``. The socket's directory must have mode 0700; the socket gets 0600.
+            tls: the CA certificate of the Envoys, and the server's own certificate chain and key, as PEM. Required for
+                TCP, because every client can read all routes and private keys.
 
         Raises:
-            ConfigError: a certificate of the gateway cannot be read or used.
+            ConfigError: a certificate of the gateway cannot be read or used, or TCP without TLS is requested.
             OSError: the server cannot listen on the address.
 
         """
@@ -128,17 +129,7 @@ class AdsServer:
                 grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
             )
         )
-        try:
-            if tls is None:
-                server.add_insecure_port(address)
-            else:
-                authority, chain, key = tls
-                credentials = grpc.ssl_server_credentials(
-                    [(key, chain)], root_certificates=authority, require_client_auth=True
-                )
-                server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from error
+        bind(server, address, tls)
         await server.start()
         self._servers.append(server)
 

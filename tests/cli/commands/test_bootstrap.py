@@ -15,13 +15,24 @@ def shown(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str
 
 
 def test_the_bootstrap_of_a_remote_envoy_points_here(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = shown(capsys, "envoy-bootstrap", "pilotage.lan:18000", "--node", "edge-1")
+    files = ["--ca-file", "ca.pem", "--cert-file", "cert.pem", "--key-file", "key.pem"]
+    status, out, _ = shown(capsys, "envoy-bootstrap", "pilotage.lan:18000", "--node", "edge-1", *files)
     assert status == 0
     body = json.loads(out)
     assert body["node"]["id"] == "edge-1"
     assert '"address": "pilotage.lan"' in out
+    assert "transport_socket" in out
+
+
+@pytest.mark.parametrize("place", ["unix:///run/x/ads.sock", "unix:/run/x/ads.sock"])
+def test_an_envoy_of_the_same_user_connects_to_a_socket_without_certificates(
+    capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    status, out, _ = shown(capsys, "envoy-bootstrap", place)
+    assert status == 0
+    assert '"path": "/run/x/ads.sock"' in out
     assert "transport_socket" not in out
-    assert json.loads(shown(capsys, "envoy-bootstrap", "a:1")[1])["node"]["id"] == socket.gethostname()
+    assert json.loads(out)["node"]["id"] == socket.gethostname()
 
 
 def test_the_limits_of_that_machine_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +56,9 @@ def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) 
     [
         (["pilotage.lan"], "'pilotage.lan' is not an address; write HOST:PORT"),
         (["a:0"], "'a:0' is not an address"),
+        (["a:1"], "the daemon serves TCP only with mutual TLS; add --ca-file"),
+        (["unix://x"], "write unix:// and an absolute path, without certificates"),
+        (["unix:/x", "--ca-file", "x", "--cert-file", "x", "--key-file", "x"], "without certificates"),
         (["a:1", "--ca-file", "x"], "--ca-file, --cert-file and --key-file are required together."),
     ],
 )

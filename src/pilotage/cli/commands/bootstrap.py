@@ -13,11 +13,12 @@ __all__ = ["envoy_bootstrap"]
     "envoy-bootstrap",
     cls=WithExamples,
     examples=(
+        "pilotage envoy-bootstrap unix:///run/pilotage/pilotage-xds/ads.sock > envoy.json",
         "pilotage envoy-bootstrap hq:18000 --ca-file ca.pem --cert-file cert.pem --key-file key.pem > envoy.json",
         "envoy -c envoy.json",
     ),
 )
-@click.argument("place", metavar="HOST:PORT")
+@click.argument("place", metavar="ADDRESS")
 @click.option("--ca-file", metavar="FILE", default="", help="CA certificate that signed the daemon's certificate.")
 @click.option("--cert-file", metavar="FILE", default="", help="Client certificate of this Envoy.")
 @click.option("--key-file", metavar="FILE", default="", help="Private key of the client certificate.")
@@ -41,8 +42,9 @@ def envoy_bootstrap(
 ) -> int:
     """Print the bootstrap configuration of an external Envoy.
 
-    An Envoy started with it fetches its routes from the daemon at HOST:PORT, which is gateway.xds in the daemon's
-    configuration. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
+    An Envoy started with it fetches its routes from the daemon at ADDRESS, which is gateway.xds in the daemon's
+    configuration: HOST:PORT, which needs the three files, or unix:///PATH for an Envoy of the daemon's user on
+    its machine. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
     envoy-admin.sock in its working directory.
     """
     import socket
@@ -53,13 +55,23 @@ def envoy_bootstrap(
         from pilotage.xds.bootstrap import build_bootstrap
         from pilotage.xds.overload import Limits
 
-    host, _, port = place.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"{place!r} is not an address; write HOST:PORT, such as pilotage.lan:18000.")
     files = {"ca": ca_file, "certificate": cert_file, "key": key_file}
     if any(files.values()) and not all(files.values()):
         raise click.UsageError("--ca-file, --cert-file and --key-file are required together.")
     tls = files if ca_file else None
+    if place.startswith("unix:"):
+        place = f"unix:{place.removeprefix('unix:').removeprefix('//')}"
+        if not place.startswith("unix:/") or tls:
+            raise click.UsageError("write unix:// and an absolute path, without certificates.")
+    else:
+        host, _, port = place.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise click.UsageError(f"{place!r} is not an address; write HOST:PORT, such as pilotage.lan:18000.")
+        if tls is None:
+            raise click.UsageError(
+                "the daemon serves TCP only with mutual TLS; add --ca-file, --cert-file and --key-file, "
+                "or connect to a unix socket."
+            )
     limits = Limits(connections=max_connections, memory=max_memory << 20)
     body = build_bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock", limits=limits)
     click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())

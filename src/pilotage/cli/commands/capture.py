@@ -36,7 +36,7 @@ def capture(**where: Any) -> int:
 
     from pilotage.cli.patience import ask_all
     from pilotage.config.engines import EngineChoice
-    from pilotage.core.text import count
+    from pilotage.core.text import count, safe_json
     from pilotage.output.console import Out, clean
     from pilotage.recording.capture import capture_all, recording_json
 
@@ -48,7 +48,7 @@ def capture(**where: Any) -> int:
         for recording in (recording for captured in done for recording in captured.recordings):
             if recording not in printed:
                 printed.append(recording)
-                click.echo(recording_json(recording).decode())
+                click.echo(safe_json(recording_json(recording)).decode())
 
     each = [(config.name, capture_all([config], env=os.environ)) for config in engines.configs]
     done = asyncio.run(ask_all(each, show))

@@ -38,11 +38,13 @@ __all__ = ["explain"]
 @click.argument("name")
 @source_options
 @format_option("text", "json")
-def explain(name: str, form: str, **where: Any) -> int:
+@click.option("--show-secrets", is_flag=True, help="Show passwords, tokens and other values that are hidden otherwise.")
+def explain(name: str, form: str, *, show_secrets: bool, **where: Any) -> int:
     """Explain a container or an alias.
 
     Shows which label sets each field and what it overrides, which defaults apply, why a route is excluded and how to
-    change that, and who else claims the alias. NAME is a container, ENGINE/CONTAINER, or an alias.
+    change that, and who else claims the alias. Secrets are hidden. NAME is a container,
+    ENGINE/CONTAINER, or an alias.
     """
     from pilotage.output.console import Out
     from pilotage.output.explain import explain_name
@@ -51,13 +53,13 @@ def explain(name: str, form: str, **where: Any) -> int:
     early: list[Explanation] = []
 
     def show(view: View) -> None:
-        explanation = explain_name(name, view.snapshots, view.table, view.files)
+        explanation = explain_name(name, view.snapshots, view.table, view.files, show_secrets=show_secrets)
         if explanation.containers or explanation.files:
             early.append(explanation)
             print_explanation(Out(), explanation)
 
     views = views_of(early=None if form == "json" else show, **where)
-    found = [explain_name(name, view.snapshots, view.table, view.files) for view in views]
+    found = [explain_name(name, view.snapshots, view.table, view.files, show_secrets=show_secrets) for view in views]
     if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
             _unknown_name(name, views)

@@ -1,0 +1,108 @@
+"""Decides which requests the HTTP API answers.
+
+Everyone who can open the unix socket may do everything, and so may holders of the token. Other programs on this machine
+may read what holds no secret; web pages in a browser on this machine may do nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.api.listen import is_loopback
+from pilotage.core.text import shorten
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["Refusal", "is_from_socket", "refusal"]
+
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing more
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a request is not answered.
+
+    Attributes:
+        status: the HTTP status.
+        message: one sentence.
+        hint: what to do instead; ``""`` for no advice.
+
+    """
+
+    status: int
+    message: str
+    hint: str = ""
+
+
+def is_from_socket(request: web.BaseRequest) -> bool:
+    """Return whether a request came through a unix socket, whose file mode controls access."""
+    transport = request.transport
+    return transport is not None and isinstance(transport.get_extra_info("sockname"), str | bytes)
+
+
+def refusal(request: web.BaseRequest, names: frozenset[str], token: bytes) -> Refusal | None:
+    """Return why a request is refused; ``None`` if it is answered.
+
+    Args:
+        request: the request.
+        names: the host names in the addresses on which the API listens, in lower case.
+        token: the bearer token; empty if there is none.
+
+    """
+    is_writing = request.method not in _READING
+    if request.path in _OPEN and not is_writing:
+        return None
+    if is_writing and (found := _foreign_page(request)) is not None:
+        return found
+    if is_from_socket(request) or _has_token(request, token):
+        return None
+    transport = request.transport
+    name = transport.get_extra_info("sockname") if transport is not None else None
+    if name is None or not is_loopback(name[0]):
+        if token:
+            return Refusal(
+                401, "the header Authorization: Bearer TOKEN is missing or wrong", "the token is in api.token_file"
+            )
+        return Refusal(403, "only local clients have access")
+    # A web page whose host name resolves to this address (DNS rebinding) sends that name in Host.
+    if not _is_own_name(_host(request.host), names):
+        return Refusal(403, f"{shorten(request.host)!r} is not a name of this API", "use 127.0.0.1 or localhost")
+    if is_writing:
+        hint = "use the unix socket, or send the token of api.token_file as Authorization: Bearer TOKEN"
+        return Refusal(403, "local programs without the token may only read", hint)
+    return None
+
+
+def _has_token(request: web.BaseRequest, token: bytes) -> bool:
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    presented = given.strip().encode(errors="surrogateescape")  # headers can contain arbitrary bytes
+    return bool(token) and kind.lower() == "bearer" and hmac.compare_digest(presented, token)
+
+
+def _foreign_page(request: web.BaseRequest) -> Refusal | None:
+    """Refuse requests that a browser sends for a page of another origin, whatever credentials they carry."""
+    site, origin = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Origin", "")
+    if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != request.host):
+        return Refusal(403, "web pages of other sites may change nothing")
+    return None
+
+
+def _host(text: str) -> str:
+    """Return the host of ``host:port``, without brackets and in lower case."""
+    host = text if text.endswith("]") else text.rpartition(":")[0] or text
+    return host.removeprefix("[").removesuffix("]").lower()
+
+
+def _is_own_name(host: str, names: frozenset[str]) -> bool:
+    if host == "localhost" or host in names:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True  # names can be rebound, addresses cannot

@@ -1,0 +1,195 @@
+"""Bounds what clients of the HTTP API can occupy: connections, time without a request, unread responses.
+
+aiohttp limits none of these before the first request, so one client could keep everyone else out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import sys
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from pilotage.core.text import shorten
+
+__all__ = ["LIMIT", "SERVER", "SILENCE", "Connections", "connection_limit", "serving"]
+
+log = logging.getLogger(__name__)
+
+LIMIT: Final = 200
+"""Connections of one address of the API, or an eighth of the descriptors that the process may open if that is less.
+
+Another connection replaces the one that has been silent for the longest time.
+"""
+
+SILENCE: Final = 10.0
+"""Seconds for the header of a request, for reading on after a response has filled the buffers, and between requests."""
+
+SERVER: Final = "pilotage"
+"""The header ``Server``; versions help only attackers."""
+
+
+def connection_limit() -> int:
+    """Return how many connections one address of the API may have in this process.
+
+    The daemon needs descriptors for engines and for Envoy, whatever the clients of its API do.
+    """
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return LIMIT if descriptors == resource.RLIM_INFINITY else max(1, min(LIMIT, descriptors // 8))
+
+
+class Connections:
+    """The open connections of one address. An instance creates their handlers, and so is a protocol factory.
+
+    Args:
+        server: the aiohttp server that gets their requests.
+        limit: maximum number of connections; see :func:`connection_limit`.
+        silence: see :data:`SILENCE`.
+
+    Attributes:
+        backlog: how many connections may be accepted before the limit is checked.
+
+    """
+
+    def __init__(self, server: web.Server, *, limit: int = 0, silence: float = SILENCE) -> None:
+        self.silence = silence
+        self._server = server
+        self._limit = limit or connection_limit()
+        self.backlog = min(64, self._limit)
+        self._open: dict[Connection, None] = {}  # the one that has been silent for the longest time comes first
+
+    def __call__(self) -> Connection:
+        """Return the handler of a new connection."""
+        return Connection(self, self._server)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: Connection) -> bool:
+        """Add a connection; return whether there is room for it."""
+        if len(self._open) >= self._limit:
+            silent = next((other for other in self._open if not other.requests), None)
+            if silent is None:
+                return False
+            silent.abort()
+            self.closed(silent)
+        self._open[connection] = None
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Remove a connection."""
+        self._open.pop(connection, None)
+
+    def heard(self, connection: Connection) -> None:
+        """Note that a connection has just ended a request."""
+        if connection in self._open:
+            del self._open[connection]
+            self._open[connection] = None
+
+
+class Connection(web.RequestHandler):
+    """One connection: closes itself if it is silent, or if its client stops reading.
+
+    Attributes:
+        requests: number of requests that are being handled; 0 or 1.
+
+    """
+
+    __slots__ = ("_before", "_connections", "_timer", "requests")
+
+    def __init__(self, connections: Connections, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=_Callers(log),  # type: ignore[arg-type]  # it has the same methods
+            access_log=None,  # type: ignore[arg-type]  # that turns it off
+            keepalive_timeout=connections.silence,
+            lingering_time=0,
+        )
+        self._connections = connections
+        self._timer: asyncio.TimerHandle | None = None
+        self._before = 0  # bytes in the buffer at the last check
+        self.requests = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, or close at once if too many requests are being handled."""
+        super().connection_made(transport)
+        if self._connections.opened(self):
+            self._wait()
+        else:
+            self.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Release everything."""
+        self._connections.closed(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+
+    def handle_error(self, *args: Any, **more: Any) -> web.StreamResponse:
+        """Return the response to a malformed request."""
+        response = super().handle_error(*args, **more)
+        response.headers["Server"] = SERVER
+        return response
+
+    def abort(self) -> None:
+        """Close the connection without sending what is in its buffer."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def begin(self) -> None:
+        """Note that the header of a request is complete."""
+        self.requests += 1
+
+    def end(self) -> None:
+        """Note that the response to it has been made."""
+        self.requests -= 1
+        self._connections.heard(self)
+        self._wait()
+
+    def _wait(self, before: int = sys.maxsize) -> None:
+        if self.transport is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._before = before
+        self._timer = asyncio.get_running_loop().call_later(self._connections.silence, self._check)
+
+    def _check(self) -> None:
+        """Close a connection without a request, or whose client has read nothing since the last check."""
+        left = 0 if self.transport is None else self.transport.get_write_buffer_size()
+        if 0 < left < self._before or (self.requests and not self.writing_paused):
+            self._wait(left)
+        else:
+            self.abort()
+
+
+class serving:  # noqa: N801  # a context manager that reads like a function
+    """Mark the connection of a request as busy inside the block."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        protocol = request.protocol
+        self._connection = protocol if isinstance(protocol, Connection) else None
+
+    def __enter__(self) -> None:
+        if self._connection is not None:
+            self._connection.begin()
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.end()
+
+
+class _Callers(logging.LoggerAdapter[logging.Logger]):
+    """Logs malformed requests as debug messages, because the client gets the error in the response."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug("%s: %s", str(msg) % args, shorten(exc_info.message))
+        else:
+            self.error(msg, *args, exc_info=exc_info)

@@ -1,0 +1,190 @@
+"""Decides what may be shown of values that people write into labels, files and addresses. Pure.
+
+This is the only place that decides. A value is shown if every name on its way is known and what it holds is no secret
+(:class:`Visibility`); everything else is hidden, so a misspelt name hides its value, too. Whatever is shown loses
+passwords in URLs, values in queries, credentials, and words that look like keys or tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping  # msgspec reads the annotation
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = [
+    "EVERYTHING",
+    "HIDDEN",
+    "SHOWN",
+    "UNSEEN",
+    "Visibility",
+    "clean",
+    "clean_value",
+    "fold",
+    "hidden_texts",
+    "redact",
+    "shown_name",
+    "shown_text",
+    "without",
+]
+
+HIDDEN: Final = "<hidden>"
+
+_URL: Final = re.compile(r"(?<=://)(?!<\w+>@)(?:[^/\s\"']+|[^/\s:@\"']+:(?!\d+/)[^\s\"'@]*)@")
+_USER: Final = re.compile(r"[\w.-]+@")
+_QUERY: Final = re.compile(r"([?&][\w.~%\[\]-]+=)(?!<\w+>)(?:[^&#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+")
+"""A value in a query ends with the text, or where YAML may end it: at a quotation mark, comma or bracket."""
+_CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)(?=\S*[\d=+/_.-])(?!<\w+>)[^\s\"',}\]]+", re.IGNORECASE)
+_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_TOKEN: Final = re.compile(
+    r"\beyJ[\w-]{8,}(?:\.[\w-]*)*"  # JSON Web Tokens
+    r"|\b(?:gh[opsur]|github_pat|glpat|gldt|xox[abeprs]|npm|dop_v1|hvs|shpat|pypi|dckr_pat|sk|pk|rk)[-_][\w.-]{8,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}"
+)
+_WORD: Final = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
+_HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
+
+
+def clean(text: str) -> str:
+    """Return a text without what is a secret anywhere: passwords in URLs, values in queries, credentials, tokens."""
+    if "@" in text:
+        text = _URL.sub(_without_password, text)
+    if "=" in text:
+        text = _QUERY.sub(rf"\1{HIDDEN}", text)
+    if "-----BEGIN" in text:
+        text = _KEY.sub(HIDDEN, text)
+    if len(text) > 7:
+        text = _TOKEN.sub(HIDDEN, text)
+        if "ear" in text or "EAR" in text or "asic" in text or "ASIC" in text:
+            text = _CREDENTIALS.sub(rf"\1{HIDDEN}", text)
+    return text
+
+
+def _without_password(match: re.Match[str]) -> str:
+    """Keep a name alone, as in ``ssh://me@host``."""
+    return match.group() if _USER.fullmatch(match.group()) else f"{HIDDEN}@"
+
+
+def clean_value(text: str) -> str:
+    """Return a value that may be shown, without what looks like a key: long words of mixed letters and digits."""
+    return _WORD.sub(_unless_readable, clean(text))
+
+
+def _unless_readable(match: re.Match[str]) -> str:
+    word = match.group()
+    if _HEX.fullmatch(word):
+        return word if word.isdigit() else HIDDEN
+    if "/" in word[:1] or word.count("/") > 1 or word.count("-") + word.count("_") > 2:
+        return word  # a path, or words
+    kinds = [any(map(test, word)) for test in (str.isdigit, str.islower, str.isupper)]
+    return HIDDEN if all(kinds) else word
+
+
+def fold(name: str) -> str:
+    """Return the form in which field names are compared: lower case, no underscores (LABELS II.6.1)."""
+    return name.lower().replace("_", "")
+
+
+class Visibility(msgspec.Struct, frozen=True):
+    """What may be shown of a value, and of the values below it.
+
+    Attributes:
+        shown: single values and lists of them.
+        names: the names of a mapping, but not its values, as of HTTP headers.
+        fields: folded name -> what may be shown below it. Below other names nothing may be shown.
+        everything: all of it, secrets too, for somebody who could read them anyway.
+
+    """
+
+    shown: bool = False
+    names: bool = False
+    fields: Mapping[str, Visibility] = {}
+    everything: bool = False
+
+    def at(self, path: Iterable[str]) -> Visibility:
+        """Return what may be shown at a path. The index of a list, as in ``allow[2]``, does not matter."""
+        found = self
+        if self.everything:
+            return self
+        for name in path:
+            below = found.fields.get(fold(name.partition("[")[0]))
+            if below is None:
+                return UNSEEN
+            found = below
+        return found
+
+
+UNSEEN: Final = Visibility()
+SHOWN: Final = Visibility(shown=True)
+EVERYTHING: Final = Visibility(shown=True, everything=True)
+_HEADER: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
+
+
+def redact(value: Any, visible: Visibility) -> Any:
+    """Return a plain value without its secrets. Null, empty texts and booleans are never secrets.
+
+    Args:
+        value: text, number, boolean, ``None``, or mappings and lists of these.
+        visible: what may be shown of it.
+
+    """
+    if visible.everything or value is None or value == "" or isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        if not (visible.fields or visible.names):
+            return HIDDEN if value else value
+        return {shown_name(key): redact(item, visible.at((key,))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        if not (visible.shown or visible.names):
+            return HIDDEN if value else value
+        return [redact(item, SHOWN if visible.shown and not isinstance(item, dict) else UNSEEN) for item in value]
+    if not visible.shown:
+        return HIDDEN
+    return clean_value(value) if isinstance(value, str) else value
+
+
+def shown_name(key: str) -> str:
+    """Return the name of a hidden value; a text that cannot be a name may be the value itself."""
+    return key if _HEADER.fullmatch(key) and clean_value(key) == key else HIDDEN
+
+
+def hidden_texts(value: Any, visible: Visibility) -> Iterator[str]:
+    """Yield the texts in a value that :func:`redact` hides."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not _HEADER.fullmatch(str(key)):
+                yield str(key)
+            yield from hidden_texts(item, visible.at((key,)))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from hidden_texts(item, SHOWN if visible.shown and not isinstance(item, dict) else UNSEEN)
+    elif value is not None and not isinstance(value, bool) and not visible.shown:
+        yield str(value)
+
+
+def shown_text(text: str, visible: Visibility) -> str:
+    """Return the text of a label or a file as a problem shows it."""
+    return str(redact(text, visible))
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """Return a text, such as an error message of Envoy, in which none of some secrets appears, escaped or not."""
+    forms = {form.strip() for secret in secrets for form in (secret, *secret.split(), _escaped(secret))}
+    for form in sorted((form for form in forms if len(form) > 2), key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    return clean(text)
+
+
+def _escaped(text: str) -> str:
+    """Return a text as Protocol Buffers print it."""
+    return "".join(
+        f"\\{char}" if char in "\"'\\" else char if 0x20 <= ord(char) < 0x7F else _octal(char) for char in text
+    )
+
+
+def _octal(char: str) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char) or "".join(f"\\{byte:03o}" for byte in char.encode())

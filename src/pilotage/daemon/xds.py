@@ -1,0 +1,40 @@
+"""Starts the xDS server on the addresses that the settings name."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilotage.core.errors import ConfigError, GatewayError
+from pilotage.core.problems import Problem
+
+if TYPE_CHECKING:
+    from pilotage.daemon.settings import DaemonSettings
+    from pilotage.xds.server import AdsServer
+
+__all__ = ["start_xds"]
+
+
+async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
+    """Listen on a unix socket for the daemon's own Envoy and, unless it is empty, on ``public`` for other Envoys.
+
+    Raises:
+        ConfigError: the server cannot listen on ``public``, or a file of its TLS settings cannot be read.
+        GatewayError: the server cannot listen on the unix socket.
+
+    """
+    try:
+        await ads.start(address)
+    except OSError as error:
+        raise GatewayError(str(error), "set TMPDIR to a folder that supports sockets") from error
+    if not public:
+        return
+    files = settings.gateway.xds.tls
+    try:
+        names = (files.ca_file, files.cert_file, files.key_file) if files is not None else ()
+        read = [await asyncio.to_thread(Path(name).read_bytes) for name in names]
+        await ads.start(public, tls=(read[0], read[1], read[2]) if read else None)
+    except OSError as error:
+        hint = "change gateway.xds in the configuration"
+        raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.core.secrets import (
+    EVERYTHING,
+    HIDDEN,
+    SHOWN,
+    UNSEEN,
+    Visibility,
+    clean,
+    clean_value,
+    hidden_texts,
+    redact,
+    shown_name,
+    shown_text,
+    without,
+)
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+TREE = Visibility(
+    fields={"port": SHOWN, "oidc": Visibility(fields={"issuerurl": SHOWN}), "set": Visibility(names=True)}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tcp://me:canary@host:2375", f"tcp://{HIDDEN}@host:2375"),
+        ("https://me:can@ary@host/x", f"https://{HIDDEN}@host/x"),
+        ("https://me:can/ary@host/x", f"https://{HIDDEN}@host/x"),
+        ("https://:<canary>@host", f"https://{HIDDEN}@host"),
+        ("ssh://me@host:22/x:y@z", "ssh://me@host:22/x:y@z"),
+        ("https://host:8080/@scope/x", "https://host:8080/@scope/x"),
+        ("/up?key=canary&b=<c", f"/up?key={HIDDEN}&b={HIDDEN}"),
+        ("Why? a=b", "Why? a=b"),
+        ("Authorization: Bearer canary-1", f"Authorization: Bearer {HIDDEN}"),
+        ("basic Y2FuYXJ5", f"basic {HIDDEN}"),
+        ("a basic shop; the bearer of news", "a basic shop; the bearer of news"),
+        (f"token {JWT} end", f"token {HIDDEN} end"),
+        ("ghp_0123456789abcdef", HIDDEN),
+        ("sk-proj-0123456789", HIDDEN),
+        ("AKIAABCDEFGHIJKLMNOP", HIDDEN),
+        ("a -----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY----- b", f"a {HIDDEN} b"),
+        ("-----BEGIN PRIVATE KEY-----\nabc", HIDDEN),
+        ("sha256:" + "0a" * 32, "sha256:" + "0a" * 32),  # digests and IDs are no secrets in messages
+        ("did you mean 'scheme'?", "did you mean 'scheme'?"),
+    ],
+)
+def test_what_is_a_secret_anywhere_is_removed_once_and_for_all(text: str, shown: str) -> None:
+    assert clean(text) == shown
+    assert clean(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("0a" * 16, HIDDEN),
+        ("Zm9vYmFyYmF6cXV4MTIzNDU=", HIDDEN),
+        ("key Ab1" + "x" * 20, f"key {HIDDEN}"),
+        ("/certs/Abc123/defghijklmnopqrst.pem", "/certs/Abc123/defghijklmnopqrst.pem"),
+        ("a-Long-name-of-3-words-and-more", "a-Long-name-of-3-words-and-more"),
+        ("internationalization", "internationalization"),
+        ("1" * 40, "1" * 40),
+        ("https://me:x@h/?k=v", f"https://{HIDDEN}@h/?k={HIDDEN}"),
+    ],
+)
+def test_words_that_look_like_keys_are_removed_from_values(text: str, shown: str) -> None:
+    assert clean_value(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"port": 80, "Port": [80, "81"]}, {"port": 80, "Port": [80, "81"]}),
+        ({"prot": 80}, {"prot": HIDDEN}),
+        ({"port": {"password": "x"}}, {"port": HIDDEN}),
+        ({"port": [{"password": "x"}, ["y"]]}, {"port": [HIDDEN, ["y"]]}),
+        (
+            {"oidc": {"issuer_url": "https://id", "client_secret": "x"}},
+            {"oidc": {"issuer_url": "https://id", "client_secret": HIDDEN}},
+        ),
+        ({"oidc": "client_secret: x"}, {"oidc": HIDDEN}),
+        ({"oidc": ["x"]}, {"oidc": HIDDEN}),
+        (
+            {"set": {"X-Key": "x", "X-Empty": "", "no name: x": "y"}},
+            {"set": {"X-Key": HIDDEN, "X-Empty": "", HIDDEN: HIDDEN}},
+        ),
+        ({"set": "X-Key: x"}, {"set": HIDDEN}),
+        ({"set": ["X-Key: x"]}, {"set": [HIDDEN]}),
+        (
+            {"other": None, "more": True, "empty": {}, "none": []},
+            {"other": None, "more": True, "empty": {}, "none": []},
+        ),
+    ],
+)
+def test_only_known_names_show_their_values(value: Any, shown: Any) -> None:
+    assert redact(value, TREE) == shown
+    assert redact(value, EVERYTHING) == value
+
+
+def test_a_path_may_have_indices() -> None:
+    assert TREE.at(["oidc", "issuer_url[2]"]) is SHOWN
+    assert TREE.at(["oidc", "isuer_url"]) is UNSEEN
+    assert TREE.at([]) is TREE
+    assert EVERYTHING.at(["x"]) is EVERYTHING
+
+
+def test_a_name_that_cannot_be_one_may_be_the_secret() -> None:
+    assert shown_name("X-Key") == "X-Key"
+    assert shown_name("X-Key canary") == HIDDEN
+    assert shown_name("AKIAABCDEFGHIJKLMNOP") == HIDDEN
+
+
+def test_the_text_of_a_label_is_shown_if_its_field_is() -> None:
+    assert shown_text("80", SHOWN) == "80"
+    assert shown_text("canary", UNSEEN) == HIDDEN
+
+
+def test_hidden_texts_are_found_wherever_they_are() -> None:
+    value = {"port": 80, "x": ["a", {"y": "b"}], "set": {"K": 5, "odd key": None}, "on": True}
+    assert set(hidden_texts(value, TREE)) == {"a", "b", "5", "odd key"}
+
+
+def test_an_error_message_loses_secrets_however_they_are_escaped() -> None:
+    secrets = {'ca"nary', "Bearer abcdef", "ü-canary", "x"}
+    for said in ('value ca"nary', 'value "ca\\"nary"', "got abcdef", "\\303\\274-canary", "ü-canary"):
+        found = without(f"bad header: {said}", secrets)
+        assert HIDDEN in found
+        assert not any(part in found for part in ("nary", "abcdef"))
+    assert without("exact", {"x"}) == "exact"  # too short to be told apart

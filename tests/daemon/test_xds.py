@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.core.errors import ConfigError, GatewayError
+from pilotage.daemon.settings import Flags, build_settings
+from pilotage.daemon.xds import start_xds
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.server import AdsServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    return path
+
+
+async def test_both_sockets_accept_only_their_owner(tmp_path: Path) -> None:
+    own, other = folder(tmp_path / "own") / "ads.sock", folder(tmp_path / "other") / "ads.sock"
+    async with AdsServer(GatewayOptions()) as ads:
+        await start_xds(ads, f"unix:{own}", build_settings(Flags(), {}), public=f"unix:{other}")
+        assert [path.stat().st_mode & 0o777 for path in (own, other)] == [0o600, 0o600]
+
+
+async def test_an_address_that_cannot_be_used_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    settings = build_settings(Flags(), {})
+    async with AdsServer(GatewayOptions()) as ads:
+        with pytest.raises(GatewayError, match="set TMPDIR to a folder that supports sockets"):
+            await start_xds(ads, f"unix:{tmp_path}/none/ads.sock", settings, public="")
+        own = folder(tmp_path / "own")
+        with pytest.raises(ConfigError, match=r"cannot serve other Envoys on unix:.*none/ads\.sock"):
+            await start_xds(ads, f"unix:{own}/ads.sock", settings, public=f"unix:{tmp_path}/none/ads.sock")
