@@ -89,6 +89,7 @@ def test_a_port_that_the_service_publishes_is_used() -> None:
     on_the_node = {"TargetPort": 80, "PublishedPort": 21060, "PublishMode": "host"}  # perhaps of another node
     assert built(parsed(services=service({}, on_the_node))).routes[0].endpoints == ()
     assert parsed(services=given).private_port_mapping == {80: Port(80, 21060)}
+    assert parsed(services=given, Ports=None).private_port_mapping == {80: Port(80, 21060)}
 
 
 def test_labels_of_the_service_count_and_the_containers_own_win() -> None:

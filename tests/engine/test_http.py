@@ -110,6 +110,20 @@ async def test_a_request_that_finds_its_connection_closed_is_repeated_unless_it_
         assert engine.heads[-1].headers["content-length"] == "0"
 
 
+@pytest.mark.parametrize("ends", ["closed", "reset"])
+async def test_a_command_does_not_use_a_connection_that_has_ended(ends: str) -> None:
+    async def answer_and_leave(exchange: Exchange) -> None:
+        await exchange.send(answer("200 OK", b"fine"))
+        (exchange.writer.close if ends == "closed" else exchange.reset)()
+
+    async with client(answer_and_leave) as (http, engine):
+        response = await get(http)
+        assert await body(response) == b"fine"
+        await until(lambda: not response.protocol.is_connected())
+        assert await body(await get(http, method="POST")) == b"fine"
+        assert engine.connections == 2
+
+
 async def test_a_request_on_a_new_connection_is_not_repeated() -> None:
     async def hang_up(exchange: Exchange) -> None:
         exchange.reset()

@@ -27,6 +27,15 @@ def test_missing_and_null_fields_are_accepted() -> None:
     assert msgspec.json.decode(b"{}", type=wire.Inspect) == wire.Inspect()
 
 
+@pytest.mark.parametrize(
+    "kind", [it for it in vars(wire).values() if isinstance(it, type) and issubclass(it, msgspec.Struct)]
+)
+def test_a_missing_field_reads_as_empty_and_a_missing_protocol_as_tcp(kind: type[msgspec.Struct]) -> None:
+    found = msgspec.structs.asdict(msgspec.json.decode(b"{}", type=kind))
+    protocols = {"Type": "tcp"} if kind is wire.Port else {"Protocol": "tcp"} if kind is wire.ServicePort else {}
+    assert {name: value for name, value in found.items() if value} == protocols
+
+
 def test_events_are_read_by_their_actor_and_their_old_fields_are_not() -> None:
     line = b'{"status":"start","id":"old","Type":"container","Action":"start","Actor":{"ID":"new"},"timeNano":5}'
     event = msgspec.json.decode(line, type=wire.Event)
