@@ -163,6 +163,8 @@ def tests_of(module: Path, *, slow: bool) -> Iterator[list[str]]:
     folder, name = ROOT / "tests" / inside.parent, f"from pilotage.{'.'.join(inside.parts)} import"
     own = set(folder.glob(f"test_{inside.name.lstrip('_')}*.py"))
     package = set(folder.glob("test_*.py")) - own if inside.parent.name else set()
+    if inside.name == "__init__":
+        own = {ROOT / "tests/test_architecture.py"}
     others = set(ROOT.glob("tests/**/test_*.py")) - own - package - set(ROOT.glob("tests/live/*"))
     importing = {path for path in others if name in path.read_text()}
     for files, which in ((own, FAST), (package, FAST), (importing, FAST), (own if slow else set(), SLOW)):

@@ -124,6 +124,23 @@ async def test_a_command_does_not_use_a_connection_that_has_ended(ends: str) -> 
         assert engine.connections == 2
 
 
+async def test_a_connection_on_which_an_unasked_response_arrives_is_not_reused() -> None:
+    async def send(exchange: Exchange) -> None:
+        await exchange.send(answer("200 OK", b"fine"))
+        if engine.connections == 1:
+            await read.wait()
+            await exchange.send(answer("200 OK", b"evil"))
+
+    read = asyncio.Event()
+    async with client(send) as (http, engine):
+        response = await get(http)
+        assert await body(response) == b"fine"
+        read.set()
+        await until(lambda: response.protocol.should_close)
+        assert await body(await get(http)) == b"fine"
+        assert engine.connections == 2
+
+
 async def test_a_request_on_a_new_connection_is_not_repeated() -> None:
     async def hang_up(exchange: Exchange) -> None:
         exchange.reset()

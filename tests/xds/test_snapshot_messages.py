@@ -48,7 +48,7 @@ def _text(resources: Iterable[Resource]) -> str:
                 kind = item.type_url.rpartition("/")[2]
                 message = symbol_database.Default().GetSymbol(kind).FromString(version.body)
                 name = f"{kind.rpartition('.')[2]} {item.name}" + (" at first" if version is item.first else "")
-                found[name] = _values(message)
+                found[name] = _values(message) | {"needs": sorted(version.clusters), "serves": [*version.answers]}
     return yaml.safe_dump(found, default_flow_style=None, width=118)
 
 
