@@ -8,6 +8,7 @@ import aiohttp
 import grpc.aio
 import pytest
 import trustme
+from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.discovery.update import Update
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from pilotage.core.problems import Problem
     from tests.xds.conftest import Envoy
 
 
@@ -137,6 +139,64 @@ async def test_nacks_of_one_envoy_do_not_affect_another(tmp_path: Path) -> None:
             assert "Envoy me rejected the listener http" in ads.listener_problems("me")[0].message
             assert ads.listener_problems("another") == ()
             stream.cancel()
+
+
+async def test_each_rejection_is_passed_on_with_its_route(tmp_path: Path) -> None:
+    found: list[Problem] = []
+    async with AdsServer(GatewayOptions(), on_nack=found.append) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        ads.publish(Table({"app": route("app", 80, 81)}))
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await stream.write(_first(CLUSTER))
+            told = await stream.read()
+            while not found:  # it is sent again in parts until one resource alone is rejected
+                nack = {"type_url": CLUSTER, "response_nonce": told.nonce}
+                rejected = any(it.name == "route/app" for it in told.resources)
+                error = {"error_detail": {"message": "no"}} if rejected else {}
+                await stream.write(discovery_pb2.DeltaDiscoveryRequest(**nack, **error))
+                reading = asyncio.create_task(stream.read())
+                await until(lambda reading=reading: found or reading.done())  # type: ignore[misc]
+                if not found:
+                    told = await reading
+            reading.cancel()
+            stream.cancel()
+    assert [(problem.route, problem.container) for problem in found] == [("app", "app")]
+
+
+async def test_an_envoy_that_ends_its_stream_is_forgotten(tmp_path: Path) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        ads.publish(Table())
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            stream = _stream(channel)
+            await stream.write(_first(CLUSTER))
+            await stream.read()
+            assert ads.nodes == ("me",)
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            assert ads.nodes == ()
+
+
+async def test_a_request_to_a_held_backend_waits_until_envoy_has_its_endpoint(tmp_path: Path) -> None:
+    async with target() as it, AdsServer(GatewayOptions()) as ads:
+        await ads.start(f"unix:{tmp_path}/xds.sock")
+        ads.publish(Table({"app": route("app", hold=60.0, endpoints=())}))
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
+            ask = channel.unary_unary(
+                "/envoy.service.auth.v3.Authorization/Check",
+                request_serializer=external_auth_pb2.CheckRequest.SerializeToString,
+                response_deserializer=external_auth_pb2.CheckResponse.FromString,
+            )
+            held, other = (
+                ask(external_auth_pb2.CheckRequest(attributes={"context_extensions": {"backend": name}}))
+                for name in ("route/app", "route/other")
+            )
+            assert (await other).status.code == 0
+            await until(lambda: ads.queued_requests)
+            ads.publish(Table({"app": route("app", it.port, hold=60.0)}))
+            ads._wake_waiters()
+            assert (await held).status.code == 0
 
 
 async def test_remote_envoys_need_a_client_certificate(tmp_path: Path) -> None:
