@@ -83,6 +83,25 @@ def test_labels_that_say_the_same_about_the_nth_alias_have_one_fingerprint() -> 
     assert one is not None
 
 
+def test_labels_that_set_different_fields_of_the_only_alias_have_different_fingerprints() -> None:
+    sets: list[dict[str, str]] = [
+        {},
+        {"proxy.a.port": "80"},
+        {"proxy.a.port": "81"},
+        {"proxy.a.host": "80"},
+        {"proxy.*.port": "80"},
+        {"proxy.*.port": "81"},
+        {"proxy.a.port": "80", "proxy.*.host": "x"},
+        {"proxy.a.port": "80", "proxy.*.host": "y"},
+        {"proxy.a.port": "80", "proxy.a.host": "x"},
+        {"proxy.ports": "80"},
+    ]
+    shapes = [shape(labels, "a") for labels in sets]
+    assert None not in shapes
+    assert len(set(shapes)) == len(sets)
+    assert shapes[1] == shape({"proxy.b.port": "80"}, "b")
+
+
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
     assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
     assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
@@ -99,6 +118,8 @@ def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
         ({"prxy.a.port": "80"}, ("a", "b")),
         ({"proxy.a.port": "80"}, ("a", "a")),
         ({"proxy.a.rules": "x" * 600}, ("a", "b")),
+        ({"proxy.a.rules": "x" * 600}, ("a",)),
+        ({"proxy.b.port": "80"}, ("a",)),
     ],
 )
 def test_labels_with_warnings_or_long_values_have_no_fingerprint(

@@ -149,18 +149,18 @@ async def test_each_rejection_is_passed_on_with_its_route(tmp_path: Path) -> Non
         async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
             stream = _stream(channel)
             await stream.write(_first(CLUSTER))
-            told = await stream.read()
+            seen: set[str] = set()
             while not found:  # it is sent again in parts until one resource alone is rejected
-                nack = {"type_url": CLUSTER, "response_nonce": told.nonce}
-                rejected = any(it.name == "route/app" for it in told.resources)
-                error = {"error_detail": {"message": "no"}} if rejected else {}
-                await stream.write(discovery_pb2.DeltaDiscoveryRequest(**nack, **error))
-                reading = asyncio.create_task(stream.read())
-                await until(lambda reading=reading: found or reading.done())  # type: ignore[misc]
-                if not found:
-                    told = await reading
-            reading.cancel()
+                told = await stream.read()
+                names = {it.name for it in told.resources}
+                error = {"error_detail": {"message": "no"}} if "route/app" in names else {}
+                answer = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER, response_nonce=told.nonce, **error)
+                await stream.write(answer)
+                seen |= names
+                if names == {"route/app"}:
+                    await until(lambda: found)
             stream.cancel()
+    assert len(seen) == 6
     assert [(problem.route, problem.container) for problem in found] == [("app", "app")]
 
 
@@ -172,10 +172,10 @@ async def test_an_envoy_that_ends_its_stream_is_forgotten(tmp_path: Path) -> Non
             stream = _stream(channel)
             await stream.write(_first(CLUSTER))
             await stream.read()
-            assert ads.nodes == ("me",)
+            assert len(ads.nodes) == 1
             await stream.done_writing()
             assert await stream.read() is grpc.aio.EOF
-            assert ads.nodes == ()
+            assert not ads.nodes
 
 
 async def test_a_request_to_a_held_backend_waits_until_envoy_has_its_endpoint(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_messages_that_need_no_route(snapshot: SnapshotAssertion) -> None:
 
 
 _TWO = (Endpoint("10.0.0.1", 80), Endpoint("fd00::2", 8080))
-_CHECK = HealthCheck(path="/up", use_get=True, interval=7.0, timeout=9.0, retries=4)
+_CHECK = HealthCheck(path="/up", use_get=True, interval=7.0, timeout=5.5, retries=4)
 
 _ROUTES: dict[str, Route] = {
     "plain": route("app", 80),
