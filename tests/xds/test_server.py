@@ -12,6 +12,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.discovery.update import Update
+from pilotage.routes.route import Endpoint
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
@@ -21,13 +22,15 @@ from pilotage.xds.server import AdsServer
 from pilotage.xds.session import Session
 from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
+from tests.xds.test_secrets import written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from pilotage.core.problems import Problem
+    from pilotage.xds.resources import Key
     from tests.xds.conftest import Envoy
 
 
@@ -306,6 +309,111 @@ async def test_a_cluster_lingers_whatever_the_name_of_its_backend(name: str) -> 
         assert ads._retiring == {(CLUSTER, f"route/{name}")}
         ads.publish(Table())
         assert ads._retiring == set()
+
+
+class Recorder:
+    """Stands for the session of an Envoy; remembers when it was told of which changes."""
+
+    node = "me"
+
+    def __init__(self, ads: AdsServer) -> None:
+        self.told: list[tuple[float, set[str]]] = []
+        self._began = asyncio.get_running_loop().time()
+        self.wake = ads._sessions[self] = asyncio.Event()  # type: ignore[index]
+
+    def has_current(self, _key: object) -> bool:
+        return True
+
+    def mark_changed(self, keys: Iterable[Key]) -> None:
+        names = {f"{type_url.rpartition('.')[2]} {name}" for type_url, name in keys}
+        if names:
+            self.wake.clear()
+            self.told.append((round(asyncio.get_running_loop().time() - self._began, 3), names))
+
+    async def heard(self) -> list[tuple[float, set[str]]]:
+        """Return what is new, and check that the session was woken for it."""
+        await asyncio.sleep(0)
+        found, self.told = self.told, []
+        assert self.wake.is_set() or not found
+        self.wake.clear()
+        return found
+
+
+_SCOPE, _CLUSTER = "ScopedRouteConfiguration app", "Cluster route/app"
+
+
+@pytest.mark.looptime
+async def test_every_kind_of_change_is_sent_to_connected_envoys(tmp_path: Path) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        envoy = Recorder(ads)
+        ads.publish(Table({"app": route("app", 80)}))
+        assert await envoy.heard() == [(0, {_SCOPE})]
+        pair = written(tmp_path, "c")
+        ads.configure(GatewayOptions(https_port=8443, certificates=(pair,), redirect_to_https=True))
+        (_, changed) = (await envoy.heard())[0]
+        assert {"Listener http", "Listener https", "Secret certificate/0"} <= changed
+        written(tmp_path, "c")
+        ads.reload_certificates()
+        assert await envoy.heard() == [(0, {"Secret certificate/0"})]
+        ads.reload_certificates()
+        assert await envoy.heard() == []
+
+
+@pytest.mark.looptime
+async def test_a_removed_route_with_hold_is_kept_for_that_long() -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        envoy = Recorder(ads)
+        ads.publish(Table({"app": route("app", 80, hold=2.0)}))
+        ads.publish(Table())
+        ads.publish(Table())
+        await pass_time(1.0)
+        envoy.wake.clear()
+        envoy.told.clear()
+        await pass_time(5.0)
+        assert await envoy.heard() == [(2.0, {_SCOPE, _CLUSTER})]
+        assert _SCOPE not in str(ads.snapshot.resources)
+
+
+@pytest.mark.looptime
+async def test_a_cluster_of_its_own_is_removed_thirty_seconds_after_its_last_request_can_have_begun() -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        ads.publish(Table({"app": route("app", 80, max_conns_per_host=9)}))
+        envoy = Recorder(ads)
+        ads.publish(Table({"app": route("app", 80)}))
+        assert await envoy.heard() == [(0, {_SCOPE})]
+        await pass_time(60.0)
+        assert await envoy.heard() == [(30.0, {_CLUSTER})]
+        ads.publish(Table({"app": route("app", 80, max_conns_per_host=9)}))
+        await envoy.heard()
+        ads.publish(Table({"app": route("app", 80)}))
+        assert await envoy.heard() == [(60.0, {_SCOPE})]
+        ads.publish(Table())
+        assert await envoy.heard() == [(60.0, {_SCOPE, _CLUSTER})]  # its address may soon be another container's
+
+
+@pytest.mark.looptime
+async def test_a_restarted_container_returns_to_the_shared_cluster_after_thirty_seconds() -> None:
+    told = route("app", endpoints=(Endpoint("10.0.0.1", 80, state="draining"),))
+    async with AdsServer(GatewayOptions()) as ads:
+        ads.publish(Table({"app": route("app", 80)}))
+        envoy = Recorder(ads)
+        ads.publish(Table({"app": told}))
+        assert await envoy.heard() == [(0, {_SCOPE, _CLUSTER})]
+        await pass_time(45.0)  # it takes its time to stop
+        assert await envoy.heard() == []
+        ads.publish(Table({"app": route("app", 80)}))
+        assert await envoy.heard() == [(45.0, {_CLUSTER})]
+        await pass_time(60.0)
+        assert await envoy.heard() == [(60.0, {_SCOPE}), (90.0, {_CLUSTER})]
+
+
+async def test_an_https_endpoint_that_speaks_plain_http_changes_its_route_at_once() -> None:
+    async with target() as it, AdsServer(GatewayOptions()) as ads:
+        ads.publish(Table({"app": route("app", it.port, scheme="https")}))
+        envoy = Recorder(ads)
+        await until(lambda: envoy.told)
+        ((_, changed),) = await envoy.heard()
+        assert _SCOPE in changed
 
 
 async def test_a_thousand_changes_of_other_routes_do_not_interrupt_a_download(envoy: Envoy) -> None:
