@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.defaults import filled_by_default
 from tests.support.summaries import ID, container
 
 
@@ -29,3 +30,7 @@ def test_it_idles_with_a_positive_timeout(timeout: str | None, idles: bool) -> N
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         container().running = False  # type: ignore[misc]
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("containers") == {"ContainerImage.author": "library", "ContainerImage.tag": "latest"}

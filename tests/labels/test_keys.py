@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, split_key
+from tests.support.defaults import filled_by_default
 
 
 def reported(labels: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -142,3 +143,7 @@ def test_very_long_foreign_keys_are_not_kept() -> None:
     foreign: set[str] = set()
     filter_labels({"x" * 499: "", "y" * 500: ""}, foreign)
     assert foreign == {"x" * 499}
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("labels") == {}
