@@ -15,7 +15,7 @@ from pilotage.engine.address import Address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Timeouts
 from pilotage.engine.pool import Pool, new_client
-from pilotage.engine.ssh import command_line, diagnosis
+from pilotage.engine.ssh import SSHDialer, command_line, diagnosis
 from tests.support.leaks import assert_no_leaks, children
 from tests.support.ports import free_port
 from tests.support.required import required
@@ -242,6 +242,11 @@ def test_the_command_line_is_non_interactive_and_separates_options_from_names() 
     assert "BatchMode=yes" in line
     engine = "--host='unix:///run/my docker.sock'"
     assert line[-10:] == ["-l", "me", "-p", "2222", "--", "host", "docker", engine, "system", "dial-stdio"]
+
+
+@pytest.mark.parametrize("podman", [True, False])
+def test_a_far_engine_does_not_count_as_rootless(podman: bool) -> None:
+    assert not SSHDialer(Address("ssh", host="host")).is_rootless(podman=podman)
 
 
 def test_a_plain_address_leaves_user_and_port_to_sshs_configuration() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, split_key
+from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, shown_key, split_key
 from tests.support.defaults import filled_by_default
 
 
@@ -71,6 +71,11 @@ def test_a_misspelt_namespace_causes_a_warning(key: str, meant: str) -> None:
 @pytest.mark.parametrize("key", ["proxyx", "prx.web", "pax.y", "traefik.x", "prxy", "", ".", "proxy_web.x", "prox-.x"])
 def test_other_keys_cause_no_warning(key: str) -> None:
     assert reported({key: "1"}) == []
+
+
+def test_a_key_of_more_than_1024_characters_is_shortened_in_messages() -> None:
+    assert shown_key("x" * 1024) == "x" * 1024
+    assert len(shown_key("x" * 1025)) < 250
 
 
 def shape(labels: dict[str, str], *listed: str) -> object:

@@ -349,14 +349,18 @@ async def test_every_kind_of_change_is_sent_to_connected_envoys(tmp_path: Path) 
         ads.publish(Table({"app": route("app", 80)}))
         assert await envoy.heard() == [(0, {_SCOPE})]
         pair = written(tmp_path, "c")
-        ads.configure(GatewayOptions(https_port=8443, certificates=(pair,), redirect_to_https=True))
-        (_, changed) = (await envoy.heard())[0]
+        sent = ads.configure(GatewayOptions(https_port=8443, certificates=(pair,), redirect_to_https=True))
+        ((_, changed),) = await envoy.heard()
         assert {"Listener http", "Listener https", "Secret certificate/0"} <= changed
+        assert len(sent) == len(changed)
         written(tmp_path, "c")
-        ads.reload_certificates()
+        assert len(ads.reload_certificates()) == 1
         assert await envoy.heard() == [(0, {"Secret certificate/0"})]
-        ads.reload_certificates()
+        assert ads.reload_certificates() == frozenset()
         assert await envoy.heard() == []
+        for port in (81, 82):
+            ads.publish(Table({"app": route("app", 80, port)}))
+            assert _CLUSTER in (await envoy.heard())[0][1]
 
 
 @pytest.mark.looptime
