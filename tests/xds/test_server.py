@@ -12,6 +12,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.discovery.update import Update
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint
 from pilotage.table.diff import diff
 from pilotage.table.table import Table
@@ -409,6 +410,26 @@ async def test_a_restarted_container_returns_to_the_shared_cluster_after_thirty_
         assert await envoy.heard() == [(45.0, {_CLUSTER})]
         await pass_time(60.0)
         assert await envoy.heard() == [(60.0, {_SCOPE}), (90.0, {_CLUSTER})]
+
+
+@pytest.mark.looptime
+async def test_requests_wait_for_a_second_restart_whenever_it_comes() -> None:
+    told = route("app", endpoints=(Endpoint("10.0.0.1", 80, state="draining"),))
+    stopped = route("app", endpoints=(), excluded=True, excluded_reason=ExclusionReason.NOT_RUNNING)
+    async with AdsServer(GatewayOptions()) as ads:
+        for again in (told, stopped, route("app", 80)):
+            ads.publish(Table({"app": again}))
+        await pass_time(28.0)
+        ads.publish(Table({"app": told}))
+        ads.publish(Table({"app": stopped}))
+        await pass_time(4.5)  # 30 s after the first restart have passed
+        backend = ads.snapshot.backend("route/app")
+        assert backend is not None
+        assert backend.held
+        ads.publish(Table({"app": route("app", 80)}))
+        await pass_time(60.0)
+        assert ads.snapshot.restarting == set()
+        assert (CLUSTER, "route/app") not in ads.snapshot.resources
 
 
 async def test_an_https_endpoint_that_speaks_plain_http_changes_its_route_at_once() -> None:

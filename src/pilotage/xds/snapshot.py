@@ -125,9 +125,10 @@ class Snapshot:
         return self.change(self._table, users)
 
     def settle(self, alias: str) -> frozenset[Key]:
-        """Stop expecting the restart of an alias, unless it is draining; return the changed keys."""
+        """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
         route = self._routes.get(alias)
-        if alias not in self.restarting or (route is not None and is_draining(route)):
+        awaited = alias in self.lingering or (route is not None and is_draining(route))
+        if alias not in self.restarting or awaited:
             return frozenset()
         self.restarting.discard(alias)
         return self._rebuild([f"{_ROUTE}/{alias}"])
