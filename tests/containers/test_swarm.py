@@ -6,13 +6,13 @@ import msgspec
 
 from pilotage import Built, Container, build_routes
 from pilotage.containers.parse import ContainerParser
-from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
+from pilotage.containers.swarm import SwarmServices, is_task
 from pilotage.engine.types import Port, Service, Summary
 from tests.support import captures
 from tests.support.summaries import LOCAL, REMOTE, summary
 
 OVERLAY, BRIDGE = "zr68kcczwws2meupmefrlrogf", "6" * 64
-TASK = {SERVICE_ID: "s1", SERVICE_NAME: "websvc"}
+TASK = {"com.docker.swarm.service.id": "s1", "com.docker.swarm.service.name": "websvc"}
 
 
 def networks(**addresses: tuple[str, str]) -> dict[str, Any]:

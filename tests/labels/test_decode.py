@@ -72,8 +72,15 @@ def test_a_protective_field_without_its_alias_protects_every_alias_and_is_no_ali
             "write proxy.a.middlewares, or proxy.*.middlewares for all aliases",
         )
     ]
+    assert reported(forgotten | {"proxy.*.port": "80"}, "a") == reported(forgotten, "a")
     assert names(read(forgotten, "a", "middlewares")) == ["a", "middlewares"]
     assert errors(read(forgotten, "a", "middlewares")) == {}
+
+
+@pytest.mark.parametrize("word", ["enable", "Enabled", "disable", "disabled", "exclud"])
+def test_words_of_other_proxies_lead_to_the_option(word: str) -> None:
+    ((label, _, hint),) = reported({f"proxy.{word}": "true"})
+    assert (label, hint) == (f"proxy.{word}", "did you mean 'proxy.exclude'?")
 
 
 def test_foreign_labels_do_not_matter() -> None:
