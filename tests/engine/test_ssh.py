@@ -300,7 +300,7 @@ async def test_a_greeting_is_not_an_error(sshd: Sshd, monkeypatch: pytest.Monkey
             "check that the machine is up and no firewall blocks the port",
         ),
         ("Connection to far closed by remote host.", "check the log of the ssh server there"),
-        ("Bad owner or permissions on /root/.ssh/config", "fix what ssh complains about"),
+        ("Bad owner or permissions on ~/.ssh/config", "fix what ssh complains about"),
     ],
 )
 def test_common_errors_of_ssh_have_a_remedy(output: str, remedy: str) -> None:

@@ -58,31 +58,6 @@ def test_a_flat_label_sets_a_field_and_a_deeper_one_a_field_of_it() -> None:
     }
 
 
-def test_a_protective_field_without_its_alias_protects_every_alias_and_is_no_alias() -> None:
-    forgotten = {"proxy.middlewares.redirect_http": ""}
-    assert names(read(forgotten, "a", "b")) == ["a", "b"]
-    assert [[error.protective for error in found] for found in errors(read(forgotten, "a", "b")).values()] == [
-        [True],
-        [True],
-    ]
-    assert reported(forgotten, "a") == [
-        (
-            "proxy.middlewares.redirect_http",
-            "middlewares is a field, and the alias before it is missing",
-            "write proxy.a.middlewares, or proxy.*.middlewares for all aliases",
-        )
-    ]
-    assert reported(forgotten | {"proxy.*.port": "80"}, "a") == reported(forgotten, "a")
-    assert names(read(forgotten, "a", "middlewares")) == ["a", "middlewares"]
-    assert errors(read(forgotten, "a", "middlewares")) == {}
-
-
-@pytest.mark.parametrize("word", ["enable", "Enabled", "disable", "disabled", "exclud"])
-def test_words_of_other_proxies_lead_to_the_option(word: str) -> None:
-    ((label, _, hint),) = reported({f"proxy.{word}": "true"})
-    assert (label, hint) == (f"proxy.{word}", "did you mean 'proxy.exclude'?")
-
-
 def test_foreign_labels_do_not_matter() -> None:
     labels = {"traefik.enable": "true", "Traefik.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
     assert fields(labels) == {"web": {}}
