@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [*"-x -q -n 0 -p no:cacheprovider --hypothesis-profile fast -W".split(), "ignore:Module already imported"]
+RULES = ("tests/test_conformance.py", "tests/test_recorded_labels.py")  # of how labels become routes
+RULED = ("labels", "containers", "routes", "table")
 FAST, SLOW = "not engine and not slow and not process", "not engine and (slow or process)"
 
 OPPOSITES: dict[type[ast.AST], Any] = {
@@ -157,15 +159,19 @@ def changed_statements(node: ast.AST) -> Iterator[str]:
 def tests_of(module: Path, *, slow: bool) -> Iterator[list[str]]:
     """Yield pytest's arguments for the tests to run on a mutant, a group at a time.
 
-    These are the fast tests of the module's own files, of its package and of files that import it, then its slow ones.
+    These are the fast tests of the module's own files, of its package, of files that import it, and for what turns
+    labels into routes those of the rules; then its slow ones.
     """
     inside = module.relative_to("src/pilotage").with_suffix("")
     folder, name = ROOT / "tests" / inside.parent, f"from pilotage.{'.'.join(inside.parts)} import"
     own = set(folder.glob(f"test_{inside.name.lstrip('_')}*.py"))
     package = set(folder.glob("test_*.py")) - own if inside.parent.name else set()
+    if inside.name == "__init__":
+        own = {ROOT / "tests/test_architecture.py"}
     others = set(ROOT.glob("tests/**/test_*.py")) - own - package - set(ROOT.glob("tests/live/*"))
     importing = {path for path in others if name in path.read_text()}
-    for files, which in ((own, FAST), (package, FAST), (importing, FAST), (own if slow else set(), SLOW)):
+    rules = {ROOT / name for name in RULES} if inside.parts[0] in RULED else set()
+    for files, which in ((own, FAST), (package, FAST), (importing | rules, FAST), (own if slow else set(), SLOW)):
         if files:
             yield ["-m", which, *sorted(str(path.relative_to(ROOT)) for path in files)]
 

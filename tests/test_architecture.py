@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -130,6 +131,14 @@ def exported(name: str) -> set[str]:
             assert node.value is not None
             return set(ast.literal_eval(node.value))
     return set()
+
+
+@pytest.mark.parametrize(
+    "name", ["", *(str(path.parent.relative_to(SOURCE)) for path in sorted(SOURCE.rglob("*/__init__.py")))]
+)
+def test_every_export_of_a_package_can_be_imported(name: str) -> None:
+    module = importlib.import_module(".".join(("pilotage", *Path(name).parts)))
+    assert {export for export in exported(name) if not hasattr(module, export)} == set()
 
 
 def test_no_two_modules_import_each_other_not_even_through_others() -> None:

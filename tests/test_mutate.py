@@ -77,6 +77,9 @@ def test_the_modules_own_tests_come_first_then_its_packages_then_those_that_impo
     assert "tests/output/test_changelog.py" in importing
     assert "tests/table/test_diff.py" not in package + importing
     assert slow == ["-m", mutate.SLOW, *own[2:]]
+    assert "tests/test_conformance.py" in importing
+    own, *_ = mutate.tests_of(Path("src/pilotage/table/__init__.py"), slow=False)
+    assert own[2:] == ["tests/test_architecture.py"]
     own, _ = mutate.tests_of(Path("src/pilotage/xds/session.py"), slow=False)
     assert own[2:] == ["tests/xds/test_session.py", "tests/xds/test_session_refusals.py"]
 

@@ -56,6 +56,20 @@ async def test_a_restart_of_a_container_loses_next_to_nothing(engine: Engine, tm
         assert_none_lost(answers, tmp_path)
 
 
+@pytest.mark.parametrize("compose", [True, False], ids=["a service", "a plain container"])
+async def test_a_restart_of_a_server_that_accepts_connections_a_little_longer_loses_nothing(
+    engine: Engine, tmp_path: Path, *, compose: bool
+) -> None:
+    answers = await deployments.restarted(engine, tmp_path, 2, end=deployments.PATIENT, linger=1, compose=compose)
+    assert_none_lost(answers, tmp_path)
+
+
+async def test_a_paused_container_gets_no_requests_and_finishes_those_it_has_once_it_is_resumed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    assert (await deployments.paused(engine, tmp_path)).whole
+
+
 async def test_a_restart_of_the_engine_that_leaves_containers_alone_loses_nothing(
     start_engine: Callable[..., Engine], tmp_path: Path
 ) -> None:

@@ -180,6 +180,33 @@ def test_an_interrupt_is_an_exception_only_during_a_command() -> None:
         del cli.commands["note"]
 
 
+@pytest.mark.parametrize(("error", "expected"), [(KeyboardInterrupt, [signal.SIGINT]), (ValueError, [ValueError])])
+def test_an_interrupt_in_a_destructor_ends_the_program(
+    error: type[BaseException], expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    class Interrupted:
+        def __del__(self) -> None:
+            raise error
+
+    def drop() -> None:
+        Interrupted()
+
+    def before(found: sys.UnraisableHookArgs) -> None:
+        seen.append(found.exc_type)
+
+    monkeypatch.setattr(sys, "unraisablehook", before)
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setitem(cli.commands, "drop", click.Command("drop", callback=drop))
+    try:
+        assert run(["drop"], early=lambda number, _: seen.append(number)) == 0
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert seen == expected
+    assert sys.unraisablehook is before
+
+
 def test_a_hangup_signal_during_the_start_of_serve_reloads_instead_of_ending_it(tmp_path: Path) -> None:
     xds = f"gateway: {{xds: {{listen: 'unix://{tmp_path}/ads.sock'}}}}"
     (tmp_path / "pilotage.yml").write_text(f"providers: {{files: [none.yml]}}\n{xds}")

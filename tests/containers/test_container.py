@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.defaults import filled_by_default
 from tests.support.summaries import ID, container
 
 
@@ -26,6 +27,15 @@ def test_it_idles_with_a_positive_timeout(timeout: str | None, idles: bool) -> N
     assert container(labels={"proxy.idle_timeout": timeout} if timeout else {}).idles is idles
 
 
+def test_it_exposes_the_ports_that_its_engine_lists() -> None:
+    found = container(Ports=[{"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 70_000, "Type": "tcp"}])
+    assert [port for port in (0, 79, 80, 81, 70_000) if found.exposes(port)] == [80]
+
+
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         container().running = False  # type: ignore[misc]
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("containers") == {"ContainerImage.author": "library", "ContainerImage.tag": "latest"}

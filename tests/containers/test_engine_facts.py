@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage import Container, DockerProviderConfig, build_routes, from_docker
-from pilotage.containers.engine_facts import is_rootless
+from pilotage.containers.engine_facts import engine_facts, is_rootless
 from tests.support.summaries import ADDRESS, summary
 
 
@@ -55,3 +55,7 @@ def test_an_unknown_agent_is_an_error() -> None:
     found = from_docker(summary(), config, agents={"10.0.0.8:8890": "node8"})
     assert [message for _, message, _ in reported(found)] == ["agent 'agent://10.0.0.9:8890' not found"]
     assert build_routes(found).routes == ()
+
+
+def test_by_default_this_host_has_no_route_to_an_overlay_network() -> None:
+    assert engine_facts(DockerProviderConfig("unix:///run/docker.sock")).routes_to("10.0.1.5") is False

@@ -24,6 +24,16 @@ def reported(found: Container) -> list[tuple[str, str, str]]:
     return [(problem.label, problem.message, problem.hint) for problem in (*found.errors, *found.problems)]
 
 
+def test_of_very_many_dependencies_the_first_thousand_count_and_the_rest_is_reported() -> None:
+    label = "com.docker.compose.depends_on"
+    names = [f"db{number}" for number in range(1001)]
+    assert reported(container(labels={label: ",".join(names[:1000])})) == []
+    found = container(labels={label: ",".join(names)})
+    assert found.depends_on == tuple(names[:1000])
+    message = "the label lists more than 1,000 dependencies; only the first 1,000 count"
+    assert reported(found) == [(label, message, "spread them over several containers")]
+
+
 def networks(**addresses: str) -> dict[str, Any]:
     return {"Networks": {name: {"IPAddress": address} for name, address in addresses.items()}}
 

@@ -6,13 +6,13 @@ import msgspec
 
 from pilotage import Built, Container, build_routes
 from pilotage.containers.parse import ContainerParser
-from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
+from pilotage.containers.swarm import SwarmServices, is_task
 from pilotage.engine.types import Port, Service, Summary
 from tests.support import captures
 from tests.support.summaries import LOCAL, REMOTE, summary
 
 OVERLAY, BRIDGE = "zr68kcczwws2meupmefrlrogf", "6" * 64
-TASK = {SERVICE_ID: "s1", SERVICE_NAME: "websvc"}
+TASK = {"com.docker.swarm.service.id": "s1", "com.docker.swarm.service.name": "websvc"}
 
 
 def networks(**addresses: tuple[str, str]) -> dict[str, Any]:
@@ -89,6 +89,7 @@ def test_a_port_that_the_service_publishes_is_used() -> None:
     on_the_node = {"TargetPort": 80, "PublishedPort": 21060, "PublishMode": "host"}  # perhaps of another node
     assert built(parsed(services=service({}, on_the_node))).routes[0].endpoints == ()
     assert parsed(services=given).private_port_mapping == {80: Port(80, 21060)}
+    assert parsed(services=given, Ports=None).private_port_mapping == {80: Port(80, 21060)}
 
 
 def test_labels_of_the_service_count_and_the_containers_own_win() -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.config.engines import EngineChoice
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.daemon.settings import Flags, build_settings
 from pilotage.daemon.xds import start_xds
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SETTINGS = build_settings(Flags(choice=EngineChoice(engines=("unix:///nowhere.sock",))), {})
+
+
 def folder(path: Path) -> Path:
     path.mkdir(mode=0o700)
     return path
@@ -22,15 +26,14 @@ def folder(path: Path) -> Path:
 async def test_both_sockets_accept_only_their_owner(tmp_path: Path) -> None:
     own, other = folder(tmp_path / "own") / "ads.sock", folder(tmp_path / "other") / "ads.sock"
     async with AdsServer(GatewayOptions()) as ads:
-        await start_xds(ads, f"unix:{own}", build_settings(Flags(), {}), public=f"unix:{other}")
+        await start_xds(ads, f"unix:{own}", SETTINGS, public=f"unix:{other}")
         assert [path.stat().st_mode & 0o777 for path in (own, other)] == [0o600, 0o600]
 
 
 async def test_an_address_that_cannot_be_used_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    settings = build_settings(Flags(), {})
     async with AdsServer(GatewayOptions()) as ads:
         with pytest.raises(GatewayError, match="set TMPDIR to a folder that supports sockets"):
-            await start_xds(ads, f"unix:{tmp_path}/none/ads.sock", settings, public="")
+            await start_xds(ads, f"unix:{tmp_path}/none/ads.sock", SETTINGS, public="")
         own = folder(tmp_path / "own")
         with pytest.raises(ConfigError, match=r"cannot serve other Envoys on unix:.*none/ads\.sock"):
-            await start_xds(ads, f"unix:{own}/ads.sock", settings, public=f"unix:{tmp_path}/none/ads.sock")
+            await start_xds(ads, f"unix:{own}/ads.sock", SETTINGS, public=f"unix:{tmp_path}/none/ads.sock")

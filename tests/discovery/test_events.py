@@ -47,6 +47,16 @@ def test_a_stop_signal_drains(signal: str) -> None:
     assert parsed("kill", signal=signal).effect is Effect.DRAINING
 
 
+def test_a_container_listed_as_running_was_started_although_only_its_creation_was_reported() -> None:
+    local = DockerProviderConfig("unix:///run/e.sock")
+    created = from_docker({"Id": "c1", "Names": ["/web"], "State": "created"}, local)
+    running = from_docker({"Id": "c1", "Names": ["/web"], "State": "running"}, local)
+    assert parsed("create", name="web").cause_for(running) == "start of web"
+    assert parsed("create", name="web").cause_for(created) == "create of web"
+    assert parsed("create", name="web").cause_for(None) == "create of web"
+    assert parsed("rename", name="web").cause_for(running) == "rename of web"
+
+
 def test_every_podman_kill_drains_because_it_names_no_signal() -> None:
     assert parsed("kill").effect is Effect.DRAINING
 

@@ -5,6 +5,7 @@ import pytest
 from pilotage.core.errors import ConfigError
 from pilotage.engine.address import LOCAL_SOCKET, Address, environment_tls, is_local, parse_address, url_hostname
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
+from tests.support.style import assert_style
 
 FILES = TLSFiles(ca_file="/ca.pem", cert_file="/cert.pem", key_file="/key.pem")
 
@@ -87,6 +88,7 @@ def test_an_invalid_address_reports_the_error_and_a_remedy(url: str, says: str, 
     assert says in problem.message.replace("\\\\", "\\")
     assert suggests in problem.hint
     assert problem.provider == "far"
+    assert_style(problem)
 
 
 def test_a_password_is_not_repeated_in_the_message() -> None:

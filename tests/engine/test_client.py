@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 import pytest
@@ -102,6 +102,14 @@ async def test_a_missing_container_is_a_404(real: SharedClient) -> None:
         await real.inspect("nobody")
     assert caught.value.status == 404
     assert str(caught.value) == ("local: GET /containers/nobody/json returned 404 Not Found: No such container: nobody")
+
+
+async def test_containers_are_listed_a_hundred_ids_at_a_time() -> None:
+    async with puppet(behave(json=json_answer([]))) as engine, Pool() as pool:
+        async with await new_client(engine.url, pool=pool) as client:
+            await client.list_containers(ids=[f"{number:03}" for number in range(101)])
+            lists = [unquote(request) for request in engine.requests if "/containers/json" in request]
+            assert [request.count('",') + 1 for request in lists] == [100, 1]
 
 
 async def test_a_name_with_odd_characters_stays_one_part_of_the_path() -> None:

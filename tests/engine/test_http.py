@@ -110,6 +110,37 @@ async def test_a_request_that_finds_its_connection_closed_is_repeated_unless_it_
         assert engine.heads[-1].headers["content-length"] == "0"
 
 
+@pytest.mark.parametrize("ends", ["closed", "reset"])
+async def test_a_command_does_not_use_a_connection_that_has_ended(ends: str) -> None:
+    async def answer_and_leave(exchange: Exchange) -> None:
+        await exchange.send(answer("200 OK", b"fine"))
+        (exchange.writer.close if ends == "closed" else exchange.reset)()
+
+    async with client(answer_and_leave) as (http, engine):
+        response = await get(http)
+        assert await body(response) == b"fine"
+        await until(lambda: not response.protocol.is_connected())
+        assert await body(await get(http, method="POST")) == b"fine"
+        assert engine.connections == 2
+
+
+async def test_a_connection_on_which_an_unasked_response_arrives_is_not_reused() -> None:
+    async def send(exchange: Exchange) -> None:
+        await exchange.send(answer("200 OK", b"fine"))
+        if engine.connections == 1:
+            await read.wait()
+            await exchange.send(answer("200 OK", b"evil"))
+
+    read = asyncio.Event()
+    async with client(send) as (http, engine):
+        response = await get(http)
+        assert await body(response) == b"fine"
+        read.set()
+        await until(lambda: response.protocol.should_close)
+        assert await body(await get(http)) == b"fine"
+        assert engine.connections == 2
+
+
 async def test_a_request_on_a_new_connection_is_not_repeated() -> None:
     async def hang_up(exchange: Exchange) -> None:
         exchange.reset()

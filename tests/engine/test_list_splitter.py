@@ -41,6 +41,16 @@ def test_the_elements_are_those_of_the_whole_list(
         assert split(body, len(body)) == whole
 
 
+def test_elements_are_split_off_as_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_splitter, "_STEP", 300)
+    body = json.dumps(elements(200), separators=COMPACT).encode()
+    splitter = ListSplitter()
+    for at in range(0, len(body), 997):
+        splitter.feed(body[at : at + 997])
+        assert len(splitter._rest) < 2_000
+    assert len(splitter.elements) > 190
+
+
 @given(st.lists(st.dictionaries(st.sampled_from(["Id", "x"]), st.text('},{"Id":a', max_size=9))), st.integers(1, 40))
 def test_any_list_in_any_pieces_is_split_like_the_whole(found: list[dict[str, str]], piece: int) -> None:
     body = json.dumps(found, separators=COMPACT).encode()

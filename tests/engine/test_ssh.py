@@ -14,8 +14,9 @@ from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Timeouts
+from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.pool import Pool, new_client
-from pilotage.engine.ssh import command_line, diagnosis
+from pilotage.engine.ssh import SSHDialer, command_line, diagnosis
 from tests.support.leaks import assert_no_leaks, children
 from tests.support.ports import free_port
 from tests.support.required import required
@@ -244,6 +245,11 @@ def test_the_command_line_is_non_interactive_and_separates_options_from_names() 
     assert line[-10:] == ["-l", "me", "-p", "2222", "--", "host", "docker", engine, "system", "dial-stdio"]
 
 
+@pytest.mark.parametrize("podman", [True, False])
+def test_a_far_engine_does_not_count_as_rootless(podman: bool) -> None:
+    assert not SSHDialer(Address("ssh", host="host")).is_rootless(podman=podman)
+
+
 def test_a_plain_address_leaves_user_and_port_to_sshs_configuration() -> None:
     line = command_line(Address("ssh", host="host"))
     assert line[line.index("--") :] == ["--", "host", "docker", "system", "dial-stdio"]
@@ -260,6 +266,54 @@ async def test_a_greeting_is_not_an_error(sshd: Sshd, monkeypatch: pytest.Monkey
     async with Pool(Timeouts(request=1)) as pool:
         with pytest.raises(EngineUnreachable, match="no response to GET /version within 1 s"):
             await new_client("ssh://127.0.0.1", pool=pool)
+
+
+@pytest.mark.parametrize(
+    ("output", "remedy"),
+    [
+        (
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+            "if this change is expected: ssh-keygen -R [far]:2222, then run `ssh -p 2222 me@far` once by hand",
+        ),
+        ("Host key verification failed.", "accept the machine's key: run `ssh -p 2222 me@far` once by hand"),
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+            "let that user access the engine there: add it to the group docker and log in again",
+        ),
+        ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "start the engine there"),
+        (
+            "failed to open the raw stream connection: dial unix /x: no such file",
+            "start the engine there, or add its socket to the address: ssh://host/path/of/docker.sock",
+        ),
+        (
+            "me@far: Permission denied (publickey).",
+            "`ssh -p 2222 me@far` must work without a password: set up a key (ssh-copy-id)",
+        ),
+        (
+            "bash: line 1: docker: command not found",
+            "install the docker CLI there, in the PATH of commands that run without a terminal",
+        ),
+        ("ssh: Could not resolve hostname far: Name unknown", "check the name, and ~/.ssh/config"),
+        ("ssh: connect to host far port 2222: Connection refused", "start the ssh server there, or check the port"),
+        (
+            "ssh: connect to host far port 2222: Connection timed out",
+            "check that the machine is up and no firewall blocks the port",
+        ),
+        ("Connection to far closed by remote host.", "check the log of the ssh server there"),
+        ("Bad owner or permissions on ~/.ssh/config", "fix what ssh complains about"),
+    ],
+)
+def test_common_errors_of_ssh_have_a_remedy(output: str, remedy: str) -> None:
+    found = diagnosis(Address("ssh", host="far", port=2222, user="me"), output)
+    assert found == Diagnosis(f"ssh says: {' '.join(output.splitlines())}", remedy)
+
+
+@pytest.mark.parametrize(
+    "noise", ["@@@@@", "Warning: Permanently added 'x'", "** odd", "Add correct host key", "Offending"]
+)
+def test_lines_of_ssh_that_explain_nothing_are_left_out(noise: str) -> None:
+    found = diagnosis(Address("ssh", host="far"), f"{noise}\nfailed\n")
+    assert found.what == "ssh says: failed"
 
 
 def test_long_output_is_shortened_to_its_first_and_last_line() -> None:

@@ -11,6 +11,7 @@ from pilotage.labels.decode import DecodedLabels, decode
 from pilotage.labels.keys import CONTAINER_OPTIONS, SHORTCUTS, filter_labels
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS
 from tests.support.examples import more_examples
+from tests.support.style import assert_style
 
 if TYPE_CHECKING:
     from pilotage.labels.merge import FieldError
@@ -39,6 +40,8 @@ def reported(labels: dict[str, str], *aliases: str) -> list[tuple[str, str, str]
     """Label, message and hint of every problem, each once."""
     decoded = read(labels, *aliases)
     found = [*decoded.problems, *(error.problem for mine in decoded.routes for error in mine.errors)]
+    for problem in found:
+        assert_style(problem)
     return list(dict.fromkeys((p.label, p.message, p.hint) for p in found))
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, split_key
+from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, shown_key, split_key
+from tests.support.defaults import filled_by_default
 
 
 def reported(labels: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -72,6 +73,11 @@ def test_other_keys_cause_no_warning(key: str) -> None:
     assert reported({key: "1"}) == []
 
 
+def test_a_key_of_more_than_1024_characters_is_shortened_in_messages() -> None:
+    assert shown_key("x" * 1024) == "x" * 1024
+    assert len(shown_key("x" * 1025)) < 250
+
+
 def shape(labels: dict[str, str], *listed: str) -> object:
     return fingerprint(filter_labels(labels), listed)
 
@@ -81,6 +87,25 @@ def test_labels_that_say_the_same_about_the_nth_alias_have_one_fingerprint() -> 
     other = shape({"proxy.x.port": "80", "proxy.*.host": "x", "proxy.schemes": "http", "another": "2"}, "x", "y")
     assert one == other != shape({"proxy.y.port": "80", "proxy.*.host": "x", "proxy.schemes": "http"}, "x", "y")
     assert one is not None
+
+
+def test_labels_that_set_different_fields_of_the_only_alias_have_different_fingerprints() -> None:
+    sets: list[dict[str, str]] = [
+        {},
+        {"proxy.a.port": "80"},
+        {"proxy.a.port": "81"},
+        {"proxy.a.host": "80"},
+        {"proxy.*.port": "80"},
+        {"proxy.*.port": "81"},
+        {"proxy.a.port": "80", "proxy.*.host": "x"},
+        {"proxy.a.port": "80", "proxy.*.host": "y"},
+        {"proxy.a.port": "80", "proxy.a.host": "x"},
+        {"proxy.ports": "80"},
+    ]
+    shapes = [shape(labels, "a") for labels in sets]
+    assert None not in shapes
+    assert len(set(shapes)) == len(sets)
+    assert shapes[1] == shape({"proxy.b.port": "80"}, "b")
 
 
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
@@ -99,6 +124,8 @@ def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
         ({"prxy.a.port": "80"}, ("a", "b")),
         ({"proxy.a.port": "80"}, ("a", "a")),
         ({"proxy.a.rules": "x" * 600}, ("a", "b")),
+        ({"proxy.a.rules": "x" * 600}, ("a",)),
+        ({"proxy.b.port": "80"}, ("a",)),
     ],
 )
 def test_labels_with_warnings_or_long_values_have_no_fingerprint(
@@ -121,3 +148,7 @@ def test_very_long_foreign_keys_are_not_kept() -> None:
     foreign: set[str] = set()
     filter_labels({"x" * 499: "", "y" * 500: ""}, foreign)
     assert foreign == {"x" * 499}
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("labels") == {}

@@ -65,6 +65,8 @@ async def test_changes_of_containers_are_followed(podman_engine: Engine) -> None
             await asyncio.to_thread(engine.run, "mover")
             await until(lambda: "mover" in discovery.table.routes and discovery.table.routes["mover"].endpoints)
             await settled(discovery, config(engine))
+            started = next(it for it in told.changes if it.alias == "mover" and it.route and it.route.endpoints)
+            assert started.cause == "start of mover"
             for command in (["pause"], ["unpause"], ["stop", "-t", "0"], ["start"], ["restart", "-t", "0"]):
                 await asyncio.to_thread(engine.docker, *command, "mover")
                 await settled(discovery, config(engine))

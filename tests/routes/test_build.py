@@ -354,6 +354,7 @@ def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:
     by_hand = msgspec.structs.replace(parsed, own_labels=None)
     assert build_routes(by_hand) == build_routes(parsed)
     assert decode_labels(by_hand) == decode_labels(parsed)
+    assert [fields.alias for fields in decode_labels(parsed).routes] == ["web"]
 
 
 # ---- one route ------------------------------------------------------------------------------------------------------

@@ -106,6 +106,13 @@ def test_a_hundred_problems_are_kept_and_the_rest_is_counted() -> None:
     assert served(found) == ["web"]
 
 
+def test_problems_that_depend_on_the_target_are_counted_with_those_of_labels() -> None:
+    labels = {"proxy.web.tls_termination": "true"}  # which needs a tcp target
+    found = built(labels | {f"proxy.web.homepage.x{i:03}": "1" for i in range(110)})
+    assert len(found.problems) == 101
+    assert found.problems[-1].message == "and 11 more problems with this container's labels"
+
+
 def test_an_unknown_field_beyond_the_suggestions_may_be_a_protective_one() -> None:
     few = {f"proxy.web.x{i:02}yz": "1" for i in range(10)}
     assert served(built(few)) == ["web"]

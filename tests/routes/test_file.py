@@ -125,6 +125,15 @@ def test_routes_that_cannot_be_served_stay_visible(text: str, problem: str) -> N
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("text", "middlewares"), [("[{use: x}]", True), ("[1, {use: x}]", True), ("[{host: nas}]", False), ("[use]", False)]
+)
+def test_a_list_of_middlewares_is_recognized(text: str, middlewares: bool) -> None:
+    (found,) = said(f"app: {text}")
+    assert ("this is a list of middlewares" in found) is middlewares
+    assert ("a mapping of fields is needed here, not a list" in found) is not middlewares
+
+
 @pytest.mark.parametrize("alias", ["a b", "'*'", "a*.b", "-", "'/x'", "http://x", "''"])
 def test_an_invalid_alias_creates_no_route(alias: str) -> None:
     file = read(f"{alias}: {{host: nas}}")

@@ -59,6 +59,12 @@ def test_errors_in_middlewares_are_reported_with_their_place(text: str, faults: 
     assert reported(context) == faults
 
 
+@pytest.mark.parametrize("text", ["unknown:\n  a: 1", "my@file:\n  a: 1", "RealIP:\n  from: '::1'"])
+def test_an_error_in_the_name_of_a_middleware_has_the_place_of_the_name(text: str) -> None:
+    _, context = read_yaml(Middlewares(), f"real_ip:\n{text}")
+    assert [(problem.line, problem.column) for problem in context.problems] == [(2, 1)]
+
+
 def test_numbers_of_thousands_of_digits_are_reported() -> None:
     _, context = read_yaml(Middlewares(), f"rate_limit: {{average: '{'9' * 5000}'}}")
     assert [path for path, _, _ in reported(context)] == ["field.rate_limit.average"]

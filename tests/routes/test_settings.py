@@ -5,9 +5,11 @@ import pytest
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels
 from pilotage.labels.merge import AliasFields
+from pilotage.routes.access_log import FieldFilter
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import NO_SETTINGS, AliasSettings, read_settings
+from tests.support.defaults import filled_by_default
 
 
 def read(labels: dict[str, str]) -> AliasSettings:
@@ -45,3 +47,19 @@ def test_fields_that_only_some_targets_allow_keep_their_place(labels: dict[str, 
     found = read(labels)
     assert found.judged_later.keys() == judged
     assert not found.is_plain
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("routes") == {
+        "FieldFilter.default": "drop",
+        "LoggedFields.query": FieldFilter(default="keep"),
+        "AccessLog.format": "combined",
+        "RouteFile.is_whole": True,
+        "Endpoint.state": "ready",
+        "Route.scheme": "http",
+        "HealthCheck.path": "/",
+        "HealthCheck.interval": 5.0,
+        "HealthCheck.timeout": 5.0,
+        "Homepage.show": True,
+        "RouteSettings.index": "/index.html",
+    }

@@ -1,6 +1,6 @@
 """The program of containers in deployment tests: a web server that stops gracefully, or almost.
 
-    python app.py NAME closes|deaf LINGER
+    python app.py NAME closes|patient|deaf LINGER
 
 ``/`` answers with NAME; ``/download?N`` sends N lines, one every tenth of a second, then more until a request for
 ``/enough``, and a last one; ``/chat`` is a WebSocket that echoes messages.
@@ -8,6 +8,7 @@
 On its stop signal it accepts no new connections, and it exits LINGER seconds later. Until then:
 
 ``closes``    its port is closed, and connections are closed once they are idle.
+``patient``   the same, but a quarter of a second later; until then it accepts connections and answers.
 ``deaf``      the kernel completes new connections, but the program never accepts them; existing ones continue.
 
 It uses only the standard library, because it runs on whatever Python is mounted into the container.
@@ -101,9 +102,11 @@ async def _main(name: str, end: str, linger: float) -> None:
     app = App(name)
     server = await asyncio.start_server(app.serve, "0.0.0.0", 80, backlog=_BACKLOG)
     await told.wait()
+    if end == "patient":
+        await asyncio.sleep(0.25)
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())
-    if end == "closes":
+    if end != "deaf":
         await asyncio.sleep(0.01)  # asyncio drops connections that it has accepted but not yet passed to a handler
         server.close()
         app.close()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from pilotage.testing import FakeEngine
-from tests.support.daemon_process import HOST, Served, serving, serving_elsewhere
+from tests.support.daemon_process import HOST, Served, serving, serving_elsewhere, status
 from tests.support.envoy import web_server
 from tests.support.load import Answer, load
-from tests.support.service import CLOSES, DEAF, Service, run_app
+from tests.support.service import CLOSES, DEAF, PATIENT, Service, run_app
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ __all__ = [
     "CLOSES",
     "DEAF",
     "LIVE_RESTORE",
+    "PATIENT",
     "Served",
     "Service",
     "daemon_restarted",
     "engine_restarted",
     "envoy_killed",
     "long_requests",
+    "paused",
     "recreated",
     "replaced",
     "restarted",
@@ -89,9 +91,11 @@ async def recreated(engine: Engine, folder: Path, times: int, *, gap: float = 1.
     return asked.answers
 
 
-async def restarted(engine: Engine, folder: Path, times: int) -> list[Answer]:
+async def restarted(
+    engine: Engine, folder: Path, times: int, *, end: str = CLOSES, linger: float = 0, compose: bool = True
+) -> list[Answer]:
     """Restart the only container with ``docker restart``; the route sets no ``hold``."""
-    service = Service(engine, linger=0)
+    service = Service(engine, end=end, linger=linger, compose=compose)
     async with serving(folder, {"local": engine.host}) as served:
         name = await service.start()
         await served.answers()
@@ -209,6 +213,30 @@ async def long_requests(
             await until(lambda: lasting.whole)
             done.set()
     return lasting, asked.answers
+
+
+async def paused(engine: Engine, folder: Path) -> Lasting:
+    """Pause a container during a download, resume it once its name answers 404, and wait for the rest."""
+    lasting, name = Lasting(), "pilotage-file"
+    host = f"{name}.example.com"
+    await asyncio.to_thread(run_app, engine, name, linger=0)
+    async with (
+        serving(folder, {"local": engine.host}) as served,
+        aiohttp.ClientSession(f"http://127.0.0.1:{served.port}", timeout=aiohttp.ClientTimeout(None)) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        await served.answers(host)
+        group.create_task(_download(session, lasting, 1))
+        await until(lambda: lasting.lines)
+        await asyncio.to_thread(engine.docker, "pause", name)
+        async with asyncio.timeout(60):
+            while await status(session, "/", host) != 404:  # noqa: ASYNC110  # other processes take part
+                await asyncio.sleep(0.01)
+        assert not lasting.whole
+        await asyncio.to_thread(engine.docker, "unpause", name)
+        await served.answers(host, path="/enough")
+        await until(lambda: lasting.whole)
+    return lasting
 
 
 async def _chat(session: aiohttp.ClientSession, lasting: Lasting, done: asyncio.Event, number: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import FieldContext
+from tests.support.style import assert_style
 
 if TYPE_CHECKING:
     from pilotage.routes.fields import Kind
@@ -27,4 +28,6 @@ def read_yaml(kind: Kind, text: str) -> tuple[Any, FieldContext]:
 
 
 def reported(context: FieldContext) -> list[tuple[str, str, str]]:
+    for problem in context.problems:
+        assert_style(problem)
     return [(problem.path, problem.message, problem.hint) for problem in context.problems]

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
-__all__ = ["CLOSES", "DEAF", "Service", "run_app"]
+__all__ = ["CLOSES", "DEAF", "PATIENT", "Service", "run_app"]
 
 CLOSES: Final = "closes"
 DEAF: Final = "deaf"
+PATIENT: Final = "patient"
 
 _APP: Final = Path(__file__).with_name("app.py")
 
@@ -42,7 +43,7 @@ class Service:
 
     Args:
         engine: where they run.
-        end: what a container does on its stop signal, ``CLOSES`` or ``DEAF``: see :mod:`tests.support.app`.
+        end: what a container does on its stop signal: see :mod:`tests.support.app`.
         linger: seconds between its stop signal and its exit.
         labels: more labels.
         compose: give them the labels of a Compose service, which makes them replicas; without these they are separate

@@ -57,6 +57,7 @@ def test_of_very_many_conflicts_the_first_hundred_are_listed() -> None:
     problems = resolve_claims(claims).problems
     assert [problem.container for problem in problems] == [f"app{number:04}" for number in range(1, 101)] + ["app0000"]
     assert problems[-1].message == "alias 'app' is also claimed by 149 other containers, not listed here"
+    assert problems[-1].hint == "give each container its own alias with proxy.aliases"
 
 
 def test_an_excluded_route_never_competes() -> None:

@@ -7,6 +7,7 @@ import msgspec
 from pilotage import Problem, Table, build_table
 from pilotage.table.table import EngineStatus, problem_order
 from tests.support.claims import claim, engine_snapshots
+from tests.support.defaults import filled_by_default
 
 
 def test_a_table_has_every_alias_of_all_engines_and_every_problem() -> None:
@@ -67,3 +68,7 @@ def test_problems_are_sorted_by_place_and_then_by_message() -> None:
         earlier = {name: fields[name][index > place] for index, name in enumerate(names)}
         later = {name: fields[name][index == place] for index, name in enumerate(names)}
         assert problem_order(Problem(**earlier)) < problem_order(Problem(**later)), names[place]
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("table") == {}

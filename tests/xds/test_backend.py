@@ -116,3 +116,12 @@ def test_members_of_a_pool_have_these_settings_in_common(different: dict[str, An
     (name,) = different
     assert problem.message == f"cannot join the pool 'shop': its {name} differs from that of a"
     assert problem.hint == f"give all members of the pool the same {name}"
+
+
+def test_of_several_differences_the_scheme_is_reported_and_otherwise_the_first() -> None:
+    balance = LoadBalance(link="shop")
+    leader = route("a", 1, load_balance=balance)
+    for different, name in (({"scheme": "https"}, "scheme"), ({}, "hold")):
+        other = route("b", 2, load_balance=balance, hold=5.0, no_tls_verify=True, **different)
+        (problem,) = pool_backend("shop", [leader, other])[1]
+        assert f"its {name} differs" in problem.message

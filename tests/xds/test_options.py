@@ -5,6 +5,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.options import CertificateFiles, GatewayOptions, longest_pauses
+from tests.support.defaults import filled_by_default
 
 
 def test_https_needs_a_port_and_a_certificate() -> None:
@@ -34,3 +35,17 @@ def test_by_default_a_request_that_connects_to_nothing_fails_within_two_seconds(
     for cluster in shared_clusters(options):
         message = cluster_pb2.Cluster.FromString(cluster.body)
         assert message.connect_timeout.ToMilliseconds() == int(options.attempt_timeout * 1000)
+
+
+def test_fields_are_empty_by_default_except_these() -> None:
+    assert filled_by_default("xds") == {
+        "Member.weight": 1,
+        "Backend.backing": "none",
+        "RoutePolicy.servable": True,
+        "GatewayOptions.http_address": "0.0.0.0",
+        "GatewayOptions.http_port": 8080,
+        "GatewayOptions.https_address": "0.0.0.0",
+        "GatewayOptions.compression": True,
+        "GatewayOptions.connect_timeout": 2.0,
+        "GatewayOptions.retries": 3,
+    }

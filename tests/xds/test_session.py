@@ -47,6 +47,21 @@ def test_a_scope_moves_to_its_new_cluster_before_the_old_one_is_removed() -> Non
     assert envoy.got == [(CLUSTER, ["new"], []), (SCOPE, ["app"], []), (CLUSTER, [], ["old"])]
 
 
+def test_a_cluster_that_comes_back_during_its_removal_is_sent_again_before_it_is_referenced() -> None:
+    envoy = Envoy(cluster("c"), scope("app", "1", "c"))
+    envoy.connect()
+    envoy.run()
+    envoy.change(gone=((SCOPE, "app"), (CLUSTER, "c")))
+    envoy.round()
+    (removal,) = envoy.session.next_responses()
+    assert list(removal.removed_resources) == ["c"]
+    envoy.change(cluster("c"), scope("app", "2", "c"))
+    assert envoy.session.next_responses() == []
+    envoy._answer(removal)
+    envoy.run()
+    assert envoy.has == {(CLUSTER, "c"): "1", (SCOPE, "app"): "2"}
+
+
 def test_a_cluster_is_referenced_once_its_version_without_checks_is_acknowledged() -> None:
     first = cluster("c", "without checks")
     envoy = Envoy(cluster("c", "with checks", first=first), scope("app", "1", "c"))

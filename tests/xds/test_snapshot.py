@@ -158,6 +158,14 @@ def test_a_missing_forwardauth_route_is_reported() -> None:
     assert _problems(snapshot) == []
 
 
+def test_an_https_route_without_an_endpoint_stays_https() -> None:
+    snapshot = Snapshot(_OPTIONS)
+    snapshot.replace(table(route("app", scheme="https", endpoints=(), hold=5.0)))
+    backend = snapshot.backend("route/app")
+    assert backend is not None
+    assert (backend.route.scheme, _problems(snapshot), snapshot.https) == ("https", [], {})
+
+
 def test_certificates_survive_a_change_of_settings() -> None:
     from pilotage.xds.server_names import secret
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pilotage.routes.route import Endpoint
 from pilotage.xds.tls_probe import TlsProber, speaks_plainly
 from tests.support.gateway import route, server_context, target
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
     import trustme
@@ -22,6 +24,21 @@ async def test_a_server_that_answers_a_handshake_in_plain_text_is_found(authorit
     assert await speaks_plainly("127.0.0.1", free_port()) is None
     assert await speaks_plainly("no host", 443) is None
     assert await speaks_plainly("", 0) is None
+
+
+@pytest.mark.looptime
+async def test_a_server_that_does_not_answer_a_handshake_is_given_up_after_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(*_: object, **_more: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", hang)
+    probe = asyncio.create_task(speaks_plainly("10.0.0.1", 443))
+    await pass_time(4.9)
+    assert not probe.done()
+    await pass_time(0.2)
+    assert probe.result() is None
 
 
 async def test_an_endpoint_is_probed_once_and_again_only_after_it_was_gone() -> None:

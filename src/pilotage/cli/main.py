@@ -92,8 +92,10 @@ def _write_no_more() -> None:
 def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> int:
     from pilotage.core.errors import PilotageError
 
+    unraisable = sys.unraisablehook
     try:
         if early is not None:
+            sys.unraisablehook = _end_if_interrupted(early, unraisable)
             signal.signal(signal.SIGINT, signal.default_int_handler)
         status: object = cli.main(args=list(args), prog_name="pilotage", standalone_mode=False)
     except click.ClickException as error:
@@ -122,7 +124,25 @@ def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> 
     finally:
         if early is not None:
             signal.signal(signal.SIGINT, early)
+            sys.unraisablehook = unraisable
     return status if isinstance(status, int) else OK
+
+
+def _end_if_interrupted(
+    early: Callable[[int, Any], object], otherwise: Callable[[sys.UnraisableHookArgs], object]
+) -> Callable[[sys.UnraisableHookArgs], object]:
+    """Return a hook for exceptions that Python ignores, such as those in destructors and callbacks of weak references.
+
+    Python would only print an interrupt there and go on with the command. Loading a module has many such places.
+    """
+
+    def hook(found: sys.UnraisableHookArgs) -> None:
+        if issubclass(found.exc_type, KeyboardInterrupt):
+            early(signal.SIGINT, None)
+        else:
+            otherwise(found)
+
+    return hook
 
 
 def complain(error: PilotageError) -> None:

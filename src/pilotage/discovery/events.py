@@ -120,6 +120,18 @@ class ContainerEvent(NamedTuple):
             case _:
                 return True
 
+    def cause_for(self, container: Container | None) -> str:
+        """Return what caused the change to a listed container, in words.
+
+        Podman's list is often ahead of its events: it shows a running container before the ``start`` event arrives.
+
+        Args:
+            container: the container as listed after this event, or ``None`` if it is gone.
+
+        """
+        ahead = self.action == "create" and container is not None and container.running
+        return str(self._replace(action="start") if ahead else self)
+
     def __str__(self) -> str:
         return f"{self.action} of {self.name}" if self.name else self.action
 

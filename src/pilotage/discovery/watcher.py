@@ -339,7 +339,8 @@ class EngineWatcher:
             self._in_flight = ()
             self._removed_in_flight.clear()
             changes = {container_id: state.built.get(container_id) for container_id in touched}
-            self._publish(changes, {container_id: str(event) for container_id, event in events.items()})
+            causes = {i: event.cause_for(state.containers.get(i)) for i, event in events.items()}
+            self._publish(changes, causes)
         for container_id, event in events.items():
             self._schedule_recheck(container_id, event)
             if container_id in self._rechecks:

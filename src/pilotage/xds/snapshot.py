@@ -117,9 +117,10 @@ class Snapshot:
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
     def settle(self, alias: str) -> frozenset[Key]:
-        """Stop expecting the restart of an alias, unless it is draining; return the changed keys."""
+        """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
         route = self._routes.get(alias)
-        if alias not in self.restarting or (route is not None and is_draining(route)):
+        awaited = alias in self.lingering or (route is not None and is_draining(route))
+        if alias not in self.restarting or awaited:
             return frozenset()
         self.restarting.discard(alias)
         return self._rebuild([f"{_ROUTE}/{alias}"])
@@ -216,18 +217,17 @@ class Snapshot:
             if auth is not None:
                 index(self._auth_users.setdefault(auth.route, set()), alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
-        if (old is None) != (route is None):  # a route that others use for forwardauth was added or removed
-            affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
         if route is None:
             self._routes.pop(alias, None)
         else:
             self._routes[alias] = route
+        if (old is None) != (route is None):  # a route that others use for forwardauth was added or removed
+            affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
         return affected
 
     def _backend_keys(self, alias: str) -> list[str]:
         """Return the keys of the backends that a route belongs to."""
-        route = self._routes.get(alias)
-        link = route.settings.load_balance.link if route is not None else ""
+        link = self._routes[alias].settings.load_balance.link
         return [f"{_POOL}/{link}"] if link else [f"{_ROUTE}/{alias}"]
 
     def _build_backend(self, key: str) -> Backend | None:
