@@ -31,9 +31,10 @@ async def test_both_sockets_accept_only_their_owner(tmp_path: Path) -> None:
 
 
 async def test_an_address_that_cannot_be_used_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     async with AdsServer(GatewayOptions()) as ads:
         with pytest.raises(GatewayError, match="set TMPDIR to a folder that supports sockets"):
-            await start_xds(ads, f"unix:{tmp_path}/none/ads.sock", SETTINGS, public="")
+            await start_xds(ads, f"unix:{tmp_path}/file/ads.sock", SETTINGS, public="")
         own = folder(tmp_path / "own")
-        with pytest.raises(ConfigError, match=r"cannot serve other Envoys on unix:.*none/ads\.sock"):
-            await start_xds(ads, f"unix:{own}/ads.sock", SETTINGS, public=f"unix:{tmp_path}/none/ads.sock")
+        with pytest.raises(ConfigError, match=r"cannot serve other Envoys on unix:.*file/ads\.sock"):
+            await start_xds(ads, f"unix:{own}/ads.sock", SETTINGS, public=f"unix:{tmp_path}/file/ads.sock")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from pilotage.testing import FakeEngine
-from tests.support.daemon_process import HOST, Served, serving, serving_elsewhere, status
+from tests.support.daemon_process import HOST, Served, serving, serving_elsewhere, status_of
 from tests.support.envoy import web_server
 from tests.support.load import Answer, load
 from tests.support.service import CLOSES, DEAF, PATIENT, Service, run_app
@@ -230,7 +230,7 @@ async def paused(engine: Engine, folder: Path) -> Lasting:
         await until(lambda: lasting.lines)
         await asyncio.to_thread(engine.docker, "pause", name)
         async with asyncio.timeout(60):
-            while await status(session, "/", host) != 404:  # noqa: ASYNC110  # other processes take part
+            while await status_of(session, "/", host) != 404:  # noqa: ASYNC110  # other processes take part
                 await asyncio.sleep(0.01)
         assert not lasting.whole
         await asyncio.to_thread(engine.docker, "unpause", name)

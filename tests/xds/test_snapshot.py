@@ -163,7 +163,7 @@ def test_an_https_route_without_an_endpoint_stays_https() -> None:
     snapshot.replace(table(route("app", scheme="https", endpoints=(), hold=5.0)))
     backend = snapshot.backend("route/app")
     assert backend is not None
-    assert (backend.route.scheme, _problems(snapshot), snapshot.https) == ("https", [], {})
+    assert (backend.route.scheme, _problems(snapshot), snapshot.downgrade.https) == ("https", [], {})
 
 
 def test_certificates_survive_a_change_of_settings() -> None:

@@ -20,8 +20,8 @@ from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
-from pilotage.xds.listeners import secret
 from pilotage.xds.options import CertificateFiles, GatewayOptions
+from pilotage.xds.server_names import secret
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import route
 
