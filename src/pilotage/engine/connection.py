@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import bracketed
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from pilotage.engine.address import Address
-    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.http_response import EngineResponse
 
 __all__ = ["NEWEST_API", "OLDEST_API", "Connection", "Timeouts"]
 
@@ -265,17 +263,19 @@ class Connection:
         response = await self._http.request(method, self._root + path, query, request.connect_timeout)
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
             response.close()
             raise EncodedError(encoding)
         if response.status < 300 or response.status == 304:
             return response
+        body = b""
         try:
-            body = await response.content.read(_ERROR_BODY)
+            while len(body) < _ERROR_BODY and (part := await response.read()):
+                body += part
         finally:
             response.close()
-        raise refusal(request, response, body)
+        raise refusal(request, response, body[:_ERROR_BODY])
 
     @asynccontextmanager
     async def _convert_errors(self, request: Request) -> AsyncIterator[None]:
@@ -285,7 +285,7 @@ class Connection:
         except EngineUnreachable:
             self._stale = True
             raise
-        except (OSError, RuntimeError, aiohttp.ClientError, HttpProcessingError, *DECODE_ERRORS, *OURS) as error:
+        except (OSError, RuntimeError, *DECODE_ERRORS, *OURS) as error:
             if self.closed:
                 raise explain(ClosedError(), request) from error
             if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
@@ -303,7 +303,7 @@ async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], ob
     try:
         if response.content_length > limit:
             raise BodyTooLargeError(limit)
-        async for chunk in response.content.iter_any():
+        while chunk := await response.read():
             size += len(chunk)
             if size > limit:
                 raise BodyTooLargeError(limit)
@@ -315,7 +315,7 @@ async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], ob
 
 def _signature(response: EngineResponse) -> tuple[str, str]:
     """Return the headers that identify an engine and its version. They change when the engine is upgraded."""
-    return response.headers.get("Server", ""), response.headers.get("Api-Version", "")
+    return response.headers.get("server", ""), response.headers.get("api-version", "")
 
 
 def _no_engine(engine: str, why: str) -> EngineIncompatible:
