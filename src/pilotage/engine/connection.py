@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,8 @@ from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, dialer_for
 from pilotage.engine.types import DECODE_ERRORS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from pilotage.engine.address import Address
     from pilotage.engine.http_response import EngineResponse
@@ -161,7 +161,7 @@ class Connection:
         request = self._request(self.address.url, "GET", "/version", self._timeouts)
         started = loop.time()
         try:
-            async with self._convert_errors(request), asyncio.timeout(request.timeout):
+            async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
                 response = await self._exchange(request, "/version", {})
                 latency = loop.time() - started
                 version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
@@ -208,7 +208,7 @@ class Connection:
 
         """
         request = self._request(engine, method, path, timeouts)
-        async with self._convert_errors(request), asyncio.timeout(request.timeout):
+        async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
             return await _read(await self._send(request, path, query or {}, versioned=versioned), limit, sink)
 
     async def stream(self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts) -> EngineResponse:
@@ -219,14 +219,12 @@ class Connection:
 
         """
         request = self._request(engine, "GET", path, timeouts)
-        async with self._convert_errors(request), asyncio.timeout(request.timeout):
+        async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
             return await self._send(request, path, query, versioned=True)
 
-    @asynccontextmanager
-    async def reading(self, engine: str, path: str, timeouts: Timeouts) -> AsyncIterator[None]:
+    def reading(self, engine: str, path: str, timeouts: Timeouts) -> AbstractAsyncContextManager[None]:
         """Convert errors that occur while the body of a :meth:`stream` is read to EngineError."""
-        async with self._convert_errors(self._request(engine, "GET", path, timeouts)):
-            yield
+        return _ConvertedErrors(self, self._request(engine, "GET", path, timeouts))
 
     async def close(self) -> None:
         """Close all streams and the dialer. Running requests fail. Idempotent."""
@@ -277,22 +275,37 @@ class Connection:
             response.close()
         raise refusal(request, response, body[:_ERROR_BODY])
 
-    @asynccontextmanager
-    async def _convert_errors(self, request: Request) -> AsyncIterator[None]:
-        """Convert library exceptions to EngineError. After a lost connection, the next request negotiates again."""
-        try:
-            yield
-        except EngineUnreachable:
+    async def convert(self, error: BaseException, request: Request) -> EngineError | None:
+        """Return the EngineError for an exception of the library or the system, ``None`` for any other exception.
+
+        After a lost connection, the next request negotiates again.
+        """
+        if isinstance(error, EngineUnreachable):
             self._stale = True
-            raise
-        except (OSError, RuntimeError, *DECODE_ERRORS, *OURS) as error:
-            if self.closed:
-                raise explain(ClosedError(), request) from error
-            if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
-                raise
-            diagnosis = await self._dialer.diagnose(error)
-            mapped = explain(error, request, diagnosis)
-            self._stale = self._stale or isinstance(mapped, EngineUnreachable)
+        if not isinstance(error, (OSError, RuntimeError, *DECODE_ERRORS, *OURS)):
+            return None
+        if self.closed:
+            return explain(ClosedError(), request)
+        if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
+            return None
+        mapped = explain(error, request, await self._dialer.diagnose(error))
+        self._stale = self._stale or isinstance(mapped, EngineUnreachable)
+        return mapped
+
+
+class _ConvertedErrors:
+    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would cost twice as much."""
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        mapped = await self._connection.convert(error, self._request) if error is not None else None
+        if mapped is not None:
             raise mapped from error
 
 

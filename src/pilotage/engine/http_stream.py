@@ -129,13 +129,15 @@ class HTTPStream(asyncio.Protocol):
             return at
         first, *lines = data[at : max(end, at)].decode("latin-1").split("\r\n")
         status = _STATUS.fullmatch(first)
-        fields = [_HEADER.fullmatch(line) for line in lines]
-        if status is None or not all(fields) or end - at > _HEAD_LIMIT:
+        if status is None or end - at > _HEAD_LIMIT:
             raise NotHTTPError(data[at : at + 16])
         headers: dict[str, str] = {}
-        for name, text in (field.groups() for field in fields if field is not None):
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        for line in lines:
+            field = _HEADER.fullmatch(line)
+            if field is None:
+                raise NotHTTPError(data[at : at + 16])
+            name, text = field[1].lower(), field[2]
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
         if status[2][0] != "1":
             self._keep_alive = status[1] == "1" and "close" not in headers.get("connection", "").lower()
             self._begin(EngineResponse(int(status[2]), status[3] or "", headers, self.transport))
