@@ -55,15 +55,15 @@ async def test_a_reader_gets_what_arrived_before_an_error() -> None:
             await it.read()
 
 
-async def test_the_source_is_paused_while_a_quarter_of_a_megabyte_waits() -> None:
+async def test_the_source_is_paused_while_an_eighth_of_a_megabyte_waits() -> None:
     source = Source()
     it = response(source)
-    it.feed(bytes(2**18 - 1))
+    it.feed(bytes(2**17 - 1))
     assert not source.calls
     it.feed(bytes(1))
-    it.feed(bytes(2**18))
+    it.feed(bytes(2**17))
     assert source.calls == ["pause"]
-    assert len(await it.read()) == 2**19
+    assert len(await it.read()) == 2**18
     assert source.calls == ["pause", "resume"]
     it.feed(bytes(1))
     await it.read()

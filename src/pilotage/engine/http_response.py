@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineResponse"]
 
-_PAUSE_AT: Final = 2**18  # bytes that wait for their reader
+_PAUSE_AT: Final = 2**17  # bytes that wait for their reader
 
 
 class _Source(Protocol):
