@@ -128,7 +128,7 @@ async def test_other_tasks_run_while_many_changes_are_compared_and_a_cancelled_r
     monkeypatch.setattr("pilotage.discovery.subscription._BATCH", 10)
     store = RouteStore()
     for number in range(35):
-        store.set_routes(("local", f"{number}"), Built((claim(f"app{number}"),)), "start")
+        store.set_routes(("local", f"{number}"), Built((claim(alias=f"app{number}"),)), "start")
     store.commit()
     subscription = Subscription(store)
     reader = asyncio.ensure_future(anext(subscription))
