@@ -136,11 +136,12 @@ async def _one_engine(orders: Connection, count: int) -> float:
         print(f"{'':>9}irrelevant (exec) event: {idle / _EVENTS * 1e6:.1f} us CPU, {watcher.events - before} arrived")
         print(f"{'':>9}calls: {calls[0]}")
 
+        wakeup = getattr(watcher, "_wakeup", None) or watcher._wanted  # its name in 0.1.0, for compare.py
         spent = []
         for _ in range(_LISTS):
             listed_at, started = watcher.listed_at, time.process_time()
             watcher._reconcile_at = 0.0
-            watcher._wakeup.set()
+            wakeup.set()
             async with asyncio.timeout(20):
                 while watcher.listed_at == listed_at:  # the watcher offers no notification
                     await asyncio.sleep(0.02)
