@@ -126,7 +126,7 @@ async def _one_engine(orders: Connection, count: int) -> float:
             f" p99 {quantiles[98] * 1e3:.2f} ms"
         )
 
-        watcher = discovery.watcher("one")
+        watcher: Any = discovery.watcher("one")
         before, started = watcher.events, time.process_time()
         orders.send([(0, "exec", "app0")] * _EVENTS)
         orders.send("calls")
