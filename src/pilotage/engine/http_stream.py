@@ -18,6 +18,7 @@ __all__ = ["CutShortError", "DisconnectedError", "HTTPStream", "NotHTTPError"]
 
 _HEAD_LIMIT: Final = 2**16  # bytes
 _LINE_LIMIT: Final = 2**12  # bytes between chunks
+_MOST_PARTS: Final = 2**13  # of what one read returns; engines send a whole event in a chunk, which has three parts
 _BEGIN: Final = b"HTTP/1."
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]*))?")
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
@@ -101,12 +102,15 @@ class HTTPStream(asyncio.Protocol):
             data, self._rest = self._rest + data, b""
         at = 0
         try:
-            while at < len(data):
+            for _ in range(_MOST_PARTS):
                 end = self._parse(data, at)
                 if end == at:  # more has to arrive
                     self._rest = data[at:]
                     return
                 at = end
+                if at == len(data):
+                    return
+            raise NotHTTPError(data[at : at + 16])
         except NotHTTPError as error:
             self._fail(error, error)
             self.close()
