@@ -2,7 +2,8 @@
 
     python benchmarks/compare.py BEFORE [AFTER] [--rounds 3]
 
-AFTER is the checkout as it is unless named. Each commit runs its own benchmark scripts, with the packages of this one.
+AFTER is the checkout as it is unless named. Both run the benchmark scripts and packages of this checkout, so that they
+handle the same containers; only ``src`` is each commit's own.
 Every number that a script prints is compared with the number at the same place of the other's output: the least of all
 rounds before and after, and their ratio. Above 1 the code has become slower, or needs more memory.
 """
@@ -52,10 +53,10 @@ def _checkout(revision: str) -> Iterator[Path]:
 
 
 def _numbers(checkout: Path, script: str, *arguments: str) -> list[Number]:
-    """Run a benchmark of a checkout, and return all the numbers that it prints."""
-    paths = [str(checkout / folder) for folder in ("src", "benchmarks", ".")]
+    """Run a benchmark with the sources of a checkout, and return all the numbers that it prints."""
+    paths = [str(checkout / "src"), str(_ROOT / "benchmarks"), str(_ROOT)]
     done = subprocess.run(
-        [sys.executable, str(checkout / "benchmarks" / script), *arguments],
+        [sys.executable, str(_ROOT / "benchmarks" / script), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         cwd=checkout,
         capture_output=True,

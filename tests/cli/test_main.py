@@ -54,6 +54,13 @@ def test_help_imports_nothing_that_takes_its_time() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_scan_of_an_engine_imports_no_http_library_and_no_web_framework() -> None:
+    heavy = "aiohttp grpc pydantic rich structlog watchfiles".split()
+    code = f"import pilotage.discovery.scan, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_the_version_option_prints_the_version(pilotage: Callable[..., Said]) -> None:
     assert pilotage("--version") == (0, f"pilotage, version {__version__}\n", "")
 

@@ -49,6 +49,24 @@ def test_a_forgotten_container_leaves_nothing() -> None:
     assert (len(found), found.compare(raw())[2]) == (0, False)
 
 
+def test_entries_are_compared_by_their_bytes_once_each_order_has_been_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = [{"PrivatePort": number} for number in range(8)]
+    orders = [raw(Ports=ports[start:] + ports[:start]) for start in range(8)]
+    found = known(orders[0])
+    assert all(found.compare(entry)[2] for entry in orders)
+    monkeypatch.setattr("pilotage.discovery.fingerprints._fingerprint", None)
+    assert all(found.compare(entry)[2] for entry in orders)
+
+
+def test_an_entry_that_always_differs_takes_no_more_memory_each_time() -> None:
+    found = known(raw())
+    for number in range(30):
+        assert found.compare(raw(Status=f"Up {number} seconds"))[2]
+    assert len(found) == 2 + 8
+    found.forget("1")
+    assert not len(found)
+
+
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"Id": 1}', b'{"Id": "1", "Ports": {}}'])
 def test_an_unreadable_entry_has_no_id(body: bytes) -> None:
     assert Fingerprints().compare(msgspec.Raw(body)) == ("", 0, False)

@@ -122,6 +122,29 @@ async def test_a_cancelled_reader_loses_no_update() -> None:
             assert (await anext(subscription)).changes[0].alias == "web"
 
 
+async def test_other_tasks_run_while_many_changes_are_compared_and_a_cancelled_reader_loses_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pilotage.discovery.subscription._BATCH", 10)
+    store = RouteStore()
+    for number in range(35):
+        store.set_routes(("local", f"{number}"), Built((claim(alias=f"app{number}"),)), "start")
+    store.commit()
+    subscription = Subscription(store)
+    reader = asyncio.ensure_future(anext(subscription))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        assert not reader.done()
+    reader.cancel()
+    await asyncio.wait([reader])
+    store.set_routes(("local", "0"), None, "stop")
+    subscription.notify({"app0": "stop"}, [])
+    store.commit()
+    update = await anext(subscription)
+    assert {change.alias for change in update.changes} == {f"app{number}" for number in range(1, 35)}
+    assert {change.kind for change in update.changes} == {"added"}
+
+
 async def test_changes_of_what_is_in_neither_table_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotage.discovery.subscription._PRUNE_AT", 10)
     store = RouteStore()

@@ -292,40 +292,6 @@ async def test_a_flood_of_changes_ends_with_the_truth() -> None:
         assert watch.told.words == ["live", "flood", "calm"]
 
 
-async def test_other_tasks_run_while_a_long_list_is_handled() -> None:
-    async with FakeEngine([container(f"app{n}") for n in range(1200)]) as engine:
-        watch = Watch(engine)
-        sizes: set[int] = set()
-
-        async def feel() -> None:
-            while True:
-                sizes.add(len(watch.state))
-                await asyncio.sleep(0)
-
-        feeling = asyncio.create_task(feel())
-        async with watch.running():
-            feeling.cancel()
-        assert sizes >= {0, 250, 500, 1000}
-        assert len(watch.told.changes) == 1
-
-
-async def test_a_long_list_that_is_cut_off_halfway_is_published_as_far_as_it_got() -> None:
-    async with FakeEngine([container(f"app{n}") for n in range(1200)]) as engine:
-        watch = Watch(engine)
-        task = asyncio.create_task(watch.watcher.run())
-        while not len(watch.state):  # noqa: ASYNC110  # to stop exactly there
-            await asyncio.sleep(0)
-        known = len(watch.state)
-        task.cancel()
-        await asyncio.wait([task])
-        assert known == 250
-        assert set(watch.told.changes[0][1]) == set(watch.state.built)
-        watch.watcher = EngineWatcher(watch.watcher.config, watch.state, watch.told, pool=watch.pool)
-        async with watch.running():
-            assert watch.is_true()
-        assert len(set.union(*(set(changes) for _, changes, _ in watch.told.changes))) == 1200
-
-
 @pytest.mark.looptime
 async def test_an_event_that_never_ends_ends_the_session() -> None:
     engine = VirtualEngine([container("web")])

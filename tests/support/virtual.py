@@ -62,14 +62,13 @@ class VirtualEngine(FakeEngine):
 
 
 class _Stream:
-    """One client's event stream; the response and its content in one object."""
+    """One client's event stream, as a response."""
 
     def __init__(self, engine: VirtualEngine, wish: Subscription) -> None:
         self.engine = engine
         self.filters = wish.filters
         self.old_fields = wish.old_fields
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.content = self
         engine.order.append("stream")
         engine.open.add(self)
         engine.hub.listeners.add(self)
@@ -79,7 +78,7 @@ class _Stream:
             self.engine.sent += 1
             self.queue.put_nowait(line)
 
-    async def readany(self) -> bytes:
+    async def read(self) -> bytes:
         line = await self.queue.get()
         if line is None:
             raise EngineUnreachable("?", "cut")

@@ -42,10 +42,12 @@ class Told:
     def __init__(self) -> None:
         self.log: list[tuple[float, str]] = []
         self.changes: list[tuple[float, dict[str, Built | None], dict[str, str]]] = []
+        self.batches: list[bool] = []  # whether more of the same list follows
         self.errors: list[EngineError] = []
 
-    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
         assert changes
+        self.batches.append(more)
         self.changes.append((now(), dict(changes), dict(causes)))
 
     def on_live(self) -> None:

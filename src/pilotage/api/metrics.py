@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
     from pilotage.discovery.manager import DiscoveryManager
-    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.http_response import EngineResponse
 
 __all__ = ["CONTENT_TYPE", "CountingConnection", "GatewayState", "Metrics"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gc_paused"]
 
-_MIN_COUNT: Final = 500
+_MIN_COUNT: Final = 50
 
 
 @contextmanager

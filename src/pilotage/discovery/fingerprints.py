@@ -42,23 +42,26 @@ def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
 _RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
 
 
-class Fingerprints:
-    """The last list entry of each container, as hashes.
+_VARIANTS: Final = 8  # of one entry's bytes; dockerd rotates ports and mounts, so most containers have fewer
 
-    Most entries have the same bytes as before. The others are compared by a hash of the fields that can change,
+
+class Fingerprints:
+    """The last list entries of each container, as hashes.
+
+    Most entries have the same bytes as an earlier one. The others are compared by a hash of the fields that can change,
     regardless of the order of ports and mounts.
     """
 
     def __init__(self) -> None:
         self._of: dict[str, int] = {}  # ID -> hash of its fields
         self._entries: dict[int, str] = {}  # hash of an entry's bytes -> ID
-        self._entry_of: dict[str, int] = {}  # ID -> hash of its last entry's bytes
+        self._entries_of: dict[str, tuple[int, ...]] = {}  # ID -> hashes of its entries' bytes, oldest first
 
     def __len__(self) -> int:
-        return len(self._of) + len(self._entries) + len(self._entry_of)
+        return len(self._of) + len(self._entries) + len(self._entries_of)
 
     def compare(self, raw: msgspec.Raw) -> tuple[str, int, bool]:
-        """Compare a list entry with the container's last one.
+        """Compare a list entry with the container's earlier ones.
 
         Returns:
             The container's ID (``""`` for an unreadable entry), its fingerprint, and whether that is unchanged.
@@ -71,25 +74,27 @@ class Fingerprints:
         container_id, fingerprint = _fingerprint(raw)
         if not container_id or self._of.get(container_id) != fingerprint:
             return container_id, fingerprint, False
-        self._forget_entry(container_id)
+        known = self._entries_of.get(container_id, ())
+        if len(known) == _VARIANTS:
+            self._entries.pop(known[0], None)
+            known = known[1:]
         self._entries[entry] = container_id
-        self._entry_of[container_id] = entry
+        self._entries_of[container_id] = (*known, entry)
         return container_id, fingerprint, True
 
     def remember(self, container_id: str, fingerprint: int) -> None:
         """Store the fingerprint of a container that has changed."""
         self._of[container_id] = fingerprint
-        self._forget_entry(container_id)
+        self._forget_entries(container_id)
 
     def forget(self, container_id: str) -> None:
         """Forget a container: its next entry counts as changed."""
         self._of.pop(container_id, None)
-        self._forget_entry(container_id)
+        self._forget_entries(container_id)
 
-    def _forget_entry(self, container_id: str) -> None:
-        entry = self._entry_of.pop(container_id, None)
-        if entry is not None:
-            del self._entries[entry]
+    def _forget_entries(self, container_id: str) -> None:
+        for entry in self._entries_of.pop(container_id, ()):
+            self._entries.pop(entry, None)
 
 
 def _fingerprint(raw: msgspec.Raw) -> tuple[str, int]:

@@ -56,11 +56,11 @@ async def inspect_all(
             except EngineError as error:  # raised below; a task group would wrap it
                 failed.append(error)
 
-    owners = {shared_network_id(container) for container in found}.union(network_owners)
+    owners = {owner for container in found if (owner := shared_network_id(container))}.union(network_owners)
     incomplete = [
         index
         for index, container in enumerate(found)
-        if needs_inspection(container, podman=podman) or _shares_network(container, owners)
+        if needs_inspection(container, podman=podman) or (owners and _shares_network(container, owners))
     ]
     if incomplete:
         async with asyncio.TaskGroup() as group:

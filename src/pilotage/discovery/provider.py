@@ -127,13 +127,14 @@ class DockerProvider:
         """Return whether a configuration differs in nothing but the name."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
-    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
         """Replace the routes of changed containers in the store."""
         if self._removed:
             return
         for container_id, built in changes.items():
             self._store.set_routes((self.name, container_id), built, causes.get(container_id, ""))
-        self._publish()
+        if not more:
+            self._publish()
 
     def on_live(self) -> None:
         """Mark the engine live and clear its problems."""

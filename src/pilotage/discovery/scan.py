@@ -26,6 +26,8 @@ from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pilotage.containers.container import Container
+    from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.policy import Policy
@@ -120,16 +122,26 @@ async def scan_engine(
     parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env, routes_to=routes_to)
     async with await new_client(config, pool=pool) as client:
         parser.set_rootless(client.is_rootless)
-        elements = await client.list_containers()
-        with gc_paused(len(elements)):
-            containers = [parser.decode(element) for element in elements]
+        containers = await _list(client, parser)
         if await update_services(parser, containers, client):
-            containers = [parser.decode(element) for element in elements]
+            containers = await _list(client, parser)
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
             return build_snapshot(
                 config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
             )
+
+
+async def _list(client: EngineClient, parser: ContainerParser) -> list[Container]:
+    """List all containers, decoding them while the list arrives."""
+    found: list[Container] = []
+
+    def decode(elements: list[msgspec.Raw]) -> None:
+        with gc_paused(len(elements)):
+            found.extend(map(parser.decode, elements))
+
+    await client.read_containers(decode)
+    return found
 
 
 def _named(config: DockerProviderConfig, env: Mapping[str, str] | None) -> DockerProviderConfig:

@@ -6,17 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Self
 
 from pilotage.discovery.update import Update
-from pilotage.table.diff import diff
+from pilotage.table.diff import iter_diff
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pilotage.table.diff import Change
     from pilotage.table.store import RouteStore
     from pilotage.table.table import ProblemKey
 
 __all__ = ["Subscription"]
 
+_BATCH: Final = 1000  # changes compared before other tasks get a turn
 _PRUNE_AT: Final = 1000
 
 
@@ -76,10 +78,25 @@ class Subscription:
             if not self._closed:
                 self._wakeup.clear()
             old, new = self._delivered, self._store.table
-            changes = diff(old, new, aliases=self._aliases, keys=self._keys)
-            self._aliases, self._keys = {}, set()
+            changes = await self._changes(old, new)
             if changes:  # if not, the next update must still start from `old`
                 self._delivered = new
                 return Update(old, new, changes)
             if self._closed:
                 raise StopAsyncIteration
+
+    async def _changes(self, old: Table, new: Table) -> tuple[Change, ...]:
+        """Compare the tables in batches, so that thousands of changes do not stop the event loop."""
+        aliases, keys = self._aliases, self._keys
+        self._aliases, self._keys = {}, set()
+        changes = []
+        try:
+            for change in iter_diff(old, new, aliases=aliases, keys=keys):
+                changes.append(change)
+                if len(changes) % _BATCH == 0:
+                    await asyncio.sleep(0)
+        except BaseException:  # cancelled: the changes are still to be delivered
+            self._aliases, self._keys = aliases | self._aliases, keys | self._keys
+            self._wakeup.set()
+            raise
+        return tuple(changes)

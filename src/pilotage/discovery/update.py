@@ -36,12 +36,13 @@ class Update(msgspec.Struct, frozen=True, eq=False):
 class WatchHandler(Protocol):
     """Callbacks of a watcher. They must not block."""
 
-    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
+    def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
         """Handle changed containers.
 
         Args:
             changes: container ID -> its routes and problems; ``None`` if the container is gone.
             causes: container ID -> the event that led to the change, if known.
+            more: other changes of the same list follow at once, so these need not be published yet.
 
         """
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -297,17 +298,6 @@ class EngineWatcher:
             self._is_flooded = flooded
             self.handler.on_flood(_MAX_PENDING if flooded else 0)
 
-    async def _diff(self, elements: list[msgspec.Raw]) -> ListDiff:
-        """Compare a list with the known state, in batches, so that other engines' events are handled in between."""
-        listed = ListDiff(set(), [], {}, {})
-        for start in range(0, len(elements), _BATCH):
-            if start:
-                await asyncio.sleep(0)
-            batch = elements[start : start + _BATCH]
-            with gc_paused(len(batch)):
-                self.state.diff(batch, listed)
-        return listed
-
     async def _refresh(
         self, client: SharedClient, events: dict[str, ContainerEvent], *, everything: bool = False
     ) -> None:
@@ -317,11 +307,10 @@ class EngineWatcher:
         touched: dict[str, None] = {}
         kept: list[ListedContainer] = []
         try:
-            elements = await self._list(client, None if everything else events)
-            listed = await self._diff(elements)
+            listed = await self._list(client, None if everything else events)
             if await update_services(state.parser, listed.changed, client, again=everything):
                 state.forget_tasks()
-                listed = await self._diff(elements)
+                listed = await self._list(client, None if everything else events)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):
                 if start:
@@ -338,15 +327,14 @@ class EngineWatcher:
         finally:  # also after a cancellation between two batches, because the next list would find no difference
             self._in_flight = ()
             self._removed_in_flight.clear()
-            changes = {container_id: state.built.get(container_id) for container_id in touched}
             causes = {i: event.cause_for(state.containers.get(i)) for i, event in events.items()}
-            self._publish(changes, causes)
+            await self._publish_all(list(touched), causes)
         for container_id, event in events.items():
             self._schedule_recheck(container_id, event)
             if container_id in self._rechecks:
                 continue
             received_at = self._received_at.pop(container_id, None)
-            if received_at is not None and container_id in changes and self._on_lag is not None:
+            if received_at is not None and container_id in touched and self._on_lag is not None:
                 self._on_lag(_now() - received_at)
         for container_id, user in state.missing_network_owners(kept).items():
             self._schedule(ContainerEvent(container_id, Effect.REFRESH, "use of its network", user))
@@ -358,20 +346,39 @@ class EngineWatcher:
         if tries < len(_RECHECK_DELAYS) and self.state.is_behind(event):
             self._rechecks[container_id] = _Recheck(_now() + _RECHECK_DELAYS[tries], tries + 1, event)
 
-    async def _list(self, client: SharedClient, ids: Iterable[str] | None) -> list[msgspec.Raw]:
-        """List containers, retrying if the engine answers with status 500."""
+    async def _list(self, client: SharedClient, ids: Iterable[str] | None) -> ListDiff:
+        """List containers and compare them with the known state, retrying if the engine answers with status 500."""
         for attempt in range(1, _LIST_TRIES + 1):
             if ids is None:
                 self.lists += 1
             else:
                 self.refreshes += 1
+            listed = ListDiff(set(), [], {}, {})
             try:
-                return await client.list_containers(ids=ids)
+                await client.read_containers(partial(self._compare, listed), ids=ids)
             except EngineRefused as error:
                 if error.status != 500 or attempt == _LIST_TRIES:
                     raise
+            else:
+                return listed
             await asyncio.sleep(self.timing.first_pause / 8 * 2**attempt)
         raise AssertionError  # unreachable: the last attempt returned or raised
+
+    def _compare(self, listed: ListDiff, elements: list[msgspec.Raw]) -> None:
+        """Compare the next part of a list. Other engines' events are handled between two parts."""
+        with gc_paused(len(elements)):
+            self.state.diff(elements, listed)
+
+    async def _publish_all(self, ids: list[str], causes: Mapping[str, str]) -> None:
+        """Publish the state of some containers at once, but hand it over in batches, even if cancelled meanwhile."""
+        built = self.state.built
+        try:
+            while len(ids) > _BATCH:
+                batch, ids = ids[:_BATCH], ids[_BATCH:]
+                self.handler.on_change({i: built.get(i) for i in batch}, causes, more=True)
+                await asyncio.sleep(0)
+        finally:
+            self._publish({i: built.get(i) for i in ids}, causes)
 
     def _publish(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         unverified_warning,
     )
     from pilotage.engine.events import EventStream
-    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.http_response import EngineResponse
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
     from pilotage.engine.types import (
@@ -98,7 +98,7 @@ __getattr__, __dir__ = lazy_exports(
         "DockerProviderConfig": "config",
         "Endpoint": "types",
         "EngineClient": "client",
-        "EngineResponse": "http",
+        "EngineResponse": "http_response",
         "Event": "types",
         "EventStream": "events",
         "Inspect": "types",

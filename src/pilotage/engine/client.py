@@ -108,21 +108,41 @@ class EngineClient:
             One raw JSON slice per container, to be decoded as :class:`~pilotage.engine.types.Summary`.
 
         """
-        query = {"all": "1"} if all else {}
-        if ids is None:
-            return await self._list(query)
-        wanted = list(dict.fromkeys(ids))
         found: list[msgspec.Raw] = []
-        for start in range(0, len(wanted), _IDS_PER_REQUEST):
-            filters = _filters({"id": wanted[start : start + _IDS_PER_REQUEST]})
-            found += await self._list({**query, "filters": filters})
+        await self.read_containers(found.extend, ids=ids, all=all)
         return found
 
-    async def _list(self, query: Mapping[str, str]) -> list[msgspec.Raw]:
-        splitter = ListSplitter()
+    async def read_containers(
+        self,
+        take: Callable[[list[msgspec.Raw]], object],
+        *,
+        ids: Iterable[str] | None = None,
+        all: bool = True,  # noqa: A002
+    ) -> None:
+        """List containers as :meth:`list_containers`, but pass them on while the list arrives.
+
+        The whole list is then never in memory. A list that fails may have been passed on in part.
+
+        Args:
+            take: receives some containers at a time; it must not block.
+            ids: full IDs to list; unknown IDs are ignored. ``None`` lists every container.
+            all: include containers that are not running.
+
+        """
+        query = {"all": "1"} if all else {}
+        if ids is None:
+            await self._list(query, take)
+            return
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), _IDS_PER_REQUEST):
+            filters = _filters({"id": wanted[start : start + _IDS_PER_REQUEST]})
+            await self._list({**query, "filters": filters}, take)
+
+    async def _list(self, query: Mapping[str, str], take: Callable[[list[msgspec.Raw]], object]) -> None:
+        splitter = ListSplitter(take)
         try:
             await self._call("GET", "/containers/json", query, limit=LIST_LIMIT, sink=splitter.feed)
-            return splitter.finish()
+            splitter.finish()
         except TooManyContainersError:
             what = f"the engine lists more than {LIST_MAXIMUM:,} containers"
             raise EngineIncompatible(self.name, what, "remove stopped ones (docker container prune)") from None

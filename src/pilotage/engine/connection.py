@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.engine.address import bracketed
@@ -29,10 +26,11 @@ from pilotage.engine.transport import CONNECT_TIMEOUT, Dialer, dialer_for
 from pilotage.engine.types import DECODE_ERRORS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from pilotage.engine.address import Address
-    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.http_response import EngineResponse
 
 __all__ = ["NEWEST_API", "OLDEST_API", "Connection", "Timeouts"]
 
@@ -163,7 +161,7 @@ class Connection:
         request = self._request(self.address.url, "GET", "/version", self._timeouts)
         started = loop.time()
         try:
-            async with self._convert_errors(request), asyncio.timeout(request.timeout):
+            async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
                 response = await self._exchange(request, "/version", {})
                 latency = loop.time() - started
                 version = msgspec.json.decode(await _read(response, BODY_LIMIT), type=Version)
@@ -210,7 +208,7 @@ class Connection:
 
         """
         request = self._request(engine, method, path, timeouts)
-        async with self._convert_errors(request), asyncio.timeout(request.timeout):
+        async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
             return await _read(await self._send(request, path, query or {}, versioned=versioned), limit, sink)
 
     async def stream(self, engine: str, path: str, query: Mapping[str, str], *, timeouts: Timeouts) -> EngineResponse:
@@ -221,14 +219,12 @@ class Connection:
 
         """
         request = self._request(engine, "GET", path, timeouts)
-        async with self._convert_errors(request), asyncio.timeout(request.timeout):
+        async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
             return await self._send(request, path, query, versioned=True)
 
-    @asynccontextmanager
-    async def reading(self, engine: str, path: str, timeouts: Timeouts) -> AsyncIterator[None]:
+    def reading(self, engine: str, path: str, timeouts: Timeouts) -> AbstractAsyncContextManager[None]:
         """Convert errors that occur while the body of a :meth:`stream` is read to EngineError."""
-        async with self._convert_errors(self._request(engine, "GET", path, timeouts)):
-            yield
+        return _ConvertedErrors(self, self._request(engine, "GET", path, timeouts))
 
     async def close(self) -> None:
         """Close all streams and the dialer. Running requests fail. Idempotent."""
@@ -269,34 +265,51 @@ class Connection:
         response = await self._http.request(method, self._root + path, query, request.connect_timeout)
         if self._signature is not None and _signature(response) != self._signature:
             self._stale = True
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
             response.close()
             raise EncodedError(encoding)
         if response.status < 300 or response.status == 304:
             return response
+        body = b""
         try:
-            body = await response.content.read(_ERROR_BODY)
+            while len(body) < _ERROR_BODY and (part := await response.read()):
+                body += part
         finally:
             response.close()
-        raise refusal(request, response, body)
+        raise refusal(request, response, body[:_ERROR_BODY])
 
-    @asynccontextmanager
-    async def _convert_errors(self, request: Request) -> AsyncIterator[None]:
-        """Convert library exceptions to EngineError. After a lost connection, the next request negotiates again."""
-        try:
-            yield
-        except EngineUnreachable:
+    async def convert(self, error: BaseException, request: Request) -> EngineError | None:
+        """Return the EngineError for an exception of the library or the system, ``None`` for any other exception.
+
+        After a lost connection, the next request negotiates again.
+        """
+        if isinstance(error, EngineUnreachable):
             self._stale = True
-            raise
-        except (OSError, RuntimeError, aiohttp.ClientError, HttpProcessingError, *DECODE_ERRORS, *OURS) as error:
-            if self.closed:
-                raise explain(ClosedError(), request) from error
-            if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
-                raise
-            diagnosis = await self._dialer.diagnose(error)
-            mapped = explain(error, request, diagnosis)
-            self._stale = self._stale or isinstance(mapped, EngineUnreachable)
+        if not isinstance(error, (OSError, RuntimeError, *DECODE_ERRORS, *OURS)):
+            return None
+        if self.closed:
+            return explain(ClosedError(), request)
+        if isinstance(error, RuntimeError) and not isinstance(error, DECODE_ERRORS):
+            return None
+        mapped = explain(error, request, await self._dialer.diagnose(error))
+        self._stale = self._stale or isinstance(mapped, EngineUnreachable)
+        return mapped
+
+
+class _ConvertedErrors:
+    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would cost twice as much."""
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        mapped = await self._connection.convert(error, self._request) if error is not None else None
+        if mapped is not None:
             raise mapped from error
 
 
@@ -307,7 +320,7 @@ async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], ob
     try:
         if response.content_length > limit:
             raise BodyTooLargeError(limit)
-        async for chunk in response.content.iter_any():
+        while chunk := await response.read():
             size += len(chunk)
             if size > limit:
                 raise BodyTooLargeError(limit)
@@ -319,7 +332,7 @@ async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], ob
 
 def _signature(response: EngineResponse) -> tuple[str, str]:
     """Return the headers that identify an engine and its version. They change when the engine is upgraded."""
-    return response.headers.get("Server", ""), response.headers.get("Api-Version", "")
+    return response.headers.get("server", ""), response.headers.get("api-version", "")
 
 
 def _no_engine(engine: str, why: str) -> EngineIncompatible:

@@ -17,16 +17,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-import aiohttp
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.core.text import shorten
 from pilotage.engine.address import Address
+from pilotage.engine.http_stream import CutShortError, DisconnectedError, NotHTTPError
 
 if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
+    from collections.abc import Mapping
 
 __all__ = [
     "OURS",
@@ -99,7 +98,7 @@ class DiagnosedError(Exception):
         self.diagnosis = diagnosis
 
 
-OURS: Final = (DialError, ClosedError, BodyTooLargeError, EncodedError)
+OURS: Final = (DialError, ClosedError, BodyTooLargeError, EncodedError, NotHTTPError)
 """Internal exceptions of the engine package. :func:`explain` converts them."""
 
 
@@ -131,14 +130,14 @@ def renamed(error: EngineError, engine: str) -> EngineError:
 # ---- exceptions ----------------------------------------------------------------------------------------------------
 
 _LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
-_TLS_RECORD: Final = r"\x15\x03"  # a TLS alert that aiohttp parsed as a status line
+_TLS_RECORD: Final = b"\x15\x03"  # the beginning of a TLS alert
 
 
 def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None = None) -> EngineError:
     """Convert an exception that a request raised to EngineError. Messages never contain response bodies.
 
     Args:
-        error: an exception from aiohttp, asyncio or the system; an EngineError is returned unchanged.
+        error: an exception from this package, asyncio or the system; an EngineError is returned unchanged.
         request: the request that failed.
         diagnosis: the dialer's diagnosis, if it has one.
 
@@ -167,12 +166,12 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
         case msgspec.DecodeError() | UnicodeDecodeError() | RecursionError():
             what = f"the response to {request.line} does not match the Engine API ({_json_error(error)})"
             return EngineIncompatible(request.engine, what, "check that the address belongs to a container engine")
-        case HttpProcessingError():
+        case NotHTTPError():
             return _not_http(error, request)
-        case aiohttp.ServerDisconnectedError():
+        case DisconnectedError():
             what = f"the connection was closed before the response to {request.line} arrived"
             return EngineUnreachable(request.engine, what, _see_log(request))
-        case aiohttp.ClientPayloadError():
+        case CutShortError():
             what = f"the response to {request.line} was cut short"
             return EngineUnreachable(request.engine, what, "check the log of the engine or of the proxy in front of it")
     return EngineUnreachable(request.engine, *_system(error, request))
@@ -213,8 +212,8 @@ def _system(error: BaseException, request: Request) -> tuple[str, str]:
     return f"{request.line} failed ({_describe(error)})", ""
 
 
-def _not_http(error: HttpProcessingError, request: Request) -> EngineError:
-    if _TLS_RECORD in error.message:
+def _not_http(error: NotHTTPError, request: Request) -> EngineError:
+    if error.args[0].startswith(_TLS_RECORD):
         what = f"{request.address} expects TLS but received plain HTTP"
         return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
     what = f"the response to {request.line} is not HTTP"
@@ -252,7 +251,7 @@ class ErrorResponse(Protocol):
 
     status: int
     reason: str
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]  # by name in lower case
 
     @property
     def content_type(self) -> str:
@@ -277,7 +276,7 @@ def refusal(request: Request, response: ErrorResponse, body: bytes) -> EngineErr
     """
     status = response.status
     if 300 <= status < 400:
-        target = shorten(response.headers.get("Location", "nowhere"))
+        target = shorten(response.headers.get("location", "nowhere"))
         what = f"{request.line} was redirected to {target}, which engines never do"
         return EngineIncompatible(request.engine, what, "use the engine's own address")
     if status == 400 and body.startswith(_TLS_WANTED):

@@ -7,7 +7,6 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-import aiohttp
 import msgspec
 
 from pilotage.core.errors import EngineUnreachable
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.engine.connection import Connection, Timeouts
-    from pilotage.engine.http import EngineResponse
+    from pilotage.engine.http_response import EngineResponse
 
 __all__ = ["EventStream"]
 
@@ -91,8 +90,8 @@ class EventStream:
         """Wait for more data and parse its events."""
         async with self._connection.reading(self._engine, _PATH, self._timeouts):
             try:
-                chunk = await response.content.readany()
-            except aiohttp.ClientError:
+                chunk = await response.read()
+            except OSError:
                 if self._closed:
                     return
                 raise

@@ -1,7 +1,7 @@
 """Splits the response to ``GET /containers/json`` into entries while it arrives. Pure.
 
-The body is never held in one piece, so a list takes little more memory than its entries, and limits are enforced before
-they are exceeded.
+The body is never held in one piece, so a list takes little memory beyond what is kept of its entries, and limits are
+enforced before they are exceeded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from pilotage.engine.types import DECODE_ERRORS, split_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import msgspec
 
 __all__ = ["LIST_MAXIMUM", "ElementTooLongError", "ListSplitter", "TooManyContainersError"]
@@ -22,7 +24,7 @@ LIST_MAXIMUM: Final = 50_000
 ELEMENT_LIMIT: Final = 4 * 2**20
 """Maximum bytes of one container in the list."""
 
-_STEP: Final = 2**18  # bytes to split at a time
+_STEP: Final = 2**17  # bytes to split at a time
 _SEAM: Final = b'},{"Id":'  # between two entries from Docker and Podman
 _LOOSE_SEAM: Final = re.compile(rb'\}\s*(,)\s*\{\s*"Id"\s*:')  # if a proxy has reformatted the list
 
@@ -36,15 +38,19 @@ class TooManyContainersError(Exception):
 
 
 class ListSplitter:
-    """Collects the entries of one list.
+    """Passes the entries of one list on while it arrives.
+
+    Args:
+        take: receives some entries at a time, one raw JSON slice per container.
 
     Attributes:
-        elements: one raw JSON slice per container so far.
+        count: number of entries so far.
 
     """
 
-    def __init__(self) -> None:
-        self.elements: list[msgspec.Raw] = []
+    def __init__(self, take: Callable[[list[msgspec.Raw]], object]) -> None:
+        self.count = 0
+        self._pass_on = take
         self._rest = bytearray()
         self._begun = False
         self._enough = _STEP  # bytes at which to look for a seam; doubled if there is none
@@ -68,8 +74,8 @@ class ListSplitter:
         if len(self._rest) > ELEMENT_LIMIT:
             raise ElementTooLongError(f"a container takes more than {ELEMENT_LIMIT // 2**20} MiB in the engine's list")
 
-    def finish(self) -> list[msgspec.Raw]:
-        """Return all entries once the body has ended.
+    def finish(self) -> None:
+        """Pass on the last entries once the body has ended.
 
         Raises:
             TooManyContainersError: there are too many entries.
@@ -77,9 +83,9 @@ class ListSplitter:
             RecursionError: it is nested too deeply.
 
         """
-        self._extend(split_list((b"[" if self._begun else b"") + bytes(self._rest)))
+        found = split_list((b"[" if self._begun else b"") + bytes(self._rest))
         self._rest.clear()
-        return self.elements
+        self._extend(found)
 
     def _last_seam(self) -> int:
         """Return the index of the comma between the last two entries, 0 if there is none."""
@@ -100,6 +106,7 @@ class ListSplitter:
         return True
 
     def _extend(self, found: list[msgspec.Raw]) -> None:
-        if len(self.elements) + len(found) > LIST_MAXIMUM:
+        self.count += len(found)
+        if self.count > LIST_MAXIMUM:
             raise TooManyContainersError
-        self.elements += found
+        self._pass_on(found)

@@ -12,17 +12,14 @@ import shlex
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
-
 from pilotage.core.text import shorten
 from pilotage.engine.diagnosis import DiagnosedError, Diagnosis, DialError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.client_proto import ResponseHandler
-
     from pilotage.engine.address import Address
+    from pilotage.engine.http_stream import HTTPStream
 
 __all__ = ["SSHDialer", "command_line", "diagnosis"]
 
@@ -125,7 +122,7 @@ class _Tunnel:
 
     """
 
-    def __init__(self, process: _Process, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
+    def __init__(self, process: _Process, transport: asyncio.Transport, protocol: HTTPStream) -> None:
         self.process = process
         self.transport = transport
         self.lost = False
@@ -133,15 +130,11 @@ class _Tunnel:
         self.closing = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._supervise(protocol))
 
-    async def _supervise(self, protocol: ResponseHandler) -> None:
+    async def _supervise(self, protocol: HTTPStream) -> None:
         exited = self.process.exited
         try:
-            stream = protocol.closed  # aiohttp owns this future: never cancel it
-            if stream is not None:
-                ends: list[asyncio.Future[Any]] = [exited, stream]
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                if stream.done():
-                    stream.exception()
+            ends: list[asyncio.Future[Any]] = [exited, protocol.closed]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             self.lost = True
             if not self.closing.is_set():
                 # ssh exits when its stream ends; the exit status shows whether it failed.
@@ -175,7 +168,7 @@ class SSHDialer:
         self._closed = False
         self._tunnels: list[_Tunnel] = []
 
-    async def dial(self, factory: Callable[[], ResponseHandler]) -> ResponseHandler:
+    async def dial(self, factory: Callable[[], HTTPStream]) -> HTTPStream:
         """Start ssh. A connection failure shows only when the first request fails."""
         ours, theirs = socket.socketpair()
         try:
@@ -221,7 +214,7 @@ class SSHDialer:
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
         """Wait for the ssh process whose stream ended and return its error."""
-        if isinstance(error, DialError) or not isinstance(error, aiohttp.ClientError | OSError):
+        if isinstance(error, DialError) or not isinstance(error, OSError):
             return None
         lost = [tunnel for tunnel in self._tunnels if tunnel.lost or tunnel.transport.is_closing()]
         if lost:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import aiohttp
-
 from pilotage.engine.diagnosis import DialError, diagnose_tcp, diagnose_unix
 from pilotage.engine.peer import is_rootless
 from pilotage.engine.sockets import open_tcp
@@ -18,13 +16,12 @@ from pilotage.engine.sockets import open_tcp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.client_proto import ResponseHandler
-
     from pilotage.engine.address import Address
     from pilotage.engine.diagnosis import Diagnosis
+    from pilotage.engine.http_stream import HTTPStream
     from pilotage.engine.tls import TLSMaterial
 
-    Factory = Callable[[], ResponseHandler]
+    Factory = Callable[[], HTTPStream]
 
 __all__ = ["Dialer", "TCPDialer", "TLSDialer", "UnixDialer", "dialer_for"]
 
@@ -45,7 +42,7 @@ class Dialer(Protocol):
     limit: int
     """Maximum number of open streams."""
 
-    async def dial(self, factory: Factory) -> ResponseHandler:
+    async def dial(self, factory: Factory) -> HTTPStream:
         """Open a stream with a new protocol and return the protocol. System errors propagate."""
         ...
 
@@ -92,7 +89,7 @@ class UnixDialer(_SocketDialer):
         self.path = path
         self._sock: Any = None
 
-    async def dial(self, factory: Factory) -> ResponseHandler:
+    async def dial(self, factory: Factory) -> HTTPStream:
         """Connect to the socket."""
         transport, protocol = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
         self._sock = transport.get_extra_info("socket")
@@ -120,7 +117,7 @@ class TCPDialer(_SocketDialer):
         self.host = host
         self.port = port
 
-    async def dial(self, factory: Factory) -> ResponseHandler:
+    async def dial(self, factory: Factory) -> HTTPStream:
         """Connect to the first address that answers."""
         sock = await open_tcp(self.host, self.port)
         try:
@@ -152,7 +149,7 @@ class TLSDialer(_SocketDialer):
         self.material = material
         self.server_name = server_name or host
 
-    async def dial(self, factory: Factory) -> ResponseHandler:
+    async def dial(self, factory: Factory) -> HTTPStream:
         """Connect and do the TLS handshake."""
         context = self.material.context()
         sock = await open_tcp(self.host, self.port)
@@ -177,7 +174,7 @@ class TLSDialer(_SocketDialer):
             return found
         reason = tls_reason(error)
         cause = error.__cause__ if isinstance(error, DialError) else error
-        if reason is None and not isinstance(cause, (ConnectionError, aiohttp.ClientConnectionError)):
+        if reason is None and not isinstance(cause, ConnectionError):
             return None
         peer = Peer(self.host, self.port, self.server_name, self.material.files)
         return explain_tls(reason, await examine(peer) or Shown(), peer)

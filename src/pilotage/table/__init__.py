@@ -7,7 +7,7 @@ It must not do I/O, know Envoy, or depend on the order in which engines first re
 
 from __future__ import annotations
 
-from pilotage.table.diff import Change, ChangeKind, diff
+from pilotage.table.diff import Change, ChangeKind, iter_diff
 from pilotage.table.precedence import Ranking
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
@@ -24,5 +24,5 @@ __all__ = [
     "Table",
     "build_snapshot",
     "build_table",
-    "diff",
+    "iter_diff",
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import EndpointHealth
     from pilotage.table.table import ProblemKey, Table
 
-__all__ = ["Change", "ChangeKind", "diff"]
+__all__ = ["Change", "ChangeKind", "diff", "iter_diff"]
 
 ChangeKind = Literal[
     "added", "updated", "draining", "removed", "health", "stale", "live", "conflict", "problem", "resolved"
@@ -64,18 +64,28 @@ def diff(
         keys: compare only problems under these keys. All if omitted.
 
     """
-    changes = [*_engine_changes(old, new)]
+    return tuple(iter_diff(old, new, aliases=aliases, keys=keys))
+
+
+def iter_diff(
+    old: Table,
+    new: Table,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    keys: Iterable[ProblemKey] | None = None,
+) -> Iterator[Change]:
+    """Yield what :func:`diff` returns, for callers that pause while there is much of it."""
+    yield from _engine_changes(old, new)
     compared = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
     for alias in sorted(compared):
         change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), compared[alias])
         if change is not None:
-            changes.append(change)
+            yield change
         change = _health_change(alias, old, new)
         if change is not None:
-            changes.append(change)
+            yield change
     for key in sorted(keys if keys is not None else {*old.problems_by_key, *new.problems_by_key}):
-        changes += _problem_changes(key, old.problems_by_key.get(key, ()), new.problems_by_key.get(key, ()))
-    return tuple(changes)
+        yield from _problem_changes(key, old.problems_by_key.get(key, ()), new.problems_by_key.get(key, ()))
 
 
 def _engine_changes(old: Table, new: Table) -> Iterator[Change]:

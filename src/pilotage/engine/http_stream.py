@@ -1,0 +1,225 @@
+"""Reads HTTP/1.1 responses from one connection, strictly: no redirects, upgrades or compression.
+
+A general client costs several times as much as an engine's request itself, and takes long to import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final, cast
+
+from pilotage.engine.http_response import EngineResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CutShortError", "DisconnectedError", "HTTPStream", "NotHTTPError"]
+
+_HEAD_LIMIT: Final = 2**16  # bytes
+_LINE_LIMIT: Final = 2**12  # bytes between chunks
+_MOST_PARTS: Final = 2**13  # of what one read returns; engines send a whole event in a chunk, which has three parts
+_BEGIN: Final = b"HTTP/1."
+_STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]*))?")
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_LENGTH: Final = re.compile(r"[0-9]{1,15}")
+_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class NotHTTPError(Exception):
+    """The peer sent something that is not HTTP, or not in a form that engines use. The argument is its beginning."""
+
+
+class DisconnectedError(ConnectionError):
+    """The connection was closed before the response's headers had arrived."""
+
+
+class CutShortError(OSError):
+    """The connection was lost before the response's body had arrived. ``__cause__`` is the system's error, if any."""
+
+
+class HTTPStream(asyncio.Protocol):
+    """One connection. It carries one request at a time.
+
+    Attributes:
+        transport: the connection.
+        is_reusable: whether it can carry another request now.
+        closed: done once it is closed.
+
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.is_reusable = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._head: asyncio.Future[EngineResponse] | None = None  # of the current request, until it has arrived
+        self._response: EngineResponse | None = None
+        self._is_head = False
+        self._keep_alive = False
+        self._left = 0  # bytes of the body or of its current chunk that have not arrived
+        self._rest = b""  # received, but too short to be parsed
+        self._parse: Callable[[bytes, int], int] = self._parse_head
+
+    async def request(self, request: bytes) -> EngineResponse:
+        """Send a request; return once the response's headers have arrived.
+
+        Raises:
+            OSError: the connection was lost.
+            NotHTTPError: the response is not HTTP.
+
+        """
+        if self.closed.done():
+            raise DisconnectedError
+        self.is_reusable = False
+        self._is_head = request.startswith(b"HEAD ")
+        self._head = self.closed.get_loop().create_future()
+        self.transport.write(request)
+        return await self._head
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.is_reusable = False
+        self.transport.close()
+
+    # ---- called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the current response, which is complete if its end is that of the connection."""
+        self.is_reusable = False
+        if self._parse == self._parse_to_end and exc is None:
+            self._end()
+        self._fail(exc or DisconnectedError(), exc)
+        self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at = 0
+        try:
+            for _ in range(_MOST_PARTS):
+                end = self._parse(data, at)
+                if end == at:  # more has to arrive
+                    self._rest = data[at:]
+                    return
+                at = end
+                if at == len(data):
+                    return
+            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+        except NotHTTPError as error:
+            self._fail(error, error)
+            self.close()
+
+    def _fail(self, error: Exception, cause: Exception | None) -> None:
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(error)
+        if self._response is not None:
+            cut_short = CutShortError()
+            cut_short.__cause__ = cause
+            self._response.end(cause if isinstance(cause, NotHTTPError) else cut_short)
+
+    # ---- each parses the next part of `data` and returns its end, or `at` if it has not arrived completely
+
+    def _parse_head(self, data: bytes, at: int) -> int:
+        if self._head is None or not data.startswith(_BEGIN[: len(data) - at], at):
+            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0 and len(data) - at <= _HEAD_LIMIT:
+            return at
+        first, *lines = data[at : max(end, at)].decode("latin-1").split("\r\n")
+        status = _STATUS.fullmatch(first)
+        if status is None or end - at > _HEAD_LIMIT:
+            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+        headers: dict[str, str] = {}
+        for line in lines:
+            field = _HEADER.fullmatch(line)
+            if field is None:
+                raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            name, text = field[1].lower(), field[2]
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        if status[2][0] != "1":
+            self._keep_alive = status[1] == "1" and "close" not in headers.get("connection", "").lower()
+            self._begin(EngineResponse(int(status[2]), status[3] or "", headers, self.transport))
+        return end + 4
+
+    def _begin(self, response: EngineResponse) -> None:
+        """Find out how the body ends (RFC 9112, 6.3), and deliver the response."""
+        length, encoding = (response.headers.get(name, "") for name in ("content-length", "transfer-encoding"))
+        if (length and not _LENGTH.fullmatch(length)) or encoding.lower() not in {"", "chunked"}:
+            raise NotHTTPError(_BEGIN)
+        head, self._head, self._response = self._head, None, response
+        if head is not None and not head.done():
+            head.set_result(response)
+        self._left = int(length or "0")
+        self._parse = self._parse_length
+        if self._is_head or response.status in {204, 304} or (length and not self._left and not encoding):
+            self._end()
+        elif encoding:
+            self._parse = self._parse_chunk_size
+        elif not length:
+            self._parse = self._parse_to_end
+
+    def _end(self) -> None:
+        """End the body. The connection can carry another request, unless the engine is going to close it."""
+        self._parse = self._parse_head
+        self.is_reusable = self._keep_alive and not self.transport.is_closing()
+        if self._response is not None:
+            self._response.end()
+
+    def _parse_to_end(self, data: bytes, at: int) -> int:
+        self._keep_alive = False
+        return self._feed(data, at, len(data))
+
+    def _parse_length(self, data: bytes, at: int) -> int:
+        end = self._feed(data, at, min(at + self._left, len(data)))
+        if not self._left:
+            self._end()
+        return end
+
+    def _parse_chunk_size(self, data: bytes, at: int) -> int:
+        end = self._line_end(data, at)
+        if end > at:
+            size = data[at : end - 2].partition(b";")[0].rstrip()
+            if not _CHUNK_SIZE.fullmatch(size):
+                raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            self._left = int(size, 16)
+            self._parse = self._parse_chunk if self._left else self._parse_trailer
+        return end
+
+    def _parse_chunk(self, data: bytes, at: int) -> int:
+        end = self._feed(data, at, min(at + self._left, len(data)))
+        if not self._left:
+            self._parse = self._parse_chunk_end
+        return end
+
+    def _parse_chunk_end(self, data: bytes, at: int) -> int:
+        end = self._line_end(data, at)
+        if end > at + 2 or (end == at and len(data) - at >= 2):
+            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+        if end > at:
+            self._parse = self._parse_chunk_size
+        return end
+
+    def _parse_trailer(self, data: bytes, at: int) -> int:
+        end = self._line_end(data, at)
+        if end == at + 2:
+            self._end()
+        return end
+
+    def _feed(self, data: bytes, at: int, end: int) -> int:
+        self._left -= end - at
+        if self._response is not None:
+            self._response.feed(data[at:end])
+        return end
+
+    def _line_end(self, data: bytes, at: int) -> int:
+        """Return the end of a line between chunks, behind its line break; ``at`` if it has not arrived completely."""
+        end = data.find(b"\r\n", at, at + _LINE_LIMIT)
+        if end < 0 and len(data) - at >= _LINE_LIMIT:
+            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+        return end + 2 if end >= 0 else at
