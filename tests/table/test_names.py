@@ -90,6 +90,21 @@ def test_a_stream_claims_no_host() -> None:
     assert served(store) == {"shop": "db", "shop.localhost": "web"}
 
 
+def test_a_member_may_have_the_name_of_its_pool() -> None:
+    for members in ([linked("shop", "one")], [linked("shop", "one"), linked("b", "two", 2)]):
+        for keep in (False, True):
+            store = put(store_of(keep=keep), *members)
+            assert served(store) == {route.alias: route.container for route in members}
+            assert dict(store.table.pool_members) == {"shop": tuple(route.alias for route in members)}
+            assert store.table.problems == ()
+
+
+def test_an_alias_that_was_refused_under_another_host_answers_for_its_own() -> None:
+    store = store_of(claim("b", 2, alias="web.a.com"), linked("web", "far", provider="far", link="web.a.com"))
+    put(store, claim("a", 1, alias="web"))
+    assert served(store) == {"web": "a"}
+
+
 def test_a_newcomer_neither_leads_a_pool_nor_throws_a_member_out() -> None:
     store = store_of(linked("m", "old", 1), keep=True)
     put(store, linked("a", "new", 0), linked("b", "stranger", 2, service=("local", "evil", "x")))

@@ -244,7 +244,7 @@ class Names:
             above = self._serving(label) if label else ()
             found = HostClaims(
                 name=name,
-                route=next((route for route in self._routes(name) if served_name(route) == name), None),
+                route=self._unpooled(name),
                 pooled=tuple(route for route in map(self._won.__getitem__, pooled) if served_name(route) == name),
                 above=above,
                 held=known,
@@ -254,8 +254,10 @@ class Names:
             held[name] = successor(known, map(holder_of, now.routes), present)
         self._record_host(name, before or HostResolution(), now, resolved, cause)
 
-    def _routes(self, alias: str) -> tuple[Route, ...]:
-        return (self._won[alias],) if alias in self._won else ()
+    def _unpooled(self, name: str) -> Route | None:
+        """Return the route that answers for a host under its own alias. A member's alias may be its pool's name."""
+        route = self._won.get(name)
+        return route if route is not None and served_name(route) == name and not route.pool else None
 
     def _claiming(self, name: str) -> Iterator[Route]:
         """Yield the routes that claim a host, including those of stopped containers."""
@@ -291,8 +293,8 @@ class Names:
         found = self._hosts.get(name)
         if found is not None:
             return found.routes
-        route = self._won.get(name)
-        return (route,) if route is not None and served_name(route) == name and name not in self._refused else ()
+        route = self._unpooled(name)
+        return (route,) if route is not None else ()
 
     def _label_above(self, name: str) -> str:
         """Return the short alias or pool that also claims a full name; ``""`` if there is none."""
