@@ -127,19 +127,19 @@ class HTTPStream(asyncio.Protocol):
 
     def _parse_head(self, data: bytes, at: int) -> int:
         if self._head is None or not data.startswith(_BEGIN[: len(data) - at], at):
-            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            raise NotHTTPError(data[at : at + 16])
         end = data.find(b"\r\n\r\n", at)
         if end < 0 and len(data) - at <= _HEAD_LIMIT:
             return at
         first, *lines = data[at : max(end, at)].decode("latin-1").split("\r\n")
         status = _STATUS.fullmatch(first)
         if status is None or end - at > _HEAD_LIMIT:
-            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            raise NotHTTPError(data[at : at + 16])
         headers: dict[str, str] = {}
         for line in lines:
             field = _HEADER.fullmatch(line)
             if field is None:
-                raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+                raise NotHTTPError(data[at : at + 16])
             name, text = field[1].lower(), field[2]
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         if status[2][0] != "1":
@@ -186,7 +186,7 @@ class HTTPStream(asyncio.Protocol):
         if end > at:
             size = data[at : end - 2].partition(b";")[0].rstrip()
             if not _CHUNK_SIZE.fullmatch(size):
-                raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+                raise NotHTTPError(data[at : at + 16])
             self._left = int(size, 16)
             self._parse = self._parse_chunk if self._left else self._parse_trailer
         return end
@@ -200,7 +200,7 @@ class HTTPStream(asyncio.Protocol):
     def _parse_chunk_end(self, data: bytes, at: int) -> int:
         end = self._line_end(data, at)
         if end > at + 2 or (end == at and len(data) - at >= 2):
-            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            raise NotHTTPError(data[at : at + 16])
         if end > at:
             self._parse = self._parse_chunk_size
         return end
@@ -221,5 +221,5 @@ class HTTPStream(asyncio.Protocol):
         """Return the end of a line between chunks, behind its line break; ``at`` if it has not arrived completely."""
         end = data.find(b"\r\n", at, at + _LINE_LIMIT)
         if end < 0 and len(data) - at >= _LINE_LIMIT:
-            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            raise NotHTTPError(data[at : at + 16])
         return end + 2 if end >= 0 else at
