@@ -100,20 +100,21 @@ class HTTPStream(asyncio.Protocol):
         """Parse what has arrived."""
         if self._rest:
             data, self._rest = self._rest + data, b""
-        at = 0
         try:
-            for _ in range(_MOST_PARTS):
-                end = self._parse(data, at)
-                if end == at:  # more has to arrive
-                    self._rest = data[at:]
-                    return
-                at = end
-                if at == len(data):
-                    return
-            raise NotHTTPError(data[at : at + 16])  # noqa: TRY301
+            self._rest = data[self._parse_all(data) :]
         except NotHTTPError as error:
             self._fail(error, error)
             self.close()
+
+    def _parse_all(self, data: bytes) -> int:
+        """Return the end of what could be parsed."""
+        at = 0
+        for _ in range(_MOST_PARTS):
+            end = self._parse(data, at)
+            if end in (at, len(data)):  # if it stays where it was, more has to arrive
+                return end
+            at = end
+        raise NotHTTPError(data[at : at + 16])
 
     def _fail(self, error: Exception, cause: Exception | None) -> None:
         if self._head is not None and not self._head.done():
