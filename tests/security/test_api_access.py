@@ -55,8 +55,11 @@ class Place:
                 writer.transport.abort()
 
     async def _open(self, *, unix: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if unix:
-            return await asyncio.open_unix_connection(self.socket)
+        while unix:
+            try:
+                return await asyncio.open_unix_connection(self.socket)
+            except OSError:  # a full backlog, for which the event loop cannot wait with unix sockets
+                await asyncio.sleep(0.01)
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     @contextlib.asynccontextmanager
