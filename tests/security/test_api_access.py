@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,12 @@ class Place:
                 writer.transport.abort()
 
     async def _open(self, *, unix: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while unix:
-            try:
-                return await asyncio.open_unix_connection(self.socket)
-            except OSError:  # a full backlog, for which the event loop cannot wait with unix sockets
-                await asyncio.sleep(0.01)
+        if unix:
+            # The event loop takes a full backlog for a connection; a blocking socket waits for it.
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(30)
+            sock.connect(self.socket)
+            return await asyncio.open_unix_connection(sock=sock)
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     @contextlib.asynccontextmanager
