@@ -59,7 +59,7 @@ class Place:
         if unix:
             # The event loop takes a full backlog for a connection; a blocking socket waits for it.
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(30)
+            sock.setblocking(True)
             sock.connect(self.socket)
             return await asyncio.open_unix_connection(sock=sock)
         return await asyncio.open_connection("127.0.0.1", self.port)
