@@ -20,7 +20,9 @@ import msgspec
 import pytest
 
 from pilotage import build_routes, from_docker
+from pilotage.core.secrets import redact
 from pilotage.routes.route import route_json
+from pilotage.routes.schema import ROUTE
 from tests.support.label_sets import containers
 from tests.support.summaries import LENIENT, LOCAL, REMOTE
 
@@ -124,6 +126,8 @@ def test_random_labels_give_the_routes_and_problems_that_0_1_0_gave() -> None:
             continue
         for route in recorded["routes"]:
             route["problems"] = distinct(route["problems"])
+            for name in {"middlewares", "rules"} & route.keys():  # 0.1.0 hid no secrets
+                route[name] = redact(route[name], ROUTE.visible.at((name,)))
         found = outcome(summary, REMOTE if is_remote else LOCAL)
         for part in (found, *found["routes"]):
             part["problems"] = [problem for problem in part["problems"] if not is_new(problem)]
@@ -132,5 +136,7 @@ def test_random_labels_give_the_routes_and_problems_that_0_1_0_gave() -> None:
                 part["problems"] = [problem for problem in part["problems"] if not is_of_target(problem)]
                 for key in TARGET:
                     part.pop(key, None)
+        for part in (found, recorded, *found["routes"], *recorded["routes"]):  # nor the values in problems
+            part["problems"] = distinct(sorted(problem[:-1] for problem in part["problems"]))
         assert found == recorded, summary
     assert anew < COUNT / 6

@@ -36,7 +36,7 @@ def test_at_sets_the_outer_place_and_keeps_the_rest() -> None:
 
 def test_a_problem_shows_as_one_printable_line_whatever_labels_hold() -> None:
     problem = Problem(message="bad", label="proxy.\x1b[31m\n", container="a\u2028b", hint="write\tx")
-    assert str(problem) == "a?b: proxy.\\x1b[31m\\n: bad; write\\tx"
+    assert str(problem) == "a\\u2028b: proxy.\\x1b[31m\\n: bad; write\\tx"
 
 
 def test_a_problem_gets_the_parts_of_its_place_that_are_given() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,11 @@ class Place:
 
     async def _open(self, *, unix: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if unix:
-            return await asyncio.open_unix_connection(self.socket)
+            # The event loop takes a full backlog for a connection; a blocking socket waits for it.
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(True)
+            sock.connect(self.socket)
+            return await asyncio.open_unix_connection(sock=sock)
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.output.banner import Banner, GatewayPorts, print_banner
     from pilotage.output.changelog import ChangeFormatter, ChangeLine
-    from pilotage.output.console import Out, clean, command_name
+    from pilotage.output.console import Out, clean, command_name, print_table
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
         ContainerExplanation,
@@ -71,6 +71,7 @@ __all__ = [
     "print_problems",
     "print_routes",
     "print_services",
+    "print_table",
     "problem_json",
     "summary",
     "to_json",
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy_exports(
         "change_json": "json",
         "clean": "console",
         "command_name": "console",
+        "print_table": "console",
         "container_json": "json",
         "document": "json",
         "pools_json": "json",

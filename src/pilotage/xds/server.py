@@ -109,7 +109,7 @@ class AdsServer:
             OSError: the server cannot listen on the address.
 
         """
-        self.reload_certificates()
+        self._read_settings(self.snapshot.options)
         server = grpc.aio.server(options=_LIMITS)
         handlers = grpc.stream_stream_rpc_method_handler(
             self._stream,
@@ -190,13 +190,15 @@ class AdsServer:
             ConfigError: a certificate cannot be read or used; the old settings stay in force.
 
         """
-        options, secrets = read_certificates(options)
-        changed = self.snapshot.configure(options, guard) | self.snapshot.set_secrets(secrets)
-        changed |= self.targets.follow()
+        changed = self._read_settings(options, guard) | self.targets.follow()
         self._send_changes(changed)
         for session in self._sessions:  # files may have changed, too
             self._retry(session)
         return changed
+
+    def _read_settings(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
+        options, secrets = read_certificates(options)
+        return self.snapshot.configure(options, guard) | self.snapshot.set_secrets(secrets)
 
     def reload_certificates(self) -> frozenset[Key]:
         """Read the certificates again. Returns and raises like :meth:`configure`."""
