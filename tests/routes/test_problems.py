@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pilotage.core.problems import Problem
 from pilotage.routes.problems import limited, place, unexpected, unique
 from tests.support.summaries import container
@@ -10,8 +12,12 @@ def test_a_problem_is_placed_at_its_container_and_route() -> None:
     assert (found.provider, found.container, found.route) == ("local", "web", "shop")
 
 
-def test_an_unexpected_exception_is_named() -> None:
-    assert "ValueError: boom" in unexpected(ValueError("boom")).message
+def test_an_unexpected_exception_is_named_with_its_place_but_without_its_message() -> None:
+    with pytest.raises(ValueError, match="canary") as caught:
+        int("canary")
+    message = unexpected(caught.value).message
+    assert "ValueError in test_an_unexpected_exception" in message
+    assert "canary" not in message
 
 
 def test_after_a_hundred_problems_the_rest_is_counted() -> None:

@@ -82,7 +82,7 @@ class Place:
 async def serving(folder: Path, token: str = "", files: int = 0) -> AsyncIterator[Place]:
     port = free_port()
     async with web_server() as target, FakeEngine() as engine:
-        engine.add("shop", ip="127.0.0.1", ports=(target,), labels={"proxy.shop.port": str(target)})
+        engine.add("shop", networks=(), ports=(f"{target}:{target}",), labels={"proxy.shop.port": str(target)})
         settings: dict[str, object] = {
             "providers": {"docker": {"local": engine.url}},
             "gateway": {"http": f"127.0.0.1:{free_port()}"},

@@ -67,7 +67,7 @@ def attack(engine: FakeEngine, port: int, name: str = "thief", **labels: str) ->
     """Start a container whose labels lead to the victim."""
     own = {f"proxy.{name}.{key}": value for key, value in labels.items()}
     scheme = {f"proxy.{name}.scheme": "https", f"proxy.{name}.port": str(port)}
-    engine.add(name, ip="127.0.0.1", ports=(port,), labels=scheme | own)
+    engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=scheme | own)
 
 
 async def refused(command: Command, name: str) -> None:

@@ -81,7 +81,7 @@ def add(
         names = aliases.split(",")
         link = own.pop(LINK)
         own |= {f"proxy.#{number}.load_balance.link": link for number in range(1, len(names))}
-    engine.add(name, ip="127.0.0.1", ports=(server.port,), labels=own, **more)
+    engine.add(name, networks=(), ports=(f"{server.port}:{server.port}",), labels=own, **more)
 
 
 @asynccontextmanager

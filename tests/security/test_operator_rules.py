@@ -68,7 +68,7 @@ def start(engine: FakeEngine, name: str, port: int, aliases: str, project: str =
     own |= {f"proxy.*.{key.replace('__', '.')}": value for key, value in labels.items()}
     if project:
         own |= {"com.docker.compose.project": project, "com.docker.compose.service": name}
-    engine.add(name, ip="127.0.0.1", ports=(port,), labels=own)
+    engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=own)
 
 
 async def test_a_project_cannot_take_the_hosts_of_another(tmp_path: Path) -> None:

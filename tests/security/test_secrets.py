@@ -210,10 +210,10 @@ async def test_the_daemon_its_api_and_every_command_show_no_secret(tmp_path: Pat
     secret = {"proxy.known.middlewares.request.set_headers.X-Api-Key": CANARY, "proxy.aliases": "known"}
     async with FakeEngine() as engine:
         for number, place in enumerate(ALL):
-            engine.add(f"c{number}", ip="127.0.0.1", ports=(9,), labels={"proxy.aliases": f"c{number}"} | {
+            engine.add(f"c{number}", networks=(), ports=("9:9",), labels={"proxy.aliases": f"c{number}"} | {
                 key.replace(".web", f".c{number}"): text for key, text in labels_of(place).items()
             })  # fmt: skip
-        engine.add("known", ip="127.0.0.1", ports=(9,), labels=secret)
+        engine.add("known", networks=(), ports=("9:9",), labels=secret)
         settings = {
             "providers": {"docker": {"local": engine.url}},
             "gateway": {"http": f"127.0.0.1:{free_port()}", "log_level": "debug"},

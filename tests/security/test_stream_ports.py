@@ -36,7 +36,7 @@ def listen(engine: FakeEngine, name: str, port: str, **labels: str) -> None:
     """Start a container that wants a listener: ``port`` is LISTENING:TARGET."""
     own = {f"proxy.{name}.{key}": value for key, value in labels.items()}
     target = int(port.rpartition(":")[2])
-    engine.add(name, ip="127.0.0.1", ports=(target,), labels={f"proxy.{name}.port": port} | own)
+    engine.add(name, networks=(), ports=(f"{target}:{target}",), labels={f"proxy.{name}.port": port} | own)
 
 
 async def greeting(port: int, host: str = "127.0.0.1") -> bytes:

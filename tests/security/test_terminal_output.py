@@ -77,7 +77,7 @@ def deceives(text: str) -> set[str]:
 
 async def test_no_command_prints_characters_that_deceive(tmp_path: Path) -> None:
     async with FakeEngine() as engine:
-        engine.add("web", ip="127.0.0.1", ports=(80,), labels=LABELS, image=f"shop{EVIL}")
+        engine.add("web", networks=(), ports=("80:80",), labels=LABELS, image=f"shop{EVIL}")
         where = ("--engine", f"local={engine.url}")
         for args in (
             ("routes",),
@@ -99,7 +99,7 @@ async def test_no_command_prints_characters_that_deceive(tmp_path: Path) -> None
 
 async def test_json_means_the_same_with_its_escapes(tmp_path: Path) -> None:
     async with FakeEngine() as engine:
-        engine.add("web", ip="127.0.0.1", ports=(80,), labels={"proxy.web.homepage.name": f"a{EVIL}b"})
+        engine.add("web", networks=(), ports=("80:80",), labels={"proxy.web.homepage.name": f"a{EVIL}b"})
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pilotage", "routes", "--format", "json", "--engine", f"local={engine.url}"),
             stdout=asyncio.subprocess.PIPE,
@@ -118,7 +118,7 @@ async def test_neither_log_nor_api_contain_characters_that_deceive(tmp_path: Pat
         served = Served(tmp_path, port, settings, *options)
         await served.start()
         try:
-            engine.add("web", ip="127.0.0.1", ports=(80,), labels=LABELS, image=f"shop{EVIL}")
+            engine.add("web", networks=(), ports=("80:80",), labels=LABELS, image=f"shop{EVIL}")
             async with asyncio.timeout(30):
                 while "web" not in served.log:  # noqa: ASYNC110  # it happens elsewhere
                     await asyncio.sleep(0.05)

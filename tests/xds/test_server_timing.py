@@ -43,6 +43,9 @@ class Recorder:
             self.wake.clear()
             self.told.append((round(asyncio.get_running_loop().time() - self._began, 3), names))
 
+    def retry(self, _keys: object = None) -> None:
+        """Do nothing, because nothing was rejected."""
+
     async def heard(self) -> list[tuple[float, set[str]]]:
         """Return what is new, and check that the session was woken for it."""
         await asyncio.sleep(0)

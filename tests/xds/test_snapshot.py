@@ -380,17 +380,12 @@ def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
     snapshot.replace(table(route("app", 80)))
     snapshot.configure(GatewayOptions(compression=False))
     found = snapshot.backend("route/app")
-    assert found is not None
-    assert (found.restarting, snapshot.restarting) == (True, {"app"})
+    assert found is not None and (found.restarting, snapshot.restarting) == (True, {"app"})  # noqa: PT018
 
 
 @pytest.mark.parametrize(
     "fields",
-    [
-        {"hold": 9.0},
-        {"load_balance": LoadBalance(link="pool")},
-        {"scheme": "tcp", "port": PortPair(2222, 22)},
-    ],
+    [{"hold": 9.0}, {"load_balance": LoadBalance(link="pool")}, {"scheme": "tcp", "port": PortPair(2222, 22)}],
 )
 def test_only_http_routes_without_a_hold_or_pool_of_their_own_wait_by_default(fields: dict[str, Any]) -> None:
     snapshot = Snapshot(_OPTIONS)
