@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from pilotage.testing import FakeEngine
 from tests.support.command import pilotage_serve
 from tests.support.ports import free_port
+from tests.support.tls import xds_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +38,12 @@ def listen(engine: FakeEngine, name: str, port: str, **labels: str) -> None:
     """Start a container that wants a listener: ``port`` is LISTENING:TARGET."""
     own = {f"proxy.{name}.{key}": value for key, value in labels.items()}
     target = int(port.rpartition(":")[2])
-    engine.add(name, networks=(), ports=(f"{target}:{target}",), labels={f"proxy.{name}.port": port} | own)
+    engine.add(
+        name,
+        networks=(),
+        ports=(f"{target}:{target}", f"{target}:{target}/udp"),
+        labels={f"proxy.{name}.port": port} | own,
+    )
 
 
 async def greeting(port: int, host: str = "127.0.0.1") -> bytes:
@@ -63,7 +70,7 @@ async def greets(port: int, host: str = "127.0.0.1") -> None:
 async def test_no_label_listens_on_a_port_of_ours_of_ssh_or_of_an_engine(tmp_path: Path) -> None:
     api, xds, free = free_port(), free_port(), free_port()
     async with greeter() as target, FakeEngine() as engine:
-        config = f"gateway:\n  xds: {{listen: 127.0.0.1:{xds}}}"
+        config = f"gateway:\n  xds: {{listen: 127.0.0.1:{xds}, tls: {json.dumps(xds_files(tmp_path))}}}"
         options = ("--api", f"127.0.0.1:{api}")
         async with pilotage_serve(tmp_path, engine, config=config, options=options) as command:
             own = {"gateway": command.port, "api": api, "xds": xds}

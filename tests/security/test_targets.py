@@ -15,6 +15,7 @@ from pilotage.policy.targets import is_ordinary
 from pilotage.testing import FakeEngine
 from tests.support.daemon_process import Served, status_of
 from tests.support.ports import free_port
+from tests.support.tls import xds_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,7 +118,8 @@ class Attacked:
 @contextlib.asynccontextmanager
 async def attacked(folder: Path, more: dict[str, Any] | None = None, files: str = "") -> AsyncIterator[Attacked]:
     ports = {name: free_port() for name in ("http", "api", "xds", "stream")}
-    gateway = {"http": f"0.0.0.0:{ports['http']}", "workers": 1, "xds": {"listen": f"127.0.0.1:{ports['xds']}"}}
+    xds = {"listen": f"127.0.0.1:{ports['xds']}", "tls": xds_files(folder)}
+    gateway = {"http": f"0.0.0.0:{ports['http']}", "workers": 1, "xds": xds}
     (folder / "routes.yml").write_text(files)
     names = folder / "names.json"
     async with FakeEngine() as engine:

@@ -17,7 +17,7 @@ from pilotage.engine.config import TLSFiles
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Authority", "bare_recipe", "server_context"]
+__all__ = ["Authority", "bare_recipe", "server_context", "xds_files"]
 
 _DAY = dt.timedelta(days=1)
 
@@ -109,3 +109,13 @@ def bare_recipe(directory: Path, *, server_only: bool = True) -> tuple[TLSFiles,
     )
     pair = (str(paths["leaf"]), str(paths["key"]))
     return TLSFiles(ca_file=str(paths["ca"]), cert_file=pair[0], key_file=pair[1]), pair
+
+
+def xds_files(folder: Path) -> dict[str, str]:
+    """Write an authority and a certificate for an xDS server on 127.0.0.1; return the settings ``gateway.xds.tls``."""
+    authority = trustme.CA()
+    own = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "xds-ca.pem"))
+    own.cert_chain_pems[0].write_to_path(str(folder / "xds.pem"))
+    own.private_key_pem.write_to_path(str(folder / "xds-key.pem"))
+    return {"ca_file": "xds-ca.pem", "cert_file": "xds.pem", "key_file": "xds-key.pem"}
