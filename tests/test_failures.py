@@ -176,6 +176,17 @@ async def same_name(folder: Path) -> str:
     return await printed("routes", "--replay", recorded(folder, one("a", 1, Labels=labels), one("b", 2, Labels=labels)))
 
 
+async def full_name(folder: Path) -> str:
+    short, full = ({"proxy.aliases": name} for name in ("shop", "shop.example.com"))
+    return await printed("routes", "--replay", recorded(folder, one("a", 1, Labels=short), one("b", 2, Labels=full)))
+
+
+async def foreign_pool(folder: Path) -> str:
+    link = {"proxy.*.load_balance.link": "shop"}
+    ours, theirs = (link | {"com.docker.compose.project": name} for name in ("one", "two"))
+    return await printed("routes", "--replay", recorded(folder, one("a", 1, Labels=ours), one("b", 2, Labels=theirs)))
+
+
 async def no_route(folder: Path) -> str:
     return await printed("routes", "--replay", recorded(folder, one("shop", State="exited")))
 
@@ -311,6 +322,8 @@ MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "a typo in `pilotage.yml`": slip_in_config,
     "a typo in a label": slip_in_label,
     "two containers claim one alias": same_name,
+    "a full name belongs to another container's alias": full_name,
+    "a container is not admitted to a pool": foreign_pool,
     "a container has no route": no_route,
     "serving needs more packages": lacks_packages,
     "there is no Envoy": no_envoy,

@@ -16,7 +16,7 @@ from pilotage.core.problems import Problem
 from pilotage.engine.config import is_explicit_only
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels, fingerprint
-from pilotage.policy import NO_POLICY
+from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
@@ -159,7 +159,8 @@ class RouteBuilder:
             reach, refusal = None, None
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
-            if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
+            asks = self._asks or target.scheme in STREAMS or mine.settings.load_balance.link or not mine.is_plain
+            if claims is None and asks:
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, claims=claims, most=most)
             routes.append(route)
@@ -252,7 +253,7 @@ def make_route(
         settings.labelled,
         False,  # noqa: FBT003  # contested: the table decides
         tuple(problems),
-        claims.claimant if claims is not None and claims.policy.has_rules else None,
+        _claimant(claims, settings.settings),
         folders,
     )
 
@@ -288,6 +289,12 @@ def _judge(
 
 def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
     return reason is ExclusionReason.NO_PORT or (reason is None and not target.host)
+
+
+def _claimant(claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
+    """Return who asks the policy later, when the table decides about names; a pool asks even without rules."""
+    asks = claims is not None and (claims.policy.has_rules or settings.load_balance.link)
+    return claims.claimant if claims is not None and asks else None
 
 
 def _service(container: Container) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def test_the_limits_of_that_machine_can_be_given(capsys: pytest.CaptureFixture[s
         ([], 50_000, 2 << 30),
         (["--max-connections", "100", "--max-memory", "512"], 100, 512 << 20),
     ):
-        body = json.loads(shown(capsys, "envoy-bootstrap", "a:1", *given)[1])
+        body = json.loads(shown(capsys, "envoy-bootstrap", "unix:///run/x/ads.sock", *given)[1])
         first, second = (it["typed_config"] for it in body["overload_manager"]["resource_monitors"])
         assert (first["max_active_downstream_connections"], second["max_heap_size_bytes"]) == (connections, memory)
 
