@@ -188,6 +188,22 @@ async def test_settings_that_need_a_restart_are_reported(tmp_path: Path, caplog:
             served.daemon.reload()
             await until(lambda: served.daemon.reloads["taken"] == 1)
             await until(lambda: "takes effect only after a restart: gateway.workers" in caplog.text)
+            caplog.clear()
+            file.write_text(configured(engine, more="gateway: {workers: 3, compression: false}"))
+            served.daemon.reload()  # compared with what it runs with, not with the previous file
+            await until(lambda: "takes effect only after a restart: gateway.workers" in caplog.text)
+
+
+async def test_a_port_of_the_running_api_stays_out_of_reach_of_labels(tmp_path: Path) -> None:
+    file, other = tmp_path / "pilotage.yml", free_port()
+    async with FakeEngine() as engine:
+        file.write_text(configured(engine, more=f"api: {{listen: ['127.0.0.1:{other}']}}"))
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            running = served.daemon.settings.start_ports
+            file.write_text(configured(engine, more="api: {listen: []}"))
+            served.daemon.reload()
+            await until(lambda: served.daemon.reloads["taken"] == 1)
+            assert running <= served.daemon.settings.reserved_ports
 
 
 def issue(folder: Path, authority: trustme.CA) -> int:

@@ -185,3 +185,10 @@ def test_an_unwritable_access_log_is_reported_if_envoy_runs_here(tmp_path: Path,
     assert problem.message.startswith("cannot write ")
     assert problem.message.endswith(f"{name}: {why}")
     assert build_settings(Flags(gateway=False), {}).options.access_log.endswith(name)
+
+
+def test_ports_of_the_api_stay_reserved_until_the_next_start() -> None:
+    running, new = (build_settings(Flags(choice=ONE, api=(f"127.0.0.1:{port}",)), {}) for port in (8888, 9999))
+    assert running.start_ports == {8888}
+    reloaded = msgspec.structs.replace(new, held_ports=running.start_ports)
+    assert reloaded.reserved_ports == {8080, 8888, 9999}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.routes.port_syntax import PortPair
 from pilotage.xds import nacks
-from pilotage.xds.nacks import Nack, RetryDelays, nack_problems
+from pilotage.xds.nacks import Nack, Retries, nack_problems
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Resource
 from tests.support.gateway import becomes, route, target
 from tests.support.ports import free_port
@@ -57,19 +57,50 @@ def test_a_rejected_virtual_host_is_a_problem_of_its_route_only() -> None:
 
 
 def test_the_delays_between_retries_double_up_to_five_minutes() -> None:
-    delays = RetryDelays()
+    retries = Retries()
     nack = Nack(Resource(CLUSTER, "route/app", "1", b""), "odd")
-    assert [delays.next(nack) for _ in range(8)] == [
-        (delay, number == 0) for number, delay in enumerate((5, 10, 20, 40, 80, 160, 300, 300))
-    ]
-    assert delays.next(Nack(Resource(CLUSTER, "route/app", "2", b""), "odd")) == (5, True)
-    assert delays.next(Nack(Resource(CLUSTER, "route/web", "1", b""), "odd")) == (5, True)
+    for number, delay in enumerate((5, 10, 20, 40, 80, 160, 300, 300)):
+        assert retries.add(nack) == (delay, number == 0)
+        retries.begin(nack.resource.key, rejected=True)
+    assert retries.add(Nack(Resource(CLUSTER, "route/app", "2", b""), "odd")) == (300, True)
+    assert retries.add(Nack(Resource(CLUSTER, "route/web", "1", b""), "odd")) == (5, True)
+
+
+def test_there_is_one_retry_at_a_time_for_a_resource_however_often_and_of_whatever_it_is_rejected() -> None:
+    retries = Retries()
+    scope = Resource(SCOPE, "app", "1", b"")
+    found = [retries.add(Nack(scope, "odd", host)) for host in ("a", "b", "a")]
+    assert found == [(5, True), (None, True), (None, False)]
+
+
+def test_what_is_accepted_is_forgotten() -> None:
+    retries = Retries()
+    for number in range(1_000):
+        nack = Nack(Resource(CLUSTER, f"route/{number}", "1", b""), "odd")
+        assert retries.add(nack) == (5, True)
+        retries.begin(nack.resource.key, rejected=False)
+    assert [*retries._tries, *retries._scheduled, *retries._reported] == []
 
 
 def test_a_listener_that_could_not_listen_is_retried_every_two_seconds() -> None:
-    delays = RetryDelays()
+    retries = Retries()
     nack = Nack(Resource(LISTENER, "tcp/0.0.0.0:22", "1", b""), "cannot bind '0.0.0.0:22': Address already in use")
-    assert [delays.next(nack)[0] for _ in range(4)] == [2, 2, 2, 2]
+    for _ in range(4):
+        assert retries.add(nack)[0] == 2
+        retries.begin(nack.resource.key, rejected=True)
+
+
+async def test_reloads_do_not_multiply_the_retries(envoy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nacks, "_FIRST_DELAY", 1000)
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("shop", it.port, scheme="https", ssl_trusted_certificate="/nowhere/ca.pem"))
+        timers = len(gw.ads._timers)
+        for _ in range(5):
+            gw.ads.configure(gw.options)
+            async with asyncio.timeout(20):
+                await gw.ads.wait_for_acks()
+        assert len(gw.ads._timers) == timers
+        assert len(gw.refused) == 2  # the clusters for requests in general and for gRPC, each once
 
 
 async def test_a_taken_port_is_used_once_it_is_free(envoy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_a_rejected_virtual_host_is_served_once_a_retry_succeeds() -> None:
     scope = hosts("app", ("a", "1", "c"), ("b", "1", "c"))
     envoy = started(cluster("c"), scope, bad={("b", "1")})
     envoy.got.clear()
-    envoy.session.retry()
+    envoy.session.retry(envoy.session.rejected_keys)
     envoy.run()
     assert len(envoy.got) == 1
     assert envoy.hosts["app"] == {"a": "1", "b": "503"}
@@ -157,7 +157,7 @@ def test_whatever_envoy_rejects_the_other_routes_are_exactly_as_they_should_be(
         assert envoy.session.in_sync
         assert bool(envoy.session.rejections) == ("503" in shall.values())
     envoy.bad.clear()
-    envoy.session.retry()
+    envoy.session.retry(envoy.session.rejected_keys)
     envoy.run()
     assert envoy.hosts.get("app", {}) == steps[-1]
     assert envoy.session.rejections == []

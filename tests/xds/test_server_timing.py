@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -43,7 +43,9 @@ class Recorder:
             self.wake.clear()
             self.told.append((round(asyncio.get_running_loop().time() - self._began, 3), names))
 
-    def retry(self, _keys: object = None) -> None:
+    rejected_keys: ClassVar[set[Key]] = set()
+
+    def retry(self, _keys: object) -> None:
         """Do nothing, because nothing was rejected."""
 
     async def heard(self) -> list[tuple[float, set[str]]]:

@@ -67,7 +67,7 @@ def test_a_rejected_resource_is_sent_again_by_a_retry_and_after_its_withdrawal()
     envoy.bad = {(listener.name, "1")}
     envoy.connect()
     envoy.run()
-    envoy.session.retry()
+    envoy.session.retry(envoy.session.rejected_keys)
     envoy.run()
     assert envoy.refused == [(listener.name, "1")] * 2
     assert [it.resource for it in envoy.session.rejections] == [listener]

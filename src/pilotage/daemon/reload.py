@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.core.filewatch import watch_files
 from pilotage.core.problems import Problem
@@ -42,6 +44,7 @@ class Reloader:
         self.settings = settings
         self.problems: tuple[Problem, ...] = ()
         self.results = {"taken": 0, "refused": 0}
+        self._at_start = settings
         self._rebuild = rebuild
         self._requested = asyncio.Event()
         self._changed = asyncio.Event()
@@ -68,7 +71,7 @@ class Reloader:
 
         """
         try:
-            settings = self._rebuild()
+            settings = msgspec.structs.replace(self._rebuild(), held_ports=self._at_start.start_ports)
             if settings.with_gateway:
                 check_ports(settings, held=self.settings)
             configure(settings)
@@ -84,7 +87,7 @@ class Reloader:
             await apply(previous, settings)
         except Exception as error:  # noqa: BLE001
             self._report("configuration not applied completely", error)
-        if later := changed_settings(previous, settings):
+        if later := changed_settings(self._at_start, settings):
             log.warning("changed, but takes effect only after a restart: %s", ", ".join(later))
 
     def _report(self, result: str, error: Exception) -> None:

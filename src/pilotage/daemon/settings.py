@@ -80,6 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: the bearer token for API clients on other machines.
         policy: what containers may claim.
         problems: warnings about the configuration.
+        held_ports: ports on which the daemon has listened since its start, after a reload that changed them.
 
     """
 
@@ -97,12 +98,18 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     policy: Policy = NO_POLICY
     problems: tuple[Problem, ...] = ()
+    held_ports: frozenset[int] = frozenset()
+
+    @property
+    def start_ports(self) -> frozenset[int]:
+        """Ports of the API and the xDS server. Changes take effect only at the next start."""
+        ports = (self.gateway.xds.port, *(place.port for place in self.listen))
+        return frozenset(port for port in ports if port)
 
     @property
     def reserved_ports(self) -> frozenset[int]:
         """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
-        ports = (self.gateway.xds.port, *(place.port for place in self.listen))
-        return self.options.ports | {port for port in ports if port}
+        return self.options.ports | self.start_ports | self.held_ports
 
     @property
     def xds_address(self) -> str:

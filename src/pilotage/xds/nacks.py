@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
 
-__all__ = ["Nack", "RetryDelays", "nack_problems"]
+__all__ = ["Nack", "Retries", "nack_problems"]
 
 _FIRST_DELAY: Final = 5.0
 _LONGEST_DELAY: Final = 300.0
@@ -49,24 +49,40 @@ class Nack(msgspec.Struct, frozen=True):
         return self.resource.type_url == LISTENER and _CANNOT_BIND.search(self.error) is not None
 
 
-class RetryDelays:
-    """How long to wait before one Envoy is offered again what it rejected.
+class Retries:
+    """When one Envoy is offered again what it rejected.
 
     The delay is 5 s and doubles up to 5 minutes. A listener whose address was taken is offered every 2 s.
     """
 
     def __init__(self) -> None:
-        self._tries: dict[tuple[Key, str], tuple[str, int]] = {}
+        self._tries: dict[Key, int] = {}
+        self._scheduled: set[Key] = set()
+        self._reported: dict[Key, dict[str, str]] = {}  # resource -> virtual host, if any -> its version
 
-    def next(self, nack: Nack) -> tuple[float, bool]:
-        """Return the seconds to wait, and whether the rejection is new."""
-        key = (nack.resource.key, nack.host)
-        version, tries = self._tries.get(key, ("", 0))
-        if version != nack.resource.version:
-            tries = 0
-        self._tries[key] = (nack.resource.version, tries + 1)
-        delay = _BIND_DELAY if nack.cannot_bind else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(tries, 10))
-        return delay, tries == 0
+    def add(self, nack: Nack) -> tuple[float | None, bool]:
+        """Return the seconds until the resource is to be offered again, and whether the rejection is new.
+
+        The seconds are ``None`` if a retry of the resource is already scheduled.
+        """
+        key = nack.resource.key
+        reported = self._reported.setdefault(key, {})
+        is_new = reported.get(nack.host) != nack.resource.version
+        reported[nack.host] = nack.resource.version
+        if key in self._scheduled:
+            return None, is_new
+        self._scheduled.add(key)
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        return (
+            _BIND_DELAY if nack.cannot_bind else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(tries - 1, 10))
+        ), is_new
+
+    def begin(self, key: Key, *, rejected: bool) -> None:
+        """Begin a scheduled retry, or forget the resource if it is no longer rejected."""
+        self._scheduled.discard(key)
+        if not rejected:
+            self._tries.pop(key, None)
+            self._reported.pop(key, None)
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:

@@ -95,6 +95,11 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
         """Type URL and name."""
         return (self.type_url, self.name)
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Its version, and that of ``first``."""
+        return (self.version,) if self.first is None else (self.version, self.first.version)
+
 
 def resource(
     type_url: str,

@@ -15,7 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.table.table import Table
 from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.nacks import RetryDelays, nack_problems
+from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
@@ -192,8 +192,9 @@ class AdsServer:
         """
         changed = self._read_settings(options, guard) | self.targets.follow()
         self._send_changes(changed)
-        for session in self._sessions:  # files may have changed, too
-            self._retry(session)
+        for session, wake in self._sessions.items():  # files of routes may have changed, too
+            session.retry(session.rejected_keys)
+            wake.set()
         return changed
 
     def _read_settings(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
@@ -223,10 +224,12 @@ class AdsServer:
         self._retiring -= clusters
         self._notify(clusters)  # has no effect on clusters that have come back
 
-    def _retry(self, session: Session, *keys: Key) -> None:
-        """Offer an Envoy again what it rejected, as far as it is still wanted; everything if no keys are given."""
-        if session in self._sessions:
-            session.retry(keys or None)
+    def _retry(self, session: Session, key: Key, retries: Retries) -> None:
+        """Offer an Envoy again what it rejected, if it is still wanted."""
+        rejected = session.rejected_keys & {key}
+        retries.begin(key, rejected=bool(rejected))
+        if rejected and session in self._sessions:
+            session.retry(rejected)
             self._sessions[session].set()
 
     def _notify(self, changed: Iterable[Key]) -> None:
@@ -349,12 +352,13 @@ class AdsServer:
             self._wake_waiters()
 
     async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
-        delays = RetryDelays()
+        retries = Retries()
         try:
             async for request in requests:
                 for nack in session.handle_request(request):
-                    delay, is_new = delays.next(nack)
-                    self._schedule(delay, functools.partial(self._retry, session, nack.resource.key))
+                    delay, is_new = retries.add(nack)
+                    if delay is not None:
+                        self._schedule(delay, functools.partial(self._retry, session, nack.resource.key, retries))
                     if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
                             self._on_nack(problem)

@@ -81,16 +81,19 @@ class Session:
 
     def _is_wanted(self, item: Resource) -> bool:
         current = self._resources.get(item.key)
-        return current is not None and (item.type_url == SCOPE or item.version in _versions(current))
+        return current is not None and (item.type_url == SCOPE or item.version in current.versions)
 
-    def retry(self, keys: Iterable[Key] | None = None) -> None:
-        """Send rejected resources again; all of them if no keys are given."""
-        rejected = {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
-        for type_url, name in rejected if keys is None else rejected.intersection(keys):
+    @property
+    def rejected_keys(self) -> set[Key]:
+        """The resources that Envoy rejects, or of which it rejects a virtual host."""
+        return {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
+
+    def retry(self, keys: Iterable[Key]) -> None:
+        """Send rejected resources again."""
+        for type_url, name in keys:
             if type_url == SCOPE:
                 self._variants.retry(name)
-            if (type_url, name) in self.nacks:
-                self._retried.add((type_url, name))
+            self._retried |= {(type_url, name)} & self.nacks.keys()
             self._subscriptions[type_url].pending[name] = None
 
     def _active(self) -> list[Subscription]:
@@ -126,7 +129,7 @@ class Session:
         """
         item, subscription = self._resources.get(key), self._subscriptions[key[0]]
         version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])
-        return item is not None and version is not None and version in _versions(item)
+        return item is not None and version is not None and version in item.versions
 
     def mark_changed(self, keys: Iterable[Key]) -> None:
         """Schedule resources that were added, changed or removed."""
@@ -183,7 +186,7 @@ class Session:
             if type_url == CLUSTER:
                 self._references.add_initial(name)
             item = self._resources.get((type_url, name))
-            if item is not None and version in _versions(item):
+            if item is not None and version in item.versions:
                 self._set_references((type_url, name), item.clusters)
             elif type_url in REFERENCING:
                 self._references.unknown.add((type_url, name))
@@ -343,12 +346,12 @@ class Session:
         clusters = self._subscriptions[CLUSTER]
         item = self._resources.get((CLUSTER, name))
         acked = clusters.acked.get(name)
-        if item is not None and self._nacked_version(item.key) in _versions(item) and acked not in _versions(item):
+        if item is not None and self._nacked_version(item.key) in item.versions and acked not in item.versions:
             return "rejected"
         version = clusters.version(name) if accept_unacked and clusters.is_probing else acked
         if version is None or clusters.version(name) is None:
             return "waiting"
-        return "usable" if item is None or version in _versions(item) else "waiting"
+        return "usable" if item is None or version in item.versions else "waiting"
 
     def _nacked_version(self, key: Key) -> str:
         nack = self.nacks.get(key)
@@ -393,7 +396,3 @@ class Session:
             if name in subscription.blocked:
                 subscription.blocked.discard(name)
                 subscription.pending[name] = None
-
-
-def _versions(item: Resource) -> tuple[str, ...]:
-    return (item.version, item.first.version) if item.first is not None else (item.version,)
