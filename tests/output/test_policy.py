@@ -60,7 +60,7 @@ def test_a_service_without_claims_says_why() -> None:
     )
     lost = judge_service(container(labels={"proxy.network": "none-such"}), POLICY)
     assert lost.note == "no routes: network 'none-such' not found"
-    assert lost.decider == "no rule matches, so the default decides: deny"
+    assert lost.decider == "the default (deny), because no rule matches"
 
 
 def test_explanations_name_the_deciding_rule() -> None:

@@ -77,7 +77,7 @@ def test_the_first_rule_that_matches_decides_alone() -> None:
 def test_an_identified_claimant_is_matched_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     known, stranger = TEAMS.identify(A), TEAMS.identify(Claimant(engine="edge", project="x"))
     assert (known.rule, known.decider) == (RULE, "rule 1 'teams' (pilotage.yml:9)")
-    assert (stranger.rule, stranger.decider) == (None, "no rule matches, so the default decides: deny")
+    assert (stranger.rule, stranger.decider) == (None, "the default (deny), because no rule matches")
     assert NO_POLICY.identify(A) is A
     monkeypatch.setattr(PolicyRule, "matches", lambda *_: pytest.fail("matched again"))
     assert TEAMS.may_use_host(known, "team-a-shop").rule is RULE

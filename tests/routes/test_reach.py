@@ -162,8 +162,8 @@ def test_agents_are_no_exception() -> None:
 def test_the_problem_names_the_place_and_prints_the_rule() -> None:
     (problem,) = route("127.0.0.1", 9000).problems
     assert str(problem) == (
-        "local/web: host: a container may not lead to 127.0.0.1:9000, because it is a loopback address, where services "
-        "of this machine listen that are not meant for others; remove the host label, or add to the configuration: "
+        "local/web: host: a container's route may not lead to 127.0.0.1:9000, because it is a loopback address, where "
+        "services listen that are meant only for this machine; remove the host label, or add to the configuration: "
         'policy: [{who: {engine: "local", image: "acme/web:1.0"}, may: {targets: ["127.0.0.1:9000"]}}]'
     )
 

@@ -39,7 +39,10 @@ def test_an_older_full_name_stays_and_the_short_alias_has_the_rest() -> None:
     assert served(store) == {"shop": "shop", "shop.localhost": "first"}
     (problem,) = store.table.problems_by_key["", "shop"]
     assert (problem.container, problem.severity) == ("shop", "warning")
-    assert problem.message == "alias 'shop' does not answer for names that others hold in full: shop.localhost (first)"
+    assert (
+        problem.message
+        == "alias 'shop' does not answer for these full names, which others have: shop.localhost (first)"
+    )
     store.set_routes(("local", "id-first"), None)
     assert store.commit().table.problems == ()
 

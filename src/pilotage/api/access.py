@@ -1,7 +1,7 @@
 """Decides which requests the HTTP API answers.
 
 Everyone who can open the unix socket may do everything, and so may holders of the token. Other programs on this machine
-may read what holds no secret; web pages in a browser on this machine may do nothing.
+may read what contains no secret; web pages in a browser on this machine may do nothing.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _foreign_page(request: web.BaseRequest) -> Refusal | None:
     """Refuse requests that a browser sends for a page of another origin, whatever credentials they carry."""
     site, origin = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Origin", "")
     if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != request.host):
-        return Refusal(403, "web pages of other sites may change nothing")
+        return Refusal(403, "web pages from other sites may not change anything")
     return None
 
 

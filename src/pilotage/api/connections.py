@@ -21,16 +21,16 @@ __all__ = ["LIMIT", "SERVER", "SILENCE", "Connections", "connection_limit", "ser
 log = logging.getLogger(__name__)
 
 LIMIT: Final = 200
-"""Connections of one address of the API, or an eighth of the descriptors that the process may open if that is less.
+"""Maximum number of connections to one address of the API; an eighth of the descriptors of the process if that is less.
 
-Another connection replaces the one that has been silent for the longest time.
+A further connection replaces the one that has been without a request for the longest time.
 """
 
 SILENCE: Final = 10.0
-"""Seconds for the header of a request, for reading on after a response has filled the buffers, and between requests."""
+"""Seconds to complete a request's headers, to read on once a response fills the buffers, and between requests."""
 
 SERVER: Final = "pilotage"
-"""The header ``Server``; versions help only attackers."""
+"""The ``Server`` header, without a version, which would help only attackers."""
 
 
 def connection_limit() -> int:
@@ -92,7 +92,7 @@ class Connections:
 
 
 class Connection(web.RequestHandler):
-    """One connection: closes itself if it is silent, or if its client stops reading.
+    """One connection. It closes itself if it is silent, or if its client stops reading.
 
     Attributes:
         requests: number of requests that are being handled; 0 or 1.
@@ -143,11 +143,11 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
     def begin(self) -> None:
-        """Note that the header of a request is complete."""
+        """Note that a request's headers are complete."""
         self.requests += 1
 
     def end(self) -> None:
-        """Note that the response to it has been made."""
+        """Note that the request has been handled."""
         self.requests -= 1
         self._connections.heard(self)
         self._wait()

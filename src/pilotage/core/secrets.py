@@ -1,8 +1,8 @@
 """Decides what may be shown of values that people write into labels, files and addresses. Pure.
 
-This is the only place that decides. A value is shown if every name on its way is known and what it holds is no secret
-(:class:`Visibility`); everything else is hidden, so a misspelt name hides its value, too. Whatever is shown loses
-passwords in URLs, values in queries, credentials, and words that look like keys or tokens.
+This is the only place that decides. A value is shown if every name on the path to it is known and its field cannot hold
+a secret (:class:`Visibility`). Everything else is hidden, so a misspelt name hides its value, too. Passwords in URLs,
+values in queries, credentials, and words that look like keys or tokens are removed even from what is shown.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 
 
 def clean(text: str) -> str:
-    """Return a text without what is a secret anywhere: passwords in URLs, values in queries, credentials, tokens."""
+    """Return a text without passwords in URLs, values in queries, credentials and tokens, which are always secret."""
     if "@" in text:
         text = _URL.sub(_without_password, text)
     if "=" in text:
@@ -65,7 +65,7 @@ def clean(text: str) -> str:
 
 
 def _without_password(match: re.Match[str]) -> str:
-    """Keep a name alone, as in ``ssh://me@host``."""
+    """Keep a user name without a password, as in ``ssh://me@host``."""
     return match.group() if _USER.fullmatch(match.group()) else f"{HIDDEN}@"
 
 
@@ -96,7 +96,7 @@ class Visibility(msgspec.Struct, frozen=True):
         shown: single values and lists of them.
         names: the names of a mapping, but not its values, as of HTTP headers.
         fields: folded name -> what may be shown below it. Below other names nothing may be shown.
-        everything: all of it, secrets too, for somebody who could read them anyway.
+        everything: whether all of it, even secrets, is shown, to somebody who could read them anyway.
 
     """
 

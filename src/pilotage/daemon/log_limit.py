@@ -59,9 +59,9 @@ class _Bucket:
 
 
 class LogLimit(logging.Filter):
-    """Passes a message five times, then once a minute; and at most five messages of a component per second.
+    """Passes a message five times, then once a minute, and at most five messages of a component per second.
 
-    A component may write 1,000 messages at once before its limit applies.
+    A component may write 1,000 messages at once before the limit per second applies.
 
     The first message after an omission says how many were omitted. Debug messages are not limited.
 

@@ -23,9 +23,9 @@ _MAX_AGE: Final = 4.0
 
 
 class OwnContainer:
-    """The addresses and ports that lead to pilotage through the machine around its container; none outside of one.
+    """The addresses and ports of the host that lead to pilotage's container; none if it does not run in one.
 
-    The addresses are those of that machine in the container's networks; its others cannot be known from here.
+    They include only the host's addresses on the container's networks, because its others are unknown in the container.
 
     Args:
         local_addresses: returns the addresses of pilotage.

@@ -1,4 +1,4 @@
-"""One HTTP response of an engine: its headers, and its body as it arrives."""
+"""Represents one HTTP response from an engine: its headers, and its body as it arrives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads HTTP/1.1 responses from one connection, strictly: no redirects, upgrades or compression.
 
-A general client costs several times as much as an engine's request itself, and takes long to import.
+A general-purpose HTTP client takes several times the CPU time of such a request, and long to import.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class HTTPStream(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the current response, which is complete if its end is that of the connection."""
+        """End the current response, which is complete if its body lasts until the connection closes."""
         self.is_reusable = False
         if self._parse == self._parse_to_end and exc is None:
             self._end()

@@ -1,4 +1,4 @@
-"""Finds out what this machine has for Envoy: descriptors and memory. Limits that cannot be read have a default."""
+"""Finds out what this machine has for Envoy: descriptors and memory. A limit that cannot be read has a default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CGROUPS: Final = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the limit of open files of this process and its children as far as it may go."""
+    """Raise the limit of open files of this process and its children as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -39,7 +39,7 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     with contextlib.suppress(ValueError, OSError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for name in _CGROUPS:
-        with contextlib.suppress(ValueError, OSError):  # "max" is no number
+        with contextlib.suppress(ValueError, OSError):  # "max" is not a number
             found.append(int((cgroup / name).read_text()))
     return min((size for size in found if size > 0), default=_USUAL_MEMORY)
 

@@ -1,8 +1,8 @@
-"""Watches how close Envoy is to its limits, tells it, and reports what it refuses.
+"""Watches how close Envoy is to its limits, tells Envoy, and reports what it refuses.
 
-Envoy refuses connections beyond their limit, but makes no room for others, and does not know how many descriptors it
-uses. It reads the shares that are in use from files, and closes idle connections early, or refuses requests, when they
-grow (:mod:`pilotage.xds.overload`).
+Envoy refuses connections beyond the limit, but does not close idle ones to make room, and does not know how many
+descriptors it uses. It reads the shares that are in use from files. When these grow, it closes idle connections early
+or refuses requests (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CALM: Final = 1.0
 _BUSY: Final = 0.5
 """Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of anything is in use, and
 ``_CALM`` otherwise."""
-_PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of its duration: it blocks Envoy
+_PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of the duration: reading blocks Envoy
 _STATISTICS: Final = r"^overload\."
 _REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
 _CONNECTIONS: Final = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
@@ -107,13 +107,13 @@ class OverloadMonitor:
         self._clients = min(1.0, found.get(_CONNECTIONS, 0) / 100)
         problem = ""
         if found.get(_REFUSES):
-            problem = "Envoy refuses requests, because its memory or its descriptors are used up"
+            problem = "Envoy refuses requests, because its memory or its descriptors are nearly used up"
         elif self._clients == 1.0:
-            problem = "Envoy refuses connections, because as many are open as it may have"
+            problem = "Envoy refuses connections, because the maximum number is open"
         if problem and not self.problem:
             log.warning("%s; idle connections are closed early", problem)
         elif self.problem and not problem:
-            log.info("Envoy accepts everything again")
+            log.info("Envoy accepts connections and requests again")
         self.problem = problem
 
     def _report_once(self, error: GatewayError) -> None:

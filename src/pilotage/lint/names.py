@@ -18,7 +18,7 @@ _OLDER = "the older container gets it; give one of them another alias with proxy
 
 
 class ClaimedNames:
-    """The names that the services so far claim.
+    """The names claimed by the services that were added.
 
     Args:
         domains: domains under which aliases are served (``match_domains``); empty means any.
@@ -57,7 +57,7 @@ class ClaimedNames:
             if owner != service:
                 short, full = (each, name) if label else (name, each)
                 message = f"service {owner!r} claims {each!r}, and the alias {short!r} also answers for {full!r}"
-                hint = "the older container gets it; use another alias, or list the domains of aliases in match_domains"
+                hint = "the older container gets it; use another alias, or list your domains in match_domains"
                 yield _warning(message, hint)
 
     def _covers(self, name: str) -> bool:

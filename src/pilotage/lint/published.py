@@ -1,4 +1,4 @@
-"""Reads which ports a Compose service publishes, as far as rules of targets depend on it."""
+"""Reads which ports a Compose service publishes, as far as rules about targets depend on them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SHORT: Final = re.compile(
     r"(?:(?:\[?(?P<ip>[0-9A-Fa-f.:]+)\]?):)?(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?"
     r":(?P<private>[0-9]{1,5})(?:-[0-9]{1,5})?(?:/(?P<kind>tcp|udp))?"
 )
-_MOST: Final = 1000  # ports of one range
+_MOST: Final = 1000  # ports in one range
 
 
 def published_ports(ports: Located | None) -> list[dict[str, Any]]:
-    """Return the engine's entries for the ports of a service, in short or long syntax. Others are left out."""
+    """Return the engine's entries for the ports of a service, in short or long syntax. Invalid ones are left out."""
     written = ports.value if ports is not None and isinstance(ports.value, list) else []
     return [entry for item in written for entry in _entries(item.value)]
 

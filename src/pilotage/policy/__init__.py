@@ -3,8 +3,8 @@
 A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided, and a
 reason and a hint if the claim is refused. ``routes`` asks about all claims of a container when it builds its routes,
 ``table`` about pools.
-It must not know routes, wait, or open sockets; only to resolve symbolic links and to read what a label may name does it
-look at the file system.
+It must not know routes, wait, or open sockets. It uses the file system only to resolve symbolic links and to read files
+that labels may name.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ KINDS: Final[tuple[Kind, ...]] = ("hosts", "targets", "ports", "files", "middlew
 
 
 class Claimant(msgspec.Struct, frozen=True, kw_only=True):
-    """The container that claims something. Only ``engine`` is certain; whoever made the container chose all else.
+    """The container that claims something. Only ``engine`` is certain; whoever made the container chose the rest.
 
     Attributes:
         engine: name of its engine in the configuration, without the ``!`` that requires labels.
         project, service: its Compose project and service; ``""`` if there is none.
-        image: the name of its image, as the engine lists it.
+        image: its image's name, as the engine lists it.
         labels: all its labels.
         container: its name, for messages only.
         decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
@@ -70,11 +70,11 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     It decides for a container if every condition matches. A condition with several globs matches if one of them does;
     an empty condition is none.
 
-    Each kind of claim has the globs of what the container may claim; ``()`` allows none, and ``None`` means that the
-    rule does not mention this kind, which leaves it to the policy's ``default``.
+    For each kind of claim, a field holds globs of what the container may claim. ``()`` allows none; ``None`` means that
+    the rule does not mention this kind, so the policy's ``default`` decides.
 
     Attributes:
-        number: place in the configuration, from 1.
+        number: position in the configuration, from 1.
         name: what the operator calls it; ``""`` if it has no name.
         place: where it is written, such as ``pilotage.yml:14``; ``""`` if unknown.
         engine, project, service, image: conditions; globs, case matters.
@@ -123,7 +123,7 @@ def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:
 
 
 def image_spellings(reference: str) -> tuple[str, ...]:
-    """Return the names under which a rule may mean an image: as listed, in full, and each without tag and digest.
+    """Return the names by which a rule may refer to an image: as listed, in full, and each without tag and digest.
 
     ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``; Docker lists the short
     name, Podman the full one.

@@ -1,6 +1,6 @@
-"""Restricts the files that labels name to folders of the operator, and reads them.
+"""Restricts the files that labels name to folders that the operator allows, and reads them.
 
-It resolves symbolic links, so it looks at the file system; it never waits. No answer tells whether a file exists.
+It resolves symbolic links, so it uses the file system, but never waits. No result reveals whether a file exists.
 """
 
 from __future__ import annotations

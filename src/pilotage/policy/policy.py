@@ -1,9 +1,9 @@
 """Decides what containers may claim. Pure, except that symbolic links in paths are resolved.
 
 The first rule that matches a container decides for it, alone. What that rule does not mention, and everything for a
-container that no rule matches, is left to ``default``: ``allow`` applies the built-in limits, as without any rule;
-``deny`` refuses it. A container's own addresses and published ports, and the pools of its own Compose project, need no
-permission.
+container that no rule matches, is left to ``default``: ``allow`` applies the built-in limits, as if there were no
+rules; ``deny`` refuses it. A container's own addresses and published ports, and the pools of its own Compose project,
+need no permission.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 __all__ = ["FILE_REFUSED", "NO_POLICY", "Policy"]
 
 FILE_REFUSED: Final = "a label may name only a readable file below a folder that gateway.label_files or a rule allows"
-"""The one message for every refused file, so that it does not tell whether the file exists."""
+"""The same message for every refused file, so that it does not reveal whether the file exists."""
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What containers may claim. Routes from files are free and do not ask.
+    """What containers may claim. Routes from files need no permission.
 
     Attributes:
         rules: in the order of the configuration.
-        default: decides what no rule does.
+        default: decides where no rule does.
         targets: ``any`` or ``own``, the built-in limit of targets (decision 34).
         stream_ports: ranges of ports, both ends included: the built-in limit of stream listeners; ``None`` for any port
             except 22 and those of engines (decision 35).
-        addresses: addresses on which the gateway listens. Streams of containers listen there only; empty for any.
+        addresses: addresses on which the gateway listens, and so may streams of containers; empty for any.
         label_files: absolute folders with files that labels may name: the built-in limit of files (decision 33).
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
 
@@ -54,7 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_rules(self) -> bool:
-        """Whether anything but the built-in limits decides. Without rules, any host and middleware may be claimed."""
+        """Whether more than the built-in limits decides. Without rules, any host and middleware may be claimed."""
         return bool(self.rules) or self.default == "deny"
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
@@ -71,7 +71,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         rule = self.rule_for(claimant)
         if rule is not None:
             return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)
-        return f"no rule matches, so the default decides: {self.default}"
+        return f"the default ({self.default}), because no rule matches"
 
     def identify(self, claimant: Claimant) -> Claimant:
         """Return a claimant that knows its rule, so that further questions about it need not look for it."""
@@ -85,7 +85,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Decide whether a container may claim a host.
 
         The builder of routes asks this for every alias and for ``load_balance.link``, and excludes what is refused. The
-        table need not ask again: it decides only who of several claimants is first.
+        table need not ask again: it decides only which of several claimants comes first.
 
         Args:
             claimant: the container.
@@ -121,7 +121,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return ALLOWED
         limit = ALLOWED
         if (kind := special_kind(host)) or self.targets == "own":
-            why = f"a container may not lead to {host}:{port}"
+            why = f"a container's route may not lead to {host}:{port}"
             reason = f"{why}, because it is {KIND_NAMES[kind]}" if kind else f"{why}, because gateway.targets is own"
             limit = Verdict(allowed=False, reason=reason, hint=hint_for(claimant, host, port))
         return self._decide(
@@ -151,7 +151,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return self._decide(claimant, "ports", f"listen on port {port}", lambda ends: in_ranges(port, (ends,)), limit)
 
     def may_bind(self, address: str) -> Verdict:
-        """Decide whether a container's stream may listen on an address. Only those of the gateway are open to any."""
+        """Decide whether a container's stream may listen on an address: only on one of the gateway's."""
         family = 6 if ":" in address else 4
         if (
             not self.addresses
@@ -163,7 +163,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return Verdict(allowed=False, reason=reason, hint=f"remove bind, or set it to {self.addresses[0]}")
 
     def may_read(self, claimant: Claimant, path: str) -> Verdict:
-        """Decide whether a label may name a file or folder of this machine.
+        """Decide whether a label may name a file or folder on this machine.
 
         The answer does not depend on whether the path exists. Whoever reads the file later uses :func:`read_below` with
         :meth:`folders_for`, because a symbolic link may have been replaced.
@@ -176,7 +176,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         rule = self.rule_for(claimant)
         if is_below(path, self.folders_for(claimant)):
             return Verdict(allowed=True, rule=rule if rule is not None and rule.files is not None else None)
-        hint = f"{rule} decides" if rule is not None else "remove it, or ask the operator to allow its folder"
+        hint = "remove it, or ask the operator to allow its folder" + (f" in {rule}" if rule is not None else "")
         return Verdict(allowed=False, rule=rule, reason=FILE_REFUSED, hint=hint)
 
     def folders_for(self, claimant: Claimant) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def may_join_pool(self, claimant: Claimant, pool: str, leader: Claimant) -> Verdict:
         """Decide whether a container may join a pool that exists. Every container may join pools of its own project.
 
-        The pool's name is a host, too, about which :meth:`may_use_host` has been asked. Without a rule that mentions
+        The pool's name is also a host, which :meth:`may_use_host` has already allowed. Without a rule that mentions
         ``pools``, nobody may join a pool of another project or engine (decision 32).
 
         Args:
@@ -228,7 +228,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         matches: Callable[[str], bool] | Callable[[tuple[int, int]], bool],
         limit: Verdict = ALLOWED,
     ) -> Verdict:
-        """Decide by the first rule that matches the container, else by ``default``, else by the built-in limit."""
+        """Decide by the first rule that matches the container, or else by ``default`` and the built-in limit."""
         if not self.has_rules:
             return limit
         rule = self.rule_for(claimant)
@@ -238,7 +238,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 return limit
             if rule is None:
                 reason = f"no rule of policy allows this container to {what}"
-                return Verdict(allowed=False, reason=reason, hint="its default is deny; add a rule for this container")
+                return Verdict(allowed=False, reason=reason, hint="policy.default is deny; add a rule for it")
             return _refused(rule, f"does not mention {kind}, and the default is deny", what)
         if any(self._matches(entry, matches, claimant) for entry in allowed):
             return Verdict(allowed=True, rule=rule)

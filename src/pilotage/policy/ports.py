@@ -1,4 +1,4 @@
-"""Ranges of ports, and the ports that no container may listen on unless the operator lists them. Pure."""
+"""Parses ranges of ports, and lists those on which containers may listen only if the operator lists them. Pure."""
 
 from __future__ import annotations
 

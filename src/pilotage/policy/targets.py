@@ -41,13 +41,13 @@ __all__ = [
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", "metadata"]
-"""``""`` is an address that containers may name freely; the others need a rule of the policy."""
+"""Containers may freely name an address of the kind ``""``; the other kinds need a rule of the policy."""
 
 KIND_NAMES: Final[dict[AddressKind, str]] = {
     "": "another machine's address",
-    "loopback": "a loopback address, where services of this machine listen that are not meant for others",
-    "unspecified": "no address of a particular machine",
-    "link-local": "a link-local address, where metadata services of clouds listen",
+    "loopback": "a loopback address, where services listen that are meant only for this machine",
+    "unspecified": "not the address of a particular machine",
+    "link-local": "a link-local address, where cloud metadata services listen",
     "multicast": "a multicast or broadcast address",
     "metadata": "the address of a cloud's metadata service",
 }
@@ -60,7 +60,7 @@ _ORDINARY: Final = re.compile(rf"(?!169\.254\.|168\.63\.129\.16$|100\.100\.100\.
 _METADATA: Final = frozenset(
     map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"))
 )
-"""Metadata services of clouds outside the link-local range: Alibaba, Azure, and the IPv6 ones of AWS and Google."""
+"""Cloud metadata services outside the link-local range: Alibaba, Azure, and the IPv6 ones of AWS and Google."""
 
 _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]*|[0-9]+)"
 _NUMERIC: Final = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}\.?")
@@ -71,7 +71,7 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 
 
 def is_ordinary(host: str) -> bool:
-    """Return whether a host is an IPv4 address in its usual spelling that needs no rule; for most hosts."""
+    """Return whether a host is an IPv4 address in its usual spelling that needs no rule, as most hosts are."""
     return _ORDINARY.fullmatch(host) is not None
 
 
@@ -282,7 +282,7 @@ def _is_in(address: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Ne
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What belongs to a container among the addresses of one target port.
+    """The addresses at which one target port belongs to a container.
 
     Attributes:
         claimant: the container.

@@ -43,7 +43,7 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``hosts``, ``targets``, ``ports``, ``files``, ``middlewares`` or ``pools``.
         value: what is claimed.
-        names: the field that claims it, after those that contain it; empty for the alias.
+        names: path of the field that claims it, the outermost first; empty for the alias.
         verdict: whether the policy allows it.
 
     """
@@ -81,7 +81,7 @@ class ContainerClaims:
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
     def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
-        """Remove what the policy refuses without harm to the route, which is only a log file of its own.
+        """Remove a refused setting that the route can do without: only its own log file.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -109,7 +109,7 @@ class ContainerClaims:
         return exclusion(self.container, alias, target) or ""
 
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
-        """Yield what a route claims, and whether the policy allows it. Its target is judged elsewhere.
+        """Yield what a route claims, and whether the policy allows it. :mod:`.reach` judges its target.
 
         Args:
             alias: the route's alias, lower-cased.

@@ -24,7 +24,7 @@ _EVERYWHERE: Final = ("", "0.0.0.0")  # noqa: S104
 
 
 def nowhere(_address: str) -> bool:
-    """Return that an address is not one of this machine."""
+    """Return ``False``, as if no address were one of this machine."""
     return False
 
 
@@ -72,7 +72,7 @@ def check_reach(
 
     Args:
         container: the container.
-        target: with host and port.
+        target: its target, with host and port.
         policy: what containers may claim.
         reserved_ports: ports on this host that belong to the proxy.
         is_local: whether an address in its usual spelling is one of this machine, other than loopback.

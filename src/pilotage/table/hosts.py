@@ -1,4 +1,4 @@
-"""Decides who serves a host that an alias, a full name or the name of a pool claims. Pure.
+"""Decides who serves a host, which an alias, a full name or the name of a pool can claim. Pure.
 
 Rules: decisions 31 and 32.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["HostClaims", "HostResolution", "HostRules", "resolve_host"]
 
 _MAX_SUCCESSORS: Final = 8
-"""How many groups of one pool may wait to take it over."""
+"""How many other pools of one name may wait to take it over."""
 
 
 class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
         route: the route whose alias it is.
         pooled: the routes whose pool has that name.
         above: the routes that serve the first label of a full name, if they answer for the full name, too.
-        held: those that held the host before and still exist, the first first.
+        held: those that held the host before and still exist, the earliest first.
 
     """
 
@@ -51,7 +51,7 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: ``route``, ``pool`` or ``above``; ``""`` if nobody does.
         routes: the routes that serve it, the leader of a pool first.
-        refused: alias of a route that must not serve it -> the problem; ``None`` if it is draining anyway.
+        refused: alias of a route that must not serve it -> the problem; ``None`` if the route is draining anyway.
 
     """
 
@@ -83,8 +83,8 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The first by rank wins: a route, a pool, or what serves the first label of a full name. Whoever serves the first
-    label gives up a full name to its own container without a contest. Members of a pool that may not join its leader
+    The first by rank wins: a route, a pool, or what serves the first label of a full name. If whoever serves the first
+    label claims the full name itself, too, that claim counts instead. Members of a pool that may not join its leader
     are refused. When all containers of the winner are draining, the next with a ready endpoint takes over, but not what
     serves the first label: requests wait for a container that restarts instead of reaching another service.
     """
@@ -120,7 +120,7 @@ def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
 
 
 def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
-    """Return the pool, further pools of that name that would take it over, and the routes that are in none.
+    """Return the pool, further pools that wait to take over the name, and the routes that are in none.
 
     A sleeping container does not lead while others are awake.
     """
@@ -168,7 +168,7 @@ def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules)
     if winner.kind == "above":
         label = claims.name.partition(".")[0]
         why = f"whose alias {label!r} answers below this domain, too, and {why}"
-        hint = "use another name, or list the domains of short aliases in match_domains"
+        hint = "use another name, or list your domains in match_domains"
     else:
         hint = "use another name for one of them"
     return _problem(route, f"host {name!r} belongs to {who}, {why}; this one waits until that one is removed", hint)

@@ -1,8 +1,7 @@
-"""Keeps the claims to aliases and hosts, and who holds each. Pure.
+"""Keeps the claims to aliases and hosts, and decides who holds each. Pure.
 
-Two questions have an answer each: whose is an alias, and whose is a host. A host can also be claimed by the name of a
-pool, and a full name such as ``shop.example.com`` by the alias ``shop``. Only names that a change touches are resolved
-again.
+Aliases and hosts are decided separately: a host can also be claimed by the name of a pool, and a full name such as
+``shop.example.com`` by the alias ``shop``. Only names that a change touches are resolved again.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ class Resolved(msgspec.Struct):
     """What changed.
 
     Attributes:
-        routes: alias -> route, refused ones as excluded; ``None`` if nobody claims the alias any more.
-        problems: alias or host -> the problems of those that claim it in vain.
+        routes: alias -> route, excluded if it is refused; ``None`` if nobody claims the alias any more.
+        problems: alias or host -> the problems of those that claim it but do not get it.
         pools: name of a pool -> aliases of its members, the leader first; empty if it is gone.
         causes: alias -> the event that led to the change.
 
@@ -56,8 +55,8 @@ class Resolved(msgspec.Struct):
 class Names:
     """The claims of all containers and files to names.
 
-    Until :meth:`keep`, who holds a name depends only on the claims that there are. From then on, clients are being
-    served: whoever holds a name keeps it as long as its container exists.
+    Until :meth:`keep` is called, who holds a name depends only on the current claims. From then on, clients are being
+    served, so whoever holds a name keeps it as long as its container exists.
     """
 
     def __init__(self) -> None:
@@ -113,7 +112,7 @@ class Names:
             self._aliases[owner] = tuple(routes)
 
     def configure(self, *, engines: Iterable[str] | None = None, policy: Policy | None = None) -> None:
-        """Change what decides between claims; whatever is omitted stays. Names with several claims are resolved again.
+        """Change what decides between claims, except what is omitted. Names with several claims are resolved again.
 
         Args:
             engines: names of the engines in their configured order.
@@ -134,7 +133,7 @@ class Names:
             self._touched |= dict.fromkeys((names & self._won.keys()) - self._touched.keys(), "")
 
     def keep(self) -> None:
-        """From now on, whoever holds a name keeps it: clients are being served."""
+        """Let whoever holds a name keep it from now on, because clients are being served."""
         if self._keeps:
             return
         self._keeps = True
@@ -175,7 +174,7 @@ class Names:
     def _below(
         self, hosts: Mapping[str, str], resolved: Resolved, held: dict[str, tuple[Holder, ...]]
     ) -> dict[str, str]:
-        """Decide whose the hosts without dots are; return the full names to decide about, with the cause."""
+        """Decide who has the hosts without dots; return the full names to decide next, with the cause."""
         below: dict[str, str] = {}
         for name, cause in hosts.items():
             if first_label(name):
@@ -188,7 +187,7 @@ class Names:
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Decide whose an alias is; return the hosts that this may affect, but not the plain ones."""
+        """Decide who has an alias; return the hosts that this may affect, except the plain ones."""
         before, claims = self._won.get(alias), self._claims.get(alias)
         now = None
         if claims is None:
@@ -210,7 +209,7 @@ class Names:
                     held[alias] = successor(known, holding, set(map(holder_of, claims.values())))
         was, link = (route.settings.load_balance.link if route is not None else "" for route in (before, now))
         if "." not in alias and not was and not link:
-            # What almost every host is: the route of that alias, without any other claim.
+            # Almost every host is plain: the route of that alias has it, and nobody else claims it.
             contested = alias in self._pooled or alias in self._full or alias in self._hosts
             return (alias,) if contested else ()
         if was and was != link:
@@ -232,7 +231,7 @@ class Names:
             self._above.pop(label, None)
 
     def _resolve_host(self, name: str, cause: str, resolved: Resolved, held: dict[str, tuple[Holder, ...]]) -> None:
-        """Decide whose a host is."""
+        """Decide who has a host."""
         claims, pooled = self._claims.get(name, {}), self._pooled.get(name, ())
         label, before = self._label_above(name), self._hosts.get(name)
         if not pooled and not label and before is None:
@@ -373,8 +372,8 @@ def _lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
     listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(
-        message=f"alias {label!r} does not answer for names that others hold in full: {', '.join(listed)}{more}",
-        hint="use another alias, or list the domains of short aliases in match_domains",
+        message=f"alias {label!r} does not answer for these full names, which others have: {', '.join(listed)}{more}",
+        hint="use another alias, or list your domains in match_domains",
         severity="warning",
         provider="" if route.is_static else route.provider,
         container=route.container,

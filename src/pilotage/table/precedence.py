@@ -1,4 +1,4 @@
-"""Ranks the claims to one name: files, then whoever held it first, then by engine, age and name. Pure.
+"""Ranks the claims to one name: files first, then whoever held it first, then by engine, age and name. Pure.
 
 Rules: decision 31.
 """
@@ -43,12 +43,12 @@ class Ranking:
     def rank(self, route: Route, held: Sequence[Holder] = ()) -> Rank:
         """Return the rank of a claim.
 
-        The engine comes before age, because an engine reports the ages of its own containers and could invent them.
-        An age that is no time counts as the youngest.
+        The engine ranks before age, because an engine reports the ages of its own containers and could invent them.
+        A creation time of 0 or less counts as the youngest.
 
         Args:
             route: the claim.
-            held: those that held the name before and still exist, the first first.
+            held: those that held the name before and still exist, the earliest first.
 
         """
         if route.is_static:
@@ -111,7 +111,7 @@ def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection
     """Return who has held a name after a change.
 
     Args:
-        held: who held it before, the first first.
+        held: who held it before, the earliest first.
         now: who holds it from now on.
         present: everybody who claims the name, including those that are stopped.
 

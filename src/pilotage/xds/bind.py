@@ -1,4 +1,4 @@
-"""Binds the xDS server to addresses at which only Envoys of ours can connect: private unix sockets, or mutual TLS."""
+"""Binds the xDS server to addresses to which only our Envoys can connect: private unix sockets, or mutual TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Envoy rejects: the problems of the affected routes, and when to offer it again. Pure."""
+"""Reports what Envoy rejects as problems of the affected routes, and decides when to offer it again. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Builds the part of a bootstrap configuration that keeps an Envoy alive under load: limits and what it does near them.
+"""Builds the part of a bootstrap configuration that keeps Envoy alive under load: limits, and what happens near them.
 
-Pure. The numbers of the machine come from the caller, because Envoy may run on another one.
+Pure. The caller passes the machine's resources, because Envoy may run on another machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CLIENTS, _DESCRIPTORS = (f"pilotage.{name}" for name in _IN_USE)
 _MOST_CONNECTIONS: Final = 50_000
 _FEWEST_CONNECTIONS: Final = 16
 _CONNECTION_BYTES: Final = 64 * 1024
-"""Memory that a busy connection of a client may take, with its buffers, both ways."""
+"""Memory that a client's busy connection may take, with its buffers in both directions."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ def limits_for(descriptors: int, memory: int, *, workers: int, connections: int 
         descriptors: how many files and sockets it may have open.
         memory: how many bytes there are for all processes of its container or machine.
         workers: its number of threads.
-        connections: the operator's own limit; 0 for none. It is never exceeded, and the descriptors always suffice.
+        connections: the operator's own limit; 0 for none. The result exceeds neither it nor what the descriptors allow.
         pressure: see :class:`Limits`.
 
     """
@@ -74,8 +74,8 @@ def limits_for(descriptors: int, memory: int, *, workers: int, connections: int 
 def overload_manager(limits: Limits) -> dict[str, Any]:
     """Return the overload manager's configuration.
 
-    Near the limits, idle connections end ever earlier, so clients that say nothing make room for others. Then responses
-    close their connections, and finally requests are refused with 503.
+    Near the limits, idle connections are closed ever earlier, so silent clients make room for others. Then connections
+    are closed after each response, and finally requests are refused with 503.
     """
     monitors = [
         _monitor(
@@ -110,7 +110,7 @@ _NEW_CONNECTIONS: Final = (
     "envoy.load_shed_points.connection_pool_new_connection",
     "envoy.load_shed_points.tcp_proxy_upstream_connect",
 )
-"""Where Envoy can do without a new connection to a target. Without a descriptor for one, it would crash."""
+"""Where Envoy can refuse to open a connection to a target. It would crash if no descriptor were left for one."""
 
 _TIMERS: Final = {
     "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
@@ -121,7 +121,7 @@ _TIMERS: Final = {
         {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
     ],
 }
-"""The shortest that each time limit becomes. Two percent are 6 s for bodies, and 72 s for streams."""
+"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 72 s for streams."""
 
 
 def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Counts what in one Envoy references its clusters, so that none is removed too early. Pure."""
+"""Counts what references each cluster in one Envoy, so that none is removed too early. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds what cleans and refuses requests before they are routed: forged headers, ambiguous hosts and paths. Pure."""
+"""Builds filters that remove forged headers and refuse ambiguous hosts and paths before requests are routed. Pure."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _removal(name: str) -> Any:
 def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
-    Envoy passes user information, commas (two ``Host`` headers) and any port on to targets, which may read them as
-    another host than the one whose route was chosen.
+    Envoy passes user information, commas (two ``Host`` headers) and any port on to targets, which may take them for a
+    host other than the one whose route was chosen.
     """
     valid = rbac_pb2.Permission(header=_header(_VALID_HOST))
     too_high = rbac_pb2.Permission(header=_header(_TOO_HIGH_PORT))

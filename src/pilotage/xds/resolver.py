@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NAMES", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Names in use at a time. Further ones are not resolved until others are no longer used."""
+"""Maximum number of names in use. Further ones are not resolved until others are no longer used."""
 
 _INTERVAL: Final = 10.0
 """Seconds between two lookups of a name. The system's resolver does not say how long its answer is valid."""
 
 _RETRIES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds until the next attempt after failures in a row."""
+"""Seconds until the next attempt, by the number of failures in a row."""
 
 _MAX_RATE: Final = 50.0
-"""Lookups a second. With many names, the intervals become longer."""
+"""Maximum number of lookups per second. With many names, the intervals become longer."""
 
 _AT_ONCE: Final = 8
-"""Lookups at a time. Each one takes a thread, which a silent name server can keep for half a minute."""
+"""Maximum number of lookups at a time. Each takes a thread, which a silent name server can keep for half a minute."""
 
 _MAX_ADDRESSES: Final = 64
-"""Addresses of one name; further ones are ignored."""
+"""Maximum number of addresses per name; further ones are ignored."""
 
 
 def look_up(name: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Chooses which virtual hosts of a scope one Envoy gets. Pure.
 
 A scope holds the virtual hosts of several backends. If Envoy rejects one of them, or a cluster that one of them needs,
-the others must not wait: Envoy gets a variant of the scope in which the rejected backend answers 503.
+the others must not suffer: Envoy gets a variant of the scope in which the rejected backend answers 503.
 """
 
 from __future__ import annotations
@@ -203,10 +203,10 @@ class ScopeVariants:
         """Find the virtual host that Envoy rejects, by bisection.
 
         Returns:
-            The rejected virtual host; ``None`` if more than one may be the reason.
+            The rejected virtual host; ``None`` if more than one may be to blame.
 
         Raises:
-            LookupError: none of its virtual hosts is the reason.
+            LookupError: none of its virtual hosts is to blame.
 
         """
         name = sent.name

@@ -45,10 +45,10 @@ class NameGroup(msgspec.Struct, frozen=True):
 def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     """Return which certificates clients get for which server names.
 
-    Certificates that share a name form one group, because Envoy chooses among them by the client's abilities. Unknown
+    Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Unknown
     names get the default certificates or, if there are none, those for IP addresses, which have no server names. If
-    there are none of these either, the handshake is refused: any other certificate would tell a name that the client
-    did not know.
+    there are none of these either, the handshake is refused: any other certificate would reveal a name that the
+    client does not know.
     """
     groups: list[tuple[set[str], list[int]]] = []
     default: list[int] = []

@@ -1,7 +1,7 @@
 """Puts the certificate files that a route names into the configuration of Envoys.
 
-Envoys read the files of routes from files themselves, by name. What a label names is read here instead and sent as
-content, so that no symbolic link can be replaced between the check that it lies below an allowed folder and its use.
+A file that a route file names is read by each Envoy itself. A file that a label names is read here, and its content is
+sent, so that no symbolic link can be replaced between the check that it leads below an allowed folder and its use.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def unreadable_files(route: Route) -> tuple[Problem, ...]:
 
 
 def refused_aliases(problems: Mapping[str, tuple[Problem, ...]]) -> set[str]:
-    """Return the aliases of the routes that are not served because of such a problem, among those of a snapshot."""
+    """Return the aliases of the routes that such a problem keeps out of service, given all problems of a snapshot."""
     found = (problem for mine in problems.values() for problem in mine)
     return {problem.route for problem in found if problem.message == FILE_REFUSED}
 
 
 def data_source(route: Route, path: str) -> base_pb2.DataSource:
-    """Return a file for Envoy: its name for a route from a file, else its content.
+    """Return a file for Envoy: its name for a route from a file, its content for a container's route.
 
     Raises:
         ValueError: it may not or cannot be read.

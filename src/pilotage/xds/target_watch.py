@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TargetWatcher"]
 
 _RECHECK: Final = 5.0
-"""Seconds between two looks at the addresses of this machine."""
+"""Seconds between two checks of this machine's addresses."""
 
 
 class TargetWatcher:
@@ -68,7 +68,7 @@ class TargetWatcher:
     async def prepare(self, table: Table, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
         """Resolve the host names of the first table before it is published, for at most a number of seconds.
 
-        Until then, Envoys that run already keep what they have.
+        Until then, Envoys that are already running keep what they have.
         """
         self._snapshot.replace(table)
         self.follow()
@@ -87,7 +87,7 @@ class TargetWatcher:
         self._on_change(changed | self.follow())
 
     def _read_again(self) -> None:
-        """Read the files that labels name and that could not be read."""
+        """Try again to read the files that labels name and that could not be read."""
         self._retry = None
         snapshot = self._snapshot
         changed = snapshot.check_again(refused_aliases(snapshot.problems))

@@ -26,7 +26,7 @@ __all__ = ["TargetGuard", "Targets", "addressed"]
 
 
 class TargetGuard(msgspec.Struct, frozen=True):
-    """What no route, and no container, may reach.
+    """What no route may reach, and what no container's route may reach.
 
     Attributes:
         policy: the operator's rules.
@@ -76,7 +76,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         if verdict.allowed:
             return None
         hint = hint_for(reach.claimant, text, endpoint.port)
-        return _problem(route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container may not lead there", hint)
+        return _problem(route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint)
 
 
 _K = TypeVar("_K")
@@ -157,7 +157,7 @@ class Targets:
         return {other for found in others for other in found}
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
-        """Return whether pilotage resolves the host: names from labels and, to find rings, names from files."""
+        """Return whether pilotage resolves the host: names from labels and, to find loops, names from files."""
         return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
 
     def _ports_of(self, route: Route) -> tuple[frozenset[_Port], frozenset[_Port]]:
@@ -225,7 +225,7 @@ class Targets:
         for other in self._listeners_at(route, endpoint, text):
             if other.alias == route.alias or _age(other) < _age(route):
                 whose = "its own listener" if other.alias == route.alias else f"the listener of {other.alias}"
-                message = f"{endpoint.address} is {whose}, so requests would go round in a circle"
+                message = f"{endpoint.address} is {whose}, so requests would go round in a loop"
                 return _problem(route, endpoint, message, _OTHER_TARGET)
         return None
 

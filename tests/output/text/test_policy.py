@@ -20,7 +20,7 @@ WEB = JudgedService(
         JudgedClaim("host", "b-shop", allowed=False, reason="this container may not claim it", hint="ask"),
     ),
 )
-JOB = JudgedService("job\x1b", "", "x", "", "no rule matches, so the default decides: deny", (), "excluded")
+JOB = JudgedService("job\x1b", "", "x", "", "the default (deny), because no rule matches", (), "excluded")
 
 
 def test_in_a_pipe_each_claim_is_one_line() -> None:
@@ -33,7 +33,7 @@ def test_in_a_pipe_each_claim_is_one_line() -> None:
         "  ✗ host b-shop: this container may not claim it; ask",
         "",
         "Service job\\x1b",
-        "  decided by no rule matches, so the default decides: deny",
+        "  decided by the default (deny), because no rule matches",
         "  excluded",
         "",
         "2 services: 1 claim allowed, 1 refused",
