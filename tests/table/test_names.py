@@ -47,6 +47,13 @@ def test_an_older_full_name_stays_and_the_short_alias_has_the_rest() -> None:
     assert store.commit().table.problems == ()
 
 
+def test_a_pool_that_disappears_takes_the_problem_with_its_full_names_along() -> None:
+    store = store_of(claim("a", 1, alias="shop.localhost"), linked("b", "b", 2))
+    assert ("", "shop") in store.table.problems_by_key
+    store.set_routes(("local", "id-b"), None)
+    assert store.commit().table.problems == ()
+
+
 def test_of_many_full_names_three_are_listed() -> None:
     names = [claim(f"c{n}", 1, alias=f"www.site{n}.com") for n in range(9)]
     store = store_of(*names, claim("www", 2, alias="www"))

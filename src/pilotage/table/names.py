@@ -330,7 +330,7 @@ class Names:
             changed = lost.pop(name, None) is not None
         if not lost:
             del self._lost[label]
-        if changed and above:
+        if changed:
             resolved.causes.setdefault(label, cause)
 
     # ---- the outcome
