@@ -131,3 +131,12 @@ def test_an_error_message_loses_secrets_however_they_are_escaped() -> None:
         assert HIDDEN in found
         assert not any(part in found for part in ("nary", "abcdef"))
     assert without("exact", {"x"}) == "exact"  # too short to be told apart
+
+
+@pytest.mark.parametrize(
+    "part", ["://a:b", "://", "https://u:p", "?a=b&", "bearer ", "-----BEGIN PRIVATE KEY-----", "@:"]
+)
+def test_the_cost_of_cleaning_a_text_grows_with_its_length_only(part: str) -> None:
+    """One label of 120 KB stopped everything for a minute. The time limit of a test is one minute, too."""
+    text = part * (1_000_000 // len(part)) + " x@y"
+    assert clean_value(text)

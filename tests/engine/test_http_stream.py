@@ -227,3 +227,25 @@ async def test_a_flood_of_tiny_chunks_is_not_parsed_to_its_end() -> None:
     with pytest.raises(NotHTTPError):
         await everything(found)
     assert it.transport.is_closing()
+
+
+@pytest.mark.parametrize("value", [b" " * 60_000 + b"\0", b"x" + b" " * 60_000 + b"y", b"\t " * 30_000])
+async def test_a_header_costs_no_more_than_its_length(value: bytes) -> None:
+    """With an expression that backtracks, each of these takes minutes; the time limit of all tests is one."""
+    it = stream()
+    received = OK + b"a:" + value + b"\r\nContent-Length: 0\r\n\r\n"
+    if b"\0" in value:
+        with pytest.raises(NotHTTPError):
+            await begin(it, received)
+    else:
+        assert (await begin(it, received)).headers["a"] == value.strip().decode()
+
+
+async def test_informational_responses_and_trailers_are_limited() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    assert (await begin(stream(), early * 20 + OK + b"Content-Length: 0\r\n\r\n")).status == 200
+    with pytest.raises(NotHTTPError):
+        await begin(stream(), early * 21 + OK + b"Content-Length: 0\r\n\r\n")
+    response = await begin(stream(), CHUNKED + b"0\r\n" + b"a: b\r\n" * 21)
+    with pytest.raises(NotHTTPError):
+        await everything(response)

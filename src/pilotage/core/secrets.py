@@ -34,7 +34,8 @@ __all__ = [
 
 HIDDEN: Final = "<hidden>"
 
-_URL: Final = re.compile(r"(?<=://)(?!<\w+>@)(?:[^/\s\"']+|[^/\s:@\"']+:(?!\d+/)[^\s\"'@]*)@")
+_URL_USER: Final = re.compile(r"(?!<\w+>@)(?:[^/\s\"']+|[^/\s:@\"']+:(?!\d+/)[^\s\"'@]*)@")
+"""The user and password of a URL, behind ``://``."""
 _USER: Final = re.compile(r"[\w.-]+@")
 _QUERY: Final = re.compile(r"([?&][\w.~%\[\]-]+=)(?!<\w+>)(?:[^&#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+")
 """A value in a query ends with the text, or where YAML may end it: at a quotation mark, comma or bracket."""
@@ -52,7 +53,9 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 def clean(text: str) -> str:
     """Return a text without passwords in URLs, values in queries, credentials and tokens, which are always secret."""
     if "@" in text:
-        text = _URL.sub(_without_password, text)
+        # Split first: from each of many ``://``, the expression would read to the end of the text.
+        scheme, *rest = text.split("://")
+        text = "://".join([scheme, *(_without_user(part) for part in rest)])
     if "=" in text:
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
     if "-----BEGIN" in text:
@@ -64,9 +67,12 @@ def clean(text: str) -> str:
     return text
 
 
-def _without_password(match: re.Match[str]) -> str:
-    """Keep a user name without a password, as in ``ssh://me@host``."""
-    return match.group() if _USER.fullmatch(match.group()) else f"{HIDDEN}@"
+def _without_user(rest: str) -> str:
+    """Hide a user with a password at the beginning; keep a user without one, as in ``ssh://me@host``."""
+    match = _URL_USER.match(rest)
+    if match is None or _USER.fullmatch(match.group()):
+        return rest
+    return f"{HIDDEN}@{rest[match.end() :]}"
 
 
 def clean_value(text: str) -> str:

@@ -19,9 +19,11 @@ __all__ = ["CutShortError", "DisconnectedError", "HTTPStream", "NotHTTPError"]
 _HEAD_LIMIT: Final = 2**16  # bytes
 _LINE_LIMIT: Final = 2**12  # bytes between chunks
 _MOST_PARTS: Final = 2**13  # of what one read returns; engines send a whole event in a chunk, which has three parts
+_MOST_EXTRAS: Final = 20
 _BEGIN: Final = b"HTTP/1."
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]*))?")
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_VALUE: Final = re.compile(r"[\r\n\0]")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
@@ -57,6 +59,7 @@ class HTTPStream(asyncio.Protocol):
         self._response: EngineResponse | None = None
         self._is_head = False
         self._keep_alive = False
+        self._extras = 0  # informational responses and trailers of the current request
         self._left = 0  # bytes of the body or of its current chunk that have not arrived
         self._rest = b""  # received, but too short to be parsed
         self._parse: Callable[[bytes, int], int] = self._parse_head
@@ -73,6 +76,7 @@ class HTTPStream(asyncio.Protocol):
             raise DisconnectedError
         self.is_reusable = False
         self._is_head = request.startswith(b"HEAD ")
+        self._extras = 0
         self._head = self.closed.get_loop().create_future()
         self.transport.write(request)
         return await self._head
@@ -138,15 +142,22 @@ class HTTPStream(asyncio.Protocol):
             raise NotHTTPError(data[at : at + 16])
         headers: dict[str, str] = {}
         for line in lines:
-            field = _HEADER.fullmatch(line)
-            if field is None:
+            name, colon, text = line.partition(":")
+            if not colon or not _NAME.fullmatch(name) or _NOT_IN_VALUE.search(text):
                 raise NotHTTPError(data[at : at + 16])
-            name, text = field[1].lower(), field[2]
+            name, text = name.lower(), text.strip(" \t")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         if status[2][0] != "1":
             self._keep_alive = status[1] == "1" and "close" not in headers.get("connection", "").lower()
             self._begin(EngineResponse(int(status[2]), status[3] or "", headers, self.transport))
+        else:
+            self._count_extra()
         return end + 4
+
+    def _count_extra(self) -> None:
+        self._extras += 1
+        if self._extras > _MOST_EXTRAS:
+            raise NotHTTPError(_BEGIN)
 
     def _begin(self, response: EngineResponse) -> None:
         """Find out how the body ends (RFC 9112, 6.3), and deliver the response."""
@@ -210,6 +221,8 @@ class HTTPStream(asyncio.Protocol):
         end = self._line_end(data, at)
         if end == at + 2:
             self._end()
+        elif end > at:
+            self._count_extra()
         return end
 
     def _feed(self, data: bytes, at: int, end: int) -> int:

@@ -40,7 +40,8 @@ def reach_of(container: Container, target: Target) -> Reach:
     networking, all ports of that machine count as the container's own. Another machine's loopback cannot be reached.
     """
     here = container.public_hostname == _THIS_MACHINE
-    addresses = [container.private_hostname] if special_kind(container.private_hostname) == "" else []
+    own = container.private_hostname
+    addresses = [own] if is_literal(own) and special_kind(own) == "" else []  # an engine may list anything
     this_host = False
     if container.is_host_network_mode:
         this_host = here
@@ -48,14 +49,14 @@ def reach_of(container: Container, target: Target) -> Reach:
     else:
         udp = target.scheme == "udp"
         for entry in container.ports:
-            if entry.PublicPort != target.port.proxy or (entry.Type == "udp") is not udp:
+            if entry.PublicPort != target.port.proxy or entry.Type not in (("udp",) if udp else ("", "tcp")):
                 continue
             if entry.IP in _EVERYWHERE:
                 this_host = this_host or here
                 addresses.append(container.public_hostname)
             elif entry.IP == "::":  # listed alone, it is published for IPv6 only
                 addresses.append("::1" if here else container.public_hostname)
-            elif here or special_kind(entry.IP) == "":
+            elif is_literal(entry.IP) and (here or special_kind(entry.IP) == ""):
                 addresses.append(entry.IP)
     return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), this_host)
 

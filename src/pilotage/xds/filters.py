@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["CONTROL_CLUSTER", "backend_settings", "http_filters", "mark", "scope_settings"]
+__all__ = ["CONTROL_CLUSTER", "FOUND", "backend_settings", "http_filters", "mark", "scope_settings"]
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
@@ -64,7 +64,7 @@ _TEXTUAL: Final = (
     "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
 ).split()
 
-_FOUND: Final = "found"
+FOUND: Final = "found"
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 
@@ -226,7 +226,7 @@ def scope_settings() -> dict[str, Any]:
 
 def mark(route: Any, backend: Backend) -> None:
     """Add metadata for the Lua filters: that a route was found, and whether it uses forward-auth."""
-    route.name = _FOUND
+    route.name = FOUND
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
 
-__all__ = ["auth_route_not_served", "build_failed", "port_in_use", "speaks_plain_http"]
+__all__ = ["auth_route_not_served", "auth_route_restricted", "build_failed", "port_in_use", "speaks_plain_http"]
 
 
 def build_failed(route: Route, error: Exception) -> Problem:
@@ -34,6 +34,16 @@ def auth_route_not_served(route: Route, auth_route: str) -> Problem:
         route,
         f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
         f"start a container with the alias {auth_route!r}, or name another route",
+        path="middlewares.forwardauth",
+    )
+
+
+def auth_route_restricted(route: Route, auth_route: str) -> Problem:
+    """Report that a route's forwardauth names a route that restricts access, too."""
+    return _problem(
+        route,
+        f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
+        "name a route without cidr_whitelist and forwardauth: requests for approval do not pass through them",
         path="middlewares.forwardauth",
     )
 

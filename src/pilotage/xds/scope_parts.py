@@ -12,6 +12,7 @@ import msgspec
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 
+from pilotage.xds.filters import FOUND
 from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ _HOST_NAME, _HOST_DOMAIN = (Frame(route_components_pb2.VirtualHost, it) for it i
 def direct_response() -> route_components_pb2.Route:
     """Return the route of a backend without endpoints: 503."""
     answer = route_components_pb2.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
-    return route_components_pb2.Route(match=route_components_pb2.RouteMatch(prefix="/"), direct_response=answer)
+    match = route_components_pb2.RouteMatch(prefix="/")
+    return route_components_pb2.Route(name=FOUND, match=match, direct_response=answer)
 
 
 _UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[direct_response()]).SerializeToString(deterministic=True)

@@ -12,6 +12,7 @@ import msgspec
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking
 from pilotage.table.table import Table
+from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
     is_draining,
@@ -26,7 +27,6 @@ from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import (
-    auth_route_not_served,
     build_failed,
     port_in_use,
 )
@@ -221,7 +221,7 @@ class Snapshot:
             self._routes.pop(alias, None)
         else:
             self._routes[alias] = route
-        if (old is None) != (route is None):  # a route that others use for forwardauth was added or removed
+        if (old is None, restricts_access(old)) != (route is None, restricts_access(route)):  # see auth_problem
             affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
         return affected
 
@@ -253,16 +253,11 @@ class Snapshot:
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a missing forwardauth route, without which all requests are rejected."""
+        """Report a forwardauth route that cannot approve requests, without which all requests are rejected."""
         auth = backend.route_policy.auth
-        auth_route = self._routes.get(auth.route) if auth is not None else None
-        absent = auth is not None and (
-            auth_route is None or auth_route.is_stream or bool(auth_route.settings.load_balance.link)
-        )
-        self._report(
-            f"auth/{key}", [auth_route_not_served(backend.route, auth.route)] if auth is not None and absent else ()
-        )
-        return backend
+        problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
+        self._report(f"auth/{key}", [problem] if problem is not None else ())
+        return backend if problem is None else without_auth_route(backend)
 
     def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}

@@ -1,0 +1,52 @@
+"""Decides which routes may approve the requests of others (forwardauth). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.xds.middlewares import route_policy
+from pilotage.xds.problems import auth_route_not_served, auth_route_restricted
+
+if TYPE_CHECKING:
+    from pilotage.core.problems import Problem
+    from pilotage.routes.route import Route
+    from pilotage.xds.backend import Backend
+
+__all__ = ["auth_problem", "restricts_access", "without_auth_route"]
+
+_NOWHERE: Final = "/"
+"""No alias, so Envoy has no cluster for it and rejects all requests."""
+
+
+def restricts_access(route: Route | None) -> bool:
+    """Return whether a route restricts who may send requests to it."""
+    if route is None:
+        return False
+    policy = route_policy(route.settings.middlewares)
+    return bool(policy.allow) or policy.auth is not None
+
+
+def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
+    """Return why a route cannot approve the requests of another; ``None`` if it can.
+
+    Requests for approval reach its target directly, so a route that restricts access cannot: whoever names it would get
+    round the restriction.
+
+    Args:
+        route: the route whose requests must be approved.
+        name: the alias that it names.
+        auth_route: the route with that alias, if it is served.
+
+    """
+    if auth_route is None or auth_route.is_stream or auth_route.settings.load_balance.link:
+        return auth_route_not_served(route, name)
+    return auth_route_restricted(route, name) if restricts_access(auth_route) else None
+
+
+def without_auth_route(backend: Backend) -> Backend:
+    """Return a backend whose requests nobody approves, so that all of them are rejected."""
+    policy = backend.route_policy
+    auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
+    return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
+from pilotage.xds.backend import route_backend
+from tests.support.gateway import becomes, route, target
+
+WHITELIST = {"middlewares": {"cidr_whitelist": {"allow": ["192.0.2.0/24"]}}}
+
+
+def asking(name: str = "auth") -> dict[str, Any]:
+    return {"middlewares": {"forwardauth": {"route": name, "auth_endpoint": "/ok"}}}
+
+
+@pytest.mark.parametrize(("fields", "restricts"), [({}, False), (WHITELIST, True), (asking(), True)])
+def test_a_route_that_restricts_access_approves_no_requests(fields: dict[str, Any], restricts: bool) -> None:
+    auth = route("auth", 80, **fields)
+    assert restricts_access(auth) is restricts
+    problem = auth_problem(route("app", 81), "auth", auth)
+    assert (problem is not None and "restricts access, too" in problem.message) is restricts
+
+
+def test_a_route_that_is_not_served_approves_no_requests() -> None:
+    problem = auth_problem(route("app", 81), "auth", None)
+    assert problem is not None
+    assert "not served" in problem.message
+    assert not restricts_access(None)
+
+
+def test_without_an_auth_route_no_cluster_is_asked() -> None:
+    backend = without_auth_route(route_backend(route("app", 80, **asking())))
+    assert backend.route_policy.auth is not None
+    assert backend.route_policy.auth.route == "/"
+
+
+async def test_forwardauth_does_not_get_round_a_whitelist(envoy: Any) -> None:
+    async with target("admin") as admin, target("app") as app, envoy() as gw:
+        open_admin, closed = route("admin", admin.port), route("admin", admin.port, **WHITELIST)
+        evil = route("evil", app.port, **asking("admin"))
+
+        async def answered() -> tuple[str, int]:
+            answer = await gw.ask("evil")
+            return answer.by, len(admin.seen)
+
+        await gw.publish(closed, evil)
+        assert await answered() == ("", 0)
+        assert "restricts access, too" in gw.ads.problems[0].message
+        await gw.publish(open_admin, evil)
+        await becomes(lambda: _by(gw), "app")
+        before = len(admin.seen)
+        await gw.publish(closed, evil)  # a restriction that comes later counts, too
+        await becomes(lambda: _by(gw), "")
+        admin.seen.clear()
+        assert await answered() == ("", 0)
+        assert before
+
+
+async def _by(gw: Any) -> str:
+    found: str = (await gw.ask("evil")).by
+    return found
