@@ -7,10 +7,11 @@ from typing import Final
 
 from pilotage.core.secrets import clean
 
-__all__ = ["count", "escape", "format_duration", "printable", "safe_json", "shorten"]
+__all__ = ["SEARCHED", "count", "escape", "format_duration", "printable", "safe_json", "shorten"]
 
 
-_SEARCHED: Final = 4096  # characters of a text that is shortened
+SEARCHED: Final = 4096
+"""Characters of a text that are searched for secrets before it is shortened to a few dozen."""
 
 
 _DECEPTIVE: Final = re.compile(
@@ -66,7 +67,7 @@ def shorten(value: object, limit: int = 60) -> str:
     These are removed before the text is cut, because afterwards they could not be recognized.
     """
     text = value if isinstance(value, str) else str(value)
-    text = clean(text[:_SEARCHED])
+    text = clean(text[:SEARCHED])
     line = printable(text[: limit + 1])
     return line if len(line) <= limit and len(text) <= limit else line[: limit - 1] + "…"
 

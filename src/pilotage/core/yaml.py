@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from pilotage.core.budget import Budget
-from pilotage.core.text import shorten
+from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _start(value: Any, left: list[int]) -> Any:
         return {key: _start(item.value, left) for key, item in value.items() if left[0] > 0}
     if isinstance(value, list):
         return [_start(item.value, left) for item in value if left[0] > 0]
-    return value
+    return value[:SEARCHED] if isinstance(value, str) else value
 
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})

@@ -15,7 +15,7 @@ import msgspec
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import HIDDEN, shown_text
-from pilotage.core.text import shorten
+from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, kind_name
 from pilotage.labels.container_options import MAX_NAMES
@@ -280,7 +280,7 @@ class _Decoder:
 
     def _shown(self, text: str, path: Iterable[str]) -> str:
         """Return the text of a label for the field at a path below an alias, as a problem shows it."""
-        return shorten(shown_text(text, self.schema.visible.at(path)))
+        return shorten(shown_text(text[:SEARCHED], self.schema.visible.at(path)))
 
     def _no_such_alias(self, number: str, key: str, shown: str) -> None:
         names = ", ".join(f"#{i} ({shorten(alias)})" for i, alias in enumerate(self.aliases[:_MOST_LISTED], 1))

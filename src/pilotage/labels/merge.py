@@ -14,7 +14,7 @@ import msgspec
 from pilotage.core.budget import BudgetError
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import HIDDEN, shown_text
-from pilotage.core.text import shorten
+from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
 from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
@@ -308,7 +308,7 @@ class _Merger:
 
     def _shown(self, entry: Entry) -> str:
         """Return the text of a label as a problem shows it."""
-        return shorten(shown_text(entry.text, self.schema.visible.at(entry.path)))
+        return shorten(shown_text(entry.text[:SEARCHED], self.schema.visible.at(entry.path)))
 
     def _new(self) -> Fields:
         """Return an empty mapping that this merger may change."""

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, redact
-from pilotage.core.text import shorten
+from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
 
@@ -88,7 +88,7 @@ class FieldContext(msgspec.Struct):
         """Return a value as a message mentions it: its kind if it is not a single value, or is a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
-        return repr(shorten(clean_value(value.value))) if isinstance(value.value, str) else str(value.value).lower()
+        return repr(shorten(clean_value(value.value[:SEARCHED]))) if isinstance(value.value, str) else str(value.value).lower()
 
     def _visible(self, path: str = "") -> Visibility:
         return self.visible.at((path or self.path).split("."))
