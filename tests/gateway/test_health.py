@@ -10,10 +10,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from pilotage.discovery.update import Update
 from pilotage.gateway.health import read_clusters
 from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import HealthCheck, LoadBalance
+from pilotage.table.diff import diff
+from pilotage.table.table import Table
 from pilotage.xds.clusters import PROBED
 from tests.support.gateway import route, target
 from tests.support.ports import free_port
@@ -155,6 +158,15 @@ async def test_a_route_that_joins_a_pool_has_its_result_there(it: Watched) -> No
     it.becomes(probed(load_balance=LoadBalance(link="shop")))
     it.envoy.says = {"route/app": {ONE: "unhealthy"}, "pool/shop": {ONE: "healthy"}}
     assert await it.look("route/app", "pool/shop") == {"app": {ONE: "healthy"}}
+
+
+async def test_a_member_of_a_pool_may_be_missing_in_a_table_that_is_older_than_the_last_one(it: Watched) -> None:
+    one, two = (probed(alias, load_balance=LoadBalance(link="shop")) for alias in ("a", "b"))
+    older, newer = Table({"a": one}), Table({"a": one, "b": two})
+    it.snapshot.replace(newer)
+    it.watch.follow(newer)
+    it.watch.follow(Update(Table(), older, diff(Table(), older)))
+    assert states(it.found) == {"a": {ONE: "pending"}}
 
 
 async def test_without_changes_nothing_is_reported(it: Watched) -> None:

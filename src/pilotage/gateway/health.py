@@ -157,7 +157,11 @@ class HealthPoller:
         backend = self._backend(name)
         probed = backend.members if backend is not None and is_probed(backend) else ()
         members = {_identity(member.endpoint) for member in probed}
-        found = {alias: tuple(e for e in table.routes[alias].endpoints if _identity(e) in members) for alias in aliases}
+        found: dict[str, tuple[Endpoint, ...]] = {}
+        for alias in aliases:
+            route = table.routes.get(alias)  # a table of a reload may be newer than that of an update after it
+            endpoints = route.endpoints if route is not None else ()
+            found[alias] = tuple(endpoint for endpoint in endpoints if _identity(endpoint) in members)
         if backend is None or not any(found.values()):
             self._clusters.pop(name, None)
         else:
