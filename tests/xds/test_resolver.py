@@ -116,6 +116,21 @@ async def test_a_name_that_nobody_uses_any_longer_is_not_resolved_again(often: N
     resolver.close()
 
 
+async def test_a_name_that_comes_and_goes_while_it_waits_is_looked_up_once() -> None:
+    names = Names(slow=("10.0.0.1",), db=("10.0.0.2",))
+    names.free.clear()
+    resolver = Resolver(lambda _: None, lookup=names)
+    resolver.update("slow", ["slow"], "one")
+    for _ in range(20):
+        resolver.update("app", ["db"], "one")
+        resolver.update("app", [], "one")
+    resolver.update("app", ["db"], "one")
+    names.free.set()
+    await resolver.settled(20)
+    assert names.asked == ["slow", "db"]
+    resolver.close()
+
+
 async def test_lookups_at_a_time_are_limited_and_one_container_has_one() -> None:
     names = Names(**{f"n{number}": ("10.0.0.1",) for number in range(40)})
     names.free.clear()

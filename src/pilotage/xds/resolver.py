@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ class _Name:
         failures: failed lookups in a row.
         timer: starts the next lookup.
         waiting: whether a lookup is queued or running.
+        queue: owner in whose queue it is, or was last.
 
     """
 
@@ -65,6 +65,7 @@ class _Name:
         self.failures = 0
         self.timer: asyncio.TimerHandle | None = None
         self.waiting = False
+        self.queue = ""
 
 
 class Resolver:
@@ -90,7 +91,7 @@ class Resolver:
         self._names: dict[str, _Name] = {}
         self._used: dict[str, frozenset[str]] = {}
         self._surplus: dict[str, dict[str, str]] = {}  # name -> users, beyond the limit
-        self._queues: dict[str, deque[str]] = {}  # owner -> names; owners take turns
+        self._queues: dict[str, dict[str, _Name]] = {}  # owner -> names; owners take turns
         self._busy: set[str] = set()  # owners with a running lookup
         self._running = 0
         self._idle = asyncio.Event()
@@ -154,6 +155,7 @@ class Resolver:
             return
         if known.timer is not None:
             known.timer.cancel()
+        self._unqueue(name, known)
         del self._names[name]
         if self._surplus:
             name, users = self._surplus.popitem()
@@ -166,8 +168,17 @@ class Resolver:
     def _enqueue(self, name: str) -> None:
         known = self._names[name]
         known.timer, known.waiting = None, True
-        self._queues.setdefault(min(known.users.values()), deque()).append(name)
+        known.queue = min(known.users.values())
+        self._queues.setdefault(known.queue, {})[name] = known
         self._start_lookups()
+
+    def _unqueue(self, name: str, known: _Name) -> None:
+        queue = self._queues.get(known.queue, {})
+        if queue.get(name) is known:
+            del queue[name]
+            if not queue:
+                del self._queues[known.queue]
+                self._idle.set()
 
     def _start_lookups(self) -> None:
         for owner in list(self._queues):
@@ -176,12 +187,11 @@ class Resolver:
             if owner in self._busy:
                 continue
             queue = self._queues.pop(owner)
-            name = queue.popleft()
+            name = next(iter(queue))
+            known = queue.pop(name)
             if queue:
                 self._queues[owner] = queue  # at the end, so that owners take turns
-            known = self._names.get(name)
-            if known is not None:
-                self._start(name, known, owner)
+            self._start(name, known, owner)
 
     def _start(self, name: str, known: _Name, owner: str) -> None:
         loop = asyncio.get_running_loop()
