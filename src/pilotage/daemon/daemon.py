@@ -236,6 +236,7 @@ class Daemon:
                 self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                 self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
+                self.ads.targets.on_touched = self._health.follow
             await self._run_tasks()
 
     async def _start_discovery(self, stack: AsyncExitStack) -> None:
@@ -312,8 +313,6 @@ class Daemon:
             async for update in self.discovery:
                 log_changes(update)
                 keys = self.ads.publish(update)
-                if self._health is not None:
-                    self._health.follow(update)
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
@@ -370,8 +369,6 @@ class Daemon:
             new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
         )
         if old.options != new.options:
-            if self._health is not None:
-                self._health.follow(self.discovery.table)  # other routes may now be served, and so probed
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
