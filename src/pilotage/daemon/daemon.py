@@ -42,15 +42,15 @@ from pilotage.xds.targets import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
+    from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings, Flags
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
-    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -131,7 +131,7 @@ class Daemon:
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
-        self._own_container = OwnContainer(self._local_addresses, self._snapshots)
+        self._own_container = OwnContainer(self._local_addresses, self._containers)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
@@ -379,8 +379,8 @@ class Daemon:
         connection.calls = self.metrics.calls
         return connection
 
-    def _snapshots(self) -> tuple[EngineSnapshot, ...]:
-        return self.discovery.snapshots()  # it exists only while the daemon runs
+    def _containers(self) -> Iterator[Container]:
+        return self.discovery.containers()  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None
