@@ -22,7 +22,7 @@ def own(folder: Path, *, local: str = ADDRESS, inside: bool = True, now: list[fl
         mark.touch()
     return OwnContainer(
         lambda: frozenset({local}),
-        lambda: [build_snapshot(LOCAL, [container(Ports=PORTS)])],
+        lambda: build_snapshot(LOCAL, [container(Ports=PORTS)]).containers,
         marks=[mark],
         gateways=lambda: frozenset({"172.17.0.1"}),
         clock=lambda: times[0],
@@ -49,3 +49,16 @@ def test_the_result_is_used_for_four_seconds(tmp_path: Path) -> None:
     assert found() is first
     now[0] = 4.0
     assert found() is not first
+
+
+def test_the_own_container_is_found_in_one_pass_over_the_containers(tmp_path: Path) -> None:
+    (mark := tmp_path / "mark").touch()
+    found = build_snapshot(LOCAL, [container(Ports=PORTS)]).containers
+    passes = iter(found)  # it can be read only once
+    looked = OwnContainer(
+        lambda: frozenset({ADDRESS}),
+        lambda: passes,
+        marks=[mark],
+        gateways=lambda: frozenset({"172.17.0.1", "172.18.0.1"}),
+    )
+    assert looked() == {("172.17.0.1", 80), ("172.18.0.1", 80)}

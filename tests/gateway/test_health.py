@@ -12,8 +12,11 @@ from aiohttp import web
 
 from pilotage.gateway.health import read_clusters
 from pilotage.gateway.process import GatewayStatus
+from pilotage.policy import Claimant
+from pilotage.policy.targets import Reach
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import HealthCheck, LoadBalance
+from pilotage.table.table import Table
 from pilotage.xds.clusters import PROBED
 from tests.support.gateway import route, target
 from tests.support.ports import free_port
@@ -121,6 +124,34 @@ async def test_probed_endpoints_start_as_pending_and_others_have_no_result(it: W
     assert states(it.found) == {"app": {ONE: "pending", TWO: "pending"}}
 
 
+async def test_the_endpoints_of_a_name_that_is_resolved_after_the_publication_are_probed(it: Watched) -> None:
+    named = Endpoint("nas.lan", 80, "app", "id", reach=Reach(Claimant(engine="local")))
+    addresses: dict[str, tuple[str, ...]] = {}
+    it.snapshot.targets.resolved = addresses
+    it.becomes(probed(endpoints=(named,)))
+    assert states(it.found) == {}
+    addresses["nas.lan"] = ("10.0.0.1",)
+    it.snapshot.set_addresses("nas.lan")
+    it.follows()
+    assert states(it.found) == {"app": {"nas.lan:80": "pending"}}
+    it.envoy.says = {"route/app": {"nas.lan:80": "healthy"}}
+    assert await it.look("route/app") == {"app": {"nas.lan:80": "healthy"}}
+
+
+@pytest.mark.looptime
+async def test_the_news_of_a_result_causes_no_poll(it: Watched) -> None:
+    it.envoy.says = {"route/app": {ONE: "healthy"}}
+    it.becomes(probed("app", healthcheck=HealthCheck(interval=60)))
+    task = asyncio.create_task(it.watch.run())
+    await asyncio.sleep(4)
+    begun = len(it.envoy.asked)
+    it.watch.follow(it.table, ["app"])  # as an update of the table with this result does
+    await asyncio.sleep(0.5)
+    assert len(it.envoy.asked) == begun
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_results_are_dropped_with_their_endpoints_and_routes(it: Watched) -> None:
     it.becomes(probed("app", 1, 2), probed("other"))
     it.envoy.says = {"route/app": {ONE: "healthy", TWO: "unhealthy"}, "route/other": {ONE: "healthy"}}
@@ -155,6 +186,15 @@ async def test_a_route_that_joins_a_pool_has_its_result_there(it: Watched) -> No
     it.becomes(probed(load_balance=LoadBalance(link="shop")))
     it.envoy.says = {"route/app": {ONE: "unhealthy"}, "pool/shop": {ONE: "healthy"}}
     assert await it.look("route/app", "pool/shop") == {"app": {ONE: "healthy"}}
+
+
+async def test_a_member_of_a_pool_may_be_missing_in_a_table_that_is_older_than_the_last_one(it: Watched) -> None:
+    one, two = (probed(alias, load_balance=LoadBalance(link="shop")) for alias in ("a", "b"))
+    older, newer = Table({"a": one}), Table({"a": one, "b": two})
+    it.snapshot.replace(newer)
+    it.watch.follow(newer, ["a", "b"])
+    it.watch.follow(older, ["a"])
+    assert states(it.found) == {"a": {ONE: "pending"}}
 
 
 async def test_without_changes_nothing_is_reported(it: Watched) -> None:

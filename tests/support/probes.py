@@ -13,7 +13,6 @@ import aiohttp
 from aiohttp import web
 
 from pilotage.core.errors import GatewayError
-from pilotage.discovery.update import Update
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.process import GatewayStatus
 from pilotage.routes.route import EndpointHealth, Route
@@ -78,7 +77,6 @@ class Probed:
 
     def publish(self, *routes: Route) -> None:
         self.made.publish_unheard(*routes)  # Envoy acknowledges clusters once it has checked their endpoints
-        self.watch.follow(self.made.table)
 
     async def finds(self, **expected: Mapping[int, str]) -> None:
         """Wait until the health checks have this result: alias -> port -> state."""
@@ -100,6 +98,7 @@ async def probing(directory: Path) -> AsyncIterator[Probed]:
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
         watch = HealthPoller(Administration(made, client), made.ads.snapshot.backend, partial(_keep, found))
+        made.ads.targets.on_touched = watch.follow
         task = asyncio.create_task(watch.run())
         try:
             yield Probed(made, watch, found)
@@ -188,9 +187,13 @@ class Watched:
 
     def becomes(self, *routes: Route) -> None:
         old, self.table = self.table, Table({it.alias: it for it in routes}, version=self.table.version + 1)
-        update = Update(old, self.table, diff(old, self.table))
-        self.snapshot.change(self.table, {change.alias for change in update.changes})
-        self.watch.follow(update)
+        self.snapshot.change(self.table, {change.alias for change in diff(old, self.table)})
+        self.follows()
+
+    def follows(self) -> None:
+        """Follow what was changed in the snapshot."""
+        touched, self.snapshot.touched = self.snapshot.touched, set()
+        self.watch.follow(self.table, touched)
 
     async def look(self, *names: str) -> dict[str, dict[str, str]]:
         await self.watch._poll(list(names))

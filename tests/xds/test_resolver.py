@@ -47,6 +47,13 @@ class Names:
         return self.known[name]
 
 
+def is_empty(resolver: Resolver) -> bool:
+    """Return whether a resolver holds nothing, so that containers that come and go fill no memory."""
+    return resolver._levels == [{}] and not any(
+        value for key, value in vars(resolver).items() if isinstance(value, dict) and key != "_news"
+    )
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  it happens in a thread
@@ -116,6 +123,21 @@ async def test_a_name_that_nobody_uses_any_longer_is_not_resolved_again(often: N
     resolver.close()
 
 
+async def test_a_name_that_comes_and_goes_while_it_waits_is_looked_up_once() -> None:
+    names = Names(slow=("10.0.0.1",), db=("10.0.0.2",))
+    names.free.clear()
+    resolver = Resolver(lambda _: None, lookup=names)
+    resolver.update("slow", ["slow"], "one")
+    for _ in range(20):
+        resolver.update("app", ["db"], "one")
+        resolver.update("app", [], "one")
+    resolver.update("app", ["db"], "one")
+    names.free.set()
+    await resolver.settled(20)
+    assert names.asked == ["slow", "db"]
+    resolver.close()
+
+
 async def test_lookups_at_a_time_are_limited_and_one_container_has_one() -> None:
     names = Names(**{f"n{number}": ("10.0.0.1",) for number in range(40)})
     names.free.clear()
@@ -149,7 +171,94 @@ async def test_the_number_of_names_is_limited_and_a_free_place_is_used(monkeypat
     assert resolver.errors == {}
     resolver.update("c", [])
     resolver.update("b", [])
-    assert (resolver.addresses, resolver._surplus, resolver._names) == ({}, {}, {})
+    assert is_empty(resolver)
+    resolver.close()
+
+
+async def test_an_owner_of_many_names_keeps_nobody_else_from_using_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES_OF_ONE", 3)
+    news = list[str]()
+    resolver = Resolver(news.append, lookup=lambda _: ("10.0.0.1",))
+    resolver.update("greedy", [f"n{number}" for number in range(50)], "greedy")
+    resolver.update("app", ["db"], "shop")
+    await resolver.settled(20)
+    assert len(resolver.addresses) == 4
+    assert resolver.addresses["db"] == ("10.0.0.1",)
+    assert len(resolver.errors) == 47
+    assert set(resolver.errors.values()) == {"its container has more than 3 names"}
+    await until(lambda: len(set(news)) == 51)  # each problem shows
+    resolver.update("greedy", [], "greedy")
+    resolver.update("app", [], "shop")
+    assert is_empty(resolver)
+    resolver.close()
+
+
+async def test_a_newcomer_takes_a_place_of_the_owner_of_most_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 6)
+    news = list[str]()
+    resolver = Resolver(news.append, lookup=lambda _: ("10.0.0.1",))
+    for owner in ("a", "b"):
+        for number in range(5):
+            resolver.update(f"{owner}{number}", [f"{owner}{number}"], owner)
+    resolver.update("app", ["db", "cache"], "shop")
+    await resolver.settled(20)
+    owners = [name[0] for name in resolver.addresses if name not in ("db", "cache")]
+    assert sorted(owners) == ["a", "a", "b", "b"]
+    assert {"db", "cache"} <= resolver.addresses.keys()
+    assert len(resolver.errors) == 6
+    await until(lambda: set(resolver.errors) <= set(news))
+    resolver.update("app", [], "shop")  # its places are used by both, in turns
+    await resolver.settled(20)
+    assert sorted(name[0] for name in resolver.addresses) == ["a", "a", "a", "b", "b", "b"]
+    for owner in ("a", "b"):
+        for number in range(5):
+            resolver.update(f"{owner}{number}", [], owner)
+    assert is_empty(resolver)
+    resolver.close()
+
+
+async def test_a_name_stays_in_use_as_long_as_one_of_its_owners_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 4)
+    asked = list[str]()
+
+    def look_up_once(name: str) -> tuple[str, ...]:
+        asked.append(name)
+        return ("10.0.0.1",)
+
+    resolver = Resolver(lambda _: None, lookup=look_up_once)
+    for name in ("x", "y", "z", "db"):
+        resolver.update(name, [name], "greedy")
+    resolver.update("app", ["db"], "shop")
+    await resolver.settled(20)
+    resolver.update("new", ["new"], "third")  # takes a place of the greedy one, but not the name of the shop
+    await resolver.settled(20)
+    assert resolver.addresses.keys() == {"x", "y", "db", "new"}
+    for name in ("x", "y", "z", "db"):
+        resolver.update(name, [], "greedy")
+    assert resolver.addresses.keys() == {"db", "new"}
+    resolver.update("app", ["db"], "its successor")
+    assert resolver.addresses.keys() == {"db", "new"}
+    assert asked.count("db") == 1
+    resolver.update("app", [])
+    resolver.update("new", [])
+    assert is_empty(resolver)
+    resolver.close()
+
+
+async def test_a_surplus_name_is_resolved_when_somebody_with_room_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES_OF_ONE", 1)
+    resolver = Resolver(lambda _: None, lookup=lambda _: ("10.0.0.1",))
+    resolver.update("a", ["a"], "greedy")
+    resolver.update("b", ["db"], "greedy")
+    assert "db" in resolver.errors
+    resolver.update("app", ["db"], "shop")
+    await resolver.settled(20)
+    assert (set(resolver.addresses), set(resolver.errors)) == ({"a", "db"}, set())
+    resolver.update("app", [], "shop")
+    assert (set(resolver.addresses), set(resolver.errors)) == ({"a"}, {"db"})
+    resolver.update("a", [], "greedy")
+    await resolver.settled(20)
+    assert (set(resolver.addresses), set(resolver.errors)) == ({"db"}, set())
     resolver.close()
 
 

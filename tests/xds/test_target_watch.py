@@ -42,6 +42,25 @@ async def test_the_first_table_waits_for_the_addresses_of_its_names() -> None:
     assert snapshot.targets.resolved == {}
 
 
+async def test_an_address_that_is_found_later_is_told_with_its_table() -> None:
+    snapshot = Snapshot(GatewayOptions())
+    watcher = TargetWatcher(snapshot, lambda _: None, lookup=lambda _: ("10.0.0.1",))
+    told: list[tuple[Table, set[str], int]] = []
+
+    def note(table: Table, aliases: set[str]) -> None:
+        backend = snapshot.backend("route/app")
+        assert backend is not None
+        told.append((table, aliases, len(backend.members)))
+
+    watcher.on_touched = note
+    published = table(named("nas.lan"))
+    snapshot.replace(published)
+    watcher.follow()
+    await until(lambda: len(told) == 2)
+    assert told == [(published, {"app"}, 0), (published, {"app"}, 1)]
+    await watcher.close()
+
+
 async def test_a_change_of_this_machines_addresses_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RECHECK", 0.001)
     local: set[str] = set()

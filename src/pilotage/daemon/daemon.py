@@ -42,15 +42,15 @@ from pilotage.xds.targets import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
+    from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings, Flags
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
-    from pilotage.table.snapshot import EngineSnapshot
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -131,7 +131,7 @@ class Daemon:
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
-        self._own_container = OwnContainer(self._local_addresses, self._snapshots)
+        self._own_container = OwnContainer(self._local_addresses, self._containers)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
@@ -236,6 +236,7 @@ class Daemon:
                 self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                 self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
+                self.ads.targets.on_touched = self._health.follow
             await self._run_tasks()
 
     async def _start_discovery(self, stack: AsyncExitStack) -> None:
@@ -312,8 +313,6 @@ class Daemon:
             async for update in self.discovery:
                 log_changes(update)
                 keys = self.ads.publish(update)
-                if self._health is not None:
-                    self._health.follow(update)
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
@@ -370,8 +369,6 @@ class Daemon:
             new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
         )
         if old.options != new.options:
-            if self._health is not None:
-                self._health.follow(self.discovery.table)  # other routes may now be served, and so probed
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
@@ -382,8 +379,8 @@ class Daemon:
         connection.calls = self.metrics.calls
         return connection
 
-    def _snapshots(self) -> tuple[EngineSnapshot, ...]:
-        return self.discovery.snapshots()  # it exists only while the daemon runs
+    def _containers(self) -> Iterator[Container]:
+        return self.discovery.containers()  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None

@@ -11,7 +11,7 @@ from pilotage.discovery.host_addresses import network_gateways
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pilotage.table.snapshot import EngineSnapshot
+    from pilotage.containers.container import Container
 
 __all__ = ["OwnContainer"]
 
@@ -29,7 +29,7 @@ class OwnContainer:
 
     Args:
         local_addresses: returns the addresses of pilotage.
-        snapshots: returns all known containers. The one with an address of pilotage is its own.
+        containers: returns all known containers, in any order. The one with an address of pilotage is its own.
         marks: files that exist in a container.
         gateways: returns the gateways of the container's networks.
         clock: returns the time in seconds.
@@ -39,14 +39,14 @@ class OwnContainer:
     def __init__(
         self,
         local_addresses: Callable[[], frozenset[str]],
-        snapshots: Callable[[], Iterable[EngineSnapshot]],
+        containers: Callable[[], Iterable[Container]],
         *,
         marks: Iterable[Path] = _MARKS,
         gateways: Callable[[], frozenset[str]] = network_gateways,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._local_addresses = local_addresses
-        self._snapshots = snapshots
+        self._containers = containers
         self._gateways = gateways
         self._clock = clock
         self._is_in_container = any(mark.exists() for mark in marks)
@@ -64,8 +64,7 @@ class OwnContainer:
         local, gateways = self._local_addresses(), self._gateways()
         return {
             (gateway, port.PublicPort)
-            for snapshot in self._snapshots()
-            for container in snapshot.containers
+            for container in self._containers()
             if container.private_hostname in local
             for port in container.ports
             if port.PublicPort

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
-from pilotage.discovery.provider import DockerProvider
+from pilotage.discovery.provider import DockerProvider, cancel_tasks
 from pilotage.discovery.subscription import Subscription
 from pilotage.engine.pool import Pool
 from pilotage.policy import NO_POLICY
@@ -23,8 +23,9 @@ from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table.store import RouteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pilotage.containers.container import Container
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import EngineWatcher
@@ -88,6 +89,11 @@ class DiscoveryManager:
     def snapshots(self) -> tuple[EngineSnapshot, ...]:
         """Return the containers and routes of each engine, in the order in which the engines were added."""
         return tuple(provider.snapshot() for provider in self._providers.values())
+
+    def containers(self) -> Iterator[Container]:
+        """Return the containers of all engines in any order. The caller reads them before it awaits anything."""
+        for provider in self._providers.values():
+            yield from provider.containers()
 
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""
@@ -164,7 +170,7 @@ class DiscoveryManager:
         """
         provider = self._providers.pop(self._provider(name).name)
         provider.remove()
-        await _cancel([provider.task])
+        await cancel_tasks([provider.task])
 
     async def apply_config(
         self,
@@ -226,7 +232,7 @@ class DiscoveryManager:
                         f"renamed engine {old} to {name}")  # fmt: skip
         self._providers = {name: self._providers[name] for name in order}
         self.publish()
-        await _cancel(provider.task for provider in (*ended, *replaced.values()))
+        await cancel_tasks(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
         if patterns != self._files.patterns or not is_same:
             await self.use_files(patterns)
@@ -252,7 +258,7 @@ class DiscoveryManager:
         self._files.read()
         if self._files.patterns:
             self._file_task = self._group.create_task(self._files.run(), name="watch route files")
-        await _cancel([previous])
+        await cancel_tasks([previous])
 
     def _on_file_change(self, name: str, file: RouteFile | None) -> None:
         routes = file.routes if file is not None else ()
@@ -274,7 +280,7 @@ class DiscoveryManager:
         for provider in self._providers.values():
             provider.release()
         try:
-            await _cancel([*(provider.task for provider in self._providers.values()), self._file_task])
+            await cancel_tasks([*(provider.task for provider in self._providers.values()), self._file_task])
         finally:  # also if this call is cancelled
             for subscription in tuple(self._subscriptions):
                 subscription.close()
@@ -329,15 +335,6 @@ class DiscoveryManager:
                 yield update
         finally:
             self.unsubscribe(subscription)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[None] | None]) -> None:
-    """Cancel tasks and wait until they end. They are cancelled even if this call is cancelled."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from pilotage.table.table import EngineStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pilotage.containers.container import Container
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
     from pilotage.engine.config import DockerProviderConfig
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import RouteStore
 
-__all__ = ["DockerProvider"]
+__all__ = ["DockerProvider", "cancel_tasks"]
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,10 @@ class DockerProvider:
     def snapshot(self) -> EngineSnapshot:
         """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
         return (self._predecessor or self).state.snapshot()
+
+    def containers(self) -> Iterable[Container]:
+        """Return the containers of :meth:`snapshot` in any order, without the cost of sorting them."""
+        return (self._predecessor or self).state.containers.values()
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
         """Return whether a configuration differs in nothing but the name."""
@@ -217,3 +222,12 @@ class DockerProvider:
 
 _FLOOD: Final = "events"
 _CHANGED: Final = "its settings changed, and it has not been listed since"
+
+
+async def cancel_tasks(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+    """Cancel tasks and wait until they end. They are cancelled even if this call is cancelled."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)

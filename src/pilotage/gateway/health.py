@@ -18,15 +18,14 @@ import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.routes.route import Endpoint, EndpointHealth, bracketed
-from pilotage.table.table import Table
 from pilotage.xds.clusters import PROBED, is_probed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pilotage.discovery.update import Update
     from pilotage.gateway.process import GatewayStatus
     from pilotage.routes.route import HealthState, Route
+    from pilotage.table.table import Table
     from pilotage.xds.backend import Backend
 
 __all__ = ["EnvoyAdmin", "HealthPoller", "read_clusters"]
@@ -87,7 +86,9 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 class HealthPoller:
-    """Polls the health check results of one Envoy. Run :meth:`run` in a task, and call :meth:`follow` on each change.
+    """Polls the health check results of one Envoy.
+
+    Run :meth:`run` in a task, and call :meth:`follow` on each change to the snapshot.
 
     Args:
         envoy: the Envoy that probes.
@@ -115,27 +116,28 @@ class HealthPoller:
 
     # ---- which endpoints are probed
 
-    def follow(self, news: Update | Table) -> None:
-        """Update the set of probed endpoints from a table, or from a change to it, that was published to Envoys."""
-        if isinstance(news, Table):
-            table, aliases = news, {*self._cluster_of, *news.routes}
-        else:
-            table = news.new
-            aliases = {change.alias for change in news.changes if change.alias and change.kind != "health"}
+    def follow(self, table: Table, aliases: Iterable[str]) -> None:
+        """Update the set of probed endpoints.
+
+        Args:
+            table: the table last published to Envoys.
+            aliases: those whose route, or whose endpoints in the backend, may have changed since the last call.
+
+        """
+        changed = set(aliases)
         touched: set[str] = set()
-        for alias in aliases:
+        for alias in changed:
             touched |= self._note(alias, table.routes.get(alias))
         found: dict[str, dict[str, EndpointHealth]] = {}
         for cluster in touched:
             for alias, endpoints in self._track(cluster, table).items():
                 found[alias] = self._expect(alias, endpoints)
-        for alias in aliases & self._known.keys():
+        for alias in changed & self._known.keys():
             if alias not in self._cluster_of:
                 del self._known[alias]
                 found[alias] = {}
         if found:
             self._report(found)
-            self._news.set()
 
     def _note(self, alias: str, route: Route | None) -> set[str]:
         """Record the cluster that probes the endpoints of an alias; return the clusters affected."""
@@ -157,13 +159,18 @@ class HealthPoller:
         backend = self._backend(name)
         probed = backend.members if backend is not None and is_probed(backend) else ()
         members = {_identity(member.endpoint) for member in probed}
-        found = {alias: tuple(e for e in table.routes[alias].endpoints if _identity(e) in members) for alias in aliases}
-        if backend is None or not any(found.values()):
-            self._clusters.pop(name, None)
-        else:
+        found: dict[str, tuple[Endpoint, ...]] = {}
+        for alias in aliases:
+            route = table.routes.get(alias)
+            endpoints = route.endpoints if route is not None else ()
+            found[alias] = tuple(endpoint for endpoint in endpoints if _identity(endpoint) in members)
+        before = self._clusters.pop(name, None)
+        if backend is not None and any(found.values()):
             check = backend.route.settings.healthcheck
             valid_for = check.timeout + 2 * _MAX_INTERVAL
             self._clusters[name] = _Cluster(check.interval, valid_for, {a: e for a, e in found.items() if e})
+        if self._clusters.get(name) != before:
+            self._news.set()
         return found
 
     def _expect(self, alias: str, endpoints: Iterable[Endpoint]) -> dict[str, EndpointHealth]:

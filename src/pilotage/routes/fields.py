@@ -88,7 +88,9 @@ class FieldContext(msgspec.Struct):
         """Return a value as a message mentions it: its kind if it is not a single value, or is a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
-        return repr(shorten(clean_value(value.value[:SEARCHED]))) if isinstance(value.value, str) else str(value.value).lower()
+        if isinstance(value.value, str):
+            return repr(shorten(clean_value(value.value[:SEARCHED])))
+        return str(value.value).lower()
 
     def _visible(self, path: str = "") -> Visibility:
         return self.visible.at((path or self.path).split("."))

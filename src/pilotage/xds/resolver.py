@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["MAX_NAMES", "Resolver", "look_up"]
+__all__ = ["MAX_NAMES", "MAX_NAMES_OF_ONE", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Maximum number of names in use. Further ones are not resolved until others are no longer used."""
+"""Names in use at a time. When all are, an owner of few names takes the place of one of an owner of more."""
+
+MAX_NAMES_OF_ONE: Final = 200
+"""Names in use that count for one owner. Its further ones are not resolved until it no longer uses others."""
 
 _INTERVAL: Final = 10.0
 """Seconds between two lookups of a name. The system's resolver does not say how long its answer is valid."""
@@ -32,6 +35,9 @@ _MAX_RATE: Final = 50.0
 
 _AT_ONCE: Final = 8
 """Maximum number of lookups at a time. Each takes a thread, which a silent name server can keep for half a minute."""
+
+_REPORTS_AT_ONCE: Final = 20
+"""Names reported in one go as beyond the limits, so that thousands of them do not hold up the event loop."""
 
 _MAX_ADDRESSES: Final = 64
 """Maximum number of addresses per name; further ones are ignored."""
@@ -53,18 +59,16 @@ class _Name:
     """A name in use.
 
     Attributes:
-        users: alias -> owner.
+        owner: the one of its owners for whom it counts, and in whose turn it is looked up.
         failures: failed lookups in a row.
         timer: starts the next lookup.
-        waiting: whether a lookup is queued or running.
 
     """
 
-    def __init__(self) -> None:
-        self.users: dict[str, str] = {}
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
         self.failures = 0
         self.timer: asyncio.TimerHandle | None = None
-        self.waiting = False
 
 
 class Resolver:
@@ -88,9 +92,14 @@ class Resolver:
         self._on_change = on_change
         self._lookup = lookup
         self._names: dict[str, _Name] = {}
-        self._used: dict[str, frozenset[str]] = {}
-        self._surplus: dict[str, dict[str, str]] = {}  # name -> users, beyond the limit
-        self._queues: dict[str, deque[str]] = {}  # owner -> names; owners take turns
+        self._used: dict[str, tuple[str, frozenset[str]]] = {}  # alias -> owner, names
+        self._users: dict[str, dict[str, set[str]]] = {}  # name -> owner -> aliases
+        self._served: dict[str, dict[str, None]] = {}  # owner -> names in use that count for it
+        self._levels: list[dict[str, None]] = [{}]  # number of names in use -> owners with so many
+        self._surplus: dict[str, dict[str, None]] = {}  # owner -> names beyond the limits
+        self._turns: dict[str, None] = {}  # owners who may have one of their surplus names resolved
+        self._news: dict[str, None] = {}  # surplus names to report
+        self._queues: dict[str, dict[str, _Name]] = {}  # owner -> names; owners take turns
         self._busy: set[str] = set()  # owners with a running lookup
         self._running = 0
         self._idle = asyncio.Event()
@@ -102,15 +111,20 @@ class Resolver:
         Args:
             alias: the alias.
             names: its names.
-            owner: who chose them; one owner has one lookup at a time.
+            owner: who chose them. An owner has one lookup at a time and a limited number of names.
 
         """
-        before, now = self._used.pop(alias, frozenset()), frozenset(names)
+        now = frozenset(names)
+        former, before = self._used.pop(alias, (owner, frozenset()))
         if now:
-            self._used[alias] = now
+            self._used[alias] = owner, now
         for name in before - now:
-            self._drop(alias, name)
-        for name in now:
+            self._drop(alias, name, former)
+        if former != owner:
+            for name in before & now:
+                self._add(alias, name, owner)  # before it is dropped, so that it keeps its addresses
+                self._drop(alias, name, former)
+        for name in now - before:
             self._add(alias, name, owner)
 
     async def settled(self, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
@@ -128,46 +142,169 @@ class Resolver:
             if known.timer is not None:
                 known.timer.cancel()
         self._queues.clear()
+        self._news.clear()
 
     def _add(self, alias: str, name: str, owner: str) -> None:
-        known = self._names.get(name)
-        if known is None:
-            if len(self._names) >= MAX_NAMES:
-                self._surplus.setdefault(name, {})[alias] = owner
-                self.errors[name] = f"more than {MAX_NAMES:,} names are in use"
-                return
-            known = self._names[name] = _Name()
-        known.users[alias] = owner
-        if not known.waiting and known.timer is None:
-            self._enqueue(name)
+        self._users.setdefault(name, {}).setdefault(owner, set()).add(alias)
+        if name in self._names:
+            return
+        self._put_aside(name, owner)
+        self._fill()
+        if name not in self._names and self._displace_for(owner):
+            self._serve(name, owner)
+        if name not in self._names:
+            self._refuse(name)
 
-    def _drop(self, alias: str, name: str) -> None:
+    def _drop(self, alias: str, name: str, owner: str) -> None:
+        owners = self._users[name]
+        owners[owner].discard(alias)
+        if owners[owner]:
+            return
+        del owners[owner]
         known = self._names.get(name)
-        users = known.users if known is not None else self._surplus.get(name, {})
-        users.pop(alias, None)
-        if users:
-            return
-        self.addresses.pop(name, None)
-        self.errors.pop(name, None)
-        self._surplus.pop(name, None)
         if known is None:
-            return
+            self._take_up(name, owner)
+        elif known.owner == owner:
+            heir = next((other for other in owners if self._count(other) < MAX_NAMES_OF_ONE), None)
+            if heir is not None:
+                self._hand_over(name, known, heir)
+            else:
+                self._end(name, known)
+        if not owners:
+            del self._users[name]
+            self.errors.pop(name, None)
+        self._fill()
+
+    # ---- limits
+
+    def _count(self, owner: str) -> int:
+        return len(self._served.get(owner, ()))
+
+    def _fill(self) -> None:
+        """Resolve surplus names as the limits allow. Owners take turns."""
+        while self._turns and len(self._names) < MAX_NAMES:
+            owner = next(iter(self._turns))
+            del self._turns[owner]
+            if owner in self._surplus and self._count(owner) < MAX_NAMES_OF_ONE:
+                self._serve(next(iter(self._surplus[owner])), owner)
+                self._take_turn(owner)
+
+    def _displace_for(self, owner: str) -> bool:
+        """End the use of a name of the owner of most, if it then still has more than the given owner will have."""
+        while (most := len(self._levels) - 1) > self._count(owner) + 1:
+            greedy = next(reversed(self._levels[-1]))
+            name = next(reversed(self._served[greedy]))
+            known = self._names[name]
+            heir = next((it for it in self._users[name] if self._count(it) + 1 < most), None)
+            if heir is None:
+                self._end(name, known)
+                return True
+            self._hand_over(name, known, heir)
+        return False
+
+    def _serve(self, name: str, owner: str) -> None:
+        for other in self._users[name]:
+            self._take_up(name, other)
+        self.errors.pop(name, None)
+        known = self._names[name] = _Name(owner)
+        self._charge(name, owner)
+        self._enqueue(name, known)
+
+    def _end(self, name: str, known: _Name) -> None:
+        """Stop resolving a name. If it still has owners, it becomes surplus."""
         if known.timer is not None:
             known.timer.cancel()
+        self._unqueue(name, known)
         del self._names[name]
-        if self._surplus:
-            name, users = self._surplus.popitem()
-            del self.errors[name]
-            for user, owner in users.items():
-                self._add(user, name, owner)
+        self._discharge(name, known.owner)
+        self.addresses.pop(name, None)
+        self.errors.pop(name, None)
+        for owner in self._users[name]:
+            self._put_aside(name, owner)
+        if self._users[name]:
+            self._refuse(name)
+
+    def _hand_over(self, name: str, known: _Name, heir: str) -> None:
+        is_queued = self._unqueue(name, known)
+        self._discharge(name, known.owner)
+        known.owner = heir
+        self._charge(name, heir)
+        if is_queued:
+            self._enqueue(name, known)
+
+    def _charge(self, name: str, owner: str) -> None:
+        names = self._served.setdefault(owner, {})
+        self._levels[len(names)].pop(owner, None)
+        names[name] = None
+        if len(names) == len(self._levels):
+            self._levels.append({})
+        self._levels[len(names)][owner] = None
+
+    def _discharge(self, name: str, owner: str) -> None:
+        names = self._served[owner]
+        del self._levels[len(names)][owner], names[name]
+        if names:
+            self._levels[len(names)][owner] = None
+        else:
+            del self._served[owner]
+        while len(self._levels) > 1 and not self._levels[-1]:
+            self._levels.pop()
+        self._take_turn(owner)
+
+    def _put_aside(self, name: str, owner: str) -> None:
+        self._surplus.setdefault(owner, {})[name] = None
+        self._take_turn(owner)
+
+    def _take_up(self, name: str, owner: str) -> None:
+        names = self._surplus.get(owner, {})
+        names.pop(name, None)
+        if not names:
+            self._surplus.pop(owner, None)
+            self._turns.pop(owner, None)
+
+    def _take_turn(self, owner: str) -> None:
+        if owner in self._surplus and self._count(owner) < MAX_NAMES_OF_ONE:
+            self._turns[owner] = None
+
+    def _refuse(self, name: str) -> None:
+        """Report a surplus name."""
+        if all(self._count(owner) >= MAX_NAMES_OF_ONE for owner in self._users[name]):
+            error = f"its container has more than {MAX_NAMES_OF_ONE:,} names"
+        else:
+            error = f"more than {MAX_NAMES:,} names are in use"
+        if self.errors.get(name) == error:
+            return
+        self.errors[name] = error
+        if not self._news:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._news[name] = None
+
+    def _tell(self) -> None:
+        names = list(itertools.islice(self._news, _REPORTS_AT_ONCE))
+        for name in names:
+            del self._news[name]
+        if self._news:
+            asyncio.get_running_loop().call_soon(self._tell)
+        for name in names:
+            self._on_change(name)
 
     # ---- lookups
 
-    def _enqueue(self, name: str) -> None:
-        known = self._names[name]
-        known.timer, known.waiting = None, True
-        self._queues.setdefault(min(known.users.values()), deque()).append(name)
+    def _enqueue(self, name: str, known: _Name) -> None:
+        known.timer = None
+        self._queues.setdefault(known.owner, {})[name] = known
         self._start_lookups()
+
+    def _unqueue(self, name: str, known: _Name) -> bool:
+        """Take a name out of its queue; return whether it was in it."""
+        queue = self._queues.get(known.owner, {})
+        if queue.get(name) is not known:
+            return False
+        del queue[name]
+        if not queue:
+            del self._queues[known.owner]
+            self._idle.set()
+        return True
 
     def _start_lookups(self) -> None:
         for owner in list(self._queues):
@@ -176,12 +313,11 @@ class Resolver:
             if owner in self._busy:
                 continue
             queue = self._queues.pop(owner)
-            name = queue.popleft()
+            name = next(iter(queue))
+            known = queue.pop(name)
             if queue:
                 self._queues[owner] = queue  # at the end, so that owners take turns
-            known = self._names.get(name)
-            if known is not None:
-                self._start(name, known, owner)
+            self._start(name, known, owner)
 
     def _start(self, name: str, known: _Name, owner: str) -> None:
         loop = asyncio.get_running_loop()
@@ -214,11 +350,10 @@ class Resolver:
         self._start_lookups()
 
     def _record(self, name: str, known: _Name, found: tuple[str, ...], error: str) -> None:
-        known.waiting = False
         known.failures = known.failures + 1 if error else 0
         pause = _RETRIES[min(known.failures, len(_RETRIES)) - 1] if error else _INTERVAL
         pause = max(pause, len(self._names) / _MAX_RATE)
-        known.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, name)
+        known.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, name, known)
         before = (self.addresses.get(name), self.errors.get(name))
         if error:
             self.errors[name] = error

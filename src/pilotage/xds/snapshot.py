@@ -83,6 +83,11 @@ class Snapshot:
         self._clusters: dict[str, set[Key]] = {}
         self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
 
+    @property
+    def table(self) -> Table:
+        """The table last applied."""
+        return self._table
+
     def replace(self, table: Table) -> frozenset[Key]:
         """Apply a whole table; return the keys of the changed resources."""
         return self.change(table, {*self._table.routes, *table.routes})

@@ -25,6 +25,9 @@ _RECHECK: Final = 5.0
 class TargetWatcher:
     """Resolves and probes the targets of a snapshot, and applies the results to it.
 
+    Attributes:
+        on_touched: called with the table and the aliases that were changed in the snapshot, also by what was found.
+
     Args:
         snapshot: the snapshot.
         on_change: called with the keys of the resources that results changed.
@@ -39,6 +42,7 @@ class TargetWatcher:
         *,
         lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
+        self.on_touched: Callable[[Table, set[str]], object] = lambda _table, _aliases: None
         self._snapshot = snapshot
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
@@ -59,6 +63,8 @@ class TargetWatcher:
             self._resolver.update(alias, names, owner)
             for address in self._prober.update(alias, snapshot.downgrade.https.get(alias, ())):
                 changed |= snapshot.set_plain(address, plain=False)
+        if touched:
+            self.on_touched(snapshot.table, touched)
         if self._timer is None:
             self._recheck()
         if self._retry is None and refused_aliases(snapshot.problems):
