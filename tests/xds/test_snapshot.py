@@ -314,11 +314,12 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
         snapshot.remove(alias, left)
     for alias in sorted(snapshot.restarting):
         snapshot.settle(alias)
-    expected = build_resources(before, _OPTIONS)
-    found = {key: item.version for key, item in snapshot.resources.items()}
-    assert found == {(kind, name): it.version for kind, all_ in expected.items() for name, it in all_.items()}
     direct = Snapshot(_OPTIONS)
+    direct._ports = snapshot._ports  # who has listened on a port before is all that counts of the past
     direct.replace(before)
+    assert snapshot.resources == direct.resources
+    for each in (snapshot, direct):  # only why somebody has a port depends on when it is asked
+        each.problems = {key: () if "listener/" in key else it for key, it in each.problems.items()}
     assert snapshot.problems == direct.problems
     for item in snapshot.resources.values():
         assert item.clusters <= {name for kind, name in snapshot.resources if kind == CLUSTER}
