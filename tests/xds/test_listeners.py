@@ -148,7 +148,8 @@ def test_the_engine_that_comes_first_gets_a_port_whatever_the_ages() -> None:
     snapshot = Snapshot(GatewayOptions())
     snapshot.replace(Table({"forged": forged, "mine": mine}, engine_order=("local", "far")))
     (problem,) = (problem for found in snapshot.problems.values() for problem in found)
-    assert (problem.route, problem.message) == ("forged", "tcp port 0.0.0.0:2222 belongs to mine, which comes first")
+    expected = "tcp port 0.0.0.0:2222 belongs to mine, whose engine comes first"
+    assert (problem.route, problem.message) == ("forged", expected)
 
 
 async def test_the_older_of_two_routes_gets_the_port(envoy: Envoy) -> None:

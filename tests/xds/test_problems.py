@@ -11,12 +11,12 @@ def test_each_problem_names_its_route_and_a_remedy() -> None:
     problems = [
         build_failed(app, ValueError("odd")),
         auth_route_not_served(app, "auth"),
-        port_in_use(*backends, "tcp/2222"),
+        port_in_use(*backends, "tcp/0.0.0.0:2222", "which is older"),
     ]
     assert {problem.route for problem in problems} == {"app"}
     assert all(problem.hint for problem in problems)
     assert [problem.path for problem in problems] == ["", "middlewares.forwardauth", "port"]
-    assert problems[2].message == "tcp port 2222 belongs to other, which comes first"
+    assert problems[2].message == "tcp port 0.0.0.0:2222 belongs to other, which is older"
 
 
 def test_an_unexpected_error_does_not_quote_secrets() -> None:

@@ -314,11 +314,12 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
         snapshot.remove(alias, left)
     for alias in sorted(snapshot.restarting):
         snapshot.settle(alias)
-    expected = build_resources(before, _OPTIONS)
-    found = {key: item.version for key, item in snapshot.resources.items()}
-    assert found == {(kind, name): it.version for kind, all_ in expected.items() for name, it in all_.items()}
     direct = Snapshot(_OPTIONS)
+    direct._ports = snapshot._ports  # who has listened on a port before is all that counts of the past
     direct.replace(before)
+    assert snapshot.resources == direct.resources
+    for each in (snapshot, direct):  # only why somebody has a port depends on when it is asked
+        each.problems = {key: () if "listener/" in key else it for key, it in each.problems.items()}
     assert snapshot.problems == direct.problems
     for item in snapshot.resources.values():
         assert item.clusters <= {name for kind, name in snapshot.resources if kind == CLUSTER}
@@ -379,8 +380,7 @@ def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
     snapshot.replace(table(_draining("app", 80)))
     snapshot.replace(table(route("app", 80)))
     snapshot.configure(GatewayOptions(compression=False))
-    found = snapshot.backend("route/app")
-    assert found is not None and (found.restarting, snapshot.restarting) == (True, {"app"})  # noqa: PT018
+    assert (snapshot.backend("route/app").restarting, snapshot.restarting) == (True, {"app"})  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

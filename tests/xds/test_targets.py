@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.policy import Claimant, Policy
@@ -9,6 +10,7 @@ from pilotage.policy.claims import PolicyRule
 from pilotage.policy.targets import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
+from pilotage.table.precedence import Ranking
 from pilotage.xds.targets import TargetGuard, Targets, addressed
 from tests.support.gateway import route
 
@@ -162,6 +164,68 @@ def test_a_new_listener_takes_no_port_to_which_an_older_route_leads() -> None:
     assert answers["app"] == (["127.0.0.1:5432"], "")
     assert answers["db"][0] == []
     assert "the target of app, which is older" in answers["db"][1]
+
+
+LISTENER = stream("db", 5432, "10.0.0.1", 5432, created=200)
+
+
+def test_a_refused_address_takes_no_listener_down() -> None:
+    found = targets(evil_example=("192.0.2.7",))
+    evil = named("evil.example", 5432, created=100)
+    checked(found, LISTENER, evil)
+    found.resolved = {"evil.example": ("127.0.0.1",)}
+    answers = checked(found, evil, LISTENER)
+    assert answers["db"] == (["10.0.0.1:5432"], "")
+    assert answers["app"][0] == []
+
+
+@pytest.mark.parametrize("created", [100, 1, 0, -5])
+def test_an_endpoint_that_newly_leads_to_a_listener_is_refused_whatever_its_age(created: int) -> None:
+    found = targets(evil_example=("192.0.2.7",))
+    evil = named("evil.example", 5432, created=created)
+    checked(found, LISTENER, evil)
+    found.resolved = {"evil.example": (HERE,)}
+    answers = checked(found, evil, LISTENER)
+    assert answers["db"] == (["10.0.0.1:5432"], "")
+    assert "the listener of db" in answers["app"][1]
+    fresh = targets(evil_example=(HERE,))
+    fresh.inherit(found)  # new settings
+    assert checked(fresh, evil, LISTENER)["db"][0] == ["10.0.0.1:5432"]
+
+
+def test_an_age_that_is_no_time_and_a_later_engine_take_no_port_at_the_start() -> None:
+    assert checked(targets(), at(HERE, 5432, created=-5), LISTENER)["db"][0] == ["10.0.0.1:5432"]
+    found = targets()
+    found.ranking = Ranking(("local", "far"))
+    assert checked(found, at(HERE, 5432, created=1, provider="far"), LISTENER)["db"][0] == ["10.0.0.1:5432"]
+
+
+def test_a_listener_gets_its_port_back_after_a_restart() -> None:
+    found, evil = targets(), named(HERE, 5432, created=1)
+    checked(found, LISTENER)
+    checked(found, LISTENER, evil)
+    found.follow({"db": msgspec.structs.replace(LISTENER, excluded=True, endpoints=())})
+    assert found.checked(evil)[0].endpoints == evil.endpoints
+    answers = checked(found, LISTENER, evil)
+    assert answers["db"] == (["10.0.0.1:5432"], "")
+    assert answers["app"][0] == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_an_own_address_is_kept_for_a_stopped_container(*, own: bool) -> None:
+    found, it = targets(), named(HERE, 5432, *([HERE] if own else []), created=1)
+    checked(found, it)
+    found.follow({"app": msgspec.structs.replace(it, excluded=True, endpoints=())})
+    checked(found, LISTENER)
+    answers = checked(found, it, LISTENER)
+    assert [bool(answers[alias][0]) for alias in ("app", "db")] == [own, not own]
+
+
+def test_what_is_gone_leaves_no_claim() -> None:
+    found = targets()
+    checked(found, LISTENER, at(HERE, 5433))
+    found.follow({"db": None, "app": None})
+    assert (found._since, found._ports, found._routes) == ({}, {}, {})
 
 
 def test_two_streams_that_lead_to_each_other_are_no_ring() -> None:

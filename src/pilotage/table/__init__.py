@@ -8,7 +8,7 @@ It must not do I/O, know Envoy, or depend on the order in which engines first re
 from __future__ import annotations
 
 from pilotage.table.diff import Change, ChangeKind, iter_diff
-from pilotage.table.precedence import Ranking
+from pilotage.table.precedence import Holder, Rank, Ranking, holder_of
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
@@ -18,11 +18,14 @@ __all__ = [
     "ChangeKind",
     "EngineSnapshot",
     "EngineStatus",
+    "Holder",
     "ProblemKey",
+    "Rank",
     "Ranking",
     "RouteStore",
     "Table",
     "build_snapshot",
     "build_table",
+    "holder_of",
     "iter_diff",
 ]

@@ -48,12 +48,12 @@ def auth_route_restricted(route: Route, auth_route: str) -> Problem:
     )
 
 
-def port_in_use(backend: Backend, by: Backend, address: str) -> Problem:
-    """Report a stream route whose listening address belongs to another route."""
+def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
+    """Report a stream route whose listening address belongs to another route; ``why`` follows the name of that one."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,
-        f"{protocol} port {port} belongs to {by.name}, which comes first",
+        f"{protocol} port {port} belongs to {by.name}, {why}",
         f"choose another listening port for {backend.name}",
         path="port",
     )

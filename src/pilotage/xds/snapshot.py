@@ -26,10 +26,8 @@ from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.problems import (
-    build_failed,
-    port_in_use,
-)
+from pilotage.xds.port_holders import PortHolders, port_of
+from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
 from pilotage.xds.target_files import unreadable_files
@@ -54,7 +52,7 @@ class Snapshot:
 
     Attributes:
         resources: type URL and name -> resource.
-        problems: source (``route/ALIAS``, ``pool/LINK``, ``listener/ADDRESS``; ``auth/…`` for missing forwardauth
+        problems: source (``route/ALIAS``, ``pool/LINK``, ``listener/tcp/PORT``; ``auth/…`` for missing forwardauth
             routes, ``made/…`` for unexpected errors) -> its problems.
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
@@ -80,6 +78,7 @@ class Snapshot:
         self._auth_users: dict[str, set[str]] = {}
         self._scopes: dict[str, set[str]] = {}
         self._listeners: dict[str, set[str]] = {}
+        self._ports = PortHolders()
         self._clusters: dict[str, set[Key]] = {}
         self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
 
@@ -104,8 +103,11 @@ class Snapshot:
 
         """
         self._table = table
+        if table.engine_order != self.targets.ranking.engines:
+            self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
         for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
+            self._ports.follow(alias, table.routes.get(alias))
             affected |= self._update_route(alias, table.routes.get(alias))
             self.touched.add(alias)
         return self._rebuild(affected)
@@ -148,7 +150,8 @@ class Snapshot:
         if options == self.options and guard == self.targets.guard:
             return frozenset()
         fresh = Snapshot(options, guard)
-        fresh.targets.resolved, fresh.targets.errors = self.targets.resolved, self.targets.errors
+        fresh.targets.inherit(self.targets)
+        fresh._ports = self._ports
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
@@ -267,7 +270,7 @@ class Snapshot:
     def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
         labels: set[str] = set()
-        addresses: set[str] = set()
+        ports: set[str] = set()
         for key in affected:
             old = self._backends.get(key)
             new, clusters = self._build(key)
@@ -277,9 +280,10 @@ class Snapshot:
                 if backend is None:
                     continue
                 if backend.route.is_stream:
-                    address = listening_address(backend.route)
-                    index(self._listeners.setdefault(address, set()), key)
-                    addresses.add(address)
+                    port = port_of(backend.route)
+                    index(self._listeners.setdefault(port, set()), key)
+                    ports.add(port)
+                    wanted[LISTENER, listening_address(backend.route)] = None
                 elif label := scope_label(backend.name):
                     index(self._scopes.setdefault(label, set()), key)
                     labels.add(label)
@@ -293,8 +297,8 @@ class Snapshot:
                 self._backends[key] = new
         for label in labels:
             wanted |= self._scope_changes(label)
-        for address in addresses:
-            wanted |= self._listener_changes(address)
+        for port in ports:
+            wanted |= self._listener_changes(port)
         return self._apply(wanted)
 
     # ---- from backends to resources
@@ -339,21 +343,14 @@ class Snapshot:
         self._report(f"made/{label}", problems)
         return made
 
-    def _listener_changes(self, address: str) -> dict[Key, Resource | None]:
-        """Assign a listening address to the first route by rank that uses it. No endpoint means no listener."""
-        self._drop_empty(self._listeners, address)
-        backends = [self._backends[key] for key in self._listeners.get(address, ())]
-        rank = Ranking(self._table.engine_order).rank
-        backends.sort(key=lambda backend: (rank(backend.route), backend.name))
-        self._report(f"made/{address}", ())
-        self._report(f"listener/{address}", [port_in_use(backend, backends[0], address) for backend in backends[1:]])
-        if not backends or backends[0].backing == "none":
-            return {(LISTENER, address): None}
-        try:
-            return _by_key([stream_listener(backends[0], self.options)])
-        except Exception as error:  # noqa: BLE001  see _check
-            self._report(f"made/{address}", [build_failed(backends[0].route, error)])
-            return {(LISTENER, address): None}
+    def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
+        self._drop_empty(self._listeners, port)
+        backends = [self._backends[key] for key in self._listeners.get(port, ())]
+        made, problems = self._ports.assign(
+            port, backends, self._table.engine_order, lambda backend: stream_listener(backend, self.options)
+        )
+        self._report(f"listener/{port}", problems)
+        return made
 
     def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
         changed = set()

@@ -15,12 +15,14 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.policy.targets import KIND_NAMES, hint_for, leads_here, parse_address, special_kind, spellings
+from pilotage.table.precedence import Ranking, holder_of
 from pilotage.xds.backend import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.routes.route import Endpoint, Route
+    from pilotage.table.precedence import Holder, Rank
 
 __all__ = ["TargetGuard", "Targets", "addressed"]
 
@@ -55,6 +57,11 @@ class TargetGuard(msgspec.Struct, frozen=True):
         """Return whether connections to an address end on this machine."""
         return leads_here(text, self.is_local)
 
+    def is_own(self, endpoint: Endpoint, text: str) -> bool:
+        """Return whether an address of an endpoint is its container's own, or comes from no label."""
+        reach = endpoint.reach
+        return reach is None or reach.owns(endpoint.host, self.is_local) or reach.owns(text, self.is_local)
+
     def refusal(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
         """Return why Envoy must not connect to an address of an endpoint; ``None`` if it may.
 
@@ -70,7 +77,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
             return _problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
         reach = endpoint.reach
         kind = special_kind(text)
-        if reach is None or not kind or reach.owns(endpoint.host, self.is_local) or reach.owns(text, self.is_local):
+        if reach is None or not kind or self.is_own(endpoint, text):
             return None
         verdict = self.policy.may_reach(reach.claimant, text, endpoint.port)
         if verdict.allowed:
@@ -85,6 +92,22 @@ _OTHER_TARGET: Final = "set the container's own host and port"
 
 _Port = tuple[bool, int]
 """Whether it is a UDP port, and its number."""
+
+_Claim = tuple[bool, bool, int]
+"""Whether a route listens on a port of this machine, or else leads to it; and the port."""
+
+
+class _Since(msgspec.Struct, frozen=True):
+    """When a route claimed a port of this machine.
+
+    Attributes:
+        change: number of the change.
+        lasting: whether the claim outlasts a stop of the container.
+
+    """
+
+    change: int
+    lasting: bool
 
 
 def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
@@ -104,6 +127,7 @@ class Targets:
         resolved: host name -> addresses, from the resolver.
         errors: host name -> why it was not resolved, from the resolver.
         names: alias -> its container, and the host names that pilotage resolves for it.
+        ranking: decides between routes that claimed a port in the same change.
 
     """
 
@@ -112,11 +136,19 @@ class Targets:
         self.resolved: Mapping[str, tuple[str, ...]] = {}
         self.errors: Mapping[str, str] = {}
         self.names: dict[str, tuple[str, frozenset[str]]] = {}
+        self.ranking = Ranking()
         self._users: dict[str, set[str]] = {}  # host name -> aliases
         self._routes: dict[str, Route] = {}  # those that can collide with a listener, or that listen
         self._aimed: dict[_Port, set[str]] = {}  # port of this machine -> aliases that lead to it
         self._listening: dict[_Port, set[str]] = {}  # port -> aliases that listen on it
         self._ports: dict[str, tuple[frozenset[_Port], frozenset[_Port]]] = {}
+        self._since: dict[str, tuple[Holder, dict[_Claim, _Since]]] = {}  # alias -> its holder, and its claims
+        self._changes = 0
+
+    def inherit(self, other: Targets) -> None:
+        """Take over what was resolved, and who had which port first."""
+        self.resolved, self.errors, self.ranking = other.resolved, other.errors, other.ranking
+        self._since, self._changes = dict(other._since), other._changes
 
     def users(self, name: str) -> set[str]:
         """Return the aliases that use a host name."""
@@ -130,9 +162,47 @@ class Targets:
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
         """Record the current routes of some aliases; return these aliases and all others that they affect."""
         affected = set(routes)
+        self._changes += 1
         for alias, route in routes.items():
-            affected |= self._follow(alias, route if route is not None and not route.excluded else None)
+            served = route if route is not None and not route.excluded else None
+            affected |= self._follow(alias, served)
+            if alias in self._ports or alias in self._since:
+                self._remember(alias, route, self._claims_of(served) if served is not None else None)
         return affected
+
+    def _remember(self, alias: str, route: Route | None, claims: Mapping[_Claim, bool] | None) -> None:
+        """Remember since when a route has claimed its ports: as long as it exists, even while it is not served."""
+        holder, known = self._since.pop(alias, ((), {}))
+        if route is None:
+            return
+        now = holder_of(route)
+        if holder[1:] != now[1:]:  # the name of an engine may change
+            known = {}
+        if claims is None:
+            kept = {claim: since for claim, since in known.items() if since.lasting}
+        else:
+            kept = {
+                claim: _Since(known[claim].change if claim in known else self._changes, lasting)
+                for claim, lasting in claims.items()
+            }
+        if kept:
+            self._since[alias] = now, kept
+
+    def _claims_of(self, route: Route) -> dict[_Claim, bool]:
+        """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
+
+        It does not if a label names an address that is not the container's own: whoever listens there meanwhile stays.
+        """
+        udp = route.scheme == "udp"
+        claims: dict[_Claim, bool] = {}
+        if route.is_stream and route.port.listening:
+            claims[True, udp, route.port.listening] = True
+        for endpoint in route.endpoints:
+            for text in self._texts(endpoint):
+                if self.guard.is_here(text) and self.guard.refusal(route, endpoint, text) is None:
+                    claim = False, udp, endpoint.port
+                    claims[claim] = claims.get(claim, False) or self.guard.is_own(endpoint, text)
+        return claims
 
     def _follow(self, alias: str, route: Route | None) -> set[str]:
         names = (
@@ -221,13 +291,21 @@ class Targets:
         return allowed, problems
 
     def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
-        """Return a problem if an endpoint leads to a listener of this route, or of an older one."""
+        """Return a problem if an endpoint leads to a listener of this route, or of one that comes before it."""
+        udp = route.scheme == "udp"
+        aim = self._order(route, (False, udp, endpoint.port))
         for other in self._listeners_at(route, endpoint, text):
-            if other.alias == route.alias or _age(other) < _age(route):
+            if other.alias == route.alias or self._order(other, (True, udp, endpoint.port)) < aim:
                 whose = "its own listener" if other.alias == route.alias else f"the listener of {other.alias}"
                 message = f"{endpoint.address} is {whose}, so requests would go round in a loop"
                 return _problem(route, endpoint, message, _OTHER_TARGET)
         return None
+
+    def _order(self, route: Route, claim: _Claim) -> tuple[bool, int, Rank, str]:
+        """Return the sort key of a claim to a port: files, then whoever had it first, then by rank."""
+        _, known = self._since.get(route.alias, ((), {}))
+        since = known[claim].change if claim in known else self._changes + 1
+        return not route.is_static, since, self.ranking.rank(route), route.alias
 
     def _listeners_at(self, route: Route, endpoint: Endpoint, text: str) -> Iterator[Route]:
         aliases = self._listening.get((route.scheme == "udp", endpoint.port), ())
@@ -235,32 +313,40 @@ class Targets:
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
-        """Return a problem if a stream route wants to listen on a port of this machine that an older route leads to."""
+        """Return a problem if a stream route wants to listen on a port of this machine that another one leads to.
+
+        What an endpoint aims at does not count if it is refused.
+        """
         if not route.is_stream:
             return None
-        for alias in sorted(self._aimed.get((route.scheme == "udp", route.port.listening), ())):
+        udp, port = route.scheme == "udp", route.port.listening
+        aim, listening = (False, udp, port), (True, udp, port)
+        own = self._order(route, listening)
+        for alias in sorted(self._aimed.get((udp, port), ())):
             other = self._routes[alias]
-            if alias == route.alias or _age(other) > _age(route):
+            if alias == route.alias or (order := self._order(other, aim)) > own or not self._has(alias, aim):
                 continue
-            for endpoint in other.endpoints:
-                if endpoint.port != route.port.listening:
-                    continue
-                for text in self._texts(endpoint):
-                    if self.guard.is_here(text) and _overlap(route.bind, text):
-                        message = (
-                            f"port {route.port.listening} of this machine is the target of {alias}, which is older"
-                        )
-                        return _problem(route, endpoint, message, "choose another listening port", path="port")
+            if any(self._meet(other, endpoint, route.bind) for endpoint in other.endpoints if endpoint.port == port):
+                first = order[:2] != own[:2] and not other.is_static
+                why = "which had it first" if first else self.ranking.why(other, route)
+                message = f"port {port} of this machine is the target of {alias}, {why}"
+                return _problem(route, other.endpoints[0], message, "choose another listening port", path="port")
         return None
+
+    def _has(self, alias: str, claim: _Claim) -> bool:
+        return claim in self._since.get(alias, ((), {}))[1]
+
+    def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
+        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would have."""
+        return any(
+            self.guard.is_here(text) and _overlap(bind, text) and self.guard.refusal(route, endpoint, text) is None
+            for text in self._texts(endpoint)
+        )
 
 
 _NONE: Final[frozenset[_Port]] = frozenset()
 _NO_PORTS: Final = (_NONE, _NONE)
 _NO_NAMES: Final[frozenset[str]] = frozenset()
-
-
-def _age(route: Route) -> tuple[int, str]:
-    return route.created, route.alias
 
 
 def _overlap(bind: str, text: str) -> bool:

@@ -1,0 +1,114 @@
+"""Decides which tcp and udp routes listen on a port, and remembers which did before. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from pilotage.table.precedence import Ranking, holder_of
+from pilotage.xds.listeners import listening_address
+from pilotage.xds.problems import build_failed, port_in_use
+from pilotage.xds.resources import LISTENER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pilotage.core.problems import Problem
+    from pilotage.routes.route import Route
+    from pilotage.table.precedence import Holder
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.resources import Key, Resource
+
+__all__ = ["PortHolders", "port_of"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_ALL: Final[Mapping[int, _Address]] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
+
+
+def port_of(route: Route) -> str:
+    """Return the listening port of a stream route with its protocol, e.g. ``tcp/2222``."""
+    return f"{route.scheme}/{route.port.listening}"
+
+
+class PortHolders:
+    """Remembers who has listened on a port, as the table does for names.
+
+    Whoever has listened on a port first has it as long as its route exists, even if its container is stopped. Meanwhile
+    another one may stand in.
+    """
+
+    def __init__(self) -> None:
+        self._ranking = Ranking()
+        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, the first first
+        self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
+
+    def follow(self, alias: str, route: Route | None) -> None:
+        """Forget an alias that no longer claims its port, or that another container has taken over."""
+        port = self._ports.get(alias)
+        if port is None:
+            return
+        held = self._held[port]
+        if route is not None and route.is_stream and port_of(route) == port:
+            holder = holder_of(route)
+            if held[alias][1:] == holder[1:]:  # the name of an engine may change
+                held[alias] = holder
+                return
+        del self._ports[alias], held[alias]
+        if not held:
+            del self._held[port]
+
+    def assign(
+        self, port: str, backends: Iterable[Backend], engines: tuple[str, ...], build: Callable[[Backend], Resource]
+    ) -> tuple[dict[Key, Resource | None], list[Problem]]:
+        """Decide who listens on the addresses of a port. A backend without endpoints does not.
+
+        Backends with endpoints come first, among these files, then whoever had the port first, then the others by rank.
+
+        Args:
+            port: the port, from :func:`port_of`.
+            backends: the backends that want to listen on it.
+            engines: names of the engines in their configured order.
+            build: makes the listener of a backend.
+
+        Returns:
+            All listeners on this port, and why some backends have none.
+
+        """
+        if engines != self._ranking.engines:
+            self._ranking = Ranking(engines)
+        rank, held = self._ranking.rank, tuple(dict.fromkeys(self._held.get(port, {}).values()))
+        found = sorted(backends, key=lambda each: (each.backing == "none", rank(each.route, held), each.name))
+        made: dict[Key, Resource | None] = dict.fromkeys((LISTENER, listening_address(it.route)) for it in found)
+        problems: list[Problem] = []
+        taken: dict[_Address | int, Backend] = {}  # address, and version of IP -> the first that has it
+        for backend in found:
+            address = _address(backend.route)
+            other = _overlapping(taken, address)
+            if other is not None:
+                why = self._ranking.why(other.route, backend.route, held)
+                problems.append(port_in_use(backend, other, listening_address(backend.route), why))
+                continue
+            if backend.backing != "none":
+                try:
+                    item = build(backend)
+                except Exception as error:  # noqa: BLE001  an error in one route must not block the others
+                    problems.append(build_failed(backend.route, error))
+                    continue
+                made[item.key] = item
+                self._ports[backend.route.alias] = port
+                self._held.setdefault(port, {}).setdefault(backend.route.alias, holder_of(backend.route))
+            taken.setdefault(address, backend)
+            taken.setdefault(address.version, backend)
+        return made, problems
+
+
+def _address(route: Route) -> _Address:
+    address = ipaddress.ip_address(route.bind or "0.0.0.0")  # noqa: S104
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _overlapping(taken: Mapping[_Address | int, Backend], address: _Address) -> Backend | None:
+    """Return who has an address, or all addresses, if it is not free; an unspecified address stands for all."""
+    if address.is_unspecified:
+        return taken.get(address.version)
+    return taken.get(address) or taken.get(_ALL[address.version])
