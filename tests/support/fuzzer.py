@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pilotage import Problem
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
-SECRET: Final = "Zq7-hidden-Xw9"
+SECRET: Final = "Zq7-unseen-Xw9"
 ENV: Final = {"SECRET": SECRET, "HOME": "/home/user", "EMPTY": "", "DOCKER_HOST": "tcp://docker.example:2375"}
 
 ALIASES: Final = ("web", "app", "*", "#1", "$2", "#-1", "#99999999999999999999", "WEB", "", "ä", "x-a", "a" * 300)

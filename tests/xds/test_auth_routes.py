@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from pilotage.routes.schema import LoadBalance
+from pilotage.table.table import Table
 from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
 from pilotage.xds.backend import route_backend
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import becomes, route, target
 
 WHITELIST = {"middlewares": {"cidr_whitelist": {"allow": ["192.0.2.0/24"]}}}
@@ -28,6 +32,16 @@ def test_a_route_that_is_not_served_approves_no_requests() -> None:
     assert problem is not None
     assert "not served" in problem.message
     assert not restricts_access(None)
+
+
+def test_users_of_an_auth_route_hear_that_it_has_joined_a_pool() -> None:
+    snapshot = Snapshot(GatewayOptions())
+    auth, app = route("auth", 80), route("app", 81, **asking())
+    snapshot.replace(Table({"auth": auth, "app": app}))
+    assert "auth/route/app" not in snapshot.problems
+    pooled = route("auth", 80, load_balance=LoadBalance(link="pool"))
+    snapshot.change(Table({"auth": pooled, "app": app}, pool_members={"pool": ("auth",)}), ["auth"])
+    assert "not served" in snapshot.problems["auth/route/app"][0].message
 
 
 def test_without_an_auth_route_no_cluster_is_asked() -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
-    from pilotage.core.text import count, escape, format_duration, safe_json, shorten
+    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
@@ -53,6 +53,7 @@ __all__ = [
     "HIDDEN",
     "MAX_PROBLEMS",
     "MAX_SOCKET_PATH",
+    "SEARCHED",
     "SHOWN",
     "TRUE",
     "UNSEEN",
@@ -157,6 +158,7 @@ __getattr__, __dir__ = lazy_exports(
         "private_folder_of": "tempdirs",
         "read_text": "textfile",
         "safe_json": "text",
+        "SEARCHED": "text",
         "shorten": "text",
         "socket_tempdir": "tempdirs",
         "watch_files": "filewatch",

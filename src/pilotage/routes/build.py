@@ -159,8 +159,7 @@ class RouteBuilder:
             reach, refusal = None, None
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
-            asks = self._asks or target.scheme in STREAMS or mine.settings.load_balance.link or not mine.is_plain
-            if claims is None and asks:
+            if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, claims=claims, most=most)
             routes.append(route)
@@ -253,7 +252,7 @@ def make_route(
         settings.labelled,
         False,  # noqa: FBT003  # contested: the table decides
         tuple(problems),
-        _claimant(claims, settings.settings),
+        _claimant(container, claims, settings.settings),
         folders,
     )
 
@@ -291,10 +290,14 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
     return reason is ExclusionReason.NO_PORT or (reason is None and not target.host)
 
 
-def _claimant(claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return who asks the policy later, when the table decides about names; a pool asks even without rules."""
-    asks = claims is not None and (claims.policy.has_rules or settings.load_balance.link)
-    return claims.claimant if claims is not None and asks else None
+def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
+    """Return who asks the policy later, when the table decides about names, unless the route's service says it."""
+    if claims is not None and claims.policy.has_rules:
+        return claims.claimant
+    if settings.load_balance.link and container.compose_project and not container.compose_service:
+        name = container.container_name
+        return Claimant(engine=container.provider.removesuffix("!"), project=container.compose_project, container=name)
+    return None
 
 
 def _service(container: Container) -> tuple[str, ...]:

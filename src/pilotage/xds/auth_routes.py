@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
 
-__all__ = ["auth_problem", "restricts_access", "without_auth_route"]
+__all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
 
 _NOWHERE: Final = "/"
 """No alias, so Envoy has no cluster for it and rejects all requests."""
@@ -26,6 +26,12 @@ def restricts_access(route: Route | None) -> bool:
         return False
     policy = route_policy(route.settings.middlewares)
     return bool(policy.allow) or policy.auth is not None
+
+
+def approval(route: Route | None) -> tuple[bool, bool]:
+    """Return whether a route is served under its own alias, and whether it restricts access."""
+    served = route is not None and not route.is_stream and not route.settings.load_balance.link
+    return served, restricts_access(route)
 
 
 def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
@@ -40,9 +46,10 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
         auth_route: the route with that alias, if it is served.
 
     """
-    if auth_route is None or auth_route.is_stream or auth_route.settings.load_balance.link:
+    served, restricted = approval(auth_route)
+    if not served:
         return auth_route_not_served(route, name)
-    return auth_route_restricted(route, name) if restricts_access(auth_route) else None
+    return auth_route_restricted(route, name) if restricted else None
 
 
 def without_auth_route(backend: Backend) -> Backend:

@@ -12,7 +12,7 @@ import msgspec
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking
 from pilotage.table.table import Table
-from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
+from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
     is_draining,
@@ -229,7 +229,7 @@ class Snapshot:
             self._routes.pop(alias, None)
         else:
             self._routes[alias] = route
-        if (old is None, restricts_access(old)) != (route is None, restricts_access(route)):  # see auth_problem
+        if approval(old) != approval(route):  # other routes may use it for forwardauth
             affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
         return affected
 
