@@ -32,7 +32,7 @@ from pilotage.xds.problems import (
 )
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
-from pilotage.xds.target_files import unreadable_files
+from pilotage.xds.target_files import LabelFiles
 from pilotage.xds.targets import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Snapshot:
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
+        files: what labels name, as last read.
         touched: aliases that were changed since somebody emptied this set.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
@@ -67,6 +68,7 @@ class Snapshot:
     def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
         self.targets = Targets(guard or TargetGuard())
+        self.files = LabelFiles()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -146,6 +148,7 @@ class Snapshot:
         fresh.targets.resolved, fresh.targets.errors = self.targets.resolved, self.targets.errors
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
+        fresh.files.inherit(self.files, self.lingering)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
         kept = self.resources  # sessions hold a reference to it
@@ -172,6 +175,7 @@ class Snapshot:
     def _update_route(self, alias: str, route: Route | None) -> set[str]:
         """Update the route of an alias; return the keys of the backends that it may affect."""
         problems: tuple[Problem, ...] = ()
+        self.files.refused.discard(alias)
         gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
         if route is not None:
             if route.excluded:
@@ -199,7 +203,7 @@ class Snapshot:
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
             problems, servable = check_capabilities(route, self.options)
-            unreadable = unreadable_files(route)
+            unreadable = self.files.read(route)
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
         return (*problems, *unreadable), servable and not unreadable
@@ -219,6 +223,7 @@ class Snapshot:
                 affected.add(f"{_ROUTE}/{auth.route}")
         if route is None:
             self._routes.pop(alias, None)
+            self.files.forget(alias)
         else:
             self._routes[alias] = route
         if (old is None) != (route is None):  # a route that others use for forwardauth was added or removed
@@ -302,7 +307,7 @@ class Snapshot:
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
-            backend = self._build_backend(key)
+            backend = self.files.add_to(self._build_backend(key))
             clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.resolver import Resolver, look_up
-from pilotage.xds.target_files import FILE_RETRY, refused_aliases
+from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TargetWatcher:
                 changed |= snapshot.set_plain(address, plain=False)
         if self._timer is None:
             self._recheck()
-        if self._retry is None and refused_aliases(snapshot.problems):
+        if self._retry is None and snapshot.files.refused:
             self._retry = asyncio.get_running_loop().call_later(FILE_RETRY, self._read_again)
         return changed
 
@@ -90,7 +90,7 @@ class TargetWatcher:
         """Read the files that labels name and that could not be read."""
         self._retry = None
         snapshot = self._snapshot
-        changed = snapshot.check_again(refused_aliases(snapshot.problems))
+        changed = snapshot.check_again(set(snapshot.files.refused))
         self._on_change(changed | self.follow())
 
     def _recheck(self) -> None:
