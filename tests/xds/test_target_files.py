@@ -17,12 +17,16 @@ from pilotage.xds.server import AdsServer
 from pilotage.xds.snapshot import Snapshot
 from pilotage.xds.target_files import LabelFiles, data_source
 from tests.support.gateway import route
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import trustme
+
     from pilotage.routes.route import Route
+    from tests.xds.conftest import Envoy
 
 
 def labelled(ca: object, folder: Path) -> Route:
@@ -132,3 +136,35 @@ async def test_a_file_that_becomes_readable_is_used(ca: Path, monkeypatch: pytes
             while ads.problems:  # noqa: ASYNC110  nothing tells when it has been read
                 await asyncio.sleep(0.001)
         assert (CLUSTER, "route/shop") in ads.snapshot.resources
+
+
+async def test_a_reload_reads_files_again_although_no_setting_has_changed(ca: Path) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        ads.publish(Table({"shop": labelled(ca, ca.parent)}))
+        ca.write_bytes(b"the next CA")
+        assert ads.configure(ads.snapshot.options) == {(CLUSTER, "route/shop"), (CLUSTER, "route/shop/h2")}
+        assert b"the next CA" in ads.snapshot.resources[CLUSTER, "route/shop"].body
+        assert ads.configure(ads.snapshot.options) == frozenset()
+        ca.unlink()
+        ads.configure(ads.snapshot.options)
+        assert (CLUSTER, "route/shop") not in ads.snapshot.resources
+        assert [problem.message for problem in ads.problems] == [FILE_REFUSED]
+
+
+@pytest.mark.parametrize("link", ["", "all"])
+async def test_what_envoy_rejected_is_offered_again_with_the_files_as_they_are_then(
+    ca: Path, envoy: Envoy, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.setattr("pilotage.xds.nacks._FIRST_DELAY", 0.2)
+    ca.write_bytes(b"half a CA")
+    mine = labelled(ca, ca.parent)
+    balance = LoadBalance(link=link)
+    mine = msgspec.structs.replace(mine, settings=msgspec.structs.replace(mine.settings, load_balance=balance))
+    async with envoy() as gw:
+        gw.ads.publish(Table({"shop": mine}, pool_members=Map({link: ("shop",)} if link else {})))
+        await until(lambda: [it for it in gw.ads.problems if "rejected this route" in it.message])
+        ca.write_bytes(authority.cert_pem.bytes())
+        await until(lambda: not gw.ads.problems)
+        async with asyncio.timeout(20):
+            await gw.ads.wait_for_acks()
+    assert not gw.ads.problems

@@ -226,6 +226,8 @@ class AdsServer:
     def _retry(self, session: Session, *keys: Key) -> None:
         """Offer an Envoy again what it rejected, as far as it is still wanted; everything if no keys are given."""
         if session in self._sessions:
+            if changed := self.targets.read_again(keys):
+                self._send_changes(changed)
             session.retry(keys or None)
             self._sessions[session].set()
 

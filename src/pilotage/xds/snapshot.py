@@ -140,10 +140,10 @@ class Snapshot:
         return self.change(self._table, self.targets.exposed(self._table.routes) if aliases is None else aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
-        """Apply new settings; return the changed keys."""
+        """Apply new settings, and read the files again that labels name; return the changed keys."""
         guard = guard or self.targets.guard
         if options == self.options and guard == self.targets.guard:
-            return frozenset()
+            return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.resolved, fresh.targets.errors = self.targets.resolved, self.targets.errors
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain

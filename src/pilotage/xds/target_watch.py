@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.resolver import Resolver, look_up
+from pilotage.xds.resources import CLUSTER
 from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pilotage.table.table import Table
     from pilotage.xds.resources import Key
@@ -81,6 +83,19 @@ class TargetWatcher:
                 timer.cancel()
         self._resolver.close()
         await self._prober.close()
+
+    def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
+        """Read the files again that labels name for some clusters; return the keys of the resources that this changed.
+
+        Args:
+            keys: of resources that Envoys are offered again.
+
+        """
+        names = [name for type_url, name in keys if type_url == CLUSTER]
+        find = self._snapshot.backend
+        backends = [find(name) or find(name.removesuffix(GRPC_SUFFIX)) for name in names]
+        aliases = {backend.route.alias for backend in backends if backend is not None and backend.files}
+        return self._snapshot.check_again(aliases) | self.follow() if aliases else frozenset()
 
     def _on_resolved(self, name: str) -> None:
         changed = self._snapshot.set_addresses(name)
