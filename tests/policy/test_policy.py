@@ -74,6 +74,16 @@ def test_the_first_rule_that_matches_decides_alone() -> None:
     assert policy.may_use_host(Claimant(), "b").rule is second
 
 
+def test_a_claimant_that_is_kept_asks_each_policy_for_its_own_rule() -> None:
+    known = TEAMS.identify(A)
+    kept = known.without_rule()
+    assert (kept.decider, kept.rule) == (known.decider, None)
+    other = Policy(rules=(PolicyRule(pools=()),))
+    assert other.rule_for(kept) is other.rules[0]
+    assert TEAMS.rule_for(kept) is RULE
+    assert A.without_rule() is A
+
+
 def test_an_identified_claimant_is_matched_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     known, stranger = TEAMS.identify(A), TEAMS.identify(Claimant(engine="edge", project="x"))
     assert (known.rule, known.decider) == (RULE, "rule 1 'teams' (pilotage.yml:9)")

@@ -29,7 +29,8 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         labels: all its labels.
         container: its name, for messages only.
         decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
-        rule: the rule that decides for it, once ``decider`` is set; ``None`` if the default does.
+        identified: whether ``rule`` is known, which holds only for questions to the policy that identified it.
+        rule: the rule that decides for it, once it is identified; ``None`` if the default does.
 
     """
 
@@ -40,12 +41,17 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     container: str = ""
     decider: str = ""
+    identified: bool = False
     rule: PolicyRule | None = None
 
     @property
     def values(self) -> dict[str, str]:
         """The values of the placeholders."""
         return {"engine": self.engine, "project": self.project, "service": self.service}
+
+    def without_rule(self) -> Claimant:
+        """Return the claimant as a route keeps it, which may outlive the policy: every policy looks for its own rule."""
+        return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
         """Return whether both belong to the same Compose project of the same engine."""

@@ -59,7 +59,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
         """Return the rule that decides for a container; ``None`` if ``default`` does."""
-        if claimant.decider:
+        if claimant.identified:
             return claimant.rule
         for rule in self.rules:
             if rule.matches(claimant):
@@ -74,10 +74,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return f"no rule matches, so the default decides: {self.default}"
 
     def identify(self, claimant: Claimant) -> Claimant:
-        """Return a claimant that knows its rule, so that further questions about it need not look for it."""
+        """Return a claimant that knows its rule, so that further questions to this policy need not look for it."""
         if not self.has_rules:
             return claimant
-        return msgspec.structs.replace(claimant, decider=self.decider(claimant), rule=self.rule_for(claimant))
+        rule = self.rule_for(claimant)
+        return msgspec.structs.replace(claimant, decider=self.decider(claimant), identified=True, rule=rule)
 
     # ---- claims
 

@@ -294,7 +294,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 def _claimant(claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
     """Return who asks the policy later, when the table decides about names; a pool asks even without rules."""
     asks = claims is not None and (claims.policy.has_rules or settings.load_balance.link)
-    return claims.claimant if claims is not None and asks else None
+    return claims.claimant.without_rule() if claims is not None and asks else None
 
 
 def _service(container: Container) -> tuple[str, ...]:
