@@ -121,6 +121,19 @@ def test_targets_may_be_limited_to_the_containers_own() -> None:
     assert not TEAMS.may_reach(A, "192.0.2.1", 80).allowed
 
 
+def test_containers_without_a_project_share_pools_unless_a_rule_or_the_default_forbids_it() -> None:
+    one, two, far = Claimant(engine="edge"), Claimant(engine="edge", service="two"), Claimant(engine="far")
+    assert NO_POLICY.may_join_pool(two, "shop", one).allowed
+    assert not NO_POLICY.may_join_pool(far, "shop", one).allowed
+    assert Policy(rules=(PolicyRule(hosts=("shop",)),)).may_join_pool(two, "shop", one).allowed
+    separated = Policy(rules=(PolicyRule(pools=()),))
+    refused = separated.may_join_pool(two, "shop", one)
+    assert (refused.allowed, refused.rule) == (False, separated.rules[0])
+    assert not Policy(default="deny").may_join_pool(two, "shop", one).allowed
+    assert Policy(rules=(PolicyRule(pools=("shop",)),), default="deny").may_join_pool(two, "shop", one).allowed
+    assert separated.may_join_pool(A, "shop", A).allowed
+
+
 def test_pools_of_others_need_a_rule() -> None:
     assert not NO_POLICY.may_join_pool(A, "shared", B).allowed
     assert TEAMS.may_join_pool(A, "shared", B).allowed

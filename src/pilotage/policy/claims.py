@@ -50,11 +50,11 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         return {"engine": self.engine, "project": self.project, "service": self.service}
 
     def without_rule(self) -> Claimant:
-        """Return the claimant as a route keeps it, which may outlive the policy: every policy looks for its own rule."""
+        """Return the claimant as routes keep it, which may outlive the policy: each policy looks for its own rule."""
         return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
-        """Return whether both belong to the same Compose project of the same engine."""
+        """Return whether both belong to the same Compose project of the same engine, or to none on the same engine."""
         return (self.engine, self.project) == (other.engine, other.project)
 
 

@@ -204,7 +204,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Decide whether a container may join a pool that exists. Every container may join pools of its own project.
 
         The pool's name is a host, too, about which :meth:`may_use_host` has been asked. Without a rule that mentions
-        ``pools``, nobody may join a pool of another project or engine (decision 32).
+        ``pools``, nobody may join a pool of another project or engine (decision 32). Containers of one engine that are
+        in no project share pools only if neither a rule nor the default forbids it.
 
         Args:
             claimant: the container that wants to join.
@@ -212,11 +213,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             leader: its oldest member.
 
         """
-        if claimant.is_kin(leader):
+        kin = claimant.is_kin(leader)
+        if kin and claimant.project:
             return ALLOWED
         reason = f"the pool {pool} belongs to another Compose project or engine"
         hint = "choose another name for the pool, or allow it in a rule of policy"
-        limit = Verdict(allowed=False, reason=reason, hint=hint)
+        limit = ALLOWED if kin else Verdict(allowed=False, reason=reason, hint=hint)
         return self._decide(claimant, "pools", f"join the pool {pool}", lambda glob: matches_host(glob, pool), limit)
 
     # ---- deciding

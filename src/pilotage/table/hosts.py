@@ -147,9 +147,13 @@ def claimant_of(route: Route) -> Claimant:
 
 
 def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
-    """Return why a route may not join a pool, and a remedy; ``None`` if it may. Routes from files always may."""
+    """Return why a route may not join a pool, and a remedy; ``None`` if it may.
+
+    Routes from files always may, and so may further routes of the leader's own container or service.
+    """
     claimant = claimant_of(route)
-    verdict = None if route.is_static else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
+    free = route.is_static or holder_of(route) == holder_of(leader)
+    verdict = None if free else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
     if verdict is None or verdict.allowed:
         return None
     return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)
