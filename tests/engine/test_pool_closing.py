@@ -12,7 +12,7 @@ from pilotage.engine.address import parse_address
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.connection import Connection, Timeouts
 from pilotage.engine.pool import Pool, SharedClient, clients, close_default_pool, default_pool, new_client
-from tests.support.counting import A, B, CountingConnection, made, now
+from tests.support.counting import A, B, CountingConnection, idle_connections_close, made, now
 from tests.support.leaks import assert_no_leaks, descriptors
 from tests.support.waiting import until
 
@@ -35,8 +35,7 @@ async def test_a_cancelled_waiter_does_not_disturb_the_others(pool: Pool) -> Non
     for client in await asyncio.gather(*tasks[1:]):
         await client.close()
     assert made()[0].opened == 1
-    await asyncio.sleep(11)
-    assert made()[0].closed
+    await idle_connections_close(now())
 
 
 @pytest.mark.looptime
@@ -59,10 +58,11 @@ async def test_a_waiter_cancelled_at_the_moment_of_success_holds_nothing(pool: P
         await asyncio.sleep(moment)
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
+        if task.cancelled():
+            assert made()[-1].closed
+        else:
             await task.result().close()
-        await asyncio.sleep(11)
-        assert made()[-1].closed
+            await idle_connections_close(now())
 
 
 @pytest.mark.looptime
@@ -75,8 +75,7 @@ async def test_a_waiter_cancelled_after_another_has_connected_and_left_lets_the_
     await asyncio.wait([quick, late])
     assert late.cancelled()
     assert not made()[0].closed
-    await asyncio.sleep(11)
-    assert made()[0].closed
+    await idle_connections_close(now())
 
 
 @pytest.mark.looptime
@@ -101,8 +100,7 @@ async def test_no_order_of_acquiring_cancelling_and_releasing_leaks(pool: Pool, 
         dice.choice(tasks).cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results if isinstance(result, Exception)] == []
-    await asyncio.sleep(11)
-    assert all(connection.closed for connection in made())
+    await until(lambda: all(connection.closed for connection in made()), patience=11)
     assert not pool._entries
     assert not pool._connections
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -122,7 +120,7 @@ async def test_closing_the_pool_closes_everything_and_refuses_more() -> None:
         await pool.get(A)
     await shared.close()
     await unique.close()
-    await asyncio.sleep(11)
+    assert not pool._entries  # and so no timer of an idle connection
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -155,8 +153,7 @@ async def test_a_connection_that_opens_at_the_second_attempt_belongs_to_the_pool
         assert same._connection is client._connection
     assert len(made()) == 1
     await client.close()
-    await asyncio.sleep(11)
-    assert made()[0].closed
+    await idle_connections_close(now())
 
 
 @pytest.mark.looptime
@@ -178,8 +175,8 @@ async def test_a_pool_knows_only_connections_that_are_open(pool: Pool) -> None:
     assert len(pool._connections) == 2
     await shared.close()
     await unique.close()
-    await asyncio.sleep(11)
-    assert pool._connections == set()
+    await until(lambda: not pool._connections, patience=11)
+    assert all(connection.closed for connection in made())
 
 
 @pytest.mark.looptime
@@ -260,7 +257,8 @@ async def test_on_a_real_engine_ten_seconds_are_ten_seconds(docker_engine: Engin
         connection = client._connection
         await client.list_containers()
         await client.close()
-        await asyncio.sleep(3)
+        idle_since = now()
+        await until(lambda: now() - idle_since > 3)
         async with clients(pool) as held:
             assert [c._connection for c in held] == [connection]
             await held[0].ping()

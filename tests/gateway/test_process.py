@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ async def test_an_envoy_that_served_is_restarted_without_a_pause_however_often(t
     gateway = Gateway(static_bootstrap(free_port(), 1), tmp_path, binary=find_envoy(), workers=1, timing=pauses)
     async with running(gateway):
         for restarts in range(1, 5):
-            await asyncio.sleep(0.1)  # longer than ``settled``
+            await until(lambda: time.monotonic() - gateway._ready_at > pauses.settled)
             os.kill(gateway.status.pid, signal.SIGKILL)
             await until(lambda: gateway.status.restarts == restarts and gateway.status.state == "ready")  # noqa: B023
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from pilotage.output.explain import explain_name
 from pilotage.output.policy import JudgedClaim, judge_service
 from pilotage.policy import Policy, PolicyRule
+from pilotage.routes.build import build_routes
 from pilotage.table.snapshot import build_snapshot
 from pilotage.table.store import build_table
 from tests.support.summaries import LOCAL, container
@@ -31,6 +34,7 @@ def test_every_claim_of_a_service_is_judged_once() -> None:
         ("middleware", "redirect_http", True),
         ("middleware", "oidc", False),
         ("target", "10.0.0.7:80", False),
+        ("pool", "a-pool", True),
         ("host", "b-shop", False),
     ]
     assert found.refused == 4
@@ -52,6 +56,49 @@ def test_ports_of_streams_are_claims() -> None:
     ]
     reserved = judge_service(container(labels=labels), Policy(), reserved_ports=frozenset({9000}))
     assert [claim.allowed for claim in reserved.claims] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "allowed"),
+    [
+        ("127.0.0.1", 8080, None),  # published by the container, so it is its own
+        ("localhost", 8080, None),
+        ("127.0.0.1", 8081, False),
+        ("0x7f.1", 8081, False),
+        ("127.0.0.1", 8888, False),
+        ("10.0.0.7", 8888, True),
+        ("nas.lan", 5000, True),
+    ],
+)
+def test_targets_are_judged_as_the_daemon_judges_them(host: str, port: int, allowed: bool | None) -> None:
+    labels = {"proxy.web.host": host, "proxy.web.port": str(port)}
+    ports = [{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp", "IP": "0.0.0.0"}]
+    made, reserved = container(labels=labels, Ports=ports), frozenset({8888})
+    (served,) = build_routes(made, reserved_ports=reserved).routes
+    targets = [each for each in judge_service(made, Policy(), reserved_ports=reserved).claims if each.kind == "target"]
+    assert [(each.value, each.allowed) for each in targets] == (
+        [] if allowed is None else [(f"{host}:{port}", allowed)]
+    )
+    assert served.excluded is (allowed is False)
+    assert [each.reason for each in targets if each.reason] == [problem.message for problem in served.problems]
+
+
+@pytest.mark.parametrize(
+    ("project", "rule", "allowed", "reason"),
+    [
+        ("team-a", None, True, "only with containers of the project team-a on its engine"),
+        ("team-a", (), True, "only with containers of the project team-a on its engine"),
+        ("team-a", ("shop",), True, ""),
+        ("", None, True, "only with containers of no project on its engine"),
+        ("", (), False, "this container may not join the pool shop: rule 1 does not allow it"),
+        ("", ("shop",), True, ""),
+    ],
+)
+def test_pools_are_claims(project: str, rule: tuple[str, ...] | None, allowed: bool, reason: str) -> None:
+    labels = {"proxy.web.load_balance.link": "shop"} | ({"com.docker.compose.project": project} if project else {})
+    policy = Policy(rules=(PolicyRule(pools=rule),))
+    (claim,) = [it for it in judge_service(container(labels=labels), policy).claims if it.kind == "pool"]
+    assert (claim.value, claim.allowed, claim.reason) == ("shop", allowed, reason)
 
 
 def test_a_service_without_claims_says_why() -> None:

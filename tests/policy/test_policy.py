@@ -74,6 +74,16 @@ def test_the_first_rule_that_matches_decides_alone() -> None:
     assert policy.may_use_host(Claimant(), "b").rule is second
 
 
+def test_a_claimant_that_is_kept_asks_each_policy_for_its_own_rule() -> None:
+    known = TEAMS.identify(A)
+    kept = known.without_rule()
+    assert (kept.decider, kept.rule) == (known.decider, None)
+    other = Policy(rules=(PolicyRule(pools=()),))
+    assert other.rule_for(kept) is other.rules[0]
+    assert TEAMS.rule_for(kept) is RULE
+    assert A.without_rule() is A
+
+
 def test_an_identified_claimant_is_matched_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     known, stranger = TEAMS.identify(A), TEAMS.identify(Claimant(engine="edge", project="x"))
     assert (known.rule, known.decider) == (RULE, "rule 1 'teams' (pilotage.yml:9)")
@@ -109,6 +119,19 @@ def test_targets_may_be_limited_to_the_containers_own() -> None:
     assert not Policy(targets="own").may_reach(A, "10.0.0.1", 80).allowed
     assert Policy(targets="own", rules=(RULE,)).may_reach(A, "10.0.0.1", 80).allowed
     assert not TEAMS.may_reach(A, "192.0.2.1", 80).allowed
+
+
+def test_containers_without_a_project_share_pools_unless_a_rule_or_the_default_forbids_it() -> None:
+    one, two, far = Claimant(engine="edge"), Claimant(engine="edge", service="two"), Claimant(engine="far")
+    assert NO_POLICY.may_join_pool(two, "shop", one).allowed
+    assert not NO_POLICY.may_join_pool(far, "shop", one).allowed
+    assert Policy(rules=(PolicyRule(hosts=("shop",)),)).may_join_pool(two, "shop", one).allowed
+    separated = Policy(rules=(PolicyRule(pools=()),))
+    refused = separated.may_join_pool(two, "shop", one)
+    assert (refused.allowed, refused.rule) == (False, separated.rules[0])
+    assert not Policy(default="deny").may_join_pool(two, "shop", one).allowed
+    assert Policy(rules=(PolicyRule(pools=("shop",)),), default="deny").may_join_pool(two, "shop", one).allowed
+    assert separated.may_join_pool(A, "shop", A).allowed
 
 
 def test_pools_of_others_need_a_rule() -> None:

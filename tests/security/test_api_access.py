@@ -18,7 +18,7 @@ from tests.support.daemon_process import Served
 from tests.support.envoy import web_server
 from tests.support.ports import free_port
 from tests.support.rights import public_folder
-from tests.support.strangers import needs_root, reaches
+from tests.support.strangers import reaches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,7 +121,7 @@ async def test_who_may_read_and_write(tmp_path: Path) -> None:
         assert "aiohttp" not in answer
 
 
-@needs_root
+@pytest.mark.usefixtures("root")
 async def test_another_user_cannot_open_the_unix_socket() -> None:
     with public_folder() as folder:
         async with serving(folder) as place:

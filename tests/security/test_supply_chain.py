@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from tests.support.install import EngineUnavailable
+from tests.support.required import missing
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 ENTRY = re.compile(r"[\w.-]+==[\w.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+")
@@ -167,7 +170,7 @@ def test_the_policy_says_how_to_report_and_how_to_verify() -> None:
 @pytest.mark.process
 def test_a_signed_release_verifies_as_described_and_a_changed_one_does_not(tmp_path: Path) -> None:
     if shutil.which("ssh-keygen") is None:
-        pytest.skip("ssh-keygen is missing")
+        missing(EngineUnavailable("ssh-keygen is not installed"))
     sums = tmp_path / "SHA256SUMS"
     sums.write_text("0  pilotage.whl\n")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)

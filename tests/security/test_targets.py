@@ -14,8 +14,11 @@ from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.policy.targets import is_ordinary
 from pilotage.testing import FakeEngine
 from tests.support.daemon_process import Served, status_of
+from tests.support.install import EngineUnavailable
 from tests.support.ports import free_port
+from tests.support.required import missing
 from tests.support.tls import xds_files
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,8 +99,10 @@ class Attacked:
         labels |= {f"proxy.{name}.{field.replace('__', '.')}": text for field, text in fields.items()}
         self.engine.add(name, labels=labels)
 
-    def add_honest(self, name: str, port: int) -> None:
-        self.engine.add(name, networks=(), ports=(f"{port}:{port}",), labels={f"proxy.{name}.port": str(port)})
+    def add_honest(self, name: str, port: int, **fields: str) -> None:
+        labels = {f"proxy.{name}.{field.replace('__', '.')}": text for field, text in fields.items()}
+        labels[f"proxy.{name}.port"] = str(port)
+        self.engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=labels)
 
     async def status(self, name: str) -> int:
         return await status_of(self._session, f"http://127.0.0.1:{self.served.port}/", name)
@@ -167,7 +172,7 @@ async def test_loopback_is_never_connected_to_by_envoy_or_by_the_daemon_itself(t
             # 127.0.0.9 stands in for an address that is not a container's, with an engine's port or any other.
             secret = await stack.enter_async_context(stand_in("127.0.0.9", 2375 if port == "2375" else 0))
         except OSError:
-            pytest.skip("another program uses this port")
+            missing(EngineUnavailable("another program uses port 2375 of 127.0.0.9"))
         honest = await stack.enter_async_context(stand_in())
         it = await stack.enter_async_context(attacked(tmp_path))
         it.attack("plain", "127.0.0.9", secret.port)
@@ -187,7 +192,10 @@ async def test_loopback_is_never_connected_to_by_envoy_or_by_the_daemon_itself(t
         )
         with pytest.raises(OSError):  # noqa: PT011  # nothing listens there
             await asyncio.open_connection("127.0.0.1", it.ports["stream"])
-        await asyncio.sleep(1.5)  # longer than a probe's interval
+        it.add_honest("watched", honest.port, healthcheck__interval="1s")
+        await it.served.answers("watched")
+        probes = honest.connections
+        await until(lambda: honest.connections >= probes + 2)  # what Envoy probes at all it has probed by now
         assert secret.connections == 0
 
 
@@ -209,7 +217,9 @@ async def test_a_metadata_service_is_refused_and_the_problem_prints_the_line_tha
 def another_address() -> str:
     """Return an address of this machine that containers may name, as a stranger's machine has."""
     found = sorted(filter(is_ordinary, HostAddresses()()))
-    return found[0] if found else pytest.skip("this machine has no address but loopback")
+    if not found:
+        missing(EngineUnavailable("this machine has no address other than loopback"))
+    return found[0]
 
 
 async def test_a_name_that_is_bound_anew_to_loopback_is_not_followed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.envoy import web_server
 from tests.support.ports import free_port
 from tests.support.rights import public_folder
 from tests.support.serving import add
-from tests.support.strangers import fetch_resources, needs_root, reaches
+from tests.support.strangers import fetch_resources, reaches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def configuration(engine: FakeEngine, folder: Path, **gateway: Any) -> dict[str,
     return {"providers": {"docker": {"local": engine.url}}, "gateway": {**more, "tls": [written_certificate(folder)]}}
 
 
-@needs_root
+@pytest.mark.usefixtures("root")
 async def test_another_user_cannot_connect_to_the_socket_of_the_local_envoy(tmp_path: Path, open_tmp: Path) -> None:
     async with web_server() as port, FakeEngine() as engine:
         add(engine, "shop", port)
@@ -84,7 +84,7 @@ async def test_the_daemon_listens_on_no_tcp_port_for_envoys_unless_told_to(tmp_p
             assert listening(served.pid) == set()  # its API listens on a unix socket here
 
 
-@needs_root
+@pytest.mark.usefixtures("root")
 async def test_envoys_that_pilotage_does_not_run_get_a_private_socket(tmp_path: Path, open_tmp: Path) -> None:
     api = open_tmp / "api.sock"
     async with FakeEngine() as engine:

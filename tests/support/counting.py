@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import pytest
+
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.address import Address
 from pilotage.engine.connection import Connection
+from tests.support.waiting import until
 
-__all__ = ["A", "B", "CountingConnection", "made", "now"]
+__all__ = ["A", "B", "CountingConnection", "idle_connections_close", "made", "now"]
 
 
 class CountingConnection(Connection):
@@ -48,6 +51,17 @@ B: Final = Address("unix", path="/b.sock")
 def made() -> list[CountingConnection]:
     """Return the connections that the running test has made."""
     return CountingConnection.made
+
+
+async def idle_connections_close(released: float) -> None:
+    """Wait until the test's connections are closed, and check that they were idle for ten seconds.
+
+    Args:
+        released: the loop's time at which the last client was released.
+
+    """
+    await until(lambda: all(connection.closed for connection in made()), patience=11)
+    assert max(connection.closed_at or 0 for connection in made()) == pytest.approx(released + 10)
 
 
 def now() -> float:

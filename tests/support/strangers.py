@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any, Final
 
-import pytest
-
-__all__ = ["NOBODY", "fetch_resources", "needs_root", "reaches"]
+__all__ = ["NOBODY", "fetch_resources", "reaches"]
 
 NOBODY: Final = 65534
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
 _CONNECT: Final = """
 import json, os, socket, sys

@@ -114,6 +114,15 @@ def test_a_rule_that_says_nothing_about_pools_is_named_in_the_hint() -> None:
     assert problem.hint == "name another pool, or add pools: [shop] to what rule 7 allows"
 
 
+def test_a_rule_without_pools_separates_containers_without_a_project_but_not_the_routes_of_one() -> None:
+    rules = HostRules(ranking=RULES.ranking, policy=Policy(rules=(PolicyRule(pools=()),)))
+    one = member("one", 1)
+    also = member("also", 1, container=one.container, container_id=one.container_id)
+    found = resolve(rules, pooled=(one, also, member("two", 2)))
+    assert set(aliases(found.routes)) == {"one", "also"}
+    assert set(found.refused) == {"two"}
+
+
 def test_a_file_may_join_any_pool_and_leads_it() -> None:
     nas = static("own.yml", settings=RouteSettings(load_balance=LoadBalance(link="shop")))
     found = resolve(pooled=(nas,))

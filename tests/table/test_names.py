@@ -40,8 +40,7 @@ def test_an_older_full_name_stays_and_the_short_alias_has_the_rest() -> None:
     (problem,) = store.table.problems_by_key["", "shop"]
     assert (problem.container, problem.severity) == ("shop", "warning")
     assert (
-        problem.message
-        == "alias 'shop' does not answer for these full names, which others have: shop.localhost (first)"
+        problem.message == "alias 'shop' does not answer for full names that belong to others: shop.localhost (first)"
     )
     store.set_routes(("local", "id-first"), None)
     assert store.commit().table.problems == ()

@@ -6,11 +6,13 @@ import random
 from typing import Any
 
 from pilotage.core.problems import Problem
-from pilotage.routes.build import Built
+from pilotage.policy import Policy, PolicyRule
+from pilotage.routes.build import Built, build_routes
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Endpoint, EndpointHealth, Route
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, Table
+from tests.support import summaries
 from tests.support.claims import engine_snapshots
 from tests.support.example_engine import engine_snapshot
 
@@ -275,3 +277,19 @@ def test_the_problems_of_an_engine_are_under_its_name_alone() -> None:
     table = build_table(engine_snapshots("one"))
     assert [problem.message for problem in table.problems_by_key["one", ""]] == ["slow"]
     assert set(table.problems_by_key) == {("one", ""), ("one", "a")}
+
+
+def test_a_new_policy_decides_about_pools_before_its_engines_are_listed_again() -> None:
+    open_, closed = Policy(rules=(PolicyRule(pools=("**",)),)), Policy(rules=(PolicyRule(pools=()),))
+    store = RouteStore()
+    store.configure(policy=open_)
+    for age, project in enumerate(("one", "two")):
+        labels = {"proxy.aliases": project, "proxy.*.load_balance.link": "shop", "com.docker.compose.project": project}
+        found = summaries.container(project, labels, Id=project * 8, Created=1000 + age)
+        store.set_routes(("local", project), build_routes(found, policy=open_))
+    assert dict(store.commit().table.pool_members) == {"shop": ("one", "two")}
+    store.keep_holders()
+    store.configure(policy=closed)
+    assert dict(store.commit().table.pool_members) == {"shop": ("one",)}
+    store.configure(policy=open_)
+    assert dict(store.commit().table.pool_members) == {"shop": ("one", "two")}

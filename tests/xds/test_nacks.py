@@ -105,12 +105,20 @@ async def test_reloads_do_not_multiply_the_retries(envoy: Any, monkeypatch: pyte
 
 async def test_a_taken_port_is_used_once_it_is_free(envoy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nacks, "_BIND_DELAY", 0.05)
+    rejections: list[Nack] = []
+    add = Retries.add
+
+    def counted(retries: Retries, nack: Nack) -> tuple[float | None, bool]:
+        rejections.append(nack)
+        return add(retries, nack)
+
+    monkeypatch.setattr(Retries, "add", counted)
     port = free_port()
     async with target() as it, envoy() as gw:
         with socket.create_server(("0.0.0.0", port)):
             await gw.publish(route("db", it.port, scheme="tcp", port=PortPair(port, it.port)))
             assert [problem.route for problem in gw.ads.problems] == ["db"]
-            await asyncio.sleep(0.3)
+            await until(lambda: len(rejections) >= 4)
             assert len(gw.refused) == 1  # later attempts are not reported again
         await until(lambda: not gw.ads.problems)
         _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -52,7 +52,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     file: str = ""
 
     def __post_init__(self) -> None:
-        """Remove passwords in URLs and other secrets, whoever made the problem."""
+        """Remove passwords in URLs and other secrets, whatever created the problem."""
         for name in ("message", "hint", "value"):
             text = getattr(self, name)
             if text and (cleaned := clean(text)) != text:

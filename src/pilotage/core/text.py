@@ -23,7 +23,7 @@ _DECEPTIVE: Final = re.compile(
 
 
 def escape(text: str) -> str:
-    """Return ``text`` with escapes for all characters that could deceive whoever reads it on a terminal.
+    """Escape all characters in ``text`` that could mislead a reader on a terminal.
 
     These are control characters, overrides of the direction of text, and characters without a visible form.
     """
@@ -38,7 +38,7 @@ def _escaped(char: str) -> str:
 
 
 def safe_json(body: bytes) -> bytes:
-    """Return a JSON document of the same meaning in which characters that could deceive are escaped."""
+    """Escape misleading characters in a JSON document without changing its meaning."""
     if body.isascii() and b"\x7f" not in body:
         return body
     return _DECEPTIVE_IN_JSON.sub(_json_escape, body.decode()).encode()
@@ -54,7 +54,7 @@ def _json_escape(match: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` as one line that deceives nobody; see :func:`escape`.
+    """Return ``text`` as one safe line; see :func:`escape`.
 
     Labels may contain any character, including newlines and terminal control sequences.
     """

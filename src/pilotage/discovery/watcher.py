@@ -370,7 +370,7 @@ class EngineWatcher:
             self.state.diff(elements, listed)
 
     async def _publish_all(self, ids: list[str], causes: Mapping[str, str]) -> None:
-        """Publish the state of some containers at once, but hand it over in batches, even if cancelled meanwhile."""
+        """Hand over the state of some containers in batches, even if cancelled, and publish it in one step."""
         built = self.state.built
         try:
             while len(ids) > _BATCH:

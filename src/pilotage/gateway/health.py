@@ -282,7 +282,7 @@ class HealthPoller:
 
 
 def _identity(endpoint: Endpoint) -> tuple[str, str]:
-    """Return what an endpoint has in the table as in a cluster, where it also has the addresses of its host name."""
+    """Return what identifies an endpoint in the table and in a cluster, where it also has resolved addresses."""
     return endpoint.address, endpoint.container_id
 
 

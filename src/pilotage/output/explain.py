@@ -298,7 +298,7 @@ class _Explainer:
         return _LATER.get(self._why(winner, claimant), "it came later")
 
     def _why(self, winner: Route, claimant: Route) -> str:
-        """Return why a claim won. If it is not the first by rank, it was there before the other one."""
+        """Return why a claim won: by rank, or because it was there first."""
         if self._ranking.rank(winner) > self._ranking.rank(claimant):
             return "which had it first"
         return self._ranking.why(winner, claimant)

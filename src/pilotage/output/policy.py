@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.routes.build import decode_labels
-from pilotage.routes.claims import Claim, ContainerClaims
+from pilotage.routes.claims import ContainerClaims
 from pilotage.routes.settings import read_settings
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pilotage.containers.container import Container
     from pilotage.policy import Policy
-    from pilotage.routes.schema import RouteSettings
-    from pilotage.routes.target import Target
+    from pilotage.routes.claims import Claim
 
 __all__ = ["JudgedClaim", "JudgedService", "judge_service"]
 
@@ -39,7 +36,7 @@ class JudgedClaim(msgspec.Struct, frozen=True):
         value: what is claimed.
         allowed: whether it is allowed.
         rule: the rule that decided; ``""`` if a built-in limit or the default did.
-        reason: why it is refused; ``""`` if it is allowed.
+        reason: why it is refused, or what limits it; ``""`` if it is allowed without limits.
         hint: what to do about that.
 
     """
@@ -104,7 +101,8 @@ def judge_service(
                 note = f"{fields.alias} claims nothing, because it is not served: {reason}"
                 continue
             found |= dict.fromkeys(map(_judged, claims.made_by(fields.alias, settings, target)))
-            found |= dict.fromkeys(map(_judged, _target_claims(claims, settings, target)))
+            found |= dict.fromkeys(map(_judged, claims.of_target(target)))
+            found |= dict.fromkeys(map(_judged, claims.of_pool(settings.load_balance.link)))
     return JudgedService(
         service or who.service or who.container,
         who.project,
@@ -120,11 +118,3 @@ def _judged(claim: Claim) -> JudgedClaim:
     verdict = claim.verdict
     rule = str(verdict.rule) if verdict.rule is not None else ""
     return JudgedClaim(_ONE[claim.kind], claim.value, verdict.allowed, rule, verdict.reason, verdict.hint)
-
-
-def _target_claims(claims: ContainerClaims, settings: RouteSettings, target: Target) -> Iterator[Claim]:
-    """Yield the claim of a target that a label names; the container's own needs no permission."""
-    own = (claims.container.private_hostname, claims.container.public_hostname)
-    if settings.host and settings.host not in own:
-        verdict = claims.policy.may_reach(claims.claimant, target.host, target.port.proxy)
-        yield Claim("targets", f"{target.host}:{target.port.proxy}", ("host",), verdict)

@@ -29,7 +29,8 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         labels: all its labels.
         container: its name, for messages only.
         decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
-        rule: the rule that decides for it, once ``decider`` is set; ``None`` if the default does.
+        identified: whether ``rule`` is known, which holds only for questions to the policy that identified it.
+        rule: the rule that decides for it, once it is identified; ``None`` if the default does.
 
     """
 
@@ -40,6 +41,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     container: str = ""
     decider: str = ""
+    identified: bool = False
     rule: PolicyRule | None = None
 
     @property
@@ -47,13 +49,17 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         """The values of the placeholders."""
         return {"engine": self.engine, "project": self.project, "service": self.service}
 
+    def without_rule(self) -> Claimant:
+        """Return the claimant without its rule, because a route may outlive the policy."""
+        return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
+
     def is_kin(self, other: Claimant) -> bool:
-        """Return whether both belong to the same Compose project of the same engine."""
+        """Return whether both belong to the same Compose project of the same engine, or to none on the same engine."""
         return (self.engine, self.project) == (other.engine, other.project)
 
 
 def claimant_of(container: Container) -> Claimant:
-    """Return who a container is, for the policy."""
+    """Return the claimant for a container."""
     return Claimant(
         engine=container.provider.removesuffix("!"),
         project=container.compose_project,

@@ -59,7 +59,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
         """Return the rule that decides for a container; ``None`` if ``default`` does."""
-        if claimant.decider:
+        if claimant.identified:
             return claimant.rule
         for rule in self.rules:
             if rule.matches(claimant):
@@ -74,10 +74,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return f"the default ({self.default}), because no rule matches"
 
     def identify(self, claimant: Claimant) -> Claimant:
-        """Return a claimant that knows its rule, so that further questions about it need not look for it."""
+        """Return the claimant with its rule, so that this policy does not look for the rule again."""
         if not self.has_rules:
             return claimant
-        return msgspec.structs.replace(claimant, decider=self.decider(claimant), rule=self.rule_for(claimant))
+        rule = self.rule_for(claimant)
+        return msgspec.structs.replace(claimant, decider=self.decider(claimant), identified=True, rule=rule)
 
     # ---- claims
 
@@ -203,7 +204,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Decide whether a container may join a pool that exists. Every container may join pools of its own project.
 
         The pool's name is also a host, which :meth:`may_use_host` has already allowed. Without a rule that mentions
-        ``pools``, nobody may join a pool of another project or engine (decision 32).
+        ``pools``, nobody may join a pool of another project or engine (decision 32). Containers on one engine that are
+        in no project share pools only if neither a rule nor the default forbids it.
 
         Args:
             claimant: the container that wants to join.
@@ -211,11 +213,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             leader: its oldest member.
 
         """
-        if claimant.is_kin(leader):
+        kin = claimant.is_kin(leader)
+        if kin and claimant.project:
             return ALLOWED
         reason = f"the pool {pool} belongs to another Compose project or engine"
         hint = "choose another name for the pool, or allow it in a rule of policy"
-        limit = Verdict(allowed=False, reason=reason, hint=hint)
+        limit = ALLOWED if kin else Verdict(allowed=False, reason=reason, hint=hint)
         return self._decide(claimant, "pools", f"join the pool {pool}", lambda glob: matches_host(glob, pool), limit)
 
     # ---- deciding

@@ -291,9 +291,9 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return who asks the policy later, when the table decides about names, unless the route's service says it."""
+    """Return the claimant about whom the table asks the policy; ``None`` if the route's service identifies it."""
     if claims is not None and claims.policy.has_rules:
-        return claims.claimant
+        return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:
         name = container.container_name
         return Claimant(engine=container.provider.removesuffix("!"), project=container.compose_project, container=name)

@@ -14,11 +14,12 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels
-from pilotage.policy import Kind, Verdict, claimant_of
+from pilotage.policy import Claimant, Kind, Verdict, claimant_of
 from pilotage.routes.exclusion import exclusion
 from pilotage.routes.fields import problem_at
 from pilotage.routes.middlewares import middleware_name
 from pilotage.routes.paths import named_paths
+from pilotage.routes.reach import is_own_address, judge_reach, nowhere, reach_of, reserved_target
 from pilotage.routes.schema import ROUTE_KEYS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
     from pilotage.labels.decode import DecodedLabels
-    from pilotage.policy import Claimant, Policy
+    from pilotage.policy import Policy
     from pilotage.routes.schema import RouteSettings
     from pilotage.routes.settings import AliasSettings
     from pilotage.routes.target import Target
@@ -109,7 +110,9 @@ class ContainerClaims:
         return exclusion(self.container, alias, target) or ""
 
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
-        """Yield what a route claims, and whether the policy allows it. :mod:`.reach` judges its target.
+        """Yield what a route claims, and whether the policy allows it.
+
+        :mod:`.reach` judges its target, and the table its pool.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -132,6 +135,36 @@ class ContainerClaims:
         for written in settings.middlewares:
             name = middleware_name(written) or written
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
+
+    def of_target(self, target: Target) -> Iterator[Claim]:
+        """Yield the claim of a route's target; the container's own needs no permission."""
+        if not target.host or not target.port.proxy:
+            return
+        value = f"{target.host}:{target.port.proxy}"
+        if (own := reserved_target(target, self.reserved_ports)) is not None:
+            yield Claim("targets", value, ("host",), Verdict(allowed=False, reason=own.message, hint=own.hint))
+            return
+        reach = reach_of(self.container, target)
+        if not is_own_address(self.container, target) and not reach.owns(target.host, nowhere):
+            yield Claim("targets", value, ("host",), judge_reach(reach, target, self.policy))
+
+    def of_pool(self, link: str) -> Iterator[Claim]:
+        """Yield the claim of a pool. The table decides, which knows who else is in it.
+
+        A container that may not join the pools of others may still share this one with its own project or, if it is in
+        none, with others on its engine that are in none.
+        """
+        if not link:
+            return
+        who, names = self.claimant, ("load_balance", "link")
+        stranger = Claimant(engine=who.engine, project=f"not {who.project}")
+        others, kin = (self.policy.may_join_pool(who, link, leader) for leader in (stranger, who))
+        if others.allowed or not kin.allowed:
+            yield Claim("pools", link, names, others)
+            return
+        only = f"the project {who.project}" if who.project else "no project"
+        reason = f"only with containers of {only} on its engine"
+        yield Claim("pools", link, names, Verdict(allowed=True, rule=kin.rule, reason=reason))
 
     def refusals(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Problem]:
         """Yield a problem for each claim that takes the route out of service; arguments as in :meth:`made_by`."""

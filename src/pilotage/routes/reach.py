@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pilotage.containers.container import Container
-    from pilotage.policy import Policy
+    from pilotage.policy import Policy, Verdict
     from pilotage.routes.target import Target
 
-__all__ = ["check_reach", "is_own_address", "nowhere", "reach_of", "reserved_target"]
+__all__ = ["check_reach", "is_own_address", "judge_reach", "nowhere", "reach_of", "reserved_target"]
 
 _THIS_MACHINE: Final = "127.0.0.1"
 """The host that publishes the ports of an engine on this machine."""
@@ -86,11 +86,24 @@ def check_reach(
     if own is not None:
         return None, own
     reach = reach_of(container, target)
-    owned = reach.owns(target.host, is_local)
-    verdict = policy.may_reach(reach.claimant, target.host, target.port.proxy, own=owned)
+    verdict = judge_reach(reach, target, policy, is_local)
     if verdict.allowed:
         return (None if is_literal(target.host) else reach), None
     return None, Problem(message=verdict.reason, hint=verdict.hint, path="host")
+
+
+def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable[[str], bool] = nowhere) -> Verdict:
+    """Return what the policy says about a target.
+
+    Args:
+        reach: the addresses that are the container's own, from :func:`reach_of`.
+        target: with host and port.
+        policy: what containers may claim.
+        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+
+    """
+    owned = reach.owns(target.host, is_local)
+    return policy.may_reach(reach.claimant, target.host, target.port.proxy, own=owned)
 
 
 def reserved_target(

@@ -77,7 +77,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
 
 
 def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
-    """Return the first route, or what stands in for it and its replicas."""
+    """Return the first route, or the one that stands in for it and its replicas."""
     first = awake[0]
     group = [route for route in awake if route is first or _is_replica(route, first)]
     if any(route.scheme == "fileserver" for route in group):

@@ -61,7 +61,7 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides between claims.
+    """The rules for choosing between claims.
 
     Attributes:
         ranking: the order of engines.
@@ -83,7 +83,7 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The first by rank wins: a route, a pool, or what serves the first label of a full name. If whoever serves the first
+    The first by rank wins: a route, a pool, or what serves the first label of a full name. If the holder of the first
     label claims the full name itself, too, that claim counts instead. Members of a pool that may not join its leader
     are refused. When all containers of the winner are draining, the next with a ready endpoint takes over, but not what
     serves the first label: requests wait for a container that restarts instead of reaching another service.
@@ -138,7 +138,7 @@ def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Rou
 
 
 def claimant_of(route: Route) -> Claimant:
-    """Return who claims a route, for the policy. A file is in no Compose project of any engine."""
+    """Return the claimant for a route. A file belongs to no Compose project."""
     if route.claimant is not None:
         return route.claimant
     project, service = route.service[1:] if len(route.service) == 3 else ("", "")
@@ -147,9 +147,13 @@ def claimant_of(route: Route) -> Claimant:
 
 
 def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
-    """Return why a route may not join a pool, and a remedy; ``None`` if it may. Routes from files always may."""
+    """Return why a route may not join a pool, and a remedy; ``None`` if it may.
+
+    Routes from files always may, and so may further routes of the leader's own container or service.
+    """
     claimant = claimant_of(route)
-    verdict = None if route.is_static else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
+    free = route.is_static or holder_of(route) == holder_of(leader)
+    verdict = None if free else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
     if verdict is None or verdict.allowed:
         return None
     return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)

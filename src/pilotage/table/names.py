@@ -56,7 +56,7 @@ class Names:
     """The claims of all containers and files to names.
 
     Until :meth:`keep` is called, who holds a name depends only on the current claims. From then on, clients are being
-    served, so whoever holds a name keeps it as long as its container exists.
+    served, so the holder of a name keeps it for as long as its container exists.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Names:
             self._aliases[owner] = tuple(routes)
 
     def configure(self, *, engines: Iterable[str] | None = None, policy: Policy | None = None) -> None:
-        """Change what decides between claims, except what is omitted. Names with several claims are resolved again.
+        """Change the given rules for choosing between claims. Names with several claims are resolved again.
 
         Args:
             engines: names of the engines in their configured order.
@@ -133,7 +133,7 @@ class Names:
             self._touched |= dict.fromkeys((names & self._won.keys()) - self._touched.keys(), "")
 
     def keep(self) -> None:
-        """Let whoever holds a name keep it from now on, because clients are being served."""
+        """Let the current holders keep their names from now on, because clients are being served."""
         if self._keeps:
             return
         self._keeps = True
@@ -143,7 +143,7 @@ class Names:
         }
 
     def rename_engine(self, old: str, new: str) -> None:
-        """Let the containers of an engine keep what they hold when the engine gets another name."""
+        """Let an engine's containers keep their names when the engine is renamed."""
         for held in (self._held, self._held_hosts):
             for name, holders in held.items():
                 if any(holder[0] == old for holder in holders):
@@ -174,7 +174,7 @@ class Names:
     def _below(
         self, hosts: Mapping[str, str], resolved: Resolved, held: dict[str, tuple[Holder, ...]]
     ) -> dict[str, str]:
-        """Decide who has the hosts without dots; return the full names to decide next, with the cause."""
+        """Choose the holders of hosts without dots; return the full names to resolve next, with their causes."""
         below: dict[str, str] = {}
         for name, cause in hosts.items():
             if first_label(name):
@@ -187,7 +187,7 @@ class Names:
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Decide who has an alias; return the hosts that this may affect, except the plain ones."""
+        """Choose the route that gets an alias; return the hosts that this may affect, except the plain ones."""
         before, claims = self._won.get(alias), self._claims.get(alias)
         now = None
         if claims is None:
@@ -231,7 +231,7 @@ class Names:
             self._above.pop(label, None)
 
     def _resolve_host(self, name: str, cause: str, resolved: Resolved, held: dict[str, tuple[Holder, ...]]) -> None:
-        """Decide who has a host."""
+        """Choose the holder of a host."""
         claims, pooled = self._claims.get(name, {}), self._pooled.get(name, ())
         label, before = self._label_above(name), self._hosts.get(name)
         if not pooled and not label and before is None:
@@ -318,7 +318,7 @@ class Names:
         return True
 
     def _record_lost(self, label: str, name: str, now: HostResolution, resolved: Resolved, cause: str) -> None:
-        """Remember that a full name is not served by whoever serves its first label."""
+        """Record a full name that the holder of its first label does not serve."""
         lost = self._lost.setdefault(label, {})
         lower = self._label_above(name)
         above = self._serving(lower) if lower else ()
@@ -336,7 +336,7 @@ class Names:
     # ---- the outcome
 
     def _settle(self, alias: str, resolved: Resolved) -> None:
-        """Put the route of an alias and its problems into the result."""
+        """Add an alias's route and problems to the result."""
         route = self._won.get(alias)
         problems = self._conflicts.get(alias, ())
         if route is not None and alias in self._refused:
@@ -372,7 +372,7 @@ def _lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
     listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(
-        message=f"alias {label!r} does not answer for these full names, which others have: {', '.join(listed)}{more}",
+        message=f"alias {label!r} does not answer for full names that belong to others: {', '.join(listed)}{more}",
         hint="use another alias, or list your domains in match_domains",
         severity="warning",
         provider="" if route.is_static else route.provider,

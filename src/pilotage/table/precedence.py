@@ -1,4 +1,4 @@
-"""Ranks the claims to one name: files first, then whoever held it first, then by engine, age and name. Pure.
+"""Ranks the claims to one name: files first, then earlier holders, then by engine, age and name. Pure.
 
 Rules: decision 31.
 """
@@ -24,7 +24,7 @@ _NEVER: Final = 1 << 62
 
 
 def holder_of(route: Route) -> Holder:
-    """Return on whose behalf a route claims a name."""
+    """Return the holder that a route makes of its claimant: its Compose service, or else its container."""
     return route.service or (route.provider, route.container_id)
 
 
@@ -60,7 +60,7 @@ class Ranking:
         return (True, since, engine, route.provider, created, route.container, route.container_id)
 
     def why(self, winner: Route, loser: Route, held: Sequence[Holder] = ()) -> str:
-        """Return why a claim won, to follow the name of its container or file."""
+        """Return why a claim won, worded to follow the name of its container or file."""
         first, second = self.rank(winner, held), self.rank(loser, held)
         if winner.is_static:
             return "which comes first by name" if loser.is_static else "and files come before containers"
@@ -108,12 +108,12 @@ def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) 
 
 
 def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
-    """Return who has held a name after a change.
+    """Return the holders of a name so far, the earliest first.
 
     Args:
-        held: who held it before, the earliest first.
-        now: who holds it from now on.
-        present: everybody who claims the name, including those that are stopped.
+        held: its holders before a change, the earliest first.
+        now: its holders after the change.
+        present: all that claim the name, including stopped containers.
 
     """
     return tuple(dict.fromkeys((*(holder for holder in held if holder in present), *now)))

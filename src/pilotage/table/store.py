@@ -78,7 +78,7 @@ class RouteStore:
         self.set_problems(owner, built.problems if built is not None else ())
 
     def configure(self, *, engines: Iterable[str] | None = None, policy: Policy | None = None) -> None:
-        """Change what decides between claims to one name; whatever is omitted stays. :meth:`commit` applies the change.
+        """Change the given rules for choosing between claims. :meth:`commit` applies the change.
 
         Args:
             engines: names of the engines in their configured order.
@@ -88,7 +88,7 @@ class RouteStore:
         self._names.configure(engines=engines, policy=policy)
 
     def keep_holders(self) -> None:
-        """From now on, whoever holds a name keeps it as long as its container exists.
+        """Let the holder of a name keep it from now on for as long as its container exists.
 
         Call this before the first table is used to serve clients. Until then, and without it, the same containers give
         the same table, in whatever order engines are listed and events come.
@@ -96,7 +96,7 @@ class RouteStore:
         self._names.keep()
 
     def rename_engine(self, old: str, new: str) -> None:
-        """Let the containers of an engine keep the names that they hold when the engine gets another name."""
+        """Let an engine's containers keep their names when the engine is renamed."""
         self._names.rename_engine(old, new)
 
     def set_problems(self, key: ProblemKey, problems: Iterable[Problem]) -> None:

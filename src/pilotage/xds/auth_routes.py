@@ -37,8 +37,8 @@ def approval(route: Route | None) -> tuple[bool, bool]:
 def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
     """Return why a route cannot approve the requests of another; ``None`` if it can.
 
-    Requests for approval reach its target directly, so a route that restricts access cannot: whoever names it would get
-    round the restriction.
+    Requests for approval reach its target directly. A route that restricts access therefore cannot approve any: naming
+    it would bypass the restriction.
 
     Args:
         route: the route whose requests must be approved.

@@ -67,6 +67,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``none``: no endpoint.
+        files: path -> content of the files that labels of the route name.
 
     """
 
@@ -77,6 +78,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     restarting: bool = False
     backing: Backing = "none"
     pool: bool = False
+    files: dict[str, bytes] = {}
 
     @property
     def cluster(self) -> str:

@@ -249,7 +249,7 @@ def _context(backend: Backend) -> Any:
     if not settings.no_tls_verify:
         checks = common.validation_context
         if settings.ssl_trusted_certificate:
-            checks.trusted_ca.CopyFrom(data_source(backend.route, settings.ssl_trusted_certificate))
+            checks.trusted_ca.CopyFrom(data_source(backend, settings.ssl_trusted_certificate))
         else:
             checks.trusted_ca.filename = _SYSTEM_CA
         kinds = common_pb2.SubjectAltNameMatcher
@@ -258,8 +258,8 @@ def _context(backend: Backend) -> Any:
             checks.match_typed_subject_alt_names.add(san_type=san, matcher=string_pb2.StringMatcher(exact=expected))
     if settings.ssl_certificate:
         own = common.tls_certificates.add()
-        own.certificate_chain.CopyFrom(data_source(backend.route, settings.ssl_certificate))
-        own.private_key.CopyFrom(data_source(backend.route, settings.ssl_certificate_key))
+        own.certificate_chain.CopyFrom(data_source(backend, settings.ssl_certificate))
+        own.private_key.CopyFrom(data_source(backend, settings.ssl_certificate_key))
     if settings.ssl_protocols:
         spoken = sorted(_VERSIONS[version] for version in settings.ssl_protocols)
         common.tls_params.tls_minimum_protocol_version = spoken[0]

@@ -25,7 +25,7 @@ _CONNECTION_BYTES: Final = 64 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one Envoy may use.
+    """The resource limits of one Envoy.
 
     Attributes:
         connections: connections of clients at a time, all listeners together.

@@ -31,15 +31,15 @@ def port_of(route: Route) -> str:
 
 
 class PortHolders:
-    """Remembers who has listened on a port, as the table does for names.
+    """Remembers which routes have listened on a port, as the table does for names.
 
-    Whoever has listened on a port first has it as long as its route exists, even if its container is stopped. Meanwhile
-    another one may stand in.
+    The first route that listened on a port holds it for as long as the route exists, even while its container is
+    stopped. Meanwhile another route may stand in.
     """
 
     def __init__(self) -> None:
         self._ranking = Ranking()
-        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, the first first
+        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, the earliest first
         self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
 
     def follow(self, alias: str, route: Route | None) -> None:
@@ -60,9 +60,10 @@ class PortHolders:
     def assign(
         self, port: str, backends: Iterable[Backend], engines: tuple[str, ...], build: Callable[[Backend], Resource]
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
-        """Decide who listens on the addresses of a port. A backend without endpoints does not.
+        """Choose the backends that listen on the addresses of a port. A backend without endpoints does not.
 
-        Backends with endpoints come first, among these files, then whoever had the port first, then the others by rank.
+        Backends with endpoints come first. Among these, files precede the earlier holders of the port, and these the
+        others, by rank.
 
         Args:
             port: the port, from :func:`port_of`.
@@ -80,7 +81,7 @@ class PortHolders:
         found = sorted(backends, key=lambda each: (each.backing == "none", rank(each.route, held), each.name))
         made: dict[Key, Resource | None] = dict.fromkeys((LISTENER, listening_address(it.route)) for it in found)
         problems: list[Problem] = []
-        taken: dict[_Address | int, Backend] = {}  # address, and version of IP -> the first that has it
+        taken: dict[_Address | int, Backend] = {}  # address, and IP version -> the first backend on it
         for backend in found:
             address = _address(backend.route)
             other = _overlapping(taken, address)
@@ -108,7 +109,7 @@ def _address(route: Route) -> _Address:
 
 
 def _overlapping(taken: Mapping[_Address | int, Backend], address: _Address) -> Backend | None:
-    """Return who has an address, or all addresses, if it is not free; an unspecified address stands for all."""
+    """Return the backend that an address overlaps with, if any; an unspecified address stands for all."""
     if address.is_unspecified:
         return taken.get(address.version)
     return taken.get(address) or taken.get(_ALL[address.version])

@@ -190,7 +190,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """End the use of a name of the owner of most, if it then still has more than the given owner will have."""
+        """Stop resolving a name of the owner with the most, if it still keeps more than the given owner will have."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))

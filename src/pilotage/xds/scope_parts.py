@@ -121,7 +121,7 @@ def _head(scope: Resource) -> bytes:
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What to send of a scope.
+    """The scope to send, or a variant of it.
 
     Attributes:
         scope: the scope or its variant; ``None`` if nothing can be sent yet.
@@ -189,7 +189,7 @@ class ScopeVariants:
         return Choice(join_hosts(name, _head(scope), chosen), waits=bool(waiting))
 
     def on_ack(self, sent: Resource) -> None:
-        """Record what Envoy has; what was held back is tried next."""
+        """Record what Envoy has accepted; virtual hosts that were held back are tried next."""
         name = sent.name
         self._had[name] = sent
         self._suspects.pop(name, None)

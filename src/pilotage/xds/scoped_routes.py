@@ -130,7 +130,7 @@ def _clusters(backend: Backend) -> list[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    The table gives a full name to whoever holds it, and excludes the routes of others. So a backend with that full name
+    The table gives a full name to its holder, and excludes the routes of others. So a backend with that full name
     has it, and the one with the short alias has the rest.
     """
     taken: set[str] = set()
@@ -273,7 +273,7 @@ _NO_BODY: Final = [
 
 
 def _silence(backend: Backend, limit: float) -> float:
-    """Return how many seconds a request may be silent. A longer wait that the route allows counts; 0 is no limit."""
+    """Return the idle timeout of a request in seconds, or the longer wait that its route allows; 0 means no limit."""
     longest = max(backend.hold, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
 
@@ -286,7 +286,7 @@ def _regex(text: str) -> Any:
 
 
 def _action(backend: Backend, cluster: str, silence: float | None, policy: Any = None) -> Any:
-    """Return where a route leads. Without its own limit of silence it has that of the listener."""
+    """Return the action of a route. If it has no idle timeout of its own, the listener's applies."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last

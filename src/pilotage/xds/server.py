@@ -229,6 +229,8 @@ class AdsServer:
         rejected = session.rejected_keys & {key}
         retries.begin(key, rejected=bool(rejected))
         if rejected and session in self._sessions:
+            if changed := self.targets.read_again(rejected):
+                self._send_changes(changed)
             session.retry(rejected)
             self._sessions[session].set()
 

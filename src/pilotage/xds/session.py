@@ -242,7 +242,7 @@ class Session:
         return found
 
     def _revise(self, cluster: str) -> None:
-        """Schedule what references a rejected cluster: these routes answer 503 from now on."""
+        """Schedule the resources that reference a rejected cluster, so that their routes answer 503."""
         for type_url, name in self._references.users(cluster):
             self._subscriptions[type_url].pending[name] = None
 

@@ -30,7 +30,7 @@ from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
-from pilotage.xds.target_files import unreadable_files
+from pilotage.xds.target_files import LabelFiles
 from pilotage.xds.targets import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Snapshot:
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
+        files: what labels name, as last read.
         touched: aliases that were changed since somebody emptied this set.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
@@ -65,6 +66,7 @@ class Snapshot:
     def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
         self.targets = Targets(guard or TargetGuard())
+        self.files = LabelFiles()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -145,15 +147,16 @@ class Snapshot:
         return self.change(self._table, self.targets.exposed(self._table.routes) if aliases is None else aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
-        """Apply new settings; return the changed keys."""
+        """Apply new settings, and read the files again that labels name; return the changed keys."""
         guard = guard or self.targets.guard
         if options == self.options and guard == self.targets.guard:
-            return frozenset()
+            return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
         fresh._ports = self._ports
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
+        fresh.files.inherit(self.files, self.lingering)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
         kept = self.resources  # sessions hold a reference to it
@@ -180,6 +183,7 @@ class Snapshot:
     def _update_route(self, alias: str, route: Route | None) -> set[str]:
         """Update the route of an alias; return the keys of the backends that it may affect."""
         problems: tuple[Problem, ...] = ()
+        self.files.refused.discard(alias)
         gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
         if route is not None:
             if route.excluded:
@@ -207,7 +211,7 @@ class Snapshot:
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
             problems, servable = check_capabilities(route, self.options)
-            unreadable = unreadable_files(route)
+            unreadable = self.files.read(route)
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
         return (*problems, *unreadable), servable and not unreadable
@@ -227,6 +231,7 @@ class Snapshot:
                 affected.add(f"{_ROUTE}/{auth.route}")
         if route is None:
             self._routes.pop(alias, None)
+            self.files.forget(alias)
         else:
             self._routes[alias] = route
         if approval(old) != approval(route):  # other routes may use it for forwardauth
@@ -306,7 +311,7 @@ class Snapshot:
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
-            backend = self._build_backend(key)
+            backend = self.files.add_to(self._build_backend(key))
             clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")

@@ -1,24 +1,27 @@
 """Puts the certificate files that a route names into the configuration of Envoys.
 
-A file that a route file names is read by each Envoy itself. A file that a label names is read here, and its content is
-sent, so that no symbolic link can be replaced between the check that it leads below an allowed folder and its use.
+A file that a route file names is read by each Envoy itself. A file that a label names is read here, once whenever its
+route is checked, and its content is sent. So no symbolic link can be replaced between the check that it leads below an
+allowed folder and its use, and a file that disappears affects only its own route.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from envoy.config.core.v3 import base_pb2
 
 from pilotage.core.problems import Problem
 from pilotage.policy import FILE_REFUSED, read_below
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from pilotage.routes.route import Route
+    from pilotage.xds.backend import Backend
 
-__all__ = ["FILE_RETRY", "data_source", "refused_aliases", "unreadable_files"]
+__all__ = ["FILE_RETRY", "LabelFiles", "data_source"]
 
 FILE_RETRY: Final = 5.0
 """Seconds until a file that could not be read is tried again."""
@@ -26,38 +29,70 @@ FILE_RETRY: Final = 5.0
 _FIELDS: Final = ("ssl_trusted_certificate", "ssl_certificate", "ssl_certificate_key")
 
 
-def unreadable_files(route: Route) -> tuple[Problem, ...]:
-    """Return a problem if a label names a certificate file that may not or cannot be read now.
+class LabelFiles:
+    """The contents of the files that labels name, as they were when their routes were last checked.
 
-    Its message is the same for all reasons.
+    Attributes:
+        refused: aliases of the routes that are not served because a file may not or cannot be read.
+
     """
-    if route.scheme != "https" or route.folders is None:
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+        self._contents: dict[str, dict[str, bytes]] = {}  # alias -> path -> content
+
+    @property
+    def aliases(self) -> set[str]:
+        """Aliases of the routes whose labels name files."""
+        return self.refused | self._contents.keys()
+
+    def read(self, route: Route) -> tuple[Problem, ...]:
+        """Read the files of a route; return a problem if one may not or cannot be read now.
+
+        Its message is the same for all reasons.
+        """
+        alias = route.alias
+        self.refused.discard(alias)
+        found: dict[str, bytes] = {}
+        for field in _FIELDS if route.scheme == "https" and route.folders is not None else ():
+            path = getattr(route.settings, field)
+            content = read_below(path, route.folders or ()) if path else None
+            if content is not None:
+                found[path] = content
+            elif path:
+                self.refused.add(alias)
+                hint = "the operator can check that it exists, is readable and is not a link to another folder"
+                problem = Problem(message=FILE_REFUSED, hint=hint, path=field)
+                return (problem.at(provider=route.provider, container=route.container, route=alias),)
+        if found:
+            self._contents[alias] = found
+        else:
+            self._contents.pop(alias, None)
         return ()
-    for field in _FIELDS:
-        path = getattr(route.settings, field)
-        if path and read_below(path, route.folders) is None:
-            hint = "the operator can check that it exists, is readable and is not a link to another folder"
-            found = Problem(message=FILE_REFUSED, hint=hint, path=field)
-            return (found.at(provider=route.provider, container=route.container, route=route.alias),)
-    return ()
+
+    def forget(self, alias: str) -> None:
+        """Forget the contents for a route that is no longer served."""
+        self._contents.pop(alias, None)
+
+    def inherit(self, other: LabelFiles, aliases: Iterable[str]) -> None:
+        """Take over the contents for routes that only linger, which are not checked again."""
+        self._contents |= {alias: other._contents[alias] for alias in aliases if alias in other._contents}
+
+    def add_to(self, backend: Backend | None) -> Backend | None:
+        """Return a backend with the contents of the files that its route names."""
+        found = self._contents.get(backend.route.alias) if backend is not None else None
+        return msgspec.structs.replace(backend, files=found) if backend is not None and found else backend
 
 
-def refused_aliases(problems: Mapping[str, tuple[Problem, ...]]) -> set[str]:
-    """Return the aliases of the routes that such a problem keeps out of service, given all problems of a snapshot."""
-    found = (problem for mine in problems.values() for problem in mine)
-    return {problem.route for problem in found if problem.message == FILE_REFUSED}
-
-
-def data_source(route: Route, path: str) -> base_pb2.DataSource:
+def data_source(backend: Backend, path: str) -> base_pb2.DataSource:
     """Return a file for Envoy: its name for a route from a file, its content for a container's route.
 
     Raises:
-        ValueError: it may not or cannot be read.
+        ValueError: it has not been read.
 
     """
-    if route.folders is None:
+    if backend.route.folders is None:
         return base_pb2.DataSource(filename=path)
-    content = read_below(path, route.folders)
-    if content is None:
+    if path not in backend.files:
         raise ValueError(FILE_REFUSED)
-    return base_pb2.DataSource(inline_bytes=content)
+    return base_pb2.DataSource(inline_bytes=backend.files[path])

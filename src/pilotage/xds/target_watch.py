@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.resolver import Resolver, look_up
-from pilotage.xds.target_files import FILE_RETRY, refused_aliases
+from pilotage.xds.resources import CLUSTER
+from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pilotage.table.table import Table
     from pilotage.xds.resources import Key
@@ -67,7 +69,7 @@ class TargetWatcher:
             self.on_touched(snapshot.table, touched)
         if self._timer is None:
             self._recheck()
-        if self._retry is None and refused_aliases(snapshot.problems):
+        if self._retry is None and snapshot.files.refused:
             self._retry = asyncio.get_running_loop().call_later(FILE_RETRY, self._read_again)
         return changed
 
@@ -88,6 +90,19 @@ class TargetWatcher:
         self._resolver.close()
         await self._prober.close()
 
+    def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
+        """Read the files again that labels name for some clusters; return the keys of the resources that this changed.
+
+        Args:
+            keys: of resources that Envoys are offered again.
+
+        """
+        names = [name for type_url, name in keys if type_url == CLUSTER]
+        find = self._snapshot.backend
+        backends = [find(name) or find(name.removesuffix(GRPC_SUFFIX)) for name in names]
+        aliases = {backend.route.alias for backend in backends if backend is not None and backend.files}
+        return self._snapshot.check_again(aliases) | self.follow() if aliases else frozenset()
+
     def _on_resolved(self, name: str) -> None:
         changed = self._snapshot.set_addresses(name)
         self._on_change(changed | self.follow())
@@ -96,7 +111,7 @@ class TargetWatcher:
         """Try again to read the files that labels name and that could not be read."""
         self._retry = None
         snapshot = self._snapshot
-        changed = snapshot.check_again(refused_aliases(snapshot.problems))
+        changed = snapshot.check_again(set(snapshot.files.refused))
         self._on_change(changed | self.follow())
 
     def _recheck(self) -> None:

@@ -146,7 +146,7 @@ class Targets:
         self._changes = 0
 
     def inherit(self, other: Targets) -> None:
-        """Take over what was resolved, and who had which port first."""
+        """Take over the resolved addresses, and the order in which ports were claimed."""
         self.resolved, self.errors, self.ranking = other.resolved, other.errors, other.ranking
         self._since, self._changes = dict(other._since), other._changes
 
@@ -191,7 +191,7 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
 
-        It does not if a label names an address that is not the container's own: whoever listens there meanwhile stays.
+        It does not if a label names an address other than the container's own. Then a listener that came later stays.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -302,7 +302,7 @@ class Targets:
         return None
 
     def _order(self, route: Route, claim: _Claim) -> tuple[bool, int, Rank, str]:
-        """Return the sort key of a claim to a port: files, then whoever had it first, then by rank."""
+        """Return the sort key of a claim to a port: files come first, then the earliest claim, then the rank."""
         _, known = self._since.get(route.alias, ((), {}))
         since = known[claim].change if claim in known else self._changes + 1
         return not route.is_static, since, self.ranking.rank(route), route.alias

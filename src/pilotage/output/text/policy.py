@@ -41,8 +41,8 @@ def print_services(out: Out, services: Sequence[JudgedService]) -> None:
 def _print_claim(out: Out, claim: JudgedClaim) -> None:
     text = Text().append("✓ ", style="green") if claim.allowed else Text().append("✗ ", style="red")
     text.append(f"{claim.kind} ").append(clean(claim.value), style="cyan")
-    if not claim.allowed:
+    if claim.reason:
         text.append(f": {clean(claim.reason)}")
-        if claim.hint:
-            text.append("; ").append(clean(claim.hint), style="green")
+    if claim.hint and not claim.allowed:
+        text.append("; ").append(clean(claim.hint), style="green")
     out.paragraph(text, 2, hanging=2)
