@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.config.load import read_config
+from pilotage.core.addresses import is_address
 from pilotage.policy import NO_POLICY, Claimant, Policy
 from pilotage.policy.targets import (
     Reach,
     address_kind,
     hint_for,
-    is_literal,
     is_ordinary,
     is_target_glob,
     leads_here,
@@ -90,7 +90,7 @@ def test_what_the_system_reads_as_an_address_is_read_as_the_same_one(number: int
 @given(st.ip_addresses(v=4))
 def test_no_address_that_needs_a_rule_counts_as_ordinary(address: ipaddress.IPv4Address) -> None:
     assert is_ordinary(str(address)) == (address_kind(address) == "")
-    assert is_literal(str(address))
+    assert is_address(str(address))
 
 
 EMBEDDINGS = ["::ffff:{}", "::{}", "64:ff9b::{}", "64:ff9b:1::{}", "::ffff:0:{}", "fd00::5efe:{}", "fe80::200:5efe:{}"]

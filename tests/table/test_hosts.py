@@ -8,7 +8,7 @@ from pilotage import Endpoint, Route
 from pilotage.policy import Policy
 from pilotage.policy.claims import PolicyRule
 from pilotage.routes.schema import LoadBalance, RouteSettings
-from pilotage.table.hosts import HostClaims, HostResolution, HostRules, claimant_of, resolve_host
+from pilotage.table.hosts import HostClaims, HostResolution, HostRules, resolve_host, route_claimant
 from pilotage.table.precedence import Ranking, holder_of
 from tests.support.claims import claim, static
 
@@ -128,7 +128,7 @@ def test_a_file_may_join_any_pool_and_leads_it() -> None:
     found = resolve(pooled=(nas,))
     assert (found.kind, found.routes) == ("pool", (nas,))
     assert set(resolve(pooled=(member("one"), nas)).refused) == {"one"}
-    assert claimant_of(nas).engine == "own.yml"
+    assert route_claimant(nas).engine == "own.yml"
 
 
 def test_a_pool_keeps_its_name_from_a_newer_alias_and_an_older_alias_from_a_pool() -> None:

@@ -27,7 +27,6 @@ __all__ = [
     "Reach",
     "address_kind",
     "hint_for",
-    "is_literal",
     "is_ordinary",
     "is_target_glob",
     "leads_here",
@@ -73,17 +72,6 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 def is_ordinary(host: str) -> bool:
     """Return whether a host is an IPv4 address in its usual spelling that needs no rule, as most hosts are."""
     return _ORDINARY.fullmatch(host) is not None
-
-
-def is_literal(host: str) -> bool:
-    """Return whether a host is an address in a spelling that needs no resolver."""
-    if is_ordinary(host):
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=1024)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
 from pilotage.policy.claims import claimant_of
-from pilotage.policy.targets import Reach, is_literal, is_ordinary, leads_here, special_kind
+from pilotage.policy.targets import Reach, is_ordinary, leads_here, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def reach_of(container: Container, target: Target) -> Reach:
     """
     here = container.public_hostname == _THIS_MACHINE
     own = container.private_hostname
-    addresses = [own] if is_literal(own) and special_kind(own) == "" else []  # an engine may list anything
+    addresses = [own] if is_address(own) and special_kind(own) == "" else []  # an engine may list anything
     this_host = False
     if container.is_host_network_mode:
         this_host = here
@@ -56,7 +57,7 @@ def reach_of(container: Container, target: Target) -> Reach:
                 addresses.append(container.public_hostname)
             elif entry.IP == "::":  # listed alone, it is published for IPv6 only
                 addresses.append("::1" if here else container.public_hostname)
-            elif is_literal(entry.IP) and (here or special_kind(entry.IP) == ""):
+            elif is_address(entry.IP) and (here or special_kind(entry.IP) == ""):
                 addresses.append(entry.IP)
     return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), this_host)
 
@@ -88,7 +89,7 @@ def check_reach(
     reach = reach_of(container, target)
     verdict = judge_reach(reach, target, policy, is_local)
     if verdict.allowed:
-        return (None if is_literal(target.host) else reach), None
+        return (None if is_address(target.host) else reach), None
     return None, Problem(message=verdict.reason, hint=verdict.hint, path="host")
 
 

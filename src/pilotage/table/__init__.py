@@ -8,7 +8,8 @@ It must not do I/O, know Envoy, or depend on the order in which engines first re
 from __future__ import annotations
 
 from pilotage.table.diff import Change, ChangeKind, iter_diff
-from pilotage.table.precedence import Holder, Rank, Ranking, holder_of
+from pilotage.table.hosts import route_claimant
+from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
@@ -27,5 +28,7 @@ __all__ = [
     "build_snapshot",
     "build_table",
     "holder_of",
+    "is_draining",
     "iter_diff",
+    "route_claimant",
 ]

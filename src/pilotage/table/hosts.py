@@ -20,7 +20,7 @@ from pilotage.table.precedence import Holder, Ranking, holder_of, is_draining, i
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["HostClaims", "HostResolution", "HostRules", "resolve_host"]
+__all__ = ["HostClaims", "HostResolution", "HostRules", "resolve_host", "route_claimant"]
 
 _MAX_SUCCESSORS: Final = 8
 """How many other pools of one name may wait to take it over."""
@@ -137,7 +137,7 @@ def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Rou
     return parties, waiting
 
 
-def claimant_of(route: Route) -> Claimant:
+def route_claimant(route: Route) -> Claimant:
     """Return the claimant for a route. A file belongs to no Compose project."""
     if route.claimant is not None:
         return route.claimant
@@ -151,9 +151,9 @@ def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str,
 
     Routes from files always may, and so may further routes of the leader's own container or service.
     """
-    claimant = claimant_of(route)
+    claimant = route_claimant(route)
     free = route.is_static or holder_of(route) == holder_of(leader)
-    verdict = None if free else rules.policy.may_join_pool(claimant, name, claimant_of(leader))
+    verdict = None if free else rules.policy.may_join_pool(claimant, name, route_claimant(leader))
     if verdict is None or verdict.allowed:
         return None
     return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)

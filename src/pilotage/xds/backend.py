@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
 from pilotage.routes.route import Endpoint, Route
+from pilotage.table.hosts import route_claimant
+from pilotage.table.precedence import is_draining
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = [
     "Backend",
     "Member",
     "insists_on_tls",
-    "is_draining",
     "may_restart",
     "pool_backend",
     "route_backend",
@@ -139,15 +139,10 @@ def insists_on_tls(route: Route) -> bool:
     return bool(s.ssl_trusted_certificate or s.ssl_certificate or s.ssl_protocols or s.ssl_server_name)
 
 
-def is_draining(route: Route) -> bool:
-    """Return whether all endpoints of a route have been told to stop."""
-    return bool(route.endpoints) and all(endpoint.state == "draining" for endpoint in route.endpoints)
-
-
 def may_restart(route: Route) -> bool:
     """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
     waits_anyway = bool(route.settings.hold or route.settings.load_balance.link)
-    return is_draining(route) and not route.is_stream and not waits_anyway
+    return is_draining((route,)) and not route.is_stream and not waits_anyway
 
 
 def without_stream_hold(route: Route) -> Route:
@@ -239,16 +234,11 @@ def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
 
     The leader's Compose project and engine set the bounds: a member from outside gets at most their largest weight.
     """
-    home = _home(routes[0])
-    weights = [(route, route.settings.load_balance.weight, _home(route) == home) for route in routes]
+    leader = route_claimant(routes[0])
+    weights = [(it, it.settings.load_balance.weight, route_claimant(it).is_kin(leader)) for it in routes]
     inside = [weight for _, weight, is_inside in weights if weight and is_inside]
     mean, most = (max(1, round(sum(inside) / len(inside))), max(inside)) if inside else (1, 1)
     return [(route, weight or mean if is_inside else min(weight or mean, most)) for route, weight, is_inside in weights]
-
-
-def _home(route: Route) -> tuple[str, ...]:
-    """Return the engine and the Compose project of a route."""
-    return (route.provider, *route.service[1:2])
 
 
 def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, restarting: bool) -> Backing:
@@ -272,18 +262,3 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
         and is_address(members[0].endpoint.host)
     )
     return "shared" if plain else "own"
-
-
-_BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
-
-
-def is_address(host: str) -> bool:
-    """Return whether a host is an IP address."""
-    if _IPV4.fullmatch(host):  # fast path for most hosts
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

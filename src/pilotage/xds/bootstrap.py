@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pilotage.xds.backend import is_address
+from pilotage.core.addresses import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
 

@@ -20,7 +20,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
-from pilotage.xds.backend import is_address
+from pilotage.core.addresses import is_address
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
 from pilotage.xds.target_files import data_source

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from envoy.config.core.v3 import base_pb2, config_source_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 
+from pilotage.core.addresses import is_address
 from pilotage.xds.resources import SECRET, Resource, packed, resource
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
         if certificate.default:
             default.append(index)
         names = {name.lower() for name in certificate.names if _is_server_name(name)}
-        if any(map(_is_address, certificate.names)):
+        if any(map(is_address, certificate.names)):
             addressed.append(index)
         if not names:
             continue
@@ -72,17 +72,9 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     return sorted(found, key=lambda group: group.names) + ([NameGroup((), tuple(others))] if others else [])
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_server_name(name: str) -> bool:
     """Return whether Envoy can match a name: without wildcards, or with one as the whole first label."""
-    return bool(name) and "*" not in name.removeprefix("*.") and not _is_address(name)
+    return bool(name) and "*" not in name.removeprefix("*.") and not is_address(name)
 
 
 def ads() -> Any:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.routes.exclusion import ExclusionReason
-from pilotage.table.precedence import Ranking
+from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
-    is_draining,
     may_restart,
     pool_backend,
     route_backend,
@@ -128,7 +127,7 @@ class Snapshot:
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
         route = self._routes.get(alias)
-        awaited = alias in self.lingering or (route is not None and is_draining(route))
+        awaited = alias in self.lingering or (route is not None and is_draining((route,)))
         if alias not in self.restarting or awaited:
             return frozenset()
         self.restarting.discard(alias)

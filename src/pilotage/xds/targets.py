@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.policy.targets import KIND_NAMES, hint_for, leads_here, parse_address, special_kind, spellings
 from pilotage.table.precedence import Ranking, holder_of
-from pilotage.xds.backend import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

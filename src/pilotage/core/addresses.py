@@ -1,0 +1,23 @@
+"""Recognizes IP addresses. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+__all__ = ["is_address"]
+
+_BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address in a spelling that needs no resolver."""
+    if _IPV4.fullmatch(host):  # fast path for most hosts
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
