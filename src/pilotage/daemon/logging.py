@@ -27,7 +27,6 @@ LogFormat = Literal["terminal", "text", "journal", "json"]
 
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _OURS: Final = "pilotage."
-_ACCESS: Final = "pilotage.access"
 
 
 def detect_log_format(env: Mapping[str, str]) -> LogFormat:
@@ -62,12 +61,6 @@ def _component(record: logging.LogRecord) -> str:
     return name if name == record.name else name.partition(".")[0]
 
 
-def _message(record: logging.LogRecord) -> str:
-    """Return the message without secrets. Requests in the access log are the client's own, and stay as they are."""
-    text = record.getMessage()
-    return text if record.name == _ACCESS else without_secrets(text)
-
-
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """Return the traceback of a record without secrets; each line is escaped."""
     assert record.exc_info is not None  # noqa: S101  # the caller checked it
@@ -85,7 +78,7 @@ class _Text(logging.Formatter):
         return f"{_component(record)}: {self.message(record)}"
 
     def message(self, record: logging.LogRecord) -> str:
-        text = clean(_message(record))
+        text = clean(without_secrets(record.getMessage()))
         return f"{text}\n{_traceback(self, record)}" if record.exc_info else text
 
 
@@ -119,7 +112,7 @@ class _Json(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _message(record),
+            "message": without_secrets(record.getMessage()),
         }
         if record.exc_info:
             fields["traceback"] = _traceback(self, record)
