@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import select
 import socket
 import subprocess
@@ -236,17 +235,15 @@ def front_door(
     command = [sys.executable, "-m", "pilotage", "serve", "--config", str(folder / "pilotage.yml")]
     env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | environment
 
-    def limit() -> None:
-        if descriptors:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    # prlimit sets the limit after the exec. A preexec_fn runs gRPC's fork handlers, which now and then abort the child.
+    limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
 
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--api", f"unix://{folder}/api.sock"],
+            [*limit, *command, "--api", f"unix://{folder}/api.sock"],
             stdout=subprocess.PIPE,
             stderr=log,
             env=env,
-            preexec_fn=limit,  # noqa: PLW1509  # the tests have no other threads that hold locks
         )
     made = FrontDoor(folder, process, port, https_port)
     try:
