@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-__all__ = ["DIMENSIONS", "Labels"]
+__all__ = ["DIMENSIONS", "SIZE", "Labels", "largest"]
 
 Labels = Callable[[int], dict[str, str]]
+
+SIZE = 1024 * 1024  # bytes that the labels of one container may have
 
 
 def numbered(form: str, number: int) -> list[str]:
@@ -117,3 +120,19 @@ DIMENSIONS: dict[str, Labels] = {
     "container settings below aliases": of_each("proxy.a{i}.idle_timeout", "1h"),
     "ports in a mapping": one("proxy.web.port", lines("listning{i}: 1")),
 }
+
+
+def size_of(labels: dict[str, str]) -> int:
+    return sum(len(key) + len(text) for key, text in labels.items())
+
+
+@functools.cache
+def largest(make: Labels) -> int:
+    """Return the highest number of repetitions, to an eighth, at which the labels have at most 1 MiB."""
+    number = 64
+    while size_of(make(2 * number)) <= SIZE:
+        number *= 2
+    step = number // 8
+    while size_of(make(number + step)) <= SIZE:
+        number += step
+    return number
