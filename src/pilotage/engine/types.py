@@ -101,7 +101,10 @@ class InspectState(msgspec.Struct, gc=False, frozen=True):
 
     Status: str = ""
     Running: bool = False
+    Paused: bool = False
     StartedAt: str = ""
+    ExitCode: int = 0
+    Error: str = ""
     Health: Health | None = None
 
 

@@ -1,0 +1,149 @@
+"""Wakes containers and puts them to sleep through their engine."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from pilotage.core.errors import EngineError, EngineRefused
+from pilotage.core.text import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from pilotage.containers.container import Container
+    from pilotage.engine.client import EngineClient
+    from pilotage.labels.container_options import IdleConfig
+    from pilotage.sleep.dependencies import Condition
+
+__all__ = ["EngineActions", "SleepError"]
+
+_POLL: Final = 0.5
+"""Seconds between two inspections while a container completes or becomes healthy. Events come earlier, if they come."""
+
+
+class SleepError(Exception):
+    """A container could not be woken or put to sleep. Its text says why, and what to do."""
+
+
+class EngineActions:
+    """Commands to one engine.
+
+    Args:
+        connect: returns a client of the engine, to be used as a context manager.
+
+    """
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[EngineClient]]) -> None:
+        self._connect = connect
+
+    async def start(self, container: Container) -> None:
+        """Start or resume a container. Does nothing if it already runs.
+
+        Raises:
+            SleepError: the engine refuses, or the container is in a state in which it cannot be started.
+
+        """
+        async with self._client(container) as client:
+            state = (await client.inspect(container.container_id)).State
+            status = state.Status if state is not None else ""
+            if status in ("dead", "removing"):
+                raise SleepError(f"{container.container_name} is {status}; remove it and create it again")
+            if status == "paused" or (state is not None and state.Paused):
+                await client.unpause(container.container_id)
+            elif status != "running":
+                await client.start(container.container_id)
+
+    async def stop(self, container: Container, config: IdleConfig) -> None:
+        """Stop, pause or kill a container, as its labels say. Does nothing if it does not run.
+
+        Raises:
+            SleepError: the engine refuses.
+
+        """
+        async with self._client(container) as client:
+            state = (await client.inspect(container.container_id)).State
+            if state is None or not state.Running or state.Paused:
+                return
+            if config.stop_method == "pause":
+                await client.pause(container.container_id)
+            elif config.stop_method == "kill":
+                await client.kill(container.container_id, signal=config.stop_signal)
+            else:
+                await client.stop(container.container_id, signal=config.stop_signal, grace=config.stop_timeout)
+
+    async def wait_for(self, container: Container, condition: Condition) -> None:
+        """Wait until a container that has been started meets a condition.
+
+        Raises:
+            SleepError: it stopped, it has no health check, or it failed.
+
+        """
+        name = container.container_name
+        async with self._client(container) as client:
+            while True:
+                state = (await client.inspect(container.container_id)).State
+                if state is None:
+                    return
+                if condition == "service_completed_successfully":
+                    if not state.Running and state.Status == "exited":
+                        if state.ExitCode:
+                            raise SleepError(
+                                f"{name} exited with code {state.ExitCode}; 'docker logs {name}' shows why"
+                            )
+                        return
+                elif not state.Running:
+                    raise SleepError(_ended(name, state.ExitCode, state.Error))
+                elif condition == "service_started":
+                    return
+                elif state.Health is None or state.Health.Status in ("", "none"):
+                    raise SleepError(
+                        f"{name} has no health check, so it can never be healthy; add one, or depend on {name}:service_started"
+                    )
+                elif state.Health.Status == "healthy":
+                    return
+                elif state.Health.Status == "unhealthy":
+                    raise SleepError(
+                        f"{name} is unhealthy; 'docker inspect {name}' shows the output of its health check"
+                    )
+                await asyncio.sleep(_POLL)
+
+    async def ended(self, container: Container) -> str:
+        """Return why a container does not run; ``""`` if it does, or if the engine does not say."""
+        try:
+            async with self._client(container) as client:
+                state = (await client.inspect(container.container_id)).State
+        except SleepError as error:
+            return str(error)
+        return "" if state is None or state.Running else _ended(container.container_name, state.ExitCode, state.Error)
+
+    @asynccontextmanager
+    async def _client(self, container: Container) -> AsyncGenerator[EngineClient]:
+        """Connect to the engine, and turn its errors into a :class:`SleepError`."""
+        try:
+            async with self._connect() as client:
+                yield client
+        except EngineRefused as error:
+            if error.status == _NOT_FOUND:
+                raise SleepError(f"{container.container_name} no longer exists") from error
+            if error.status in _FORBIDDEN:
+                raise SleepError(f"{error.what}; {_ALLOW}") from error
+            raise SleepError(str(error)) from error
+        except EngineError as error:
+            raise SleepError(str(error)) from error
+
+
+_NOT_FOUND: Final = 404
+_FORBIDDEN: Final = (401, 403, 405)
+_ALLOW: Final = (
+    "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
+    "or set idle: false for the engine"
+)
+
+
+def _ended(name: str, code: int, error: str) -> str:
+    """Return why a container that was started does not run."""
+    text = f"{name} exited with code {code}"
+    return f"{text}: {shorten(error)}" if error else f"{text}; 'docker logs {name}' shows why"

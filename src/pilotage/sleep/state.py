@@ -1,0 +1,259 @@
+"""Decides when containers sleep and wake. Pure: the caller passes in the time and what it observes.
+
+A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
+service. Requests wait inside Envoy while they lead to a cluster that Envoy does not have. Envoy asks once for each such
+cluster; after a cluster was removed, it never asks for that name again. So each sleep has a number, the epoch, which is
+part of the cluster's name.
+
+Seconds are those of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+__all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Gate", "Phase", "SleepState"]
+
+QUIESCE_LIMIT: Final = 30.0
+"""Seconds after which containers that cannot be put to sleep stay awake, because an Envoy does not respond."""
+
+LONGEST_BACKOFF: Final = 30.0
+"""Maximum number of seconds between a failed attempt to wake the containers and the next one."""
+
+
+class Phase(StrEnum):
+    """What the containers are doing.
+
+    Attributes:
+        ASLEEP: they do not run, and the next request wakes them.
+        WAKING: one attempt to wake them is under way; requests wait.
+        READY: they answer requests.
+        QUIESCING: new requests would wait, and Envoys finish the ones in progress.
+        STOPPING: the engine is stopping them; requests wait, and wake them afterwards.
+        FAILED: the last attempt to wake them failed; requests are rejected until the next attempt is allowed.
+
+    """
+
+    ASLEEP = "asleep"
+    WAKING = "waking"
+    READY = "ready"
+    QUIESCING = "quiescing"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class Action(StrEnum):
+    """What the caller starts; it reports the result to the state.
+
+    Attributes:
+        WAKE: wake the containers, then call :meth:`SleepState.woke` or :meth:`SleepState.wake_failed`.
+        STOP: stop or pause them, then call :meth:`SleepState.stopped`.
+
+    """
+
+    WAKE = "wake"
+    STOP = "stop"
+
+
+class Gate(msgspec.Struct, frozen=True, gc=False):
+    """Where Envoys lead requests.
+
+    Attributes:
+        epoch: part of the name of the cluster.
+        opening: ``open``: the cluster has the endpoints; ``closed``: Envoys do not have the cluster, so requests wait;
+            ``failed``: requests are rejected.
+        reason: why they are rejected; otherwise ``""``.
+
+    """
+
+    epoch: int
+    opening: Literal["open", "closed", "failed"]
+    reason: str = ""
+
+
+class SleepState:
+    """Whether some containers are awake.
+
+    Attributes:
+        phase: what they are doing.
+        since: when this phase began.
+        epoch: the number of the current or next time that they are awake.
+        last_used: when the last request was seen.
+        in_progress: number of requests and connections in progress, as last reported.
+        users: names of awake containers that need these.
+        failure: why they could not be woken or stopped; ``""`` if they could.
+        last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
+
+    Args:
+        idle_timeout: seconds without a request until they sleep. Negative: they sleep as soon as no user is awake.
+        running: whether at least one of them runs.
+        now: the time.
+        epoch: number to count from. It must be higher than any that a running Envoy may have seen.
+
+    """
+
+    def __init__(self, idle_timeout: float, *, running: bool, now: float, epoch: int = 0) -> None:
+        self.idle_timeout = idle_timeout
+        self.phase = Phase.READY if running else Phase.ASLEEP
+        self.since = now
+        self.epoch = epoch
+        self.last_used = now
+        self.in_progress = 0
+        self.users: frozenset[str] = frozenset()
+        self.failure = ""
+        self.last_wake: float | None = None
+        self._failures = 0
+        self._retry_at = now
+        self._is_wanted = False
+
+    @property
+    def gate(self) -> Gate:
+        """Where Envoys lead requests now."""
+        if self.phase is Phase.READY:
+            return Gate(self.epoch, "open")
+        if self.phase is Phase.FAILED:
+            return Gate(self.epoch, "failed", self.failure)
+        return Gate(self.epoch, "closed")
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the next attempt to wake them is allowed; ``None`` unless the last one failed."""
+        return self._retry_at if self.phase is Phase.FAILED else None
+
+    @property
+    def sleeps_at(self) -> float | None:
+        """When they will be put to sleep if nobody uses them; ``None`` if that is not planned."""
+        if self.phase is not Phase.READY or self.users or self.in_progress:
+            return None
+        return self.last_used + max(0.0, self.idle_timeout)
+
+    @property
+    def due(self) -> float | None:
+        """When :meth:`advance` must be called next; ``None`` if only other events matter."""
+        if self.phase is Phase.QUIESCING:
+            return self.since + QUIESCE_LIMIT
+        return self.retry_at if self.phase is Phase.FAILED else self.sleeps_at
+
+    # ---- events
+
+    def want(self, now: float) -> Action | None:
+        """Record that somebody wants them awake: a request, an operator, or a container that needs them."""
+        self.last_used = now
+        if self.phase is Phase.QUIESCING:
+            self._enter(Phase.READY, now)
+        elif self.phase is Phase.STOPPING:
+            self._is_wanted = True
+        elif self.phase is Phase.ASLEEP:
+            return self._wake(now)
+        return None
+
+    def observe(self, *, running: bool, now: float) -> Action | None:
+        """Record whether the engine reports at least one of them as running."""
+        if running and self.phase in (Phase.ASLEEP, Phase.FAILED):
+            return self._wake(now)  # somebody else started them; they may not be ready yet
+        if not running and self.phase is Phase.READY:
+            self._sleep(now)
+        elif not running and self.phase is Phase.QUIESCING:
+            self._enter(Phase.ASLEEP, now)
+        return None
+
+    def set_users(self, users: frozenset[str], now: float) -> None:
+        """Record which awake containers need these."""
+        if self.users and not users:
+            self.last_used = max(self.last_used, now if self.idle_timeout > 0 else self.last_used)
+        self.users = users
+        if users and self.phase is Phase.QUIESCING:
+            self._enter(Phase.READY, now)
+
+    def report(self, *, in_progress: int, issued: int, now: float) -> None:
+        """Record what Envoys report.
+
+        Args:
+            in_progress: requests and connections in progress; at least 1 while an Envoy is silent.
+            issued: requests that began since the last report.
+            now: the time.
+
+        """
+        self.in_progress = in_progress
+        if in_progress or issued:
+            self.last_used = now
+
+    def advance(self, now: float) -> Action | None:
+        """Act on the time that has passed."""
+        if self.due is None or now < self.due:
+            return None
+        if self.phase is Phase.READY:
+            self.epoch += 1
+            self._enter(Phase.QUIESCING, now)
+        elif self.phase is Phase.QUIESCING:
+            self.last_used = now
+            self._enter(Phase.READY, now)
+        else:
+            self._enter(Phase.ASLEEP, now)
+        return None
+
+    def sleep(self, now: float) -> bool:
+        """Put them to sleep without waiting for the idle timeout. Return whether that begins."""
+        if self.phase is not Phase.READY or self.users:
+            return False
+        self.epoch += 1
+        self._enter(Phase.QUIESCING, now)
+        return True
+
+    def quiet(self, now: float) -> Action | None:
+        """Record that no Envoy leads requests to them any more, and that none is in progress."""
+        if self.phase is not Phase.QUIESCING:
+            return None
+        self._enter(Phase.STOPPING, now)
+        return Action.STOP
+
+    def stopped(self, now: float, failure: str = "") -> Action | None:
+        """Record that they were stopped, or why the engine could not stop them."""
+        if self.phase is not Phase.STOPPING:
+            return None
+        self.failure = failure
+        if failure:
+            self.last_used = now
+            self._is_wanted = False
+            self._enter(Phase.READY, now)
+            return None
+        self._enter(Phase.ASLEEP, now)
+        return self._wake(now) if self._is_wanted else None
+
+    def woke(self, now: float) -> None:
+        """Record that they are ready."""
+        if self.phase is not Phase.WAKING:
+            return
+        self.last_wake = now - self.since
+        self.failure, self._failures = "", 0
+        self.last_used = now
+        self._enter(Phase.READY, now)
+
+    def wake_failed(self, reason: str, now: float) -> None:
+        """Record why they could not be woken. Requests that wait are rejected."""
+        if self.phase is not Phase.WAKING:
+            return
+        self.failure = reason
+        self._retry_at = now + min(LONGEST_BACKOFF, 2.0**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        self.epoch += 1
+        self._enter(Phase.FAILED, now)
+
+    # ---- helpers
+
+    def _wake(self, now: float) -> Action:
+        self._is_wanted = False
+        self._enter(Phase.WAKING, now)
+        return Action.WAKE
+
+    def _sleep(self, now: float) -> None:
+        self.epoch += 1
+        self._enter(Phase.ASLEEP, now)
+
+    def _enter(self, phase: Phase, now: float) -> None:
+        self.phase, self.since = phase, now
+        if phase is not Phase.READY:
+            self.in_progress = 0
