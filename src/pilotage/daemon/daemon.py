@@ -26,6 +26,7 @@ from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
+from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.sleep.sleeper import Sleeper
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -112,6 +114,7 @@ class Daemon:
         api: the HTTP API, while the daemon runs.
         gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
+        sleeper: puts containers to sleep and wakes them, while the daemon runs.
         xds_address: where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere.
 
     """
@@ -119,6 +122,7 @@ class Daemon:
     discovery: DiscoveryManager
     api: Api
     ads: AdsServer
+    sleeper: Sleeper
 
     def __init__(
         self,
@@ -173,7 +177,10 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
-        found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
+        found = (
+            *(self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems),
+            self.sleeper.problems(),
+        )
         return tuple(problem for problems in found for problem in problems)
 
     def not_ready(self) -> str:
@@ -222,6 +229,7 @@ class Daemon:
             address = f"unix:{folder}/xds.sock"
             await start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
+            self.sleeper = start_sleeper(self.discovery, self.ads)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
@@ -260,6 +268,7 @@ class Daemon:
             self._feed_watchdog(),
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
+            self.sleeper.run(),
         ]
         if self.gateway is not None:
             coroutines.append(self.gateway.run())
@@ -309,9 +318,11 @@ class Daemon:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
             await self.ads.targets.prepare(self.discovery.table, _FIRST_NAMES)
+            self.sleeper.follow(self.discovery.table.routes)
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
                 log_changes(update)
+                self.sleeper.follow({change.alias for change in update.changes if change.alias})
                 keys = self.ads.publish(update)
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")

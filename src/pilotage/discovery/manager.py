@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
+    from pilotage.discovery.state import EngineState
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import EngineWatcher
@@ -93,7 +94,17 @@ class DiscoveryManager:
     def containers(self) -> Iterator[Container]:
         """Return the containers of all engines in any order. The caller reads them before it awaits anything."""
         for provider in self._providers.values():
-            yield from provider.containers()
+            yield from provider.current.containers.values()
+
+    def engine_state(self, name: str) -> EngineState | None:
+        """Return the containers and routes of an engine, for reading; ``None`` if no such engine is being watched."""
+        provider = self._providers.get(name)
+        return provider.current if provider is not None else None
+
+    def config_of(self, name: str) -> DockerProviderConfig | None:
+        """Return how an engine is reached; ``None`` if no such engine is being watched."""
+        provider = self._providers.get(name)
+        return provider.config if provider is not None else None
 
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""

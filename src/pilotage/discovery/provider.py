@@ -21,7 +21,6 @@ from pilotage.table.table import EngineStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pilotage.containers.container import Container
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
     from pilotage.engine.config import DockerProviderConfig
@@ -122,11 +121,12 @@ class DockerProvider:
 
     def snapshot(self) -> EngineSnapshot:
         """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
-        return (self._predecessor or self).state.snapshot()
+        return self.current.snapshot()
 
-    def containers(self) -> Iterable[Container]:
-        """Return the containers of :meth:`snapshot` in any order, without the cost of sorting them."""
-        return (self._predecessor or self).state.containers.values()
+    @property
+    def current(self) -> EngineState:
+        """The containers and routes of :meth:`snapshot`, for reading, without the cost of sorting them."""
+        return (self._predecessor or self).state
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
         """Return whether a configuration differs in nothing but the name."""

@@ -5,17 +5,17 @@ Rules: LABELS II.4.3, and decision 9 for where the entries come from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from pilotage.containers.container import Container
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pilotage.containers.container import Container
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Condition", "Dependency", "Directory", "WakePlan", "parse_dependency", "plan_wake"]
 
@@ -100,6 +100,59 @@ class Directory:
         return did_you_mean(name, [*services, *self._names])
 
 
+class _UnusableError(Exception):
+    """Why containers cannot be woken."""
+
+
+class _Planner:
+    """Visits containers and those that they need, depth first."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.order: dict[str, Container] = {}  # those that are needed by others, in an order in which they can start
+        self.conditions: dict[str, Condition] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
+        self.depth: dict[str, int] = {}
+        self._directory = directory
+        self._path: list[str] = []
+
+    def visit(self, container: Container) -> None:
+        name, path = container.container_name, self._path
+        if container.container_id in self.needs:
+            return
+        if name in path:
+            raise _UnusableError(f"containers depend on each other: {' -> '.join([*path[path.index(name) :], name])}")
+        if len(path) > _MOST:
+            raise _UnusableError(f"{path[0]} needs more than {_MOST} other containers")
+        path.append(name)
+        found: list[str] = []
+        for dependency, target in self._targets(container):
+            known = self.conditions.get(target.container_id, dependency.condition)
+            self.conditions[target.container_id] = max(known, dependency.condition, key=_CONDITIONS.index)
+            found.append(target.container_id)
+            self.visit(target)
+            self.order.setdefault(target.container_id, target)
+            if len(self.order) > _MOST:
+                raise _UnusableError(f"{path[0]} needs more than {_MOST} other containers")
+        path.pop()
+        self.needs[container.container_id] = tuple(dict.fromkeys(found))
+        self.depth[container.container_id] = 1 + max((self.depth[each] for each in found), default=-1)
+
+    def _targets(self, container: Container) -> Iterator[tuple[Dependency, Container]]:
+        name = container.container_name
+        for entry in container.depends_on:
+            dependency = parse_dependency(entry)
+            if isinstance(dependency, str):
+                raise _UnusableError(f"{name}: {dependency}")
+            if not dependency.name:
+                continue
+            found = [it for it in self._directory.find(dependency.name, container) if it != container]
+            if not found:
+                hint = self._directory.near(dependency.name, container)
+                what = f"{name} needs {shorten(dependency.name)!r}, which does not exist"
+                raise _UnusableError(f"{what}; {hint}" if hint else what)
+            yield from ((dependency, target) for target in found)
+
+
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:
     """Return what must be awake before some containers are started, or why they cannot be woken.
 
@@ -108,54 +161,15 @@ def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan
         directory: the containers of their engine.
 
     """
-    order: dict[str, Container] = {}  # in the order of starting
-    conditions: dict[str, Condition] = {}
-    needs: dict[str, tuple[str, ...]] = {}
-    depth: dict[str, int] = {}
-    path: list[str] = []
-
-    def visit(container: Container) -> str:
-        name = container.container_name
-        if container.container_id in needs:
-            return ""
-        if name in path:
-            return f"containers depend on each other: {' -> '.join([*path[path.index(name) :], name])}"
-        if len(path) > _MOST:
-            return f"{path[0]} needs more than {_MOST} other containers"
-        path.append(name)
-        found: dict[str, Container] = {}
-        for entry in container.depends_on:
-            dependency = parse_dependency(entry)
-            if isinstance(dependency, str):
-                return f"{name}: {dependency}"
-            if not dependency.name:
-                continue
-            targets = [
-                it for it in directory.find(dependency.name, container) if it.container_id != container.container_id
-            ]
-            if not targets:
-                hint = directory.near(dependency.name, container)
-                return f"{name} needs {shorten(dependency.name)!r}, which does not exist{f'; {hint}' if hint else ''}"
-            for target in targets:
-                known = conditions.get(target.container_id, dependency.condition)
-                conditions[target.container_id] = max(known, dependency.condition, key=_CONDITIONS.index)
-                found[target.container_id] = target
-                if error := visit(target):
-                    return error
-                if len(order) >= _MOST and target.container_id not in order:
-                    return f"{name} needs more than {_MOST} other containers"
-                order.setdefault(target.container_id, target)
-        path.pop()
-        needs[container.container_id] = tuple(found)
-        depth[container.container_id] = 1 + max((depth[each] for each in found), default=-1)
-        return ""
-
-    for container in containers:
-        if error := visit(container):
-            return error
+    planner = _Planner(directory)
+    try:
+        for container in containers:
+            planner.visit(container)
+    except _UnusableError as error:
+        return str(error)
     together = {container.container_id for container in containers}
     stages: dict[int, list[Container]] = {}
-    for container_id, container in order.items():
+    for container_id, container in planner.order.items():
         if container_id not in together:
-            stages.setdefault(depth[container_id], []).append(container)
-    return WakePlan(tuple(tuple(stages[level]) for level in sorted(stages)), conditions, needs)
+            stages.setdefault(planner.depth[container_id], []).append(container)
+    return WakePlan(tuple(tuple(stages[level]) for level in sorted(stages)), planner.conditions, planner.needs)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.core.errors import EngineError, EngineRefused
+from pilotage.core.errors import EngineError, EngineRefused, first_exception
 from pilotage.core.text import shorten
+from pilotage.engine.types import InspectState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from pilotage.containers.container import Container
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pilotage.labels.container_options import IdleConfig
     from pilotage.sleep.dependencies import Condition
 
-__all__ = ["EngineActions", "SleepError"]
+__all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
 """Seconds between two inspections while a container completes or becomes healthy. Events come earlier, if they come."""
@@ -81,33 +82,11 @@ class EngineActions:
             SleepError: it stopped, it has no health check, or it failed.
 
         """
-        name = container.container_name
         async with self._client(container) as client:
             while True:
-                state = (await client.inspect(container.container_id)).State
-                if state is None:
+                state = (await client.inspect(container.container_id)).State or InspectState()
+                if _is_met(container.container_name, state, condition):
                     return
-                if condition == "service_completed_successfully":
-                    if not state.Running and state.Status == "exited":
-                        if state.ExitCode:
-                            raise SleepError(
-                                f"{name} exited with code {state.ExitCode}; 'docker logs {name}' shows why"
-                            )
-                        return
-                elif not state.Running:
-                    raise SleepError(_ended(name, state.ExitCode, state.Error))
-                elif condition == "service_started":
-                    return
-                elif state.Health is None or state.Health.Status in ("", "none"):
-                    raise SleepError(
-                        f"{name} has no health check, so it can never be healthy; add one, or depend on {name}:service_started"
-                    )
-                elif state.Health.Status == "healthy":
-                    return
-                elif state.Health.Status == "unhealthy":
-                    raise SleepError(
-                        f"{name} is unhealthy; 'docker inspect {name}' shows the output of its health check"
-                    )
                 await asyncio.sleep(_POLL)
 
     async def ended(self, container: Container) -> str:
@@ -143,7 +122,38 @@ _ALLOW: Final = (
 )
 
 
+def _is_met(name: str, state: InspectState, condition: Condition) -> bool:
+    """Return whether a condition is met; raise SleepError if it can never be."""
+    if condition == "service_completed_successfully":
+        if state.Running or state.Status != "exited":
+            return False
+        if state.ExitCode:
+            raise SleepError(_ended(name, state.ExitCode, state.Error))
+        return True
+    if not state.Running:
+        raise SleepError(_ended(name, state.ExitCode, state.Error))
+    if condition == "service_started":
+        return True
+    health = state.Health.Status if state.Health is not None else ""
+    if health in ("", "none"):
+        advice = f"add a health check, or depend on {name}:service_started"
+        raise SleepError(f"{name} has no health check, so it never becomes healthy; {advice}")
+    if health == "unhealthy":
+        raise SleepError(f"{name} is unhealthy; 'docker inspect {name}' shows the output of its health check")
+    return health == "healthy"
+
+
 def _ended(name: str, code: int, error: str) -> str:
     """Return why a container that was started does not run."""
     text = f"{name} exited with code {code}"
     return f"{text}: {shorten(error)}" if error else f"{text}; 'docker logs {name}' shows why"
+
+
+async def all_of(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines at the same time. If some fail, cancel the others and raise the first error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in coroutines:
+                group.create_task(coroutine)
+    except* SleepError as errors:
+        raise first_exception(errors) from None

@@ -11,11 +11,11 @@ Seconds are those of a monotonic clock.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
+from pilotage.routes.gate import Gate
 
-__all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Gate", "Phase", "SleepState"]
+__all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Phase", "SleepState"]
 
 QUIESCE_LIMIT: Final = 30.0
 """Seconds after which containers that cannot be put to sleep stay awake, because an Envoy does not respond."""
@@ -58,22 +58,6 @@ class Action(StrEnum):
     STOP = "stop"
 
 
-class Gate(msgspec.Struct, frozen=True, gc=False):
-    """Where Envoys lead requests.
-
-    Attributes:
-        epoch: part of the name of the cluster.
-        opening: ``open``: the cluster has the endpoints; ``closed``: Envoys do not have the cluster, so requests wait;
-            ``failed``: requests are rejected.
-        reason: why they are rejected; otherwise ``""``.
-
-    """
-
-    epoch: int
-    opening: Literal["open", "closed", "failed"]
-    reason: str = ""
-
-
 class SleepState:
     """Whether some containers are awake.
 
@@ -83,12 +67,12 @@ class SleepState:
         epoch: the number of the current or next time that they are awake.
         last_used: when the last request was seen.
         in_progress: number of requests and connections in progress, as last reported.
-        users: names of awake containers that need these.
+        users: names of awake containers that need these, when that was last checked.
         failure: why they could not be woken or stopped; ``""`` if they could.
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
 
     Args:
-        idle_timeout: seconds without a request until they sleep. Negative: they sleep as soon as no user is awake.
+        idle_timeout: seconds without a request until they sleep.
         running: whether at least one of them runs.
         now: the time.
         epoch: number to count from. It must be higher than any that a running Envoy may have seen.
@@ -126,9 +110,9 @@ class SleepState:
     @property
     def sleeps_at(self) -> float | None:
         """When they will be put to sleep if nobody uses them; ``None`` if that is not planned."""
-        if self.phase is not Phase.READY or self.users or self.in_progress:
+        if self.phase is not Phase.READY or self.in_progress:
             return None
-        return self.last_used + max(0.0, self.idle_timeout)
+        return self.last_used + self.idle_timeout
 
     @property
     def due(self) -> float | None:
@@ -160,13 +144,10 @@ class SleepState:
             self._enter(Phase.ASLEEP, now)
         return None
 
-    def set_users(self, users: frozenset[str], now: float) -> None:
-        """Record which awake containers need these."""
-        if self.users and not users:
-            self.last_used = max(self.last_used, now if self.idle_timeout > 0 else self.last_used)
+    def postpone(self, users: frozenset[str], now: float) -> None:
+        """Let them stay awake for another idle timeout, because awake containers need them."""
         self.users = users
-        if users and self.phase is Phase.QUIESCING:
-            self._enter(Phase.READY, now)
+        self.last_used = now
 
     def report(self, *, in_progress: int, issued: int, now: float) -> None:
         """Record what Envoys report.
@@ -186,6 +167,7 @@ class SleepState:
         if self.due is None or now < self.due:
             return None
         if self.phase is Phase.READY:
+            self.users = frozenset()
             self.epoch += 1
             self._enter(Phase.QUIESCING, now)
         elif self.phase is Phase.QUIESCING:
@@ -197,7 +179,7 @@ class SleepState:
 
     def sleep(self, now: float) -> bool:
         """Put them to sleep without waiting for the idle timeout. Return whether that begins."""
-        if self.phase is not Phase.READY or self.users:
+        if self.phase is not Phase.READY:
             return False
         self.epoch += 1
         self._enter(Phase.QUIESCING, now)

@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
+from pilotage.routes.gate import Gate
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
@@ -20,6 +21,7 @@ __all__ = [
     "RESTART_HOLD",
     "Backend",
     "Member",
+    "epoch_cluster",
     "insists_on_tls",
     "may_restart",
     "pool_backend",
@@ -68,6 +70,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``none``: no endpoint.
         files: path -> content of the files that labels of the route name.
+        gate: whether its requests pass; ``None`` if its containers never sleep.
 
     """
 
@@ -79,11 +82,22 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     backing: Backing = "none"
     pool: bool = False
     files: dict[str, bytes] = {}
+    gate: Gate | None = None
+
+    @property
+    def key(self) -> str:
+        """Identifies it: ``route/ALIAS`` or ``pool/NAME``."""
+        return f"{'pool' if self.pool else 'route'}/{self.name}"
 
     @property
     def cluster(self) -> str:
         """Name of the backend's own cluster."""
-        return f"{'pool' if self.pool else 'route'}/{self.name}"
+        return self.key if self.gate is None else epoch_cluster(self.name, self.gate.epoch)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether requests do not reach it, because its containers are not awake."""
+        return self.gate is not None and self.gate.opening != "open"
 
     @property
     def hold(self) -> float:
@@ -93,7 +107,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def held(self) -> bool:
         """Whether requests wait because there is currently no endpoint."""
-        return not self.members and bool(self.hold)
+        return not self.members and bool(self.hold) and self.gate is None
+
+
+def epoch_cluster(alias: str, epoch: int) -> str:
+    """Return the name of the cluster of a route whose containers sleep, in one epoch."""
+    return f"route/{alias}@{epoch}"
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
@@ -152,7 +171,9 @@ def without_stream_hold(route: Route) -> Route:
     return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
 
 
-def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool = False) -> Backend:
+def route_backend(
+    route: Route, *, used_for_auth: bool = False, restarting: bool = False, gate: Gate | None = None
+) -> Backend:
     """Return the backend of a route.
 
     Args:
@@ -160,6 +181,7 @@ def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool
         used_for_auth: whether other routes use it for forwardauth, so that it needs a cluster of its own.
         restarting: whether its containers have been told to stop and may come back. Its requests are retried until
             then, in a cluster of its own.
+        gate: whether its requests pass; ``None`` if its containers never sleep.
 
     """
     members = _members((e, 1) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
@@ -168,8 +190,9 @@ def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool
         route=route,
         members=members,
         route_policy=route_policy(route.settings.middlewares),
-        restarting=restarting,
-        backing=_backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
+        restarting=restarting and gate is None,
+        backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
+        gate=gate,
     )
 
 

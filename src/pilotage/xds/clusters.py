@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
@@ -113,7 +114,19 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     if backend.backing != "own":
         return []
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
-    return [_own(backend, options, suffix) for suffix in suffixes]
+    return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
+
+
+def _epochs(backend: Backend) -> list[Backend]:
+    """Return a backend once for each epoch whose cluster Envoys have; see :class:`~pilotage.routes.gate.Gate`."""
+    gate = backend.gate
+    if gate is None:
+        return [backend]
+    found = [backend] if gate.opening == "open" else []
+    if gate.busy is not None:
+        before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
+        found.append(msgspec.structs.replace(backend, gate=before))
+    return found
 
 
 def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import base_pb2, extension_pb2, grpc_service_pb2, http_uri_pb2
+from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2, grpc_service_pb2, http_uri_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
@@ -21,6 +21,7 @@ from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["CONTROL_CLUSTER", "FOUND", "backend_settings", "http_filters", "mark", "scope_settings"]
+__all__ = [
+    "CONTROL_CLUSTER",
+    "FOUND",
+    "HOLD",
+    "LONGEST_HOLD",
+    "backend_settings",
+    "http_filters",
+    "mark",
+    "on_demand_source",
+    "scope_settings",
+]
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane, as Envoy's bootstrap names it."""
@@ -49,7 +60,8 @@ _WHITELIST: Final = "pilotage.whitelist"
 _RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
 _AUTH: Final = "pilotage.auth"
-_HOLD: Final = "pilotage.hold"
+HOLD: Final = "pilotage.hold"
+_ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
 _HSTS: Final = "pilotage.hsts"
 
@@ -57,7 +69,7 @@ _MOST_GATEWAYS: Final = 8
 """How many more gateways of pilotage a request may pass through. Without a limit, a ring of them would take all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
-_LONGEST_HOLD: Final = 3600.0
+LONGEST_HOLD: Final = 3600.0
 _REMEMBERED_CLIENTS: Final = 10_000
 _TEXTUAL: Final = (
     "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
@@ -131,7 +143,9 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
         # It protects nothing. A request that bypasses it is retried instead of waiting.
-        _filter(_HOLD, _authorization("hold", may_fail=True), disabled=True),
+        _filter(HOLD, _authorization("hold", may_fail=True), disabled=True),
+        # After everything that keeps people out, so that they wake nothing.
+        _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
@@ -164,7 +178,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
     hidden = [string_pb2.StringMatcher(prefix=name, ignore_case=True) for name in _HIDDEN]
     service = grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER),
-        timeout=seconds(_LONGEST_HOLD),
+        timeout=seconds(LONGEST_HOLD),
     )
     return ext_authz_pb2.ExtAuthz(
         grpc_service=service,
@@ -221,7 +235,7 @@ def _gzip() -> Any:
 
 def scope_settings() -> dict[str, Any]:
     """Return the default per-route configuration: all optional filters disabled."""
-    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH), _OFF)
+    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
@@ -245,12 +259,28 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.auth is not None:
         found[_STRIP] = packed(_strip(policy.auth.headers))
         found[_AUTH] = packed(_forward(policy.auth))
+    if backend.is_closed:
+        found[_ON_DEMAND] = _ASK
     if backend.held:
         check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
-        found[_HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
+        found[HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
     if options.compression and backend.route.settings.disable_compression:
         found[_GZIP] = _OFF_GZIP
     return found
+
+
+def on_demand_source() -> Any:
+    """Return where Envoy asks for a cluster that it does not have: in its stream to the control plane."""
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
+    )
+
+
+_ASK: Final = packed(
+    on_demand_pb2.PerRouteConfig(
+        odcds=on_demand_pb2.OnDemandCds(source=on_demand_source(), timeout=seconds(LONGEST_HOLD))
+    )
+)
 
 
 def _whitelist(networks: tuple[str, ...]) -> Any:

@@ -28,7 +28,7 @@ from envoy.type.matcher.v3 import string_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import http_filters
+from pilotage.xds.filters import LONGEST_HOLD, http_filters, on_demand_source
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
 from pilotage.xds.requests import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -328,12 +328,17 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
             max_connect_attempts=number(3),
             idle_timeout=seconds(options.stream_timeout),
         )
+        if backend.gate is not None:
+            proxy.on_demand.CopyFrom(
+                tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=on_demand_source(), timeout=seconds(LONGEST_HOLD))
+            )
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
-    return resource(LISTENER, name, message, clusters=frozenset({backend.cluster}), answers=(backend.name,))
+    clusters = frozenset() if backend.gate is not None else frozenset({backend.cluster})
+    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
 
 
 def _udp(cluster: str) -> Any:

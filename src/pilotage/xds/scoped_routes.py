@@ -22,6 +22,7 @@ from pilotage.xds.filters import backend_settings, mark, scope_settings
 from pilotage.xds.resources import Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
+from pilotage.xds.sleeping_routes import while_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,7 +80,7 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
     for backend, names in _share_hosts(ordered, options):
         if names:
             host = _virtual_host(backend, options).SerializeToString(deterministic=True)
-            hosts.append(encode_host(backend.name, names, host, frozenset(_clusters(backend))))
+            hosts.append(encode_host(backend.name, names, host, _references(backend)))
     hosts.sort(key=lambda host: host.name)
     return join_hosts(label, _EVERYWHERE.SerializeToString(deterministic=True), hosts)
 
@@ -125,6 +126,11 @@ def _clusters(backend: Backend) -> list[str]:
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
     found = [name, name + GRPC_SUFFIX] if backend.route.scheme == "https" else [name]
     return [*found, name + SAFE_SUFFIX] if backend.backing == "shared" and repeats(backend) else found
+
+
+def _references(backend: Backend) -> frozenset[str]:
+    """Return the clusters that Envoy must have before it gets the virtual host of a backend."""
+    return frozenset() if backend.is_closed else frozenset(_clusters(backend))
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
@@ -174,7 +180,7 @@ def _plain_backend(scheme: str) -> Backend:
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without name and address."""
     policy = backend.route_policy
-    routes = [*_redirect(backend, options), *_routes(backend, options)]
+    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options))]
     for route in routes:
         mark(route, backend)
     host = route_components_pb2.VirtualHost(

@@ -21,6 +21,7 @@ from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.session import HTTP_LISTENERS, Session
+from pilotage.xds.sleep_gates import SleepGates
 from pilotage.xds.snapshot import Snapshot
 from pilotage.xds.target_watch import TargetWatcher
 
@@ -57,6 +58,7 @@ class AdsServer:
 
     Attributes:
         snapshot: what every Envoy should have.
+        gates: whether requests of routes pass whose containers sleep.
         targets: resolves and probes what the snapshot leads to.
 
     Args:
@@ -86,6 +88,7 @@ class AdsServer:
         self._closed = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
+        self.gates = SleepGates(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self.wait_for_acks)
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
@@ -117,7 +120,7 @@ class AdsServer:
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
         check = grpc.unary_unary_rpc_method_handler(
-            self._queue.check,
+            self._check,
             request_deserializer=external_auth_pb2.CheckRequest.FromString,
             response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
         )
@@ -132,6 +135,11 @@ class AdsServer:
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
+
+    async def _check(self, request: Any, _context: Any = None) -> Any:
+        """Answer an ext_authz check: a request that waits for an endpoint, or a page load of a sleeping route."""
+        alias = request.attributes.context_extensions.get("page", "")
+        return self.gates.check(alias) if alias else await self._queue.check(request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
@@ -364,6 +372,7 @@ class AdsServer:
                     if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
                             self._on_nack(problem)
+                self.gates.answer(session)
                 wake.set()
                 self._wake_waiters()
         finally:

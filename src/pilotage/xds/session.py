@@ -47,6 +47,7 @@ class Session:
     Attributes:
         node: Envoy's node ID, ``""`` before its first request.
         nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
+        asked: the clusters that Envoy has asked for by name since somebody emptied this list.
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
@@ -56,6 +57,7 @@ class Session:
     def __init__(self, resources: Mapping[Key, Resource]) -> None:
         self.node = ""
         self.nacks: dict[Key, Nack] = {}
+        self.asked: list[str] = []
         self._resources = resources
         self._subscriptions = {type_url: Subscription() for type_url in _SEND_ORDER}
         self._variants = ScopeVariants()
@@ -145,6 +147,13 @@ class Session:
             if type_url == SCOPE:
                 self._variants.prune(name, item)
 
+    def refuse(self, cluster: str) -> None:
+        """Tell Envoy that a cluster does not exist for which it may be waiting, so that the requests for it fail."""
+        subscription = self._subscriptions[CLUSTER]
+        if cluster in subscription.names and (CLUSTER, cluster) not in self._resources:
+            subscription.refused.add(cluster)
+            subscription.pending[cluster] = None
+
     # ---- requests from Envoy
 
     def handle_request(self, request: Any) -> list[Nack]:
@@ -169,7 +178,10 @@ class Session:
         if not subscription.active:
             self._activate(request, subscription)
         subscription.names.update(added)
-        subscription.pending |= dict.fromkeys(name for name in added if name != "*")
+        named = [name for name in added if name != "*"]
+        subscription.pending |= dict.fromkeys(named)
+        if request.type_url == CLUSTER:
+            self.asked += named
         for name in request.resource_names_unsubscribe:
             subscription.names.discard(name)
             if not subscription.wildcard:
@@ -290,7 +302,11 @@ class Session:
 
     def _select_removal(self, type_url: str, name: str, removed: set[str]) -> None:
         subscription = self._subscriptions[type_url]
-        if subscription.version(name) is None:
+        if name in subscription.refused:
+            subscription.refused.discard(name)
+            subscription.names.discard(name)
+            removed.add(name)
+        elif subscription.version(name) is None:
             subscription.pending.pop(name, None)
         elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
             removed.add(name)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
+    from pilotage.routes.gate import Gate
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
@@ -58,6 +59,7 @@ class Snapshot:
         targets: where Envoy may connect.
         files: what labels name, as last read.
         touched: aliases that were changed since somebody emptied this set.
+        gates: alias -> whether its requests pass, for routes whose containers sleep.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
 
     """
@@ -72,6 +74,7 @@ class Snapshot:
         self.lingering: dict[str, Route] = {}
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
+        self.gates: dict[str, Gate] = {}
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
@@ -124,6 +127,16 @@ class Snapshot:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
+    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
+        """Let the requests of a route pass, wait or be rejected; return the changed keys."""
+        if gate == self.gates.get(alias):
+            return frozenset()
+        if gate is None:
+            del self.gates[alias]
+        else:
+            self.gates[alias] = gate
+        return self._rebuild([f"{_ROUTE}/{alias}"])
+
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
         route = self._routes.get(alias)
@@ -153,6 +166,7 @@ class Snapshot:
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
         fresh._ports = self._ports
+        fresh.gates = self.gates
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.files.inherit(self.files, self.lingering)
@@ -174,8 +188,8 @@ class Snapshot:
         return self._apply(wanted | _by_key(secrets))
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend that owns a cluster, by its name ``route/ALIAS`` or ``pool/LINK``."""
-        return self._backends.get(cluster)
+        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``route/ALIAS@EPOCH`` or ``pool/LINK``."""
+        return self._backends.get(cluster) or self._backends.get(cluster.rpartition("@")[0])
 
     # ---- from routes to backends
 
@@ -250,7 +264,8 @@ class Snapshot:
             if route is None or route.settings.load_balance.link:
                 self._report(f"auth/{key}", ())
                 return None
-            backend = route_backend(route, used_for_auth=name in self._auth_users, restarting=name in self.restarting)
+            used, restarting = name in self._auth_users, name in self.restarting
+            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(name))
             return self._check_auth_route(key, backend)
         self._drop_empty(self._pools, name)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}

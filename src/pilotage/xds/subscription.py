@@ -48,6 +48,7 @@ class Subscription:
         pending: names whose version in Envoy may be outdated, oldest first.
         in_flight: responses that Envoy has not answered yet, oldest first.
         bisection: batches to send separately because Envoy rejected one of their resources.
+        refused: names that Envoy asked for and that do not exist. It waits for each until it is told so.
         blocked: resources that reference a rejected cluster, and removed clusters that are still referenced.
 
     """
@@ -61,6 +62,7 @@ class Subscription:
         self.pending: dict[str, None] = {}
         self.in_flight: list[Response] = []
         self.bisection: list[list[str]] = []
+        self.refused: set[str] = set()
         self.blocked: set[str] = set()
 
     @property

@@ -1,0 +1,31 @@
+"""Defines whether the requests of a route pass, wait or are rejected, while its containers sleep and wake. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Gate"]
+
+
+class Gate(msgspec.Struct, frozen=True, gc=False):
+    """Where Envoys lead the requests of a route whose containers sleep.
+
+    Attributes:
+        epoch: number of the current or next time that they are awake, which is part of the cluster's name.
+        opening: ``open``: the cluster has the endpoints; ``closed``: Envoys do not have the cluster, so requests wait;
+            ``failed``: requests are rejected.
+        reason: why they are rejected; otherwise ``""``.
+        busy: an earlier epoch whose requests may still be in progress, so its cluster stays; ``None`` if there is none.
+        page: whether browsers see a page while requests wait.
+        start_path: the only path that wakes the containers; ``""`` for any.
+
+    """
+
+    epoch: int
+    opening: Literal["open", "closed", "failed"]
+    reason: str = ""
+    busy: int | None = None
+    page: bool = True
+    start_path: str = ""

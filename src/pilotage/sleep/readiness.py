@@ -1,0 +1,59 @@
+"""Checks whether a server answers that has just been started."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import Endpoint, Route
+
+__all__ = ["answers"]
+
+_TIMEOUT: Final = 2.0
+"""Seconds that one attempt may take, unless the route's health check sets another limit."""
+
+_BROKEN: Final = 500
+
+
+async def answers(route: Route, endpoint: Endpoint) -> bool:
+    """Return whether an endpoint answers.
+
+    If labels configure a health check of the route, it must pass: any status below 500 (LABELS II.6.6). Otherwise, a
+    connection must be accepted. A udp server need not answer, so it always counts as ready.
+    """
+    if route.scheme == "udp":
+        return True
+    host = endpoint.addresses[0] if endpoint.addresses else endpoint.host
+    if "healthcheck" in route.labelled and not route.settings.healthcheck.disable and not route.is_stream:
+        return await _passes_check(route, host, endpoint.port)
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            _, writer = await asyncio.open_connection(host, endpoint.port)
+    except (OSError, TimeoutError, ValueError):
+        return False
+    writer.close()
+    return True
+
+
+async def _passes_check(route: Route, host: str, port: int) -> bool:
+    health = route.settings.healthcheck
+    scheme = "https" if route.scheme == "https" else "http"
+    where = f"[{host}]" if ":" in host else host
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    timeout = aiohttp.ClientTimeout(total=health.timeout)
+    method = "GET" if health.use_get else "HEAD"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.request(
+                method, f"{scheme}://{where}:{port}{health.path}", ssl=unverified, allow_redirects=False
+            ) as r,
+        ):
+            return r.status < _BROKEN
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return False

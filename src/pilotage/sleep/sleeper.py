@@ -1,0 +1,357 @@
+"""Puts containers to sleep and wakes them: connects their states with the table, the engines and the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.text import format_duration
+from pilotage.routes.problems import unexpected
+from pilotage.sleep.activity import Activity
+from pilotage.sleep.engine_actions import EngineActions, SleepError
+from pilotage.sleep.state import Action, Phase, SleepState
+from pilotage.sleep.stopping import stop_unit, users_of
+from pilotage.sleep.units import Unit, running_endpoints, start_path, unit_key
+from pilotage.sleep.waking import Waker
+from pilotage.xds.backend import epoch_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from pilotage.engine.client import EngineClient
+    from pilotage.routes.gate import Gate
+    from pilotage.sleep.activity import Load
+    from pilotage.sleep.units import Source, UnitKey
+    from pilotage.xds.resources import Key
+
+__all__ = ["GateKeeper", "Sleeper"]
+
+log = logging.getLogger(__name__)
+
+_STOPPED_AFTER: Final = 10.0
+"""Seconds after which a container that the engine has stopped must be gone from the table."""
+
+
+class GateKeeper(Protocol):
+    """The gateway, which leads requests to containers or lets them wait."""
+
+    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
+        """Let the requests of a route pass, wait or be rejected; return what changed, for :meth:`wait_for_acks`.
+
+        Args:
+            alias: the route.
+            gate: the state; ``None`` if its containers never sleep.
+
+        """
+
+    @property
+    def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
+        """Waits until all Envoys have accepted some changes."""
+
+
+class Sleeper:
+    """Runs all units.
+
+    Args:
+        source: routes and containers.
+        keeper: the gateway.
+        connect: returns a client of an engine, as a context manager.
+        may_act: returns whether containers of an engine may be started and stopped.
+
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        keeper: GateKeeper,
+        connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
+        may_act: Callable[[str], bool] = lambda _engine: True,
+    ) -> None:
+        self.units: dict[UnitKey, Unit] = {}
+        self.activity = Activity()
+        self._source = source
+        self._keeper = keeper
+        self._connect = connect
+        self._may_act = may_act
+        self._of_alias: dict[str, Unit] = {}
+        self._engines: dict[str, EngineActions] = {}
+        self._waker = Waker(source, self._engine, self._announce)
+        self._due: list[tuple[float, int, Unit]] = []
+        self._numbers = itertools.count()
+        self._rescheduled = asyncio.Event()
+        self._reported = asyncio.Event()
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- what happens
+
+    def follow(self, aliases: Iterable[str]) -> None:
+        """Take over changes of the table.
+
+        Args:
+            aliases: routes that were added, changed or removed.
+
+        """
+        now = time.monotonic()
+        for alias in aliases:
+            self._follow(alias, now)
+        self._waker.notify()
+
+    def want(self, alias: str) -> None:
+        """Wake the containers of a route, because an Envoy has a request for it or an operator asks."""
+        unit = self._of_alias.get(alias)
+        if unit is not None:
+            self._act(unit, unit.state.want(time.monotonic()))
+
+    def sleep(self, alias: str) -> None:
+        """Put the containers of a route to sleep without waiting for their idle timeout.
+
+        Raises:
+            SleepError: they do not sleep at all, are not awake, or are needed by others.
+
+        """
+        unit = self._of_alias.get(alias)
+        if unit is None:
+            raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
+        if users := users_of(unit, self._source):
+            raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
+        if not unit.state.sleep(time.monotonic()):
+            raise SleepError(f"{unit.name} is {unit.state.phase}")
+        self._begin_sleep(unit)
+
+    def report(self, envoy: object, loads: Mapping[str, Load]) -> None:
+        """Record the load report of an Envoy that :attr:`activity` knows."""
+        now = time.monotonic()
+        self.activity.report(envoy, loads, now)
+        for cluster, load in loads.items():
+            alias = cluster.partition("/")[2].rpartition("@")[0]
+            unit = self._of_alias.get(alias)
+            if unit is not None and unit.state.phase is Phase.READY:
+                unit.state.report(in_progress=load.in_progress, issued=load.issued, now=now)
+                self._schedule(unit)
+        reported, self._reported = self._reported, asyncio.Event()
+        reported.set()
+
+    async def run(self) -> None:
+        """Act whenever a unit is due, until cancelled."""
+        try:
+            while True:
+                rescheduled = self._rescheduled
+                now = time.monotonic()
+                while self._due and self._due[0][0] <= now:
+                    _, _, unit = heapq.heappop(self._due)
+                    if self.units.get(unit.key) is unit:
+                        self._advance(unit, now)
+                delay = self._due[0][0] - now if self._due else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await rescheduled.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- what others see
+
+    def unit(self, alias: str) -> Unit | None:
+        """Return the unit of a route; ``None`` if its containers do not sleep."""
+        return self._of_alias.get(alias)
+
+    async def changed(self, alias: str) -> None:
+        """Wait until the unit of a route changes its phase or step."""
+        event = asyncio.Event()
+        self._watchers.setdefault(alias, set()).add(event)
+        try:
+            await event.wait()
+        finally:
+            waiting = self._watchers[alias]
+            waiting.discard(event)
+            if not waiting:
+                del self._watchers[alias]
+
+    def problems(self) -> list[Problem]:
+        """Return why containers could not be woken or put to sleep."""
+        return [self._problem(unit) for unit in self.units.values() if unit.state.failure]
+
+    def _problem(self, unit: Unit) -> Problem:
+        verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
+        return Problem(
+            message=f"could not be {verb}: {unit.state.failure}",
+            provider=unit.engine,
+            container=unit.name,
+            label="proxy.idle_timeout",
+        )
+
+    # ---- following the table
+
+    def _follow(self, alias: str, now: float) -> None:
+        route = self._source.table.routes.get(alias)
+        key = unit_key(route)
+        unit = self._of_alias.get(alias)
+        if unit is not None and unit.key != key:
+            del self._of_alias[alias]
+            unit.aliases.discard(alias)
+            self._keeper.set_gate(alias, None)
+            if not unit.aliases:
+                del self.units[unit.key]
+            unit = None
+        if route is None or key is None:
+            return
+        if unit is None:
+            unit = self.units.get(key) or self._new_unit(key, route.provider, route.container_id, bool(route.endpoints))
+            if unit is None:
+                return
+            self.units[key] = self._of_alias[alias] = unit
+            unit.aliases.add(alias)
+            self._publish(unit)
+        container = self._source.container(unit.engine, route.container_id)
+        if container is not None and container.idlewatcher_config is not None:
+            unit.container_id, unit.name = container.container_id, container.container_name
+            unit.config = container.idlewatcher_config
+            unit.state.idle_timeout = unit.config.idle_timeout
+        running = bool(running_endpoints(unit, self._source.table))
+        self._act(unit, unit.state.observe(running=running, now=now))
+
+    def _new_unit(self, key: UnitKey, engine: str, container_id: str, running: bool) -> Unit | None:  # noqa: FBT001
+        container = self._source.container(engine, container_id)
+        if container is None or container.idlewatcher_config is None or not self._may_act(engine):
+            return None
+        config = container.idlewatcher_config
+        # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
+        state = SleepState(config.idle_timeout, running=running, now=time.monotonic(), epoch=int(time.time()))
+        return Unit(key, engine, container_id, container.container_name, config, state, set())
+
+    # ---- acting
+
+    def _act(self, unit: Unit, action: Action | None) -> None:
+        """Publish the state of a unit and begin what it asks for."""
+        if action is Action.WAKE:
+            log.info("%s: waking %s", unit.engine, unit.name)
+            self._run(unit, self._wake(unit))
+        elif action is Action.STOP:
+            self._run(unit, self._stop(unit))
+        self._publish(unit)
+        self._schedule(unit)
+        self._announce(unit)
+
+    def _advance(self, unit: Unit, now: float) -> None:
+        due = unit.state.due
+        if due is None:
+            return
+        if due > now:
+            self._schedule(unit)
+            return
+        if unit.state.phase is Phase.READY:
+            silent = sum(self.activity.in_progress(epoch_cluster(it, unit.state.epoch), now) for it in unit.aliases)
+            if silent:
+                unit.state.report(in_progress=0, issued=silent, now=now)
+            elif users := users_of(unit, self._source):
+                unit.state.postpone(users, now)
+            else:
+                unit.state.advance(now)
+                self._begin_sleep(unit)
+                return
+            self._schedule(unit)
+            return
+        self._act(unit, unit.state.advance(now))
+
+    def _begin_sleep(self, unit: Unit) -> None:
+        unit.busy_epoch = unit.state.epoch - 1
+        self._run(unit, self._quiesce(unit))
+        self._schedule(unit)
+        self._announce(unit)
+
+    async def _quiesce(self, unit: Unit) -> None:
+        """Lead requests to the next epoch, and wait until none of this one is in progress."""
+        busy = unit.busy_epoch
+        keys = self._publish(unit)
+        await self._keeper.wait_for_acks(keys)
+        since = self.activity.marks()
+        while busy is not None and not all(
+            self.activity.is_quiet(epoch_cluster(it, busy), since) for it in unit.aliases
+        ):
+            await self._reported.wait()
+        unit.busy_epoch = None
+        self._act(unit, unit.state.quiet(time.monotonic()))
+
+    async def _wake(self, unit: Unit) -> None:
+        try:
+            await self._waker.wake(unit)
+        except SleepError as error:
+            self._wake_failed(unit, str(error))
+        except Exception as error:  # noqa: BLE001  # one unit must not stop the others
+            self._wake_failed(unit, unexpected(error).message)
+        else:
+            unit.state.woke(time.monotonic())
+            log.info("%s: %s is awake after %s", unit.engine, unit.name, format_duration(unit.state.last_wake or 0.0))
+            self._act(unit, None)
+
+    def _wake_failed(self, unit: Unit, reason: str) -> None:
+        unit.state.wake_failed(reason, time.monotonic())
+        log.error("%s", self._problem(unit))
+        self._act(unit, None)
+
+    async def _stop(self, unit: Unit) -> None:
+        failure = ""
+        log.info("%s: putting %s to sleep", unit.engine, unit.name)
+        try:
+            await stop_unit(unit, self._source, self._engine(unit.engine))
+            await self._until_gone(unit)
+        except SleepError as error:
+            failure = str(error)
+        except Exception as error:  # noqa: BLE001  # one unit must not stop the others
+            failure = unexpected(error).message
+        action = unit.state.stopped(time.monotonic(), failure)
+        if failure:
+            log.error("%s", self._problem(unit))
+        self._act(unit, action)
+
+    async def _until_gone(self, unit: Unit) -> None:
+        """Wait until the table has no endpoint of a unit, so that what it says later is news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOPPED_AFTER):
+                while running_endpoints(unit, self._source.table):
+                    await self._waker.changed()
+
+    def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _publish(self, unit: Unit) -> frozenset[Key]:
+        gate = msgspec.structs.replace(
+            unit.state.gate,
+            busy=unit.busy_epoch,
+            page=not unit.config.no_loading_page,
+            start_path=start_path(unit.config.start_endpoint),
+        )
+        keys: set[Key] = set()
+        for alias in unit.aliases:
+            keys |= self._keeper.set_gate(alias, gate)
+        return frozenset(keys)
+
+    def _schedule(self, unit: Unit) -> None:
+        if (due := unit.state.due) is not None:
+            heapq.heappush(self._due, (due, next(self._numbers), unit))
+            if self._due[0][2] is unit:
+                rescheduled, self._rescheduled = self._rescheduled, asyncio.Event()
+                rescheduled.set()
+
+    def _announce(self, unit: Unit) -> None:
+        for alias in unit.aliases:
+            for event in self._watchers.get(alias, ()):
+                event.set()
+
+    def _engine(self, name: str) -> EngineActions:
+        if name not in self._engines:
+            self._engines[name] = EngineActions(lambda: self._connect(name))
+        return self._engines[name]

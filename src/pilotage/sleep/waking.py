@@ -1,0 +1,155 @@
+"""Wakes the containers of a unit: first those that they need, then themselves, and waits until they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from pilotage.core.text import format_duration
+from pilotage.engine.singleflight import SingleFlight
+from pilotage.sleep.dependencies import Directory, plan_wake
+from pilotage.sleep.engine_actions import SleepError, all_of
+from pilotage.sleep.readiness import answers
+from pilotage.sleep.units import members_of, running_endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilotage.containers.container import Container
+    from pilotage.sleep.dependencies import Condition
+    from pilotage.sleep.engine_actions import EngineActions
+    from pilotage.sleep.units import Source, Unit
+
+__all__ = ["Waker"]
+
+_AT_ONCE: Final = 4
+"""How many units one engine wakes at the same time. The others wait for their turn."""
+
+_PROBE_INTERVAL: Final = 0.02
+_PROBES_SLOW_DOWN: Final = 1.25
+_LONGEST_PROBE_INTERVAL: Final = 0.5
+"""Seconds between two attempts to connect to a server that starts: at first the lowest, then ever longer."""
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds after which the engine is asked whether a container that has no address yet still runs."""
+
+
+class Waker:
+    """Wakes units.
+
+    Args:
+        source: routes and containers.
+        engine: returns the commands of an engine.
+        on_step: is called whenever the step of a unit has changed.
+
+    """
+
+    def __init__(
+        self, source: Source, engine: Callable[[str], EngineActions], on_step: Callable[[Unit], object]
+    ) -> None:
+        self._source = source
+        self._engine = engine
+        self._on_step = on_step
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._shared: dict[tuple[str, str, Condition], SingleFlight[None]] = {}
+        self._changed = asyncio.Event()
+
+    def notify(self) -> None:
+        """Look again at the table, because it has changed."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self) -> None:
+        """Wait for the next change of the table."""
+        await self._changed.wait()
+
+    async def wake(self, unit: Unit) -> None:
+        """Wake a unit and wait until one of its containers answers.
+
+        Raises:
+            SleepError: that failed, or took longer than its ``wake_timeout``.
+
+        """
+        unit.done = ()
+        self._step(unit, "waiting for other containers to start")
+        async with self._slots.setdefault(unit.engine, asyncio.Semaphore(_AT_ONCE)):
+            try:
+                async with asyncio.timeout(unit.config.wake_timeout):
+                    await self._wake(unit)
+            except TimeoutError:
+                limit = format_duration(unit.config.wake_timeout)
+                what = f"{unit.name} was not ready within {limit}, while {unit.step}"
+                raise SleepError(f"{what}; raise proxy.wake_timeout if it needs longer") from None
+            finally:
+                self._step(unit, "")
+
+    async def _wake(self, unit: Unit) -> None:
+        members = members_of(unit, self._source)
+        if not members:
+            raise SleepError(f"{unit.name} no longer exists")
+        plan = plan_wake(members, Directory(self._source.containers_of(unit.engine)))
+        if isinstance(plan, str):
+            raise SleepError(plan)
+        for stage in plan.stages:
+            await all_of(self._wake_dependency(unit, it, plan.conditions[it.container_id]) for it in stage)
+        self._step(unit, f"starting {unit.name}")
+        engine = self._engine(unit.engine)
+        await all_of(engine.start(member) for member in members)
+        self._step(unit, f"waiting for {unit.name} to answer", done=f"started {unit.name}")
+        await self._until_ready(unit, members)
+
+    async def _wake_dependency(self, unit: Unit, container: Container, condition: Condition) -> None:
+        """Wake a container that others need. Units that need it at the same time share the attempt."""
+        name = container.container_name
+        self._step(unit, f"starting {name}" if condition == "service_started" else _waits(name, condition))
+        key = (unit.engine, container.container_id, condition)
+
+        async def run() -> None:
+            engine = self._engine(unit.engine)
+            await engine.start(container)
+            await engine.wait_for(container, condition)
+
+        try:
+            await self._shared.setdefault(key, SingleFlight(run)).result()
+        finally:
+            self._shared.pop(key, None)  # who comes later starts a new attempt, which finds it running
+        self._step(unit, unit.step, done=f"{name} is ready")
+
+    async def _until_ready(self, unit: Unit, members: list[Container]) -> None:
+        """Wait until the table has an endpoint of the unit that answers."""
+        interval = _PROBE_INTERVAL
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + _LOOK_AGAIN
+        while True:
+            changed = self._changed
+            ready = [it for it in running_endpoints(unit, self._source.table) if it[1].state == "ready"]
+            for route, endpoint in ready:
+                if await answers(route, endpoint):
+                    return
+            if loop.time() >= look_at:
+                look_at = loop.time() + _LOOK_AGAIN
+                ended = [await self._engine(unit.engine).ended(member) for member in members]
+                if all(ended):
+                    raise SleepError(ended[0])
+            if ready:
+                await asyncio.sleep(interval)
+                interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+            else:
+                await _event(changed, _LOOK_AGAIN)
+
+    def _step(self, unit: Unit, step: str, *, done: str = "") -> None:
+        unit.step = step
+        if done:
+            unit.done = (*unit.done, done)
+        self._on_step(unit)
+
+
+def _waits(name: str, condition: Condition) -> str:
+    return f"waiting for {name} to {'complete' if condition.startswith('service_completed') else 'become healthy'}"
+
+
+async def _event(event: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109  # both outcomes are the same to the caller
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()

@@ -1,0 +1,101 @@
+"""Builds what a route does while its containers are not awake. Pure.
+
+Requests lead to a cluster that Envoy does not have. Its on-demand filter asks for it once and holds them until the
+cluster comes. A page load of a browser gets a page instead, which the control plane renders.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from pilotage.xds.filters import HOLD
+from pilotage.xds.resources import header, literal, packed, seconds
+
+if TYPE_CHECKING:
+    from pilotage.xds.backend import Backend
+
+__all__ = ["EVENTS_PATH", "PAGES_CLUSTER", "ROUTE_HEADER", "while_closed"]
+
+PAGES_CLUSTER: Final = "pilotage-pages"
+"""The server of the page's events, as Envoy's bootstrap names it."""
+
+EVENTS_PATH: Final = "/.pilotage/wake-events"
+ROUTE_HEADER: Final = "x-pilotage-route"
+
+_NOT_STARTED: Final = "This service could not be started. Try again in a moment.\n"
+_NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"
+
+
+def while_closed(backend: Backend, routes: list[Any]) -> list[Any]:
+    """Return the routes of a backend whose containers are not awake; the given ones if they are.
+
+    Args:
+        backend: the backend.
+        routes: its routes to its cluster.
+
+    """
+    gate = backend.gate
+    if gate is None or gate.opening == "open":
+        return routes
+    found = [_events(backend)] if gate.page else []
+    if gate.opening == "failed":
+        found += [_page(backend, routes[-1])] if gate.page else []
+        return [*found, _failed()]
+    waking = [_page(backend, routes[-1]), *routes] if gate.page else routes
+    if gate.start_path:
+        return [*found, *(_at(gate.start_path, route) for route in waking), _forbidden()]
+    return [*found, *waking]
+
+
+def _at(path: str, route: Any) -> Any:
+    """Limit a route to one path."""
+    limited = route_components_pb2.Route()
+    limited.CopyFrom(route)
+    limited.match.path = path  # replaces the prefix
+    return limited
+
+
+def _page(backend: Backend, route: Any) -> Any:
+    """Return the route for a page load of a browser, which the control plane answers."""
+    page = route_components_pb2.Route()
+    page.CopyFrom(route)
+    matcher = route_components_pb2.HeaderMatcher
+    page.match.headers.extend(
+        [
+            matcher(name=":method", string_match=string_pb2.StringMatcher(exact="GET")),
+            matcher(name="accept", string_match=string_pb2.StringMatcher(contains="text/html")),
+            matcher(name="upgrade", present_match=False),
+        ]
+    )
+    check = ext_authz_pb2.CheckSettings(context_extensions={"page": backend.name})
+    page.typed_per_filter_config[HOLD].CopyFrom(packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check)))
+    return page
+
+
+def _events(backend: Backend) -> Any:
+    """Return the route to the events of the page."""
+    route = route_components_pb2.Route(match=route_components_pb2.RouteMatch(path=EVENTS_PATH))
+    route.route.cluster = PAGES_CLUSTER
+    route.route.timeout.CopyFrom(seconds(0))
+    route.request_headers_to_add.append(header(ROUTE_HEADER, literal(backend.name)))
+    return route
+
+
+def _answer(status: int, text: str) -> Any:
+    answer = route_components_pb2.DirectResponseAction(status=status, body=base_pb2.DataSource(inline_string=text))
+    return route_components_pb2.Route(match=route_components_pb2.RouteMatch(prefix="/"), direct_response=answer)
+
+
+def _failed() -> Any:
+    route = _answer(503, _NOT_STARTED)
+    route.response_headers_to_add.append(header("retry-after", "5"))
+    return route
+
+
+def _forbidden() -> Any:
+    return _answer(403, _NOT_WAKING)
