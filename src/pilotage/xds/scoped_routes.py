@@ -19,7 +19,7 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import backend_settings, mark, scope_settings
-from pilotage.xds.resources import Frame, Resource, header, literal, seconds
+from pilotage.xds.resources import OFF, Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
 from pilotage.xds.sleeping_routes import while_closed
@@ -86,6 +86,7 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
+    validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
     ignore_port_in_host_matching=True,
     typed_per_filter_config=scope_settings(),
     request_headers_to_remove=["x-envoy-external-address"],
