@@ -58,3 +58,31 @@ async def test_a_thousand_requests_start_it_once(engine: Engine, tmp_path: Path)
 
         found = await asyncio.gather(*(ask() for _ in range(1000)))
         assert found == [200] * 1000
+
+
+async def until_state(engine: Engine, state: str, seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while await asyncio.to_thread(state_of, engine) != state:
+            await asyncio.sleep(0.1)
+
+
+async def test_an_idle_container_is_stopped_and_the_next_request_wakes_it(engine: Engine, tmp_path: Path) -> None:
+    await start(engine, idle_timeout="2s", stop_timeout="5s")
+    async with serving(tmp_path, {"local": engine.host}) as served:
+        await served.answers()
+        await until_state(engine, "exited")
+        await served.answers()
+        assert state_of(engine) == "running"
+        await until_state(engine, "exited")
+        print(served.log)
+
+
+async def test_a_request_in_progress_keeps_a_container_awake(engine: Engine, tmp_path: Path) -> None:
+    await start(engine, idle_timeout="1s", stop_method="pause")
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        await served.answers()
+        async with session.get(f"http://127.0.0.1:{served.port}/?wait=6", headers={"Host": HOST}) as answer:
+            assert answer.status == 200
+            assert state_of(engine) == "running"
+        await until_state(engine, "paused")
+        await served.answers()

@@ -69,6 +69,7 @@ class DiscoverySource:
 def start_sleeper(discovery: DiscoveryManager, ads: AdsServer) -> Sleeper:
     """Return a sleeper that the gateway asks to wake containers."""
     source = DiscoverySource(discovery)
-    sleeper = Sleeper(source, ads.gates, source.connect)
+    sleeper = Sleeper(source, ads.gates, source.connect, ads.loads.watch)
     ads.gates.on_want = sleeper.want
+    ads.loads.listener = sleeper
     return sleeper

@@ -10,26 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.xds.load_reports import Load
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Activity", "Load"]
+__all__ = ["Activity"]
 
 _MISSED: Final = 3
 """Number of intervals without a report after which an Envoy counts as busy."""
-
-
-class Load(msgspec.Struct, frozen=True, gc=False):
-    """The requests of one cluster in one report, or in all Envoys.
-
-    Attributes:
-        in_progress: requests and connections in progress.
-        issued: those that began since the last report.
-
-    """
-
-    in_progress: int = 0
-    issued: int = 0
 
 
 _NONE: Final = Load()

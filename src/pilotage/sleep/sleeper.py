@@ -21,7 +21,7 @@ from pilotage.sleep.state import Action, Phase, SleepState
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.units import Unit, running_endpoints, start_path, unit_key
 from pilotage.sleep.waking import Waker
-from pilotage.xds.backend import epoch_cluster
+from pilotage.xds.backend import alias_of, epoch_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from pilotage.engine.client import EngineClient
     from pilotage.routes.gate import Gate
-    from pilotage.sleep.activity import Load
     from pilotage.sleep.units import Source, UnitKey
+    from pilotage.xds.load_reports import Load
     from pilotage.xds.resources import Key
 
 __all__ = ["GateKeeper", "Sleeper"]
@@ -65,6 +65,7 @@ class Sleeper:
         source: routes and containers.
         keeper: the gateway.
         connect: returns a client of an engine, as a context manager.
+        watch: is told of which clusters the Envoys no longer report the load, and of which they do instead.
         may_act: returns whether containers of an engine may be started and stopped.
 
     """
@@ -74,6 +75,7 @@ class Sleeper:
         source: Source,
         keeper: GateKeeper,
         connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
+        watch: Callable[[frozenset[str], frozenset[str]], object] = lambda _before, _after: None,
         may_act: Callable[[str], bool] = lambda _engine: True,
     ) -> None:
         self.units: dict[UnitKey, Unit] = {}
@@ -81,6 +83,8 @@ class Sleeper:
         self._source = source
         self._keeper = keeper
         self._connect = connect
+        self._watch = watch
+        self._watched: dict[str, frozenset[str]] = {}
         self._may_act = may_act
         self._of_alias: dict[str, Unit] = {}
         self._engines: dict[str, EngineActions] = {}
@@ -128,16 +132,29 @@ class Sleeper:
             raise SleepError(f"{unit.name} is {unit.state.phase}")
         self._begin_sleep(unit)
 
-    def report(self, envoy: object, loads: Mapping[str, Load]) -> None:
-        """Record the load report of an Envoy that :attr:`activity` knows."""
+    def connected(self, envoy: object, interval: float) -> None:
+        """Expect load reports of an Envoy at an interval, in seconds."""
+        self.activity.connect(envoy, interval, time.monotonic())
+
+    def disconnected(self, envoy: object) -> None:
+        """Expect no more load reports of an Envoy."""
+        self.activity.disconnect(envoy)
+        self._notify_reports()
+
+    def reported(self, envoy: object, loads: Mapping[str, Load]) -> None:
+        """Record the load report of an Envoy."""
         now = time.monotonic()
         self.activity.report(envoy, loads, now)
-        for cluster, load in loads.items():
-            alias = cluster.partition("/")[2].rpartition("@")[0]
-            unit = self._of_alias.get(alias)
+        for cluster in loads:
+            unit = self._of_alias.get(alias_of(cluster))
             if unit is not None and unit.state.phase is Phase.READY:
-                unit.state.report(in_progress=load.in_progress, issued=load.issued, now=now)
+                names = [epoch_cluster(alias, unit.state.epoch) for alias in unit.aliases]
+                in_progress = sum(self.activity.in_progress(name, now) for name in names)
+                unit.state.report(in_progress=in_progress, issued=loads[cluster].issued, now=now)
                 self._schedule(unit)
+        self._notify_reports()
+
+    def _notify_reports(self) -> None:
         reported, self._reported = self._reported, asyncio.Event()
         reported.set()
 
@@ -201,6 +218,7 @@ class Sleeper:
             del self._of_alias[alias]
             unit.aliases.discard(alias)
             self._keeper.set_gate(alias, None)
+            self._watch_load(alias, None)
             if not unit.aliases:
                 del self.units[unit.key]
             unit = None
@@ -337,7 +355,22 @@ class Sleeper:
         keys: set[Key] = set()
         for alias in unit.aliases:
             keys |= self._keeper.set_gate(alias, gate)
+            self._watch_load(alias, gate)
         return frozenset(keys)
+
+    def _watch_load(self, alias: str, gate: Gate | None) -> None:
+        """Let Envoys report the load of the clusters that they have for a route."""
+        epochs: set[int] = set()
+        if gate is not None and gate.opening == "open":
+            epochs.add(gate.epoch)
+        if gate is not None and gate.busy is not None:
+            epochs.add(gate.busy)
+        after = frozenset(epoch_cluster(alias, epoch) for epoch in epochs)
+        before = self._watched.pop(alias, frozenset())
+        if after:
+            self._watched[alias] = after
+        if after != before:
+            self._watch(before, after)
 
     def _schedule(self, unit: Unit) -> None:
         if (due := unit.state.due) is not None:

@@ -21,6 +21,7 @@ __all__ = [
     "RESTART_HOLD",
     "Backend",
     "Member",
+    "alias_of",
     "epoch_cluster",
     "insists_on_tls",
     "may_restart",
@@ -113,6 +114,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 def epoch_cluster(alias: str, epoch: int) -> str:
     """Return the name of the cluster of a route whose containers sleep, in one epoch."""
     return f"route/{alias}@{epoch}"
+
+
+def alias_of(cluster: str) -> str:
+    """Return the alias of a cluster that :func:`epoch_cluster` has named."""
+    return cluster.removeprefix("route/").rpartition("@")[0]
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:

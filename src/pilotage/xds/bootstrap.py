@@ -94,7 +94,14 @@ def build_bootstrap(
             "stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _EXCLUDED_STATS}}]}}
         },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
-        "cluster_manager": {"enable_deferred_cluster_creation": True},
+        "cluster_manager": {
+            "enable_deferred_cluster_creation": True,
+            "load_stats_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}}],
+            },
+        },
         "overload_manager": overload_manager(limits or Limits()),
     }
     if admin:

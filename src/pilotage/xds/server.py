@@ -15,6 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.table.table import Table
 from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
@@ -59,6 +60,7 @@ class AdsServer:
     Attributes:
         snapshot: what every Envoy should have.
         gates: whether requests of routes pass whose containers sleep.
+        loads: how many requests are in progress.
         targets: resolves and probes what the snapshot leads to.
 
     Args:
@@ -88,6 +90,7 @@ class AdsServer:
         self._closed = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
+        self.loads = LoadReports()
         self.gates = SleepGates(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self.wait_for_acks)
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []
@@ -130,6 +133,7 @@ class AdsServer:
                     "envoy.service.discovery.v3.AggregatedDiscoveryService", {"DeltaAggregatedResources": handlers}
                 ),
                 grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
+                self.loads.handler(),
             )
         )
         bind(server, address, tls)
@@ -152,6 +156,7 @@ class AdsServer:
         self._closed.set()
         self._published.set()
         self._queue.release_all()
+        self.loads.close()
         for wake in self._sessions.values():
             wake.set()
         for server in servers:
