@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from tests.support.daemon_process import HOST, serving, status_of
+from tests.support.daemon_process import HOST, serving
+from tests.support.images import WEB
+from tests.support.ports import free_port
 from tests.support.service import run_app
-from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,9 +61,9 @@ async def test_a_thousand_requests_start_it_once(engine: Engine, tmp_path: Path)
         assert found == [200] * 1000
 
 
-async def until_state(engine: Engine, state: str, seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while await asyncio.to_thread(state_of, engine) != state:
+async def until_state(engine: Engine, state: str, name: str = NAME) -> None:
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(state_of, engine, name) != state:
             await asyncio.sleep(0.1)
 
 
@@ -86,3 +87,65 @@ async def test_a_request_in_progress_keeps_a_container_awake(engine: Engine, tmp
             assert state_of(engine) == "running"
         await until_state(engine, "paused")
         await served.answers()
+
+
+async def test_websockets_keep_a_container_awake(engine: Engine, tmp_path: Path) -> None:
+    await start(engine, idle_timeout="1s")
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        await served.answers()
+        url = f"ws://127.0.0.1:{served.port}/chat"
+        async with session.ws_connect(url, headers={"Host": HOST}) as chat:
+            await asyncio.sleep(5)
+            await chat.send_str("still there?")
+            assert await chat.receive_str(timeout=5) == "still there?"
+            assert state_of(engine) == "running"
+        await until_state(engine, "exited")
+
+
+async def test_those_that_a_container_needs_wake_before_it_and_sleep_after_it(engine: Engine, tmp_path: Path) -> None:
+    project = {"com.docker.compose.project": "shop"}
+    health = ("--health-cmd", "true", "--health-interval", "1s")
+    database, needed = "pilotage-sleep-db", {"com.docker.compose.service": "db", "proxy.exclude": "true"}
+    await asyncio.to_thread(engine.run, database, WEB, {**project, **needed}, *health)
+    await asyncio.to_thread(
+        run_app,
+        engine,
+        NAME,
+        {
+            **project,
+            "com.docker.compose.service": "web",
+            "com.docker.compose.depends_on": "db:service_healthy:false",
+            "proxy.aliases": "shop",
+            "proxy.idle_timeout": "2s",
+        },
+    )
+    async with serving(tmp_path, {"local": engine.host}) as served:
+        await served.answers()
+        await until_state(engine, "exited", database)
+        assert state_of(engine) == "exited"
+        await served.answers()
+        assert (state_of(engine), state_of(engine, database)) == ("running", "running")
+    inspected = await asyncio.to_thread(lambda: [engine.inspect(name)["State"] for name in (NAME, database)])
+    assert inspected[1]["Health"]["Status"] == "healthy"
+    assert inspected[1]["StartedAt"] < inspected[0]["StartedAt"]
+
+
+async def test_a_container_that_exits_at_once_is_reported_and_tried_again(engine: Engine, tmp_path: Path) -> None:
+    labels = {"proxy.aliases": "shop", "proxy.idle_timeout": "1h", "proxy.shop.port": "80"}
+    await asyncio.to_thread(engine.run, NAME, WEB, labels, command=("sh", "-c", "exit 3"))
+    await until_state(engine, "exited")
+    async with serving(tmp_path, {"local": engine.host}) as served:
+        await served.answers(status=503)
+        assert f"could not be woken: {NAME} exited with code 3; 'docker logs {NAME}' shows why" in served.log
+
+
+async def test_a_tcp_connection_wakes_a_container(engine: Engine, tmp_path: Path) -> None:
+    port = free_port()
+    await start(engine, **{"shop.scheme": "tcp", "shop.port": f"{port}:80"})
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    async with serving(tmp_path, {"local": engine.host}) as served:
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200"), served.log
+            writer.close()

@@ -145,7 +145,9 @@ class _Planner:
                 raise _UnusableError(f"{name}: {dependency}")
             if not dependency.name:
                 continue
-            found = [it for it in self._directory.find(dependency.name, container) if it != container]
+            found = self._directory.find(dependency.name, container)
+            if any(it.container_id == container.container_id for it in found):
+                raise _UnusableError(f"{name} needs itself; remove {shorten(dependency.name)!r} from its dependencies")
             if not found:
                 hint = self._directory.near(dependency.name, container)
                 what = f"{name} needs {shorten(dependency.name)!r}, which does not exist"
