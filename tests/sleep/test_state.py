@@ -68,7 +68,8 @@ def test_the_wait_after_failures_doubles_up_to_a_limit_and_success_resets_it() -
         waits.append(state.retry_at - now)
         now = state.retry_at
         state.advance(now)
-    assert waits == [1, 2, 4, 8, 16, 30, 30, 30] and LONGEST_BACKOFF == 30
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert LONGEST_BACKOFF == 30
     state.want(now)
     state.woke(now)
     state.observe(running=False, now=now)
@@ -80,7 +81,8 @@ def test_the_wait_after_failures_doubles_up_to_a_limit_and_success_resets_it() -
 def test_an_idle_container_is_put_to_sleep_only_after_its_requests_have_ended() -> None:
     state = ready()
     assert state.sleeps_at == 10.0
-    assert state.advance(9.9) is None and state.phase is Phase.READY
+    assert state.advance(9.9) is None
+    assert state.phase is Phase.READY
     state.advance(10.0)
     assert (state.phase, state.gate) == (Phase.QUIESCING, Gate(8, "closed"))
     assert state.quiet(11.0) is Action.STOP
@@ -100,7 +102,8 @@ def test_a_request_in_progress_keeps_a_container_awake_for_as_long_as_it_lasts()
     state = ready()
     state.report(in_progress=1, issued=0, now=1.0)
     assert state.due is None
-    assert state.advance(1000.0) is None and state.phase is Phase.READY
+    assert state.advance(1000.0) is None
+    assert state.phase is Phase.READY
 
 
 def test_a_request_cancels_a_sleep_that_has_not_reached_the_engine() -> None:

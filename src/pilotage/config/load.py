@@ -81,13 +81,14 @@ class _TLS(Section):
 
 
 class _Engine(Section):
-    """One engine in the mapping form: either ``url``, or ``scheme`` and ``host``."""
+    """One engine in the mapping form: either ``url``, or ``scheme`` and ``host``, and whether its containers sleep."""
 
     url: str | None = None
     scheme: Scheme | None = None
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     tls: _TLS | None = None
+    idle: bool | None = None
 
 
 def _listed(value: Any) -> Any:
@@ -282,7 +283,7 @@ class _Reader:
             return None
         url = self.url(entry, place)
         tls = self.tls(entry.tls, (*place, "tls")) if entry.tls is not None else None
-        return DockerProviderConfig(url, tls, name) if url is not None else None
+        return DockerProviderConfig(url, tls, name, entry.idle) if url is not None else None
 
     def url(self, entry: _Engine, place: DocumentPath) -> str | None:
         parts = {"scheme": entry.scheme, "host": entry.host, "port": entry.port}

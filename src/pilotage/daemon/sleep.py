@@ -65,11 +65,16 @@ class DiscoverySource:
             raise EngineUnreachable(engine, "it is no longer being watched")
         return new_client(config, pool=self._discovery.pool)
 
+    def may_idle(self, engine: str) -> bool:
+        """Return whether containers of an engine may be started and stopped."""
+        config = self._discovery.config_of(engine)
+        return config is not None and config.may_idle
+
 
 def start_sleeper(discovery: DiscoveryManager, ads: AdsServer) -> Sleeper:
     """Return a sleeper that the gateway asks to wake containers."""
     source = DiscoverySource(discovery)
-    sleeper = Sleeper(source, ads.gates, source.connect, ads.loads.watch)
+    sleeper = Sleeper(source, ads.gates, source.connect, ads.loads.watch, source.may_idle)
     ads.gates.on_want = sleeper.want
     ads.loads.listener = sleeper
     return sleeper

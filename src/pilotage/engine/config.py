@@ -38,12 +38,20 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
         tls: certificate files, if any.
         name: the provider's name in the configuration; ``""`` if it has none. A trailing ``!`` makes it
             explicit-only (LABELS II.1.5).
+        idle: whether containers may be started and stopped, so that they sleep and wake; ``None`` for the default,
+            which is only on a unix socket.
 
     """
 
     url: str
     tls: TLSFiles | None = None
     name: str = ""
+    idle: bool | None = None
+
+    @property
+    def may_idle(self) -> bool:
+        """Whether containers of this engine may be started and stopped. Contexts must have been resolved."""
+        return self.url.startswith("unix://") if self.idle is None else self.idle
 
     @property
     def explicit_only(self) -> bool:

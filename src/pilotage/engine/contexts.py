@@ -140,7 +140,7 @@ def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None)
     """
     if config.url.startswith("context://"):
         found = resolve_context(config.url.removeprefix("context://"), env)
-        config = msgspec.structs.replace(found, name=config.name or found.name)
+        config = msgspec.structs.replace(found, name=config.name or found.name, idle=config.idle)
     parse_address(config, env)
     return config
 

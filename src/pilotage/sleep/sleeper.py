@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from pilotage.containers.container import Container
     from pilotage.engine.client import EngineClient
+    from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.gate import Gate
+    from pilotage.routes.route import Route
     from pilotage.sleep.units import Source, UnitKey
     from pilotage.xds.load_reports import Load
     from pilotage.xds.resources import Key
@@ -87,6 +90,7 @@ class Sleeper:
         self._watched: dict[str, frozenset[str]] = {}
         self._may_act = may_act
         self._of_alias: dict[str, Unit] = {}
+        self._refused: dict[str, Problem] = {}
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self._engine, self._announce)
         self._due: list[tuple[float, int, Unit]] = []
@@ -148,11 +152,14 @@ class Sleeper:
         for cluster in loads:
             unit = self._of_alias.get(alias_of(cluster))
             if unit is not None and unit.state.phase is Phase.READY:
-                names = [epoch_cluster(alias, unit.state.epoch) for alias in unit.aliases]
-                in_progress = sum(self.activity.in_progress(name, now) for name in names)
-                unit.state.report(in_progress=in_progress, issued=loads[cluster].issued, now=now)
+                unit.state.report(in_progress=self._in_progress(unit, now), issued=loads[cluster].issued, now=now)
                 self._schedule(unit)
         self._notify_reports()
+
+    def _in_progress(self, unit: Unit, now: float) -> int:
+        """Return how many requests of a unit are in progress, in all epochs."""
+        names = [name for alias in unit.aliases for name in self._watched.get(alias, ())]
+        return sum(self.activity.in_progress(name, now) for name in names)
 
     def _notify_reports(self) -> None:
         reported, self._reported = self._reported, asyncio.Event()
@@ -196,8 +203,9 @@ class Sleeper:
                 del self._watchers[alias]
 
     def problems(self) -> list[Problem]:
-        """Return why containers could not be woken or put to sleep."""
-        return [self._problem(unit) for unit in self.units.values() if unit.state.failure]
+        """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
+        failed = [self._problem(unit) for unit in self.units.values() if unit.state.failure]
+        return [*self._refused.values(), *failed]
 
     def _problem(self, unit: Unit) -> Problem:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
@@ -214,44 +222,72 @@ class Sleeper:
         route = self._source.table.routes.get(alias)
         key = unit_key(route)
         unit = self._of_alias.get(alias)
-        if unit is not None and unit.key != key:
-            del self._of_alias[alias]
-            unit.aliases.discard(alias)
-            self._keeper.set_gate(alias, None)
-            self._watch_load(alias, None)
-            if not unit.aliases:
-                del self.units[unit.key]
-            unit = None
-        if route is None or key is None:
+        self._refused.pop(alias, None)
+        if route is None or key is None or self._refuses(route):
+            self._forget(alias, unit)
             return
+        if unit is not None and unit.key != key:
+            self._forget(alias, unit)
+            unit = None
+        container = self._source.container(route.provider, route.container_id)
+        config = container.idlewatcher_config if container is not None else None
+        if container is None or config is None:
+            return
+        is_new = unit is None
         if unit is None:
-            unit = self.units.get(key) or self._new_unit(key, route.provider, route.container_id, bool(route.endpoints))
-            if unit is None:
-                return
+            unit = self.units.get(key) or self._new_unit(key, container, config, running=bool(route.endpoints))
             self.units[key] = self._of_alias[alias] = unit
             unit.aliases.add(alias)
-            self._publish(unit)
-        container = self._source.container(unit.engine, route.container_id)
-        if container is not None and container.idlewatcher_config is not None:
-            unit.container_id, unit.name = container.container_id, container.container_name
-            unit.config = container.idlewatcher_config
-            unit.state.idle_timeout = unit.config.idle_timeout
-        running = bool(running_endpoints(unit, self._source.table))
-        self._act(unit, unit.state.observe(running=running, now=now))
+        unit.container_id, unit.name, unit.config = container.container_id, container.container_name, config
+        unit.state.idle_timeout = config.idle_timeout
+        action = unit.state.observe(running=bool(running_endpoints(unit, self._source.table)), now=now)
+        if action is not None or is_new or unit.state.phase is not unit.shown:
+            self._act(unit, action)
 
-    def _new_unit(self, key: UnitKey, engine: str, container_id: str, running: bool) -> Unit | None:  # noqa: FBT001
-        container = self._source.container(engine, container_id)
-        if container is None or container.idlewatcher_config is None or not self._may_act(engine):
-            return None
-        config = container.idlewatcher_config
+    def _forget(self, alias: str, unit: Unit | None) -> None:
+        if unit is None:
+            return
+        del self._of_alias[alias]
+        unit.aliases.discard(alias)
+        self._keeper.set_gate(alias, None)
+        self._watch_load(alias, None)
+        if not unit.aliases:
+            del self.units[unit.key]
+            if unit.task is not None:
+                unit.task.cancel()
+
+    def _refuses(self, route: Route) -> bool:
+        """Report a route whose containers cannot sleep, so that they are left alone."""
+        message = hint = ""
+        if not self._may_act(route.provider):
+            message = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
+            hint = f"set idle: true for the engine {route.provider}"
+        elif route.pool:
+            message = f"containers in the pool {route.pool!r} do not sleep"
+            hint = "remove load_balance.link; replicas of one service share its requests and sleep without it"
+        elif route.scheme == "udp":
+            message, hint = "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
+        if message:
+            self._refused[route.alias] = Problem(
+                message=message,
+                hint=hint,
+                severity="warning",
+                provider=route.provider,
+                container=route.container,
+                label="proxy.idle_timeout",
+            )
+        return bool(message)
+
+    def _new_unit(self, key: UnitKey, container: Container, config: IdleConfig, *, running: bool) -> Unit:
         # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
         state = SleepState(config.idle_timeout, running=running, now=time.monotonic(), epoch=int(time.time()))
-        return Unit(key, engine, container_id, container.container_name, config, state, set())
+        return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
 
     # ---- acting
 
     def _act(self, unit: Unit, action: Action | None) -> None:
         """Publish the state of a unit and begin what it asks for."""
+        unit.shown = unit.state.phase
         if action is Action.WAKE:
             log.info("%s: waking %s", unit.engine, unit.name)
             self._run(unit, self._wake(unit))
@@ -269,8 +305,7 @@ class Sleeper:
             self._schedule(unit)
             return
         if unit.state.phase is Phase.READY:
-            silent = sum(self.activity.in_progress(epoch_cluster(it, unit.state.epoch), now) for it in unit.aliases)
-            if silent:
+            if silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
                 unit.state.report(in_progress=0, issued=silent, now=now)
             elif users := users_of(unit, self._source):
                 unit.state.postpone(users, now)
@@ -298,7 +333,8 @@ class Sleeper:
             self.activity.is_quiet(epoch_cluster(it, busy), since) for it in unit.aliases
         ):
             await self._reported.wait()
-        unit.busy_epoch = None
+        if unit.busy_epoch == busy:
+            unit.busy_epoch = None
         self._act(unit, unit.state.quiet(time.monotonic()))
 
     async def _wake(self, unit: Unit) -> None:
@@ -342,6 +378,7 @@ class Sleeper:
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
+        unit.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pilotage.labels.container_options import IdleConfig
-from pilotage.sleep.state import SleepState
+from pilotage.sleep.state import Phase, SleepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +54,8 @@ class Unit(msgspec.Struct, eq=False):
         step: what is being done now, as text for people; ``""`` if nothing is.
         done: the steps of the current or last attempt to wake them that are finished.
         busy_epoch: the epoch whose cluster may still have requests in progress; ``None`` if none may.
+        shown: the phase that the gateway knows.
+        task: the task that does something with them now; ``None`` if there is none.
 
     """
 
@@ -67,6 +69,8 @@ class Unit(msgspec.Struct, eq=False):
     step: str = ""
     done: tuple[str, ...] = ()
     busy_epoch: int | None = None
+    shown: Phase | None = None
+    task: Any = None
 
 
 def unit_key(route: Route | None) -> UnitKey | None:
