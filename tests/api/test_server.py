@@ -38,6 +38,7 @@ class Told:
     def __init__(self, discovery: DiscoveryManager) -> None:
         self.discovery = discovery
         self.metrics = Metrics()
+        self.sleeper = None
         self.why = ""
         self.config_file = "/etc/pilotage/pilotage.yml"
 
@@ -139,7 +140,9 @@ async def test_responses_match_the_openapi_document() -> None:
         promised = await caller.json("/openapi.json")
         assert promised == document()
         for path, methods in promised["paths"].items():
-            operation = methods["get"]
+            operation = methods.get("get")
+            if operation is None:
+                continue  # tests of sleep send these to a daemon
             if "text/event-stream" in operation["responses"]["200"]["content"]:
                 continue
             status, body = await caller.raw(path.replace("{name}", "web"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
+from tests.support.commandline import a_process
 from tests.support.daemon_process import HOST, serving
 from tests.support.images import WEB
 from tests.support.ports import free_port
@@ -149,3 +151,25 @@ async def test_a_tcp_connection_wakes_a_container(engine: Engine, tmp_path: Path
             writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200"), served.log
             writer.close()
+
+
+async def test_an_operator_wakes_a_container_and_puts_it_to_sleep(engine: Engine, tmp_path: Path) -> None:
+    await start(engine)
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    async with serving(tmp_path, {"local": engine.host}):
+        env = os.environ | {"PILOTAGE_SOCKET": str(tmp_path / "api.sock")}
+
+        async def command(*args: str) -> tuple[int, str, str]:
+            process = a_process(*args, env=env)
+            out, err = await asyncio.to_thread(process.communicate, timeout=60)
+            return process.returncode, out, err
+
+        status, out, _ = await command("wake", "shop")
+        assert (status, out.splitlines()[-1]) == (0, f"{NAME}: sleeps in 1h without a request")
+        assert state_of(engine) == "running"
+        status, out, _ = await command("sleep", NAME)
+        assert (status, out.splitlines()[-1]) == (0, f"{NAME}: asleep; the next request wakes it")
+        assert state_of(engine) == "exited"
+        status, out, err = await command("wake", "shp")
+        assert status == 1
+        assert "no container called 'shp' sleeps" in out + err

@@ -12,13 +12,15 @@ __all__ = ["document"]
 
 
 class _Path(msgspec.Struct, frozen=True):
-    """One path: summary, media type, schema, path parameters, and descriptions of other status codes."""
+    """One path: summary, media type, schema, path parameters, descriptions of other status codes, method, status."""
 
     summary: str
     kind: str = "application/json"
     schema: Any = None
     parameters: tuple[str, ...] = ()
     other: Any = {}
+    method: str = "get"
+    status: str = "200"
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -115,6 +117,21 @@ _ENGINE: Final = _object(
     containers=_WHOLE,
     routes=_WHOLE,
 )
+_SLEEP: Final = _object(
+    engine=_TEXT,
+    container=_TEXT,
+    aliases=_list(_TEXT),
+    state={"enum": ["asleep", "waking", "ready", "quiescing", "stopping", "failed"]},
+    since=_TIME,
+    step=_TEXT,
+    awake_because=_TEXT,
+    sleeps_at=_or_null(_TIME),
+    in_progress=_WHOLE,
+    last_wake=_or_null({"type": "number", "description": "Duration in seconds"}),
+    failure=_TEXT,
+    retry_at=_or_null(_TIME),
+)
+_SLEEP_ERRORS: Final = {"403": "Only the unix socket and holders of the token may do this", "404": "No such container"}
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 
@@ -142,6 +159,23 @@ _PATHS: Final[dict[str, _Path]] = {
         "Server-sent events: first all routes, then every change. A `table` event ends each batch",
         kind="text/event-stream",
         schema=_TEXT,
+    ),
+    "/v1/sleep": _Path("All containers that sleep, and whether they are awake", schema=_object(units=_list(_SLEEP))),
+    "/v1/containers/{name}/wake": _Path(
+        "Wake a container, given by ID, name or alias. Does nothing if it is awake",
+        schema=_SLEEP,
+        parameters=("name",),
+        other=_SLEEP_ERRORS,
+        method="post",
+        status="202",
+    ),
+    "/v1/containers/{name}/sleep": _Path(
+        "Put a container to sleep once its requests have ended",
+        schema=_SLEEP,
+        parameters=("name",),
+        other={**_SLEEP_ERRORS, "409": "It is not awake, or other containers need it"},
+        method="post",
+        status="202",
     ),
     "/healthz": _Path("200 while the process is running", kind=_PLAIN, schema=_TEXT),
     "/readyz": _Path(
@@ -172,12 +206,14 @@ def document() -> dict[str, Any]:
         },
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{}, {"token": []}],
-        "paths": {path: {"get": _operation(path, spec)} for path, spec in _PATHS.items()},
+        "paths": {path: {spec.method: _operation(path, spec)} for path, spec in _PATHS.items()},
     }
 
 
 def _operation(path: str, spec: _Path) -> dict[str, Any]:
-    answers: dict[str, Any] = {"200": {"description": spec.summary, "content": {spec.kind: {"schema": spec.schema}}}}
+    answers: dict[str, Any] = {
+        spec.status: {"description": spec.summary, "content": {spec.kind: {"schema": spec.schema}}}
+    }
     for status, text in spec.other.items():
         kind = spec.kind if spec.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
         schema = _TEXT if kind == _PLAIN else _ERROR

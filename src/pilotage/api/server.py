@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 import msgspec
 from aiohttp import web
 
-from pilotage.api import openapi
+from pilotage.api import answers, openapi
 from pilotage.api.access import is_from_socket, refusal
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.api.sleep import SleepResource
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from pilotage.api.metrics import Metrics
     from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.sleep.sleeper import Sleeper
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
@@ -53,6 +55,10 @@ class Source(Protocol):
 
     discovery: DiscoveryManager
     metrics: Metrics
+
+    @property
+    def sleeper(self) -> Sleeper | None:
+        """What puts containers to sleep and wakes them; ``None`` if nothing does."""
 
     @property
     def config_file(self) -> str:
@@ -121,6 +127,7 @@ class Api:
         app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
+        SleepResource(lambda: self.source.sleeper).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
         app.on_response_prepare.append(_hide_version)
         app.on_shutdown.append(self._end_streams)
@@ -178,7 +185,7 @@ class Api:
     ) -> web.StreamResponse:
         refused = refusal(request, self._names, self._token)
         if refused is not None:
-            response: web.StreamResponse = _error(refused.status, refused.message, refused.hint)
+            response: web.StreamResponse = answers.error(refused.status, refused.message, refused.hint)
             if refused.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
             return response
@@ -187,12 +194,14 @@ class Api:
                 return await handler(request)
         except web.HTTPException as error:
             what = "not found" if error.status == 404 else error.reason.lower()
-            return _error(error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths")
+            return answers.error(
+                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths"
+            )
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
-            return _error(500, "internal error; see the log of pilotage")
+            return answers.error(500, "internal error; see the log of pilotage")
 
     # ---- health
 
@@ -210,16 +219,16 @@ class Api:
         try:
             body = await self.source.gateway_statistics()
         except GatewayError as error:
-            return _error(503, error.what, error.remedy)
+            return answers.error(503, error.what, error.remedy)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     # ---- state
 
     async def _index(self, _: web.Request) -> web.Response:
-        return _json({"paths": sorted(openapi.document()["paths"])})
+        return answers.json({"paths": sorted(openapi.document()["paths"])})
 
     async def _openapi(self, _: web.Request) -> web.Response:
-        return _json(openapi.document())
+        return answers.json(openapi.document())
 
     async def _routes(self, _: web.Request) -> web.Response:
         table = self.source.discovery.table
@@ -229,14 +238,14 @@ class Api:
             return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
 
         routes = dict([item async for item in _in_turns(sorted(table.routes), convert)])
-        return _json({"version": table.version, "routes": routes, "pools": pools_json(table)})
+        return answers.json({"version": table.version, "routes": routes, "pools": pools_json(table)})
 
     async def _containers(self, _: web.Request) -> web.Response:
         found = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
-        return _json({"containers": [item async for item in _in_turns(found, container_json)]})
+        return answers.json({"containers": [item async for item in _in_turns(found, container_json)]})
 
     async def _problems(self, _: web.Request) -> web.Response:
-        return _json({"problems": [problem_json(problem) for problem in self.source.problems()]})
+        return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
 
     async def _engines(self, _: web.Request) -> web.Response:
         statuses = self.source.discovery.table.engines
@@ -255,7 +264,7 @@ class Api:
                     "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
                 }
             )
-        return _json({"engines": engines})
+        return answers.json({"engines": engines})
 
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -263,16 +272,16 @@ class Api:
         files = self.source.discovery.files()
         wanted = request.query.get("show_secrets", "") not in FALSE | {""}
         if wanted and not is_from_socket(request):
-            return _error(403, "secrets are only shown on the unix socket", "remove show_secrets")
+            return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
         found = explain_name(name, snapshots, self.source.discovery.table, files, show_secrets=wanted)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
-            return _error(404, f"no container or alias is called {shorten(name)!r}", hint)
-        return _json(msgspec.to_builtins(found))
+            return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
+        return answers.json(msgspec.to_builtins(found))
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         if not is_from_socket(request):
-            return _error(403, "snapshots are only served on the unix socket, to commands of pilotage")
+            return answers.error(403, "snapshots are only served on the unix socket, to commands of pilotage")
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
@@ -285,7 +294,7 @@ class Api:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Stream all routes, then every change. A ``table`` event ends each batch."""
         if len(self._streams) >= _MOST_STREAMS:
-            return _error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
+            return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # always set in a coroutine
@@ -342,13 +351,3 @@ def _event_of(table: Table) -> Callable[[Change], bytes]:
 
 def _event(kind: str, data: Any, version: int) -> bytes:
     return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, safe_json(msgspec.json.encode(data)))
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=safe_json(msgspec.json.encode(value)) + b"\n", status=status, content_type="application/json"
-    )
-
-
-def _error(status: int, message: str, hint: str = "") -> web.Response:
-    return _json({"error": message, "hint": hint}, status)

@@ -1,15 +1,18 @@
-"""Fetches the snapshot of a running daemon over its unix socket."""
+"""Asks a running daemon over its unix socket: for its snapshot, and to wake containers and put them to sleep."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from pilotage.api.snapshot import SNAPSHOT_PATH, socket_candidates, unpack
+from pilotage.sleep.status import SleepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 
     from pilotage.api.snapshot import Snapshot
 
-__all__ = ["closed_socket", "fetch"]
+__all__ = ["Refused", "closed_socket", "command", "fetch", "statuses"]
 
+_ERROR: Final = 400
 _TIMEOUT: Final = 5.0  # seconds; if the daemon takes longer, a command asks the engines itself
 
 
@@ -57,3 +61,71 @@ async def _fetch(path: Path) -> Snapshot | None:
             return unpack(await response.read()) if response.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
         return None
+
+
+class Refused(Exception):
+    """The daemon refuses a command, or there is none. Its text says why, and what to do.
+
+    Attributes:
+        is_unreachable: whether no daemon can be reached.
+
+    """
+
+    def __init__(self, text: str, *, is_unreachable: bool = False) -> None:
+        super().__init__(text)
+        self.is_unreachable = is_unreachable
+
+
+def command(env: Mapping[str, str], verb: str, name: str) -> SleepStatus:
+    """Tell the daemon to wake a container or to put it to sleep, and return its status.
+
+    Args:
+        env: the environment, which decides where the daemon's socket is.
+        verb: ``wake`` or ``sleep``.
+        name: an alias, the name of a container or its ID.
+
+    Raises:
+        Refused: the daemon refuses, or none can be reached.
+
+    """
+    path = _socket(env)
+    return msgspec.convert(
+        asyncio.run(_request(path, "POST", f"/v1/containers/{quote(name, safe='')}/{verb}")), SleepStatus
+    )
+
+
+def statuses(env: Mapping[str, str]) -> list[SleepStatus]:
+    """Return the containers that sleep, and whether they are awake.
+
+    Raises:
+        Refused: no daemon can be reached.
+
+    """
+    return msgspec.convert(asyncio.run(_request(_socket(env), "GET", "/v1/sleep"))["units"], list[SleepStatus])
+
+
+def _socket(env: Mapping[str, str]) -> Path:
+    for path in socket_candidates(env):
+        if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
+            return path
+    closed = closed_socket(env)
+    if closed is not None:
+        raise Refused(f"this user may not open {closed}; run the command as the daemon's user", is_unreachable=True)
+    raise Refused("no daemon is running; start one with 'pilotage serve'", is_unreachable=True)
+
+
+async def _request(path: Path, method: str, url: str) -> Any:
+    connector = aiohttp.UnixConnector(str(path))
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+            session.request(method, URL(f"http://pilotage{url}", encoded=True)) as response,
+        ):
+            body = await response.json(content_type=None)
+            if response.status < _ERROR:
+                return body
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise Refused(f"the daemon at {path} does not answer: {error}", is_unreachable=True) from error
+    hint = body.get("hint", "")
+    raise Refused(f"{body.get('error', response.status)}; {hint}" if hint else str(body.get("error", response.status)))

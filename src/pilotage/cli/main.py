@@ -29,6 +29,7 @@ from pilotage.cli.commands.licenses import licenses
 from pilotage.cli.commands.listing import ps, routes
 from pilotage.cli.commands.policy import policy
 from pilotage.cli.commands.serve import serve
+from pilotage.cli.commands.sleep import sleep, wake
 from pilotage.cli.commands.watch import watch
 from pilotage.cli.options import NOTHING, OK, WithExamples
 
@@ -225,6 +226,6 @@ def cli() -> None:
 
 
 for _command in (
-    serve, routes, ps, explain, watch, labels, check, policy, engines, capture, envoy_bootstrap, licenses,
+    serve, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, capture, envoy_bootstrap, licenses,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -18,6 +18,7 @@ from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.state import Action, Phase, SleepState
+from pilotage.sleep.status import SleepStatus, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.units import Unit, running_endpoints, start_path, unit_key
 from pilotage.sleep.waking import Waker
@@ -42,6 +43,10 @@ log = logging.getLogger(__name__)
 
 _STOPPED_AFTER: Final = 10.0
 """Seconds after which a container that the engine has stopped must be gone from the table."""
+
+
+_SHORTEST_ID: Final = 4
+"""Characters of a container's ID that may be enough to find it."""
 
 
 class GateKeeper(Protocol):
@@ -189,6 +194,25 @@ class Sleeper:
     def unit(self, alias: str) -> Unit | None:
         """Return the unit of a route; ``None`` if its containers do not sleep."""
         return self._of_alias.get(alias)
+
+    def find(self, name: str) -> Unit | None:
+        """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
+        found = self._of_alias.get(name)
+        if found is not None:
+            return found
+        units = self.units.values()
+        matches = [
+            it for it in units if it.name == name or (len(name) >= _SHORTEST_ID and it.container_id.startswith(name))
+        ]
+        return matches[0] if len(matches) == 1 else None
+
+    def status(self, unit: Unit) -> SleepStatus:
+        """Return the status of a unit."""
+        return status_of(unit, now=time.monotonic(), wall=time.time())
+
+    def statuses(self) -> list[SleepStatus]:
+        """Return the status of each unit, sorted by engine and container."""
+        return sorted(map(self.status, self.units.values()), key=lambda it: (it.engine, it.container))
 
     async def changed(self, alias: str) -> None:
         """Wait until the unit of a route changes its phase or step."""

@@ -1,0 +1,111 @@
+"""Describes the units for people and programs. Pure: the caller passes in the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.core.secrets import clean
+from pilotage.core.text import count, format_duration
+from pilotage.sleep.state import Phase
+
+if TYPE_CHECKING:
+    from pilotage.sleep.units import Unit
+
+__all__ = ["SleepStatus", "describe", "status_of"]
+
+
+class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether some containers are awake. Times are seconds since 1970, durations seconds.
+
+    Attributes:
+        engine: name of their engine.
+        container: name of the oldest of them.
+        aliases: their routes.
+        state: ``asleep``, ``waking``, ``ready``, ``quiescing``, ``stopping`` or ``failed``.
+        since: when this state began.
+        step: what is being done now; ``""`` if nothing is.
+        awake_because: why they do not go to sleep now; ``""`` if they are not awake, or only wait for their timeout.
+        sleeps_at: when they go to sleep without further requests; ``None`` if that is not planned.
+        in_progress: number of requests and connections in progress.
+        last_wake: how long the last successful attempt to wake them took; ``None`` before the first.
+        failure: why they could not be woken or put to sleep; ``""`` if they could.
+        retry_at: when the next attempt to wake them is allowed; ``None`` unless the last one failed.
+
+    """
+
+    engine: str
+    container: str
+    aliases: tuple[str, ...]
+    state: str
+    since: float
+    step: str = ""
+    awake_because: str = ""
+    sleeps_at: float | None = None
+    in_progress: int = 0
+    last_wake: float | None = None
+    failure: str = ""
+    retry_at: float | None = None
+
+
+def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
+    """Return the status of a unit.
+
+    Args:
+        unit: the unit.
+        now: the time of the monotonic clock.
+        wall: the same moment, in seconds since 1970.
+
+    """
+    state = unit.state
+
+    def at(moment: float | None) -> float | None:
+        return None if moment is None else round(wall + moment - now, 3)
+
+    return SleepStatus(
+        engine=unit.engine,
+        container=unit.name,
+        aliases=tuple(sorted(unit.aliases)),
+        state=state.phase.value,
+        since=at(state.since) or 0.0,
+        step=clean(unit.step),
+        awake_because=_why(unit),
+        sleeps_at=at(state.sleeps_at),
+        in_progress=state.in_progress,
+        last_wake=None if state.last_wake is None else round(state.last_wake, 3),
+        failure=clean(state.failure),
+        retry_at=at(state.retry_at),
+    )
+
+
+def _why(unit: Unit) -> str:
+    state = unit.state
+    if state.phase is not Phase.READY:
+        return ""
+    if state.in_progress:
+        return f"{count(state.in_progress, 'request')} in progress"
+    return f"needed by {', '.join(sorted(state.users))}" if state.users else ""
+
+
+def describe(status: SleepStatus, *, wall: float) -> str:
+    """Return a status in one phrase: ``asleep``, ``waking: starting db``, ``sleeps in 5m``.
+
+    Args:
+        status: the status.
+        wall: the time, in seconds since 1970.
+
+    """
+    if status.state == Phase.WAKING:
+        return f"waking: {status.step}" if status.step else "waking"
+    if status.state == Phase.FAILED:
+        return f"could not be woken: {status.failure}"
+    if status.state in (Phase.QUIESCING, Phase.STOPPING):
+        return "falling asleep"
+    if status.state == Phase.ASLEEP:
+        return "asleep; the next request wakes it"
+    if status.awake_because:
+        return f"awake: {status.awake_because}"
+    if status.sleeps_at is None:
+        return "awake"
+    return f"sleeps in {format_duration(max(0, round(status.sleeps_at - wall)))} without a request"
