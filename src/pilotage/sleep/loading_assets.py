@@ -13,7 +13,7 @@ __all__ = ["SCRIPT", "STYLE"]
 STYLE: Final = """
 :root {
   color-scheme: light dark;
-  --ground: #fafafa; --tile: #ececee; --text: #18181b; --quiet: #6b6b74; --line: #e4e4e7;
+  --ground: #fafafa; --tile: #ececee; --text: #18181b; --quiet: #66666f; --line: #e4e4e7;
   --accent: #2f5fd0; --on-accent: #fff; --bad: #b42318; --bad-ground: #fdf2f1;
 }
 @media (prefers-color-scheme: dark) {
