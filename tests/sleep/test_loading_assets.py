@@ -1,4 +1,4 @@
-"""The style and script of the loading page load nothing, are legible, and move nothing for people who want no motion."""
+"""The style and the script of the loading page: legible, complete, and calm for people who want no motion."""
 
 from __future__ import annotations
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import resource
 import socket
-import stat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from aiohttp import ClientSession, TCPConnector, UnixConnector
+from aiohttp import ClientSession, UnixConnector
 
 from pilotage.sleep import page_server
 from pilotage.sleep.loading_page import CONTENT_SECURITY_POLICY, WakeStatus
-from pilotage.sleep.page_server import EVENTS_PATH, MOST_STREAMS, ROUTE_HEADER, PageServer
+from pilotage.sleep.page_server import EVENTS_PATH, ROUTE_HEADER, PageServer
 from pilotage.sleep.state import Phase
 from tests.support.waiting import until
 
@@ -360,60 +358,3 @@ async def test_a_malformed_request_is_answered_without_a_line_in_the_log(
     assert answer.endswith(b"malformed request\n")
     assert caplog.text == ""
     writer.close()
-
-
-# ---- addresses
-
-
-async def test_only_the_user_of_the_daemon_can_connect_to_the_socket(site: Site) -> None:
-    assert stat.S_IMODE(site.path.stat().st_mode) == 0o600
-
-
-async def test_a_socket_left_by_a_killed_daemon_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "page.sock"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-    site = Site(path)
-    assert await site.server.start(str(path)) == str(path)
-    await site.server.close()
-
-
-async def test_a_socket_in_use_and_other_files_are_left_alone(site: Site, tmp_path: Path) -> None:
-    other = Site(site.path)
-    with pytest.raises(OSError, match="another daemon listens there"):
-        await other.server.start(str(site.path))
-    file = tmp_path / "file"
-    file.write_text("kept")
-    with pytest.raises(OSError, match="in use"):
-        await other.server.start(str(file))
-    await other.server.close()
-    assert file.read_text() == "kept"
-    assert site.path.is_socket()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-async def test_it_listens_on_a_port_too(tmp_path: Path, host: str) -> None:
-    site = Site(tmp_path)
-    place = await site.server.start(f"{host}:0")
-    assert place.rpartition(":")[0] == host
-    async with ClientSession(connector=TCPConnector()) as client:
-        async with client.get(f"http://{place}/", headers=SHOP) as response:
-            assert response.status == 503
-    await site.server.close()
-
-
-@pytest.mark.parametrize("address", ["", "8080", "host:", ":80", "host:http", "page.sock", "host:٣"])
-async def test_an_address_in_another_form_is_an_error(tmp_path: Path, address: str) -> None:
-    with pytest.raises(ValueError, match=r"is neither HOST:PORT nor an absolute path"):
-        await Site(tmp_path).server.start(address)
-
-
-@pytest.mark.parametrize(
-    ("descriptors", "streams"),
-    [(resource.RLIM_INFINITY, MOST_STREAMS), (1_000_000, MOST_STREAMS), (1024, 256), (2, 1)],
-)
-def test_streams_leave_descriptors_for_engines_and_envoys(
-    monkeypatch: pytest.MonkeyPatch, descriptors: int, streams: int
-) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
-    assert page_server._stream_limit() == streams
