@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,13 +55,13 @@ class Page(HTMLParser):
 
     """
 
-    def __init__(self, status: WakeStatus) -> None:
+    def __init__(self, status: WakeStatus, target: str = "") -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: dict[str, str] = {}
         self.refresh: tuple[str | None, bool] | None = None
         self._open: list[str] = []
-        self.html = render_page(status, events_path="/.pilotage/wake-events")
+        self.html = render_page(status, events_path="/.pilotage/wake-events", target=target)
         self.feed(self.html)
         self.close()
         assert self._open == []
@@ -203,7 +204,7 @@ def test_an_icon_elsewhere_is_not_loaded(icon: str) -> None:
         (Phase.STOPPING, ("2", True)),
         (Phase.QUIESCING, ("2", True)),
         (Phase.ASLEEP, ("2", True)),
-        (Phase.READY, ("1", False)),
+        (Phase.READY, ("1", True)),
         (Phase.FAILED, None),
     ],
 )
@@ -211,6 +212,22 @@ def test_the_page_reloads_itself_without_javascript_but_not_after_a_failure(
     phase: Phase, refresh: tuple[str, bool] | None
 ) -> None:
     assert Page(but(WAKING, phase=phase)).refresh == refresh
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/orders?page=2", "//evil.example/x", "/\\evil.example", "/a?b=%22&c='\"<script>;url=https://evil"]
+)
+def test_a_reload_without_javascript_stays_on_the_host_and_keeps_path_and_query(target: str) -> None:
+    page = Page(WAKING, target)
+    assert page.refresh == (f"2; url=/.{target}", True)
+    url = yarl.URL("http://shop.example/x").join(yarl.URL(f"/.{target}".replace("\\", "/")))
+    assert url.host == "shop.example"
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in Page(WAKING).elements]
+
+
+@pytest.mark.parametrize("target", ["*", "http://evil.example/", ""])
+def test_a_request_without_a_path_reloads_the_url_that_the_browser_has(target: str) -> None:
+    assert Page(WAKING, target).refresh == ("2", True)
 
 
 def test_an_open_page_does_not_start_a_broken_service_again_and_again() -> None:

@@ -176,7 +176,7 @@ SCRIPT: Final = """
     if (find("action").getAttribute("aria-disabled") !== "true") reload();
   });
   show();
-  if (status.phase === "ready") return;
+  if (status.phase === "ready") { setTimeout(reload, 1000); return; }
   setInterval(tick, 500);
   connect();
   // The connection may be gone unnoticed, or the page comes out of the browser's history.

@@ -218,7 +218,7 @@ def retry_after(status: WakeStatus) -> int:
     return max(REFRESH, min(_LONGEST_RETRY_AFTER, math.ceil(seconds)))
 
 
-def render_page(status: WakeStatus, *, events_path: str) -> str:
+def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> str:
     """Return the HTML page for a status, to be sent with :data:`CONTENT_SECURITY_POLICY`.
 
     A page for the phase ``ready`` reloads itself after a second and needs no events.
@@ -226,14 +226,17 @@ def render_page(status: WakeStatus, *, events_path: str) -> str:
     Args:
         status: what to show.
         events_path: where the browser gets events; their data is :func:`event_data`.
+        target: path and query of the request. Without JavaScript, Chromium reloads a page with a fragment (``#top``) in
+            its URL only if the page says which URL to load.
 
     """
     view = _view(status)
     refresh = ""
-    if view.phase is Phase.READY:
-        refresh = '<meta http-equiv="refresh" content="1">'
-    elif view.look != "failed":  # an open page must not start a broken service again and again
-        refresh = f'<noscript><meta http-equiv="refresh" content="{REFRESH}"></noscript>'
+    if view.look != "failed":  # an open page must not start a broken service again and again
+        seconds = 1 if view.phase is Phase.READY else REFRESH
+        # A path may begin with two slashes. Behind "/." browsers do not take it for another host.
+        url = f"; url=/.{escape(target)}" if target.startswith("/") else ""
+        refresh = f'<noscript><meta http-equiv="refresh" content="{seconds}{url}"></noscript>'
     icon = f'<img id="icon" src="{escape(view.icon)}" alt="" width="56" height="56">' if view.icon else ""
     letter = next((char.upper() for char in view.name if char.isalnum()), "•")
     value = "" if view.look != "waking" or not view.typical else f' value="{_progress(view.waited, view.typical):.3f}"'

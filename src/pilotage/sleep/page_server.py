@@ -139,14 +139,14 @@ class PageServer:
                 return _text(405, "only GET is possible until the service is ready", {"Allow": "GET, HEAD"})
             if not alias:
                 return _text(400, f"the header {ROUTE_HEADER} is missing; only Envoy may connect here")
-            return await self._events(request, alias) if request.path == EVENTS_PATH else self._page(alias)
+            return await self._events(request, alias) if request.path == EVENTS_PATH else self._page(request, alias)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s for route %s failed", shorten(request.path), shorten(alias))
             return _text(500, "internal error; see the log of pilotage")
 
-    def _page(self, alias: str) -> web.Response:
+    def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
         """Wake a route and show what it does."""
         status = self._status(alias)
         if status is not None:
@@ -163,7 +163,7 @@ class PageServer:
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Retry-After": str(retry_after(status)),
         }
-        page = render_page(status, events_path=EVENTS_PATH)
+        page = render_page(status, events_path=EVENTS_PATH, target=request.raw_path)
         response = web.Response(status=503, text=page, content_type="text/html", headers=headers)
         response.force_close()  # a connection that idles could be closed just when Envoy uses it again
         return response
