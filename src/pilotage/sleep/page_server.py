@@ -1,0 +1,314 @@
+"""Serves the loading page and its events to Envoy, which passes browsers on to it while a service is not ready.
+
+Envoy says in a header which route it is, and overwrites what the browser sent there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import socket
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from pilotage.core.text import shorten
+from pilotage.sleep.loading_page import (
+    CONTENT_SECURITY_POLICY,
+    REFRESH,
+    WakeStatus,
+    event_data,
+    event_name,
+    render_page,
+    retry_after,
+)
+from pilotage.sleep.state import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["EVENTS_PATH", "MOST_STREAMS", "ROUTE_HEADER", "PageServer"]
+
+log = logging.getLogger(__name__)
+
+EVENTS_PATH: Final = "/.pilotage/wake-events"
+"""Where the page gets its events, on the host of the service."""
+
+ROUTE_HEADER: Final = "x-pilotage-route"
+"""The request header with the route's alias."""
+
+MOST_STREAMS: Final = 1000
+"""Maximum number of event streams; a quarter of the descriptors of the process if that is less.
+
+Further pages reload themselves instead.
+"""
+
+_MORE: Final = 100  # connections for pages beside those for streams
+_SILENCE: Final = 10.0  # seconds from connecting until the request is complete
+_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet stream, which keep proxies from closing it
+_PAUSE: Final = 0.05  # seconds between events of a stream; changes in between become one event
+_UNREAD: Final = 32 * 1024  # bytes that a stream's client may leave unread, beside what the kernel keeps
+_LONGEST_HEADER: Final = 64 * 1024  # bytes; Envoy passes on 60 KiB, mostly cookies of the service
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Server": "pilotage",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class PageServer:
+    """Answers browsers in the place of services that are not ready.
+
+    Args:
+        status: returns what is known about a route; ``None`` if it has nothing that sleeps.
+        changed: returns when the status of a route has changed. It must take note of the call before it first waits.
+        wake: called when a page is requested; must not block. Its result is ignored.
+
+    """
+
+    def __init__(
+        self,
+        status: Callable[[str], WakeStatus | None],
+        changed: Callable[[str], Awaitable[None]],
+        wake: Callable[[str], object],
+    ) -> None:
+        self._status = status
+        self._changed = changed
+        self._wake = wake
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._most_streams = _stream_limit()
+        self._server: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._path: Path | None = None
+
+    async def start(self, address: str) -> str:
+        """Listen, and return the address with the actual port.
+
+        Args:
+            address: ``host:port``, or the absolute path of a unix socket, for which only this user gets rights.
+
+        Raises:
+            ValueError: the address has another form.
+            OSError: it cannot listen there.
+
+        """
+        loop = asyncio.get_running_loop()
+        server = web.Server(self._answer, handler_cancellation=True)
+        factory = partial(_Connection, server, self._most_streams + _MORE)
+        if address.startswith("/"):
+            path = Path(address)
+            self._listener = await loop.create_unix_server(factory, sock=_bind(path))
+            self._path = path
+        else:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isascii() or not port.isdecimal():
+                raise ValueError(f"{shorten(address)!r} is neither HOST:PORT nor an absolute path")
+            host = host.removeprefix("[").removesuffix("]")
+            self._listener = await loop.create_server(factory, host, int(port))
+            port = self._listener.sockets[0].getsockname()[1]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._server = server
+        return address
+
+    async def close(self) -> None:
+        """Stop listening, end all streams and close all connections."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+        for stream in self._streams:
+            stream.cancel()
+        if self._server is not None:
+            await self._server.shutdown(1)
+            self._server = None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, _Connection):
+            request.protocol.begin()
+        alias = request.headers.get(ROUTE_HEADER, "")
+        try:
+            if request.method not in {"GET", "HEAD"}:
+                return _text(405, "only GET is possible until the service is ready", {"Allow": "GET, HEAD"})
+            if not alias:
+                return _text(400, f"the header {ROUTE_HEADER} is missing; only Envoy may connect here")
+            return await self._events(request, alias) if request.path == EVENTS_PATH else self._page(request, alias)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("request %s for route %s failed", shorten(request.path), shorten(alias))
+            return _text(500, "internal error; see the log of pilotage")
+
+    def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
+        """Wake a route and show what it does."""
+        status = self._status(alias)
+        if status is not None:
+            self._wake(alias)
+            status = self._status(alias)
+        if status is None:
+            # Envoy still leads here, though nothing sleeps behind the route any more. A redirect to the same URL would
+            # be an endless loop until Envoy knows, so the page asks again after a second.
+            status = _unknown(alias)
+        # 503 and not 200: search engines must not index the page, monitors must not take it for the service, and caches
+        # must not keep it. Browsers show it all the same.
+        headers = {
+            **_HEADERS,
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Retry-After": str(retry_after(status)),
+        }
+        page = render_page(status, events_path=EVENTS_PATH, target=request.raw_path)
+        response = web.Response(status=503, text=page, content_type="text/html", headers=headers)
+        response.force_close()  # a connection that idles could be closed just when Envoy uses it again
+        return response
+
+    async def _events(self, request: web.BaseRequest, alias: str) -> web.StreamResponse:
+        """Stream the status of a route, now and whenever it changes. Watching does not wake it."""
+        if self._status(alias) is None:
+            return _text(404, "nothing to wait for")
+        if len(self._streams) >= self._most_streams:
+            retry = {"Retry-After": str(REFRESH)}
+            return _text(503, f"there are already {self._most_streams} event streams", retry)
+        headers = {**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        response.force_close()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # always set in a coroutine
+        self._streams.add(task)
+        try:
+            await response.prepare(request)
+            if request.method == "GET":
+                await self._stream(request, response, alias)
+        except ConnectionError:  # the client disconnected, or does not read
+            if request.transport is not None:
+                request.transport.abort()
+        except Exception:  # the status line is already sent: end the stream, and the browser asks again
+            log.exception("the event stream for route %s failed", shorten(alias))
+        finally:
+            self._streams.discard(task)
+        return response
+
+    async def _stream(self, request: web.BaseRequest, response: web.StreamResponse, alias: str) -> None:
+        async def send(data: bytes) -> None:
+            # Never waits for the client: the limit is less than what a transport keeps before it makes writers wait.
+            if request.transport is None or request.transport.get_write_buffer_size() > _UNREAD:
+                raise ConnectionResetError
+            await response.write(data)
+
+        await send(b"retry: %d\n\n" % (REFRESH * 1000))
+        before: WakeStatus | None = None
+        while True:
+            # Listen for changes before reading the status, so that none is missed in between.
+            changed = asyncio.ensure_future(self._changed(alias))
+            try:
+                await asyncio.sleep(0)
+                status = self._status(alias)
+                if status is None:
+                    return
+                await send(b"event: %s\ndata: %s\n\n" % (event_name(before, status).encode(), event_data(status)))
+                if status.phase is Phase.READY:
+                    return
+                before = status
+                while not (await asyncio.wait({changed}, timeout=_HEARTBEAT))[0]:
+                    await send(b": nothing new\n\n")
+                changed.result()
+            finally:
+                changed.cancel()
+                await asyncio.wait({changed})
+            await asyncio.sleep(_PAUSE)
+
+
+class _Connection(web.RequestHandler):
+    """One connection. It is closed if there are too many, or if no request comes."""
+
+    __slots__ = ("_limit", "_timer")
+
+    def __init__(self, server: web.Server, limit: int) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # that turns it off
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+            lingering_time=0,
+        )
+        self._limit = limit
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, or close at once if there are too many connections."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > self._limit:
+            self._abort()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(_SILENCE, self._abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Release everything."""
+        self.begin()
+        super().connection_lost(exc)
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *_: Any, **__: Any) -> web.StreamResponse:
+        """Return the response to a malformed request; the client gets the error, the log does not."""
+        if request.writer.output_size:
+            raise ConnectionResetError
+        return _text(status, "malformed request")
+
+    def begin(self) -> None:
+        """Note that the headers of a request are complete."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _bind(path: Path) -> socket.socket:
+    """Create a unix socket that only this user can connect to. Replaces one that a killed daemon left behind.
+
+    Raises:
+        OSError: another daemon listens there, or the socket cannot be created.
+
+    """
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(0)
+            if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+                raise OSError(errno.EADDRINUSE, "another daemon listens there", str(path))
+        path.unlink()
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)  # there must be no moment in which others could connect
+    try:
+        bound.bind(str(path))
+    except BaseException:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def _stream_limit() -> int:
+    """Return how many event streams there may be. The daemon needs descriptors for engines and Envoys, too."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_STREAMS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_STREAMS, descriptors // 4))
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    response = web.Response(status=status, text=f"{text}\n", headers={**_HEADERS, **(headers or {})})
+    response.force_close()
+    return response
+
+
+def _unknown(alias: str) -> WakeStatus:
+    return WakeStatus(
+        name=alias, phase=Phase.READY, step="", done=(), waited=0, failure="", retry_in=None, typical=None
+    )
