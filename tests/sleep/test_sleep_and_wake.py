@@ -173,3 +173,50 @@ async def test_an_operator_wakes_a_container_and_puts_it_to_sleep(engine: Engine
         status, out, err = await command("wake", "shp")
         assert status == 1
         assert "no container called 'shp' sleeps" in out + err
+
+
+async def test_a_browser_sees_a_page_that_reloads_itself_once_the_service_answers(
+    engine: Engine, tmp_path: Path
+) -> None:
+    await start(engine, **{"shop.homepage.name": "Corner Shop"})
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    browser = {"Host": HOST, "Accept": "text/html,application/xhtml+xml"}
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{served.port}"
+        async with session.get(f"{url}/cart?item=3", headers=browser) as answer:
+            page = await answer.text()
+            assert (answer.status, answer.headers["Retry-After"], answer.content_type) == (503, "2", "text/html"), page
+            assert "Corner Shop is starting" in page
+            assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
+        async with session.get(f"{url}/.pilotage/wake-events", headers=browser) as events:
+            assert events.content_type == "text/event-stream"
+            told = (await events.read()).decode()
+        assert told.rstrip().rpartition("event: ")[2].startswith("ready")
+        async with session.get(f"{url}/cart", headers=browser) as answer:
+            assert answer.status in (200, 404)
+            assert "is starting" not in await answer.text()
+
+
+async def test_without_the_page_a_browser_waits(engine: Engine, tmp_path: Path) -> None:
+    await start(engine, no_loading_page="true")
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    browser = {"Host": HOST, "Accept": "text/html,application/xhtml+xml"}
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{served.port}/", headers=browser) as answer:
+            assert answer.status == 200
+
+
+async def test_only_the_start_path_wakes(engine: Engine, tmp_path: Path) -> None:
+    await start(engine, start_endpoint="/wake")
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{served.port}"
+        async with session.get(url, headers={"Host": HOST}) as answer:
+            assert (answer.status, await answer.text()) == (
+                403,
+                "This service is asleep, and only its start page wakes it.\n",
+            )
+        assert state_of(engine) == "exited"
+        async with session.get(f"{url}/wake?now", headers={"Host": HOST}) as answer:
+            assert answer.status in (200, 404)
+        await served.answers()

@@ -229,13 +229,13 @@ class Daemon:
             address = f"unix:{folder}/xds.sock"
             await start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
-            self.sleeper = start_sleeper(self.discovery, self.ads)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/pages.sock", stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if binary is not None:
                 limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
                 self.gateway = Gateway(
-                    build_bootstrap(address, _NODE, limits=limits),
+                    build_bootstrap(address, _NODE, limits=limits, pages=f"{folder}/pages.sock"),
                     folder,
                     binary=binary,
                     workers=settings.gateway.workers,

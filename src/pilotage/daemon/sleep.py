@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.pool import new_client
+from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
+from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.sleeper import Sleeper
+from pilotage.sleep.state import Phase
+from pilotage.xds.sleeping_routes import EVENTS_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AsyncExitStack
 
     from pilotage.containers.container import Container
     from pilotage.discovery.manager import DiscoveryManager
@@ -17,8 +23,9 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.table.table import Table
     from pilotage.xds.server import AdsServer
+    from pilotage.xds.sleep_gates import Page
 
-__all__ = ["DiscoverySource", "start_sleeper"]
+__all__ = ["DiscoverySource", "Pages", "start_sleeper"]
 
 
 class DiscoverySource:
@@ -71,10 +78,64 @@ class DiscoverySource:
         return config is not None and config.may_idle
 
 
-def start_sleeper(discovery: DiscoveryManager, ads: AdsServer) -> Sleeper:
-    """Return a sleeper that the gateway asks to wake containers."""
+class Pages:
+    """What browsers see while containers wake.
+
+    Args:
+        sleeper: knows the containers.
+        source: knows the routes.
+
+    """
+
+    def __init__(self, sleeper: Sleeper, source: DiscoverySource) -> None:
+        self._sleeper = sleeper
+        self._source = source
+
+    def status(self, alias: str) -> WakeStatus | None:
+        """Return what the page of a route shows; ``None`` if its containers do not sleep."""
+        unit, route = self._sleeper.unit(alias), self._source.table.routes.get(alias)
+        if unit is None or route is None:
+            return None
+        state, now = unit.state, time.monotonic()
+        return WakeStatus(
+            name=route.settings.homepage.name or alias,
+            phase=state.phase,
+            step=unit.step,
+            done=unit.done,
+            waited=now - state.since if state.phase is Phase.WAKING else 0.0,
+            failure=state.failure,
+            retry_in=None if state.retry_at is None else max(0.0, state.retry_at - now),
+            typical=state.last_wake,
+        )
+
+    def page(self, alias: str, path: str) -> Page | None:
+        """Return the page of a route that is not awake, and its headers; ``None`` if it is."""
+        status = self.status(alias)
+        if status is None or status.phase is Phase.READY:
+            return None
+        headers = {**page_headers(status), "Content-Type": "text/html; charset=utf-8"}
+        return render_page(status, events_path=EVENTS_PATH, target=path), headers
+
+
+async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack) -> Sleeper:
+    """Return a sleeper that the gateway asks to wake containers, and serve the events of its pages.
+
+    Args:
+        discovery: engines and table.
+        ads: the gateway.
+        socket: path of the unix socket for events.
+        stack: closes the server of events.
+
+    Raises:
+        OSError: the socket cannot be created.
+
+    """
     source = DiscoverySource(discovery)
     sleeper = Sleeper(source, ads.gates, source.connect, ads.loads.watch, source.may_idle)
-    ads.gates.on_want = sleeper.want
+    pages = Pages(sleeper, source)
+    ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
     ads.loads.listener = sleeper
+    server = PageServer(pages.status, sleeper.changed, sleeper.want)
+    stack.push_async_callback(server.close)
+    await server.start(socket)
     return sleeper

@@ -26,6 +26,7 @@ __all__ = [
     "WakeStatus",
     "event_data",
     "event_name",
+    "page_headers",
     "render_page",
     "retry_after",
 ]
@@ -216,6 +217,17 @@ def retry_after(status: WakeStatus) -> int:
     else:
         seconds = 0.0
     return max(REFRESH, min(_LONGEST_RETRY_AFTER, math.ceil(seconds)))
+
+
+def page_headers(status: WakeStatus) -> dict[str, str]:
+    """Return the headers of a page, apart from its type."""
+    return {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Referrer-Policy": "no-referrer",
+        "Retry-After": str(retry_after(status)),
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> str:

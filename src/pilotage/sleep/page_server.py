@@ -19,28 +19,22 @@ from aiohttp import web
 
 from pilotage.core.text import shorten
 from pilotage.sleep.loading_page import (
-    CONTENT_SECURITY_POLICY,
     REFRESH,
     WakeStatus,
     event_data,
     event_name,
+    page_headers,
     render_page,
-    retry_after,
 )
 from pilotage.sleep.state import Phase
+from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["EVENTS_PATH", "MOST_STREAMS", "ROUTE_HEADER", "PageServer"]
+__all__ = ["MOST_STREAMS", "PageServer"]
 
 log = logging.getLogger(__name__)
-
-EVENTS_PATH: Final = "/.pilotage/wake-events"
-"""Where the page gets its events, on the host of the service."""
-
-ROUTE_HEADER: Final = "x-pilotage-route"
-"""The request header with the route's alias."""
 
 MOST_STREAMS: Final = 1000
 """Maximum number of event streams; a quarter of the descriptors of the process if that is less.
@@ -158,11 +152,7 @@ class PageServer:
             status = _unknown(alias)
         # 503 and not 200: search engines must not index the page, monitors must not take it for the service, and caches
         # must not keep it. Browsers show it all the same.
-        headers = {
-            **_HEADERS,
-            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "Retry-After": str(retry_after(status)),
-        }
+        headers = {**_HEADERS, **page_headers(status)}
         page = render_page(status, events_path=EVENTS_PATH, target=request.raw_path)
         response = web.Response(status=503, text=page, content_type="text/html", headers=headers)
         response.force_close()  # a connection that idles could be closed just when Envoy uses it again

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pilotage.core.addresses import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
+from pilotage.xds.sleeping_routes import PAGES_CLUSTER
 
 __all__ = ["build_bootstrap"]
 
@@ -34,6 +35,7 @@ def build_bootstrap(
     tls: dict[str, str] | None = None,
     admin: str = "",
     limits: Limits | None = None,
+    pages: str = "",
 ) -> dict[str, Any]:
     """Return the bootstrap configuration of an Envoy, ready for JSON or YAML.
 
@@ -43,6 +45,7 @@ def build_bootstrap(
         tls: for a remote control plane: the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
         admin: path of the admin interface's unix socket; ``""`` for none.
         limits: what this Envoy may use; ``None`` for the defaults.
+        pages: path of the unix socket that serves the events of loading pages; ``""`` for none.
 
     """
     cluster: dict[str, Any] = {
@@ -104,9 +107,18 @@ def build_bootstrap(
         },
         "overload_manager": overload_manager(limits or Limits()),
     }
+    if pages:
+        configuration["static_resources"]["clusters"].append(_plain_cluster(PAGES_CLUSTER, pages))
     if admin:
         configuration["admin"] = {"address": {"pipe": {"path": admin, "mode": 0o600}}}
     return configuration
+
+
+def _plain_cluster(name: str, path: str) -> dict[str, Any]:
+    """Return a cluster that speaks HTTP/1.1 on a unix socket."""
+    endpoint = {"endpoint": {"address": {"pipe": {"path": path}}}}
+    assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    return {"name": name, "type": "STATIC", "connect_timeout": "2s", "load_assignment": assignment}
 
 
 def _address(text: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ __all__ = [
     "FOUND",
     "HOLD",
     "LONGEST_HOLD",
+    "PAGE_SHOWN",
     "backend_settings",
     "http_filters",
     "mark",
@@ -77,6 +78,9 @@ _TEXTUAL: Final = (
 ).split()
 
 FOUND: Final = "found"
+PAGE_SHOWN: Final = "page"
+"""Dynamic metadata of a request that the control plane has answered with a page."""
+
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 

@@ -24,11 +24,11 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import LONGEST_HOLD, http_filters, on_demand_source
+from pilotage.xds.filters import HOLD, LONGEST_HOLD, PAGE_SHOWN, http_filters, on_demand_source
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
 from pilotage.xds.requests import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -224,6 +224,7 @@ def _replies(options: GatewayOptions) -> Any:
             _reply(bad_path(), bad_request_text("path"), _TEXT, status=400),
             _reply(_both(unknown, _WANTS_HTML), not_found_page(debug=options.debug), pages),
             _reply(unknown, not_found_text(debug=options.debug), _TEXT),
+            _reply(_PAGE, "%LOCAL_REPLY_BODY%", pages),
             _reply(_both(_FAILED, _WANTS_HTML), unavailable_page(debug=options.debug), pages),
         ]
     )
@@ -253,6 +254,17 @@ _FAILED: Final = accesslog_pb2.AccessLogFilter(
             op=accesslog_pb2.ComparisonFilter.GE,
             value=base_pb2.RuntimeUInt32(default_value=502, runtime_key="pilotage.failed"),
         )
+    )
+)
+# The control plane has answered with a page of its own; see pilotage.xds.sleep_gates.
+_PAGE: Final = accesslog_pb2.AccessLogFilter(
+    metadata_filter=accesslog_pb2.MetadataFilter(
+        matcher=metadata_pb2.MetadataMatcher(
+            filter="envoy.filters.http.ext_authz",
+            path=[metadata_pb2.MetadataMatcher.PathSegment(key=PAGE_SHOWN)],
+            value=value_pb2.ValueMatcher(bool_match=True),
+        ),
+        match_if_key_not_found=OFF,
     )
 )
 _WANTS_HTML: Final = accesslog_pb2.AccessLogFilter(

@@ -143,7 +143,9 @@ class AdsServer:
     async def _check(self, request: Any, _context: Any = None) -> Any:
         """Answer an ext_authz check: a request that waits for an endpoint, or a page load of a sleeping route."""
         alias = request.attributes.context_extensions.get("page", "")
-        return self.gates.check(alias) if alias else await self._queue.check(request)
+        if alias:
+            return self.gates.check(alias, request.attributes.request.http.path)
+        return await self._queue.check(request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""

@@ -11,6 +11,7 @@ from google.rpc import status_pb2
 
 from pilotage.xds.backend import epoch_cluster
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.filters import PAGE_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -33,7 +34,7 @@ class SleepGates:
 
     Attributes:
         on_want: receives the alias of a route that an Envoy has a request for.
-        page: returns what a browser sees while a route is asleep; ``None`` to let it wait.
+        page: returns what a browser that asks a sleeping route for a path sees; ``None`` to let it wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -52,7 +53,7 @@ class SleepGates:
     ) -> None:
         self.wait_for_acks = wait_for_acks
         self.on_want: Callable[[str], object] = lambda _alias: None
-        self.page: Callable[[str], Page | None] = lambda _alias: None
+        self.page: Callable[[str, str], Page | None] = lambda _alias, _path: None
         self._snapshot = snapshot
         self._send = send
         self._sessions = sessions
@@ -94,10 +95,10 @@ class SleepGates:
             else:
                 session.refuse(name)
 
-    def check(self, alias: str) -> Any:
+    def check(self, alias: str, path: str) -> Any:
         """Answer a page load of a browser: with a page, or with nothing, so that it waits."""
         self.on_want(alias)
-        page = self.page(alias)
+        page = self.page(alias, path)
         if page is None:
             return external_auth_pb2.CheckResponse(
                 status=status_pb2.Status(code=0), ok_response=external_auth_pb2.OkHttpResponse()
@@ -111,4 +112,6 @@ class SleepGates:
             ],
             body=body,
         )
-        return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_UNAVAILABLE), denied_response=denied)
+        response = external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_UNAVAILABLE), denied_response=denied)
+        response.dynamic_metadata.fields[PAGE_SHOWN].bool_value = True  # so that Envoy keeps the page
+        return response

@@ -25,7 +25,10 @@ PAGES_CLUSTER: Final = "pilotage-pages"
 """The server of the page's events, as Envoy's bootstrap names it."""
 
 EVENTS_PATH: Final = "/.pilotage/wake-events"
+"""Where the page gets its events, on the host of the service."""
+
 ROUTE_HEADER: Final = "x-pilotage-route"
+"""The request header with the route's alias, for that server."""
 
 _NOT_STARTED: Final = "This service could not be started. Try again in a moment.\n"
 _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"
