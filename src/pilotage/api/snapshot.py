@@ -19,6 +19,7 @@ from pilotage.routes.file import RouteFile
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import EngineStatus, Table
+from pilotage.table.wakefulness import Wakefulness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         file: absolute path of the configuration file; ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
-        routes, problems_by_key, engines, table_version, health, pool_members, engine_order: the fields of a
+        routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness: fields of a
             :class:`~pilotage.Table`.
 
     """
@@ -54,6 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     health: dict[str, dict[str, EndpointHealth]] = {}
     pool_members: dict[str, tuple[str, ...]] = {}
     engine_order: tuple[str, ...] = ()
+    wakefulness: dict[str, Wakefulness] = {}
 
     @property
     def table(self) -> Table:
@@ -67,6 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True):
             self.health,
             self.pool_members,
             self.engine_order,
+            self.wakefulness,
         )
 
 
@@ -109,6 +112,7 @@ def pack(
         {alias: dict(found) for alias, found in table.health.items()},
         dict(table.pool_members),
         table.engine_order,
+        dict(table.wakefulness),
     )
     return msgspec.msgpack.encode(snapshot)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import EndpointHealth
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import Table
+    from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["DiscoveryManager", "discover"]
 
@@ -325,6 +326,11 @@ class DiscoveryManager:
         """
         for alias, found in health.items():
             self.store.set_health(alias, found)
+        self.publish()
+
+    def set_wakefulness(self, alias: str, wakefulness: Wakefulness | None) -> None:
+        """Record in the table whether the containers of an alias are awake. It changes no routes."""
+        self.store.set_wakefulness(alias, wakefulness)
         self.publish()
 
     def subscribe(self) -> Subscription:

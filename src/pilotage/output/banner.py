@@ -169,7 +169,7 @@ def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: st
 
 def _target(route: Route, table: Table) -> Cell:
     """Return the target of a route, and its status unless all endpoints are ready."""
-    status, style = route_status(route, table.health_of(route.alias))
+    status, style = route_status(route, table.health_of(route.alias), table.wakefulness.get(route.alias))
     is_ready = style == "green" and all(endpoint.state == "ready" for endpoint in route.endpoints)
     more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
     target = [f"{route.target}{more}"] if route.target else []

@@ -120,8 +120,11 @@ def _line(change: Change, old: Table) -> ChangeLine | None:
     if route is None:
         return None
     detail, quiet = _detail(change, route, old.routes.get(change.alias))
-    cause = change.cause if change.kind != "health" else ""  # a health change has its cause as detail
+    cause = change.cause if change.kind not in _OWN_CAUSE else ""
     return ChangeLine(change.kind, change.engine, change.alias, detail, cause, quiet) if detail else None
+
+
+_OWN_CAUSE: Final = frozenset({"health", "wakefulness"})  # their cause is the detail
 
 
 def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
@@ -134,7 +137,7 @@ def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bo
         case "draining":
             stopping = [endpoint.container for endpoint in route.endpoints if endpoint.state == "draining"]
             return f"{', '.join(stopping)} {'is' if len(stopping) == 1 else 'are'} stopping", False
-        case "health":
+        case "health" | "wakefulness":
             return change.cause, False
         case _ if before is not None:
             return describe_changes(before, route), before.excluded and route.excluded

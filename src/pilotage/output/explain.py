@@ -13,6 +13,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
+from pilotage.core.text import format_duration
 from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
@@ -273,6 +274,11 @@ class _Explainer:
             health = self._table.health_of(winner.alias).get(endpoint.address)
             if health is not None and endpoint.container_id == route.container_id:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
+        if (awake := self._table.wakefulness.get(winner.alias)) is not None:
+            woke = (
+                f"; the last time, waking took {format_duration(round(awake.last_wake, 1))}" if awake.last_wake else ""
+            )
+            yield f"{awake.remark} since {_clock(awake.since)}{woke}"
         if link := route.pool:
             pooled = self._table.pool_members.get(link, ())
             others = [alias for alias in pooled if alias != route.alias]
@@ -329,7 +335,11 @@ def _name(route: Route, seen_from: Route) -> str:
 def _since(health: EndpointHealth) -> str:
     if health.state == "pending":
         return ""
-    return f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(health.since))}"
+    return f", since {_clock(health.since)}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _is_about(problem: Problem, route: Route) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
@@ -22,6 +23,7 @@ from pilotage.sleep.status import SleepStatus, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.units import Unit, running_endpoints, start_path, unit_key
 from pilotage.sleep.waking import Waker
+from pilotage.table.wakefulness import Wakefulness
 from pilotage.xds.backend import alias_of, epoch_cluster
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Sleeper:
         connect: returns a client of an engine, as a context manager.
         watch: is told of which clusters the Envoys no longer report the load, and of which they do instead.
         may_act: returns whether containers of an engine may be started and stopped.
+        on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
 
     """
 
@@ -85,6 +88,7 @@ class Sleeper:
         connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
         watch: Callable[[frozenset[str], frozenset[str]], object] = lambda _before, _after: None,
         may_act: Callable[[str], bool] = lambda _engine: True,
+        on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
     ) -> None:
         self.units: dict[UnitKey, Unit] = {}
         self.activity = Activity()
@@ -94,6 +98,8 @@ class Sleeper:
         self._watch = watch
         self._watched: dict[str, frozenset[str]] = {}
         self._may_act = may_act
+        self._on_state = on_state
+        self._offset = time.time() - time.monotonic()
         self._of_alias: dict[str, Unit] = {}
         self._refused: dict[str, Problem] = {}
         self._engines: dict[str, EngineActions] = {}
@@ -275,6 +281,7 @@ class Sleeper:
         unit.aliases.discard(alias)
         self._keeper.set_gate(alias, None)
         self._watch_load(alias, None)
+        self._on_state(alias, None)
         if not unit.aliases:
             del self.units[unit.key]
             if unit.task is not None:
@@ -441,6 +448,12 @@ class Sleeper:
                 rescheduled.set()
 
     def _announce(self, unit: Unit) -> None:
+        state = unit.state
+        detail = state.failure if state.phase is Phase.FAILED else unit.step
+        since = round(self._offset + state.since, 3)
+        shown = Wakefulness(state.phase.value, since, clean(detail), state.last_wake)
+        for alias in unit.aliases:
+            self._on_state(alias, shown)
         for alias in unit.aliases:
             for event in self._watchers.get(alias, ()):
                 event.set()

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["Change", "ChangeKind", "diff", "iter_diff"]
 
 ChangeKind = Literal[
-    "added", "updated", "draining", "removed", "health", "stale", "live", "conflict", "problem", "resolved"
+    "added",
+    "updated",
+    "draining",
+    "removed",
+    "health",
+    "wakefulness",
+    "stale",
+    "live",
+    "conflict",
+    "problem",
+    "resolved",
 ]
 
 
@@ -28,8 +38,9 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: ``added``, ``updated`` or ``removed`` for a route; ``draining`` if the only change is that an endpoint
-            started draining; ``health`` for new probe results; ``stale`` or ``live`` for an engine; ``conflict`` or
-            ``problem`` for a new problem; ``resolved`` for a problem that is gone.
+            started draining; ``health`` for new probe results; ``wakefulness`` for containers that sleep or wake;
+            ``stale`` or ``live`` for an engine; ``conflict`` or ``problem`` for a new problem; ``resolved`` for a
+            problem that is gone.
         alias: the route's alias; ``""`` for engines and for problems that are not about one route.
         route: the route; if it was removed, its last state.
         fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``.
@@ -81,9 +92,9 @@ def iter_diff(
         change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), compared[alias])
         if change is not None:
             yield change
-        change = _health_change(alias, old, new)
-        if change is not None:
-            yield change
+        for change in (_health_change(alias, old, new), _wakefulness_change(alias, old, new)):
+            if change is not None:
+                yield change
     for key in sorted(keys if keys is not None else {*old.problems_by_key, *new.problems_by_key}):
         yield from _problem_changes(key, old.problems_by_key.get(key, ()), new.problems_by_key.get(key, ()))
 
@@ -132,6 +143,16 @@ def _health_change(alias: str, old: Table, new: Table) -> Change | None:
         if found
         else None
     )
+
+
+def _wakefulness_change(alias: str, old: Table, new: Table) -> Change | None:
+    """Return that the containers of a route fall asleep, wake up, or could not be woken."""
+    before, now, route = old.wakefulness.get(alias), new.wakefulness.get(alias), new.routes.get(alias)
+    if route is None or now is None or now == before:
+        return None
+    if before is None and now.state in ("asleep", "ready"):
+        return None
+    return Change("wakefulness", alias, route, engine=route.provider, cause=now.remark)
 
 
 _MAX_LISTED: Final = 3

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import EndpointHealth, Route
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import ProblemKey
+    from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["RouteStore", "build_table"]
 
@@ -35,7 +36,7 @@ class CommitResult(NamedTuple):
         table: the current table; the same object as before if nothing changed.
         aliases: resolved alias -> cause of the change.
         problem_keys: keys whose problems changed.
-        health_aliases: aliases whose endpoint health changed.
+        health_aliases: aliases whose endpoint health or wakefulness changed.
 
     """
 
@@ -57,6 +58,7 @@ class RouteStore:
         self._engines: Map[str, EngineStatus] = Map()
         self._health: Map[str, Mapping[str, EndpointHealth]] = Map()
         self._pools: Map[str, tuple[str, ...]] = Map()
+        self._wakefulness: Map[str, Wakefulness] = Map()
         self._table = Table()
 
     @property
@@ -132,6 +134,14 @@ class RouteStore:
         known = {endpoint.address for endpoint in route.endpoints} if route is not None else set()
         self._replace_health(alias, {address: found for address, found in health.items() if address in known})
 
+    def set_wakefulness(self, alias: str, wakefulness: Wakefulness | None) -> None:
+        """Record whether the containers of an alias are awake; ``None`` if they do not sleep."""
+        if wakefulness == self._wakefulness.get(alias):
+            return
+        known = self._wakefulness
+        self._wakefulness = known.delete(alias) if wakefulness is None else known.set(alias, wakefulness)
+        self._changed_health.add(alias)
+
     def _replace_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
         if health == self._health.get(alias, {}):
             return
@@ -162,7 +172,8 @@ class RouteStore:
         old, order = self._table, self._names.engines
         if touched or problem_keys or health_aliases or self._engines is not old.engines or order != old.engine_order:
             self._table = Table(
-                self._routes, self._problems, self._engines, old.version + 1, self._health, self._pools, order
+                *(self._routes, self._problems, self._engines, old.version + 1, self._health, self._pools, order),
+                self._wakefulness,
             )
         return CommitResult(self._table, touched, problem_keys, health_aliases)
 

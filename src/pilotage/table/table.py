@@ -10,6 +10,7 @@ from immutables import Map
 
 from pilotage.core.problems import Problem
 from pilotage.routes.route import EndpointHealth, Route
+from pilotage.table.wakefulness import Wakefulness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         version: incremented by each change; 0 is the empty table.
         pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
         engine_order: names of the engines in their configured order.
+        wakefulness: alias -> whether its containers are awake, for those that a daemon puts to sleep.
 
     """
 
@@ -69,6 +71,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     health: Mapping[str, Mapping[str, EndpointHealth]] = Map()
     pool_members: Mapping[str, tuple[str, ...]] = Map()
     engine_order: tuple[str, ...] = ()
+    wakefulness: Mapping[str, Wakefulness] = Map()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
         """Return the probe results of an alias by endpoint address; empty if nothing is probed."""

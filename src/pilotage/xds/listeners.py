@@ -28,7 +28,7 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import HOLD, LONGEST_HOLD, PAGE_SHOWN, http_filters, on_demand_source
+from pilotage.xds.filters import LONGEST_HOLD, PAGE_SHOWN, http_filters, on_demand_source
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
 from pilotage.xds.requests import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket

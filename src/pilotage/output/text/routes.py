@@ -18,22 +18,30 @@ if TYPE_CHECKING:
     from pilotage.output.console import Cell, Out
     from pilotage.output.view import View
     from pilotage.routes.route import EndpointHealth, Route
+    from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["print_routes", "route_status", "summary"]
 
 
-def route_status(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> Cell:
+def route_status(
+    route: Route,
+    health: Mapping[str, EndpointHealth] = MappingProxyType({}),
+    wakefulness: Wakefulness | None = None,
+) -> Cell:
     """Return the status of a route in a few words, and its style.
 
     Args:
         route: the route.
         health: results of the gateway's probes by endpoint address.
+        wakefulness: whether its containers are awake; ``None`` if no daemon puts them to sleep.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
         return "error, see below", "red"
     if route.excluded:
         return route.excluded_reason, "yellow"
+    if wakefulness is not None and wakefulness.state != "ready":
+        return wakefulness.remark, "red" if wakefulness.state == "failed" else "cyan"
     if not route.endpoints:
         return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
     failing = {address: found.since for address, found in health.items() if found.state == "unhealthy"}
@@ -63,7 +71,8 @@ def print_routes(out: Out, view: View) -> None:
         return
     rows = []
     for route in routes:
-        text, style = route_status(route, view.table.health_of(route.alias))
+        alias = route.alias
+        text, style = route_status(route, view.table.health_of(alias), view.table.wakefulness.get(alias))
         listen = f", listens on {route.listen}" if route.listen else ""
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)

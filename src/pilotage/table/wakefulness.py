@@ -1,0 +1,37 @@
+"""Defines whether the containers of a route are awake, as people and programs see it. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Wakefulness"]
+
+
+class Wakefulness(msgspec.Struct, frozen=True, gc=False):
+    """Whether the containers of a route that sleep while they have no requests are awake.
+
+    Attributes:
+        state: ``asleep``; ``waking`` while they are started and requests wait; ``ready``; ``quiescing`` while the last
+            requests end; ``stopping`` while the engine stops them; ``failed`` for a while after they could not be
+            woken.
+        since: start of this state, in seconds since 1970.
+        detail: what is being done now, or why they could not be woken; otherwise ``""``.
+        last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
+
+    """
+
+    state: Literal["asleep", "waking", "ready", "quiescing", "stopping", "failed"]
+    since: float
+    detail: str = ""
+    last_wake: float | None = None
+
+    @property
+    def remark(self) -> str:
+        """The state in one phrase."""
+        if self.state == "waking":
+            return f"waking: {self.detail}" if self.detail else "waking"
+        if self.state == "failed":
+            return f"could not be woken: {self.detail}"
+        return {"asleep": "asleep", "ready": "awake"}.get(self.state, "falling asleep")
