@@ -131,7 +131,14 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
 
     """
     source = DiscoverySource(discovery)
-    sleeper = Sleeper(source, ads.gates, source.connect, ads.loads.watch, source.may_idle, discovery.set_wakefulness)
+    sleeper = Sleeper(
+        source,
+        ads.gates,
+        source.connect,
+        watch=ads.loads.watch,
+        may_act=source.may_idle,
+        on_state=discovery.set_wakefulness,
+    )
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
     ads.loads.listener = sleeper

@@ -86,6 +86,7 @@ class Sleeper:
         source: Source,
         keeper: GateKeeper,
         connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
+        *,
         watch: Callable[[frozenset[str], frozenset[str]], object] = lambda _before, _after: None,
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
