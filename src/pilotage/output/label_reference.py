@@ -77,56 +77,56 @@ CONTAINER: Final = (
         "idle_timeout",
         "duration",
         "never",
-        "Idle time until the container sleeps; the next request wakes it. Not in effect yet.",
+        "Idle time until the container sleeps; the next request wakes it.",
         "30m",
     ),
     _container(
         "wake_timeout",
         "duration",
         format_duration(WAKE_TIMEOUT),
-        "Time limit for waking the container. Not in effect yet.",
+        "Time limit for waking the container.",
         "1m",
     ),
     _container(
         "stop_method",
         f"one of {', '.join(STOP_METHODS)}",
         STOP_METHODS[0],
-        "How the container is put to sleep. Not in effect yet.",
+        "How the container is put to sleep.",
         "pause",
     ),
     _container(
         "stop_timeout",
         "duration",
         format_duration(STOP_TIMEOUT),
-        "How long the container may take to stop. Not in effect yet.",
+        "How long the container may take to stop.",
         "30s",
     ),
     _container(
         "stop_signal",
         f"one of {', '.join(STOP_SIGNALS)}",
         "the container's own",
-        "Signal that stops the container. Not in effect yet.",
+        "Signal that stops the container.",
         "SIGINT",
     ),
     _container(
         "start_endpoint",
         "request path",
         "any path",
-        "The only path that wakes it when requested. Not in effect yet.",
+        "The only path that wakes it when requested.",
         "/wake",
     ),
     _container(
         "depends_on",
         "list",
         "Compose's depends_on",
-        "Containers to wake before it: service or service:condition. Not in effect yet.",
+        "Containers to wake before it: service or service:condition.",
         "db:service_healthy",
     ),
     _container(
         "no_loading_page",
         "boolean",
         "false",
-        "Make browsers wait, too, instead of showing a loading page. Not in effect yet.",
+        "Make browsers wait, too, instead of showing a loading page.",
         '"true"',
     ),
 )
@@ -254,8 +254,6 @@ port or mount, and except on engines whose name ends in `!`.
 
 **Not in effect yet.** pilotage reads these labels and reports errors in them, but does not act on them:
 
-- `idle_timeout`, `wake_timeout`, `stop_method`, `stop_timeout`, `stop_signal`, `start_endpoint`, `depends_on` and
-  `no_loading_page`: containers are neither stopped nor started.
 - `homepage`: there is no dashboard.
 - `access_log` of a route, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
   `cloudflare_real_ip`: reported, and the route is served without them.
