@@ -55,7 +55,7 @@ class SleepResource:
         sleeper = self._sleeper()
         unit = sleeper.find(name) if sleeper is not None else None
         if sleeper is None or unit is None:
-            known = [each.name for each in sleeper.units.values()] if sleeper is not None else []
+            known = sleeper.names if sleeper is not None else []
             hint = did_you_mean(name, known) or "containers sleep if proxy.idle_timeout is set on them"
             return answers.error(404, f"no container called {shorten(name)!r} sleeps", hint)
         try:

@@ -18,10 +18,11 @@ from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.engine_actions import EngineActions, SleepError
-from pilotage.sleep.state import Action, Phase, SleepState
+from pilotage.sleep.registry import Registry
+from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import Unit, running_endpoints, start_path, unit_key
+from pilotage.sleep.units import Unit, running_endpoints, start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
 from pilotage.xds.backend import alias_of, epoch_cluster
@@ -30,12 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from pilotage.containers.container import Container
     from pilotage.engine.client import EngineClient
-    from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.gate import Gate
-    from pilotage.routes.route import Route
-    from pilotage.sleep.units import Source, UnitKey
+    from pilotage.sleep.units import Source
     from pilotage.xds.load_reports import Load
     from pilotage.xds.resources import Key
 
@@ -45,10 +43,6 @@ log = logging.getLogger(__name__)
 
 _STOPPED_AFTER: Final = 10.0
 """Seconds after which a container that the engine has stopped must be gone from the table."""
-
-
-_SHORTEST_ID: Final = 4
-"""Characters of a container's ID that may be enough to find it."""
 
 
 class GateKeeper(Protocol):
@@ -91,18 +85,16 @@ class Sleeper:
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
     ) -> None:
-        self.units: dict[UnitKey, Unit] = {}
         self.activity = Activity()
         self._source = source
         self._keeper = keeper
         self._connect = connect
         self._watch = watch
         self._watched: dict[str, frozenset[str]] = {}
-        self._may_act = may_act
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
-        self._of_alias: dict[str, Unit] = {}
-        self._refused: dict[str, Problem] = {}
+        # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
+        self._registry = Registry(source, may_act, lambda: int(time.time()))
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self._engine, self._announce)
         self._due: list[tuple[float, int, Unit]] = []
@@ -128,7 +120,7 @@ class Sleeper:
 
     def want(self, alias: str) -> None:
         """Wake the containers of a route, because an Envoy has a request for it or an operator asks."""
-        unit = self._of_alias.get(alias)
+        unit = self._registry.unit(alias)
         if unit is not None:
             self._act(unit, unit.state.want(time.monotonic()))
 
@@ -139,10 +131,10 @@ class Sleeper:
             SleepError: they do not sleep at all, are not awake, or are needed by others.
 
         """
-        unit = self._of_alias.get(alias)
+        unit = self._registry.unit(alias)
         if unit is None:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
-        if users := users_of(unit, self._source):
+        if users := self._users(unit):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
         if not unit.state.sleep(time.monotonic()):
             raise SleepError(f"{unit.name} is {unit.state.phase}")
@@ -162,7 +154,7 @@ class Sleeper:
         now = time.monotonic()
         self.activity.report(envoy, loads, now)
         for cluster in loads:
-            unit = self._of_alias.get(alias_of(cluster))
+            unit = self._registry.unit(alias_of(cluster))
             if unit is not None and unit.state.phase is Phase.READY:
                 unit.state.report(in_progress=self._in_progress(unit, now), issued=loads[cluster].issued, now=now)
                 self._schedule(unit)
@@ -174,8 +166,8 @@ class Sleeper:
         return sum(self.activity.in_progress(name, now) for name in names)
 
     def _notify_reports(self) -> None:
-        reported, self._reported = self._reported, asyncio.Event()
-        reported.set()
+        self._reported.set()
+        self._reported = asyncio.Event()
 
     async def run(self) -> None:
         """Act whenever a unit is due, until cancelled."""
@@ -185,7 +177,7 @@ class Sleeper:
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now:
                     _, _, unit = heapq.heappop(self._due)
-                    if self.units.get(unit.key) is unit:
+                    if self._registry.units.get(unit.key) is unit:
                         self._advance(unit, now)
                 delay = self._due[0][0] - now if self._due else None
                 with contextlib.suppress(TimeoutError):
@@ -200,18 +192,16 @@ class Sleeper:
 
     def unit(self, alias: str) -> Unit | None:
         """Return the unit of a route; ``None`` if its containers do not sleep."""
-        return self._of_alias.get(alias)
+        return self._registry.unit(alias)
 
     def find(self, name: str) -> Unit | None:
         """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
-        found = self._of_alias.get(name)
-        if found is not None:
-            return found
-        units = self.units.values()
-        matches = [
-            it for it in units if it.name == name or (len(name) >= _SHORTEST_ID and it.container_id.startswith(name))
-        ]
-        return matches[0] if len(matches) == 1 else None
+        return self._registry.find(name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all containers that sleep."""
+        return [unit.name for unit in self._registry.units.values()]
 
     def status(self, unit: Unit) -> SleepStatus:
         """Return the status of a unit."""
@@ -219,7 +209,7 @@ class Sleeper:
 
     def statuses(self) -> list[SleepStatus]:
         """Return the status of each unit, sorted by engine and container."""
-        return sorted(map(self.status, self.units.values()), key=lambda it: (it.engine, it.container))
+        return sorted(map(self.status, self._registry.units.values()), key=lambda it: (it.engine, it.container))
 
     async def changed(self, alias: str) -> None:
         """Wait until the unit of a route changes its phase or step."""
@@ -228,15 +218,14 @@ class Sleeper:
         try:
             await event.wait()
         finally:
-            waiting = self._watchers[alias]
-            waiting.discard(event)
-            if not waiting:
+            self._watchers[alias].discard(event)
+            if not self._watchers[alias]:
                 del self._watchers[alias]
 
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
-        failed = [self._problem(unit) for unit in self.units.values() if unit.state.failure]
-        return [*self._refused.values(), *failed]
+        failed = [self._problem(unit) for unit in self._registry.units.values() if unit.state.failure]
+        return [*self._registry.refused.values(), *failed]
 
     def _problem(self, unit: Unit) -> Problem:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
@@ -250,70 +239,19 @@ class Sleeper:
     # ---- following the table
 
     def _follow(self, alias: str, now: float) -> None:
-        route = self._source.table.routes.get(alias)
-        key = unit_key(route)
-        unit = self._of_alias.get(alias)
-        self._refused.pop(alias, None)
-        if route is None or key is None or self._refuses(route):
-            self._forget(alias, unit)
-            return
-        if unit is not None and unit.key != key:
-            self._forget(alias, unit)
-            unit = None
-        container = self._source.container(route.provider, route.container_id)
-        config = container.idlewatcher_config if container is not None else None
-        if container is None or config is None:
-            return
-        is_new = unit is None
-        if unit is None:
-            unit = self.units.get(key) or self._new_unit(key, container, config, running=bool(route.endpoints))
-            self.units[key] = self._of_alias[alias] = unit
-            unit.aliases.add(alias)
-        unit.container_id, unit.name, unit.config = container.container_id, container.container_name, config
-        unit.state.idle_timeout = config.idle_timeout
-        action = unit.state.observe(running=bool(running_endpoints(unit, self._source.table)), now=now)
-        if action is not None or is_new or unit.state.phase is not unit.shown:
-            self._act(unit, action)
-
-    def _forget(self, alias: str, unit: Unit | None) -> None:
-        if unit is None:
-            return
-        del self._of_alias[alias]
-        unit.aliases.discard(alias)
-        self._keeper.set_gate(alias, None)
-        self._watch_load(alias, None)
-        self._on_state(alias, None)
-        if not unit.aliases:
-            del self.units[unit.key]
-            if unit.task is not None:
-                unit.task.cancel()
-
-    def _refuses(self, route: Route) -> bool:
-        """Report a route whose containers cannot sleep, so that they are left alone."""
-        message = hint = ""
-        if not self._may_act(route.provider):
-            message = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
-            hint = f"set idle: true for the engine {route.provider}"
-        elif route.pool:
-            message = f"containers in the pool {route.pool!r} do not sleep"
-            hint = "remove load_balance.link; replicas of one service share its requests and sleep without it"
-        elif route.scheme == "udp":
-            message, hint = "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
-        if message:
-            self._refused[route.alias] = Problem(
-                message=message,
-                hint=hint,
-                severity="warning",
-                provider=route.provider,
-                container=route.container,
-                label="proxy.idle_timeout",
-            )
-        return bool(message)
-
-    def _new_unit(self, key: UnitKey, container: Container, config: IdleConfig, *, running: bool) -> Unit:
-        # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
-        state = SleepState(config.idle_timeout, running=running, now=time.monotonic(), epoch=int(time.time()))
-        return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
+        found = self._registry.follow(alias, now)
+        if found.left is not None:
+            self._keeper.set_gate(alias, None)
+            self._watch_load(alias, None)
+            self._on_state(alias, None)
+            if not found.left.aliases and found.left.task is not None:
+                found.left.task.cancel()
+        if found.unit is not None and found.is_changed:
+            self._act(found.unit, found.action)
+            if self._registry.auth_users(found.unit):
+                self.want(alias)
+        if found.needed:
+            self.want(found.needed)
 
     # ---- acting
 
@@ -339,7 +277,7 @@ class Sleeper:
         if unit.state.phase is Phase.READY:
             if silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
                 unit.state.report(in_progress=0, issued=silent, now=now)
-            elif users := users_of(unit, self._source):
+            elif users := self._users(unit):
                 unit.state.postpone(users, now)
             else:
                 unit.state.advance(now)
@@ -348,6 +286,10 @@ class Sleeper:
             self._schedule(unit)
             return
         self._act(unit, unit.state.advance(now))
+
+    def _users(self, unit: Unit) -> frozenset[str]:
+        """Return the names of what needs a unit: running containers, and routes that use it for forwardauth."""
+        return users_of(unit, self._source) | self._registry.auth_users(unit)
 
     def _begin_sleep(self, unit: Unit) -> None:
         unit.busy_epoch = unit.state.epoch - 1
@@ -445,8 +387,8 @@ class Sleeper:
         if (due := unit.state.due) is not None:
             heapq.heappush(self._due, (due, next(self._numbers), unit))
             if self._due[0][2] is unit:
-                rescheduled, self._rescheduled = self._rescheduled, asyncio.Event()
-                rescheduled.set()
+                self._rescheduled.set()
+                self._rescheduled = asyncio.Event()
 
     def _announce(self, unit: Unit) -> None:
         state = unit.state
