@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
+from pilotage.core.text import shorten
 from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
 from pilotage.discovery.inspect import inspect_all
@@ -141,10 +142,11 @@ class EngineWatcher:
             except Exception as failure:
                 defect = True
                 cause = first_exception(failure) if isinstance(failure, ExceptionGroup) else failure
-                log.error("engine %s: internal error: %r", self.config.name, cause)  # noqa: TRY400  # for operators
+                shown = shorten(repr(cause), 200)  # it may repeat a value that the engine sent
+                log.error("engine %s: internal error: %s", self.config.name, shown)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
                 self.handler.on_stale(
-                    EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
+                    EngineUnreachable(self.config.name, f"internal error: {shown}", "please report it")
                 )
             await back_off.pause(listed_at=0.0 if defect else self._live_at)
 
