@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from pilotage.containers.networks import join_shared_network, shared_network_id
-from pilotage.containers.swarm import is_task
+from pilotage.containers.swarm import is_task, task_id
 from pilotage.discovery.events import Effect
 from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.engine.config import is_explicit_only
@@ -217,12 +217,16 @@ class EngineState:
 
     def _is_complete(self, container: Container) -> bool:
         """Return whether nothing is left to retry: the inspection succeeded and the container has no errors."""
-        return not container.errors and not (self.podman and container.running and not container.network_mode)
+        if container.errors or self.parser.is_forged(container):  # the engine may report the task later
+            return False
+        return not (self.podman and container.running and not container.network_mode)
 
     def is_behind(self, event: ContainerEvent) -> bool:
-        """Return whether the last list did not reflect an event yet."""
+        """Return whether the last list did not reflect an event yet, or a task's container is not known as one yet."""
         listed = self._listed.get(event.container_id)
-        return listed is not None and not event.is_reflected_in(listed)
+        if listed is None:
+            return False
+        return not event.is_reflected_in(listed) or (self.parser.is_forged(listed) and bool(task_id(listed)))
 
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return the IDs of the containers whose network these containers use -> name of the user.

@@ -310,8 +310,10 @@ class EngineWatcher:
         kept: list[ListedContainer] = []
         try:
             listed = await self._list(client, None if everything else events)
-            if await update_services(state.parser, listed.changed, client, again=everything):
-                state.forget_tasks()
+            everyone = listed.ids if everything else None
+            if change := await update_services(state.parser, listed.changed, client, present=everyone):
+                if change == "services":
+                    state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):
