@@ -84,9 +84,8 @@ class EngineState:
         self.parser = parser
         self.podman = False
         self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
-        self._builder = RouteBuilder(
-            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=is_local
-        )
+        self._is_local = is_local
+        self.apply(reserved_ports, policy)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
@@ -94,6 +93,19 @@ class EngineState:
         self._fingerprints = Fingerprints()
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
+
+    def apply(self, reserved_ports: frozenset[int], policy: Policy) -> None:
+        """Build routes with these ports and this policy from now on; see the constructor.
+
+        :meth:`rebuild` applies them to the known containers.
+        """
+        self._builder = RouteBuilder(
+            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=self._is_local
+        )
+
+    def rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
+        """Build the routes of some known containers again; return those that changed, as :meth:`update` does."""
+        return self._rebuild(container_id for container_id in ids if container_id in self._listed)
 
     def __len__(self) -> int:
         return len(self.containers)
