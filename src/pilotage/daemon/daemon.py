@@ -24,7 +24,7 @@ from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
-from pilotage.daemon.reload import Reloader
+from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
@@ -210,6 +210,7 @@ class Daemon:
 
         """
         settings = self.settings
+        log_warnings(settings)
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
