@@ -22,6 +22,7 @@ from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, P
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader, log_warnings
@@ -138,6 +139,7 @@ class Daemon:
         self._env = env
         self._on_ready = ready
         self._systemd = Systemd(env)
+        self._held_names = HeldNames(env)
         self._waiting_for = "engines have not been listed yet"
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -252,6 +254,7 @@ class Daemon:
             on_lag=self.metrics.reached_table,
         )
         self.discovery = await stack.enter_async_context(discovery)
+        self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
@@ -261,6 +264,7 @@ class Daemon:
             self._feed_watchdog(),
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
+            self._held_names.run(self.discovery.store),
         ]
         if self.gateway is not None:
             coroutines.append(self.gateway.run())

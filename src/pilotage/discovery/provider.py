@@ -146,6 +146,9 @@ class DockerProvider:
         if self._removed:
             return
         self._supersede()
+        if any(holder.engine == self.name for holder in self._store.reserved.values()):
+            self._publish()  # its own containers come before those that have waited
+            self._store.release(self.name)
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
         self._publish()
@@ -204,6 +207,7 @@ class DockerProvider:
         owner = self._retire()
         self._forget(owner, owner.state.built, f"engine {owner.name} removed")
         self._store.set_engine(owner.name, None)
+        self._store.release(owner.name)
         self._publish()
         self.release()
 
