@@ -57,7 +57,12 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
         EngineIncompatible,
         "its response to GET /version is not that of an engine",
     ),
-    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "has no ApiVersion"),
+    "a long reason": (
+        answer(f"500 {'y' * 9000}", b""),
+        EngineRefused,
+        f"GET /version returned 500 {'y' * 59}…; check the engine's log",
+    ),
+    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "its ApiVersion is 'new'"),
     "a web page": (answer("200 OK", HTML, HTML_TYPE), EngineIncompatible, "not a container engine"),
     "not found": (
         answer("404 Not Found", HTML, HTML_TYPE),

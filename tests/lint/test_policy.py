@@ -53,7 +53,7 @@ def error(file: str, config: str, engine: str) -> str:
 
 
 def judged(engine: str = "", config: str = "") -> dict[str, list[bool]]:
-    found = judge_compose("compose.yml", config, engine, {"HOST": "a-shop"})
+    found, _ = judge_compose("compose.yml", config, engine, {"HOST": "a-shop"})
     return {service.service: [claim.allowed for claim in service.claims] for service in found}
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.labels.container_options import NETWORK
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
     prefix = f"{project}_"
     short = [name.removeprefix(prefix) for name in networks] if project else []
     hint = did_you_mean(wanted, [*networks, *short]) or f"the container is attached to {', '.join(sorted(networks))}"
-    shown = shorten(wanted)
+    shown = shorten_value(wanted)
     return ChosenNetwork(
         wanted, error=Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
     )
@@ -80,7 +80,7 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
 
 def not_attached(wanted: str) -> Problem:
     """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
-    shown = shorten(wanted)
+    shown = shorten_value(wanted)
     hint = "the container is attached to no network of its own; attach it, or remove the label"
     return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
 

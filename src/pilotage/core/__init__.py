@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
+        HEADER_NAMES,
         HIDDEN,
         SHOWN,
         UNSEEN,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         clean_value,
         fold,
         hidden_texts,
+        holds_secret,
         redact,
         shown_name,
         shown_text,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
-    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten
+    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERYTHING",
     "FALSE",
+    "HEADER_NAMES",
     "HIDDEN",
     "MAX_PROBLEMS",
     "MAX_SOCKET_PATH",
@@ -89,6 +92,7 @@ __all__ = [
     "gc_paused",
     "go_bool",
     "hidden_texts",
+    "holds_secret",
     "is_address",
     "kind_name",
     "lazy_exports",
@@ -100,6 +104,7 @@ __all__ = [
     "redact",
     "safe_json",
     "shorten",
+    "shorten_value",
     "shown_name",
     "shown_text",
     "socket_tempdir",
@@ -120,6 +125,7 @@ __getattr__, __dir__ = lazy_exports(
         "EngineUnreachable": "errors",
         "FALSE": "values",
         "GatewayError": "errors",
+        "HEADER_NAMES": "secrets",
         "HIDDEN": "secrets",
         "Located": "yaml",
         "MAX_PROBLEMS": "budget",
@@ -150,6 +156,7 @@ __getattr__, __dir__ = lazy_exports(
         "gc_paused": "gc",
         "go_bool": "values",
         "hidden_texts": "secrets",
+        "holds_secret": "secrets",
         "is_address": "addresses",
         "kind_name": "yaml",
         "nearest": "suggest",
@@ -160,6 +167,7 @@ __getattr__, __dir__ = lazy_exports(
         "redact": "secrets",
         "safe_json": "text",
         "shorten": "text",
+        "shorten_value": "text",
         "shown_name": "secrets",
         "shown_text": "secrets",
         "socket_tempdir": "tempdirs",

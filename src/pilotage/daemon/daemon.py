@@ -22,9 +22,10 @@ from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, P
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
-from pilotage.daemon.reload import Reloader
+from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
@@ -138,6 +139,7 @@ class Daemon:
         self._env = env
         self._on_ready = ready
         self._systemd = Systemd(env)
+        self._held_names = HeldNames(env)
         self._waiting_for = "engines have not been listed yet"
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -210,6 +212,7 @@ class Daemon:
 
         """
         settings = self.settings
+        log_warnings(settings)
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
@@ -251,6 +254,7 @@ class Daemon:
             on_lag=self.metrics.reached_table,
         )
         self.discovery = await stack.enter_async_context(discovery)
+        self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
@@ -260,6 +264,7 @@ class Daemon:
             self._feed_watchdog(),
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
+            self._held_names.run(self.discovery.store),
         ]
         if self.gateway is not None:
             coroutines.append(self.gateway.run())

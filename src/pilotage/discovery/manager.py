@@ -183,8 +183,8 @@ class DiscoveryManager:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
         If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
-        with the new settings. New reserved ports and a new policy change every
-        engine.
+        with the new settings. New reserved ports and a new policy apply at once to the routes of all engines, even of
+        unreachable ones.
 
         Args:
             engines: all engines; their names must differ.
@@ -209,7 +209,7 @@ class DiscoveryManager:
         gone = [name for name in before if name not in after]
         new: dict[str, tuple[DockerProvider, str]] = {}  # name -> provider, and the name of its predecessor
         for name, config in after.items():
-            if is_same and name in before and before[name].config == config:
+            if name in before and before[name].config == config:
                 continue
             old = name if name in before else next((g for g in gone if before[g].is_renamed(config)), "")
             if old in gone:
@@ -232,6 +232,9 @@ class DiscoveryManager:
                         f"renamed engine {old} to {name}")  # fmt: skip
         self._providers = {name: self._providers[name] for name in order}
         self.publish()
+        if not is_same and self._providers:  # in tasks of their own, which go on if this call is cancelled
+            await asyncio.wait([self._group.create_task(it.apply(reserved, policy)) for it in self._providers.values()])
+            done.append("rebuilt the routes of all engines")
         await cancel_tasks(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
         if patterns != self._files.patterns or not is_same:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from pilotage.containers.networks import join_shared_network, shared_network_id
-from pilotage.containers.swarm import is_task
+from pilotage.containers.swarm import is_task, task_id
 from pilotage.discovery.events import Effect
 from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.engine.config import is_explicit_only
@@ -84,9 +84,8 @@ class EngineState:
         self.parser = parser
         self.podman = False
         self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
-        self._builder = RouteBuilder(
-            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=is_local
-        )
+        self._is_local = is_local
+        self.apply(reserved_ports, policy)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
@@ -94,6 +93,19 @@ class EngineState:
         self._fingerprints = Fingerprints()
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
+
+    def apply(self, reserved_ports: frozenset[int], policy: Policy) -> None:
+        """Build routes with these ports and this policy from now on; see the constructor.
+
+        :meth:`rebuild` applies them to the known containers.
+        """
+        self._builder = RouteBuilder(
+            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=self._is_local
+        )
+
+    def rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
+        """Build the routes of some known containers again; return those that changed, as :meth:`update` does."""
+        return self._rebuild(container_id for container_id in ids if container_id in self._listed)
 
     def __len__(self) -> int:
         return len(self.containers)
@@ -217,12 +229,16 @@ class EngineState:
 
     def _is_complete(self, container: Container) -> bool:
         """Return whether nothing is left to retry: the inspection succeeded and the container has no errors."""
-        return not container.errors and not (self.podman and container.running and not container.network_mode)
+        if container.errors or self.parser.is_forged(container):  # the engine may report the task later
+            return False
+        return not (self.podman and container.running and not container.network_mode)
 
     def is_behind(self, event: ContainerEvent) -> bool:
-        """Return whether the last list did not reflect an event yet."""
+        """Return whether the last list did not reflect an event yet, or a task's container is not known as one yet."""
         listed = self._listed.get(event.container_id)
-        return listed is not None and not event.is_reflected_in(listed)
+        if listed is None:
+            return False
+        return not event.is_reflected_in(listed) or (self.parser.is_forged(listed) and bool(task_id(listed)))
 
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return the IDs of the containers whose network these containers use -> name of the user.

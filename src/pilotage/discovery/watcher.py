@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
+from pilotage.core.text import shorten
 from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
 from pilotage.discovery.inspect import inspect_all
@@ -141,10 +142,11 @@ class EngineWatcher:
             except Exception as failure:
                 defect = True
                 cause = first_exception(failure) if isinstance(failure, ExceptionGroup) else failure
-                log.error("engine %s: internal error: %r", self.config.name, cause)  # noqa: TRY400  # for operators
+                shown = shorten(repr(cause), 200)  # it may repeat a value that the engine sent
+                log.error("engine %s: internal error: %s", self.config.name, shown)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
                 self.handler.on_stale(
-                    EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
+                    EngineUnreachable(self.config.name, f"internal error: {shown}", "please report it")
                 )
             await back_off.pause(listed_at=0.0 if defect else self._live_at)
 
@@ -308,8 +310,10 @@ class EngineWatcher:
         kept: list[ListedContainer] = []
         try:
             listed = await self._list(client, None if everything else events)
-            if await update_services(state.parser, listed.changed, client, again=everything):
-                state.forget_tasks()
+            everyone = listed.ids if everything else None
+            if change := await update_services(state.parser, listed.changed, client, present=everyone):
+                if change == "services":
+                    state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
+from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.diagnosis import (
     OURS,
@@ -65,8 +67,11 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_api(text: str) -> tuple[int, int] | None:
     """Parse ``"1.41"``. Return None if the text is not an API version."""
-    major, dot, minor = text.partition(".")
-    return (int(major), int(minor)) if dot and major.isdecimal() and minor.isdecimal() else None
+    match = _API.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+_API: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 def negotiate(version: Version, engine: str) -> str:
@@ -78,10 +83,11 @@ def negotiate(version: Version, engine: str) -> str:
     """
     newest, oldest = parse_api(version.ApiVersion), parse_api(version.MinAPIVersion) or (1, 0)
     if newest is None:
-        raise _no_engine(engine, "its /version has no ApiVersion")
+        api = version.ApiVersion
+        raise _no_engine(engine, f"its ApiVersion is {shorten(api, 20)!r}" if api else "its /version has no ApiVersion")
     if newest >= OLDEST_API and oldest <= NEWEST_API:
         return "{}.{}".format(*min(newest, NEWEST_API))
-    theirs = f"{version.MinAPIVersion or version.ApiVersion} to {version.ApiVersion}"
+    theirs = f"{shorten(version.MinAPIVersion or version.ApiVersion, 20)} to {version.ApiVersion}"
     ours = "{}.{} to {}.{}".format(*OLDEST_API, *NEWEST_API)
     if newest < OLDEST_API:
         what = f"the engine is too old: it supports API versions {theirs}, pilotage supports {ours}"

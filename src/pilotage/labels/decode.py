@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import HIDDEN, shown_text
+from pilotage.core.secrets import HIDDEN, holds_secret, shown_text
 from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, kind_name
@@ -230,7 +230,10 @@ class _Decoder:
                 self._refuse_shortcut(key, field, rivals[field])
                 continue
             rivals[field] = [key]
-            for number, item in enumerate(comma_list(self.labels[key], len(self.aliases) + MAX_PROBLEMS), 1):
+            whole = self.labels[key]
+            for number, item in enumerate(comma_list(whole, len(self.aliases) + MAX_PROBLEMS), 1):
+                if item != whole and holds_secret(whole):
+                    item = whole  # noqa: PLW2901  # a part of a secret would not be recognized
                 alias = self._referenced(str(number))
                 if alias is None:
                     self._no_such_alias(str(number), key, self._shown(item, (field,)))

@@ -21,6 +21,7 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
 from pilotage.lint.compose import Site, check_compose, is_compose
+from pilotage.policy import unknown_engines
 from pilotage.xds.capabilities import check_capabilities
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
     except ConfigError as error:
         return Checked({name: "configuration"}, error.problems)
     files = read_files(config.files, reserved_ports=config.reserved_ports)
-    problems = [*config.problems, *(problem for file in files for problem in _route_problems(file, config.options))]
+    unknown = unknown_engines(config.policy, (it.name for it in config.providers)) if config.providers else ()
+    problems = [
+        *config.problems,
+        *unknown,
+        *(problem for file in files for problem in _route_problems(file, config.options)),
+    ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
     engines = tuple(provider.name for provider in config.providers) or ("",)
     return Checked(kinds, tuple(problems), Site(config.options, config.policy, engines, config.reserved_ports))

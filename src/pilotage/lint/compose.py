@@ -11,7 +11,7 @@ import msgspec
 from pilotage.config.substitute import redact
 from pilotage.containers import COMPOSE_PROJECT, COMPOSE_SERVICE, from_docker
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
@@ -162,7 +162,7 @@ class _Project:
 
     def _include(self, name: str, written: Located) -> Iterator[Problem]:
         text, unset, _ = self._fill_in(written.value)
-        path, shown = Path(name).parent / text, shorten(written.value)
+        path, shown = Path(name).parent / text, shorten_value(written.value)
         if unset or "://" in text:
             message = f"the included file {shown!r} is not checked"
             problem = Problem(message=message, severity="warning", hint="check a local copy of it")
@@ -252,7 +252,9 @@ class _Project:
             try:
                 lines = read_text(path).splitlines()
             except UnreadableFile as error:
-                problem = Problem(message=f"the label file {shorten(name.value)!r} {error.message}", hint=error.hint)
+                problem = Problem(
+                    message=f"the label file {shorten_value(name.value)!r} {error.message}", hint=error.hint
+                )
                 yield self._at(problem, file, service, name.line, name.column)
                 continue
             for number, line in enumerate(lines, 1):

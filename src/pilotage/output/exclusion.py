@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.containers.blacklist import blacklist_reason
 from pilotage.core.suggest import nearest
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 
@@ -48,7 +48,7 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
                 return "a setting that may restrict access is invalid; fix the problems below"
             return "fix the problems below"
         case ExclusionReason.MANUAL:
-            value = shorten(container.actual_labels.get("proxy.exclude", ""))
+            value = shorten_value(container.actual_labels.get("proxy.exclude", ""))
             return f"proxy.exclude is {value!r}; set it to false or remove it to serve the container"
         case ExclusionReason.ONEOFF:
             return "'docker compose run' created it; set proxy.exclude: false to serve it anyway"

@@ -10,6 +10,7 @@ that labels may name.
 from __future__ import annotations
 
 from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant_of
+from pilotage.policy.engines import unknown_engines
 from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
@@ -48,4 +49,5 @@ __all__ = [
     "read_below",
     "special_kind",
     "spellings",
+    "unknown_engines",
 ]

@@ -119,9 +119,13 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its containers may claim nothing at all."""
         return all(getattr(self, kind) == () for kind in KINDS)
 
+    @property
+    def title(self) -> str:
+        """Its number and name, without its place."""
+        return f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
+
     def __str__(self) -> str:
-        name = f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
-        return f"{name} ({self.place})" if self.place else name
+        return f"{self.title} ({self.place})" if self.place else self.title
 
 
 def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:

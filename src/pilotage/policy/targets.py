@@ -275,14 +275,14 @@ class Reach(msgspec.Struct, frozen=True):
     Attributes:
         claimant: the container.
         addresses: where the port is the container's own: its address, and those on which its engine publishes the port.
-        this_host: whether the port is also its own on loopback and on all addresses of this machine: with host
-            networking, or if its engine publishes the port on all addresses of this machine.
+        this_host: IP versions (4 and 6) in which the port is also its own on loopback and on all addresses of this
+            machine: with host networking, or if its engine publishes the port on all addresses of that version.
 
     """
 
     claimant: Claimant
     addresses: tuple[str, ...] = ()
-    this_host: bool = False
+    this_host: frozenset[int] = frozenset()
 
     def __hash__(self) -> int:  # labels of the claimant cannot be hashed
         return hash((self.addresses, self.this_host))
@@ -297,7 +297,11 @@ class Reach(msgspec.Struct, frozen=True):
         """
         if any(same_host(host, own) for own in self.addresses):
             return True
-        return self.this_host and special_kind(host) != "unspecified" and leads_here(host, is_local)
+        if not self.this_host or special_kind(host) == "unspecified" or not leads_here(host, is_local):
+            return False
+        address = parse_address(host)
+        # Connections to an IPv6 address that stands for an IPv4 address are made to the latter.
+        return address is not None and min(each.version for each in spellings(address)) in self.this_host
 
 
 def leads_here(host: str, is_local: Callable[[str], bool]) -> bool:

@@ -20,7 +20,7 @@ from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
-from pilotage.routes.problems import limited, place, unexpected, unique
+from pilotage.routes.problems import identity, limited, place, unexpected, unique
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
@@ -154,6 +154,7 @@ class RouteBuilder:
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         claims: ContainerClaims | None = None
         routes = []
+        unplaced: set[object] = set()
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
             reach, refusal = None, None
@@ -161,11 +162,17 @@ class RouteBuilder:
                 reach, refusal = self._check_reach(container, target)
             if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
-            route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, claims=claims, most=most)
+            route = make_route(
+                container, alias, mine, target,
+                reach=reach, refusal=refusal, claims=claims, most=most, unplaced=unplaced,
+            )  # fmt: skip
             routes.append(route)
             if route.problems:
                 problems += route.problems
-        return Built(tuple(routes), limited(unique(problems), dropped, container) if problems else ())
+        if not problems:
+            return Built(tuple(routes))
+        problems, more = unique(problems, unplaced)
+        return Built(tuple(routes), limited(problems, dropped + more, container))
 
     def _check_reach(self, container: Container, target: Target) -> tuple[Reach | None, Problem | None]:
         if not target.host or not target.port.proxy:
@@ -207,6 +214,7 @@ def make_route(
     refusal: Problem | None = None,
     claims: ContainerClaims | None = None,
     most: int = MAX_PROBLEMS,
+    unplaced: set[object] | None = None,
 ) -> Route:
     """Make the route of one alias.
 
@@ -219,6 +227,7 @@ def make_route(
         refusal: why the route may not lead to its target; both from :func:`pilotage.routes.reach.check_reach`.
         claims: asks the policy; ``None`` if the route claims nothing else that could be refused.
         most: maximum number of problems to keep.
+        unplaced: receives the identities of the others.
 
     """
     reason = exclusion(container, alias, target)
@@ -232,6 +241,8 @@ def make_route(
             container, settings, target, reason, alias=alias, refusal=refusal, claims=claims, most=most
         )
         problems = [place(problem, container, alias) for problem in found[:most]]
+        if unplaced is not None and len(found) > most:
+            unplaced.update(identity(problem, alias) for problem in found[most:])
     return Route(  # by position: with so many fields, keywords double the time
         alias,
         container.docker_cfg.name,

@@ -15,8 +15,8 @@ from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, redact
-from pilotage.core.text import SEARCHED, shorten
+from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, holds_secret, redact
+from pilotage.core.text import shorten, shorten_value
 from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
 
@@ -89,7 +89,7 @@ class FieldContext(msgspec.Struct):
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
-            return repr(shorten(clean_value(value.value[:SEARCHED])))
+            return repr(shorten_value(value.value))
         return str(value.value).lower()
 
     def _visible(self, path: str = "") -> Visibility:
@@ -178,11 +178,19 @@ class Text(Kind):
 
 
 class Name(Text):
-    """A name that is compared like aliases: lower-cased (decision 3)."""
+    """A name that is compared like aliases: lower-cased (decision 3).
+
+    Names are shown everywhere, so one that holds a password or another secret takes the route out of service.
+    """
+
+    name = "name"
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
-        return text if text is UNSET else text.strip().lower()
+        if text is UNSET or not holds_secret(text):
+            return text if text is UNSET else text.strip().lower()
+        context.refused = True
+        return self.wrong(value, context, "write a host such as shop")
 
 
 class Boolean(Kind):
@@ -350,5 +358,5 @@ class RequestPath(Kind):
         if text is None:
             return self.wrong(value, context)
         if not text.startswith("/") or " " in text or not text.isprintable():
-            return self.wrong(value, context, f"write {'/' + shorten(text.strip().lstrip('/'))!r}")
+            return self.wrong(value, context, f"write {'/' + shorten_value(text.strip()).lstrip('/')!r}")
         return text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 import msgspec
 
-from pilotage.core.secrets import UNSEEN, Visibility
+from pilotage.core.secrets import HIDDEN, UNSEEN, Visibility, holds_secret
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, bare, parse_yaml
 from pilotage.labels.key_schema import Key, KeySchema, fold
@@ -47,14 +47,16 @@ class ListOf(Kind):
         if len(elements) > MAX_ELEMENTS:
             context.error(value, f"the list has more than {MAX_ELEMENTS:,} entries")
             return UNSET
-        path = context.path
+        path, visible = context.path, context.visible
+        if isinstance(given, str) and holds_secret(given):
+            context.visible = UNSEEN  # a part of it may be the secret
         found = []
         for index, element in enumerate(elements):
             context.path = f"{path}[{index}]"
             item = self.item.read(element, context)
             if item is not UNSET:
                 found.append(item)
-        context.path = path
+        context.path, context.visible = path, visible
         return tuple(found)
 
     def _split(self, value: Located, context: FieldContext) -> Sequence[Located] | None:
@@ -73,6 +75,8 @@ class ListOf(Kind):
         return elements
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
+        if holds_secret(",".join(item for item in value if isinstance(item, str))):
+            return name, [HIDDEN] * len(value)
         return name, [self.item.dump("", item)[1] for item in value]
 
 

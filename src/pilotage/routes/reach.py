@@ -21,7 +21,8 @@ __all__ = ["check_reach", "is_own_address", "judge_reach", "nowhere", "reach_of"
 _THIS_MACHINE: Final = "127.0.0.1"
 """The host that publishes the ports of an engine on this machine."""
 
-_EVERYWHERE: Final = ("", "0.0.0.0")  # noqa: S104
+_EVERYWHERE: Final = {"0.0.0.0": (4,), "::": (6,), "": (4, 6)}  # noqa: S104
+"""Where an engine publishes a port on all addresses -> their IP versions. Podman lists no address for both."""
 
 
 def nowhere(_address: str) -> bool:
@@ -43,9 +44,9 @@ def reach_of(container: Container, target: Target) -> Reach:
     here = container.public_hostname == _THIS_MACHINE
     own = container.private_hostname
     addresses = [own] if is_address(own) and special_kind(own) == "" else []  # an engine may list anything
-    this_host = False
+    this_host: set[int] = set()
     if container.is_host_network_mode:
-        this_host = here
+        this_host.update((4, 6) if here else ())
         addresses.append(container.public_hostname)
     else:
         udp = target.scheme == "udp"
@@ -53,13 +54,11 @@ def reach_of(container: Container, target: Target) -> Reach:
             if entry.PublicPort != target.port.proxy or entry.Type not in (("udp",) if udp else ("", "tcp")):
                 continue
             if entry.IP in _EVERYWHERE:
-                this_host = this_host or here
-                addresses.append(container.public_hostname)
-            elif entry.IP == "::":  # listed alone, it is published for IPv6 only
-                addresses.append("::1" if here else container.public_hostname)
+                this_host.update(_EVERYWHERE[entry.IP] if here else ())
+                addresses.append("::1" if here and entry.IP == "::" else container.public_hostname)
             elif is_address(entry.IP) and (here or special_kind(entry.IP) == ""):
                 addresses.append(entry.IP)
-    return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), this_host)
+    return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), frozenset(this_host))
 
 
 def check_reach(

@@ -85,6 +85,11 @@ class Names:
         """Names of the engines in their configured order."""
         return self._rules.ranking.engines
 
+    @property
+    def domains(self) -> frozenset[str]:
+        """Domains under which aliases are served; empty for any."""
+        return self._domains
+
     # ---- claims and settings
 
     def set_claims(self, owner: Owner, routes: Mapping[str, Route], cause: str = "") -> None:

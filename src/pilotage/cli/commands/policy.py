@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -45,8 +46,11 @@ def test(compose_file: str, config: str, engine: str, form: str) -> int:
     from pilotage.lint.policy import judge_compose
     from pilotage.output.console import Out
     from pilotage.output.text.policy import print_services
+    from pilotage.output.text.problems import print_problems
 
-    services = judge_compose(compose_file, config, engine, os.environ)
+    services, problems = judge_compose(compose_file, config, engine, os.environ)
+    if problems:
+        print_problems(Out(sys.stderr), problems, apart=False)
     if form == "json":
         import msgspec
 

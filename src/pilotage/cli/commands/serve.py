@@ -76,12 +76,13 @@ def serve(
         from pilotage.daemon.settings import Flags
 
     flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api)
-    if demo and flags.choice:
-        raise click.UsageError("--demo cannot be combined with options that select engines.")
+    if (demo or or_demo) and flags.choice:
+        name = "--demo" if demo else "--or-demo"
+        raise click.UsageError(f"{name} cannot be combined with options that select engines.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
         configure_logging(log_format or detect_log_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
-    _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not find_config_file())
+    _run(flags, screen, demo=demo, or_demo=or_demo and not find_config_file())
     return OK
 
 
