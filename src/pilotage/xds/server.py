@@ -171,10 +171,11 @@ class AdsServer:
             changed = self.snapshot.change(table, {change.alias for change in news.changes if change.alias})
         self._table = table
         changed |= self.targets.follow()
-        for alias, route in self.snapshot.lingering.items():
-            self._schedule_removal(alias, route)
-        for alias in self.snapshot.restarting - self._restarting:
-            self._schedule_settling(alias)
+        awaited, self.snapshot.awaited = self.snapshot.awaited, set()
+        for alias in awaited:
+            self._schedule_removal(alias)
+            if alias in self.snapshot.restarting and alias not in self._restarting:
+                self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
         return changed
@@ -247,8 +248,9 @@ class AdsServer:
         timer = asyncio.get_running_loop().call_later(delay, act)
         self._timers.add(timer)
 
-    def _schedule_removal(self, alias: str, route: Route) -> None:
-        if self._lingering.get(alias) is route:
+    def _schedule_removal(self, alias: str) -> None:
+        route = self.snapshot.lingering.get(alias)
+        if route is None or self._lingering.get(alias) is route:
             return
         self._lingering[alias] = route
 
@@ -386,9 +388,8 @@ class AdsServer:
 
     def _is_ready(self, cluster: str) -> bool:
         backend = self.snapshot.backend(cluster)
-        if backend is None or not backend.members:
-            return False
-        return all(session.has_current((CLUSTER, cluster)) for session in self._sessions)
+        served = backend is not None and bool(backend.members)
+        return served and all(session.has_current((CLUSTER, cluster)) for session in self._sessions)
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)
