@@ -80,10 +80,7 @@ def test_headers_with_underscores_are_dropped_from_http2_too(place: Place) -> No
 def test_what_only_a_proxy_may_say_is_removed_from_others(place: Place) -> None:
     seen = place.seen("app", dict.fromkeys([*_FORGED, *_ENVOYS, "Proxy"], "forged"))
     assert "forged" not in seen.values(), seen
-    # Envoy adds the last one itself: the address of the target.
-    assert {name for name in seen if name.startswith("x-")} == {
-        *("x-forwarded-for", "x-forwarded-proto", "x-envoy-original-dst-host")
-    }
+    assert {name for name in seen if name.startswith("x-")} == {"x-forwarded-for", "x-forwarded-proto"}
 
 
 def test_a_header_removed_once_is_removed_however_often_and_in_whatever_case(place: Place) -> None:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRPC_SUFFIX",
-    "ORIGINAL_DST_HEADER",
     "PROBED",
     "SAFE_SUFFIX",
     "SHARED",
@@ -42,7 +41,6 @@ __all__ = [
     "shared_clusters",
 ]
 
-ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
 SHARED: Final = {"http": "shared/http", "https": "shared/https"}
 GRPC_SUFFIX: Final = "/h2"
 """Requests to https targets use HTTP/1.1, which carries WebSockets. gRPC has a second cluster, which uses HTTP/2."""
@@ -91,9 +89,6 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
         name=name,
         type=cluster_pb2.Cluster.ORIGINAL_DST,
         lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
-        original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
-            use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
-        ),
         connect_timeout=seconds(options.attempt_timeout),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_breakers(options.max_target_connections),
