@@ -37,7 +37,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.requests import host_check, path_check
-from pilotage.xds.resources import OFF, header, number, packed, seconds
+from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -337,7 +337,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Envoy appends the request path, which is harmless after a ``?``."""
+    """Ask an auth service. Nothing that a client says is in the path: a service may read parameters from there."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
@@ -347,7 +347,6 @@ def _forward(auth: ForwardAuth) -> Any:
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
     service = ext_authz_pb2.HttpService(
         server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
-        path_prefix=f"{auth.path}?path=",
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
         ),
@@ -358,4 +357,9 @@ def _forward(auth: ForwardAuth) -> Any:
             ),
         ),
     )
+    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
     return ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(http_service=service))
+
+
+_PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
+"""``path_override``, which Envoy has since 1.38."""

@@ -15,6 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.table.table import Table
 from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
@@ -358,7 +359,7 @@ class AdsServer:
     async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
         retries = Retries()
         try:
-            async for request in requests:
+            async for request in requests_of_supported(requests):
                 for nack in session.handle_request(request):
                     delay, is_new = retries.add(nack)
                     if delay is not None:
@@ -387,9 +388,8 @@ class AdsServer:
     # ---- for the request queue
 
     def _is_ready(self, cluster: str) -> bool:
-        backend = self.snapshot.backend(cluster)
-        served = backend is not None and bool(backend.members)
-        return served and all(session.has_current((CLUSTER, cluster)) for session in self._sessions)
+        key = (CLUSTER, cluster)
+        return bool(self._endpoints(cluster)) and all(session.has_current(key) for session in self._sessions)
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)
