@@ -7,6 +7,7 @@ before its first dot. All wildcard aliases (route names such as ``*.example.com`
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,8 +108,15 @@ def _entry(frame: Frame, key: str, value: bytes) -> bytes:
 
 def _metadata(backend: Backend) -> bytes:
     """Return the encoded metadata of a plain backend's virtual host: the address of its target."""
-    address = _TEXT(backend.members[0].endpoint.address.encode())
+    address = _TEXT(_address(backend).encode())
     return _HOST_METADATA(_entry(_METADATA, TARGET, _entry(_STRUCT, ADDRESS, address)))
+
+
+def _address(backend: Backend) -> str:
+    """Return the address of a plain backend. Envoy would take a mapped IPv4 address for one of IPv6 only."""
+    endpoint = backend.members[0].endpoint
+    mapped = ipaddress.IPv6Address(endpoint.host).ipv4_mapped if ":" in endpoint.host else None
+    return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"
 
 
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
@@ -156,7 +164,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
         _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
     )
     if backend.backing == "shared":
-        host.metadata.filter_metadata[TARGET][ADDRESS] = backend.members[0].endpoint.address
+        host.metadata.filter_metadata[TARGET][ADDRESS] = _address(backend)
     return host
 
 
