@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pilotage.xds.requests import FORGEABLE
+from pilotage.xds.request_checks import FORGEABLE
 from tests.support.front_door import front_door, raw_target, read_response
 from tests.support.http2 import Http2
 

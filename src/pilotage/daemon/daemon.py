@@ -38,7 +38,7 @@ from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
-from pilotage.xds.targets import TargetGuard
+from pilotage.xds.target_guard import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile

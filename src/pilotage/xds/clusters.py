@@ -21,9 +21,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
-from pilotage.xds.target_files import data_source
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -69,7 +69,7 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
 """Discovery for host names of routes from files: every address of the name is an endpoint, for as long as the name
-server says. Names from labels are resolved by pilotage, which checks every address (:mod:`pilotage.xds.targets`)."""
+server says. pilotage resolves names from labels itself and checks every address (:mod:`pilotage.xds.target_guard`)."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 

@@ -9,7 +9,7 @@ import msgspec
 from pilotage.core.index import Index
 from pilotage.xds.backend import insists_on_tls
 from pilotage.xds.problems import speaks_plain_http
-from pilotage.xds.targets import addressed
+from pilotage.xds.target_guard import addressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -36,7 +36,7 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
-from pilotage.xds.requests import host_check, path_check
+from pilotage.xds.request_checks import host_check, path_check
 from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
-from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.nacks import Retries, nack_problems
+from pilotage.xds.private_sockets import bind
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
-    from pilotage.xds.targets import TargetGuard
+    from pilotage.xds.target_guard import TargetGuard
 
 __all__ = ["AdsServer"]
 

@@ -23,14 +23,14 @@ from pilotage.xds.backend import (
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.downgrade import Downgrade
+from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
-from pilotage.xds.target_files import LabelFiles
-from pilotage.xds.targets import TargetGuard, Targets
+from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

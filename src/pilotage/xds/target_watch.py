@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.label_files import FILE_RETRY
 from pilotage.xds.resolver import Resolver, look_up
 from pilotage.xds.resources import CLUSTER
-from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:

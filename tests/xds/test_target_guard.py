@@ -7,11 +7,11 @@ import pytest
 
 from pilotage.policy import Claimant, Policy
 from pilotage.policy.claims import PolicyRule
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.precedence import Ranking
-from pilotage.xds.targets import TargetGuard, Targets, addressed
+from pilotage.xds.target_guard import TargetGuard, Targets, addressed
 from tests.support.gateway import route
 from tests.support.steps import steps_of
 

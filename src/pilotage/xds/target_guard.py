@@ -16,8 +16,8 @@ from pilotage.core.addresses import is_address
 from pilotage.core.index import Index
 from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY, Policy
-from pilotage.policy.targets import KIND_NAMES, hint_for, is_ordinary, leads_here, parse_address, special_kind
-from pilotage.policy.targets import spellings as spellings_of
+from pilotage.policy.target_addresses import KIND_NAMES, hint_for, is_ordinary, leads_here, parse_address, special_kind
+from pilotage.policy.target_addresses import spellings as spellings_of
 from pilotage.table.precedence import Ranking, holder_of
 
 if TYPE_CHECKING:
