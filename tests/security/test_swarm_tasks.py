@@ -48,7 +48,8 @@ async def test_only_tasks_of_a_service_are_handed_its_labels(own_engine: Engine)
             await discovery.ready()
 
             def tasks() -> set[str]:
-                return {it.container_name for it in discovery.containers() if it.running and it.aliases == ("svc",)}
+                found = (it for snapshot in discovery.snapshots() for it in snapshot.containers)
+                return {it.container_name for it in found if it.running and it.aliases == ("svc",)}
 
             await until(lambda: len(tasks()) == 2)
             own_engine.docker("run", "--detach", "--name", "thief", *labels_of_a_task(own_engine), WEB)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
+    from pilotage.core.index import Index
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
@@ -69,6 +70,7 @@ __all__ = [
     "EngineRefused",
     "EngineUnreachable",
     "GatewayError",
+    "Index",
     "Located",
     "ParseError",
     "PilotageError",
@@ -127,6 +129,7 @@ __getattr__, __dir__ = lazy_exports(
         "GatewayError": "errors",
         "HEADER_NAMES": "secrets",
         "HIDDEN": "secrets",
+        "Index": "index",
         "Located": "yaml",
         "MAX_PROBLEMS": "budget",
         "MAX_SOCKET_PATH": "tempdirs",

@@ -39,11 +39,11 @@ from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
-from pilotage.xds.targets import TargetGuard
+from pilotage.xds.target_guard import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
@@ -132,7 +132,7 @@ class Daemon:
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
-        self._own_container = OwnContainer(self._local_addresses, self._containers)
+        self._own_container = OwnContainer(self._local_addresses, self._containers_at)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
@@ -384,8 +384,8 @@ class Daemon:
         connection.calls = self.metrics.calls
         return connection
 
-    def _containers(self) -> Iterator[Container]:
-        return self.discovery.containers()  # it exists only while the daemon runs
+    def _containers_at(self, addresses: frozenset[str]) -> list[Container]:
+        return self.discovery.containers_at(addresses)  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None

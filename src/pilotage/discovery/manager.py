@@ -23,7 +23,7 @@ from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table.store import RouteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.discovery.timing import Timing
@@ -90,10 +90,9 @@ class DiscoveryManager:
         """Return the containers and routes of each engine, in the order in which the engines were added."""
         return tuple(provider.snapshot() for provider in self._providers.values())
 
-    def containers(self) -> Iterator[Container]:
-        """Return the containers of all engines in any order. The caller reads them before it awaits anything."""
-        for provider in self._providers.values():
-            yield from provider.containers()
+    def containers_at(self, addresses: Collection[str]) -> list[Container]:
+        """Return the containers of all engines that have one of some addresses on their networks, in any order."""
+        return [found for provider in self._providers.values() for found in provider.containers_at(addresses)]
 
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""

@@ -124,9 +124,9 @@ class DockerProvider:
         """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
         return (self._predecessor or self).state.snapshot()
 
-    def containers(self) -> Iterable[Container]:
-        """Return the containers of :meth:`snapshot` in any order, without the cost of sorting them."""
-        return (self._predecessor or self).state.containers.values()
+    def containers_at(self, addresses: Iterable[str]) -> list[Container]:
+        """Return the containers that have one of some addresses, as of the last list or event, in any order."""
+        return (self._predecessor or self).state.containers_at(addresses)
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
         """Return whether a configuration differs in nothing but the name."""

@@ -261,7 +261,7 @@ class EngineWatcher:
     async def _wait_for_work(self) -> None:
         """Wait for an event that requires a refresh, or until the next recheck, sync, ping or end of draining."""
         if (not self._pending or self._overflowed) and not self._wakeup.is_set():
-            due = min(self._last_event + self.timing.silence, self._reconcile_at, *self.state.draining.values())
+            due = min(self._last_event + self.timing.silence, self._reconcile_at, self.state.next_undrain)
             due = min(due, *(recheck.due for recheck in self._rechecks.values())) if self._rechecks else due
             try:
                 async with asyncio.timeout_at(due):

@@ -15,7 +15,7 @@ from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
 from pilotage.policy.ports import parse_range
-from pilotage.policy.targets import (
+from pilotage.policy.target_addresses import (
     KIND_NAMES,
     Reach,
     hint_for,

@@ -16,7 +16,7 @@ from pilotage.policy.claims import ALLOWED, Claimant, Kind, PolicyRule, Verdict
 from pilotage.policy.files import is_below
 from pilotage.policy.globs import fill, matches_host, matches_text
 from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
-from pilotage.policy.targets import KIND_NAMES, hint_for, matches_target, special_kind
+from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_target, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
     from pilotage.policy import Policy
-    from pilotage.policy.targets import Reach
+    from pilotage.policy.target_addresses import Reach
     from pilotage.routes.target import Target
 
 __all__ = [

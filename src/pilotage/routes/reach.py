@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
 from pilotage.policy.claims import claimant_of
-from pilotage.policy.targets import Reach, is_ordinary, leads_here, special_kind
+from pilotage.policy.target_addresses import Reach, is_ordinary, leads_here, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import hidden_texts
 from pilotage.policy import Claimant
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 

@@ -30,7 +30,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import http_filters
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
-from pilotage.xds.requests import bad_host, bad_path, forget_headers
+from pilotage.xds.request_checks import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, name_groups

@@ -128,12 +128,13 @@ class Frame:
 
     Args:
         message: the message type.
-        field: name of a string or message field.
+        field: name of a string or message field, or the number of one that Envoy knows and the message type does not.
 
     """
 
-    def __init__(self, message: Any, field: str) -> None:
-        self._tag = _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+    def __init__(self, message: Any, field: str | int) -> None:
+        number = field if isinstance(field, int) else message.DESCRIPTOR.fields_by_name[field].number
+        self._tag = _varint(number << 3 | 2)
 
     def __call__(self, content: bytes) -> bytes:
         """Return the encoded field."""

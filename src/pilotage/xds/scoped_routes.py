@@ -7,18 +7,20 @@ before its first dot. All wildcard aliases (route names such as ``*.example.com`
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from google.protobuf import struct_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
-from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import backend_settings, mark, scope_settings
+from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
+from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.resources import Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
@@ -92,30 +94,43 @@ _EVERYWHERE: Final = route_pb2.RouteConfiguration(
 
 
 # Most scopes differ only in a name and an address. Building a message for each would take four times as long.
-_HOST_HEADER: Final = Frame(route_components_pb2.VirtualHost, "request_headers_to_add")
-_HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
-_HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
+_HOST_METADATA: Final = Frame(route_components_pb2.VirtualHost, "metadata")
+_METADATA: Final = Frame(base_pb2.Metadata, "filter_metadata")
+_STRUCT: Final = Frame(struct_pb2.Struct, "fields")
+_KEY, _VALUE = (Frame(struct_pb2.Struct.FieldsEntry, it) for it in ("key", "value"))  # alike in every map of texts
+_TEXT: Final = Frame(struct_pb2.Value, "string_value")
+
+
+def _entry(frame: Frame, key: str, value: bytes) -> bytes:
+    """Encode an entry of a map."""
+    return frame(_KEY(key.encode()) + _VALUE(value))
+
+
+def _metadata(backend: Backend) -> bytes:
+    """Return the encoded metadata of a plain backend's virtual host: the address of its target."""
+    address = _TEXT(_address(backend).encode())
+    return _HOST_METADATA(_entry(_METADATA, TARGET, _entry(_STRUCT, ADDRESS, address)))
+
+
+def _address(backend: Backend) -> str:
+    """Return the address of a plain backend. Envoy would take a mapped IPv4 address for one of IPv6 only."""
+    endpoint = backend.members[0].endpoint
+    mapped = ipaddress.IPv6Address(endpoint.host).ipv4_mapped if ":" in endpoint.host else None
+    return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"
 
 
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
-    everywhere, host, header_name, header_rest, clusters = _plain_parts(backend.route.scheme, options)
-    address = _HEADER(header_name + _HEADER_VALUE(backend.members[0].endpoint.address.encode())) + header_rest
+    everywhere, host, clusters = _plain_parts(backend.route.scheme, options)
     names = domains(backend.name, options.match_domains)
-    return join_hosts(
-        backend.name, everywhere, [encode_host(backend.name, names, host + _HOST_HEADER(address), clusters)]
-    )
+    return join_hosts(backend.name, everywhere, [encode_host(backend.name, names, host + _metadata(backend), clusters)])
 
 
 @lru_cache(maxsize=8)
-def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, bytes, bytes, frozenset[str]]:
-    """Return the serialized parts that plain scopes share: routes, host, name and rest of the header, clusters."""
-    address = header(ORIGINAL_DST_HEADER, "")
-    named = address.header.SerializeToString(deterministic=True)
-    address.ClearField("header")
-    parts = (_EVERYWHERE, _plain_host(scheme, options), address)
-    everywhere, host, rest = (it.SerializeToString(deterministic=True) for it in parts)
-    return everywhere, host, named, rest, frozenset(_clusters(_plain_backend(scheme)))
+def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, frozenset[str]]:
+    """Return the serialized parts that plain scopes share: routes, host, clusters."""
+    everywhere, host = (it.SerializeToString(deterministic=True) for it in (_EVERYWHERE, _plain_host(scheme, options)))
+    return everywhere, host, frozenset(_clusters(_plain_backend(scheme)))
 
 
 def _clusters(backend: Backend) -> list[str]:
@@ -149,8 +164,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
         _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
     )
     if backend.backing == "shared":
-        # Last, so that no label can override it.
-        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, backend.members[0].endpoint.address))
+        host.metadata.filter_metadata[TARGET][ADDRESS] = _address(backend)
     return host
 
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.label_files import FILE_RETRY
 from pilotage.xds.resolver import Resolver, look_up
 from pilotage.xds.resources import CLUSTER
-from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class TargetWatcher:
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
         self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
-        self._own: tuple[frozenset[object], frozenset[object]] = (frozenset(), frozenset())
+        self._local: frozenset[str] = frozenset()
+        self._published: frozenset[tuple[str, int]] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         snapshot.targets.resolved = self._resolver.addresses
@@ -116,9 +117,10 @@ class TargetWatcher:
 
     def _recheck(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_RECHECK, self._recheck)
-        guard = self._snapshot.targets.guard
-        now = (guard.local_addresses(), guard.published())
-        if now != self._own:
-            self._own = now
-            changed = self._snapshot.check_again()
+        targets = self._snapshot.targets
+        local, published = targets.guard.local_addresses(), targets.guard.published()
+        affected = targets.affected_by(local ^ self._local, published ^ self._published)
+        self._local, self._published = local, published
+        if affected:
+            changed = self._snapshot.check_again(affected)
             self._on_change(changed | self.follow())

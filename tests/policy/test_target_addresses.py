@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pilotage.config.load import read_config
 from pilotage.core.addresses import is_address
 from pilotage.policy import NO_POLICY, Claimant, Policy
-from pilotage.policy.targets import (
+from pilotage.policy.target_addresses import (
     Reach,
     address_kind,
     hint_for,
