@@ -280,7 +280,7 @@ class Connection:
         raise refusal(request, response, body[:_ERROR_BODY])
 
     async def convert(self, error: BaseException, request: Request) -> EngineError | None:
-        """Return the EngineError for an exception of the library or the system, ``None`` for any other exception.
+        """Convert an error of this package, a decoder or the system to EngineError; return ``None`` for any other.
 
         After a lost connection, the next request negotiates again.
         """

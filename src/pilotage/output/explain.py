@@ -337,7 +337,7 @@ def _is_about(problem: Problem, route: Route) -> bool:
 
 
 def _deciding_rule(built: Built) -> Iterator[Fact]:
-    """Yield which rule of the policy decides what a container may claim, if there are rules."""
+    """Yield the rule that decides what a container may claim, or the default; nothing if the policy has no rules."""
     for route in built.routes:
         if route.claimant is not None:
             yield Fact("policy", route.claimant.decider)

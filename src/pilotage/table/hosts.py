@@ -33,8 +33,8 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
         name: the host.
         route: the route whose alias it is.
         pooled: the routes whose pool has that name.
-        above: the routes that serve the first label of a full name, if they answer for the full name, too.
-        held: those that held the host before and still exist, the earliest first.
+        above: for a full name, the routes that serve its first label and also answer for the full name.
+        held: the previous holders of the host that still exist, earliest first.
 
     """
 

@@ -181,13 +181,15 @@ class _Parser:
     def is_name(self, name: str, option: str) -> bool:
         if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
             return True
-        self.problem(f"{shorten(name)!r} is not the name of a header", option=option)
+        self.problem(f"{shorten(name)!r} is not a valid header name", option=option)
         return False
 
     def is_free(self, name: str, option: str) -> bool:
         if name.lower() not in _FRAMING:
             return True
-        self.problem(f"{shorten(name)!r} is set by the gateway for each message", "remove it", option=option)
+        self.problem(
+            f"{shorten(name)!r} is set by the gateway on every request and response", "remove it", option=option
+        )
         return False
 
     def is_value(self, name: str, text: str, option: str) -> bool:
@@ -296,7 +298,9 @@ class _Parser:
             self.problem(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
         if any(map(_is_host, headers)):
-            self.problem("the Host header cannot come from the forwardauth route", "remove it", option="headers")
+            self.problem(
+                "the Host header cannot be taken from the auth service's response", "remove it", option="headers"
+            )
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 

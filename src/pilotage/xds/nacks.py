@@ -113,7 +113,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 
 
 def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
-    """Return a message and a hint. Envoy quotes configuration, so a secret of a route may be in its error."""
+    """Return a message and a hint, without secrets: Envoy's error may quote configuration that contains some."""
     item = nack.resource
     error = without(" ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split()), secrets)
     error = error.removeprefix(f"{item.name}: ")

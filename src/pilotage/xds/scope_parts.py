@@ -150,8 +150,8 @@ class ScopeVariants:
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
         """Choose the virtual hosts that Envoy can have now.
 
-        A virtual host answers 503 if Envoy has rejected it or one of its clusters. If it waits for a cluster, Envoy
-        keeps the previous one.
+        A virtual host answers 503 if Envoy has rejected it or one of its clusters. While it waits for a cluster, Envoy
+        keeps its previous version.
 
         Args:
             scope: the wanted scope.
