@@ -1,4 +1,4 @@
-"""Reads text files that users name: only regular files, up to a size."""
+"""Reads text files whose names come from users: only regular files of limited size."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: the bearer token for API clients on other machines.
         policy: what containers may claim.
         problems: warnings about the configuration.
-        held_ports: ports on which the daemon has listened since its start, after a reload that changed them.
+        held_ports: ports on which the daemon still listens although a reload has changed them in the settings.
 
     """
 

@@ -91,7 +91,7 @@ class DiscoveryManager:
         return tuple(provider.snapshot() for provider in self._providers.values())
 
     def containers(self) -> Iterator[Container]:
-        """Return the containers of all engines in any order. The caller reads them before it awaits anything."""
+        """Return the containers of all engines in any order. The caller must read them before it awaits anything."""
         for provider in self._providers.values():
             yield from provider.containers()
 

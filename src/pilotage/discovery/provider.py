@@ -129,7 +129,7 @@ class DockerProvider:
         return (self._predecessor or self).state.containers.values()
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
-        """Return whether a configuration differs in nothing but the name."""
+        """Return whether a configuration differs only in its name."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:

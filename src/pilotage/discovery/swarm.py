@@ -1,4 +1,4 @@
-"""Reads the services of an engine's swarm for the containers that are their tasks."""
+"""Reads the services of an engine's swarm, because a task (a container) has its service's labels and ports."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["read_services", "update_services"]
 async def update_services(
     parser: ContainerParser, containers: Iterable[Container], client: EngineClient, *, again: bool = False
 ) -> bool:
-    """Read the services if some containers are tasks of unknown ones, and give them to the parser.
+    """Read the services if a container is a task of an unknown one, and pass them to the parser.
 
     Args:
         parser: the parser of the engine's containers.
         containers: parsed containers.
         client: the engine.
-        again: read them even if all are known, provided that there have been tasks.
+        again: read them even if all are known, but only if there have been tasks.
 
     Returns:
         Whether the services have changed, so that tasks must be parsed again.

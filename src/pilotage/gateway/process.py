@@ -64,7 +64,7 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
         start: the same limit before Envoy is ready for the first time.
         first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
         longest_pause: maximum of that pause.
-        settled: how long Envoy must have been ready to be restarted without a pause.
+        settled: Envoy is restarted without a pause if it was ready for at least this long before it exited.
         stop: how long Envoy may take to exit after SIGTERM before it is killed.
 
     """

@@ -1,6 +1,6 @@
 """Label keys: decides which labels are ours, splits keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
-Only this module decides which labels are in the namespace ``proxy.``; others merely name such labels.
+Only this module decides which labels are in the namespace ``proxy.``; other modules only mention such labels.
 Rules: decisions 3 and 28; LABELS II.1.
 """
 

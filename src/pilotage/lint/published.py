@@ -1,4 +1,4 @@
-"""Reads which ports a Compose service publishes, as far as rules about targets depend on them."""
+"""Reads which ports a Compose service publishes, because rules about targets depend on them."""
 
 from __future__ import annotations
 

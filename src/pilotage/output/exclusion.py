@@ -1,6 +1,6 @@
 """Explains excluded routes: the details behind the reason, and what to do to have them served. Pure.
 
-:mod:`pilotage.routes.exclusion` decides what is excluded, except by errors, which :mod:`pilotage.routes.build` decides.
+:mod:`pilotage.routes.build` excludes routes because of errors, :mod:`pilotage.routes.exclusion` for all other reasons.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def _leaves(
     fields: dict[str, Located], visible: Visibility, prefix: str = ""
 ) -> Iterator[tuple[str, Located, Visibility]]:
-    """Yield every value that is not a mapping, or is hidden as a whole, in the order of their dotted paths."""
+    """Yield every value that is not a mapping, or is hidden as a whole, in the order of the dotted paths."""
     for name in sorted(fields):
         value, path, inner = fields[name], f"{prefix}{name}", visible.at((name,))
         if isinstance(value.value, dict) and value.value and (inner.fields or inner.names or inner.everything):

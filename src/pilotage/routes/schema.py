@@ -251,7 +251,7 @@ _CONTAINER_OPTIONS: Final = {fold(option): option for option in CONTAINER_OPTION
 
 class _RouteKind(StructKind):
     def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
-        """Read one field. A value that several aliases share, because ``proxy.*`` set it, is read once."""
+        """Read one field. A value that several aliases share because ``proxy.*`` sets it is read only once."""
         if context.known is None:
             return super().read_field(name, key, value, context)
         known = context.known.get((key, id(value)))

@@ -83,10 +83,11 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The first by rank wins: a route, a pool, or what serves the first label of a full name. If the holder of the first
-    label claims the full name itself, too, that claim counts instead. Members of a pool that may not join its leader
-    are refused. When all containers of the winner are draining, the next with a ready endpoint takes over, but not what
-    serves the first label: requests wait for a container that restarts instead of reaching another service.
+    The first by rank wins: a route, a pool, or whatever serves the first label of a full name. If the holder of the
+    first label also claims the full name itself, that claim counts instead. Members of a pool that may not join its
+    leader are refused. When all containers of the winner are draining, the next claim with a ready endpoint takes over.
+    The claim through the first label does not take over: requests wait for a restarting container instead of reaching
+    another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []
@@ -120,7 +121,7 @@ def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
 
 
 def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
-    """Return the pool, further pools that wait to take over the name, and the routes that are in none.
+    """Return the pool, further pools that wait to take over the name, and the routes that are in no pool.
 
     A sleeping container does not lead while others are awake.
     """
@@ -149,7 +150,7 @@ def route_claimant(route: Route) -> Claimant:
 def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
     """Return why a route may not join a pool, and a remedy; ``None`` if it may.
 
-    Routes from files always may, and so may further routes of the leader's own container or service.
+    Routes from files may always join, and so may further routes of the leader's own container or service.
     """
     claimant = route_claimant(route)
     free = route.is_static or holder_of(route) == holder_of(leader)
@@ -194,7 +195,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
-    """Return how to admit a container, as lines for the configuration."""
+    """Return how to let a container join, as lines for the configuration."""
     pools = f"pools: [{_quoted(pool)}]"
     if (rule := policy.rule_for(claimant)) is not None:
         return f"name another pool, or add {pools} to what {rule} allows"

@@ -1,8 +1,8 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
-Envoy creates a request's filter chain before the first filter runs, with the filters that the route known at that point
-enables. Without a route it creates all of them, because the first filter may still find one; each then uses that
-route's configuration.
+Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
+the filters that it enables. If not, the chain has all filters, because the first filter may still find a route; each
+filter then uses that route's configuration.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use it."""
+    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use forward-auth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,

@@ -50,7 +50,7 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     Attributes:
         route: its alias.
         path: path of the authorization request.
-        headers: headers from its response that the backend receives.
+        headers: headers of its response that are passed on to the backend.
 
     """
 

@@ -1,4 +1,4 @@
-"""Decides which tcp and udp routes listen on a port, and remembers which did before. Pure."""
+"""Decides which tcp and udp routes listen on a port, and remembers which ones did before. Pure."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class PortHolders:
     def assign(
         self, port: str, backends: Iterable[Backend], engines: tuple[str, ...], build: Callable[[Backend], Resource]
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
-        """Choose the backends that listen on the addresses of a port. A backend without endpoints does not.
+        """Choose the backends that listen on the addresses of a port. A backend without endpoints does not listen.
 
-        Backends with endpoints come first. Among these, files precede the earlier holders of the port, and these the
-        others, by rank.
+        Backends with endpoints come first. Among these, files come first, then the earlier holders of the port, then
+        the others by rank.
 
         Args:
             port: the port, from :func:`port_of`.

@@ -49,7 +49,7 @@ def auth_route_restricted(route: Route, auth_route: str) -> Problem:
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
-    """Report a stream route whose listening address belongs to another route; ``why`` follows the name of that one."""
+    """Report a stream route whose listening address belongs to another route; ``why`` follows the other's name."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,

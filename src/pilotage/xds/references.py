@@ -1,4 +1,4 @@
-"""Counts what references each cluster in one Envoy, so that none is removed too early. Pure."""
+"""Counts the references to each cluster in one Envoy, so that no cluster is removed too early. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCING: Final = (LISTENER, SCOPE)
 
 
 class ClusterReferences:
-    """Which resources reference which clusters, in what Envoy has or may have.
+    """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
         unknown: resources from before this session whose version, and so whose references, are unknown.
@@ -40,7 +40,7 @@ class ClusterReferences:
         return [key for key, clusters in self._clusters.items() if cluster in clusters]
 
     def add_initial(self, cluster: str) -> None:
-        """Record a cluster from before this session, which resources of unknown versions may reference."""
+        """Record a cluster from before this session. Resources whose version is unknown may reference it."""
         self._initial.add(cluster)
 
     def is_unreferenced(self, cluster: str, *, complete: bool) -> bool:

@@ -69,7 +69,7 @@ def host_check() -> Any:
 def path_check() -> Any:
     """Return the per-route configuration that refuses paths from which a target could climb out of a prefix.
 
-    Envoy resolves ``..`` itself, but leaves encoded slashes alone, which targets may decode.
+    Envoy resolves ``..`` itself, but does not decode encoded slashes. Targets may decode them.
     """
     climbs = rbac_pb2.Permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
     return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=_deny(climbs)))
