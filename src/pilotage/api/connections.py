@@ -27,7 +27,7 @@ A further connection replaces the one that has been without a request for the lo
 """
 
 SILENCE: Final = 10.0
-"""Seconds to complete a request's headers, to read on once a response fills the buffers, and between requests."""
+"""Seconds that a client may take to send a request's headers, to read on when buffers are full, or between requests."""
 
 SERVER: Final = "pilotage"
 """The ``Server`` header, without a version, which would help only attackers."""

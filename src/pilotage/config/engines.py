@@ -140,7 +140,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
 
     config = load_config(Path(name), env)
     if config.has_providers and not config.providers and not config.files:
-        hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
+        hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or select one with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
     return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports, config.policy)

@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
     except ValueError as error:
         raise UnreadableFile("cannot be read: its name contains a null character") from error
     if content is None:
-        raise UnreadableFile("is not a regular file", "name a file that contains text")
+        raise UnreadableFile("is not a regular file", "choose a file that contains text")
     if len(content) > _MAX_SIZE:
         raise UnreadableFile(f"is larger than {_MAX_SIZE // 1024**2} MiB", "split it")
     try:

@@ -168,7 +168,7 @@ class Connection:
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
-            raise _no_engine(request.engine, "its response to GET /version is not that of an engine") from error
+            raise _no_engine(request.engine, "its response to GET /version does not come from an engine") from error
         except EngineRefused as error:
             if error.status not in {404, 405, 501}:
                 raise

@@ -174,7 +174,7 @@ class Gateway:
             self._ready_at = 0.0
             try:
                 end = await self._run_once()
-            except GatewayError as error:  # also if there are no free file descriptors
+            except GatewayError as error:  # even if there are no free file descriptors
                 if not self._was_ready():
                     raise
                 end = f"could not be started ({error.what})"

@@ -157,7 +157,7 @@ class _Decoder:
             elif not left_out and len(entries) >= MAX_NAMES:
                 left_out = mine[0].key
         if left_out:
-            message = f"the labels name more than {MAX_NAMES:,} aliases; this one and later ones get no route"
+            message = f"the labels have more than {MAX_NAMES:,} aliases; this one and later ones get no route"
             self._problem(Problem(message=message, hint="spread them over several containers", label=left_out))
         return entries
 

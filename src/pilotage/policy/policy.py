@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE_REFUSED", "NO_POLICY", "Policy"]
 
-FILE_REFUSED: Final = "a label may name only a readable file below a folder that gateway.label_files or a rule allows"
+FILE_REFUSED: Final = (
+    "a label may refer only to a readable file below a folder that gateway.label_files or a rule allows"
+)
 """The same message for every refused file, so that it does not reveal whether the file exists."""
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family

@@ -41,7 +41,7 @@ __all__ = [
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", "metadata"]
-"""Containers may freely name an address of the kind ``""``; the other kinds need a rule of the policy."""
+"""Containers may freely use addresses of the kind ``""``; the other kinds need a rule of the policy."""
 
 KIND_NAMES: Final[dict[AddressKind, str]] = {
     "": "another machine's address",

@@ -198,14 +198,14 @@ def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
     """Return how to let a container join, as lines for the configuration."""
     pools = f"pools: [{_quoted(pool)}]"
     if (rule := policy.rule_for(claimant)) is not None:
-        return f"name another pool, or add {pools} to what {rule} allows"
+        return f"choose another pool, or add {pools} to what {rule} allows"
     who = {"engine": claimant.engine, "project": claimant.project, "service": claimant.service}
     if not claimant.project:
         who["image"] = claimant.image
     if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
         return "name another pool"
     named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
-    return f"name another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
+    return f"choose another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
 
 
 def _quoted(text: str) -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTROL_CLUSTER", "FOUND", "backend_settings", "http_filters", "mark", "scope_settings"]
 
 CONTROL_CLUSTER: Final = "pilotage"
-"""The control plane, as Envoy's bootstrap names it."""
+"""The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
@@ -195,7 +195,7 @@ _SHOWN: Final = (
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
-"""Prefixes of headers in which an auth service could find another path than the requested one, and Envoy's own."""
+"""Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
 def _gzip() -> Any:

@@ -39,7 +39,7 @@ class PortHolders:
 
     def __init__(self) -> None:
         self._ranking = Ranking()
-        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, the earliest first
+        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, earliest first
         self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
 
     def follow(self, alias: str, route: Route | None) -> None:

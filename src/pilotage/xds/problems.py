@@ -33,7 +33,7 @@ def auth_route_not_served(route: Route, auth_route: str) -> Problem:
     return _problem(
         route,
         f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
-        f"start a container with the alias {auth_route!r}, or name another route",
+        f"start a container with the alias {auth_route!r}, or use another route",
         path="middlewares.forwardauth",
     )
 
@@ -43,7 +43,7 @@ def auth_route_restricted(route: Route, auth_route: str) -> Problem:
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
-        "name a route without cidr_whitelist and forwardauth: requests for approval do not pass through them",
+        "use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
         path="middlewares.forwardauth",
     )
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NAMES", "MAX_NAMES_OF_ONE", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Names in use at a time. When all are, an owner of few names takes the place of one of an owner of more."""
+"""Maximum number of names in use. When it is reached, an owner of few names takes a place from an owner of more."""
 
 MAX_NAMES_OF_ONE: Final = 200
-"""Names in use that count for one owner. Its further ones are not resolved until it no longer uses others."""
+"""Maximum number of names in use for one owner. Further names are resolved when the owner stops using others."""
 
 _INTERVAL: Final = 10.0
 """Seconds between two lookups of a name. The system's resolver does not say how long its answer is valid."""

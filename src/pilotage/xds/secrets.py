@@ -57,7 +57,7 @@ def _read(index: int, files: CertificateFiles) -> Resource:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"the key {files.key} does not belong to the certificate {files.certificate}"
-            raise _error(message, "name the key with which the certificate was requested") from error
+            raise _error(message, "configure the key with which the certificate was requested") from error
         message = f"{files.certificate} and {files.key} are not a valid certificate and key: {error.reason or error}"
         hint = "write both as PEM, the gateway's own certificate first, the key without a password"
         raise _error(message, hint) from error

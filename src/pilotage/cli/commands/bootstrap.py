@@ -28,7 +28,7 @@ __all__ = ["envoy_bootstrap"]
     metavar="N",
     type=click.IntRange(16),
     default=50_000,
-    help="Connections of clients at a time: at most half of the files that Envoy may open there. [default: 50000]",
+    help="Maximum number of client connections, at most half of the files that Envoy may open there. [default: 50000]",
 )
 @click.option(
     "--max-memory",
