@@ -226,7 +226,7 @@ class Document:
         return redact(problem, self._variables_at(known))
 
     def _variables_at(self, path: Path) -> dict[str, str]:
-        """Return the variables in the values that a problem at ``path`` may show: those above, at and below it."""
+        """Return the variables in the values that a problem at ``path`` may show: at the path, above and below it."""
         return {
             name: value
             for other, values in self._variables.items()

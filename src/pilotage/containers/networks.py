@@ -95,7 +95,7 @@ def shared_network_id(container: Container) -> str:
 
 
 def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
-    """Return a container with the hostnames and ports of the container whose network it shares, if the latter is known.
+    """If a container shares the network of a known container, return it with that container's hostnames and ports.
 
     Args:
         container: any container.

@@ -121,7 +121,7 @@ class DockerProvider:
             self._store.set_engine(self.name, EngineStatus("pending", time.time()))
 
     def snapshot(self) -> EngineSnapshot:
-        """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
+        """Return the containers and routes as of the last list, or of the predecessor before the first list."""
         return (self._predecessor or self).state.snapshot()
 
     def containers(self) -> Iterable[Container]:

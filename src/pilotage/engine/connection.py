@@ -298,7 +298,7 @@ class Connection:
 
 
 class _ConvertedErrors:
-    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would cost twice as much."""
+    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would take twice as long."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection

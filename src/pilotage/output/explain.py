@@ -242,7 +242,7 @@ class _Explainer:
         conflicts = tuple(problem for problem in about if problem.severity == "error")
         if not reason and not is_owner:
             reason = f"the alias belongs to {self._owner(winner, route)}"
-            change = "this route takes over if that one goes away; to serve both, give one of them another alias"
+            change = "this route takes over if the other goes away; to serve both, give one of them another alias"
         elif not reason and winner.excluded:
             reason, change = winner.excluded_reason, ""
             if conflicts:

@@ -39,7 +39,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         default: ``allow`` or ``deny``; decides where no rule does.
         targets: ``any`` or ``own``, the built-in limit of targets (decision 34).
         stream_ports: ranges of ports, both ends included: the built-in limit of stream listeners; ``None`` for any port
-            except 22 and those of engines (decision 35).
+            except 22 and the ports of engines (decision 35).
         addresses: addresses on which the gateway listens; streams of containers may listen only there. Empty for any.
         label_files: absolute paths of the folders in which files named in labels must lie: the built-in limit of files
             (decision 33).
@@ -265,4 +265,4 @@ def _refused(rule: PolicyRule, why: str, what: str) -> Verdict:
 
 
 NO_POLICY: Final = Policy()
-"""The built-in limits alone: no file of the host, any target, any stream port except 22 and those of engines."""
+"""The built-in limits alone: no file of the host, any target, any stream port except 22 and the ports of engines."""

@@ -82,7 +82,7 @@ class ContainerClaims:
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
     def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
-        """Remove a refused setting that the route can do without: only its own log file.
+        """Remove refused settings that the route can do without. There is only one: its own log file.
 
         Args:
             alias: the route's alias, lower-cased.

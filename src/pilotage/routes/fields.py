@@ -125,7 +125,7 @@ class Kind:
 
     Attributes:
         name: its name in documentation and messages.
-        keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
+        keys: if a value may be a mapping, the mapping's keys; otherwise ``None``.
         eager: whether label text for it is a YAML mapping that is parsed before labels are merged.
         visible: what may be shown of a value.
 

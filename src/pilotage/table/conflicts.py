@@ -103,8 +103,8 @@ def _conflict(route: Route, winner: Route, why: str) -> Problem:
     other = "another name" if route.is_static else "another alias with proxy.aliases"
     hint = f"remove one of them, or use {other}" if winner.is_static else f"give one of them {other}"
     return Problem(
-        message=f"alias {route.alias!r} belongs to {name_of(winner, route)}, {why}; this one waits until that one is "
-        "removed",
+        message=f"alias {route.alias!r} belongs to {name_of(winner, route)}, {why}; this route waits until the other "
+        "is removed",
         hint=hint,
         provider="" if route.is_static else route.provider,
         container=route.container,

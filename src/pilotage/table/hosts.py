@@ -176,7 +176,7 @@ def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules)
         hint = "use another name, or list your domains in match_domains"
     else:
         hint = "use another name for one of them"
-    return _problem(route, f"host {name!r} belongs to {who}, {why}; this one waits until that one is removed", hint)
+    return _problem(route, f"host {name!r} belongs to {who}, {why}; this route waits until the other is removed", hint)
 
 
 def _problem(route: Route, message: str, hint: str) -> Problem:

@@ -67,7 +67,7 @@ def serve(
     """Watch engines and serve the routes through Envoy.
 
     A container named shop is served at http://shop.ANYTHING:8080. SIGTERM and Ctrl-C finish running requests before
-    stopping; a second one stops immediately. SIGHUP reloads the configuration file, as does changing it.
+    stopping; a second one stops immediately. The configuration file is reloaded on SIGHUP and when it changes.
     """
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.daemon.logging import configure_logging, detect_log_format
