@@ -122,7 +122,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that labels can give a route. Times are in seconds."""
 
-    alias: Annotated[str, Field(NoEffect(), "Has no effect: the label's own alias names the route.")] = ""
+    alias: Annotated[str, Field(NoEffect(), "Has no effect: the alias in the label's key is the route's name.")] = ""
     scheme: Annotated[
         str,
         Field(
@@ -204,7 +204,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")
     ] = HealthCheck()
     load_balance: Annotated[
-        LoadBalance, Field(StructKind(LoadBalance), "Pool the route belongs to.", "{link: shop}")
+        LoadBalance, Field(StructKind(LoadBalance), "Pool to which the route belongs.", "{link: shop}")
     ] = LoadBalance()
     middlewares: Annotated[
         dict[str, Any],
