@@ -142,7 +142,7 @@ _LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
 
 
 def _without(text: str, secret: str, name: str) -> str:
-    """Return a text with every part of a secret that is long enough to matter replaced by a name."""
+    """Return a text in which a name replaces every part of a secret that is long enough to matter."""
     if len(secret) < _LEAST:
         return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: name, text)
     low = secret[:_LONGEST_SECRET].lower()

@@ -58,8 +58,8 @@ def _removal(name: str) -> Any:
 def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
-    Envoy passes user information, commas (two ``Host`` headers) and any port on to targets, which may take them for a
-    host other than the one whose route was chosen.
+    Envoy passes hosts with user information, commas (from two ``Host`` headers) or any port on to targets. A target may
+    understand them as a different host from the one whose route was chosen.
     """
     valid = rbac_pb2.Permission(header=_header(_VALID_HOST))
     too_high = rbac_pb2.Permission(header=_header(_TOO_HIGH_PORT))
