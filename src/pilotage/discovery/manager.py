@@ -183,8 +183,7 @@ class DiscoveryManager:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
         If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
-        with the new settings. New reserved ports and a new policy change every
-        engine.
+        with the new settings. New reserved ports and a new policy affect every engine.
 
         Args:
             engines: all engines; their names must differ.

@@ -29,7 +29,7 @@ def build_failed(route: Route, error: Exception) -> Problem:
 
 
 def auth_route_not_served(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth names a route that is not served."""
+    """Report that a route's forwardauth refers to a route that is not served."""
     return _problem(
         route,
         f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
@@ -39,7 +39,7 @@ def auth_route_not_served(route: Route, auth_route: str) -> Problem:
 
 
 def auth_route_restricted(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth names a route that restricts access, too."""
+    """Report that a route's forwardauth refers to a route that restricts access, too."""
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
