@@ -104,7 +104,7 @@ def test_the_rule_in_a_hint_quotes_what_a_stranger_chose() -> None:
     for glob in ("*", "a?", "{{engine}}"):
         problem = resolve(pooled=(member("one"), member("two", project=glob))).refused["two"]
         assert problem is not None
-        assert problem.hint == "name another pool"
+        assert problem.hint == "choose another pool"
 
 
 def test_a_rule_that_says_nothing_about_pools_is_named_in_the_hint() -> None:

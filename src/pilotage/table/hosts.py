@@ -203,7 +203,7 @@ def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
     if not claimant.project:
         who["image"] = claimant.image
     if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
-        return "name another pool"
+        return "choose another pool"
     named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
     return f"choose another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
 
