@@ -51,11 +51,11 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
         "not a container engine: its response to GET /version",
     ),
     "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version has no ApiVersion"),
-    "a list": (json_answer([]), EngineIncompatible, "its response to GET /version is not that of an engine"),
+    "a list": (json_answer([]), EngineIncompatible, "its response to GET /version does not come from an engine"),
     "wrong types": (
         json_answer({"ApiVersion": 1.41}),
         EngineIncompatible,
-        "its response to GET /version is not that of an engine",
+        "its response to GET /version does not come from an engine",
     ),
     "a long reason": (
         answer(f"500 {'y' * 9000}", b""),

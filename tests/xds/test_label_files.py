@@ -65,7 +65,7 @@ def test_a_link_that_leaves_the_folder_is_refused_in_the_same_words_as_a_missing
     assert files.read(mine) == (missing,)
     assert missing.message == FILE_REFUSED
     assert files.refused == files.aliases == {"shop"}
-    with pytest.raises(ValueError, match="a label may name"):
+    with pytest.raises(ValueError, match="a label may refer"):
         data_source(route_backend(mine), str(ca))
 
 

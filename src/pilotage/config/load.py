@@ -140,7 +140,7 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     try:
         text = read_text(path)
     except UnreadableFile as error:
-        hint = error.hint or "correct the name after --config, or name an engine with --engine NAME=URL"
+        hint = error.hint or "correct the name after --config, or select an engine with --engine NAME=URL"
         raise ConfigError([Problem(message=error.message, file=str(path), hint=hint)]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 

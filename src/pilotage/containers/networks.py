@@ -40,7 +40,7 @@ class ChosenNetwork(NamedTuple):
     Attributes:
         name: name of the network; ``""`` if there is none.
         address: ``""`` if the container has no address there.
-        error: the label names a network that the container is not attached to.
+        error: the network in the label is one that the container is not attached to.
 
     """
 
@@ -62,7 +62,7 @@ def default_network(networks: Mapping[str, Endpoint | None], project: str) -> Ch
 
 
 def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix."""
+    """Return the network in ``proxy.network``, which may omit the Compose project's prefix."""
     names = (wanted, f"{project}_{wanted}") if project else (wanted,)
     for name in names:
         if address := _address(networks.get(name)):
@@ -95,7 +95,7 @@ def shared_network_id(container: Container) -> str:
 
 
 def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
-    """Return a container with the hostnames and ports of the container whose network it shares, if that one is known.
+    """If a container shares the network of a known container, return it with that container's hostnames and ports.
 
     Args:
         container: any container.

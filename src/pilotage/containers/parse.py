@@ -54,7 +54,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         summary: an entry from ``GET /containers/json``.
         facts: the engine.
         own: the container's pilotage labels.
-        options: decoded from them.
+        options: the options decoded from these labels.
 
     """
     labels = summary.Labels or {}
@@ -142,7 +142,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name, the one with a single slash. The names of links (``/a/b``) are listed, too."""
+    """Return a container's own name, the one with a single slash. Engines also list the names of links (``/a/b``)."""
     if not names:
         return ""
     for name in names:

@@ -122,7 +122,7 @@ def labels_not_read(service: str, why: str) -> Problem:
 def reachable(
     networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
 ) -> Mapping[str, Endpoint | None]:
-    """Return the networks except the overlays to whose addresses this host has no route.
+    """Return the networks without those overlays to which this host has no route.
 
     The overlay ``ingress`` is always left out, because it carries only the published ports of services.
 

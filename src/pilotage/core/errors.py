@@ -114,7 +114,7 @@ class GatewayError(PilotageError):
 
 
 def first_exception(group: ExceptionGroup[_E]) -> _E:
-    """Return the first exception in nested groups, such as that of the first task that failed."""
+    """Return the first exception in nested groups: the error of the task that failed first."""
     found: Exception = group
     while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]

@@ -138,7 +138,7 @@ class Visibility(msgspec.Struct, frozen=True):
         headers: whether these are names of headers; other texts are hidden, such as a header with its value.
         names: the names of a mapping, but not its values, as of HTTP headers.
         fields: folded name -> what may be shown below it. Below other names nothing may be shown.
-        everything: whether all of it, even secrets, is shown, to somebody who could read them anyway.
+        everything: whether everything is shown, even secrets, because the reader could see them anyway.
 
     """
 
@@ -233,7 +233,7 @@ def shown_text(text: str, visible: Visibility) -> str:
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """Return a text, such as an error message of Envoy, in which none of some secrets appears, escaped or not."""
+    """Return a text, such as an Envoy error message, without some secrets, which it may contain escaped or not."""
     forms = {form.strip() for secret in secrets for form in (secret, *secret.split(), _escaped(secret))}
     for form in sorted((form for form in forms if len(form) > 2), key=len, reverse=True):
         text = text.replace(form, HIDDEN)

@@ -25,7 +25,7 @@ _MAX_AGE: Final = 4.0
 class OwnContainer:
     """The addresses and ports of the host that lead to pilotage's container; none if it does not run in one.
 
-    They include only the host's addresses on the container's networks, because its others are unknown in the container.
+    They include only the host's addresses on the container's networks, because the container cannot see the others.
 
     Args:
         local_addresses: returns the addresses of pilotage.

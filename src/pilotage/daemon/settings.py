@@ -80,7 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: the bearer token for API clients on other machines.
         policy: what containers may claim.
         problems: warnings about the configuration.
-        held_ports: ports on which the daemon has listened since its start, after a reload that changed them.
+        held_ports: ports on which the daemon still listens although a reload has changed them in the settings.
 
     """
 
@@ -257,7 +257,7 @@ def _check_log(path: str, file: str) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "name a file in a folder that pilotage can write to, or use - for standard output"
+        hint = "choose a file in a folder that pilotage can write to, or use - for standard output"
         message = f"cannot write {shorten(path, 200)}: {why}"
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 

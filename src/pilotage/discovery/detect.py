@@ -66,7 +66,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
-    """Return the engines that can be found without configuration; the first is the one that commands use.
+    """Return the engines that can be found without configuration. Commands use the first one.
 
     The sources are ``DOCKER_HOST``, Docker contexts, ``CONTAINER_HOST``, and the usual socket paths. Contexts that
     share an address but not their certificates are different engines.

@@ -283,7 +283,7 @@ class DiscoveryManager:
             provider.release()
         try:
             await cancel_tasks([*(provider.task for provider in self._providers.values()), self._file_task])
-        finally:  # also if this call is cancelled
+        finally:  # even if this call is cancelled
             for subscription in tuple(self._subscriptions):
                 subscription.close()
 

@@ -121,7 +121,7 @@ class DockerProvider:
             self._store.set_engine(self.name, EngineStatus("pending", time.time()))
 
     def snapshot(self) -> EngineSnapshot:
-        """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
+        """Return the containers and routes as of the last list, or of the predecessor before the first list."""
         return (self._predecessor or self).state.snapshot()
 
     def containers_at(self, addresses: Iterable[str]) -> list[Container]:
@@ -129,7 +129,7 @@ class DockerProvider:
         return (self._predecessor or self).state.containers_at(addresses)
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
-        """Return whether a configuration differs in nothing but the name."""
+        """Return whether a configuration differs only in its name."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:

@@ -62,7 +62,7 @@ class EngineState:
         parser: decodes the engine's list entries.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
-        is_local: whether an address is one of this machine, other than loopback.
+        is_local: whether an address belongs to this machine and is not loopback.
 
     Attributes:
         podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
@@ -167,7 +167,7 @@ class EngineState:
         return listed
 
     def forget_tasks(self) -> None:
-        """Count the tasks of swarm services as changed in the next list."""
+        """Treat the tasks of swarm services as changed in the next list."""
         for container_id, container in self._listed.items():
             if is_task(container):
                 self._fingerprints.forget(container_id)
@@ -244,7 +244,7 @@ class EngineState:
         return not event.is_reflected_in(listed) or (self.parser.is_forged(listed) and bool(task_id(listed)))
 
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
-        """Return the IDs of the containers whose network these containers use -> name of the user.
+        """Return the ID of each network owner that is missing, mapped to the name of a container that uses its network.
 
         Includes only owners that are unknown, or that were not inspected because they had no users.
         """

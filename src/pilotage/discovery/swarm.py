@@ -1,4 +1,4 @@
-"""Reads the services of an engine's swarm for the containers that are their tasks."""
+"""Reads the services of an engine's swarm, because a task (a container) has its service's labels and ports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Follows one engine until stopped and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
 
 Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
-containers, and one refresh lists the containers that events named. Events only trigger a refresh; the list is the
+containers, and a refresh lists the containers mentioned in events. Events only trigger a refresh; the list is the
 source of truth. The watcher lists everything after each (re)connect and every half minute.
 
 There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
@@ -232,7 +232,7 @@ class EngineWatcher:
         self._wakeup.set()
 
     def _overflow(self) -> None:
-        """Drop an event. List everything instead, soon and then once more: Docker sends some events too early."""
+        """Drop an event. List everything soon instead, and later once more: Docker sends some events too early."""
         if not self._overflowed:
             self._overflowed = True
             self._reconcile_at = min(self._reconcile_at, self.listed_at + _LIST_PAUSE)

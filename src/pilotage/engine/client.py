@@ -120,9 +120,9 @@ class EngineClient:
         ids: Iterable[str] | None = None,
         all: bool = True,  # noqa: A002
     ) -> None:
-        """List containers as :meth:`list_containers`, but pass them on while the list arrives.
+        """List containers like :meth:`list_containers`, but pass them on while the list arrives.
 
-        The whole list is then never in memory. A list that fails may have been passed on in part.
+        So the whole list is never in memory. If the request fails, part of the list may already have been passed on.
 
         Args:
             take: receives some containers at a time; it must not block.

@@ -174,7 +174,7 @@ class Connection:
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
-            raise _no_engine(request.engine, "its response to GET /version is not that of an engine") from error
+            raise _no_engine(request.engine, "its response to GET /version does not come from an engine") from error
         except EngineRefused as error:
             if error.status not in {404, 405, 501}:
                 raise
@@ -286,7 +286,7 @@ class Connection:
         raise refusal(request, response, body[:_ERROR_BODY])
 
     async def convert(self, error: BaseException, request: Request) -> EngineError | None:
-        """Return the EngineError for an exception of the library or the system, ``None`` for any other exception.
+        """Convert an error of this package, a decoder or the system to EngineError; return ``None`` for any other.
 
         After a lost connection, the next request negotiates again.
         """
@@ -304,7 +304,7 @@ class Connection:
 
 
 class _ConvertedErrors:
-    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would cost twice as much."""
+    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would take twice as long."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection

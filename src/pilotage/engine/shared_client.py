@@ -1,4 +1,4 @@
-"""Defines clients that hold a reference to a pooled connection, groups of them, and connection attempts."""
+"""Defines clients that hold a reference to a pooled connection, groups of such clients, and connection attempts."""
 
 from __future__ import annotations
 

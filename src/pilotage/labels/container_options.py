@@ -65,8 +65,8 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: only when the container that
-            depends on it sleeps, too.
+        idle_timeout: sleep after this long without a request. 0: never. Negative: sleep only together with the
+            container that depends on it.
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills the container.

@@ -43,7 +43,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     """The decoded labels of one container.
 
     Attributes:
-        routes: fields of the listed aliases in their order, then those of further aliases by name.
+        routes: the fields of each alias: first the listed aliases in their order, then further ones by name.
         problems: problems with labels that belong to no alias, and keys that look misspelt.
 
     """
@@ -147,7 +147,7 @@ class _Decoder:
     # ---- aliases by name
 
     def _named_entries(self) -> dict[str, list[Entry]]:
-        """Return each alias with the labels that name it."""
+        """Return each alias with the labels that have its name in their key."""
         entries: dict[str, list[Entry]] = {alias: [] for alias in self.aliases}
         left_out = ""
         for alias in sorted(self.named):
@@ -157,7 +157,7 @@ class _Decoder:
             elif not left_out and len(entries) >= MAX_NAMES:
                 left_out = mine[0].key
         if left_out:
-            message = f"the labels name more than {MAX_NAMES:,} aliases; this one and later ones get no route"
+            message = f"the labels have more than {MAX_NAMES:,} aliases; this one and later ones get no route"
             self._problem(Problem(message=message, hint="spread them over several containers", label=left_out))
         return entries
 
@@ -250,7 +250,7 @@ class _Decoder:
         self._error_everywhere(problem, field)
 
     def _field_labels(self) -> dict[str, list[str]]:
-        """Return, for each field, the sorted labels that set all of it for any alias."""
+        """Return, for each field, the sorted labels that set the whole field for some alias."""
         found: dict[str, list[str]] = {}
         groups = (self.wildcard, *self.references.values(), *self.named.values())
         for entry in sorted((entry for group in groups for entry in group), key=lambda entry: entry.key):
@@ -297,7 +297,7 @@ class _Decoder:
     # ---- errors
 
     def _error_everywhere(self, problem: Problem, field: str) -> None:
-        """Report a label that cannot be applied to every listed alias. It may have protected any of them."""
+        """Report an error for all listed aliases, because the label may have been meant to protect any of them."""
         self._keep(self.shared_errors, FieldError(problem, field, field in self.schema.protective))
 
     def _error_of(self, alias: str, problem: Problem, field: str) -> None:

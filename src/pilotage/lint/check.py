@@ -1,7 +1,7 @@
 """Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
-The same code parses these labels and those of containers, and routes are checked as in ``pilotage serve``. Everything
-that only a running container can show (addresses, ports, networks) is assumed to be right.
+The labels are parsed by the code that parses containers' labels, and routes are checked as in ``pilotage serve``.
+Everything that only a running container can show (addresses, ports, networks) is assumed to be right.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
-    """Check some files, and the files that they name. A configuration among them applies to all routes.
+    """Check some files, and the files that they refer to. A configuration among them applies to all routes.
 
     Args:
         names: file names.
@@ -122,7 +122,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
 
 
 def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:
-    """Yield the problems of a route file, and those with unsupported settings in its routes."""
+    """Yield the problems of a route file, including unsupported settings in its routes."""
     yield from file.all_problems
     for route in file.routes:
         for problem in () if route.excluded else check_capabilities(route, options)[0]:

@@ -56,7 +56,7 @@ def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, st
         raise ConfigError([Problem(message=error.message, file=file, line=error.line, column=error.column)]) from error
     top = document.value if document is not None and isinstance(document.value, dict) else {}
     if not is_compose(top):
-        hint = "name a file with services"
+        hint = "give a file with services"
         raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
     services = tuple(
         judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)
@@ -74,6 +74,6 @@ def _engine(config: Config, engine: str, file: str) -> str:
     if engine or not names:
         return engine
     if len(names) > 1 and any(rule.engine for rule in config.policy.rules):
-        hint = f"name one with --on: {', '.join(names)}"
+        hint = f"choose one with --on: {', '.join(names)}"
         raise ConfigError([Problem(message="the rules depend on the engine", hint=hint, file=file)])
     return names[0] if len(names) == 1 else ""

@@ -1,6 +1,6 @@
 """Explains excluded routes: the details behind the reason, and what to do to have them served. Pure.
 
-:mod:`pilotage.routes.exclusion` decides what is excluded, except by errors, which :mod:`pilotage.routes.build` decides.
+:mod:`pilotage.routes.build` excludes routes because of errors, :mod:`pilotage.routes.exclusion` for all other reasons.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _no_port(container: Container, alias: str, port_why: str) -> str:
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
-    """Return the label key that sets a field of an alias. It uses the number of an alias with dots (LABELS II.1.3)."""
+    """Return the label key that sets a field of an alias. An alias with dots is given by its number (LABELS II.1.3)."""
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"

@@ -1,10 +1,9 @@
 """Decides what a container may claim: hosts, targets, ports, files, middlewares and pools.
 
-A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided, and a
-reason and a hint if the claim is refused. ``routes`` asks about all claims of a container when it builds its routes,
-``table`` about pools.
-It must not know routes, wait, or open sockets. It uses the file system only to resolve symbolic links and to read files
-that labels may name.
+A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided and, if the
+claim is refused, a reason and a hint. ``routes`` asks about all claims of a container when it builds its routes;
+``table`` asks about pools. It must not know routes, wait, or open sockets. It uses the file system only to resolve
+symbolic links and to read files to which labels may refer.
 """
 
 from __future__ import annotations

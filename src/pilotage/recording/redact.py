@@ -1,8 +1,8 @@
-"""Removes secrets from labels before they leave the machine in a bug report. Pure.
+"""Removes secrets from labels before the labels leave the machine in a bug report. Pure.
 
-:mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so all else keeps its
-line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay, because
-they are no secrets and decide whether a route is served.
+:mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so everything else
+keeps its line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay,
+because they are never secret, and decide whether a route is served.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Builds the routes of a container. Pure.
 
-An error affects only its own route. A route that must not be served stays visible as excluded, with the reason. Rules:
+An error affects only one route. A route that must not be served stays visible as excluded, with the reason. Rules:
 LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 """
 
@@ -83,8 +83,8 @@ def build_routes(
 
     Args:
         container: from :func:`pilotage.from_docker`.
-        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
-            (or the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels. By default, the name of the provider (or
+            the agent) decides: true if it ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what the container may claim.
 
@@ -110,11 +110,11 @@ class RouteBuilder:
 
     Args:
         schema: keys below an alias.
-        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
-            (or the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels. By default, the name of the provider (or
+            the agent) decides: true if it ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
 
@@ -187,7 +187,7 @@ class RouteBuilder:
     def _settings_of(
         self, container: Container
     ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
-        """Return the aliases of a container, the settings of each, other problems, and the number of those dropped."""
+        """Return a container's aliases, the settings of each, other problems, and the number of dropped problems."""
         own = _own_labels(container)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
@@ -223,9 +223,10 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reach: what the host may turn out to be, if it is a name.
-        refusal: why the route may not lead to its target; both from :func:`pilotage.routes.reach.check_reach`.
-        claims: asks the policy; ``None`` if the route claims nothing else that could be refused.
+        reach: the container's own addresses, to check what the host resolves to, if it is a name.
+        refusal: why the route may not lead to its target. This and ``reach`` are from
+            :func:`pilotage.routes.reach.check_reach`.
+        claims: asks the policy about the other claims; ``None`` if none of them could be refused.
         most: maximum number of problems to keep.
         unplaced: receives the identities of the others.
 
@@ -302,7 +303,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return the claimant about whom the table asks the policy; ``None`` if the route's service identifies it."""
+    """Return the claimant for the table's questions to the policy; ``None`` if the route's service identifies it."""
     if claims is not None and claims.policy.has_rules:
         return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:
@@ -341,7 +342,7 @@ def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, 
     Args:
         target: where the route leads.
         settings: its settings.
-        addresses: those of the gateway; streams listen on the first.
+        addresses: the gateway's addresses; streams listen on the first.
 
     """
     if settings.bind or target.scheme not in STREAMS:

@@ -55,11 +55,11 @@ class FieldContext(msgspec.Struct):
     Attributes:
         budget: limits what the container's labels may cost.
         path: dotted path of the value being read.
-        visible: what may be shown of the values, from the first name of the path on.
+        visible: what may be shown of all values; ``path`` leads to the part for the value being read.
         problems: problems found so far, except those that the budget dropped.
         errors: number of all problems found so far.
         refused: whether a problem takes the route out of service.
-        known: fields already read for another alias of the container, by name and identity of the written value;
+        known: fields already read for other aliases of the container, by name and identity of the written value;
             ``None`` if there is no other alias.
 
     """
@@ -85,7 +85,7 @@ class FieldContext(msgspec.Struct):
             self.problems[-1] = msgspec.structs.replace(self.problems[-1], severity="warning")
 
     def shown(self, value: Located) -> str:
-        """Return a value as a message mentions it: its kind if it is not a single value, or is a secret."""
+        """Return a value as messages show it: only its kind if it is a mapping, a list or a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
@@ -125,8 +125,8 @@ class Kind:
 
     Attributes:
         name: its name in documentation and messages.
-        keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
-        eager: whether label text for it is a YAML mapping, parsed before labels are merged.
+        keys: if a value may be a mapping, the mapping's keys; otherwise ``None``.
+        eager: whether label text for it is a YAML mapping that is parsed before labels are merged.
         visible: what may be shown of a value.
 
     """

@@ -21,7 +21,7 @@ class NoEffect(Text):
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
         if text is not UNSET and text:
-            message = "this field has no effect, because the label's own alias names the route"
+            message = "this field has no effect, because the alias in the label's key is the route's name"
             context.warn(value, message, "remove it; proxy.aliases lists the names of a container")
         return text
 

@@ -174,7 +174,7 @@ class StructKind(Kind):
         self.schema = self.keys = KeySchema(keys, protective, visible=self.visible)
 
     def canonical(self, name: str) -> str | None:
-        """Return the field that a key names, in any spelling."""
+        """Return the field with this name, in any spelling."""
         key = self.schema.keys.get(fold(name))
         return None if key is None else key.name
 
@@ -208,7 +208,7 @@ class StructKind(Kind):
         return read
 
     def unknown(self, key: str, value: Located, context: FieldContext) -> None:
-        """Report a key that names no field, once for each label that sets it."""
+        """Report a key that is not the name of a field, once for each label that sets it."""
         if not key:
             context.error(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
             return

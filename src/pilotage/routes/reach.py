@@ -26,12 +26,12 @@ _EVERYWHERE: Final = {"0.0.0.0": (4,), "::": (6,), "": (4, 6)}  # noqa: S104
 
 
 def nowhere(_address: str) -> bool:
-    """Return ``False``, as if no address were one of this machine."""
+    """Return ``False``, as if no address belonged to this machine."""
     return False
 
 
 def is_own_address(container: Container, target: Target) -> bool:
-    """Return whether a target is the container's own address, which needs no further check, as with most routes."""
+    """Return whether a target is the container's own address, which needs no further check. Most targets are."""
     return target.host == container.private_hostname and is_ordinary(target.host)
 
 
@@ -76,10 +76,11 @@ def check_reach(
         target: its target, with host and port.
         policy: what containers may claim.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     Returns:
-        What the host may turn out to be, if it is a name; and the error that takes the route out of service.
+        For a host name, the addresses that are the container's own, for later checks; and the error that takes the
+        route out of service.
 
     """
     own = reserved_target(target, reserved_ports, is_local)
@@ -99,7 +100,7 @@ def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable
         reach: the addresses that are the container's own, from :func:`reach_of`.
         target: with host and port.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
     owned = reach.owns(target.host, is_local)
@@ -114,7 +115,7 @@ def reserved_target(
     Args:
         target: the target.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
     if target.port.proxy not in reserved_ports or target.scheme in ("udp", "fileserver"):

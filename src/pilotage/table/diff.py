@@ -75,7 +75,7 @@ def iter_diff(
     aliases: Mapping[str, str] | None = None,
     keys: Iterable[ProblemKey] | None = None,
 ) -> Iterator[Change]:
-    """Yield what :func:`diff` returns, for callers that pause while there is much of it."""
+    """Yield what :func:`diff` returns, for callers that pause between parts of a large result."""
     yield from _engine_changes(old, new)
     compared = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
     for alias in sorted(compared):

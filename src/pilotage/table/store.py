@@ -1,8 +1,8 @@
 """Keeps the table up to date while single containers change. Pure.
 
-The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only those
-that a change touches, and returns immutable tables that share everything else. The cost of a change does not depend on
-the number of containers.
+The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only the
+names that a change affects, and returns immutable tables that share everything else. The cost of a change does not
+depend on the number of containers.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class RouteStore:
     def keep_holders(self) -> None:
         """Let the holder of a name keep it from now on for as long as its container exists.
 
-        Call this before the first table is used to serve clients. Until then, and without it, the same containers give
-        the same table, in whatever order engines are listed and events come.
+        Call this before the first table is used to serve clients. Without this call, the same containers always give
+        the same table, in whatever order engines are listed and events arrive.
         """
         self._names.keep()
 

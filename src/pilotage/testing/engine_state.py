@@ -104,7 +104,7 @@ class FakeEngineState:
             self._put(_from_summary(it) if isinstance(it, dict) else it)
 
     def add(self, it: FakeContainer | str, **more: Any) -> FakeContainer:
-        """Create a container, and start it if its state is a running one.
+        """Create a container, and start it if its state is one of a running container.
 
         Args:
             it: a container, or the name for a new one.

@@ -67,7 +67,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``none``: no endpoint.
-        files: path -> content of the files that labels of the route name.
+        files: path -> content of the files named in the route's labels.
 
     """
 
@@ -97,7 +97,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
-    """Return the members for endpoints with their weights, each address of a host name once."""
+    """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int]] = set()
     for endpoint, weight in endpoints:
@@ -140,7 +140,7 @@ def insists_on_tls(route: Route) -> bool:
 
 
 def may_restart(route: Route) -> bool:
-    """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
+    """Return whether requests to a route wait briefly, because its containers were told to stop and may come back."""
     waits_anyway = bool(route.settings.hold or route.settings.load_balance.link)
     return is_draining((route,)) and not route.is_stream and not waits_anyway
 
@@ -158,8 +158,8 @@ def route_backend(route: Route, *, used_for_auth: bool = False, restarting: bool
     Args:
         route: a route that may be served.
         used_for_auth: whether other routes use it for forwardauth, so that it needs a cluster of its own.
-        restarting: whether its containers have been told to stop and may come back. Its requests are retried until
-            then, in a cluster of its own.
+        restarting: whether its containers have been told to stop and may come back. Until they do, its requests are
+            retried, in a cluster of its own.
 
     """
     members = _members((e, 1) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))

@@ -139,7 +139,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse real_ip unless the gateway's settings agree, because the gateway finds client addresses before routes."""
+    """Refuse real_ip unless the gateway's settings agree, because client addresses are determined before routes."""
     if policy.address_from is None:
         return
     header, networks = policy.address_from

@@ -1,7 +1,7 @@
 """Builds Envoy clusters: the endpoints of a backend and the protocol spoken with them. Pure.
 
-Endpoints are inline. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header. The route
-overwrites this header, so clients cannot choose the address.
+A cluster contains its endpoints. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header.
+The route overwrites this header, so clients cannot choose the address.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def _breakers(most: int, connections: int = _NO_LIMIT, *, waiting: int = _NO_LIM
 
     Args:
         most: connections to one endpoint.
-        connections: connections to all endpoints, which for udp are clients.
-        waiting: requests, or connections of clients, that wait for a connection.
+        connections: connections to all endpoints; for udp, the number of clients.
+        waiting: requests, or client connections, that wait for a connection.
 
     """
     limits = circuit_breaker_pb2.CircuitBreakers
@@ -280,7 +280,7 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Those that the engine itself runs do not count."""
+    """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
     return bool(backend.members) and backend.route.probed
 
 

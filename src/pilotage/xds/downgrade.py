@@ -26,7 +26,7 @@ class Downgrade:
 
     Attributes:
         https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
-        plain: addresses of such endpoints that speak plain HTTP.
+        plain: addresses of those endpoints that speak plain HTTP.
 
     """
 

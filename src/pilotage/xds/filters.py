@@ -1,8 +1,8 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
-Envoy creates a request's filter chain before the first filter runs, with the filters that the route known at that point
-enables. Without a route it creates all of them, because the first filter may still find one; each then uses that
-route's configuration.
+Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
+the filters that it enables. If not, the chain has all filters, because the first filter may still find a route; each
+filter then uses that route's configuration.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 CONTROL_CLUSTER: Final = "pilotage"
-"""The control plane, as Envoy's bootstrap names it."""
+"""The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
@@ -218,7 +218,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use it."""
+    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use forward-auth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -235,7 +235,7 @@ _SHOWN: Final = (
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
-"""Prefixes of headers in which an auth service could find another path than the requested one, and Envoy's own."""
+"""Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
 def _gzip() -> Any:

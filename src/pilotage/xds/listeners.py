@@ -1,4 +1,4 @@
-"""Builds listeners: two that all HTTP routes share and none changes, and one per tcp or udp route. Pure."""
+"""Builds listeners: two that all HTTP routes share, independent of any route, and one per tcp or udp route. Pure."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
-    """Return the networks of trusted proxies without duplicates, which Envoy rejects."""
+    """Return the networks of trusted proxies, without duplicates because Envoy rejects those."""
     networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
     return [
         address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))

@@ -51,7 +51,7 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     Attributes:
         route: its alias.
         path: path of the authorization request.
-        headers: headers from its response that the backend receives.
+        headers: headers of its response that are passed on to the backend.
 
     """
 
@@ -303,7 +303,9 @@ class _Parser:
             )
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
         if any(map(_is_host, headers)):
-            self.problem("the Host header cannot come from the forwardauth route", "remove it", option="headers")
+            self.problem(
+                "the Host header cannot be taken from the auth service's response", "remove it", option="headers"
+            )
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 

@@ -19,7 +19,7 @@ REFERENCING: Final = (LISTENER, SCOPE)
 
 
 class ClusterReferences:
-    """Which resources reference which clusters, in what Envoy has or may have.
+    """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
         unknown: resources from before this session whose version, and so whose references, are unknown.
@@ -41,7 +41,7 @@ class ClusterReferences:
         return self._users[cluster]
 
     def add_initial(self, cluster: str) -> None:
-        """Record a cluster from before this session, which resources of unknown versions may reference."""
+        """Record a cluster from before this session. Resources whose version is unknown may reference it."""
         self._initial.add(cluster)
 
     def is_unreferenced(self, cluster: str, *, complete: bool) -> bool:

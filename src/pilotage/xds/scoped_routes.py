@@ -1,8 +1,8 @@
 """Builds scoped route configurations, with one scope for all hosts with the same first DNS label. Pure.
 
-``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource, so a change resends only
-the scopes it affects, however many there are. Envoy selects the scope by the first DNS label of the host, the part
-before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource. So after a change, only the
+affected scopes are sent again, however many there are. Envoy selects the scope by the first DNS label of the host, the
+part before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     """Return the virtual host domains of an alias within its scope.
 
     Args:
-        name: an alias without dots matches itself and every host that starts with it; with dots, only that host;
-            ``*.example.com`` matches every host with one additional label.
+        name: the alias. Without dots, it matches itself and every host of which it is the first label. With dots, it
+            matches only that host. ``*.example.com`` matches every host with one additional label.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
@@ -134,7 +134,7 @@ def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, fr
 
 
 def _clusters(backend: Backend) -> list[str]:
-    """Return the clusters of a backend: for requests in general, for gRPC, for safe requests."""
+    """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
@@ -145,8 +145,8 @@ def _clusters(backend: Backend) -> list[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    The table gives a full name to its holder, and excludes the routes of others. So a backend with that full name
-    has it, and the one with the short alias has the rest.
+    The table gives a full name to its holder, and excludes other routes with that name. So a backend with a full name
+    gets this host, and the backend with the short alias gets all other hosts.
     """
     taken: set[str] = set()
     for backend in sorted(
@@ -252,8 +252,8 @@ def https_redirect(options: GatewayOptions) -> Any:
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend. They differ in how long they may be silent, and in their retries.
 
-    Streams may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, also if they become WebSockets. Safe
-    requests among these are also retried after a broken connection.
+    Some requests may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, even if they become
+    WebSockets. Those that are safe to repeat are also retried after a broken connection.
     """
     kinds = route_components_pb2
     if backend.backing == "none":
@@ -287,7 +287,7 @@ _NO_BODY: Final = [
 
 
 def _silence(backend: Backend, limit: float) -> float:
-    """Return the idle timeout of a request in seconds, or the longer wait that its route allows; 0 means no limit."""
+    """Return a request's idle timeout in seconds, extended to the wait that its route allows; 0 means no limit."""
     longest = max(backend.hold, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
 

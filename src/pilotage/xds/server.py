@@ -66,7 +66,7 @@ class AdsServer:
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
         guard: what no route may reach; by default, containers are limited as without rules of the policy.
-        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up`, the default, does.
+        lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
 
@@ -263,7 +263,7 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect the restart of an alias for a while, and for as long as it is draining."""
+        """Expect an alias to restart for a while, and for as long as it is draining."""
         self._restarting.add(alias)
 
         def settle() -> None:
@@ -296,7 +296,7 @@ class AdsServer:
         return tuple(dict.fromkeys(found))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
-        """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version of it.
+        """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version.
 
         Args:
             node: Envoy's node ID. NACKs of other Envoys are ignored.

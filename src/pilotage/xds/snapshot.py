@@ -56,8 +56,8 @@ class Snapshot:
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
-        files: what labels name, as last read.
-        touched: aliases that were changed since somebody emptied this set.
+        files: the files named in labels, as last read.
+        touched: aliases that have changed since the owner last emptied this set.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
 
@@ -148,7 +148,7 @@ class Snapshot:
         return self.change(self._table, aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
-        """Apply new settings, and read the files again that labels name; return the changed keys."""
+        """Apply new settings, and read the files named in labels again; return the changed keys."""
         guard = guard or self.targets.guard
         if options == self.options and guard == self.targets.guard:
             return self.check_again(self.files.aliases)
@@ -270,7 +270,7 @@ class Snapshot:
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a forwardauth route that cannot approve requests, without which all requests are rejected."""
+        """Report a forwardauth route that cannot approve requests, because all requests that need it are rejected."""
         auth = backend.route_policy.auth
         problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
         self._report(f"auth/{key}", [problem] if problem is not None else ())

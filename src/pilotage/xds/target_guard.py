@@ -35,7 +35,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
     Attributes:
         policy: the operator's rules.
         own_ports: ports on this machine on which the gateway, the API and the xDS server listen.
-        local_addresses: returns the addresses of this machine, other than loopback, in their usual spelling.
+        local_addresses: returns the addresses of this machine, without loopback, in their usual spelling.
         published: returns where an engine publishes the ports of pilotage's own container: addresses and ports.
 
     """
@@ -52,7 +52,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return self.own_ports.union(port for _, port in published) if published else self.own_ports
 
     def is_local(self, text: str) -> bool:
-        """Return whether an address in its usual spelling is one of this machine, other than loopback."""
+        """Return whether an address in its usual spelling belongs to this machine and is not loopback."""
         return text in self.local_addresses()
 
     def is_here(self, text: str) -> bool:
@@ -177,7 +177,7 @@ class Targets:
         return affected
 
     def _remember(self, alias: str, route: Route | None, claims: Mapping[_Claim, bool] | None) -> None:
-        """Remember since when a route has claimed its ports: as long as it exists, even while it is not served."""
+        """Remember since when a route has claimed its ports. It claims them even while it is not served."""
         holder, known = self._since.pop(alias, ((), {}))
         if route is None:
             return
@@ -197,7 +197,7 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
 
-        It does not if a label names an address other than the container's own. Then a listener that came later stays.
+        It does not if a label sets an address other than the container's own. Then a listener that came later stays.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -312,7 +312,7 @@ class Targets:
         return allowed, problems
 
     def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
-        """Return a problem if an endpoint leads to a listener of this route, or of one that comes before it."""
+        """Return a problem if an endpoint leads to a listener of this route, or of a route that comes before it."""
         udp = route.scheme == "udp"
         aim = self._order(route, (False, udp, endpoint.port))
         for other in self._listeners_at(route, endpoint, text):
@@ -334,9 +334,9 @@ class Targets:
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
-        """Return a problem if a stream route wants to listen on a port of this machine that another one leads to.
+        """Return a problem if a stream route wants to listen on a port of this machine to which another route leads.
 
-        What an endpoint aims at does not count if it is refused.
+        The target of an endpoint that is refused does not count.
         """
         if not route.is_stream:
             return None

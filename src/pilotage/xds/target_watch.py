@@ -28,12 +28,13 @@ class TargetWatcher:
     """Resolves and probes the targets of a snapshot, and applies the results to it.
 
     Attributes:
-        on_touched: called with the table and the aliases that were changed in the snapshot, also by what was found.
+        on_touched: called with the table and the aliases that have changed in the snapshot, even if only a result
+            changed them.
 
     Args:
         snapshot: the snapshot.
-        on_change: called with the keys of the resources that results changed.
-        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up` does.
+        on_change: called with the keys of the resources that changed because of a result.
+        lookup: resolves a host name in a thread, like :func:`pilotage.xds.resolver.look_up`.
 
     """
 
@@ -92,10 +93,10 @@ class TargetWatcher:
         await self._prober.close()
 
     def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
-        """Read the files again that labels name for some clusters; return the keys of the resources that this changed.
+        """Read again the files named in labels, for some clusters; return the keys of the resources that this changed.
 
         Args:
-            keys: of resources that Envoys are offered again.
+            keys: the keys of resources that Envoys are offered again.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]
@@ -109,7 +110,7 @@ class TargetWatcher:
         self._on_change(changed | self.follow())
 
     def _read_again(self) -> None:
-        """Try again to read the files that labels name and that could not be read."""
+        """Try again to read files named in labels that could not be read."""
         self._retry = None
         snapshot = self._snapshot
         changed = snapshot.check_again(set(snapshot.files.refused))

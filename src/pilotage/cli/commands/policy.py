@@ -40,8 +40,9 @@ def policy() -> None:
 def test(compose_file: str, config: str, engine: str, form: str) -> int:
     """Show what each service of a Compose file would get.
 
-    Prints the rule that decides for each service, and each host, target, port, file, middleware and pool that it
-    claims, allowed or refused and why. Contacts no engine. Exit status 1 if a claim is refused.
+    For each service, prints the rule that applies to it and everything that it claims: hosts, targets, ports, files,
+    middlewares and pools. Shows whether each claim is allowed, and if not, why. Contacts no engine. Exit status 1 if a
+    claim is refused.
     """
     from pilotage.lint.policy import judge_compose
     from pilotage.output.console import Out
