@@ -56,7 +56,7 @@ MADE_BY_US = {"ClientRequest", "DiscoveryManager", "EngineClient", "EngineWatche
 INTERNAL = {
     # parts of the engine's answers below the types that are offered; one is called like our Endpoint
     *("Component", "Health", "HostConfig", "NetworkSettings"),
-    *("InspectConfig", "InspectNetworkSettings", "InspectState", "ServiceEndpoint", "ServiceSpec"),
+    *("InspectConfig", "InspectNetworkSettings", "InspectState", "ServiceEndpoint", "ServiceSpec", "TaskStatus"),
     *("Address", "Connection"),  # Pool(connect=...), for tests of the pool
     *("OwnLabels", "Located"),  # Container.own_labels and RouteFile.fields, which only later steps read
     "Reach",  # Endpoint.reach, which only the gateway reads

@@ -21,7 +21,7 @@ import pytest
 
 from pilotage import build_routes, from_docker
 from pilotage.core.secrets import redact
-from pilotage.policy.targets import leads_here
+from pilotage.policy.target_addresses import leads_here
 from pilotage.routes.reach import nowhere
 from pilotage.routes.route import route_json
 from pilotage.routes.schema import ROUTE

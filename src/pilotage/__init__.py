@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pilotage.engine.events import EventStream
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
-    from pilotage.engine.types import Actor, Event, Inspect, Mount, Port, Service, Summary, Version
+    from pilotage.engine.types import Actor, Event, Inspect, Mount, Port, Service, Summary, Task, Version
     from pilotage.labels.container_options import IdleConfig
     from pilotage.output.explain import ContainerExplanation, Explanation, FileExplanation, RouteExplanation
     from pilotage.output.explain import explain_name as explain
@@ -134,6 +134,7 @@ _load, __dir__ = lazy_exports(
         "Summary": "engine.types",
         "TLSFiles": "engine.config",
         "Table": "table.table",
+        "Task": "engine.types",
         "Timeouts": "engine.connection",
         "Timing": "discovery.timing",
         "Update": "discovery.update",
@@ -236,6 +237,7 @@ __all__ = [
     "Summary",
     "TLSFiles",
     "Table",
+    "Task",
     "Timeouts",
     "Timing",
     "Update",

@@ -6,10 +6,10 @@ import msgspec
 
 from pilotage import Built, Container, build_routes
 from pilotage.containers.parse import ContainerParser
-from pilotage.containers.swarm import SwarmServices, is_task
+from pilotage.containers.swarm import SwarmServices, is_task, task_id
 from pilotage.engine.types import Port, Service, Summary
 from tests.support import captures
-from tests.support.summaries import LOCAL, REMOTE, summary
+from tests.support.summaries import ID, LOCAL, REMOTE, summary
 
 OVERLAY, BRIDGE = "zr68kcczwws2meupmefrlrogf", "6" * 64
 TASK = {"com.docker.swarm.service.id": "s1", "com.docker.swarm.service.name": "websvc"}
@@ -35,7 +35,7 @@ def parsed(
 
 def service(labels: dict[str, str] | None = None, *ports: dict[str, Any]) -> SwarmServices:
     plain = {"ID": "s1", "Spec": {"Name": "websvc", "Labels": labels or {}}, "Endpoint": {"Ports": list(ports)}}
-    return SwarmServices({"s1": msgspec.convert(plain, Service)})
+    return SwarmServices({"s1": msgspec.convert(plain, Service)}, {ID: "s1"})
 
 
 def built(found: Container) -> Built:
@@ -117,3 +117,41 @@ def test_tasks_of_one_service_are_replicas_called_by_its_name() -> None:
     assert (route.alias, route.service) == ("websvc", ("local", "", "websvc"))
     composed = parsed({"com.docker.compose.service": "s"}, NetworkSettings=attached)
     assert built(composed).routes[0].service == ("local", "", "s")
+
+
+def test_a_container_with_the_labels_of_a_task_gets_nothing_unless_the_engine_reports_the_task() -> None:
+    port = {"TargetPort": 80, "PublishedPort": 21060, "PublishMode": "ingress"}
+    given = service({"proxy.svc.middlewares.oidc.client_secret": "canary", "proxy.aliases": "svc"}, port)
+    attached = networks(bridge=("172.17.0.9", BRIDGE))
+    for tasks in ({}, {"b" * 64: "s1"}):
+        forged = msgspec.structs.replace(given, tasks=tasks)
+        found = parsed({"proxy.web.port": "81"}, services=forged, NetworkSettings=attached)
+        assert "canary" not in str(found)
+        assert found.aliases == ("websvc.1.abc",)
+        assert 21060 not in found.public_port_mapping
+        assert all(route.service == () for route in built(found).routes)
+        (problem,) = found.problems
+        assert str(problem).startswith("local/websvc.1.abc: it is not a task of the swarm service 'websvc' that its")
+    stopped = parsed(services=msgspec.structs.replace(given, tasks={}), State="created", Status="Created")
+    assert stopped.problems == ()  # the engine reports a task soon after its container was created
+
+
+def test_a_task_gets_the_labels_of_the_service_that_the_engine_names_not_of_the_one_that_it_names_itself() -> None:
+    given = service({"proxy.aliases": "svc"})
+    assert parsed({"com.docker.swarm.service.id": "other"}, services=given).aliases == ("svc",)
+    assert parsed(services=msgspec.structs.replace(given, tasks={ID: "other"})).aliases == ("websvc",)
+
+
+def test_the_id_of_a_task_is_one_of_a_swarm() -> None:
+    assert task_id(parsed({"com.docker.swarm.task.id": OVERLAY})) == OVERLAY
+    for wrong in ("", "1", OVERLAY[:-1], f"{OVERLAY}a", f"{OVERLAY[:-1]}*"):
+        assert task_id(parsed({"com.docker.swarm.task.id": wrong})) == ""
+
+
+def test_the_service_name_alone_makes_no_task() -> None:
+    parser = ContainerParser(LOCAL)
+    parser.services = SwarmServices()
+    labels = {"com.docker.swarm.service.name": "websvc"}
+    found = parser.parse(msgspec.convert(summary("web", labels), Summary))
+    assert (found.aliases, built(found).routes[0].service) == (("web",), ())
+    assert len(found.problems) == 1

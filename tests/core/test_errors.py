@@ -35,6 +35,13 @@ def test_a_configuration_error_lists_every_problem_on_its_own_line() -> None:
     assert [problem.message for problem in error.problems] == ["one", "two"]
 
 
+def test_what_an_engine_sent_is_escaped_and_cut() -> None:
+    error = EngineRefused("node1", "a\x1b[31m" + "b" * 5000, "c\u202e" + "d" * 5000, status=500)
+    assert error.what.startswith("a\\x1b[31mbbb")
+    assert error.remedy.startswith("c\\u202eddd")
+    assert (len(error.what), len(error.remedy)) == (500, 500)
+
+
 def test_all_errors_share_a_base_class() -> None:
     for kind in (ConfigError, EngineError, EngineIncompatible, EngineRefused, EngineUnreachable):
         assert issubclass(kind, PilotageError)

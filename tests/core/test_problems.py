@@ -47,3 +47,12 @@ def test_a_problem_gets_the_parts_of_its_place_that_are_given() -> None:
     assert placed.at(route="") == Problem(
         message="wrong", provider="local", container="web", label="proxy.web", path="x"
     )
+
+
+def test_long_texts_are_cut_wherever_they_come_from() -> None:
+    long = "x" * 10_000
+    problem = Problem(message=long, hint=long, value=long, provider=long, container=long, label=long, path=long)
+    assert {len(problem.message), len(problem.hint), len(problem.value)} == {2_000}
+    assert len(str(problem)) < 5_000
+    assert len(Problem(message="bad", container="web", route=long).place) < 300
+    assert Problem(message="bad", label=long).label == long

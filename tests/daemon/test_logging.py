@@ -112,3 +112,11 @@ def test_a_terminal_gets_colours_unless_it_cannot_show_them(monkeypatch: pytest.
     monkeypatch.setenv("TERM", "dumb")
     log.error("Envoy is gone")
     assert re.fullmatch(r"[\d:]{8}  error: Envoy is gone", stream.getvalue().splitlines()[1])
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_long_message_is_cut(form: LogFormat) -> None:
+    stream = written(form)
+    log.warning("said %s", "x" * 10_000)
+    assert stream.getvalue().count("x") == 4_000 - len("said …")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,9 +21,6 @@ from pilotage.daemon.settings import (
 )
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.xds.options import CertificateFiles, GatewayOptions
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ONE = EngineChoice(engines=("one=unix:///one.sock",))
 DEMO = DockerProviderConfig("unix:///demo.sock", name="demo")
@@ -192,3 +189,40 @@ def test_ports_of_the_api_stay_reserved_until_the_next_start() -> None:
     assert running.start_ports == {8888}
     reloaded = msgspec.structs.replace(new, held_ports=running.start_ports)
     assert reloaded.reserved_ports == {8080, 8888, 9999}
+
+
+def warnings(text: str, *, gateway: bool = False, choice: EngineChoice | None = None) -> list[str]:
+    Path("pilotage.yml").write_text(text)
+    flags = Flags(choice=choice or EngineChoice(config="pilotage.yml"), gateway=gateway)
+    found = build_settings(flags, {"DOCKER_HOST": "unix:///x.sock"}).problems
+    assert {problem.severity for problem in found} <= {"warning"}
+    return [str(problem) for problem in found]
+
+
+def test_without_a_gateway_one_warning_names_the_settings_that_have_no_effect(tmp_path: Path) -> None:
+    xds = f"xds: {{listen: 'unix://{tmp_path}/x'}}"
+    text = f"gateway: {{drain: 5s, max_connections: 99, log_level: info, {xds}, retries: 2}}"
+    (warning,) = warnings(text)
+    assert warning == (
+        "pilotage.yml: gateway.drain, gateway.max_connections, gateway.log_level have no effect with --no-gateway, "
+        "because pilotage runs no Envoy; remove them, or set them where Envoy runs"
+    )
+    assert warnings(text, gateway=True) == []
+    assert warnings(f"gateway: {{{xds}}}") == []
+    assert warnings(f"gateway: {{workers: 2, {xds}}}")[0].startswith("pilotage.yml: gateway.workers has no effect")
+
+
+def test_without_a_gateway_a_warning_says_if_no_envoy_can_fetch_its_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pilotage.daemon.settings._own_socket", lambda _: None)
+    (problem,) = warnings("")
+    assert problem.endswith("this user can create no socket for it; set gateway.xds.listen")
+
+
+def test_a_rule_about_an_engine_that_is_not_watched_is_a_warning() -> None:
+    rule = "policy: [{who: {engine: nod1}, may: nothing}]\n"
+    assert len(warnings(f"{rule}providers: {{docker: {{node1: unix:///a.sock}}}}", gateway=True)) == 1
+    assert warnings(f"{rule}providers: {{docker: {{nod1!: unix:///a.sock}}}}", gateway=True) == []
+    both = EngineChoice(config="pilotage.yml", engines=("nod1=unix:///b.sock",))
+    assert warnings(f"{rule}providers: {{docker: {{node1: unix:///a.sock}}}}", gateway=True, choice=both) == []

@@ -32,7 +32,9 @@ async def test_the_routes_of_all_engines_are_in_one_table() -> None:
             assert {route.provider for route in discovery.table.routes.values()} == {"one", "two"}
             assert {status.state for status in discovery.table.engines.values()} == {"live"}
             assert [snapshot.config.name for snapshot in discovery.snapshots()] == ["one", "two"]
-            assert {it.container_name for it in discovery.containers()} == {"web", "db"}
+            addresses = [it.private_hostname for each in discovery.snapshots() for it in each.containers]
+            assert {it.container_name for it in discovery.containers_at(addresses)} == {"web", "db"}
+            assert discovery.containers_at(["192.0.2.1"]) == []
             await settled(discovery, *both)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pilotage import discover
 from pilotage.core.errors import ConfigError
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.policy import Policy, PolicyRule
 from pilotage.testing import FakeEngine, container
 from tests.support.discoveries import NOWHERE, QUICK, config
 from tests.support.leaks import assert_no_leaks
@@ -18,6 +19,8 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pilotage.discovery.manager import DiscoveryManager
 
 
 async def test_a_configuration_adds_removes_and_replaces_engines() -> None:
@@ -151,7 +154,50 @@ async def test_new_reserved_ports_apply_to_engines_and_files(tmp_path: Path) -> 
         assert served == {"web": True, "nas": True}
         for ports, expected in ((frozenset({8080}), False), (frozenset({8081}), True)):
             await discovery.apply_config([config(engine)], [str(tmp_path / "a.yml")], reserved_ports=ports)
-            await discovery.ready()
-            await until(lambda: discovery.table.engines["local"].state == "live")
+            assert discovery.table.engines["local"].state == "live"
             served = {alias: not route.excluded for alias, route in discovery.table.routes.items()}
             assert served == {"web": expected, "nas": expected}
+
+
+def nobody(*hosts: str) -> Policy:
+    """A policy under which containers may claim only some hosts."""
+    return Policy(rules=(PolicyRule(hosts=hosts),))
+
+
+def served(discovery: DiscoveryManager) -> set[str]:
+    return {alias for alias, route in discovery.table.routes.items() if not route.excluded}
+
+
+async def test_a_new_policy_applies_at_once_even_if_the_engine_is_away() -> None:
+    async with FakeEngine([container(f"web{n}") for n in range(600)]) as engine, assert_no_leaks():
+        async with discover([config(engine)], timing=QUICK) as discovery:
+            await discovery.ready()
+            engine.stall()
+            lists = discovery.watcher("local").lists
+            done = await discovery.apply_config([config(engine)], [], policy=nobody("web1"))
+            assert done[0] == "rebuilt the routes of all engines"
+            assert served(discovery) == {"web1"}
+            assert discovery.watcher("local").lists == lists
+            assert discovery.table.engines["local"].state == "live"
+            await discovery.apply_config([DockerProviderConfig(NOWHERE.url, name="local")], [], policy=nobody("web2"))
+            assert served(discovery) == {"web2"}  # the routes that are kept until it is listed with its new settings
+            engine.resume()
+            await discovery.apply_config([config(engine)], [], policy=nobody("web3"))
+            await discovery.ready()
+            await until(lambda: discovery.table.engines["local"].state == "live")
+            assert served(discovery) == {"web3"}
+            engine.add("web4")
+            engine.add("web5")
+            await discovery.apply_config([config(engine)], [], policy=nobody("web4"))
+            await until(lambda: served(discovery) == {"web4"})
+
+
+async def test_a_cancelled_change_of_the_policy_is_completed() -> None:
+    async with FakeEngine([container(f"web{n}") for n in range(600)]) as engine, assert_no_leaks():
+        async with discover([config(engine)]) as discovery:
+            await discovery.ready()
+            applying = asyncio.create_task(discovery.apply_config([config(engine)], [], policy=nobody("web1")))
+            await asyncio.sleep(0)
+            applying.cancel()
+            await asyncio.wait([applying])
+            await until(lambda: served(discovery) == {"web1"})

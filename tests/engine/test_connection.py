@@ -72,7 +72,9 @@ def test_the_newest_common_version_is_used(newest: str, oldest: str, spoken: str
             "far: the engine is too new: it supports API versions 1.53 to 1.60, pilotage supports 1.40 to 1.52",
         ),
         ("", "", "its /version has no ApiVersion"),
-        ("one.two", "", "its /version has no ApiVersion"),
+        ("one.two", "", "its ApiVersion is 'one.two'; check the address"),
+        ("9" * 5000 + ".1", "", f"its ApiVersion is '{'9' * 19}…'; check the address"),
+        ("1.24", "\x1b" * 5000, "it supports API versions \\x1b\\x1b\\x1b\\x1b\\x1… to 1.24"),
     ],
 )
 def test_without_a_common_version_both_ranges_are_named(newest: str, oldest: str, words: str) -> None:
@@ -84,7 +86,7 @@ def test_without_a_common_version_both_ranges_are_named(newest: str, oldest: str
 def test_api_versions_compare_as_numbers() -> None:
     assert parse_api("1.9") == (1, 9)
     assert parse_api("1.10") == (1, 10)
-    assert [parse_api(text) for text in ("", "1", "1.x", "1.-2", "v1.4")] == [None] * 5
+    assert [parse_api(text) for text in ("", "1", "1.x", "1.-2", "v1.4", "1.٤", "1.12345")] == [None] * 7
 
 
 async def test_a_very_old_engine_is_rejected_with_both_version_ranges() -> None:

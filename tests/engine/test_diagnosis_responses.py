@@ -51,13 +51,18 @@ FAULTS: dict[str, tuple[Reply, type[EngineError], str]] = {
         "not a container engine: its response to GET /version",
     ),
     "other JSON": (json_answer({"hello": "world"}), EngineIncompatible, "its /version has no ApiVersion"),
-    "a list": (json_answer([]), EngineIncompatible, "its response to GET /version is not that of an engine"),
+    "a list": (json_answer([]), EngineIncompatible, "its response to GET /version does not come from an engine"),
     "wrong types": (
         json_answer({"ApiVersion": 1.41}),
         EngineIncompatible,
-        "its response to GET /version is not that of an engine",
+        "its response to GET /version does not come from an engine",
     ),
-    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "has no ApiVersion"),
+    "a long reason": (
+        answer(f"500 {'y' * 9000}", b""),
+        EngineRefused,
+        f"GET /version returned 500 {'y' * 59}…; check the engine's log",
+    ),
+    "an odd version": (json_answer({"ApiVersion": "new"}), EngineIncompatible, "its ApiVersion is 'new'"),
     "a web page": (answer("200 OK", HTML, HTML_TYPE), EngineIncompatible, "not a container engine"),
     "not found": (
         answer("404 Not Found", HTML, HTML_TYPE),

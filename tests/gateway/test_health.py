@@ -13,7 +13,7 @@ from aiohttp import web
 from pilotage.gateway.health import read_clusters
 from pilotage.gateway.process import GatewayStatus
 from pilotage.policy import Claimant
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table

@@ -17,7 +17,7 @@ def test_a_key_names_an_alias_and_a_path() -> None:
 
 def test_the_bare_namespace_is_reported() -> None:
     assert reported({"proxy": "x"}) == [
-        ("proxy", "the label names neither an alias nor a field", "write proxy.<alias>.<field>")
+        ("proxy", "the label has neither an alias nor a field", "write proxy.<alias>.<field>")
     ]
 
 

@@ -53,7 +53,7 @@ def error(file: str, config: str, engine: str) -> str:
 
 
 def judged(engine: str = "", config: str = "") -> dict[str, list[bool]]:
-    found = judge_compose("compose.yml", config, engine, {"HOST": "a-shop"})
+    found, _ = judge_compose("compose.yml", config, engine, {"HOST": "a-shop"})
     return {service.service: [claim.allowed for claim in service.claims] for service in found}
 
 
@@ -68,7 +68,7 @@ def test_the_engine_counts(folder: Path) -> None:
     assert judged("lab")["db"] == [True]
     assert judged("edge")["db"] == [False]
     assert error("compose.yml", "", "") == (
-        "pilotage.yml: the rules depend on the engine; name one with --on: edge, lab"
+        "pilotage.yml: the rules depend on the engine; choose one with --on: edge, lab"
     )
     assert error("compose.yml", "", "lap") == "pilotage.yml: there is no engine 'lap'; did you mean 'lab'?"
 
@@ -82,7 +82,7 @@ def test_without_a_configuration_the_built_in_limits_apply(folder: Path, monkeyp
 def test_other_files_are_errors(folder: Path) -> None:
     (folder / "other.yml").write_text("a: 1")
     (folder / "bad.yml").write_text("a: [")
-    assert error("other.yml", "", "") == "other.yml: this is not a Compose file; name a file with services"
+    assert error("other.yml", "", "") == "other.yml: this is not a Compose file; give a file with services"
     assert "bad.yml:" in error("bad.yml", "", "")
     assert "none.yml" in error("none.yml", "", "")
     assert "none.yml" in error("compose.yml", "none.yml", "")

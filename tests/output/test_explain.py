@@ -61,7 +61,7 @@ def test_a_route_whose_host_belongs_to_another_names_the_holder() -> None:
     assert not told.served
     assert told.reason == (
         "host 'shop.localhost' belongs to shop, whose alias 'shop' answers below this domain, too, and which is older; "
-        "this one waits until that one is removed"
+        "this route waits until the other is removed"
     )
     assert "match_domains" in told.remedy
     assert told.notes == ()

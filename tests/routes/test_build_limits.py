@@ -166,3 +166,12 @@ def test_what_a_log_keeps_may_be_a_mapping() -> None:
     assert log.retention == {"days": 30}
     wrong = built({"proxy.web.access_log": "{stdout: true, retention: {day: 30, last: x}}"})
     assert [problem.message for problem in wrong.problems] == ["unknown field", "'x' is not a whole number"]
+
+
+def test_problems_that_many_aliases_share_are_all_counted() -> None:
+    aliases = [f"a{i:02}" for i in range(100)]
+    labels = {"proxy.aliases": ",".join(aliases)} | {f"proxy.*.homepage.x{i:02}": "1" for i in range(90)}
+    found = built(labels)
+    more = [problem for problem in found.problems if "more problem" in problem.message]
+    assert len(found.problems) - len(more) == 20  # as many as each of the aliases places
+    assert [problem.message for problem in more] == ["and 70 more problems with this container's labels"]

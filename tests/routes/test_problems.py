@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.routes.problems import limited, place, unexpected, unique
+from pilotage.routes.problems import identity, limited, place, unexpected, unique
 from tests.support.summaries import container
 
 
@@ -29,5 +29,14 @@ def test_after_a_hundred_problems_the_rest_is_counted() -> None:
 
 def test_an_error_in_a_wildcard_label_is_reported_once() -> None:
     first, second = (Problem(message="x", label="proxy.*.port", route=route) for route in ("a", "b"))
-    assert unique([first, second]) == [first]
-    assert len(unique([Problem(message="x", route="a"), Problem(message="x", route="b")])) == 2
+    assert unique([first, second], set()) == ([first], 0)
+    assert unique([first], {identity(second, "b"), identity(second, "c")}) == ([first], 0)
+    unlabelled = [Problem(message="x", route="a"), Problem(message="x", route="b")]
+    assert unique(unlabelled, set()) == (unlabelled, 0)
+
+
+def test_problems_that_were_not_placed_are_counted_once_each() -> None:
+    kept, other = (Problem(message=text, label="proxy.*.port") for text in "xy")
+    unplaced = {identity(problem, alias) for problem in (kept, other) for alias in "abc"}
+    assert unique([kept], unplaced) == ([kept], 1)
+    assert unique([kept], {identity(Problem(message="z"), alias) for alias in "abc"}) == ([kept], 3)

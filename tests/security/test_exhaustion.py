@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 _DESCRIPTORS: Final = 500
 _CLIENTS: Final = 600
 _DATA: Final = 0
+_WINDOW_UPDATE: Final = 8
 _GROWTH: Final = 60 << 20
 """How many bytes Envoy may grow by under any of these attacks. Without limits, most take hundreds of megabytes."""
 
@@ -159,6 +160,26 @@ def _becomes(ask: Callable[[], int], expected: int) -> None:
         time.sleep(0.05)
 
 
+def test_beyond_the_heap_limit_requests_are_refused_and_envoy_lives(tmp_path: Path) -> None:
+    """The limit is less than Envoy needs to start, so every action of the overload manager is in effect."""
+    with raw_target("app") as app:
+        route = {"host": "127.0.0.1", "port": app.port}
+        with front_door(tmp_path, {"app": route}, {"idle_timeout": "1h"}, memory=8 << 20) as door:
+            envoy = door.envoy
+            _becomes(lambda: door.get("app").status, 503)
+            served = len(app.seen)
+            for _ in range(20):
+                answer = door.get("app")
+                assert (answer.status, answer.headers["connection"]) == (503, "close")
+            assert len(app.seen) == served
+            _becomes(lambda: door.api("/readyz")[0], 503)
+            assert "its memory or its descriptors are nearly used up" in door.api("/readyz")[1]
+            with door.connect() as silent:
+                silent.settimeout(60)
+                assert silent.recv(1) == b""  # it would be open for an hour
+            assert door.envoy == envoy
+
+
 # ---- one connection ------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +194,27 @@ def test_a_connection_has_at_most_a_hundred_streams(place: Place) -> None:
             client.request(2 * number + 1, "app", path="/silent")
         kinds = [kind for kind, _, stream, _ in client.frames(patience=0.5) if kind in {GOAWAY, RST_STREAM}]
         assert len(kinds) == 1 or len(kinds) >= 50
+
+
+def test_the_windows_of_http2_limit_what_a_client_sends_in_advance(place: Place) -> None:
+    before = place.memory
+    with place.door.connect() as connection:
+        client = Http2(connection)
+        granted = {0: 65_535, 1: 65_535}
+        client.request(1, "app", end=False, path="/silent", method="POST")
+        for kind, flags, stream, payload in client.frames(patience=1):
+            if kind == SETTINGS and not flags:
+                pairs = [payload[start : start + 6] for start in range(0, len(payload), 6)]
+                granted[1] = next(int.from_bytes(it[2:]) for it in pairs if int.from_bytes(it[:2]) == 4)
+            elif kind == _WINDOW_UPDATE:
+                granted[stream] += int.from_bytes(payload)
+        assert granted == {0: 1024 * 1024, 1: 256 * 1024}
+        with contextlib.suppress(OSError):
+            for _ in range(256):
+                client.send(_DATA, 0, 1, b"x" * 16_384)
+        assert client.statuses(1)[1] in {"reset", "goaway", "closed"}
+    assert place.memory - before < _GROWTH
+    place.serves_others()
 
 
 def test_headers_beyond_60_kib_are_refused_without_keeping_them(place: Place) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pilotage.xds.requests import FORGEABLE
-from tests.support.front_door import front_door, raw_target
+from pilotage.xds.request_checks import FORGEABLE
+from tests.support.front_door import front_door, raw_target, read_response
 from tests.support.http2 import Http2
 
 if TYPE_CHECKING:
@@ -80,10 +80,19 @@ def test_headers_with_underscores_are_dropped_from_http2_too(place: Place) -> No
 def test_what_only_a_proxy_may_say_is_removed_from_others(place: Place) -> None:
     seen = place.seen("app", dict.fromkeys([*_FORGED, *_ENVOYS, "Proxy"], "forged"))
     assert "forged" not in seen.values(), seen
-    # Envoy adds the last one itself: the address of the target.
-    assert {name for name in seen if name.startswith("x-")} == {
-        *("x-forwarded-for", "x-forwarded-proto", "x-envoy-original-dst-host")
-    }
+    assert {name for name in seen if name.startswith("x-")} == {"x-forwarded-for", "x-forwarded-proto"}
+
+
+@pytest.mark.parametrize("between", ["\r", "\r ", "\n ", "\r\n ", "\n\r", "\x0b", "\x85", "\0", "\r\r"], ids=repr)
+def test_no_character_within_a_value_makes_a_header_of_the_rest(place: Place, between: str) -> None:
+    before = len(place.app.seen)
+    with place.door.connect() as connection:
+        said = f"GET / HTTP/1.1\r\nHost: app\r\nX: a{between}Remote-User: admin\r\nConnection: close\r\n\r\n"
+        connection.sendall(said.encode("latin-1"))
+        assert read_response(connection).split(b" ")[1] in {b"200", b"400"}
+    for request in place.app.seen[before:]:
+        assert "remote-user" not in request.headers
+        assert "\r" not in request.headers.get("x", "")
 
 
 def test_a_header_removed_once_is_removed_however_often_and_in_whatever_case(place: Place) -> None:

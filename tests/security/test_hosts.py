@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.front_door import front_door, raw_target
-from tests.support.http2 import Http2
+from tests.support.http2 import END_HEADERS, HEADERS, Http2, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,40 @@ def test_an_absolute_url_decides_about_the_host_and_the_target_gets_no_other(
     before = len(shop.seen)
     assert door.say("GET http://evil/p HTTP/1.1\nHost: shop\nConnection: close\n\n").status == 404
     assert door.say("GET http://shop.x@evil/p HTTP/1.1\nHost: shop\nConnection: close\n\n").status in {400, 404}
+    assert shop.seen[before:] == []
+
+
+@pytest.mark.parametrize(
+    "hosts", [["evil"], ["shop", "evil"], ["evil", "shop"], ["shop@evil"], ["shop,evil"], []], ids=str
+)
+def test_the_target_gets_only_the_host_of_an_absolute_url_whatever_the_host_headers_say(
+    served: tuple[FrontDoor, RawTarget], hosts: list[str]
+) -> None:
+    """Envoy drops the headers before anything can check them, so that several are not refused (RFC 9112, 3.2)."""
+    door, shop = served
+    before = len(shop.seen)
+    lines = [f"Host: {host}" for host in hosts] + ["Connection: close", "", ""]
+    assert door.say("\n".join(["GET http://shop.x/p HTTP/1.1", *lines])).status == 200
+    assert door.say("\n".join(["GET http://evil/p HTTP/1.1", *lines])).status == 404
+    assert door.say("\n".join(["GET http://shop@evil/p HTTP/1.1", *lines])).status in {400, 404}
+    assert [value for request in shop.seen[before:] for name, value in request.lines if name == "host"] == ["shop.x"]
+
+
+@pytest.mark.parametrize(
+    "pairs", [[("host", "shop"), ("host", "evil")], [(":authority", "evil"), (":authority", "shop")]]
+)
+def test_two_hosts_of_http2_of_one_kind_are_refused(
+    served: tuple[FrontDoor, RawTarget], pairs: list[tuple[str, str]]
+) -> None:
+    door, shop = served
+    before = len(shop.seen)
+    with door.connect() as connection:
+        client = Http2(connection)
+        pseudo = [it for it in pairs if it[0].startswith(":")]
+        others = [it for it in pairs if it not in pseudo]
+        block = fields([(":method", "GET"), (":scheme", "http"), (":path", "/"), *pseudo, *others])
+        client.send(HEADERS, END_HEADERS | 1, 1, block)
+        assert client.statuses(1)[1] in {"400", "reset", "goaway", "closed"}
     assert shop.seen[before:] == []
 
 

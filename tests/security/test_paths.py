@@ -88,7 +88,19 @@ def test_other_paths_stay_as_they_are_and_the_auth_service_is_asked_about_the_sa
         assert door.get(host, path).status == 200
         assert app.last().path == served_path
     assert auth.last().headers["x-forwarded-uri"] == served_path
-    assert auth.last().path == f"/check?path={served_path}"
+    assert auth.last().path == "/check"
+
+
+@pytest.mark.parametrize(
+    "path", ["/x?allowed_groups=all", "/x&allowed_groups=all", "/?path=/public", "/x#allowed_groups"]
+)
+def test_no_client_adds_a_parameter_to_the_request_for_approval(
+    served: tuple[FrontDoor, RawTarget, RawTarget], path: str
+) -> None:
+    door, _, auth = served
+    before = len(auth.seen)
+    assert door.get("guarded", path).status in {200, 400}
+    assert {request.path for request in auth.seen[before:]} <= {"/check"}
 
 
 @pytest.mark.parametrize("path", ["/a%00b", "/a#b", "a", "/a b", "/\xff"])

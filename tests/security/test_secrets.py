@@ -39,6 +39,8 @@ from tests.support.ports import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pilotage.table.snapshot import EngineSnapshot
+
 CANARY: Final = "kanarie-9f3k2"
 
 # Where people write secrets. `{}` is the secret; keys are below an alias.
@@ -105,11 +107,16 @@ def labels_of(place: tuple[str, str]) -> dict[str, str]:
     return {key: text.format(*[CANARY] * 3)}
 
 
-def outputs(labels: dict[str, str]) -> dict[str, str]:
-    """Return everything that pilotage prints about a container with these labels."""
+def snapshot_of(labels: dict[str, str]) -> EngineSnapshot:
+    """Return an engine with one container, which has these labels."""
     config = DockerProviderConfig("unix:///x", name="local")
     summary = {"Id": "1" * 64, "Names": ["/web"], "State": "running", "Labels": labels, "Image": "nginx"}
-    snapshot = build_snapshot(config, [from_docker(summary, config)])
+    return build_snapshot(config, [from_docker(summary, config)])
+
+
+def outputs(labels: dict[str, str]) -> dict[str, str]:
+    """Return everything that pilotage prints about a container with these labels."""
+    snapshot = snapshot_of(labels)
     table = build_table([snapshot])
     explanation = explain_name("web", [snapshot], table)
     text = io.StringIO()

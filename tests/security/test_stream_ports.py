@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 @asynccontextmanager
-async def greeter() -> AsyncIterator[int]:
+async def greeter(word: bytes = b"stranger") -> AsyncIterator[int]:
     """A server that greets everyone; yields its port."""
 
     async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"stranger")
+        writer.write(word)
         writer.close()
 
     server = await asyncio.start_server(greet, "127.0.0.1", free_port())
@@ -34,7 +34,7 @@ async def greeter() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def listen(engine: FakeEngine, name: str, port: str, **labels: str) -> None:
+def listen(engine: FakeEngine, name: str, port: str, *, created: int = 0, **labels: str) -> None:
     """Start a container that wants a listener: ``port`` is LISTENING:TARGET."""
     own = {f"proxy.{name}.{key}": value for key, value in labels.items()}
     target = int(port.rpartition(":")[2])
@@ -43,6 +43,7 @@ def listen(engine: FakeEngine, name: str, port: str, **labels: str) -> None:
         networks=(),
         ports=(f"{target}:{target}", f"{target}:{target}/udp"),
         labels={f"proxy.{name}.port": port} | own,
+        created=created,
     )
 
 
@@ -128,3 +129,27 @@ policy:
             await greets(port)
             listen(engine, "thief", f"{command.port}:{target}")
             assert (await command.route_of("thief", "thief"))["excluded"]
+
+
+async def test_no_newcomer_takes_the_port_of_a_running_stream_whatever_it_says(tmp_path: Path) -> None:
+    port = free_port()
+    async with greeter() as mine, greeter(b"intruder") as other, FakeEngine() as first, FakeEngine() as second:
+        listen(second, "holder", f"{port}:{mine}", bind="127.0.0.1")
+        async with pilotage_serve(tmp_path, first, second, config="gateway:\n  http: 0.0.0.0:8080") as command:
+            await greets(port)
+            listen(second, "a", f"{port}:{other}", bind="127.0.0.1", created=1)
+            listen(second, "b", f"{port}:{other}", bind="0.0.0.0", created=1)
+            listen(first, "c", f"{port}:{other}", created=1)
+            for name in "abc":
+                await command.route_of(name, name)
+                async with asyncio.timeout(60):
+                    while not (found := await command.problems(name)):  # noqa: ASYNC110  # the daemon publishes it
+                        await asyncio.sleep(0.02)
+                assert "holder, which had it first" in " ".join(found)
+                assert await greeting(port) == b"stranger"
+            second.restart("holder")
+            await greets(port)
+            second.remove("holder")
+            async with asyncio.timeout(60):
+                while await greeting(port) != b"intruder":  # noqa: ASYNC110  # it happens in Envoy
+                    await asyncio.sleep(0.05)

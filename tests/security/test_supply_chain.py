@@ -149,6 +149,11 @@ def audit(folder: Path, output: str, *options: str) -> subprocess.CompletedProce
         ("echo 'no route to host' >&2; exit 1", "The audit DID NOT RUN: no route to host", 1),
         ('echo \'{"dependencies": [{"name": "a", "vulns": []}]}\'', "no known vulnerabilities", 0),
         ('echo \'{"dependencies": [{"name": "a", "vulns": [{"id": "X-1"}]}]}\'; exit 1', "X-1", 1),
+        (
+            'echo \'{"dependencies": [{"name": "a", "vulns": []}, {"name": "b", "skip_reason": "not found"}]}\'',
+            "The audit DID NOT RUN: pip-audit skipped 1 packages (not found)",
+            1,
+        ),
     ],
 )
 def test_the_audit_says_whether_it_ran_and_fails_only_if_asked_to(

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from pilotage.discovery.host_addresses import HostAddresses
-from pilotage.policy.targets import is_ordinary
+from pilotage.policy.target_addresses import is_ordinary
 from pilotage.testing import FakeEngine
 from tests.support.daemon_process import Served, status_of
 from tests.support.install import EngineUnavailable

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "FrontDoor", "RawTarget", "front_door", "raw_target"]
 
 _PATIENCE: Final = 30.0
+_WITH_MEMORY: Final = """
+import pilotage.daemon.settings
+from pilotage.__main__ import run_commands
+pilotage.daemon.settings.memory_limit = lambda: {}
+run_commands(None)
+"""
 
 
 class Answer:
@@ -212,6 +218,7 @@ def front_door(
     gateway: Mapping[str, Any] | None = None,
     *,
     descriptors: int = 0,
+    memory: int = 0,
     **environment: str,
 ) -> Iterator[FrontDoor]:
     """Run a daemon that serves routes from a file.
@@ -221,6 +228,7 @@ def front_door(
         routes: the routes, as a file of routes has them.
         gateway: more settings of the gateway.
         descriptors: its limit of open files, soft and hard; 0 leaves it as it is.
+        memory: bytes that the machine seems to have; 0 for those that it has.
         environment: more environment variables.
 
     """
@@ -232,7 +240,8 @@ def front_door(
         settings["https"] = f"127.0.0.1:{https_port}"
     (folder / "routes.yml").write_text(yaml.safe_dump(dict(routes)))
     (folder / "pilotage.yml").write_text(yaml.safe_dump({"providers": {"files": ["routes.yml"]}, "gateway": settings}))
-    command = [sys.executable, "-m", "pilotage", "serve", "--config", str(folder / "pilotage.yml")]
+    program = ["-c", _WITH_MEMORY.format(memory)] if memory else ["-m", "pilotage"]
+    command = [sys.executable, *program, "serve", "--config", str(folder / "pilotage.yml")]
     env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | environment
 
     # prlimit sets the limit after the exec. A preexec_fn runs gRPC's fork handlers, which now and then abort the child.

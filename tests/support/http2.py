@@ -53,8 +53,10 @@ class Http2:
     def send(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         self.connection.sendall(self.frame(kind, flags, stream, payload))
 
-    def request(self, stream: int, host: str, *more: tuple[str, str], end: bool = True, path: str = "/") -> None:
-        pairs = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", host), *more]
+    def request(
+        self, stream: int, host: str, *more: tuple[str, str], end: bool = True, path: str = "/", method: str = "GET"
+    ) -> None:
+        pairs = [(":method", method), (":scheme", "http"), (":path", path), (":authority", host), *more]
         self.send(HEADERS, END_HEADERS | (_END_STREAM if end else 0), stream, fields(pairs))
 
     def frames(self, *, patience: float = 10) -> Iterable[tuple[int, int, int, bytes]]:

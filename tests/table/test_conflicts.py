@@ -45,8 +45,8 @@ def test_the_oldest_keeps_the_alias_then_the_first_by_name_then_by_engine(rival:
 def test_a_conflict_names_both_sides() -> None:
     (problem,) = resolve_claims([claim("old", 1), claim("new", 2)]).problems
     assert str(problem) == (
-        "local/new: route app: alias 'app' belongs to old, which is older; this one waits until that one is removed; "
-        "give one of them another alias with proxy.aliases"
+        "local/new: route app: alias 'app' belongs to old, which is older; this route waits until the other is "
+        "removed; give one of them another alias with proxy.aliases"
     )
     (problem,) = resolve_claims([claim("old", 1), claim("new", 2, provider="node2")]).problems
     assert "belongs to local/old" in problem.message
@@ -171,8 +171,8 @@ def test_a_file_wins_over_containers_of_any_age() -> None:
         assert resolution.route == static()
         (problem,) = resolution.problems
         assert str(problem) == (
-            "local/web: route app: alias 'app' belongs to the file own.yml, and files come before containers; this one "
-            "waits until that one is removed; remove one of them, or use another alias with proxy.aliases"
+            "local/web: route app: alias 'app' belongs to the file own.yml, and files come before containers; this "
+            "route waits until the other is removed; remove one of them, or use another alias with proxy.aliases"
         )
 
 
@@ -180,8 +180,8 @@ def test_the_first_of_two_files_by_name_wins() -> None:
     resolution = resolve_claims([static("b.yml"), static("a.yml")])
     assert resolution.route.provider == "a.yml"
     assert str(resolution.problems[0]) == (
-        "b.yml: route app: alias 'app' belongs to the file a.yml, which comes first by name; this one waits until that "
-        "one is removed; remove one of them, or use another name"
+        "b.yml: route app: alias 'app' belongs to the file a.yml, which comes first by name; this route waits until "
+        "the other is removed; remove one of them, or use another name"
     )
 
 

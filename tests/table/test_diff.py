@@ -9,7 +9,7 @@ from pilotage import Endpoint, Problem, Table, build_table
 from pilotage.routes.route import EndpointHealth
 from pilotage.table.diff import Change, diff
 from pilotage.table.table import EngineStatus
-from tests.support.claims import claim, engine_snapshots
+from tests.support.claims import claim, engine_snapshots, linked
 
 
 def changes(old: Table, new: Table, **limits: Any) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -113,3 +113,13 @@ def test_an_endpoint_without_a_container_is_named_by_its_address() -> None:
     route = claim(alias="app", endpoints=(Endpoint("10.0.0.1", 80),))
     new = Table({"app": route}, health={"app": {"10.0.0.1:80": EndpointHealth("unhealthy")}})
     assert diff(Table({"app": route}), new)[0].cause == "10.0.0.1:80 fails the gateway's probe"
+
+
+def test_another_order_of_a_pool_is_a_change_of_the_route_that_now_leads_it() -> None:
+    routes = {alias: linked(alias, alias) for alias in "abc"}
+    old, new = (Table(routes, pool_members={"shop": members}) for members in (("a", "b"), ("b", "a")))
+    assert changes(old, new) == [("updated", "b", ("pool",))]
+    assert changes(old, Table(routes, pool_members={"shop": ("a", "b", "c")})) == []  # which joined, as its route says
+    assert changes(old, Table(routes, pool_members={"shop": ("b",)})) == []
+    assert changes(old, Table(routes, pool_members={"shop": ("b", "c", "a")})) == [("updated", "b", ("pool",))]
+    assert changes(old, Table(routes)) == []

@@ -104,14 +104,14 @@ def test_the_rule_in_a_hint_quotes_what_a_stranger_chose() -> None:
     for glob in ("*", "a?", "{{engine}}"):
         problem = resolve(pooled=(member("one"), member("two", project=glob))).refused["two"]
         assert problem is not None
-        assert problem.hint == "name another pool"
+        assert problem.hint == "choose another pool"
 
 
 def test_a_rule_that_says_nothing_about_pools_is_named_in_the_hint() -> None:
     rules = HostRules(ranking=RULES.ranking, policy=Policy(rules=(PolicyRule(number=7, hosts=("**",)),)))
     problem = resolve(rules, pooled=(member("one"), member("two", provider="far"))).refused["two"]
     assert problem is not None
-    assert problem.hint == "name another pool, or add pools: [shop] to what rule 7 allows"
+    assert problem.hint == "choose another pool, or add pools: [shop] to what rule 7 allows"
 
 
 def test_a_rule_without_pools_separates_containers_without_a_project_but_not_the_routes_of_one() -> None:

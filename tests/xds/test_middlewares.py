@@ -133,7 +133,7 @@ def test_a_framing_header_is_reported_and_not_set(name: str, option: str) -> Non
         read = route_policy({middleware: {option: {name: "1", "B": "2"}}})
         (problem,) = read.problems
         assert (problem.message, problem.path) == (
-            f"{name!r} is set by the gateway for each message",
+            f"{name!r} is set by the gateway on every request and response",
             f"middlewares.{middleware}.{option}",
         )
         edits = read.request if middleware == "request" else read.answer

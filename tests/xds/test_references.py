@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pilotage.xds.references import ClusterReferences
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
+from tests.support.steps import steps_of
 
 
 def test_references_are_counted_per_cluster() -> None:
@@ -29,3 +30,13 @@ def test_a_cluster_from_before_the_session_may_be_referenced_by_what_is_unknown(
     references.unknown.clear()
     assert not references.is_unreferenced("old", complete=False)
     assert references.is_unreferenced("old", complete=True)
+
+
+def test_the_users_of_a_cluster_are_found_without_a_search() -> None:
+    def cost(size: int) -> int:
+        references = ClusterReferences()
+        for number in range(size):
+            references.set((SCOPE, f"app{number}"), frozenset({"shared", f"route/app{number}"}))
+        return steps_of(lambda: list(references.users("route/app7")))
+
+    assert cost(10_000) == cost(100)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,6 +197,22 @@ async def test_clients_cannot_choose_the_target_of_a_plain_route(envoy: Envoy) -
             assert (await gw.ask("app", headers={name: address})).by == "mine"
             assert (await gw.ask("APP", headers={name: address})).by == "mine"
             assert (await gw.ask("nothing", headers={name: address})).status == 404
+
+
+@pytest.mark.parametrize(("listening", "host"), [("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
+async def test_a_plain_route_leads_to_an_address_of_ipv6(envoy: Envoy, listening: str, host: str) -> None:
+    server = await asyncio.start_server(_greet, listening, 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, envoy() as gw:
+        await gw.publish(route("app", endpoints=(Endpoint(host, port, "app", "id"),)))
+        answer = await gw.ask("app")
+        assert (answer.status, answer.body) == (200, b"hello")
+
+
+async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    writer.close()
 
 
 async def test_a_label_cannot_choose_the_target_of_a_plain_route(envoy: Envoy) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import trustme
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.discovery.update import Update
-from pilotage.table.diff import diff
+from pilotage.routes.route import Endpoint
+from pilotage.table.diff import Change, diff
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
@@ -20,6 +22,7 @@ from pilotage.xds.server import AdsServer
 from pilotage.xds.session import Session
 from tests.support.gateway import becomes, route, target
 from tests.support.leaks import assert_no_leaks
+from tests.support.steps import steps_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -369,3 +372,20 @@ async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, mo
                 while await metric("upstream_cx_tx_bytes_total") < begun + 20 * 17:  # noqa: ASYNC110  # pings of 17 bytes
                     await asyncio.sleep(0.01)
             assert await metric("upstream_cx_total") == 1
+
+
+async def test_a_change_costs_the_same_however_many_routes_linger_or_restart() -> None:
+    costs = []
+    for size in (10, 1_000):
+        async with AdsServer(GatewayOptions()) as ads:
+            gone = {f"app{n}": route(f"app{n}", 80, hold=60.0) for n in range(size)}
+            ends = (Endpoint("127.0.0.1", 80, state="draining"),)
+            drained = {f"old{n}": route(f"old{n}", endpoints=ends) for n in range(size)}
+            ads.publish(Table(gone | drained))
+            before = Table(drained)
+            ads.publish(before)
+            assert (len(ads.snapshot.lingering), len(ads._timers)) == (size, 2 * size)
+            after = Table(drained | {"new": route("new", 80)})
+            news = Update(before, after, (Change("added", "new", after.routes["new"]),))
+            costs.append(steps_of(functools.partial(ads.publish, news)))
+    assert costs[0] == costs[1]

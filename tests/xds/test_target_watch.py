@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pilotage.policy import Claimant, Policy
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.route import Endpoint
 from pilotage.table.table import Table
 from pilotage.xds import target_watch as module
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.snapshot import Snapshot
+from pilotage.xds.target_guard import TargetGuard
 from pilotage.xds.target_watch import TargetWatcher
-from pilotage.xds.targets import TargetGuard
 from tests.support.gateway import route
 from tests.support.waiting import until
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from pilotage.routes.route import Endpoint
 from pilotage.xds.tls_probe import TlsProber, speaks_plainly
 from tests.support.gateway import route, server_context, target
 from tests.support.ports import free_port
+from tests.support.steps import steps_of
 from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
@@ -55,6 +57,21 @@ async def test_an_endpoint_is_probed_once_and_again_only_after_it_was_gone() -> 
         await until(lambda: len(found) == 2)
         assert found == [here.address] * 2
         await prober.close()
+
+
+async def test_an_endpoint_that_goes_costs_the_same_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object, **_more: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", hang)
+    costs = []
+    for size in (100, 10_000):
+        prober = TlsProber(lambda _: None)
+        for number in range(size):
+            prober.update(f"app{number}", [Endpoint("10.0.0.1", number)])
+        costs.append(steps_of(functools.partial(prober.update, "app7", [])))
+        await prober.close()
+    assert costs[0] == costs[1]
 
 
 async def test_an_endpoint_that_does_not_listen_yet_is_probed_until_it_does() -> None:

@@ -1,6 +1,6 @@
 """Decides which requests the HTTP API answers.
 
-Everyone who can open the unix socket may do everything, and so may holders of the token. Other programs on this machine
+Everyone who can open the unix socket, or who has the token, may do everything. Other programs on this machine
 may read what contains no secret; web pages in a browser on this machine may do nothing.
 """
 

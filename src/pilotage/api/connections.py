@@ -27,7 +27,7 @@ A further connection replaces the one that has been without a request for the lo
 """
 
 SILENCE: Final = 10.0
-"""Seconds to complete a request's headers, to read on once a response fills the buffers, and between requests."""
+"""Seconds that a client may take to send a request's headers, to read on when buffers are full, or between requests."""
 
 SERVER: Final = "pilotage"
 """The ``Server`` header, without a version, which would help only attackers."""
@@ -43,7 +43,7 @@ def connection_limit() -> int:
 
 
 class Connections:
-    """The open connections of one address. An instance creates their handlers, and so is a protocol factory.
+    """The open connections of one address. A protocol factory: calling it returns the handler of a new connection.
 
     Args:
         server: the aiohttp server that gets their requests.
@@ -85,7 +85,7 @@ class Connections:
         self._open.pop(connection, None)
 
     def heard(self, connection: Connection) -> None:
-        """Note that a connection has just ended a request."""
+        """Note that a connection has just finished a request."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None
@@ -161,7 +161,7 @@ class Connection(web.RequestHandler):
         self._timer = asyncio.get_running_loop().call_later(self._connections.silence, self._check)
 
     def _check(self) -> None:
-        """Close a connection without a request, or whose client has read nothing since the last check."""
+        """Close the connection if it has no request, or if its client has read nothing since the last check."""
         left = 0 if self.transport is None else self.transport.get_write_buffer_size()
         if 0 < left < self._before or (self.requests and not self.writing_paused):
             self._wait(left)

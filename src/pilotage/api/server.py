@@ -1,6 +1,7 @@
 """Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-:mod:`pilotage.api.access` decides who may ask, :mod:`pilotage.api.connections` how much of the server one client gets.
+:mod:`pilotage.api.access` decides who gets an answer; :mod:`pilotage.api.connections` limits what one client can
+occupy.
 """
 
 from __future__ import annotations

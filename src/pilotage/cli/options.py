@@ -133,7 +133,7 @@ def views_of(
 def _ask_daemon() -> View | None:
     """Return the view of a running daemon; ``None`` if there is none or other engines are selected.
 
-    These variables, and a configuration file that is not the daemon's, select other engines.
+    These variables select other engines, and so does a configuration file that is not the daemon's.
     """
     if any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"))):
         return None

@@ -1,7 +1,8 @@
 """Chooses the engines that a command or the daemon works with, from its options, ``pilotage.yml`` and the environment.
 
 Engines from ``--config``, ``--engine`` and ``--context`` are all used. Without any of these options, the engines and
-route files in ``pilotage.yml`` are used. If that names none either, the engine that the docker command uses is.
+route files in ``pilotage.yml`` are used. If that file lists none either, pilotage uses the engine that the docker
+command uses.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The command-line options that name engines. An instance is falsy if none is given.
+    """The command-line options that select engines. An instance is falsy if none of them is given.
 
     Attributes:
         config: the configuration file; ``""`` if not given.
@@ -139,7 +140,7 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
 
     config = load_config(Path(name), env)
     if config.has_providers and not config.providers and not config.files:
-        hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or name it with --engine NAME=URL"
+        hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or select one with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
     return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports, config.policy)

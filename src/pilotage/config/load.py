@@ -17,6 +17,7 @@ from pilotage.config.errors import message_and_hint
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
+from pilotage.config.unused import local_settings, unused_settings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -50,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
+        local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
     """
 
@@ -61,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     policy: Policy = Policy(addresses=(GatewayOptions().http_address,))
     problems: tuple[Problem, ...] = ()
+    local_settings: tuple[str, ...] = ()
 
     @property
     def reserved_ports(self) -> frozenset[int]:
@@ -138,7 +141,7 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     try:
         text = read_text(path)
     except UnreadableFile as error:
-        hint = error.hint or "correct the name after --config, or name an engine with --engine NAME=URL"
+        hint = error.hint or "correct the name after --config, or select an engine with --engine NAME=URL"
         raise ConfigError([Problem(message=error.message, file=str(path), hint=hint)]) from error
     return read_config(text, file=str(path), folder=path.parent, env=env)
 
@@ -183,6 +186,8 @@ class _Reader:
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         policy = self.policy(sections, options)
+        for place, message, hint in unused_settings(sections, options):
+            self.add_warning(place, message, hint)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
         if any(problem.severity == "error" for problem in self.problems):
             raise ConfigError(self.problems)
@@ -195,11 +200,16 @@ class _Reader:
             api=api,
             policy=policy,
             problems=tuple(self.problems),
+            local_settings=local_settings(sections),
         )
 
     def add_problem(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
         if path not in self.document.unfilled:
             self.problems.append(self.document.problem(path, message, hint=hint, at_key=at_key))
+
+    def add_warning(self, path: DocumentPath, message: str, hint: str) -> None:
+        warning = self.document.problem(path, message, hint=hint, at_key=True)
+        self.problems.append(msgspec.structs.replace(warning, severity="warning"))
 
     def without_godoxy_keys(self, tree: Any, path: DocumentPath) -> Any:
         """Return the tree without the keys that only GoDoxy supports, and add a problem for each."""
@@ -215,8 +225,7 @@ class _Reader:
                 self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
                 message = f"{key!r} is a GoDoxy field that pilotage does not support, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
-                warning = self.document.problem(place, message, hint=hint, at_key=True)
-                self.problems.append(msgspec.structs.replace(warning, severity="warning"))
+                self.add_warning(place, message, hint)
             else:
                 kept[key] = self.without_godoxy_keys(value, place)
         return kept

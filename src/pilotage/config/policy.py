@@ -97,7 +97,7 @@ def _labels(value: Any) -> Any:
 
 
 def _nothing(value: Any) -> Any:
-    """Replace ``nothing`` by empty lists for every kind of claim."""
+    """Replace ``nothing`` with an empty list for every kind of claim."""
     if not isinstance(value, str):
         return value
     if value != "nothing":

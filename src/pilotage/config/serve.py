@@ -85,7 +85,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         drain: time for active requests to finish on shutdown, in seconds.
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
-        max_connections: connections of clients at a time; 0 means as many as there are descriptors and memory for.
+        max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
         log_level: one of Envoy's log levels.
         xds: for other Envoys.
 
@@ -347,7 +347,7 @@ class ServeSections(Section):
         )
 
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
-        """Return what containers may claim without rules; ``options`` and ``path`` are those of this file."""
+        """Return what containers may claim if there are no rules; ``options`` and ``path`` belong to this file."""
         section = self.gateway or _Gateway()
         addresses = [options.http_address] if options.http_port else []
         addresses += [options.https_address] if options.serves_https else []

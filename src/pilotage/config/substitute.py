@@ -142,7 +142,7 @@ _LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
 
 
 def _without(text: str, secret: str, name: str) -> str:
-    """Return a text without any long enough part of a secret."""
+    """Return a text in which a name replaces every part of a secret that is long enough to matter."""
     if len(secret) < _LEAST:
         return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: name, text)
     low = secret[:_LONGEST_SECRET].lower()
@@ -226,7 +226,7 @@ class Document:
         return redact(problem, self._variables_at(known))
 
     def _variables_at(self, path: Path) -> dict[str, str]:
-        """Return the variables of the values that a problem at ``path`` may show: those above, there and below."""
+        """Return the variables in the values that a problem at ``path`` may show: at the path, above and below it."""
         return {
             name: value
             for other, values in self._variables.items()

@@ -23,14 +23,13 @@ from pilotage.containers.inspection import inspection_failed, needs_inspection, 
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser, from_docker
 from pilotage.containers.ports import PortMapping, is_loopback
-from pilotage.containers.swarm import SERVICE_ID, SERVICE_NAME, SwarmServices, is_task
+from pilotage.containers.swarm import SERVICE_NAME, SwarmServices, is_task, task_id
 
 __all__ = [
     "COMPOSE_DEPENDS_ON",
     "COMPOSE_ONEOFF",
     "COMPOSE_PROJECT",
     "COMPOSE_SERVICE",
-    "SERVICE_ID",
     "SERVICE_NAME",
     "Container",
     "ContainerImage",
@@ -49,6 +48,7 @@ __all__ = [
     "join_shared_network",
     "needs_inspection",
     "shared_network_id",
+    "task_id",
     "with_inspection",
     "with_start",
 ]

@@ -37,8 +37,9 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
     """Return a container completed with its inspection.
 
     On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
-    replace those of the list, because Podman lists only some. A container that shares another one's network has only
-    the ports that it exposes itself; Podman repeats the owner's. Podman's list lacks the health status, too.
+    replace those of the list, because Podman lists only some. A container that shares another one's network gets only
+    the ports that it exposes itself, although Podman also reports the owner's. Podman's list lacks the health status,
+    too.
     """
     container = with_start(container, answer)
     health = answer.State.Health if answer.State is not None else None

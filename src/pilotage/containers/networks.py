@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.labels.container_options import NETWORK
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ChosenNetwork(NamedTuple):
     Attributes:
         name: name of the network; ``""`` if there is none.
         address: ``""`` if the container has no address there.
-        error: the label names a network that the container is not attached to.
+        error: the network in the label is one that the container is not attached to.
 
     """
 
@@ -62,7 +62,7 @@ def default_network(networks: Mapping[str, Endpoint | None], project: str) -> Ch
 
 
 def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix."""
+    """Return the network in ``proxy.network``, which may omit the Compose project's prefix."""
     names = (wanted, f"{project}_{wanted}") if project else (wanted,)
     for name in names:
         if address := _address(networks.get(name)):
@@ -72,7 +72,7 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
     prefix = f"{project}_"
     short = [name.removeprefix(prefix) for name in networks] if project else []
     hint = did_you_mean(wanted, [*networks, *short]) or f"the container is attached to {', '.join(sorted(networks))}"
-    shown = shorten(wanted)
+    shown = shorten_value(wanted)
     return ChosenNetwork(
         wanted, error=Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
     )
@@ -80,7 +80,7 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
 
 def not_attached(wanted: str) -> Problem:
     """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
-    shown = shorten(wanted)
+    shown = shorten_value(wanted)
     hint = "the container is attached to no network of its own; attach it, or remove the label"
     return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
 
@@ -95,7 +95,7 @@ def shared_network_id(container: Container) -> str:
 
 
 def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
-    """Return a container with the hostnames and ports of the container whose network it shares, if that one is known.
+    """If a container shares the network of a known container, return it with that container's hostnames and ports.
 
     Args:
         container: any container.

@@ -20,7 +20,9 @@ from pilotage.containers.swarm import (
     SERVICE_ID,
     SERVICE_NAME,
     SwarmServices,
+    is_task,
     labels_not_read,
+    not_a_task,
     reachable,
     unreachable,
 )
@@ -52,7 +54,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
         summary: an entry from ``GET /containers/json``.
         facts: the engine.
         own: the container's pilotage labels.
-        options: decoded from them.
+        options: the options decoded from these labels.
 
     """
     labels = summary.Labels or {}
@@ -140,7 +142,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name, the one with a single slash. The names of links (``/a/b``) are listed, too."""
+    """Return a container's own name, the one with a single slash. Engines also list the names of links (``/a/b``)."""
     if not names:
         return ""
     for name in names:
@@ -206,16 +208,25 @@ class ContainerParser:
             return unreadable(self.config, error, *_identity(summary.Id, summary.Names))
 
     def _parse(self, summary: Summary) -> Container:
-        task = summary.Labels is not None and SERVICE_ID in summary.Labels
-        if task and self.services is not None:
-            summary = self.services.complete(summary)
+        written = summary.Labels or {}
+        services = self.services if SERVICE_ID in written or SERVICE_NAME in written else None
+        if services is not None:
+            summary = services.complete(summary)
         own = filter_labels(summary.Labels, self._foreign) if summary.Labels else NO_OWN_LABELS
         container = parse(summary, self.facts, own, decode_options(own))
-        if task and own.is_empty and self.services is not None and self.services.error:
-            problem = labels_not_read(container.actual_labels.get(SERVICE_NAME, ""), self.services.error)
+        problem: Problem | None = None
+        if services is not None and services.error:
+            problem = labels_not_read(written.get(SERVICE_NAME, ""), services.error) if own.is_empty else None
+        elif services is not None and services.is_forged(summary.Id) and container.running:
+            problem = not_a_task(written.get(SERVICE_NAME) or written.get(SERVICE_ID, ""))
+        if problem is not None:
             problem = problem.at(provider=self.config.name, container=container.container_name)
             container = msgspec.structs.replace(container, problems=(*container.problems, problem))
         return container
+
+    def is_forged(self, container: Container) -> bool:
+        """Return whether a container has a task's labels, but the engine has not reported it as one."""
+        return self.services is not None and is_task(container) and self.services.is_forged(container.container_id)
 
 
 def from_docker(

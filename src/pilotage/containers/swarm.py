@@ -5,12 +5,14 @@ Rules: decision 40, Engine API ``GET /services``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
 from pilotage.engine.types import Port, Service
 from pilotage.labels.keys import is_own
 
@@ -20,30 +22,59 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Endpoint, Summary
 
-__all__ = ["SERVICE_ID", "SERVICE_NAME", "SwarmServices", "is_task", "labels_not_read", "reachable", "unreachable"]
+__all__ = [
+    "SERVICE_ID",
+    "SERVICE_NAME",
+    "TASK_ID",
+    "SwarmServices",
+    "is_task",
+    "labels_not_read",
+    "not_a_task",
+    "reachable",
+    "task_id",
+    "unreachable",
+]
 
 SERVICE_ID: Final = "com.docker.swarm.service.id"
 SERVICE_NAME: Final = "com.docker.swarm.service.name"
+TASK_ID: Final = "com.docker.swarm.task.id"
 _INGRESS: Final = "ingress"
 _SWARM_ID_LENGTH: Final = 25  # networks of a single engine have IDs of 64 digits
+
+
+_ID: Final = re.compile(r"[a-z0-9]{25}")
 
 
 class SwarmServices(msgspec.Struct, frozen=True):
     """What an engine reports about the services of its swarm.
 
+    Anybody may start a container with the labels of a task. Only what the engine reports about its tasks proves that a
+    container is one.
+
     Attributes:
         by_id: ID -> service; empty if the engine does not report them.
-        error: why it does not report them; ``""`` if it does.
+        tasks: ID of a container that the engine reports as a task's -> ID of the task's service.
+        error: why the engine does not report them; ``""`` if it does.
 
     """
 
     by_id: Mapping[str, Service] = {}
+    tasks: Mapping[str, str] = {}
     error: str = ""
 
+    def is_forged(self, container_id: str) -> bool:
+        """Return whether the engine reports its tasks, and this container with a task's labels is none of them."""
+        return not self.error and container_id not in self.tasks
+
     def complete(self, task: Summary) -> Summary:
-        """Return a task with its service's labels and published ports. The container's own labels win."""
+        """Return a task with its service's labels and published ports. The container's own labels win.
+
+        A container that only claims to be a task gets nothing, and loses the service's name, which replicas share.
+        """
         labels = task.Labels or {}
-        service = self.by_id.get(labels.get(SERVICE_ID, ""))
+        if self.is_forged(task.Id):
+            return msgspec.structs.replace(task, Labels={k: text for k, text in labels.items() if k != SERVICE_NAME})
+        service = self.by_id.get(self.tasks.get(task.Id, ""))
         if service is None:
             return task
         given = (service.Spec and service.Spec.Labels) or {}
@@ -58,16 +89,32 @@ class SwarmServices(msgspec.Struct, frozen=True):
 
 
 def is_task(container: Container) -> bool:
-    """Return whether a container is a task of a swarm service."""
-    return SERVICE_ID in container.actual_labels
+    """Return whether a container has the labels of a task of a swarm service. Anybody may have written them."""
+    return SERVICE_ID in container.actual_labels or SERVICE_NAME in container.actual_labels
+
+
+def task_id(container: Container) -> str:
+    """Return the ID of the task that a container's labels name; ``""`` if it cannot be one."""
+    text = container.actual_labels.get(TASK_ID, "")
+    return text if _ID.fullmatch(text) else ""
+
+
+def not_a_task(service: str) -> Problem:
+    """Report a container that has the labels of a task, but is not one according to its engine."""
+    return Problem(
+        message=f"it is not a task of the swarm service {shorten(service)!r} that its labels name, so it gets neither "
+        "labels nor ports of that service: the engine reports no such task",
+        hint="remove its labels com.docker.swarm.*; a task that has just started is recognized within seconds",
+        severity="warning",
+    )
 
 
 def labels_not_read(service: str, why: str) -> Problem:
     """Report that the labels of a service are unknown."""
     return Problem(
-        message=f"labels of its swarm service {service} are not read: {why}",
+        message=f"labels of its swarm service {shorten(service)} are not read: {why}",
         hint="set them on the containers (--container-label, or 'labels' beside 'deploy' in a stack file), "
-        "or watch a manager and allow GET /services",
+        "or watch a manager and allow GET /services and GET /tasks",
         severity="warning",
     )
 
@@ -75,7 +122,7 @@ def labels_not_read(service: str, why: str) -> Problem:
 def reachable(
     networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
 ) -> Mapping[str, Endpoint | None]:
-    """Return the networks except the overlays to whose addresses this host has no route.
+    """Return the networks without those overlays to which this host has no route.
 
     The overlay ``ingress`` is always left out, because it carries only the published ports of services.
 

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
+    from pilotage.core.index import Index
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
+        HEADER_NAMES,
         HIDDEN,
         SHOWN,
         UNSEEN,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         clean_value,
         fold,
         hidden_texts,
+        holds_secret,
         redact,
         shown_name,
         shown_text,
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
-    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten
+    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERYTHING",
     "FALSE",
+    "HEADER_NAMES",
     "HIDDEN",
     "MAX_PROBLEMS",
     "MAX_SOCKET_PATH",
@@ -66,6 +70,7 @@ __all__ = [
     "EngineRefused",
     "EngineUnreachable",
     "GatewayError",
+    "Index",
     "Located",
     "ParseError",
     "PilotageError",
@@ -89,6 +94,7 @@ __all__ = [
     "gc_paused",
     "go_bool",
     "hidden_texts",
+    "holds_secret",
     "is_address",
     "kind_name",
     "lazy_exports",
@@ -100,6 +106,7 @@ __all__ = [
     "redact",
     "safe_json",
     "shorten",
+    "shorten_value",
     "shown_name",
     "shown_text",
     "socket_tempdir",
@@ -120,7 +127,9 @@ __getattr__, __dir__ = lazy_exports(
         "EngineUnreachable": "errors",
         "FALSE": "values",
         "GatewayError": "errors",
+        "HEADER_NAMES": "secrets",
         "HIDDEN": "secrets",
+        "Index": "index",
         "Located": "yaml",
         "MAX_PROBLEMS": "budget",
         "MAX_SOCKET_PATH": "tempdirs",
@@ -150,6 +159,7 @@ __getattr__, __dir__ = lazy_exports(
         "gc_paused": "gc",
         "go_bool": "values",
         "hidden_texts": "secrets",
+        "holds_secret": "secrets",
         "is_address": "addresses",
         "kind_name": "yaml",
         "nearest": "suggest",
@@ -160,6 +170,7 @@ __getattr__, __dir__ = lazy_exports(
         "redact": "secrets",
         "safe_json": "text",
         "shorten": "text",
+        "shorten_value": "text",
         "shown_name": "secrets",
         "shown_text": "secrets",
         "socket_tempdir": "tempdirs",

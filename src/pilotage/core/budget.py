@@ -35,7 +35,7 @@ class Budget:
         values: how many values it may have; each takes about 10 µs.
         characters: how many characters are parsed as YAML.
         problems: how many problems are kept.
-        suggestions: for how many words a similar name may be looked up.
+        suggestions: how many words may be compared with known names.
 
     Attributes:
         values, characters, problems, suggestions: what is left of each.

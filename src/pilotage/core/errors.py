@@ -7,7 +7,9 @@ mistakes are :class:`~pilotage.core.problems.Problem` values, not exceptions, un
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from pilotage.core.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _E = TypeVar("_E", bound=Exception)
+_LONGEST: Final = 500  # characters of each text of an engine error
 
 
 class PilotageError(Exception):
@@ -34,6 +37,8 @@ class PilotageError(Exception):
 
 class EngineError(PilotageError):
     """A request to a container engine failed.
+
+    Its texts may repeat what the engine sent, so they are escaped and cut to 500 characters, whatever raises it.
 
     Attributes:
         engine: the provider name, or the address if it has no name.
@@ -44,9 +49,9 @@ class EngineError(PilotageError):
 
     def __init__(self, engine: str, what: str, remedy: str = "") -> None:
         self.engine = engine
-        self.what = what
-        self.remedy = remedy
-        super().__init__(engine, what, remedy)
+        self.what = shorten(what, _LONGEST)
+        self.remedy = shorten(remedy, _LONGEST)
+        super().__init__(engine, self.what, self.remedy)
 
     def __str__(self) -> str:
         text = f"{self.engine}: {self.what}"
@@ -109,7 +114,7 @@ class GatewayError(PilotageError):
 
 
 def first_exception(group: ExceptionGroup[_E]) -> _E:
-    """Return the first exception in nested groups, such as that of the first task that failed."""
+    """Return the first exception in nested groups: the error of the task that failed first."""
     found: Exception = group
     while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]

@@ -6,16 +6,19 @@ column if that value is YAML; or a file, line and column. A problem never stops 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from pilotage.core.secrets import clean
-from pilotage.core.text import printable
+from pilotage.core.text import SEARCHED, printable
 
 __all__ = ["Problem", "Severity"]
 
 Severity = Literal["error", "warning"]
+
+_LONGEST: Final = 2_000  # characters of a message, a hint or a value
+_LONGEST_NAME: Final = 200  # characters of a name in a place; engines and labels can have longer ones
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -52,10 +55,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     file: str = ""
 
     def __post_init__(self) -> None:
-        """Remove passwords in URLs and other secrets, whatever created the problem."""
+        """Cut long texts, and remove passwords in URLs and other secrets, whatever created the problem."""
         for name in ("message", "hint", "value"):
             text = getattr(self, name)
-            if text and (cleaned := clean(text)) != text:
+            if text and (cleaned := _cut(clean(text[:SEARCHED]), _LONGEST)) != text:
                 msgspec.structs.force_setattr(self, name, cleaned)
 
     def at(
@@ -76,14 +79,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         parts: list[str] = []
         if self.file:
             parts.append(":".join([self.file, *(str(n) for n in (self.line, self.column) if n)]))
-        outer = "/".join(name for name in (self.provider, self.container) if name)
+        outer = "/".join(_cut(name, _LONGEST_NAME) for name in (self.provider, self.container) if name)
         if outer:
             parts.append(outer)
         if self.label:
-            parts.append(self.label)
+            parts.append(_cut(self.label, _LONGEST_NAME))
         elif self.route and self.route != self.container:
-            parts.append(f"route {self.route}")
-        inner = "" if self.label.endswith(f".{self.path}") else self.path
+            parts.append(f"route {_cut(self.route, _LONGEST_NAME)}")
+        inner = "" if self.label.endswith(f".{self.path}") else _cut(self.path, _LONGEST_NAME)
         if self.line and not self.file:
             where = f"line {self.line}, column {self.column}"
             inner = f"{inner} ({where})" if inner else where
@@ -94,3 +97,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
         return printable(f"{text}; {self.hint}" if self.hint else text)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERYTHING",
+    "HEADER_NAMES",
     "HIDDEN",
     "SHOWN",
     "UNSEEN",
@@ -26,6 +27,7 @@ __all__ = [
     "clean_value",
     "fold",
     "hidden_texts",
+    "holds_secret",
     "redact",
     "shown_name",
     "shown_text",
@@ -34,11 +36,30 @@ __all__ = [
 
 HIDDEN: Final = "<hidden>"
 
-_URL_USER: Final = re.compile(r"(?!<\w+>@)(?:[^/\s\"']+|[^/\s:@\"']+:(?!\d+/)[^\s\"'@]*)@")
-"""The user and password of a URL, behind ``://``."""
-_USER: Final = re.compile(r"[\w.-]+@")
-_QUERY: Final = re.compile(r"([?&][\w.~%\[\]-]+=)(?!<\w+>)(?:[^&#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+")
-"""A value in a query ends with the text, or where YAML may end it: at a quotation mark, comma or bracket."""
+_AT: Final = re.compile(r"@|%(?:25)*40")
+_COLON: Final = re.compile(r":(?!//|\d+/)|%(?:25)*3A", re.IGNORECASE)
+"""A colon behind a user. Those of a scheme (``://``) and before a port (``:80/``) are none."""
+_WORD_WITH_USER: Final = re.compile(r"[^\s\"'`]+")
+_BEFORE_USER: Final = re.compile(r".*[/\\,|(\[{]", re.DOTALL)
+_LONE_USER: Final = re.compile(r"(.*?(?<!ssh:)//)(?!<\w+>)[^/?#]+", re.DOTALL)
+_DIGEST: Final = re.compile(r"sha(?:256|512):[0-9a-f]{32,}\b")
+_QUERY: Final = re.compile(
+    r"((?:[?&;]|\#(?=[a-z_%])|%(?:25)*(?:3F|26|3B|23))"
+    r"(?:(?!%(?:25)*(?:3D|3F|26|3B|23))[^\s=&\#;?\"']){1,100}(?:=|%(?:25)*3D))"
+    r"(?!<\w+>)(?:[^&\#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+",
+    re.IGNORECASE,
+)
+"""A parameter of a query, a fragment or a part of a path (``;a=b``), also percent-encoded.
+
+Its value ends with the text, or where YAML may end it: at a quotation mark, comma or bracket.
+"""
+_HEADER_LINE: Final = re.compile(
+    r"(?<![\w-])((?:X-[\w-]{1,60}"
+    r"|(?:[\w-]{0,40}[_-])?(?:api-?key|key|token|secret|passw(?:or)?d|authorization|cookie|credentials?)"
+    r"(?:[_-][\w-]{0,20})?)\s{0,3}[:=]\s{0,3})(?!<\w+>)\S.*",
+    re.IGNORECASE,
+)
+"""A header with its value, where a text or a name belongs."""
 _CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)(?=\S*[\d=+/_.-])(?!<\w+>)[^\s\"',}\]]+", re.IGNORECASE)
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _TOKEN: Final = re.compile(
@@ -51,12 +72,10 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 
 
 def clean(text: str) -> str:
-    """Return a text without passwords in URLs, values in queries, credentials and tokens, which are always secret."""
-    if "@" in text:
-        # Split first: from each of many ``://``, the expression would read to the end of the text.
-        scheme, *rest = text.split("://")
-        text = "://".join([scheme, *(_without_user(part) for part in rest)])
-    if "=" in text:
+    """Return a text without passwords in URLs, parameters, credentials and tokens, which are always secret."""
+    if "@" in text or "40" in text:
+        text = _WORD_WITH_USER.sub(_without_user, text)
+    if "=" in text or "%" in text:
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
     if "-----BEGIN" in text:
         text = _KEY.sub(HIDDEN, text)
@@ -67,17 +86,33 @@ def clean(text: str) -> str:
     return text
 
 
-def _without_user(rest: str) -> str:
-    """Hide a user with a password at the beginning; keep a user without one, as in ``ssh://me@host``."""
-    match = _URL_USER.match(rest)
-    if match is None or _USER.fullmatch(match.group()):
-        return rest
-    return f"{HIDDEN}@{rest[match.end() :]}"
+def _without_user(match: re.Match[str]) -> str:
+    """Hide the user and the password in a word. Keep a user without a password, as in ``ssh://me@host`` and e-mail."""
+    word = match.group()
+    found = [at for at in _AT.finditer(word) if not _DIGEST.match(word, at.end())]
+    if not found:
+        return word
+    head, tail = word[: found[-1].start()], word[found[-1].start() :]
+    colon = _COLON.search(head)
+    if colon is not None:
+        before = _BEFORE_USER.match(head[: colon.start()])
+        return f"{before.group() if before else ''}{HIDDEN}{tail}"
+    lone = _LONE_USER.fullmatch(head)  # a token, in all but ssh addresses
+    return f"{lone[1]}{HIDDEN}{tail}" if lone else word
 
 
 def clean_value(text: str) -> str:
     """Return a value that may be shown, without what looks like a key: long words of mixed letters and digits."""
-    return _WORD.sub(_unless_readable, clean(text))
+    return _WORD.sub(_unless_readable, _without_header(clean(text)))
+
+
+def _without_header(text: str) -> str:
+    return _HEADER_LINE.sub(rf"\1{HIDDEN}", text) if ":" in text or "=" in text else text
+
+
+def holds_secret(text: str) -> bool:
+    """Return whether a name holds user information, a parameter, a header with a value or the like."""
+    return _without_header(clean(text)) != text
 
 
 def _unless_readable(match: re.Match[str]) -> str:
@@ -100,13 +135,15 @@ class Visibility(msgspec.Struct, frozen=True):
 
     Attributes:
         shown: single values and lists of them.
+        headers: whether these are names of headers; other texts are hidden, such as a header with its value.
         names: the names of a mapping, but not its values, as of HTTP headers.
         fields: folded name -> what may be shown below it. Below other names nothing may be shown.
-        everything: whether all of it, even secrets, is shown, to somebody who could read them anyway.
+        everything: whether everything is shown, even secrets, because the reader could see them anyway.
 
     """
 
     shown: bool = False
+    headers: bool = False
     names: bool = False
     fields: Mapping[str, Visibility] = {}
     everything: bool = False
@@ -123,9 +160,18 @@ class Visibility(msgspec.Struct, frozen=True):
             found = below
         return found
 
+    def of_item(self, item: object) -> Visibility:
+        """Return what may be shown of an item of a list."""
+        return (
+            msgspec.structs.replace(self, names=False, fields={})
+            if self.shown and not isinstance(item, dict)
+            else UNSEEN
+        )
+
 
 UNSEEN: Final = Visibility()
 SHOWN: Final = Visibility(shown=True)
+HEADER_NAMES: Final = Visibility(shown=True, headers=True)
 EVERYTHING: Final = Visibility(shown=True, everything=True)
 _HEADER: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
 
@@ -147,10 +193,19 @@ def redact(value: Any, visible: Visibility) -> Any:
     if isinstance(value, list | tuple):
         if not (visible.shown or visible.names):
             return HIDDEN if value else value
-        return [redact(item, SHOWN if visible.shown and not isinstance(item, dict) else UNSEEN) for item in value]
+        return [redact(item, visible.of_item(item)) for item in value]
     if not visible.shown:
         return HIDDEN
+    if visible.headers and isinstance(value, str):
+        return _LISTED.sub(_shown_header, value)
     return clean_value(value) if isinstance(value, str) else value
+
+
+_LISTED: Final = re.compile(r"[^\s,\[\]\"'-][^,\[\]\n\"']*")
+
+
+def _shown_header(match: re.Match[str]) -> str:
+    return shown_name(match.group().rstrip())
 
 
 def shown_name(key: str) -> str:
@@ -167,8 +222,8 @@ def hidden_texts(value: Any, visible: Visibility) -> Iterator[str]:
             yield from hidden_texts(item, visible.at((key,)))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from hidden_texts(item, SHOWN if visible.shown and not isinstance(item, dict) else UNSEEN)
-    elif value is not None and not isinstance(value, bool) and not visible.shown:
+            yield from hidden_texts(item, visible.of_item(item))
+    elif redact(value, visible) != value and (not visible.shown or visible.headers):
         yield str(value)
 
 
@@ -178,7 +233,7 @@ def shown_text(text: str, visible: Visibility) -> str:
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """Return a text, such as an error message of Envoy, in which none of some secrets appears, escaped or not."""
+    """Return a text, such as an Envoy error message, without some secrets, which it may contain escaped or not."""
     forms = {form.strip() for secret in secrets for form in (secret, *secret.split(), _escaped(secret))}
     for form in sorted((form for form in forms if len(form) > 2), key=len, reverse=True):
         text = text.replace(form, HIDDEN)

@@ -1,4 +1,4 @@
-"""Suggests the names that misspelt ones stand for. Pure.
+"""Suggests the names that were probably meant by misspelt ones. Pure.
 
 Rule: decision 28.
 """
@@ -43,7 +43,7 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Return the candidate that ``word`` most likely stands for; ``""`` if none is close.
+    """Return the candidate that was most likely meant by ``word``; ``""`` if none is close.
 
     A name is close if at most a third of the longer name's letters differ; one difference is always allowed. Case is
     ignored. Ties go to the first name in byte order, so the result is deterministic. Names of more than 64 characters

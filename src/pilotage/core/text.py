@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pilotage.core.secrets import clean
+from pilotage.core.secrets import clean, clean_value
 
-__all__ = ["SEARCHED", "count", "escape", "format_duration", "printable", "safe_json", "shorten"]
+__all__ = ["SEARCHED", "count", "escape", "format_duration", "printable", "safe_json", "shorten", "shorten_value"]
 
 
 SEARCHED: Final = 4096
@@ -70,6 +70,11 @@ def shorten(value: object, limit: int = 60) -> str:
     text = clean(text[:SEARCHED])
     line = printable(text[: limit + 1])
     return line if len(line) <= limit and len(text) <= limit else line[: limit - 1] + "…"
+
+
+def shorten_value(value: str, limit: int = 60) -> str:
+    """Return the text of a label or a field as :func:`shorten`, also without headers and what looks like a key."""
+    return shorten(clean_value(value[:SEARCHED]), limit)
 
 
 def count(number: int, noun: str) -> str:

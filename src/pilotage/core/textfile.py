@@ -1,4 +1,4 @@
-"""Reads text files that users name: only regular files, up to a size."""
+"""Reads text files whose names come from users: only regular files of limited size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
     except ValueError as error:
         raise UnreadableFile("cannot be read: its name contains a null character") from error
     if content is None:
-        raise UnreadableFile("is not a regular file", "name a file that contains text")
+        raise UnreadableFile("is not a regular file", "choose a file that contains text")
     if len(content) > _MAX_SIZE:
         raise UnreadableFile(f"is larger than {_MAX_SIZE // 1024**2} MiB", "split it")
     try:

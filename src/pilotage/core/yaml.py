@@ -73,7 +73,7 @@ def bare(located: Located) -> Any:
 
 
 def beginning(located: Located) -> Any:
-    """Return the plain value without what no message would show."""
+    """Return the plain value, cut off after more parts than any message shows."""
     return _start(located.value, [_SHOWN])
 
 
@@ -81,7 +81,7 @@ _SHOWN: Final = 60  # values; each takes at least one character
 
 
 def _start(value: Any, left: list[int]) -> Any:
-    """Return the plain value without what :func:`shorten` would cut off."""
+    """Return the plain value up to the point where :func:`shorten` would cut it off."""
     left[0] -= 1
     if isinstance(value, dict):
         return {key: _start(item.value, left) for key, item in value.items() if left[0] > 0}

@@ -22,9 +22,10 @@ from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, P
 from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
-from pilotage.daemon.reload import Reloader
+from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
@@ -39,11 +40,11 @@ from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
-from pilotage.xds.targets import TargetGuard
+from pilotage.xds.target_guard import TargetGuard
 
 if TYPE_CHECKING:
     import tempfile
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
@@ -135,13 +136,14 @@ class Daemon:
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
-        self._own_container = OwnContainer(self._local_addresses, self._containers)
+        self._own_container = OwnContainer(self._local_addresses, self._containers_at)
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
         self._env = env
         self._on_ready = ready
         self._systemd = Systemd(env)
+        self._held_names = HeldNames(env)
         self._waiting_for = "engines have not been listed yet"
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -217,6 +219,7 @@ class Daemon:
 
         """
         settings = self.settings
+        log_warnings(settings)
         if settings.with_gateway:
             check_ports(settings)
         async with AsyncExitStack() as stack:
@@ -259,6 +262,7 @@ class Daemon:
             on_lag=self.metrics.reached_table,
         )
         self.discovery = await stack.enter_async_context(discovery)
+        self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
@@ -269,6 +273,7 @@ class Daemon:
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
             self.sleeper.run(),
+            self._held_names.run(self.discovery.store),
         ]
         if self.gateway is not None:
             coroutines.append(self.gateway.run())
@@ -390,8 +395,8 @@ class Daemon:
         connection.calls = self.metrics.calls
         return connection
 
-    def _containers(self) -> Iterator[Container]:
-        return self.discovery.containers()  # it exists only while the daemon runs
+    def _containers_at(self, addresses: frozenset[str]) -> list[Container]:
+        return self.discovery.containers_at(addresses)  # it exists only while the daemon runs
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None

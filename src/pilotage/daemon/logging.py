@@ -27,6 +27,7 @@ LogFormat = Literal["terminal", "text", "journal", "json"]
 
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _OURS: Final = "pilotage."
+_LONGEST: Final = 4_000  # characters of a message; labels and engines can contain longer names
 
 
 def detect_log_format(env: Mapping[str, str]) -> LogFormat:
@@ -61,6 +62,12 @@ def _component(record: logging.LogRecord) -> str:
     return name if name == record.name else name.partition(".")[0]
 
 
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of a record without secrets, cut to 4,000 characters."""
+    text = without_secrets(record.getMessage())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """Return the traceback of a record without secrets; each line is escaped."""
     assert record.exc_info is not None  # noqa: S101  # the caller checked it
@@ -78,7 +85,7 @@ class _Text(logging.Formatter):
         return f"{_component(record)}: {self.message(record)}"
 
     def message(self, record: logging.LogRecord) -> str:
-        text = clean(without_secrets(record.getMessage()))
+        text = clean(_message(record))
         return f"{text}\n{_traceback(self, record)}" if record.exc_info else text
 
 
@@ -112,7 +119,7 @@ class _Json(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": without_secrets(record.getMessage()),
+            "message": _message(record),
         }
         if record.exc_info:
             fields["traceback"] = _traceback(self, record)

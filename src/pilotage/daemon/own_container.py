@@ -25,11 +25,11 @@ _MAX_AGE: Final = 4.0
 class OwnContainer:
     """The addresses and ports of the host that lead to pilotage's container; none if it does not run in one.
 
-    They include only the host's addresses on the container's networks, because its others are unknown in the container.
+    They include only the host's addresses on the container's networks, because the container cannot see the others.
 
     Args:
         local_addresses: returns the addresses of pilotage.
-        containers: returns all known containers, in any order. The one with an address of pilotage is its own.
+        containers_at: returns the containers that have one of some addresses. Those with one of pilotage are its own.
         marks: files that exist in a container.
         gateways: returns the gateways of the container's networks.
         clock: returns the time in seconds.
@@ -39,14 +39,14 @@ class OwnContainer:
     def __init__(
         self,
         local_addresses: Callable[[], frozenset[str]],
-        containers: Callable[[], Iterable[Container]],
+        containers_at: Callable[[frozenset[str]], Iterable[Container]],
         *,
         marks: Iterable[Path] = _MARKS,
         gateways: Callable[[], frozenset[str]] = network_gateways,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._local_addresses = local_addresses
-        self._containers = containers
+        self._containers_at = containers_at
         self._gateways = gateways
         self._clock = clock
         self._is_in_container = any(mark.exists() for mark in marks)
@@ -61,11 +61,10 @@ class OwnContainer:
         return self._found
 
     def _look_up(self) -> set[tuple[str, int]]:
-        local, gateways = self._local_addresses(), self._gateways()
+        gateways = self._gateways()
         return {
             (gateway, port.PublicPort)
-            for container in self._containers()
-            if container.private_hostname in local
+            for container in self._containers_at(self._local_addresses())
             for port in container.ports
             if port.PublicPort
             for gateway in gateways

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
     from pilotage.daemon.settings import DaemonSettings
     from pilotage.xds.server import AdsServer
 
-__all__ = ["Reloader"]
+__all__ = ["Reloader", "log_warnings"]
 
 log = logging.getLogger(__name__)
+
+
+def log_warnings(settings: DaemonSettings, previous: DaemonSettings | None = None) -> None:
+    """Log the warnings about the configuration that are new."""
+    for problem in settings.problems:
+        if previous is None or problem not in previous.problems:
+            log.warning("%s", problem)
 
 
 class Reloader:
@@ -82,6 +89,7 @@ class Reloader:
         self.results["taken"] += 1
         self.problems = ()
         previous, self.settings = self.settings, settings
+        log_warnings(settings, previous)
         self._changed.set()
         try:
             await apply(previous, settings)

@@ -23,12 +23,12 @@ from pilotage.demo import DEMO_POLICY
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.gateway.capacity import descriptor_limit, memory_limit
-from pilotage.policy import NO_POLICY, Policy
+from pilotage.policy import NO_POLICY, Policy, unknown_engines
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.overload import Limits, limits_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
     "DaemonSettings",
@@ -80,7 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: the bearer token for API clients on other machines.
         policy: what containers may claim.
         problems: warnings about the configuration.
-        held_ports: ports on which the daemon has listened since its start, after a reload that changed them.
+        held_ports: ports on which the daemon still listens although a reload has changed them in the settings.
 
     """
 
@@ -148,9 +148,10 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
             max_target_connections=min(options.max_target_connections, limits.per_target),
             max_udp_clients=min(options.max_udp_clients, limits.per_udp_route),
         )
+    policy = config.policy if flags.demo is None else DEMO_POLICY
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
-    return DaemonSettings(
+    settings = DaemonSettings(
         engines=chosen.configs,
         files=chosen.files,
         why=chosen.why,
@@ -163,9 +164,36 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
-        policy=config.policy if flags.demo is None else DEMO_POLICY,
-        problems=config.problems,
+        policy=policy,
     )
+    problems = (
+        *config.problems,
+        *unknown_engines(policy, (engine.name for engine in chosen.configs)),
+        *_without_gateway(settings, config.local_settings),
+    )
+    return msgspec.structs.replace(settings, problems=problems)
+
+
+def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator[Problem]:
+    """Yield warnings about what has no effect if the daemon runs no Envoy.
+
+    Args:
+        settings: the settings.
+        local: names of the settings in the configuration file that concern only its own Envoy.
+
+    """
+    if settings.with_gateway:
+        return
+    if local:
+        verb = "has" if len(local) == 1 else "have"
+        message = f"{', '.join(local)} {verb} no effect with --no-gateway, because pilotage runs no Envoy"
+        hint = (
+            "remove it, or set it where Envoy runs" if len(local) == 1 else "remove them, or set them where Envoy runs"
+        )
+        yield Problem(message=message, hint=hint, severity="warning", file=settings.file)
+    if not settings.xds_address:
+        message = "no Envoy can fetch its configuration: this user can create no socket for it"
+        yield Problem(message=message, hint="set gateway.xds.listen", severity="warning", file=settings.file)
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
@@ -229,7 +257,7 @@ def _check_log(path: str, file: str) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "name a file in a folder that pilotage can write to, or use - for standard output"
+        hint = "choose a file in a folder that pilotage can write to, or use - for standard output"
         message = f"cannot write {shorten(path, 200)}: {why}"
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 

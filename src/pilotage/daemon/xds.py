@@ -1,4 +1,4 @@
-"""Starts the xDS server on the addresses that the settings name."""
+"""Starts the xDS server on the addresses in the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["start_xds"]
 
 
 async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
-    """Listen on a unix socket for the daemon's own Envoy and, unless it is empty, on ``public`` for other Envoys.
+    """Listen on a unix socket for the daemon's own Envoy, and on ``public``, unless empty, for other Envoys.
 
     Raises:
         ConfigError: the server cannot listen on ``public``, or a file of its TLS settings cannot be read.

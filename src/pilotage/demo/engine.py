@@ -98,6 +98,6 @@ async def demo_engine(containers: Iterable[FakeContainer] | None = None) -> Asyn
         await engine.listen()
     except OSError as error:
         what = f"the demonstration cannot make its socket: {error.strerror or error}"
-        raise EngineUnreachable("demo", what, "make /tmp writable, or name another folder in TMPDIR") from error
+        raise EngineUnreachable("demo", what, "make /tmp writable, or set TMPDIR to another folder") from error
     async with engine:
         yield engine

@@ -1,7 +1,7 @@
 """Scans engines and route files once, or watches them until stopped.
 
 Engine addresses and file names go in; snapshots, or one live table with updates for subscribers, come out.
-It must not decide anything about labels or routes, and a failing engine must not affect another.
+This package must not decide anything about labels or routes, and a failing engine must not affect the others.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.errors import ConfigError, PilotageError
+from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, unverified_warning
 from pilotage.engine.pool import Pool, new_client
@@ -65,7 +66,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
-    """Return the engines that can be found without configuration; the first is the one that commands use.
+    """Return the engines that can be found without configuration. Commands use the first one.
 
     The sources are ``DOCKER_HOST``, Docker contexts, ``CONTAINER_HOST``, and the usual socket paths. Contexts that
     share an address but not their certificates are different engines.
@@ -127,8 +128,8 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
     return Probe(
         found,
         name,
-        version.Version,
-        _range(version.MinAPIVersion, version.ApiVersion),
+        shorten(version.Version, 40),
+        _range(shorten(version.MinAPIVersion, 20), version.ApiVersion),
         latency,
         warning="" if warning is None else warning.message,
     )

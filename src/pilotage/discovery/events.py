@@ -38,7 +38,7 @@ _STOP_SIGNALS: Final = frozenset({"2", "3", "9", "15", "28", "37"})
 
 
 _LONGEST: Final = 256
-"""Maximum characters of IDs and names. Engines accept no longer ones. Those in events are cut to save memory."""
+"""Maximum characters of IDs and names; engines refuse longer ones. Those in events are cut to save memory."""
 
 
 class Effect(Enum):

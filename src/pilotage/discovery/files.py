@@ -46,7 +46,7 @@ def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESE
 
     Returns:
         The files, in the order of the patterns and then by name. A missing or unreadable file has a problem that says
-        so. A folder that a pattern names but that cannot be listed appears as a file with that problem.
+        so. If the folder in a pattern cannot be listed, it appears as a file with that problem.
 
     """
     watcher = FileWatcher(patterns, reserved_ports=reserved_ports)

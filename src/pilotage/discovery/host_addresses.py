@@ -23,7 +23,7 @@ _LOCAL: Final = re.compile(r"\|-- ([0-9.]+)\n(?: +/\d+ .*\n)*? +/32 host LOCAL")
 
 
 class HostAddresses:
-    """The addresses of this machine, or of its container, as the kernel lists them; none elsewhere than on Linux.
+    """The addresses of this machine, or of its container, as the kernel lists them; empty on systems other than Linux.
 
     Args:
         ipv4: the kernel's table of IPv4 addresses.
@@ -39,7 +39,7 @@ class HostAddresses:
         self._known: frozenset[str] = frozenset()
 
     def has(self, address: str) -> bool:
-        """Return whether an address in its usual spelling is one of them."""
+        """Return whether an address in its usual spelling belongs to this machine."""
         return address in self()
 
     def __call__(self) -> frozenset[str]:

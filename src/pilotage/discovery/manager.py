@@ -23,7 +23,7 @@ from pilotage.routes.build import RESERVED_PORTS, Built
 from pilotage.table.store import RouteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.discovery.state import EngineState
@@ -92,11 +92,6 @@ class DiscoveryManager:
         """Return the containers and routes of each engine, in the order in which the engines were added."""
         return tuple(provider.snapshot() for provider in self._providers.values())
 
-    def containers(self) -> Iterator[Container]:
-        """Return the containers of all engines in any order. The caller reads them before it awaits anything."""
-        for provider in self._providers.values():
-            yield from provider.current.containers.values()
-
     def engine_state(self, name: str) -> EngineState | None:
         """Return the containers and routes of an engine, for reading; ``None`` if no such engine is being watched."""
         provider = self._providers.get(name)
@@ -106,6 +101,10 @@ class DiscoveryManager:
         """Return how an engine is reached; ``None`` if no such engine is being watched."""
         provider = self._providers.get(name)
         return provider.config if provider is not None else None
+
+    def containers_at(self, addresses: Collection[str]) -> list[Container]:
+        """Return the containers of all engines that have one of some addresses on their networks, in any order."""
+        return [found for provider in self._providers.values() for found in provider.current.containers_at(addresses)]
 
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""
@@ -195,8 +194,8 @@ class DiscoveryManager:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
         If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
-        with the new settings. New reserved ports and a new policy change every
-        engine.
+        with the new settings. New reserved ports and a new policy apply at once to the routes of all engines, even of
+        unreachable ones.
 
         Args:
             engines: all engines; their names must differ.
@@ -221,7 +220,7 @@ class DiscoveryManager:
         gone = [name for name in before if name not in after]
         new: dict[str, tuple[DockerProvider, str]] = {}  # name -> provider, and the name of its predecessor
         for name, config in after.items():
-            if is_same and name in before and before[name].config == config:
+            if name in before and before[name].config == config:
                 continue
             old = name if name in before else next((g for g in gone if before[g].is_renamed(config)), "")
             if old in gone:
@@ -244,6 +243,9 @@ class DiscoveryManager:
                         f"renamed engine {old} to {name}")  # fmt: skip
         self._providers = {name: self._providers[name] for name in order}
         self.publish()
+        if not is_same and self._providers:  # in tasks of their own, which go on if this call is cancelled
+            await asyncio.wait([self._group.create_task(it.apply(reserved, policy)) for it in self._providers.values()])
+            done.append("rebuilt the routes of all engines")
         await cancel_tasks(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
         if patterns != self._files.patterns or not is_same:
@@ -293,7 +295,7 @@ class DiscoveryManager:
             provider.release()
         try:
             await cancel_tasks([*(provider.task for provider in self._providers.values()), self._file_task])
-        finally:  # also if this call is cancelled
+        finally:  # even if this call is cancelled
             for subscription in tuple(self._subscriptions):
                 subscription.close()
 

@@ -120,7 +120,7 @@ class DockerProvider:
             self._store.set_engine(self.name, EngineStatus("pending", time.time()))
 
     def snapshot(self) -> EngineSnapshot:
-        """Return the containers and routes as of the last list; before the first one, those of the predecessor."""
+        """Return the containers and routes as of the last list, or of the predecessor before the first list."""
         return self.current.snapshot()
 
     @property
@@ -129,7 +129,7 @@ class DockerProvider:
         return (self._predecessor or self).state
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
-        """Return whether a configuration differs in nothing but the name."""
+        """Return whether a configuration differs only in its name."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
@@ -146,6 +146,9 @@ class DockerProvider:
         if self._removed:
             return
         self._supersede()
+        if any(holder.engine == self.name for holder in self._store.reserved.values()):
+            self._publish()  # its own containers come before those that have waited
+            self._store.release(self.name)
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
         self._publish()
@@ -178,11 +181,33 @@ class DockerProvider:
             log.warning("%s", problem)
         self._publish()
 
+    async def apply(self, reserved_ports: frozenset[int], policy: Policy) -> None:
+        """Rebuild all routes from the known containers, without listing them again, and publish the changes.
+
+        Args:
+            reserved_ports: ports on this host that the proxy itself uses from now on.
+            policy: what containers may claim from now on.
+
+        """
+        owner = self._predecessor or self
+        for provider in (self, owner):
+            provider.state.apply(reserved_ports, policy)
+        ids = list(owner.state.containers)
+        for start in range(0, len(ids), _BATCH):
+            if self._removed or owner is not (self._predecessor or self):
+                return  # listed in the meantime, with the new policy
+            for container_id, built in owner.state.rebuild(ids[start : start + _BATCH]).items():
+                self._store.set_routes((owner.name, container_id), built, _RELOADED)
+            await asyncio.sleep(0)
+        if not self._removed:
+            self._publish()
+
     def remove(self) -> None:
         """Remove the engine and its routes from the store, and ignore everything the watcher still reports."""
         owner = self._retire()
         self._forget(owner, owner.state.built, f"engine {owner.name} removed")
         self._store.set_engine(owner.name, None)
+        self._store.release(owner.name)
         self._publish()
         self.release()
 
@@ -221,6 +246,8 @@ class DockerProvider:
 
 
 _FLOOD: Final = "events"
+_BATCH: Final = 250  # containers rebuilt before other tasks get a turn
+_RELOADED: Final = "a new configuration"
 _CHANGED: Final = "its settings changed, and it has not been listed since"
 
 

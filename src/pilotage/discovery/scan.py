@@ -145,6 +145,6 @@ async def _list(client: EngineClient, parser: ContainerParser) -> list[Container
 
 
 def _named(config: DockerProviderConfig, env: Mapping[str, str] | None) -> DockerProviderConfig:
-    """Resolve an engine's address, and name an engine without a name after its URL, as the live table does."""
+    """Resolve an engine's address. As in the live table, an engine without a name gets its URL as its name."""
     config = resolved(config, env)
     return config if config.name else msgspec.structs.replace(config, name=config.url)

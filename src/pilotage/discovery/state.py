@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from pilotage.containers.networks import join_shared_network, shared_network_id
-from pilotage.containers.swarm import is_task
+from pilotage.containers.swarm import is_task, task_id
+from pilotage.core.index import Index
 from pilotage.discovery.events import Effect
 from pilotage.discovery.fingerprints import Fingerprints
 from pilotage.engine.config import is_explicit_only
@@ -60,7 +62,7 @@ class EngineState:
         parser: decodes the engine's list entries.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
-        is_local: whether an address is one of this machine, other than loopback.
+        is_local: whether an address belongs to this machine and is not loopback.
 
     Attributes:
         podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
@@ -69,7 +71,7 @@ class EngineState:
         containers: ID -> container. A container that shares another one's network has the address and ports of that
             network.
         built: ID -> its routes and problems.
-        draining: ID -> end of the grace period, by the caller's clock.
+        draining: ID -> end of the grace period, by the caller's clock; the earliest first.
 
     """
 
@@ -84,16 +86,29 @@ class EngineState:
         self.parser = parser
         self.podman = False
         self.explicit_only = is_explicit_only(parser.facts.agent or parser.config.name)
-        self._builder = RouteBuilder(
-            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=is_local
-        )
+        self._is_local = is_local
+        self.apply(reserved_ports, policy)
         self.containers: dict[str, Container] = {}
         self.built: dict[str, Built] = {}
         self.draining: dict[str, float] = {}
         self._listed: dict[str, Container] = {}  # before another container's network is applied
+        self._addresses: Index[str, str] = Index()  # private_hostname -> IDs
         self._fingerprints = Fingerprints()
         self._ids: dict[str, str] = {}  # name -> id
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
+
+    def apply(self, reserved_ports: frozenset[int], policy: Policy) -> None:
+        """Build routes with these ports and this policy from now on; see the constructor.
+
+        :meth:`rebuild` applies them to the known containers.
+        """
+        self._builder = RouteBuilder(
+            explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=self._is_local
+        )
+
+    def rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
+        """Build the routes of some known containers again; return those that changed, as :meth:`update` does."""
+        return self._rebuild(container_id for container_id in ids if container_id in self._listed)
 
     def __len__(self) -> int:
         return len(self.containers)
@@ -152,7 +167,7 @@ class EngineState:
         return listed
 
     def forget_tasks(self) -> None:
-        """Count the tasks of swarm services as changed in the next list."""
+        """Treat the tasks of swarm services as changed in the next list."""
         for container_id, container in self._listed.items():
             if is_task(container):
                 self._fingerprints.forget(container_id)
@@ -217,15 +232,19 @@ class EngineState:
 
     def _is_complete(self, container: Container) -> bool:
         """Return whether nothing is left to retry: the inspection succeeded and the container has no errors."""
-        return not container.errors and not (self.podman and container.running and not container.network_mode)
+        if container.errors or self.parser.is_forged(container):  # the engine may report the task later
+            return False
+        return not (self.podman and container.running and not container.network_mode)
 
     def is_behind(self, event: ContainerEvent) -> bool:
-        """Return whether the last list did not reflect an event yet."""
+        """Return whether the last list did not reflect an event yet, or a task's container is not known as one yet."""
         listed = self._listed.get(event.container_id)
-        return listed is not None and not event.is_reflected_in(listed)
+        if listed is None:
+            return False
+        return not event.is_reflected_in(listed) or (self.parser.is_forged(listed) and bool(task_id(listed)))
 
     def missing_network_owners(self, containers: Iterable[Container]) -> dict[str, str]:
-        """Return the IDs of the containers whose network these containers use -> name of the user.
+        """Return the ID of each network owner that is missing, mapped to the name of a container that uses its network.
 
         Includes only owners that are unknown, or that were not inspected because they had no users.
         """
@@ -240,18 +259,23 @@ class EngineState:
         return found
 
     def drain(self, container_id: str, until: float) -> dict[str, Built | None]:
-        """Drain a container and the users of its network until a time on the caller's clock."""
+        """Drain a container and the users of its network until a time on the caller's clock.
+
+        All grace periods are equally long, so this one ends last.
+        """
         known = self._listed.get(container_id)
         if known is None:
             return {}
+        self.draining.pop(container_id, None)
         self.draining[container_id] = until
         return self._rebuild([container_id, *self._users_of(container_id, known.container_name)])
 
     def undrain(self, now: float = float("inf"), *, only: str | None = None) -> dict[str, Built | None]:
         """Stop draining the containers whose grace period ended, or only the given one."""
-        if not self.draining:
-            return {}
-        due = [i for i, until in self.draining.items() if until <= now and (only is None or i == only)]
+        if only is not None:
+            due = [only] if only in self.draining else []
+        else:
+            due = [i for i, _ in takewhile(lambda entry: entry[1] <= now, self.draining.items())]
         affected: dict[str, None] = {}
         for container_id in due:
             del self.draining[container_id]
@@ -259,14 +283,20 @@ class EngineState:
             affected |= dict.fromkeys(self._users_of(container_id, self._listed[container_id].container_name))
         return self._rebuild(affected)
 
+    def containers_at(self, addresses: Iterable[str]) -> list[Container]:
+        """Return the containers that have one of some addresses on their networks, in any order."""
+        return [self.containers[container_id] for address in addresses for container_id in self._addresses[address]]
+
+    @property
+    def next_undrain(self) -> float:
+        """When the first grace period ends, by the caller's clock; infinity if nothing is draining."""
+        return next(iter(self.draining.values()), float("inf"))
+
     def snapshot(self) -> EngineSnapshot:
         """Return the current containers and routes, sorted by container name."""
         order = sorted(self.containers, key=lambda i: (self.containers[i].container_name, i))
-        return EngineSnapshot(
-            self.parser.config,
-            tuple(self.containers[i] for i in order),
-            tuple(self.built.get(i, _NO_ROUTES) for i in order),
-        )
+        containers = tuple(self.containers[i] for i in order)
+        return EngineSnapshot(self.parser.config, containers, tuple(self.built.get(i, _NO_ROUTES) for i in order))
 
     # ---- internals
 
@@ -301,16 +331,17 @@ class EngineState:
         """Remove a container; return the IDs of all containers it may affect."""
         own = self._listed.pop(container_id)
         self._fingerprints.forget(container_id)
+        self._index_address(container_id, None)
         for known in (self.draining, self.containers):
             known.pop(container_id, None)
         return [container_id, *self._unlink(own)]
 
     def _unlink(self, own: Container) -> list[str]:
         """Remove a container from the indexes; return the IDs of the users of its network."""
-        container_id, name = own.container_id, own.container_name
-        users = self._users_of(container_id, name)
-        if self._ids.get(name) == container_id:
-            del self._ids[name]
+        container_id = own.container_id
+        users = self._users_of(container_id, own.container_name)
+        if self._ids.get(own.container_name) == container_id:
+            del self._ids[own.container_name]
         wanted = shared_network_id(own)
         sharers = self._network_users.get(wanted)
         if sharers is not None:
@@ -318,6 +349,13 @@ class EngineState:
             if not sharers:
                 del self._network_users[wanted]
         return users
+
+    def _index_address(self, container_id: str, container: Container | None) -> None:
+        old = self.containers.get(container_id)
+        before, now = (it.private_hostname if it is not None else "" for it in (old, container))
+        if before != now:
+            self._addresses.discard(before, container_id)
+            self._addresses.add(now, container_id)
 
     def _rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
         """Rebuild the routes of some containers; return those that changed, with ``None`` for removed ones."""
@@ -330,6 +368,7 @@ class EngineState:
                 continue
             owner = self._network_owner(own)
             container = join_shared_network(own, {} if owner is None else {shared_network_id(own): owner})
+            self._index_address(container_id, container)
             self.containers[container_id] = container
             built = self._builder.build(container)
             if container_id in self.draining or (owner is not None and owner.container_id in self.draining):

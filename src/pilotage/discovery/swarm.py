@@ -1,50 +1,92 @@
-"""Reads the services of an engine's swarm for the containers that are their tasks."""
+"""Reads the services of an engine's swarm, because a task (a container) has its service's labels and ports."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pilotage.containers.swarm import SERVICE_ID, SwarmServices, is_task
+import msgspec
+
+from pilotage.containers.swarm import SwarmServices, is_task, task_id
 from pilotage.core.errors import EngineRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.containers.parse import ContainerParser
     from pilotage.engine.client import EngineClient
 
-__all__ = ["read_services", "update_services"]
+__all__ = ["ServicesChange", "read_services", "update_services"]
+
+ServicesChange = Literal["", "tasks", "services"]
+"""What changed: nothing, the tasks that are known, or the services, too."""
 
 
 async def update_services(
-    parser: ContainerParser, containers: Iterable[Container], client: EngineClient, *, again: bool = False
-) -> bool:
-    """Read the services if some containers are tasks of unknown ones, and give them to the parser.
+    parser: ContainerParser,
+    containers: Iterable[Container],
+    client: EngineClient,
+    *,
+    present: Collection[str] | None = None,
+) -> ServicesChange:
+    """Read what the engine's swarm reports about some containers, if they have labels of tasks.
+
+    Only tasks that are not known are asked for, so the cost does not depend on the number of tasks.
 
     Args:
-        parser: the parser of the engine's containers.
+        parser: the parser of the engine's containers. It receives what is read.
         containers: parsed containers.
         client: the engine.
-        again: read them even if all are known, provided that there have been tasks.
+        present: IDs of all containers, after a full list. Services are then read even if all are known, provided that
+            there have been tasks, and tasks whose containers are gone are forgotten.
 
     Returns:
-        Whether the services have changed, so that tasks must be parsed again.
+        What changed. Then the tasks among ``containers`` must be parsed again; if services changed, so must all others.
 
     Raises:
         EngineError: the connection failed or the response is invalid.
 
     """
     known = parser.services
-    if known is None:
-        wanted = any(map(is_task, containers))
-    else:
-        tasks = () if known.error else filter(is_task, containers)
-        wanted = again or any(task.actual_labels[SERVICE_ID] not in known.by_id for task in tasks)
-    if not wanted:
-        return False
-    parser.services = await read_services(client)
-    return parser.services != known
+    tasks = list(filter(is_task, containers))
+    again = present is not None
+    if (known is None and not tasks) or (known is not None and known.error and not again):
+        return ""
+    found = await read_services(client) if known is None or again else known
+    if not found.error:
+        found = await _with_tasks(found, known, tasks, client, present)
+    parser.services = found
+    if known is None or (found.by_id, found.error) != (known.by_id, known.error):
+        return "services"
+    return "tasks" if found.tasks.keys() - known.tasks.keys() else ""
+
+
+async def _with_tasks(
+    found: SwarmServices,
+    known: SwarmServices | None,
+    containers: Iterable[Container],
+    client: EngineClient,
+    present: Collection[str] | None,
+) -> SwarmServices:
+    """Return the services with the tasks known before and those among some containers."""
+    before: Mapping[str, str] = known.tasks if known is not None else {}
+    if present is not None:
+        before = {container_id: service for container_id, service in before.items() if container_id in present}
+    asked = {it.container_id: wanted for it in containers if it.container_id not in before and (wanted := task_id(it))}
+    if not asked:
+        return msgspec.structs.replace(found, tasks=before)
+    try:
+        tasks = await client.tasks(asked.values())
+    except EngineRefused as error:
+        return SwarmServices(error=_reason(error))
+    new: dict[str, str] = {}
+    for task in tasks:
+        status = task.Status.ContainerStatus if task.Status is not None else None
+        if status is not None and asked.get(status.ContainerID) == task.ID:
+            new[status.ContainerID] = task.ServiceID
+    if found is known and any(service not in found.by_id for service in new.values()):
+        found = await read_services(client)
+    return found if found.error else msgspec.structs.replace(found, tasks={**before, **new})
 
 
 async def read_services(client: EngineClient) -> SwarmServices:
@@ -57,5 +99,9 @@ async def read_services(client: EngineClient) -> SwarmServices:
     try:
         services = await client.services()
     except EngineRefused as error:
-        return SwarmServices(error="this engine is not a swarm manager" if error.status == 503 else error.what)
+        return SwarmServices(error=_reason(error))
     return SwarmServices({service.ID: service for service in services})
+
+
+def _reason(error: EngineRefused) -> str:
+    return "this engine is not a swarm manager" if error.status == 503 else error.what

@@ -22,7 +22,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         longest_pause: maximum of the back-off, which doubles. Jitter changes each pause by up to a quarter.
         pause_after_session: pause after a session that had listed all containers. It doubles up to ``longest_pause``
             while such sessions end early.
-        lasting_session: a session that lasts this long after its first list counts as good and resets the back-off.
+        lasting_session: a session that lasts this long after its first list counts as a success and resets the
+            back-off.
 
     """
 

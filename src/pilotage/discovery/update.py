@@ -47,10 +47,10 @@ class WatchHandler(Protocol):
         """
 
     def on_live(self) -> None:
-        """Handle the end of the first full list after a (re)connect."""
+        """Handle the completion of the first full list after a (re)connect."""
 
     def on_stale(self, error: EngineError) -> None:
         """Handle a lost or failed connection. The known containers stay as they are."""
 
     def on_flood(self, limit: int) -> None:
-        """Report that events are dropped, because they concern more than ``limit`` containers; 0: no longer."""
+        """Report that events for more than ``limit`` containers are dropped; ``limit`` 0 means that this is over."""

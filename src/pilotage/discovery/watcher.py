@@ -1,7 +1,7 @@
 """Follows one engine until stopped and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
 
 Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
-containers, and one refresh lists the containers that events named. Events only trigger a refresh; the list is the
+containers, and a refresh lists the containers mentioned in events. Events only trigger a refresh; the list is the
 source of truth. The watcher lists everything after each (re)connect and every half minute.
 
 There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
+from pilotage.core.text import shorten
 from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
 from pilotage.discovery.inspect import inspect_all
@@ -141,10 +142,11 @@ class EngineWatcher:
             except Exception as failure:
                 defect = True
                 cause = first_exception(failure) if isinstance(failure, ExceptionGroup) else failure
-                log.error("engine %s: internal error: %r", self.config.name, cause)  # noqa: TRY400  # for operators
+                shown = shorten(repr(cause), 200)  # it may repeat a value that the engine sent
+                log.error("engine %s: internal error: %s", self.config.name, shown)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
                 self.handler.on_stale(
-                    EngineUnreachable(self.config.name, f"internal error: {cause!r}", "please report it")
+                    EngineUnreachable(self.config.name, f"internal error: {shown}", "please report it")
                 )
             await back_off.pause(listed_at=0.0 if defect else self._live_at)
 
@@ -230,7 +232,7 @@ class EngineWatcher:
         self._wakeup.set()
 
     def _overflow(self) -> None:
-        """Drop an event. List everything instead, soon and then once more: Docker sends some events too early."""
+        """Drop an event. List everything soon instead, and later once more: Docker sends some events too early."""
         if not self._overflowed:
             self._overflowed = True
             self._reconcile_at = min(self._reconcile_at, self.listed_at + _LIST_PAUSE)
@@ -259,7 +261,7 @@ class EngineWatcher:
     async def _wait_for_work(self) -> None:
         """Wait for an event that requires a refresh, or until the next recheck, sync, ping or end of draining."""
         if (not self._pending or self._overflowed) and not self._wakeup.is_set():
-            due = min(self._last_event + self.timing.silence, self._reconcile_at, *self.state.draining.values())
+            due = min(self._last_event + self.timing.silence, self._reconcile_at, self.state.next_undrain)
             due = min(due, *(recheck.due for recheck in self._rechecks.values())) if self._rechecks else due
             try:
                 async with asyncio.timeout_at(due):
@@ -308,8 +310,10 @@ class EngineWatcher:
         kept: list[ListedContainer] = []
         try:
             listed = await self._list(client, None if everything else events)
-            if await update_services(state.parser, listed.changed, client, again=everything):
-                state.forget_tasks()
+            everyone = listed.ids if everything else None
+            if change := await update_services(state.parser, listed.changed, client, present=everyone):
+                if change == "services":
+                    state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         PortBinding,
         Service,
         Summary,
+        Task,
         Version,
     )
     from pilotage.engine.x509 import read_certificates
@@ -67,6 +68,7 @@ __all__ = [
     "SharedClient",
     "Summary",
     "TLSFiles",
+    "Task",
     "Timeouts",
     "Version",
     "bracketed",
@@ -112,6 +114,7 @@ __getattr__, __dir__ = lazy_exports(
         "SharedClient": "shared_client",
         "Summary": "types",
         "TLSFiles": "config",
+        "Task": "types",
         "Timeouts": "connection",
         "Version": "types",
         "bracketed": "address",

@@ -12,7 +12,7 @@ from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
 from pilotage.engine.diagnosis import Request, explain
 from pilotage.engine.events import EventStream
 from pilotage.engine.list_splitter import LIST_MAXIMUM, ElementTooLongError, ListSplitter, TooManyContainersError
-from pilotage.engine.types import DECODE_ERRORS, Inspect, Service, Version
+from pilotage.engine.types import DECODE_ERRORS, Inspect, Service, Task, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +24,7 @@ _IDS_PER_REQUEST: Final = 100
 
 _INSPECT: Final = msgspec.json.Decoder(Inspect)
 _SERVICES: Final = msgspec.json.Decoder(list[Service])
+_TASKS: Final = msgspec.json.Decoder(list[Task])
 _ENCODE: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -119,9 +120,9 @@ class EngineClient:
         ids: Iterable[str] | None = None,
         all: bool = True,  # noqa: A002
     ) -> None:
-        """List containers as :meth:`list_containers`, but pass them on while the list arrives.
+        """List containers like :meth:`list_containers`, but pass them on while the list arrives.
 
-        The whole list is then never in memory. A list that fails may have been passed on in part.
+        So the whole list is never in memory. If the request fails, part of the list may already have been passed on.
 
         Args:
             take: receives some containers at a time; it must not block.
@@ -180,6 +181,27 @@ class EngineClient:
             return _SERVICES.decode(body)
         except DECODE_ERRORS as error:
             raise self._explain(error, "GET /services") from error
+
+    async def tasks(self, ids: Iterable[str]) -> list[Task]:
+        """Return tasks of the engine's swarm (``GET /tasks``).
+
+        Args:
+            ids: their full IDs; unknown IDs are ignored.
+
+        Raises:
+            EngineRefused: with ``status`` 503 if the engine is not a manager of a swarm.
+
+        """
+        found: list[Task] = []
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), _IDS_PER_REQUEST):
+            query = {"filters": _filters({"id": wanted[start : start + _IDS_PER_REQUEST]})}
+            body = await self._call("GET", "/tasks", query)
+            try:
+                found += _TASKS.decode(body)
+            except DECODE_ERRORS as error:
+                raise self._explain(error, "GET /tasks") from error
+        return found
 
     def events(self, *, filters: Mapping[str, Sequence[str]] | None = None, since: str | None = None) -> EventStream:
         """Return the event stream, an async context manager (``GET /events``).

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
+from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.diagnosis import (
     OURS,
@@ -65,8 +67,11 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_api(text: str) -> tuple[int, int] | None:
     """Parse ``"1.41"``. Return None if the text is not an API version."""
-    major, dot, minor = text.partition(".")
-    return (int(major), int(minor)) if dot and major.isdecimal() and minor.isdecimal() else None
+    match = _API.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+_API: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 def negotiate(version: Version, engine: str) -> str:
@@ -78,10 +83,11 @@ def negotiate(version: Version, engine: str) -> str:
     """
     newest, oldest = parse_api(version.ApiVersion), parse_api(version.MinAPIVersion) or (1, 0)
     if newest is None:
-        raise _no_engine(engine, "its /version has no ApiVersion")
+        api = version.ApiVersion
+        raise _no_engine(engine, f"its ApiVersion is {shorten(api, 20)!r}" if api else "its /version has no ApiVersion")
     if newest >= OLDEST_API and oldest <= NEWEST_API:
         return "{}.{}".format(*min(newest, NEWEST_API))
-    theirs = f"{version.MinAPIVersion or version.ApiVersion} to {version.ApiVersion}"
+    theirs = f"{shorten(version.MinAPIVersion or version.ApiVersion, 20)} to {version.ApiVersion}"
     ours = "{}.{} to {}.{}".format(*OLDEST_API, *NEWEST_API)
     if newest < OLDEST_API:
         what = f"the engine is too old: it supports API versions {theirs}, pilotage supports {ours}"
@@ -168,7 +174,7 @@ class Connection:
         except EngineIncompatible as error:
             if not isinstance(error.__cause__, DECODE_ERRORS):
                 raise
-            raise _no_engine(request.engine, "its response to GET /version is not that of an engine") from error
+            raise _no_engine(request.engine, "its response to GET /version does not come from an engine") from error
         except EngineRefused as error:
             if error.status not in {404, 405, 501}:
                 raise
@@ -280,7 +286,7 @@ class Connection:
         raise refusal(request, response, body[:_ERROR_BODY])
 
     async def convert(self, error: BaseException, request: Request) -> EngineError | None:
-        """Return the EngineError for an exception of the library or the system, ``None`` for any other exception.
+        """Convert an error of this package, a decoder or the system to EngineError; return ``None`` for any other.
 
         After a lost connection, the next request negotiates again.
         """
@@ -298,7 +304,7 @@ class Connection:
 
 
 class _ConvertedErrors:
-    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would cost twice as much."""
+    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would take twice as long."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection

@@ -277,5 +277,5 @@ def default_engine(env: Mapping[str, str] | None = None) -> tuple[DockerProvider
     _problem(
         "no container engine found: DOCKER_HOST and CONTAINER_HOST are not set, no Docker context is active, and none "
         f"of these sockets exist: {', '.join(paths)}",
-        "start Docker or Podman (systemctl start docker), or name the engine with --engine NAME=URL",
+        "start Docker or Podman (systemctl start docker), or select an engine with --engine NAME=URL",
     )

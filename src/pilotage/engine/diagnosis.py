@@ -283,7 +283,7 @@ def refusal(request: Request, response: ErrorResponse, body: bytes) -> EngineErr
         what = f"{request.address} expects TLS but received plain HTTP"
         return EngineUnreachable(request.engine, what, "use tls:// and set the certificate files under `tls:`")
     reply = _error_message(response.content_type, body)
-    what = f"{request.line} returned {status} {response.reason or ''}".rstrip()
+    what = f"{request.line} returned {status} {shorten(response.reason or '')}".rstrip()
     if reply:
         what += f": {reply}"
     remedy = ""

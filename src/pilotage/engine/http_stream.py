@@ -1,6 +1,6 @@
 """Reads HTTP/1.1 responses from one connection, strictly: no redirects, upgrades or compression.
 
-A general-purpose HTTP client takes several times the CPU time of such a request, and long to import.
+A general-purpose HTTP client needs several times as much CPU time for a request, and is slow to import.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHTTPError(Exception):
-    """The peer sent something that is not HTTP, or not in a form that engines use. The argument is its beginning."""
+    """The peer sent something that is not HTTP, or HTTP that no engine sends. The argument is the beginning of it."""
 
 
 class DisconnectedError(ConnectionError):
@@ -89,7 +89,7 @@ class HTTPStream(asyncio.Protocol):
     # ---- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -38,7 +38,7 @@ class TooManyContainersError(Exception):
 
 
 class ListSplitter:
-    """Passes the entries of one list on while it arrives.
+    """Passes on the entries of one list while the list arrives.
 
     Args:
         take: receives some entries at a time, one raw JSON slice per container.
@@ -95,7 +95,7 @@ class ListSplitter:
         return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
 
     def _take(self, end: int) -> bool:
-        """Split the text before a seam. Return False if it is none: a nested object may begin with an ``Id``, too."""
+        """Split the text before a seam. Return False if it is not one: nested objects may begin with an ``Id``, too."""
         try:
             found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
         except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""Defines clients that hold a reference to a pooled connection, groups of them, and connection attempts."""
+"""Defines clients that hold a reference to a pooled connection, groups of such clients, and connection attempts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
+from pilotage.core.text import shorten
 from pilotage.engine.client import EngineClient
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SharedClient(EngineClient):
         if self._released or self._connection.closed:
             state = "released" if self._released else "closed"
         else:
-            engine = f"{self.kind} {self.version.Version}".rstrip()
+            engine = f"{self.kind} {shorten(self.version.Version, 40)}".rstrip()
             state = f"{engine}, API {self.api_version or 'unknown'}, {'unique' if self.unique else 'shared'}"
         return f"<SharedClient of {self.name}{where}: {state}>"
 

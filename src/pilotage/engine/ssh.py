@@ -27,7 +27,7 @@ _CONNECT_TIMEOUT: Final = 25
 """Seconds ssh may take to connect. Shorter than the default request timeout, so ssh reports its own error first."""
 
 _OUTPUT_LIMIT: Final = 4096
-"""How many of the last bytes that ssh writes to standard error are kept."""
+"""Number of bytes that are kept from the end of ssh's standard error."""
 
 _EXIT_TIMEOUT: Final = 1.0
 """Seconds that ssh gets to exit: after SIGTERM, before it is killed; after the end of its stream, before its output is

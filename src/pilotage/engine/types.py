@@ -23,6 +23,7 @@ __all__ = [
     "Port",
     "Service",
     "Summary",
+    "Task",
     "Version",
     "split_list",
 ]
@@ -161,6 +162,26 @@ class Service(msgspec.Struct, gc=False, frozen=True):
     ID: str = ""
     Spec: ServiceSpec | None = None
     Endpoint: ServiceEndpoint | None = None
+
+
+class ContainerStatus(msgspec.Struct, gc=False, frozen=True):
+    """``Status.ContainerStatus`` of a swarm task."""
+
+    ContainerID: str = ""
+
+
+class TaskStatus(msgspec.Struct, gc=False, frozen=True):
+    """``Status`` of a swarm task; ``ContainerStatus`` is absent until its container has been created."""
+
+    ContainerStatus: ContainerStatus | None = None
+
+
+class Task(msgspec.Struct, gc=False, frozen=True):
+    """One entry in the response to ``GET /tasks``, which only swarm managers answer."""
+
+    ID: str = ""
+    ServiceID: str = ""
+    Status: TaskStatus | None = None
 
 
 class Component(msgspec.Struct, gc=False, frozen=True):

@@ -1,4 +1,4 @@
-"""Finds out what this machine has for Envoy: descriptors and memory. A limit that cannot be read has a default."""
+"""Finds out how many descriptors and how much memory Envoy can use here. A limit that cannot be read has a default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CGROUPS: Final = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the limit of open files of this process and its children as far as the system allows."""
+    """Raise the limit on open files of this process and its children as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -45,7 +45,7 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def open_descriptors(pid: int) -> int:
-    """Return how many files and sockets a process has open; 0 if that cannot be found out."""
+    """Return how many files and sockets a process has open; 0 if that is unknown."""
     folder = Path(f"/proc/{pid}/fd")
     with contextlib.suppress(OSError):
         return folder.stat().st_size or sum(1 for _ in folder.iterdir())  # since Linux 6.2 the size is the number

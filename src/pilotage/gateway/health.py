@@ -121,7 +121,7 @@ class HealthPoller:
 
         Args:
             table: the table last published to Envoys.
-            aliases: those whose route, or whose endpoints in the backend, may have changed since the last call.
+            aliases: the aliases whose route, or whose endpoints in the backend, may have changed since the last call.
 
         """
         changed = set(aliases)

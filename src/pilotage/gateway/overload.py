@@ -1,8 +1,8 @@
 """Watches how close Envoy is to its limits, tells Envoy, and reports what it refuses.
 
 Envoy refuses connections beyond the limit, but does not close idle ones to make room, and does not know how many
-descriptors it uses. It reads the shares that are in use from files. When these grow, it closes idle connections early
-or refuses requests (:mod:`pilotage.xds.overload`).
+descriptors it uses. It reads from files what share of each limit is in use. When a share grows, it closes idle
+connections early or refuses requests (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class OverloadMonitor:
     Args:
         envoy: the Envoy.
         folder: where Envoy reads the shares, in the files ``connections`` and ``descriptors``.
-        descriptors: how many it may have.
-        count: returns how many a process has open.
+        descriptors: how many descriptors it may have.
+        count: returns how many descriptors a process has open.
 
     Attributes:
         problem: why Envoy accepts nothing more at the moment; ``""`` if it does.

@@ -64,7 +64,7 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
         start: the same limit before Envoy is ready for the first time.
         first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
         longest_pause: maximum of that pause.
-        settled: how long Envoy must have been ready to be restarted without a pause.
+        settled: Envoy is restarted without a pause if it was ready for at least this long before it exited.
         stop: how long Envoy may take to exit after SIGTERM before it is killed.
 
     """
@@ -174,7 +174,7 @@ class Gateway:
             self._ready_at = 0.0
             try:
                 end = await self._run_once()
-            except GatewayError as error:  # also if there are no free file descriptors
+            except GatewayError as error:  # even if there are no free file descriptors
                 if not self._was_ready():
                     raise
                 end = f"could not be started ({error.what})"

@@ -5,14 +5,16 @@ Rules: LABELS II.1.2, II.5.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import holds_secret
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: only when the container that
-            depends on it sleeps, too.
+        idle_timeout: sleep after this long without a request. 0: never. Negative: sleep only together with the
+            container that depends on it.
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills the container.
@@ -127,8 +129,10 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
         return ContainerOptions(errors=(own.error,))
     if not labels:
         return NO_OPTIONS
-    aliases = tuple(comma_list(labels.get(ALIASES, "").lower(), MAX_NAMES))
-    if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES:
+    listed = labels.get(ALIASES, "").lower()
+    aliases = tuple(comma_list(listed, MAX_NAMES))
+    holds_secrets = not _HARMLESS.fullmatch(listed) and holds_secret(listed)
+    if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and not holds_secrets:
         return ContainerOptions(aliases=aliases)
     exclude, problems = _exclude(labels.get(EXCLUDE, ""))
     if len(aliases) > MAX_NAMES:
@@ -137,6 +141,13 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     if labels.get(DEPENDS_ON, "").count(",") >= MAX_NAMES:
         problems = (*problems, too_many("dependencies", DEPENDS_ON))
     idle, errors = parse_idle(labels)
+    if holds_secrets:
+        kept = ",".join(part for part in listed.split(",", MAX_NAMES) if not holds_secret(part))
+        aliases = tuple(comma_list(kept, MAX_NAMES))
+        if aliases:
+            problems = (*problems, _SECRET_ALIAS)
+        else:
+            errors.append(_SECRET_ALIAS)
     return ContainerOptions(
         aliases=aliases,
         exclude=exclude,
@@ -146,6 +157,14 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
         errors=tuple(errors),
         problems=problems,
     )
+
+
+_HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
+_SECRET_ALIAS: Final = Problem(
+    message="an alias holds a password or another secret, so it has no effect",
+    hint="write a name such as shop, or a host such as shop.example.com",
+    label=ALIASES,
+)
 
 
 def too_many(what: str, label: str) -> Problem:
@@ -165,7 +184,7 @@ def _exclude(text: str) -> tuple[bool | None, tuple[Problem, ...]]:
         return (False if text else None), ()
     if text in TRUE:
         return True, ()
-    shown = shorten(text)
+    shown = shorten_value(text)
     problem = Problem(
         message=f"{shown!r} is not a boolean; the container stays excluded",
         hint="write true or false",
@@ -226,7 +245,7 @@ class _OptionReader:
         self.problems: list[Problem] = []
 
     def error(self, label: str, value: str, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(message=message, hint=hint, label=label, value=shorten(value)))
+        self.problems.append(Problem(message=message, hint=hint, label=label, value=shorten_value(value)))
 
     def duration(self, label: str) -> float | None:
         text = self.labels.get(label, "")
@@ -235,19 +254,19 @@ class _OptionReader:
         try:
             return parse_duration(text)
         except ParseError as error:
-            self.error(label, text, f"{shorten(text)!r}: {error.message}")
+            self.error(label, text, f"{shorten_value(text)!r}: {error.message}")
             return None
 
     def boolean(self, label: str) -> bool:
         text = self.labels.get(label, "")
         value = go_bool(text) if text else False
         if value is None:
-            self.error(label, text, f"{shorten(text)!r} is not a boolean", "write true or false")
+            self.error(label, text, f"{shorten_value(text)!r} is not a boolean", "write true or false")
         return bool(value)
 
     def one_of(self, label: str, value: str, allowed: tuple[str, ...]) -> None:
         if value and value not in allowed:
-            message = f"{shorten(value)!r} is not allowed here; one of {', '.join(allowed)}"
+            message = f"{shorten_value(value)!r} is not allowed here; one of {', '.join(allowed)}"
             self.error(label, value, message, did_you_mean(value, allowed))
 
     def endpoint(self, label: str, value: str) -> None:
@@ -256,9 +275,11 @@ class _OptionReader:
         path = value.partition("#")[0]
         if not path:
             self.error(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
+        elif path != value and holds_secret(value):  # a part of it would not be recognized
+            self.error(label, value, f"{shorten_value(value)!r} has a '#'", "write only the path, such as /api/wake")
         elif not (path == "*" or path.startswith("/") or _is_absolute_url(path)):
-            message = f"{shorten(value)!r} is neither an absolute path nor a URL"
-            self.error(label, value, message, f"write /{shorten(path.lstrip('/'))}")
+            message = f"{shorten_value(value)!r} is neither an absolute path nor a URL"
+            self.error(label, value, message, f"write /{shorten_value(path.lstrip('/'))}")
 
 
 def _is_absolute_url(text: str) -> bool:

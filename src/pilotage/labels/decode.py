@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import HIDDEN, shown_text
+from pilotage.core.secrets import HIDDEN, holds_secret, shown_text
 from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, kind_name
@@ -43,7 +43,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     """The decoded labels of one container.
 
     Attributes:
-        routes: fields of the listed aliases in their order, then those of further aliases by name.
+        routes: the fields of each alias: first the listed aliases in their order, then further ones by name.
         problems: problems with labels that belong to no alias, and keys that look misspelt.
 
     """
@@ -147,7 +147,7 @@ class _Decoder:
     # ---- aliases by name
 
     def _named_entries(self) -> dict[str, list[Entry]]:
-        """Return each alias with the labels that name it."""
+        """Return each alias with the labels that have its name in their key."""
         entries: dict[str, list[Entry]] = {alias: [] for alias in self.aliases}
         left_out = ""
         for alias in sorted(self.named):
@@ -157,7 +157,7 @@ class _Decoder:
             elif not left_out and len(entries) >= MAX_NAMES:
                 left_out = mine[0].key
         if left_out:
-            message = f"the labels name more than {MAX_NAMES:,} aliases; this one and later ones get no route"
+            message = f"the labels have more than {MAX_NAMES:,} aliases; this one and later ones get no route"
             self._problem(Problem(message=message, hint="spread them over several containers", label=left_out))
         return entries
 
@@ -230,7 +230,10 @@ class _Decoder:
                 self._refuse_shortcut(key, field, rivals[field])
                 continue
             rivals[field] = [key]
-            for number, item in enumerate(comma_list(self.labels[key], len(self.aliases) + MAX_PROBLEMS), 1):
+            whole = self.labels[key]
+            for number, item in enumerate(comma_list(whole, len(self.aliases) + MAX_PROBLEMS), 1):
+                if item != whole and holds_secret(whole):
+                    item = whole  # noqa: PLW2901  # a part of a secret would not be recognized
                 alias = self._referenced(str(number))
                 if alias is None:
                     self._no_such_alias(str(number), key, self._shown(item, (field,)))
@@ -247,7 +250,7 @@ class _Decoder:
         self._error_everywhere(problem, field)
 
     def _field_labels(self) -> dict[str, list[str]]:
-        """Return, for each field, the sorted labels that set all of it for any alias."""
+        """Return, for each field, the sorted labels that set the whole field for some alias."""
         found: dict[str, list[str]] = {}
         groups = (self.wildcard, *self.references.values(), *self.named.values())
         for entry in sorted((entry for group in groups for entry in group), key=lambda entry: entry.key):
@@ -294,7 +297,7 @@ class _Decoder:
     # ---- errors
 
     def _error_everywhere(self, problem: Problem, field: str) -> None:
-        """Report a label that cannot be applied to every listed alias. It may have protected any of them."""
+        """Report an error for all listed aliases, because the label may have been meant to protect any of them."""
         self._keep(self.shared_errors, FieldError(problem, field, field in self.schema.protective))
 
     def _error_of(self, alias: str, problem: Problem, field: str) -> None:

@@ -1,6 +1,6 @@
 """Label keys: decides which labels are ours, splits keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
-Only this module decides which labels are in the namespace ``proxy.``; others merely name such labels.
+Only this module decides which labels are in the namespace ``proxy.``; other modules only mention such labels.
 Rules: decisions 3 and 28; LABELS II.1.
 """
 
@@ -211,7 +211,8 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
     if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
-        # Most containers have one alias, which all labels name. Then the labels without it, in order, are enough.
+        # Most containers have one alias, which is in all labels. For these, the labels without the alias, in order, are
+        # enough.
         start = f"{_NAMESPACE}{aliases[0]}."
         size = len(start)
         fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]
@@ -244,7 +245,7 @@ def typo_warnings(keys: Collection[str]) -> tuple[Problem, ...]:
 
 def _typo_warning(key: str) -> Problem | None:
     if key == "proxy":
-        message = "the label names neither an alias nor a field"
+        message = "the label has neither an alias nor a field"
         return Problem(message=message, hint="write proxy.<alias>.<field>", label=key)
     first = _FIRST_WORD.match(key)
     word = first.group() if first else ""

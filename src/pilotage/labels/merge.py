@@ -80,7 +80,7 @@ class Entry(msgspec.Struct, frozen=True, order=True):
 
     Attributes:
         rank: strength of the label's form: wildcard, shortcut, reference, name.
-        depth: length of the path; of the labels of one rank, deeper ones apply later.
+        depth: length of the path; within a rank, labels with longer paths apply later.
         key: the label's key.
         path: written names below the alias.
         text: the label's value.
@@ -315,7 +315,7 @@ class _Merger:
         return self._copy({})
 
     def _copy(self, mapping: Fields) -> Fields:
-        """Return a mapping with this content that this merger may change: the same one if it made it."""
+        """Return a mapping with the same content that this merger may change: a copy, unless it made this one."""
         if id(mapping) in self._own:
             return mapping
         self.budget.take(len(mapping) // _COPIES)
@@ -348,7 +348,7 @@ class _Merger:
 def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
     """Return whether an unreadable label may set a protective field, because an error must not mean "open to all".
 
-    This is true of a text that is too long to be searched.
+    A text that is too long to be searched counts as one that may.
     """
     if len(text) > _LONGEST_UNREADABLE:
         return True

@@ -1,7 +1,7 @@
 """Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
-The same code parses these labels and those of containers, and routes are checked as in ``pilotage serve``. Everything
-that only a running container can show (addresses, ports, networks) is assumed to be right.
+The labels are parsed by the code that parses containers' labels, and routes are checked as in ``pilotage serve``.
+Everything that only a running container can show (addresses, ports, networks) is assumed to be right.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
 from pilotage.lint.compose import Site, check_compose, is_compose
+from pilotage.policy import unknown_engines
 from pilotage.xds.capabilities import check_capabilities
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
-    """Check some files, and the files that they name. A configuration among them applies to all routes.
+    """Check some files, and the files that they refer to. A configuration among them applies to all routes.
 
     Args:
         names: file names.
@@ -109,14 +110,19 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
     except ConfigError as error:
         return Checked({name: "configuration"}, error.problems)
     files = read_files(config.files, reserved_ports=config.reserved_ports)
-    problems = [*config.problems, *(problem for file in files for problem in _route_problems(file, config.options))]
+    unknown = unknown_engines(config.policy, (it.name for it in config.providers)) if config.providers else ()
+    problems = [
+        *config.problems,
+        *unknown,
+        *(problem for file in files for problem in _route_problems(file, config.options)),
+    ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
     engines = tuple(provider.name for provider in config.providers) or ("",)
     return Checked(kinds, tuple(problems), Site(config.options, config.policy, engines, config.reserved_ports))
 
 
 def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:
-    """Yield the problems of a route file, and those with unsupported settings in its routes."""
+    """Yield the problems of a route file, including unsupported settings in its routes."""
     yield from file.all_problems
     for route in file.routes:
         for problem in () if route.excluded else check_capabilities(route, options)[0]:

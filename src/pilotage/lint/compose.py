@@ -11,7 +11,7 @@ import msgspec
 from pilotage.config.substitute import redact
 from pilotage.containers import COMPOSE_PROJECT, COMPOSE_SERVICE, from_docker
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
@@ -87,7 +87,7 @@ def check_compose(
 def compose_containers(
     name: str, top: dict[str, Located], env: Mapping[str, str], engine: str
 ) -> list[tuple[str, Container]]:
-    """Return each service of a Compose file and of those that it includes, with its first container on an engine."""
+    """Return the services of a Compose file and of its included files, each with its first container on an engine."""
     site = Site(engines=(engine,))
     project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
     list(project.check(name, top))
@@ -130,7 +130,7 @@ class _Label(msgspec.Struct, frozen=True):
 
 
 class _Project:
-    """Checks one Compose project: a file and those that it includes."""
+    """Checks one Compose project: a file and the files that it includes."""
 
     def __init__(self, name: str, top: dict[str, Located], env: Mapping[str, str], site: Site) -> None:
         named = top.get("name")
@@ -144,7 +144,7 @@ class _Project:
         self._visited = {Path(name).resolve()}
 
     def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
-        """Yield the problems of one file and those that it includes."""
+        """Yield the problems of one file and of the files that it includes."""
         services = top["services"].value if "services" in top else None
         for service, definition in services.items() if isinstance(services, dict) else ():
             if isinstance(definition.value, dict):
@@ -162,7 +162,7 @@ class _Project:
 
     def _include(self, name: str, written: Located) -> Iterator[Problem]:
         text, unset, _ = self._fill_in(written.value)
-        path, shown = Path(name).parent / text, shorten(written.value)
+        path, shown = Path(name).parent / text, shorten_value(written.value)
         if unset or "://" in text:
             message = f"the included file {shown!r} is not checked"
             problem = Problem(message=message, severity="warning", hint="check a local copy of it")
@@ -187,7 +187,7 @@ class _Project:
     # ---- labels
 
     def _fill_in(self, text: str) -> tuple[str, str, dict[str, str]]:
-        """Return a text as Compose passes it on, a variable that is not set, and the values of the others."""
+        """Return a text as Compose passes it on, the name of an unset variable in it, and the values of the others."""
         unset = ""
         used: dict[str, str] = {}
 
@@ -244,7 +244,7 @@ class _Project:
     def _label_files(
         self, file: str, service: str, written: Located | None, labels: dict[str, _Label]
     ) -> Iterator[Problem]:
-        """Collect the labels from the files that ``label_file`` names. Compose substitutes no variables there."""
+        """Collect the labels from the files in ``label_file``. Compose substitutes no variables there."""
         if written is None:
             return
         for name in written.value if isinstance(written.value, list) else [written]:
@@ -252,7 +252,9 @@ class _Project:
             try:
                 lines = read_text(path).splitlines()
             except UnreadableFile as error:
-                problem = Problem(message=f"the label file {shorten(name.value)!r} {error.message}", hint=error.hint)
+                problem = Problem(
+                    message=f"the label file {shorten_value(name.value)!r} {error.message}", hint=error.hint
+                )
                 yield self._at(problem, file, service, name.line, name.column)
                 continue
             for number, line in enumerate(lines, 1):
@@ -311,7 +313,7 @@ class _Project:
                 yield self._placed(named, file, service, None if label is None else labels[label])
 
     def _placed(self, problem: Problem, file: str, service: str, label: _Label | None) -> Problem:
-        """Return a problem with its position in the file: that of its label, or of a line in the label's value."""
+        """Return a problem with its position in the file: the position of its label, or of a line in its value."""
         if label is None:
             return self._at(problem, file, service, 0, 0)
         problem = redact(problem, label.variables)
@@ -331,7 +333,7 @@ def _as_text(value: Any) -> str:
 
 
 def _is_about_a_name(problem: Problem) -> bool:
-    """Return whether a problem is about the name of something, and not about a value."""
+    """Return whether a problem is about the name of something and not about its value."""
     return problem.message.startswith("unknown ") or problem.label.endswith(".")
 
 

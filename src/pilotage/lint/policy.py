@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pilotage.config.engines import find_config_file
 from pilotage.config.load import Config, load_config
@@ -15,16 +15,24 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.lint.compose import compose_containers, is_compose
 from pilotage.output.policy import judge_service
+from pilotage.policy import unknown_engines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.output.policy import JudgedService
 
-__all__ = ["judge_compose"]
+__all__ = ["JudgedCompose", "judge_compose"]
 
 
-def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, str]) -> tuple[JudgedService, ...]:
+class JudgedCompose(NamedTuple):
+    """What the services of a Compose file would get, and warnings about the configuration."""
+
+    services: tuple[JudgedService, ...]
+    problems: tuple[Problem, ...]
+
+
+def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, str]) -> JudgedCompose:
     """Return what each service of a Compose file would get.
 
     Args:
@@ -48,12 +56,14 @@ def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, st
         raise ConfigError([Problem(message=error.message, file=file, line=error.line, column=error.column)]) from error
     top = document.value if document is not None and isinstance(document.value, dict) else {}
     if not is_compose(top):
-        hint = "name a file with services"
+        hint = "give a file with services"
         raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
-    return tuple(
+    services = tuple(
         judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)
         for service, container in compose_containers(file, top, env, name)
     )
+    names = [provider.name for provider in config.providers] or ([name] if name else [])
+    return JudgedCompose(services, (*config.problems, *(unknown_engines(config.policy, names) if names else ())))
 
 
 def _engine(config: Config, engine: str, file: str) -> str:
@@ -64,6 +74,6 @@ def _engine(config: Config, engine: str, file: str) -> str:
     if engine or not names:
         return engine
     if len(names) > 1 and any(rule.engine for rule in config.policy.rules):
-        hint = f"name one with --on: {', '.join(names)}"
+        hint = f"choose one with --on: {', '.join(names)}"
         raise ConfigError([Problem(message="the rules depend on the engine", hint=hint, file=file)])
     return names[0] if len(names) == 1 else ""

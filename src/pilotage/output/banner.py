@@ -1,6 +1,6 @@
 """Prints the summary of ``pilotage serve`` once it serves: URLs, targets, problems and what to do next.
 
-If pilotage runs no gateway, no URLs are shown: only the Envoys that connect know where they listen.
+If pilotage runs no gateway, no URLs are shown, because only the Envoys that connect know where they listen.
 """
 
 from __future__ import annotations

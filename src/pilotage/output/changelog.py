@@ -139,6 +139,8 @@ def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bo
             return f"{', '.join(stopping)} {'is' if len(stopping) == 1 else 'are'} stopping", False
         case "health" | "wakefulness":
             return change.cause, False
+        case _ if change.fields == ("pool",):
+            return f"now leads the pool {route.pool}", False
         case _ if before is not None:
             return describe_changes(before, route), before.excluded and route.excluded
     return _outcome(route), route.excluded

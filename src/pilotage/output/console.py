@@ -82,7 +82,7 @@ class Out:
         self.paragraph(Text("error: ", style="bold red").append(text, style="not bold"), hanging=2)
 
     def paragraph(self, text: Text, indent: int = 0, hanging: int = 0) -> None:
-        """Print a text, wrapped at words on a terminal; ``hanging`` more columns indent the lines after the first."""
+        """Print a text, wrapped at words on a terminal. ``hanging`` is the extra indent of all lines but the first."""
         if not self.width:
             self.line(Text(" " * indent) + text)
             return

@@ -1,6 +1,6 @@
 """Explains excluded routes: the details behind the reason, and what to do to have them served. Pure.
 
-:mod:`pilotage.routes.exclusion` decides what is excluded, except by errors, which :mod:`pilotage.routes.build` decides.
+:mod:`pilotage.routes.build` excludes routes because of errors, :mod:`pilotage.routes.exclusion` for all other reasons.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.containers.blacklist import blacklist_reason
 from pilotage.core.suggest import nearest
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import PROTECTIVE, ROUTE
 
@@ -48,7 +48,7 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
                 return "a setting that may restrict access is invalid; fix the problems below"
             return "fix the problems below"
         case ExclusionReason.MANUAL:
-            value = shorten(container.actual_labels.get("proxy.exclude", ""))
+            value = shorten_value(container.actual_labels.get("proxy.exclude", ""))
             return f"proxy.exclude is {value!r}; set it to false or remove it to serve the container"
         case ExclusionReason.ONEOFF:
             return "'docker compose run' created it; set proxy.exclude: false to serve it anyway"
@@ -90,7 +90,7 @@ def _no_port(container: Container, alias: str, port_why: str) -> str:
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
-    """Return the label key that sets a field of an alias. It uses the number of an alias with dots (LABELS II.1.3)."""
+    """Return the label key that sets a field of an alias. An alias with dots is given by its number (LABELS II.1.3)."""
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"

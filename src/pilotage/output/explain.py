@@ -243,7 +243,7 @@ class _Explainer:
         conflicts = tuple(problem for problem in about if problem.severity == "error")
         if not reason and not is_owner:
             reason = f"the alias belongs to {self._owner(winner, route)}"
-            change = "this route takes over if that one goes away; to serve both, give one of them another alias"
+            change = "this route takes over if the other goes away; to serve both, give one of them another alias"
         elif not reason and winner.excluded:
             reason, change = winner.excluded_reason, ""
             if conflicts:
@@ -347,7 +347,7 @@ def _is_about(problem: Problem, route: Route) -> bool:
 
 
 def _deciding_rule(built: Built) -> Iterator[Fact]:
-    """Yield which rule of the policy decides what a container may claim, if there are rules."""
+    """Yield the rule that decides what a container may claim, or the default; nothing if the policy has no rules."""
     for route in built.routes:
         if route.claimant is not None:
             yield Fact("policy", route.claimant.decider)

@@ -11,8 +11,8 @@ import msgspec
 
 from pilotage.containers.compose import dependencies
 from pilotage.containers.networks import shared_network_id
-from pilotage.core.secrets import clean
-from pilotage.core.text import format_duration, shorten
+from pilotage.core.secrets import clean, clean_value
+from pilotage.core.text import format_duration, shorten_value
 from pilotage.labels.container_options import ALIASES, DEPENDS_ON, IDLE_LABELS, IDLE_TIMEOUT, NETWORK
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
     listed = labels.get(ALIASES, "")
     aliases = ", ".join(container.aliases) or "-"
     if listed.strip(", \t\n"):
-        yield Fact("aliases", aliases, source=Source(shorten(listed), ALIASES))
+        yield Fact("aliases", aliases, source=Source(shorten_value(listed), ALIASES))
     else:
         yield Fact("aliases", aliases, "the container's name, because proxy.aliases is not set")
     yield _network(container, others)
@@ -99,12 +99,14 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
     if depends:
         own = labels.get(DEPENDS_ON)
         key = DEPENDS_ON if own else "com.docker.compose.depends_on"
-        yield Fact("depends_on", ", ".join(depends), source=Source(shorten(labels.get(key, "")), key))
+        yield Fact(
+            "depends_on", clean_value(", ".join(depends)), source=Source(shorten_value(labels.get(key, "")), key)
+        )
     yield from _idle(container)
 
 
 def _network(container: Container, others: Mapping[str, str]) -> Fact:
-    mode, name = container.network_mode, container.network or "-"
+    mode, name = container.network_mode, clean_value(container.network) or "-"
     if container.is_host_network_mode:
         return Fact(
             "network",
@@ -120,15 +122,15 @@ def _network(container: Container, others: Mapping[str, str]) -> Fact:
     asked = container.actual_labels.get(NETWORK, "")
     if any(problem.label == NETWORK for problem in container.errors):
         attached = ", ".join(container.networks) or "no network"
-        return Fact("network", "-", f"no such network; attached to {attached}", Source(shorten(asked), NETWORK))
+        return Fact("network", "-", f"no such network; attached to {attached}", Source(shorten_value(asked), NETWORK))
     if not container.private_hostname:
         if not container.public_hostname:
             return Fact("network", name, "the container has no address")
         why = f"container addresses are unreachable from here; using ports published on {container.public_hostname}"
-        return Fact("network", name, why, Source(shorten(asked), NETWORK) if asked else None)
+        return Fact("network", name, why, Source(shorten_value(asked), NETWORK) if asked else None)
     if asked:
-        why = "" if asked == name else f"{asked}, prefixed with the Compose project"
-        return Fact("network", name, why, Source(shorten(asked), NETWORK))
+        why = "" if asked == container.network else f"{clean_value(asked)}, prefixed with the Compose project"
+        return Fact("network", name, why, Source(shorten_value(asked), NETWORK))
     if len(container.networks) == 1:
         return Fact("network", name, "the container's only network")
     among = ", ".join(container.networks)
@@ -165,13 +167,13 @@ def _idle(container: Container) -> Iterator[Fact]:
         why = (
             "0 disables idling" if not config.idle_timeout else "the container sleeps only together with its dependents"
         )
-        written = Source(shorten(labels[IDLE_TIMEOUT]), IDLE_TIMEOUT)
+        written = Source(shorten_value(labels[IDLE_TIMEOUT]), IDLE_TIMEOUT)
         yield Fact("idle_timeout", format_duration(config.idle_timeout), why, written)
         return
     for name, value in _idle_values(config):
         text = labels.get(f"proxy.{name}", "")
         if text:
-            yield Fact(name, value, source=Source(shorten(text), f"proxy.{name}"))
+            yield Fact(name, value, source=Source(shorten_value(text), f"proxy.{name}"))
         elif value:
             yield Fact(name, value, "default")
 

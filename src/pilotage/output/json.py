@@ -88,7 +88,7 @@ def container_json(container: Container) -> dict[str, Any]:
         "excluded": container.is_excluded,
         "running": container.running,
         "state": container.state,
-        "network": container.network,
+        "network": redact(container.network, SHOWN),
         "private_hostname": container.private_hostname,
         "public_hostname": container.public_hostname,
         "blacklisted": is_blacklisted(container),

@@ -64,7 +64,7 @@ def _container(name: str, kind: str, default: str, meaning: str, example: str) -
 
 
 CONTAINER: Final = (
-    _container("aliases", "list", "the container's name", "Names that the container answers under.", "shop, admin"),
+    _container("aliases", "list", "the container's name", "Names under which the container answers.", "shop, admin"),
     _container("exclude", "boolean", "false", "Do not serve the container.", '"true"'),
     _container(
         "network",

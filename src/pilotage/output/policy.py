@@ -35,7 +35,7 @@ class JudgedClaim(msgspec.Struct, frozen=True):
         kind: ``host``, ``target``, ``port``, ``file``, ``middleware`` or ``pool``.
         value: what is claimed.
         allowed: whether it is allowed.
-        rule: the rule that decided; ``""`` if a built-in limit or the default did.
+        rule: the rule that decided; ``""`` if a built-in limit or the default decided.
         reason: why it is refused, or what limits it; ``""`` if it is allowed without limits.
         hint: what to do about that.
 
@@ -53,11 +53,11 @@ class JudgedService(msgspec.Struct, frozen=True):
     """A service and what it would get.
 
     Attributes:
-        service, project, image: the container's, which rules match.
+        service, project, image: of the container, as rules see them.
         engine: name of the engine that is assumed; ``""`` for none.
         decider: the rule that decides for it, or the default.
         claims: everything that its routes claim.
-        note: why it claims nothing; ``""`` if it does.
+        note: why it claims nothing; ``""`` if it claims something.
 
     """
 

@@ -86,7 +86,7 @@ def file_route_facts(
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
-    """Return name, value and reason of those of scheme, host and port that the scheme has."""
+    """Return the name, value and reason of the scheme and, if the scheme uses them, of the host and port."""
     scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]
@@ -144,7 +144,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def _leaves(
     fields: dict[str, Located], visible: Visibility, prefix: str = ""
 ) -> Iterator[tuple[str, Located, Visibility]]:
-    """Yield every value that is not a mapping, or is hidden as a whole, in the order of their dotted paths."""
+    """Yield every value that is not a mapping, or is hidden as a whole, in the order of the dotted paths."""
     for name in sorted(fields):
         value, path, inner = fields[name], f"{prefix}{name}", visible.at((name,))
         if isinstance(value.value, dict) and value.value and (inner.fields or inner.names or inner.everything):

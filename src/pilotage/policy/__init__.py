@@ -1,20 +1,20 @@
 """Decides what a container may claim: hosts, targets, ports, files, middlewares and pools.
 
-A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided, and a
-reason and a hint if the claim is refused. ``routes`` asks about all claims of a container when it builds its routes,
-``table`` about pools.
-It must not know routes, wait, or open sockets. It uses the file system only to resolve symbolic links and to read files
-that labels may name.
+A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided and, if the
+claim is refused, a reason and a hint. ``routes`` asks about all claims of a container when it builds its routes;
+``table`` asks about pools. It must not know routes, wait, or open sockets. It uses the file system only to resolve
+symbolic links and to read files to which labels may refer.
 """
 
 from __future__ import annotations
 
 from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant_of
+from pilotage.policy.engines import unknown_engines
 from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
 from pilotage.policy.ports import parse_range
-from pilotage.policy.targets import (
+from pilotage.policy.target_addresses import (
     KIND_NAMES,
     Reach,
     hint_for,
@@ -48,4 +48,5 @@ __all__ = [
     "read_below",
     "special_kind",
     "spellings",
+    "unknown_engines",
 ]

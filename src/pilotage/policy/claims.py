@@ -29,7 +29,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         labels: all its labels.
         container: its name, for messages only.
         decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
-        identified: whether ``rule`` is known, which holds only for questions to the policy that identified it.
+        identified: whether ``rule`` is known. It is valid only for the policy that identified it.
         rule: the rule that decides for it, once it is identified; ``None`` if the default does.
 
     """
@@ -54,7 +54,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
-        """Return whether both belong to the same Compose project of the same engine, or to none on the same engine."""
+        """Return whether both are on the same engine, and in the same Compose project or both in none."""
         return (self.engine, self.project) == (other.engine, other.project)
 
 
@@ -73,8 +73,8 @@ def claimant_of(container: Container) -> Claimant:
 class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of the operator.
 
-    It decides for a container if every condition matches. A condition with several globs matches if one of them does;
-    an empty condition is none.
+    It decides for a container if every condition matches. A condition with several globs matches if one of them does. A
+    condition without globs is ignored.
 
     For each kind of claim, a field holds globs of what the container may claim. ``()`` allows none; ``None`` means that
     the rule does not mention this kind, so the policy's ``default`` decides.
@@ -119,9 +119,13 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its containers may claim nothing at all."""
         return all(getattr(self, kind) == () for kind in KINDS)
 
+    @property
+    def title(self) -> str:
+        """Its number and name, without its place."""
+        return f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
+
     def __str__(self) -> str:
-        name = f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
-        return f"{name} ({self.place})" if self.place else name
+        return f"{self.title} ({self.place})" if self.place else self.title
 
 
 def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Restricts the files that labels name to folders that the operator allows, and reads them.
+"""Restricts the files named in labels to folders that the operator allows, and reads them.
 
 It resolves symbolic links, so it uses the file system, but never waits. No result reveals whether a file exists.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["is_below", "read_below"]
 
 MAX_FILE: Final = 1 << 20
-"""Largest file that labels may name, in bytes."""
+"""Size limit of files named in labels, in bytes."""
 
 _WITHOUT_WAITING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -47,8 +47,8 @@ def _resolved_below(path: str, folders: Iterable[str]) -> str | None:
 def read_below(path: str, folders: Iterable[str]) -> bytes | None:
     """Read a file, checking again that it lies below one of the folders.
 
-    Each part of the resolved path is opened in turn without following links, so a link that is swapped in meanwhile
-    leads nowhere.
+    Each part of the resolved path is opened in turn without following links, so a link that is swapped in after the
+    check leads nowhere.
 
     Returns:
         The content; ``None`` if it is not a readable regular file of at most 1 MiB below one of the folders.

@@ -3,7 +3,7 @@
 Three notations share one syntax: ``*`` stands for any text, ``?`` for one character. In a host, both stop at a dot, and
 the label ``**`` stands for one or more labels; in a path, both stop at a slash.
 
-``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for the claimant's own. The values come from
+``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for those of the claimant. The values come from
 strangers, so they are inserted as text, never as a pattern; an empty value, or one that is not a single plain word
 (letters, digits, ``_`` and ``-``; in an engine's name also dots), makes the glob match nothing.
 """
@@ -44,8 +44,8 @@ def fill(glob: str, values: Mapping[str, str]) -> str | None:
     """Replace the placeholders of a glob; ``None`` if a value is missing or unusable, so that it matches nothing.
 
     Args:
-        glob: with names in ``{{…}}``.
-        values: of :data:`PLACEHOLDERS`.
+        glob: a glob with placeholders, ``{{…}}``.
+        values: the values of :data:`PLACEHOLDERS`.
 
     """
     if "{{" not in glob:
@@ -64,8 +64,8 @@ def matches_text(glob: str, text: str) -> bool:
 def matches_host(glob: str, host: str) -> bool:
     """Return whether a glob matches a host name. Case does not matter.
 
-    A wildcard such as ``*.example.com`` is a claim to every name below, so only a glob whose own label there is ``*``
-    or ``**`` matches it.
+    A wildcard such as ``*.example.com`` is a claim to every name below ``example.com``, so only a glob that also has
+    ``*`` or ``**`` in the wildcard's place matches it.
     """
     return _match_labels(glob.lower().split("."), host.lower().split("."))
 
@@ -87,7 +87,7 @@ def _matches_label(glob: str, label: str) -> bool:
 
 
 def matches_path(glob: str, path: str) -> bool:
-    """Return whether an absolute path without ``..`` is what a glob names, or lies below it."""
+    """Return whether an absolute path without ``..`` matches a glob, or lies below a path that does."""
     wanted = [part for part in glob.split("/") if part]
     parts = [part for part in path.split("/") if part]
     if not glob.startswith("/") or len(parts) < len(wanted) or ".." in parts:

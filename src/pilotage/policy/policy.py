@@ -1,9 +1,9 @@
 """Decides what containers may claim. Pure, except that symbolic links in paths are resolved.
 
-The first rule that matches a container decides for it, alone. What that rule does not mention, and everything for a
-container that no rule matches, is left to ``default``: ``allow`` applies the built-in limits, as if there were no
-rules; ``deny`` refuses it. A container's own addresses and published ports, and the pools of its own Compose project,
-need no permission.
+Only the first rule that matches a container decides for it. ``default`` decides about kinds of claims that this rule
+does not mention, and about all claims of a container that no rule matches: ``allow`` applies the built-in limits, as if
+there were no rules; ``deny`` refuses them. A container's own addresses and published ports, and the pools of its own
+Compose project, need no permission.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from pilotage.policy.claims import ALLOWED, Claimant, Kind, PolicyRule, Verdict
 from pilotage.policy.files import is_below
 from pilotage.policy.globs import fill, matches_host, matches_text
 from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
-from pilotage.policy.targets import KIND_NAMES, hint_for, matches_target, special_kind
+from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_target, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["FILE_REFUSED", "NO_POLICY", "Policy"]
 
-FILE_REFUSED: Final = "a label may name only a readable file below a folder that gateway.label_files or a rule allows"
+FILE_REFUSED: Final = (
+    "a label may refer only to a readable file below a folder that gateway.label_files or a rule allows"
+)
 """The same message for every refused file, so that it does not reveal whether the file exists."""
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
@@ -34,12 +36,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rules: in the order of the configuration.
-        default: decides where no rule does.
+        default: ``allow`` or ``deny``; decides where no rule does.
         targets: ``any`` or ``own``, the built-in limit of targets (decision 34).
         stream_ports: ranges of ports, both ends included: the built-in limit of stream listeners; ``None`` for any port
-            except 22 and those of engines (decision 35).
-        addresses: addresses on which the gateway listens, and so may streams of containers; empty for any.
-        label_files: absolute folders with files that labels may name: the built-in limit of files (decision 33).
+            except 22 and the ports of engines (decision 35).
+        addresses: addresses on which the gateway listens; streams of containers may listen only there. Empty for any.
+        label_files: absolute paths of the folders in which files named in labels must lie: the built-in limit of files
+            (decision 33).
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
 
     """
@@ -54,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_rules(self) -> bool:
-        """Whether more than the built-in limits decides. Without rules, any host and middleware may be claimed."""
+        """Whether anything besides the built-in limits decides. Without rules, every host and middleware is allowed."""
         return bool(self.rules) or self.default == "deny"
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
@@ -85,8 +88,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def may_use_host(self, claimant: Claimant, host: str) -> Verdict:
         """Decide whether a container may claim a host.
 
-        The builder of routes asks this for every alias and for ``load_balance.link``, and excludes what is refused. The
-        table need not ask again: it decides only which of several claimants comes first.
+        The route builder asks this for every alias and for ``load_balance.link``, and excludes routes whose claim is
+        refused. The table need not ask again: it decides only which of several claimants comes first.
 
         Args:
             claimant: the container.
@@ -152,7 +155,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return self._decide(claimant, "ports", f"listen on port {port}", lambda ends: in_ranges(port, (ends,)), limit)
 
     def may_bind(self, address: str) -> Verdict:
-        """Decide whether a container's stream may listen on an address: only on one of the gateway's."""
+        """Decide whether a container's stream may listen on an address. Only the gateway's addresses are allowed."""
         family = 6 if ":" in address else 4
         if (
             not self.addresses
@@ -164,9 +167,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return Verdict(allowed=False, reason=reason, hint=f"remove bind, or set it to {self.addresses[0]}")
 
     def may_read(self, claimant: Claimant, path: str) -> Verdict:
-        """Decide whether a label may name a file or folder on this machine.
+        """Decide whether a label may refer to a file or folder on this machine.
 
-        The answer does not depend on whether the path exists. Whoever reads the file later uses :func:`read_below` with
+        The answer does not depend on whether the path exists. To read the file later, use :func:`read_below` with
         :meth:`folders_for`, because a symbolic link may have been replaced.
 
         Args:
@@ -181,7 +184,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return Verdict(allowed=False, rule=rule, reason=FILE_REFUSED, hint=hint)
 
     def folders_for(self, claimant: Claimant) -> tuple[str, ...]:
-        """Return the folders below which a container's labels may name files."""
+        """Return the folders below which the files named in a container's labels must lie."""
         rule = self.rule_for(claimant)
         if rule is not None and rule.files is not None:
             filled = (fill(folder, claimant.values) for folder in rule.files)
@@ -262,4 +265,4 @@ def _refused(rule: PolicyRule, why: str, what: str) -> Verdict:
 
 
 NO_POLICY: Final = Policy()
-"""The built-in limits alone: no file of the host, any target, any stream port except 22 and those of engines."""
+"""The built-in limits alone: no file of the host, any target, any stream port except 22 and the ports of engines."""

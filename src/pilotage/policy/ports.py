@@ -1,4 +1,4 @@
-"""Parses ranges of ports, and lists those on which containers may listen only if the operator lists them. Pure."""
+"""Parses ranges of ports, and lists the ports on which containers may listen only if the operator allows it. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Records and replays the responses of engines, for bug reports and tests.
 
-Engines go in and recordings without secrets come out; a recording goes in and the same snapshot as from the engine
-comes out.
-It must not keep a field that pilotage does not read, or let a secret leave the machine.
+Capturing an engine gives a recording without secrets. Replaying the recording gives the same snapshot as the engine.
+A recording must not contain fields that pilotage does not read, and no secret may leave the machine.
 """
 
 from __future__ import annotations

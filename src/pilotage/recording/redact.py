@@ -1,8 +1,8 @@
-"""Removes secrets from labels before they leave the machine in a bug report. Pure.
+"""Removes secrets from labels before the labels leave the machine in a bug report. Pure.
 
-:mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so all else keeps its
-line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay, because
-they are no secrets and decide whether a route is served.
+:mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so everything else
+keeps its line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay,
+because they are never secret, and decide whether a route is served.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from pilotage.containers.compose import COMPOSE_DEPENDS_ON, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
-from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, clean, clean_value, fold, shown_name
+from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, clean, fold, redact, shown_name
 from pilotage.core.values import FALSE, TRUE, ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.labels.keys import CONTAINER_OPTIONS, NO_OWN_LABELS, SHORTCUTS, filter_labels, is_own, split_key
@@ -62,7 +62,7 @@ def redact_label(key: str, text: str) -> str:
     if path and fold(path[0]) == _RULES and len(path) == 1:
         return _in_place(text, UNSEEN) or (_NO_RULE if text.strip() else text)
     if path and not (visible.fields or visible.names):
-        return _cleaned(text) if visible.shown else _in_place(text, visible) or _removed(text)
+        return _cleaned(text, visible) if visible.shown else _in_place(text, visible) or _removed(text)
     found = _in_place(text, visible)
     if found is not None:
         return found
@@ -71,8 +71,8 @@ def redact_label(key: str, text: str) -> str:
     return _cleaned(text) if visible.shown and "\n" not in text else _removed(text)
 
 
-def _cleaned(text: str) -> str:
-    return clean_value(text).replace(HIDDEN, REMOVED)
+def _cleaned(text: str, visible: Visibility = SHOWN) -> str:
+    return str(redact(text, visible)).replace(HIDDEN, REMOVED)
 
 
 def _removed(text: str) -> str:
@@ -96,16 +96,13 @@ def _in_place(text: str, visible: Visibility) -> str | None:
 
 
 def _has_stray_names(text: str) -> bool:
-    """Return whether a text has a tag, or an anchor without a reference: a secret may begin with ``!`` or ``&``."""
-    anchors, used = set(), set()
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, yaml.TagToken):
-            return True
-        if isinstance(token, yaml.AnchorToken):
-            anchors.add(token.value)
-        elif isinstance(token, yaml.AliasToken):
-            used.add(token.value)
-    return bool(anchors - used)
+    """Return whether a text has a tag, an anchor or an alias.
+
+    A secret may begin with ``!``, ``&`` or ``*``, or be the name of an anchor. An anchor may also carry a secret to a
+    place where it would be shown.
+    """
+    found = yaml.scan(text, Loader=yaml.SafeLoader)
+    return any(isinstance(token, yaml.TagToken | yaml.AnchorToken | yaml.AliasToken) for token in found)
 
 
 def _places(node: yaml.Node | None, visible: Visibility, name: str = "") -> Iterator[tuple[int, int, str]]:
@@ -121,9 +118,9 @@ def _places(node: yaml.Node | None, visible: Visibility, name: str = "") -> Iter
             yield from _places(value, visible.at((inner,)), inner)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _places(item, SHOWN if visible.shown and isinstance(item, yaml.ScalarNode) else UNSEEN)
+            yield from _places(item, visible if visible.shown and isinstance(item, yaml.ScalarNode) else UNSEEN)
     elif isinstance(node, yaml.ScalarNode) and node.value.strip() not in _HARMLESS:
-        if visible.shown and clean_value(node.value) == clean(node.value):
+        if visible.shown and redact(node.value, visible) == clean(node.value):
             return  # cleaning the whole text is enough
         replacement = REMOVED if fold(name) != _RULES else f"'{_NO_RULE}'"
         end = node.end_mark.index

@@ -2,7 +2,7 @@
 
 Containers, decoded labels and the text of route files go in; frozen :class:`Route` values come out, excluded ones with
 their reason, together with every :class:`~pilotage.core.problems.Problem`.
-It must not open sockets or files, compare routes of several containers, or know Envoy.
+It must not open sockets or files, compare routes of different containers, or know Envoy.
 """
 
 from __future__ import annotations

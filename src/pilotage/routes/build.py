@@ -1,6 +1,6 @@
 """Builds the routes of a container. Pure.
 
-An error affects only its own route. A route that must not be served stays visible as excluded, with the reason. Rules:
+An error affects only one route. A route that must not be served stays visible as excluded, with the reason. Rules:
 LABELS II.6, decisions 10 to 12, 18, 19, 22, 24.
 """
 
@@ -20,7 +20,7 @@ from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
-from pilotage.routes.problems import limited, place, unexpected, unique
+from pilotage.routes.problems import identity, limited, place, unexpected, unique
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pilotage.labels.key_schema import KeySchema
     from pilotage.labels.keys import OwnLabels
     from pilotage.policy import Policy
-    from pilotage.policy.targets import Reach
+    from pilotage.policy.target_addresses import Reach
     from pilotage.routes.target import Target
 
 __all__ = [
@@ -83,8 +83,8 @@ def build_routes(
 
     Args:
         container: from :func:`pilotage.from_docker`.
-        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
-            (or the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels. By default, the name of the provider (or
+            the agent) decides: true if it ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what the container may claim.
 
@@ -110,11 +110,11 @@ class RouteBuilder:
 
     Args:
         schema: keys below an alias.
-        explicit_only: create no routes for containers without pilotage labels; by default, if the name of the provider
-            (or the agent) ends in ``!``.
+        explicit_only: create no routes for containers without pilotage labels. By default, the name of the provider (or
+            the agent) decides: true if it ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
 
@@ -154,6 +154,7 @@ class RouteBuilder:
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         claims: ContainerClaims | None = None
         routes = []
+        unplaced: set[object] = set()
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
             reach, refusal = None, None
@@ -161,11 +162,17 @@ class RouteBuilder:
                 reach, refusal = self._check_reach(container, target)
             if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
-            route = make_route(container, alias, mine, target, reach=reach, refusal=refusal, claims=claims, most=most)
+            route = make_route(
+                container, alias, mine, target,
+                reach=reach, refusal=refusal, claims=claims, most=most, unplaced=unplaced,
+            )  # fmt: skip
             routes.append(route)
             if route.problems:
                 problems += route.problems
-        return Built(tuple(routes), limited(unique(problems), dropped, container) if problems else ())
+        if not problems:
+            return Built(tuple(routes))
+        problems, more = unique(problems, unplaced)
+        return Built(tuple(routes), limited(problems, dropped + more, container))
 
     def _check_reach(self, container: Container, target: Target) -> tuple[Reach | None, Problem | None]:
         if not target.host or not target.port.proxy:
@@ -180,7 +187,7 @@ class RouteBuilder:
     def _settings_of(
         self, container: Container
     ) -> tuple[Iterable[str], Sequence[AliasSettings], Sequence[Problem], int]:
-        """Return the aliases of a container, the settings of each, other problems, and the number of those dropped."""
+        """Return a container's aliases, the settings of each, other problems, and the number of dropped problems."""
         own = _own_labels(container)
         key = fingerprint(own, container.aliases)
         cached = self._settings.get(key) if key is not None else None
@@ -207,6 +214,7 @@ def make_route(
     refusal: Problem | None = None,
     claims: ContainerClaims | None = None,
     most: int = MAX_PROBLEMS,
+    unplaced: set[object] | None = None,
 ) -> Route:
     """Make the route of one alias.
 
@@ -215,10 +223,12 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reach: what the host may turn out to be, if it is a name.
-        refusal: why the route may not lead to its target; both from :func:`pilotage.routes.reach.check_reach`.
-        claims: asks the policy; ``None`` if the route claims nothing else that could be refused.
+        reach: the container's own addresses, to check what the host resolves to, if it is a name.
+        refusal: why the route may not lead to its target. This and ``reach`` are from
+            :func:`pilotage.routes.reach.check_reach`.
+        claims: asks the policy about the other claims; ``None`` if none of them could be refused.
         most: maximum number of problems to keep.
+        unplaced: receives the identities of the others.
 
     """
     reason = exclusion(container, alias, target)
@@ -232,6 +242,8 @@ def make_route(
             container, settings, target, reason, alias=alias, refusal=refusal, claims=claims, most=most
         )
         problems = [place(problem, container, alias) for problem in found[:most]]
+        if unplaced is not None and len(found) > most:
+            unplaced.update(identity(problem, alias) for problem in found[most:])
     return Route(  # by position: with so many fields, keywords double the time
         alias,
         container.docker_cfg.name,
@@ -291,7 +303,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return the claimant about whom the table asks the policy; ``None`` if the route's service identifies it."""
+    """Return the claimant for the table's questions to the policy; ``None`` if the route's service identifies it."""
     if claims is not None and claims.policy.has_rules:
         return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:
@@ -330,7 +342,7 @@ def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, 
     Args:
         target: where the route leads.
         settings: its settings.
-        addresses: those of the gateway; streams listen on the first.
+        addresses: the gateway's addresses; streams listen on the first.
 
     """
     if settings.bind or target.scheme not in STREAMS:

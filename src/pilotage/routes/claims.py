@@ -1,7 +1,7 @@
 """Asks the policy about everything that a container's routes claim. Pure.
 
-A refused claim takes the route out of service, because a route without what its labels ask for could be open to people
-for whom it is not meant. Rules: decisions 31 to 35.
+A refused claim takes the route out of service, because without what its labels ask for, the route could be open to
+people for whom it is not meant. Rules: decisions 31 to 35.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``hosts``, ``targets``, ``ports``, ``files``, ``middlewares`` or ``pools``.
         value: what is claimed.
-        names: path of the field that claims it, the outermost first; empty for the alias.
+        names: path of the field that claims it, outermost name first; empty for the alias.
         verdict: whether the policy allows it.
 
     """
@@ -77,19 +77,19 @@ class ContainerClaims:
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The labels, to give problems their place. They are decoded again, because few containers are refused."""
+        """The labels, for the places of problems. They are decoded again here because refusals are rare."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
     def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
-        """Remove a refused setting that the route can do without: only its own log file.
+        """Remove refused settings that the route can do without. There is only one: its own log file.
 
         Args:
             alias: the route's alias, lower-cased.
             settings: as the labels set them.
 
         Returns:
-            The settings, and the folders below which files that they name must lie when they are read.
+            The settings, and the folders below which the files named in them must lie when they are read.
 
         """
         found = settings.settings
@@ -106,13 +106,13 @@ class ContainerClaims:
         return settings, self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served whatever the policy says, so that it claims nothing; ``""`` if it is."""
+        """Return why a route is not served, whatever the policy says, and so claims nothing; ``""`` if it can be."""
         return exclusion(self.container, alias, target) or ""
 
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
         """Yield what a route claims, and whether the policy allows it.
 
-        :mod:`.reach` judges its target, and the table its pool.
+        :mod:`.reach` judges its target, and the table judges its pool.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -137,7 +137,7 @@ class ContainerClaims:
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
 
     def of_target(self, target: Target) -> Iterator[Claim]:
-        """Yield the claim of a route's target; the container's own needs no permission."""
+        """Yield the claim of a route's target, unless it is the container's own, which needs no permission."""
         if not target.host or not target.port.proxy:
             return
         value = f"{target.host}:{target.port.proxy}"
@@ -149,7 +149,7 @@ class ContainerClaims:
             yield Claim("targets", value, ("host",), judge_reach(reach, target, self.policy))
 
     def of_pool(self, link: str) -> Iterator[Claim]:
-        """Yield the claim of a pool. The table decides, which knows who else is in it.
+        """Yield the claim of a pool. The table decides about it, because only the table knows who else is in it.
 
         A container that may not join the pools of others may still share this one with its own project or, if it is in
         none, with others on its engine that are in none.

@@ -15,8 +15,8 @@ from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, redact
-from pilotage.core.text import SEARCHED, shorten
+from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, holds_secret, redact
+from pilotage.core.text import shorten, shorten_value
 from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
 
@@ -55,11 +55,11 @@ class FieldContext(msgspec.Struct):
     Attributes:
         budget: limits what the container's labels may cost.
         path: dotted path of the value being read.
-        visible: what may be shown of the values, from the first name of the path on.
+        visible: what may be shown of all values; ``path`` leads to the part for the value being read.
         problems: problems found so far, except those that the budget dropped.
         errors: number of all problems found so far.
         refused: whether a problem takes the route out of service.
-        known: fields already read for another alias of the container, by name and identity of the written value;
+        known: fields already read for other aliases of the container, by name and identity of the written value;
             ``None`` if there is no other alias.
 
     """
@@ -85,11 +85,11 @@ class FieldContext(msgspec.Struct):
             self.problems[-1] = msgspec.structs.replace(self.problems[-1], severity="warning")
 
     def shown(self, value: Located) -> str:
-        """Return a value as a message mentions it: its kind if it is not a single value, or is a secret."""
+        """Return a value as messages show it: only its kind if it is a mapping, a list or a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
-            return repr(shorten(clean_value(value.value[:SEARCHED])))
+            return repr(shorten_value(value.value))
         return str(value.value).lower()
 
     def _visible(self, path: str = "") -> Visibility:
@@ -125,8 +125,8 @@ class Kind:
 
     Attributes:
         name: its name in documentation and messages.
-        keys: keys of the mapping that a value may be; ``None`` if it cannot be one.
-        eager: whether label text for it is a YAML mapping, parsed before labels are merged.
+        keys: if a value may be a mapping, the mapping's keys; otherwise ``None``.
+        eager: whether label text for it is a YAML mapping that is parsed before labels are merged.
         visible: what may be shown of a value.
 
     """
@@ -178,11 +178,19 @@ class Text(Kind):
 
 
 class Name(Text):
-    """A name that is compared like aliases: lower-cased (decision 3)."""
+    """A name that is compared like aliases: lower-cased (decision 3).
+
+    Names are shown everywhere, so one that holds a password or another secret takes the route out of service.
+    """
+
+    name = "name"
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
-        return text if text is UNSET else text.strip().lower()
+        if text is UNSET or not holds_secret(text):
+            return text if text is UNSET else text.strip().lower()
+        context.refused = True
+        return self.wrong(value, context, "write a host such as shop")
 
 
 class Boolean(Kind):
@@ -350,5 +358,5 @@ class RequestPath(Kind):
         if text is None:
             return self.wrong(value, context)
         if not text.startswith("/") or " " in text or not text.isprintable():
-            return self.wrong(value, context, f"write {'/' + shorten(text.strip().lstrip('/'))!r}")
+            return self.wrong(value, context, f"write {'/' + shorten_value(text.strip()).lstrip('/')!r}")
         return text

@@ -1,7 +1,7 @@
 """Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
 As with labels, an error in one route affects only that route. An unreadable file has no routes and is marked as such;
-the caller keeps the routes it had.
+the caller keeps the file's previous routes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_route_file(
         text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
         name: the file's name, used in messages and as the provider.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     Returns:
         The file's routes and problems. Never raises.

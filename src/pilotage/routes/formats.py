@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.core.secrets import SHOWN, Visibility, fold
+from pilotage.core.secrets import SHOWN, Visibility, fold, holds_secret
 from pilotage.routes.fields import UNSET, FieldContext, Integer, Kind, Path, Text, scalar_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class NoEffect(Text):
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
         if text is not UNSET and text:
-            message = "this field has no effect, because the label's own alias names the route"
+            message = "this field has no effect, because the alias in the label's key is the route's name"
             context.warn(value, message, "remove it; proxy.aliases lists the names of a container")
         return text
 
@@ -33,6 +33,8 @@ class Folder(Path):
         text = super().read(value, context)
         if text is UNSET or not text.startswith("/"):
             return text
+        if holds_secret(text):  # it would no longer be recognized
+            return self.wrong(value, context, "write a folder such as /srv/www")
         return "/" + posixpath.normpath(text).lstrip("/")
 
 

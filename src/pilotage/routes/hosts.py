@@ -1,4 +1,4 @@
-"""Names the hosts that a route answers for. Pure.
+"""Determines the hosts that a route answers for. Pure.
 
 An alias without dots also answers below the gateway's domains (``match_domains``), or below any domain if there are
 none. A route in a pool answers under the pool's name instead.
@@ -24,7 +24,7 @@ _VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNOREC
 
 
 def is_host(name: str) -> bool:
-    """Return whether clients can request a name, or a name that it stands for: ``*.example.com``."""
+    """Return whether clients can request a name, or a name that a wildcard (``*.example.com``) stands for."""
     return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
 
 
@@ -36,12 +36,12 @@ def served_name(route: Route) -> str:
 
 
 def first_label(name: str) -> str:
-    """Return the alias that may also answer for a full name; ``""`` for a name without dots and for a wildcard."""
+    """Return the short alias that may also answer for a full name; ``""`` for names without dots and wildcards."""
     label, dot, _ = name.partition(".")
     return label if dot and label != "*" else ""
 
 
 def clean_domains(domains: Iterable[str]) -> tuple[str, ...]:
-    """Return domains lower-cased and without dots at their ends, each once."""
+    """Return domains without duplicates, lower-cased and without leading and trailing dots."""
     found = (domain.strip().lower().lstrip(".").rstrip(".") for domain in domains)
     return tuple(dict.fromkeys(domain for domain in found if domain))

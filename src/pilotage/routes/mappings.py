@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 import msgspec
 
-from pilotage.core.secrets import UNSEEN, Visibility
+from pilotage.core.secrets import HIDDEN, UNSEEN, Visibility, holds_secret
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, bare, parse_yaml
 from pilotage.labels.key_schema import Key, KeySchema, fold
@@ -47,14 +47,16 @@ class ListOf(Kind):
         if len(elements) > MAX_ELEMENTS:
             context.error(value, f"the list has more than {MAX_ELEMENTS:,} entries")
             return UNSET
-        path = context.path
+        path, visible = context.path, context.visible
+        if isinstance(given, str) and holds_secret(given):
+            context.visible = UNSEEN  # a part of it may be the secret
         found = []
         for index, element in enumerate(elements):
             context.path = f"{path}[{index}]"
             item = self.item.read(element, context)
             if item is not UNSET:
                 found.append(item)
-        context.path = path
+        context.path, context.visible = path, visible
         return tuple(found)
 
     def _split(self, value: Located, context: FieldContext) -> Sequence[Located] | None:
@@ -73,6 +75,8 @@ class ListOf(Kind):
         return elements
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
+        if holds_secret(",".join(item for item in value if isinstance(item, str))):
+            return name, [HIDDEN] * len(value)
         return name, [self.item.dump("", item)[1] for item in value]
 
 
@@ -170,7 +174,7 @@ class StructKind(Kind):
         self.schema = self.keys = KeySchema(keys, protective, visible=self.visible)
 
     def canonical(self, name: str) -> str | None:
-        """Return the field that a key names, in any spelling."""
+        """Return the field with this name, in any spelling."""
         key = self.schema.keys.get(fold(name))
         return None if key is None else key.name
 
@@ -204,7 +208,7 @@ class StructKind(Kind):
         return read
 
     def unknown(self, key: str, value: Located, context: FieldContext) -> None:
-        """Report a key that names no field, once for each label that sets it."""
+        """Report a key that is not the name of a field, once for each label that sets it."""
         if not key:
             context.error(value, "empty field name", "write proxy.<alias>.<field>", at_key=True)
             return

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import SHOWN, Visibility, redact
-from pilotage.core.text import shorten
+from pilotage.core.secrets import HEADER_NAMES, SHOWN, Visibility, holds_secret, redact
+from pilotage.core.text import shorten, shorten_value
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import Located, bare, beginning
 from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
@@ -44,7 +44,7 @@ _DISPLAYED: Final = tuple(sorted(set(MIDDLEWARES.values())))
 
 
 _HEADERS: Final = Visibility(names=True)
-_EDITS: Final = {"setheaders": _HEADERS, "addheaders": _HEADERS, "hideheaders": SHOWN}
+_EDITS: Final = {"setheaders": _HEADERS, "addheaders": _HEADERS, "hideheaders": HEADER_NAMES}
 
 
 def _options(names: str = "", **others: Visibility) -> Visibility:
@@ -55,10 +55,10 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
     "request": _options("priority add_prefix", **_EDITS),
     "response": _options("priority", **_EDITS),
     "oidc": _options("priority issuer_url scopes"),
-    "forwardauth": _options("priority route auth_endpoint headers"),
+    "forwardauth": _options("priority route auth_endpoint", headers=HEADER_NAMES),
     "crowdsec": _options("priority route port endpoint timeout log_only"),
     "themed": _options("priority theme"),
-    "real_ip": _options("priority header from recursive"),
+    "real_ip": _options("priority from recursive", header=HEADER_NAMES),
     "cidr_whitelist": _options("priority allow status status_code message"),
     "rate_limit": _options("priority average burst period"),
 }
@@ -118,6 +118,8 @@ def _elements(value: Located | None) -> list[Located]:
     if isinstance(value.value, list):
         return value.value
     text = scalar_text(value.value) or ""
+    if holds_secret(text):  # a part of it would not be recognized
+        return [msgspec.structs.replace(value, value=text)]
     pieces = comma_list(text.strip("[] \n"), MAX_ELEMENTS)
     return [msgspec.structs.replace(value, value=piece) for piece in pieces]
 
@@ -136,7 +138,7 @@ def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldCont
         except ValueError:
             context.error(
                 item,
-                f"{shorten(text)!r} is not a network",
+                f"{shorten_value(text)!r} is not a network",
                 "write one such as 10.0.0.0/8",
                 path=f"{context.path}.allow",
             )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import SHOWN, Visibility
-from pilotage.core.text import shorten
+from pilotage.core.secrets import SHOWN, Visibility, holds_secret
+from pilotage.core.text import shorten_value
 from pilotage.labels.key_schema import KeySchema
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
 
@@ -51,7 +51,7 @@ class Port(Kind):
             return self.wrong(value, context)
         first, colon, rest = text.partition(":")
         if ":" in rest:
-            context.error(value, f"{shorten(text)!r}: too many colons; write [listening:]target")
+            context.error(value, f"{shorten_value(text)!r}: too many colons; write [listening:]target")
             return UNSET
         before = context.errors
         listening = self._number(first, value, context) if colon and first else 0
@@ -78,7 +78,10 @@ class Port(Kind):
     def _number(self, text: str, value: Located, context: FieldContext) -> int:
         """Return a port number; report anything else and return 0."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-            part = f"{shorten(text)!r} in {shorten(value.value)!r}" if text != value.value else repr(shorten(text))
+            whole = str(value.value)
+            part = repr(shorten_value(whole))
+            if text != whole and not holds_secret(whole):  # otherwise the part may be the secret
+                part = f"{shorten_value(text)!r} in {part}"
             context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")
             return 0
         number = int(text)

@@ -11,7 +11,7 @@ from pilotage.core.text import count
 if TYPE_CHECKING:
     from pilotage.containers.container import Container
 
-__all__ = ["limited", "place", "unexpected", "unique"]
+__all__ = ["identity", "limited", "place", "unexpected", "unique"]
 
 
 def place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
@@ -44,12 +44,27 @@ def limited(problems: list[Problem], dropped: int, container: Container) -> tupl
     return (*problems[:MAX_PROBLEMS], place(rest, container))
 
 
-def unique(problems: list[Problem]) -> list[Problem]:
-    """Drop repeated problems, because an error in a wildcard label appears for every alias."""
-    if len(problems) < 2:
-        return problems
+def identity(problem: Problem, alias: str) -> object:
+    """Return a value that is the same for repeated problems: an error in a wildcard label appears for every alias."""
+    if problem.label:
+        return problem.label, problem.path, problem.message, problem.line, problem.column
+    return alias, problem.path, problem.message, problem.hint, problem.file, problem.line, problem.column
+
+
+def unique(problems: list[Problem], unplaced: set[object]) -> tuple[list[Problem], int]:
+    """Drop repeated problems.
+
+    Args:
+        problems: with their places.
+        unplaced: identities of further problems.
+
+    Returns:
+        Each problem once, and the number of further ones.
+
+    """
+    if len(problems) < 2 and not unplaced:
+        return problems, 0
     seen: dict[object, Problem] = {}
     for problem in problems:
-        place = (problem.label, problem.path, problem.message, problem.line, problem.column)
-        seen.setdefault(place if problem.label else problem, problem)
-    return list(seen.values())
+        seen.setdefault(identity(problem, problem.route), problem)
+    return list(seen.values()), len(unplaced.difference(seen))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.addresses import is_address
 from pilotage.core.problems import Problem
 from pilotage.policy.claims import claimant_of
-from pilotage.policy.targets import Reach, is_ordinary, leads_here, special_kind
+from pilotage.policy.target_addresses import Reach, is_ordinary, leads_here, special_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +21,17 @@ __all__ = ["check_reach", "is_own_address", "judge_reach", "nowhere", "reach_of"
 _THIS_MACHINE: Final = "127.0.0.1"
 """The host that publishes the ports of an engine on this machine."""
 
-_EVERYWHERE: Final = ("", "0.0.0.0")  # noqa: S104
+_EVERYWHERE: Final = {"0.0.0.0": (4,), "::": (6,), "": (4, 6)}  # noqa: S104
+"""Where an engine publishes a port on all addresses -> their IP versions. Podman lists no address for both."""
 
 
 def nowhere(_address: str) -> bool:
-    """Return ``False``, as if no address were one of this machine."""
+    """Return ``False``, as if no address belonged to this machine."""
     return False
 
 
 def is_own_address(container: Container, target: Target) -> bool:
-    """Return whether a target is the container's own address, which needs no further check, as with most routes."""
+    """Return whether a target is the container's own address, which needs no further check. Most targets are."""
     return target.host == container.private_hostname and is_ordinary(target.host)
 
 
@@ -43,9 +44,9 @@ def reach_of(container: Container, target: Target) -> Reach:
     here = container.public_hostname == _THIS_MACHINE
     own = container.private_hostname
     addresses = [own] if is_address(own) and special_kind(own) == "" else []  # an engine may list anything
-    this_host = False
+    this_host: set[int] = set()
     if container.is_host_network_mode:
-        this_host = here
+        this_host.update((4, 6) if here else ())
         addresses.append(container.public_hostname)
     else:
         udp = target.scheme == "udp"
@@ -53,13 +54,11 @@ def reach_of(container: Container, target: Target) -> Reach:
             if entry.PublicPort != target.port.proxy or entry.Type not in (("udp",) if udp else ("", "tcp")):
                 continue
             if entry.IP in _EVERYWHERE:
-                this_host = this_host or here
-                addresses.append(container.public_hostname)
-            elif entry.IP == "::":  # listed alone, it is published for IPv6 only
-                addresses.append("::1" if here else container.public_hostname)
+                this_host.update(_EVERYWHERE[entry.IP] if here else ())
+                addresses.append("::1" if here and entry.IP == "::" else container.public_hostname)
             elif is_address(entry.IP) and (here or special_kind(entry.IP) == ""):
                 addresses.append(entry.IP)
-    return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), this_host)
+    return Reach(claimant_of(container), tuple(dict.fromkeys(filter(None, addresses))), frozenset(this_host))
 
 
 def check_reach(
@@ -77,10 +76,11 @@ def check_reach(
         target: its target, with host and port.
         policy: what containers may claim.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     Returns:
-        What the host may turn out to be, if it is a name; and the error that takes the route out of service.
+        For a host name, the addresses that are the container's own, for later checks; and the error that takes the
+        route out of service.
 
     """
     own = reserved_target(target, reserved_ports, is_local)
@@ -100,7 +100,7 @@ def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable
         reach: the addresses that are the container's own, from :func:`reach_of`.
         target: with host and port.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
     owned = reach.owns(target.host, is_local)
@@ -115,7 +115,7 @@ def reserved_target(
     Args:
         target: the target.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
     if target.port.proxy not in reserved_ports or target.scheme in ("udp", "fileserver"):

@@ -10,7 +10,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import hidden_texts
 from pilotage.policy import Claimant
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
@@ -32,9 +32,10 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
         container_id: its ID.
         state: ``ready`` takes requests; ``waiting`` has never been healthy; ``unhealthy`` was healthy before;
             ``draining`` is about to stop and takes no new requests.
-        reach: what addresses the host may have, if a label sets a name; they are checked at each resolution.
-        addresses: those that were found and may be used, while the route is served; empty for a host that is an
-            address, and for a name that Envoy resolves.
+        reach: for a host name from a label, the addresses that are the container's own. The name's addresses are
+            checked against them whenever it is resolved.
+        addresses: for a host name, its addresses that may be used, while the route is served; empty for a host that is
+            an address, and for a name that Envoy resolves.
 
     """
 
@@ -94,7 +95,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """The route of one alias of one container, or of its replicas.
 
     Attributes:
-        alias: the name it answers to.
+        alias: the name under which it answers.
         provider: name of the engine, or of the file that defines the route.
         container: name of the container, or of the oldest replica; ``""`` for a route from a file.
         container_id: its ID.
@@ -114,10 +115,10 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         labelled: names of the fields that labels set.
         contested: whether another container claims the same alias and takes over if this one disappears.
         problems: problems with its labels.
-        claimant: the container, as rules of the policy see it; ``None`` if there are no rules, or for a route from a
+        claimant: the container, as the policy's rules see it; ``None`` if there are no rules, or for a route from a
             file.
-        folders: folders below which the files that its settings name must lie when they are read; ``None`` for a route
-            from a file, which may name any.
+        folders: folders below which the files named in its settings must lie when they are read; ``None`` for a route
+            from a file, which may use any file.
 
     """
 
@@ -158,7 +159,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """That it is asleep, or which endpoints are not ready and why; ``""`` if nothing is unusual."""
+        """A remark that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is unusual."""
         if self.idle_watcher and not self.endpoints and not self.excluded:
             return "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
@@ -228,7 +229,7 @@ def _family(host: str) -> str:
 
 
 def secrets_of(route: Route) -> frozenset[str]:
-    """Return the texts in a route's settings that no output may contain."""
+    """Return the secret texts in a route's settings, which no output may contain."""
     found: set[str] = set()
     for name in route.labelled:
         if name in ROUTE.fields:

@@ -1,4 +1,4 @@
-"""Defines the field ``rules``: request rules, of which only the outer form is checked. Pure."""
+"""Defines the field ``rules``: request rules. Only their outer form is checked. Pure."""
 
 from __future__ import annotations
 

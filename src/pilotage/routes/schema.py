@@ -122,7 +122,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that labels can give a route. Times are in seconds."""
 
-    alias: Annotated[str, Field(NoEffect(), "Has no effect: the label's own alias names the route.")] = ""
+    alias: Annotated[str, Field(NoEffect(), "Has no effect: the alias in the label's key is the route's name.")] = ""
     scheme: Annotated[
         str,
         Field(
@@ -204,7 +204,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")
     ] = HealthCheck()
     load_balance: Annotated[
-        LoadBalance, Field(StructKind(LoadBalance), "Pool the route belongs to.", "{link: shop}")
+        LoadBalance, Field(StructKind(LoadBalance), "Pool to which the route belongs.", "{link: shop}")
     ] = LoadBalance()
     middlewares: Annotated[
         dict[str, Any],
@@ -251,7 +251,7 @@ _CONTAINER_OPTIONS: Final = {fold(option): option for option in CONTAINER_OPTION
 
 class _RouteKind(StructKind):
     def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
-        """Read one field. A value that several aliases share, because ``proxy.*`` set it, is read once."""
+        """Read one field. A value that several aliases share because ``proxy.*`` sets it is read only once."""
         if context.known is None:
             return super().read_field(name, key, value, context)
         known = context.known.get((key, id(value)))

@@ -46,7 +46,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it can have no problem with any target, and so refers to no label of a particular alias."""
+        """Whether it has no problem with any target, and so refers to no label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 

@@ -1,4 +1,4 @@
-"""Resolves the scheme, host and port of a route as far as its labels do not set them. Pure.
+"""Resolves the parts of a route's target that its labels do not set: scheme, host and port. Pure.
 
 Rules: LABELS II.6.3, decisions 17 and 20.
 """
@@ -175,7 +175,7 @@ def _uses_published_ports(host: str, container: Container) -> bool:
 
 
 def _candidates(container: Container, host: str) -> Mapping[int, Port]:
-    """Return the ports to choose from: at the engine's host, the published ones, if there are any."""
+    """Return the ports to choose from. At the engine's host, these are the published ones, if there are any."""
     if container.is_host_network_mode:
         return container.public_port_mapping
     ports = container.private_port_mapping
@@ -220,11 +220,11 @@ def _only_on(entry: Port) -> str:
 
 
 def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
-    """Return where to reach a port on a host, and the reason if its number differs (decision 17).
+    """Return where to reach a port on a host, and why if its number differs (decision 17).
 
-    At the engine's host, a container's port is the published one, at the address on which it is published, or 0 if it
-    is not published. At the container's own address, a published number that is not one of its ports stands for the
-    port behind it.
+    At the engine's host, a container's port becomes the port and address under which it is published, or 0 if it is not
+    published. At the container's own address, a published number that is not one of its ports stands for the port
+    behind it.
     """
     as_it_is = _Reached(host, port)
     if not port or not host:

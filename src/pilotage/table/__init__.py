@@ -10,6 +10,7 @@ from __future__ import annotations
 from pilotage.table.diff import Change, ChangeKind, iter_diff
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
+from pilotage.table.reserved import HeldName
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
@@ -19,6 +20,7 @@ __all__ = [
     "ChangeKind",
     "EngineSnapshot",
     "EngineStatus",
+    "HeldName",
     "Holder",
     "ProblemKey",
     "Rank",

@@ -41,12 +41,12 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
     """Choose between the routes that claim one alias.
 
     The first by rank wins. Replicas from its Compose service add their endpoints. When the winner and its replicas are
-    all draining, the next route with a ready endpoint takes over, and stands in until the winner is healthy again.
+    all draining, the next route with a ready endpoint stands in until the winner is healthy again.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
         ranking: the order of engines.
-        held: those that held the alias before and still claim it, the first first.
+        held: the previous holders of the alias that still claim it, earliest first.
 
     """
     if len(claims) == 1:
@@ -103,8 +103,8 @@ def _conflict(route: Route, winner: Route, why: str) -> Problem:
     other = "another name" if route.is_static else "another alias with proxy.aliases"
     hint = f"remove one of them, or use {other}" if winner.is_static else f"give one of them {other}"
     return Problem(
-        message=f"alias {route.alias!r} belongs to {name_of(winner, route)}, {why}; this one waits until that one is "
-        "removed",
+        message=f"alias {route.alias!r} belongs to {name_of(winner, route)}, {why}; this route waits until the other "
+        "is removed",
         hint=hint,
         provider="" if route.is_static else route.provider,
         container=route.container,

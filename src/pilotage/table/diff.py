@@ -43,7 +43,8 @@ class Change(msgspec.Struct, frozen=True):
             problem that is gone.
         alias: the route's alias; ``""`` for engines and for problems that are not about one route.
         route: the route; if it was removed, its last state.
-        fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``.
+        fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``; ``("pool",)`` if
+            only the order of the members of its pool changed, which the route now leads.
         engine: name of the engine.
         problem: for ``conflict``, ``problem`` and ``resolved``.
         cause: the event that led to it, e.g. ``start of web``, or the probe results; ``""`` if unknown.
@@ -85,11 +86,12 @@ def iter_diff(
     aliases: Mapping[str, str] | None = None,
     keys: Iterable[ProblemKey] | None = None,
 ) -> Iterator[Change]:
-    """Yield what :func:`diff` returns, for callers that pause while there is much of it."""
+    """Yield what :func:`diff` returns, for callers that pause between parts of a large result."""
     yield from _engine_changes(old, new)
     compared = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
     for alias in sorted(compared):
         change = _route_change(alias, old.routes.get(alias), new.routes.get(alias), compared[alias])
+        change = change or _order_change(alias, old, new, compared[alias])
         if change is not None:
             yield change
         for change in (_health_change(alias, old, new), _wakefulness_change(alias, old, new)):
@@ -123,6 +125,18 @@ def _route_change(alias: str, before: Route | None, now: Route | None, cause: st
     fields = tuple(name for name in Route.__struct_fields__ if getattr(before, name) != getattr(now, name))
     kind: ChangeKind = "draining" if fields == ("endpoints",) and _newly_draining(before, now) else "updated"
     return Change(kind, alias, now, fields, engine=now.provider, cause=cause)
+
+
+def _order_change(alias: str, old: Table, new: Table, cause: str) -> Change | None:
+    """Return the change of the order of a pool, for the route that now leads it."""
+    route = new.routes.get(alias)
+    pool = route.pool if route is not None else ""
+    before, now = old.pool_members.get(pool, ()), new.pool_members.get(pool, ())
+    if route is None or before is now or not now or now[0] != alias:
+        return None
+    if [member for member in before if member in now] == [member for member in now if member in before]:
+        return None  # members that joined or left are changes of their routes
+    return Change("updated", alias, route, ("pool",), engine=route.provider, cause=cause)
 
 
 def _health_change(alias: str, old: Table, new: Table) -> Change | None:

@@ -33,8 +33,8 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
         name: the host.
         route: the route whose alias it is.
         pooled: the routes whose pool has that name.
-        above: the routes that serve the first label of a full name, if they answer for the full name, too.
-        held: those that held the host before and still exist, the earliest first.
+        above: for a full name, the routes that serve its first label and also answer for the full name.
+        held: the previous holders of the host that still exist, earliest first.
 
     """
 
@@ -83,10 +83,11 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The first by rank wins: a route, a pool, or what serves the first label of a full name. If the holder of the first
-    label claims the full name itself, too, that claim counts instead. Members of a pool that may not join its leader
-    are refused. When all containers of the winner are draining, the next with a ready endpoint takes over, but not what
-    serves the first label: requests wait for a container that restarts instead of reaching another service.
+    The first by rank wins: a route, a pool, or whatever serves the first label of a full name. If the holder of the
+    first label also claims the full name itself, that claim counts instead. Members of a pool that may not join its
+    leader are refused. When all containers of the winner are draining, the next claim with a ready endpoint takes over.
+    The claim through the first label does not take over: requests wait for a restarting container instead of reaching
+    another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []
@@ -120,7 +121,7 @@ def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
 
 
 def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
-    """Return the pool, further pools that wait to take over the name, and the routes that are in none.
+    """Return the pool, further pools that wait to take over the name, and the routes that are in no pool.
 
     A sleeping container does not lead while others are awake.
     """
@@ -149,7 +150,7 @@ def route_claimant(route: Route) -> Claimant:
 def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
     """Return why a route may not join a pool, and a remedy; ``None`` if it may.
 
-    Routes from files always may, and so may further routes of the leader's own container or service.
+    Routes from files may always join, and so may further routes of the leader's own container or service.
     """
     claimant = route_claimant(route)
     free = route.is_static or holder_of(route) == holder_of(leader)
@@ -175,7 +176,7 @@ def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules)
         hint = "use another name, or list your domains in match_domains"
     else:
         hint = "use another name for one of them"
-    return _problem(route, f"host {name!r} belongs to {who}, {why}; this one waits until that one is removed", hint)
+    return _problem(route, f"host {name!r} belongs to {who}, {why}; this route waits until the other is removed", hint)
 
 
 def _problem(route: Route, message: str, hint: str) -> Problem:
@@ -194,17 +195,17 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
-    """Return how to admit a container, as lines for the configuration."""
+    """Return how to let a container join, as lines for the configuration."""
     pools = f"pools: [{_quoted(pool)}]"
     if (rule := policy.rule_for(claimant)) is not None:
-        return f"name another pool, or add {pools} to what {rule} allows"
+        return f"choose another pool, or add {pools} to what {rule} allows"
     who = {"engine": claimant.engine, "project": claimant.project, "service": claimant.service}
     if not claimant.project:
         who["image"] = claimant.image
     if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
-        return "name another pool"
+        return "choose another pool"
     named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
-    return f"name another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
+    return f"choose another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,8 @@
 """Keeps the claims to aliases and hosts, and decides who holds each. Pure.
 
-Aliases and hosts are decided separately: a host can also be claimed by the name of a pool, and a full name such as
-``shop.example.com`` by the alias ``shop``. Only names that a change touches are resolved again.
+Aliases and hosts are decided separately, because there are other claims to a host: a pool claims the host with its
+name, and the alias ``shop`` claims a full name such as ``shop.example.com``. Only names that a change touches are
+resolved again.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Resolved(msgspec.Struct):
 
     Attributes:
         routes: alias -> route, excluded if it is refused; ``None`` if nobody claims the alias any more.
-        problems: alias or host -> the problems of those that claim it but do not get it.
+        problems: alias or host -> the problems of those who claim it but do not get it.
         pools: name of a pool -> aliases of its members, the leader first; empty if it is gone.
         causes: alias -> the event that led to the change.
 
@@ -55,8 +56,8 @@ class Resolved(msgspec.Struct):
 class Names:
     """The claims of all containers and files to names.
 
-    Until :meth:`keep` is called, who holds a name depends only on the current claims. From then on, clients are being
-    served, so the holder of a name keeps it for as long as its container exists.
+    Until :meth:`keep` is called, the holder of a name depends only on the current claims. From then on, clients are
+    being served, so each holder keeps its name for as long as its container exists.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,11 @@ class Names:
     def engines(self) -> tuple[str, ...]:
         """Names of the engines in their configured order."""
         return self._rules.ranking.engines
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """Domains under which aliases are served; empty for any."""
+        return self._domains
 
     # ---- claims and settings
 
@@ -187,7 +193,7 @@ class Names:
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Choose the route that gets an alias; return the hosts that this may affect, except the plain ones."""
+        """Choose the route that gets an alias; return the hosts that this may affect and that others claim, too."""
         before, claims = self._won.get(alias), self._claims.get(alias)
         now = None
         if claims is None:
@@ -254,7 +260,7 @@ class Names:
         self._record_host(name, before or HostResolution(), now, resolved, cause)
 
     def _unpooled(self, name: str) -> Route | None:
-        """Return the route that answers for a host under its own alias. A member's alias may be its pool's name."""
+        """Return the route that answers for a host under its own alias, and not as a member of a pool."""
         route = self._won.get(name)
         return route if route is not None and served_name(route) == name and not route.pool else None
 
@@ -336,7 +342,7 @@ class Names:
     # ---- the outcome
 
     def _settle(self, alias: str, resolved: Resolved) -> None:
-        """Add an alias's route and problems to the result."""
+        """Add the route and the problems of an alias to the result."""
         route = self._won.get(alias)
         problems = self._conflicts.get(alias, ())
         if route is not None and alias in self._refused:

@@ -24,7 +24,7 @@ _NEVER: Final = 1 << 62
 
 
 def holder_of(route: Route) -> Holder:
-    """Return the holder that a route makes of its claimant: its Compose service, or else its container."""
+    """Return who holds the names of a route: its Compose service, or else its container."""
     return route.service or (route.provider, route.container_id)
 
 
@@ -48,7 +48,7 @@ class Ranking:
 
         Args:
             route: the claim.
-            held: those that held the name before and still exist, the earliest first.
+            held: the previous holders of the name that still exist, earliest first.
 
         """
         if route.is_static:
@@ -60,7 +60,7 @@ class Ranking:
         return (True, since, engine, route.provider, created, route.container, route.container_id)
 
     def why(self, winner: Route, loser: Route, held: Sequence[Holder] = ()) -> str:
-        """Return why a claim won, worded to follow the name of its container or file."""
+        """Return why a claim won, as a text that follows the name of its container or file."""
         first, second = self.rank(winner, held), self.rank(loser, held)
         if winner.is_static:
             return "which comes first by name" if loser.is_static else "and files come before containers"
@@ -92,13 +92,14 @@ def is_ready(route: Route) -> bool:
 def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) -> bool:
     """Return whether a route may serve a name instead of the routes that hold it.
 
-    If all containers of the holder have been told to stop, any route with a ready endpoint may. If some of them have
-    started but are not healthy yet, only a route that stood in before may, until they are.
+    If all containers of the holder have been told to stop, any route with a ready endpoint may stand in. If some of
+    them have started but are not healthy yet, only a route that is already standing in may continue, until they are
+    healthy.
 
     Args:
         route: the other route.
         routes: the routes that hold the name.
-        held: those that held the name before, including those that stood in.
+        held: the previous holders of the name, including routes that stood in.
 
     """
     states = {endpoint.state for each in routes for endpoint in each.endpoints}
@@ -108,12 +109,12 @@ def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) 
 
 
 def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
-    """Return the holders of a name so far, the earliest first.
+    """Return all holders of a name so far, earliest first.
 
     Args:
-        held: its holders before a change, the earliest first.
+        held: its holders before a change, earliest first.
         now: its holders after the change.
-        present: all that claim the name, including stopped containers.
+        present: all who claim the name, including stopped containers.
 
     """
     return tuple(dict.fromkeys((*(holder for holder in held if holder in present), *now)))

@@ -56,7 +56,7 @@ def build_snapshot(
             and ports.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
-        is_local: whether an address is one of this machine, other than loopback.
+        is_local: whether an address belongs to this machine and is not loopback.
         problems: problems with the engine itself.
 
     """

@@ -1,8 +1,8 @@
 """Keeps the table up to date while single containers change. Pure.
 
-The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only those
-that a change touches, and returns immutable tables that share everything else. The cost of a change does not depend on
-the number of containers.
+The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only the
+names that a change affects, and returns immutable tables that share everything else. The cost of a change does not
+depend on the number of containers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from immutables import Map
 
 from pilotage.routes.build import Built
 from pilotage.table.names import Names, Owner
+from pilotage.table.reserved import ReservedNames
 from pilotage.table.table import EngineStatus, Table
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
+    from pilotage.table.reserved import HeldName
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import ProblemKey
     from pilotage.table.wakefulness import Wakefulness
@@ -51,6 +53,7 @@ class RouteStore:
 
     def __init__(self) -> None:
         self._names = Names()
+        self._reserved: ReservedNames | None = None
         self._changed_problems: set[ProblemKey] = set()
         self._changed_health: set[str] = set()
         self._routes: Map[str, Route] = Map()
@@ -75,6 +78,8 @@ class RouteStore:
             cause: the event that led to the change, e.g. ``start of web``.
 
         """
+        if self._reserved is not None:
+            built = self._reserved.filter(owner, built, cause, self._names.domains)
         routes = {route.alias: route for route in built.routes} if built is not None else {}
         self._names.set_claims(owner, routes, cause)
         self.set_problems(owner, built.problems if built is not None else ())
@@ -92,10 +97,31 @@ class RouteStore:
     def keep_holders(self) -> None:
         """Let the holder of a name keep it from now on for as long as its container exists.
 
-        Call this before the first table is used to serve clients. Until then, and without it, the same containers give
-        the same table, in whatever order engines are listed and events come.
+        Call this before the first table is used to serve clients. Without this call, the same containers always give
+        the same table, in whatever order engines are listed and events arrive.
         """
         self._names.keep()
+
+    def reserve(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
+        """Keep names for the engines that held them before, until these are listed. Call it before the first list.
+
+        Args:
+            held: alias, or name of a pool -> who held it when the daemon last ran.
+            engines: names of the engines that are watched. Names of others are free.
+
+        """
+        self._reserved = ReservedNames(held, engines)
+
+    def release(self, engine: str) -> None:
+        """Free the names that are kept for an engine, because it has been listed or is no longer watched."""
+        if self._reserved is not None:
+            for owner, (built, cause) in self._reserved.release(engine).items():
+                self.set_routes(owner, built, cause)
+
+    @property
+    def reserved(self) -> Mapping[str, HeldName]:
+        """The names that are kept for engines that have not been listed yet."""
+        return self._reserved.held if self._reserved is not None else {}
 
     def rename_engine(self, old: str, new: str) -> None:
         """Let an engine's containers keep their names when the engine is renamed."""

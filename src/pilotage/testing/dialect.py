@@ -1,7 +1,7 @@
 """Describes the differences between engines: versions, headers, error messages, order of events.
 
-They were observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare with recordings of these.
-Later versions (API 1.52 and up) follow the Engine API's version history.
+They were observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare the dialects with
+recordings of these engines. Later versions (API 1.52 and up) follow the Engine API's version history.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def dialect_of(flavour: Flavour, api: str = "", min_api: str = "", version: str 
     Args:
         flavour: ``docker`` or ``podman``.
         api: newest API version, e.g. ``"1.41"``.
-        min_api: oldest API version; by default the one of the real engine.
+        min_api: oldest API version; by default the real engine's.
         version: engine version; ``"4.3.1"`` by default for Podman.
 
     Raises:

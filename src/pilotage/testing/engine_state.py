@@ -38,6 +38,7 @@ class FakeEngineState:
         containers: ID -> container, oldest first.
         hub: delivers events.
         services: entries in the response to ``GET /services``; ``None`` unless the engine is a manager of a swarm.
+        tasks: entries in the response to ``GET /tasks``; ``None`` for one for each container with a task's labels.
 
     """
 
@@ -46,6 +47,7 @@ class FakeEngineState:
         self.containers: dict[str, FakeContainer] = {}
         self.hub = EventHub(dialect)
         self.services: list[dict[str, Any]] | None = None
+        self.tasks: list[dict[str, Any]] | None = None
         self._clock = clock
         self._now = 0
         self._addresses = 1
@@ -76,6 +78,21 @@ class FakeEngineState:
         """Return a container's inspection as JSON, cached until the container changes."""
         return self._bytes(it, "inspect", lambda: inspect(it, self.dialect))
 
+    def list_tasks(self) -> list[dict[str, Any]] | None:
+        """Return the tasks of the swarm; ``None`` unless the engine is one of its managers."""
+        if self.services is None or self.tasks is not None:
+            return None if self.services is None else self.tasks
+        label = "com.docker.swarm."
+        return [
+            {
+                "ID": it.labels[f"{label}task.id"],
+                "ServiceID": it.labels.get(f"{label}service.id", ""),
+                "Status": {"ContainerStatus": {"ContainerID": it.id}},
+            }
+            for it in self.containers.values()
+            if f"{label}task.id" in it.labels
+        ]
+
     # Creation and removal.
 
     def populate(self, containers: Iterable[FakeContainer | dict[str, Any]]) -> None:
@@ -87,7 +104,7 @@ class FakeEngineState:
             self._put(_from_summary(it) if isinstance(it, dict) else it)
 
     def add(self, it: FakeContainer | str, **more: Any) -> FakeContainer:
-        """Create a container, and start it if its state is a running one.
+        """Create a container, and start it if its state is one of a running container.
 
         Args:
             it: a container, or the name for a new one.

@@ -66,7 +66,7 @@ class FakeEngine(FakeEngineState):
             containers: initial containers.
             flavour: ``docker`` or ``podman``.
             api: newest supported API version, 1.41 by default. It determines the rest of the behaviour.
-            min_api: oldest API version; by default the one of the real engine.
+            min_api: oldest API version; by default the real engine's.
             version: engine version; ``"4.3.1"`` by default for Podman.
             tcp: listen on a free loopback port instead of a unix socket.
             socket: path of the unix socket, at most 107 bytes; in a new temporary directory by default.
@@ -153,7 +153,7 @@ class FakeEngine(FakeEngineState):
     # Faults.
 
     def spoil(self, endpoint: str = "*", **how: Any) -> Fault:
-        """Make requests to an endpoint fail in a way that :class:`Fault` offers. Earlier faults apply first."""
+        """Make requests to an endpoint fail as described in :class:`Fault`. Earlier faults apply first."""
         fault = Fault(endpoint, **how)
         self.faults.append(fault)
         return fault
@@ -180,7 +180,7 @@ class FakeEngine(FakeEngineState):
             stream.connection.chunk(data)
 
     def drop_events(self, count: int = 1) -> None:
-        """Drop the next events, also for later replays."""
+        """Drop the next events, even from later replays."""
         self.hub.drop(count)
 
     def duplicate_events(self, count: int = 1) -> None:

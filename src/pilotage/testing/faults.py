@@ -18,7 +18,7 @@ class Fault:
     Attributes:
         endpoint: the affected endpoint, named as in ``FakeEngine.calls``, or ``*`` for all.
         times: number of affected requests; ``None`` for all until :meth:`FakeEngine.heal`.
-        delay: seconds before the response, which this does not change.
+        delay: seconds before the response, which is otherwise unchanged.
         hang: never respond.
         reset: close the connection instead of responding.
         status: respond with an error of this status.

@@ -66,7 +66,7 @@ def route(request: Request) -> Route:
     api = api_number(versioned[1]) if versioned else None
     path = versioned[2] if versioned else request.path
     reading = request.method in {"GET", "HEAD"}
-    if reading and path in {"/_ping", "/version", "/events", "/services"}:
+    if reading and path in {"/_ping", "/version", "/events", "/services", "/tasks"}:
         return Route(path.lstrip("/_"), api)
     if reading and path == "/containers/json":
         filters = request.query.get("filters", "")
@@ -93,7 +93,9 @@ def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | S
             case "events":
                 return _subscribe(engine, request, api)
             case "services":
-                return _services(engine)
+                return _swarm(engine, engine.services)
+            case "tasks":
+                return _swarm(engine, _tasks(engine, request))
             case "list" | "list:id":
                 return _list(engine, request, api)
             case _:
@@ -107,13 +109,21 @@ def reply(engine: FakeEngineState, request: Request, where: Route) -> Answer | S
         return why.answer
 
 
-def _services(engine: FakeEngineState) -> Answer:
+def _tasks(engine: FakeEngineState, request: Request) -> list[dict[str, Any]] | None:
+    tasks = engine.list_tasks()
+    if tasks is None:
+        return None
+    prefixes = tuple(_filters(engine, request).get("id", ("",)))
+    return [task for task in tasks if task["ID"].startswith(prefixes)]
+
+
+def _swarm(engine: FakeEngineState, found: list[dict[str, Any]] | None) -> Answer:
     dialect = engine.dialect
     if dialect.podman:
         return dialect.no_such_page()
-    if engine.services is None:
+    if found is None:
         return dialect.error(503, 'This node is not a swarm manager. Use "docker swarm init" to create one.')
-    return dialect.json(engine.services)
+    return dialect.json(found)
 
 
 def _subscribe(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> Answer | Subscription:

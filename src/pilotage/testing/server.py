@@ -30,7 +30,7 @@ class Request:
         method: in upper case.
         target: path and query as received.
         path: decoded path.
-        query: query parameters; the last one with a name wins.
+        query: query parameters; if a name is repeated, the last one wins.
         headers: lower-case name -> value.
 
     """

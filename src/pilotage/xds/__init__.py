@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.resources import Key
     from pilotage.xds.server import AdsServer
-    from pilotage.xds.targets import TargetGuard
+    from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
     "PROBED",
@@ -46,7 +46,7 @@ __getattr__, __dir__ = lazy_exports(
         "Key": "resources",
         "Limits": "overload",
         "PROBED": "clusters",
-        "TargetGuard": "targets",
+        "TargetGuard": "target_guard",
         "check_capabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",

@@ -1,4 +1,4 @@
-"""Decides which routes may approve the requests of others (forwardauth). Pure."""
+"""Decides which routes may approve requests to other routes (forwardauth). Pure."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def approval(route: Route | None) -> tuple[bool, bool]:
 
 
 def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
-    """Return why a route cannot approve the requests of another; ``None`` if it can.
+    """Return why a route cannot approve requests to another; ``None`` if it can.
 
-    Requests for approval reach its target directly. A route that restricts access therefore cannot approve any: naming
-    it would bypass the restriction.
+    Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve any,
+    because they would bypass the restriction.
 
     Args:
         route: the route whose requests must be approved.
-        name: the alias that it names.
+        name: the alias in its ``forwardauth``.
         auth_route: the route with that alias, if it is served.
 
     """
@@ -53,7 +53,7 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
 
 def without_auth_route(backend: Backend) -> Backend:
-    """Return a backend whose requests nobody approves, so that all of them are rejected."""
+    """Return a backend whose requests are all rejected, because nothing can approve them."""
     policy = backend.route_policy
     auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
     return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))

@@ -122,7 +122,7 @@ def alias_of(cluster: str) -> str:
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
-    """Return the members for endpoints with their weights, each address of a host name once."""
+    """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int]] = set()
     for endpoint, weight in endpoints:
@@ -165,7 +165,7 @@ def insists_on_tls(route: Route) -> bool:
 
 
 def may_restart(route: Route) -> bool:
-    """Return whether requests of a route wait briefly, because its containers were told to stop and may come back."""
+    """Return whether requests to a route wait briefly, because its containers were told to stop and may come back."""
     waits_anyway = bool(route.settings.hold or route.settings.load_balance.link)
     return is_draining((route,)) and not route.is_stream and not waits_anyway
 

@@ -131,8 +131,8 @@ def _address(text: str) -> dict[str, Any]:
 def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
     """Return the TLS context for the control plane.
 
-    Its certificate must match its host name. A signature by the trusted CA is not enough, because the other Envoys'
-    certificates have one, too.
+    The control plane's certificate must match its host name. A signature by the trusted CA is not enough, because the
+    certificates of other Envoys have one, too.
     """
     name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     host = address.rpartition(":")[0].strip("[]")

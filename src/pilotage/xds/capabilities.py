@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -92,19 +92,29 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
     settings = route.settings
     for host in dict.fromkeys((route.host, *(endpoint.host for endpoint in route.endpoints))):
         if len(host) > _LONGEST_NAME:
-            refuse("host", f"{shorten(host)!r} is too long for a host name", f"use at most {_LONGEST_NAME} characters")
+            refuse(
+                "host",
+                f"{shorten_value(host)!r} is too long for a host name",
+                f"use at most {_LONGEST_NAME} characters",
+            )
             break
     server = settings.ssl_server_name
     if server and (len(server.encode()) > _LONGEST_NAME or not server.isprintable()):
         refuse(
-            "ssl_server_name", f"{shorten(server)!r} is not a valid server name", "write a name such as app.internal"
+            "ssl_server_name",
+            f"{shorten_value(server)!r} is not a valid server name",
+            "write a name such as app.internal",
         )
     if settings.load_balance.link:
         if not is_host(settings.load_balance.link):
             hint = "name the pool with letters, digits, dashes and dots"
-            refuse("load_balance.link", f"no client can request the host {shorten(settings.load_balance.link)!r}", hint)
+            refuse(
+                "load_balance.link",
+                f"no client can request the host {shorten_value(settings.load_balance.link)!r}",
+                hint,
+            )
     elif not (route.is_stream or is_host(route.alias)):
-        refuse("alias", f"no client can request the host {shorten(route.alias)!r}", _ascii_hint(route.alias))
+        refuse("alias", f"no client can request the host {shorten_value(route.alias)!r}", _ascii_hint(route.alias))
 
 
 def _ascii_hint(alias: str) -> str:
@@ -129,7 +139,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse real_ip unless the gateway's settings agree, because the gateway finds client addresses before routes."""
+    """Refuse real_ip unless the gateway's settings agree, because client addresses are determined before routes."""
     if policy.address_from is None:
         return
     header, networks = policy.address_from

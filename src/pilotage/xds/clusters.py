@@ -1,7 +1,7 @@
 """Builds Envoy clusters: the endpoints of a backend and the protocol spoken with them. Pure.
 
-Endpoints are inline. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header. The route
-overwrites this header, so clients cannot choose the address.
+A cluster contains its endpoints. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header.
+The route overwrites this header, so clients cannot choose the address.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
-from pilotage.xds.target_files import data_source
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRPC_SUFFIX",
-    "ORIGINAL_DST_HEADER",
     "PROBED",
     "SAFE_SUFFIX",
     "SHARED",
@@ -43,7 +42,6 @@ __all__ = [
     "shared_clusters",
 ]
 
-ORIGINAL_DST_HEADER: Final = "x-envoy-original-dst-host"
 SHARED: Final = {"http": "shared/http", "https": "shared/https"}
 GRPC_SUFFIX: Final = "/h2"
 """Requests to https targets use HTTP/1.1, which carries WebSockets. gRPC has a second cluster, which uses HTTP/2."""
@@ -72,7 +70,7 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
 """Discovery for host names of routes from files: every address of the name is an endpoint, for as long as the name
-server says. Names from labels are resolved by pilotage, which checks every address (:mod:`pilotage.xds.targets`)."""
+server says. pilotage resolves names from labels itself and checks every address (:mod:`pilotage.xds.target_guard`)."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -92,9 +90,6 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
         name=name,
         type=cluster_pb2.Cluster.ORIGINAL_DST,
         lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
-        original_dst_lb_config=cluster_pb2.Cluster.OriginalDstLbConfig(
-            use_http_header=True, http_header_name=ORIGINAL_DST_HEADER
-        ),
         connect_timeout=seconds(options.attempt_timeout),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_breakers(options.max_target_connections),
@@ -198,8 +193,8 @@ def _breakers(most: int, connections: int = _NO_LIMIT, *, waiting: int = _NO_LIM
 
     Args:
         most: connections to one endpoint.
-        connections: connections to all endpoints, which for udp are clients.
-        waiting: requests, or connections of clients, that wait for a connection.
+        connections: connections to all endpoints; for udp, the number of clients.
+        waiting: requests, or client connections, that wait for a connection.
 
     """
     limits = circuit_breaker_pb2.CircuitBreakers
@@ -298,7 +293,7 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Those that the engine itself runs do not count."""
+    """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
     return bool(backend.members) and backend.route.probed
 
 

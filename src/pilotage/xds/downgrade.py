@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pilotage.core.index import Index
 from pilotage.xds.backend import insists_on_tls
 from pilotage.xds.problems import speaks_plain_http
-from pilotage.xds.targets import addressed
+from pilotage.xds.target_guard import addressed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Endpoint, Route
 
@@ -22,25 +26,33 @@ class Downgrade:
 
     Attributes:
         https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
-        plain: addresses of such endpoints that speak plain HTTP.
+        plain: addresses of those endpoints that speak plain HTTP.
 
     """
 
     def __init__(self) -> None:
         self.https: dict[str, tuple[Endpoint, ...]] = {}
         self.plain: set[str] = set()
+        self._users: Index[str, str] = Index()  # address -> aliases
 
-    def set_plain(self, address: str, *, plain: bool) -> list[str]:
+    def set_plain(self, address: str, *, plain: bool) -> AbstractSet[str]:
         """Record whether an endpoint speaks plain HTTP; return the aliases that lead to it."""
         (self.plain.add if plain else self.plain.discard)(address)
-        return [alias for alias, endpoints in self.https.items() if any(e.address == address for e in endpoints)]
+        return set(self._users[address])
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
         """Return a route as http if all its https endpoints speak plain HTTP, and a warning."""
-        self.https.pop(alias, None)
+        before = self.https.pop(alias, ())
         if route is None or route.scheme != "https" or not route.endpoints or insists_on_tls(route):
+            if before:
+                self._users.replace(alias, _addresses(before), ())
             return route, ()
         self.https[alias] = endpoints = tuple(addressed(route.endpoints))
+        self._users.replace(alias, _addresses(before), _addresses(endpoints))
         if not all(endpoint.address in self.plain for endpoint in endpoints):
             return route, ()
         return msgspec.structs.replace(route, scheme="http"), (speaks_plain_http(route),)
+
+
+def _addresses(endpoints: Iterable[Endpoint]) -> list[str]:
+    return [endpoint.address for endpoint in endpoints]

@@ -1,8 +1,8 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
-Envoy creates a request's filter chain before the first filter runs, with the filters that the route known at that point
-enables. Without a route it creates all of them, because the first filter may still find one; each then uses that
-route's configuration.
+Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
+the filters that it enables. If not, the chain has all filters, because the first filter may still find a route; each
+filter then uses that route's configuration.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2, grpc_service_pb2, http_uri_pb2
+from envoy.config.core.v3 import (
+    base_pb2,
+    config_source_pb2,
+    extension_pb2,
+    grpc_service_pb2,
+    http_uri_pb2,
+    substitution_format_string_pb2,
+)
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
 from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
@@ -24,13 +32,14 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
-from pilotage.xds.requests import host_check, path_check
-from pilotage.xds.resources import OFF, header, number, packed, seconds
+from pilotage.xds.request_checks import host_check, path_check
+from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -38,11 +47,13 @@ if TYPE_CHECKING:
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
+    "ADDRESS",
     "CONTROL_CLUSTER",
     "FOUND",
     "HOLD",
     "LONGEST_HOLD",
     "PAGE_SHOWN",
+    "TARGET",
     "backend_settings",
     "http_filters",
     "mark",
@@ -51,7 +62,7 @@ __all__ = [
 ]
 
 CONTROL_CLUSTER: Final = "pilotage"
-"""The control plane, as Envoy's bootstrap names it."""
+"""The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
@@ -64,6 +75,13 @@ _AUTH: Final = "pilotage.auth"
 HOLD: Final = "pilotage.hold"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
+TARGET: Final = "pilotage.target"
+ADDRESS: Final = "address"
+"""Namespace and key of the metadata of a plain route's virtual host that hold the address of its target."""
+
+_DESTINATION: Final = "envoy.network.transport_socket.original_dst_address"
+"""To which address Envoy's clusters of type ORIGINAL_DST connect."""
+
 _HSTS: Final = "pilotage.hsts"
 
 _MOST_GATEWAYS: Final = 8
@@ -158,8 +176,24 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
     if options.compression:
         chain.append(_filter(_GZIP, _gzip()))
+    chain.append(_filter(TARGET, _destination()))
     chain.append(_filter("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True)))
     return chain
+
+
+def _destination() -> Any:
+    """Return the filter that tells the shared clusters the address of a plain route's target.
+
+    Unlike a header, this is neither sent to the target nor something that a client or a label can set.
+    """
+    address = substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
+        omit_empty_values=True,
+    )
+    value = filter_state_pb2.FilterStateValue(
+        object_key=_DESTINATION, format_string=address, skip_if_empty=True, read_only=True
+    )
+    return set_filter_state_pb2.Config(on_request_headers=[value])
 
 
 def _filter(name: str, config: Any, *, disabled: bool = False) -> Any:
@@ -196,7 +230,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use it."""
+    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use forward-auth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -213,7 +247,7 @@ _SHOWN: Final = (
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
-"""Prefixes of headers in which an auth service could find another path than the requested one, and Envoy's own."""
+"""Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
 def _gzip() -> Any:
@@ -331,7 +365,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Envoy appends the request path, which is harmless after a ``?``."""
+    """Ask an auth service. Nothing that a client says is in the path: a service may read parameters from there."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
@@ -341,7 +375,6 @@ def _forward(auth: ForwardAuth) -> Any:
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
     service = ext_authz_pb2.HttpService(
         server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
-        path_prefix=f"{auth.path}?path=",
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
         ),
@@ -352,4 +385,9 @@ def _forward(auth: ForwardAuth) -> Any:
             ),
         ),
     )
+    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
     return ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(http_service=service))
+
+
+_PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
+"""``path_override``, which Envoy has since 1.38."""

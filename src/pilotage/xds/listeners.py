@@ -1,4 +1,4 @@
-"""Builds listeners: two that all HTTP routes share and none changes, and one per tcp or udp route. Pure."""
+"""Builds listeners: two that all HTTP routes share, independent of any route, and one per tcp or udp route. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from pilotage.routes.route import bracketed
 from pilotage.xds.filters import LONGEST_HOLD, PAGE_SHOWN, http_filters, on_demand_source
 from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
-from pilotage.xds.requests import bad_host, bad_path, forget_headers
+from pilotage.xds.request_checks import bad_host, bad_path, forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, name_groups
@@ -103,7 +103,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
-    """Return the networks of trusted proxies without duplicates, which Envoy rejects."""
+    """Return the networks of trusted proxies, without duplicates because Envoy rejects those."""
     networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
     return [
         address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))

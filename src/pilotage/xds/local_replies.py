@@ -34,7 +34,7 @@ def _page(status: str, title: str, *paragraphs: str) -> str:
 
 
 def bad_request_text(part: str) -> str:
-    """Return the response to a request that is refused because of a part of it."""
+    """Return the response to a request that is refused because one part of it is invalid."""
     return f"The {part} of this request is not valid.\n"
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.secrets import HIDDEN, holds_secret, shown_name
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import shorten
+from pilotage.core.text import shorten_value
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.middlewares import middleware_name
@@ -50,7 +51,7 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     Attributes:
         route: its alias.
         path: path of the authorization request.
-        headers: headers from its response that the backend receives.
+        headers: headers of its response that are passed on to the backend.
 
     """
 
@@ -133,7 +134,7 @@ class _Parser:
                 "remove bypass",
             )
         for key in folded.keys() - {option.replace("_", "") for option in known}:
-            self.problem(f"unknown option {shorten(key)!r}", did_you_mean(key, known) or "remove it")
+            self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
 
     def problem(self, message: str, hint: str = "", *, option: str = "") -> None:
@@ -147,12 +148,16 @@ class _Parser:
     def texts(self, options: dict[str, Any], option: str) -> tuple[str, ...]:
         value = options.get(option.replace("_", ""))
         if isinstance(value, str):
-            value = self.document(value, option) if value.lstrip()[:1] in ("-", "[") else comma_list(value)
+            if value.lstrip()[:1] in ("-", "["):
+                value = self.document(value, option)
+            elif not holds_secret(value):  # a part of a secret would not be recognized
+                value = comma_list(value)
         if value is None:
             return ()
         if not isinstance(value, list):
             value = [value]
-        return tuple(str(item).strip() for item in value if item is not None and str(item).strip())
+        texts = (HIDDEN if isinstance(item, dict | list) else str(item).strip() for item in value if item is not None)
+        return tuple(filter(None, texts))
 
     def pairs(self, options: dict[str, Any], option: str) -> Pairs:
         value = options.get(option.replace("_", ""))
@@ -181,13 +186,13 @@ class _Parser:
     def is_name(self, name: str, option: str) -> bool:
         if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
             return True
-        self.problem(f"{shorten(name)!r} is not the name of a header", option=option)
+        self.problem(f"{shown_name(name)!r} is not the name of a header", option=option)
         return False
 
     def is_free(self, name: str, option: str) -> bool:
         if name.lower() not in _FRAMING:
             return True
-        self.problem(f"{shorten(name)!r} is set by the gateway for each message", "remove it", option=option)
+        self.problem(f"{shorten_value(name)!r} is set by the gateway for each message", "remove it", option=option)
         return False
 
     def is_value(self, name: str, text: str, option: str) -> bool:
@@ -225,7 +230,7 @@ class _Parser:
             text = str(prefix).strip("/")
             if not _PATH.fullmatch(text):
                 hint = "percent-encode other characters, such as %20"
-                self.problem(f"{shorten(text)!r} is not a valid path prefix", hint, option="add_prefix")
+                self.problem(f"{shorten_value(text)!r} is not a valid path prefix", hint, option="add_prefix")
             else:
                 self.found["prefix"] = f"/{text}/"
 
@@ -256,7 +261,7 @@ class _Parser:
             try:
                 found.append(str(ipaddress.ip_network(text, strict=False)))
             except ValueError:
-                self.problem(f"{shorten(text)!r} is not a network", "write one such as 10.0.0.0/8", option=option)
+                self.problem(f"{shorten_value(text)!r} is not a network", "write one such as 10.0.0.0/8", option=option)
         return tuple(found)
 
     def whitelist(self, options: dict[str, Any]) -> None:
@@ -287,16 +292,20 @@ class _Parser:
         text = str(options.get(option, default))
         if re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
             return int(text)
-        self.problem(f"{shorten(text)!r} is not a whole number from 1 to 999999999", option=option)
+        self.problem(f"{shorten_value(text)!r} is not a whole number from 1 to 999999999", option=option)
         return default
 
     def auth(self, options: dict[str, Any]) -> None:
         path = str(options.get("authendpoint") or "/api/auth/traefik")
         if not path.startswith("/") or not _PATH.fullmatch(path):
-            self.problem(f"{shorten(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint")
+            self.problem(
+                f"{shorten_value(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint"
+            )
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
         if any(map(_is_host, headers)):
-            self.problem("the Host header cannot come from the forwardauth route", "remove it", option="headers")
+            self.problem(
+                "the Host header cannot be taken from the auth service's response", "remove it", option="headers"
+            )
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 

@@ -1,4 +1,4 @@
-"""Reports what Envoy rejects as problems of the affected routes, and decides when to offer it again. Pure."""
+"""Reports rejected resources as problems of the affected routes, and decides when to offer them again. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Nack(msgspec.Struct, frozen=True):
     Attributes:
         resource: the resource.
         error: Envoy's message.
-        host: name of the virtual host that is to blame, if the resource is a scope; the others are served.
+        host: if the resource is a scope, the name of the virtual host that is to blame; the scope's others are served.
 
     """
 
@@ -50,7 +50,7 @@ class Nack(msgspec.Struct, frozen=True):
 
 
 class Retries:
-    """When one Envoy is offered again what it rejected.
+    """The schedule by which one Envoy is offered again what it rejected.
 
     The delay is 5 s and doubles up to 5 minutes. A listener whose address was taken is offered every 2 s.
     """
@@ -113,7 +113,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
 
 
 def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
-    """Return a message and a hint. Envoy quotes configuration, so a secret of a route may be in its error."""
+    """Return a message and a hint, without secrets: Envoy's error may quote configuration that contains some."""
     item = nack.resource
     error = without(" ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split()), secrets)
     error = error.removeprefix(f"{item.name}: ")

@@ -26,7 +26,7 @@ class CertificateFiles(msgspec.Struct, frozen=True):
     Attributes:
         certificate: path of the PEM certificate chain, leaf certificate first.
         key: path of the PEM private key.
-        default: whether clients get it that ask for a name of no certificate, or for none.
+        default: whether it is for clients that ask for a name that no certificate has, or for no name.
         names: host names and IP addresses that it is valid for, known once it has been read.
 
     """
@@ -52,15 +52,17 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
-        connect_timeout: seconds until a request that can connect to no endpoint fails, all attempts together.
-        retries: number of retries of a request that reached no endpoint.
+        connect_timeout: seconds after which a request fails if it cannot connect to any endpoint; for all attempts
+            together.
+        retries: how often a request is retried that could not reach its endpoint.
         idle_timeout: seconds until a connection without a request is closed.
-        body_timeout: seconds for which neither a request with a body nor its response may make progress.
-        stream_timeout: the same for what may be silent for long: responses to GET, WebSockets and other upgraded
-            connections, gRPC, and connections of tcp routes.
-        max_target_connections: connections to one target at a time; further requests wait for one of them, and further
+        body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
+            progress.
+        stream_timeout: the same for traffic that may be silent for long: responses to GET, WebSockets and other
+            upgraded connections, gRPC, and connections of tcp routes.
+        max_target_connections: simultaneous connections to one target. Further requests wait for one of them; further
             connections of a tcp route are closed.
-        max_udp_clients: clients of one udp route at a time. Datagrams of others are dropped.
+        max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
 

@@ -28,10 +28,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The resource limits of one Envoy.
 
     Attributes:
-        connections: connections of clients at a time, all listeners together.
-        memory: heap size in bytes at which it refuses requests.
-        per_target: connections to one target at a time.
-        per_udp_route: clients of one udp route at a time; each needs a socket.
+        connections: simultaneous client connections, all listeners together.
+        memory: heap size in bytes at which Envoy refuses requests.
+        per_target: simultaneous connections to one target.
+        per_udp_route: simultaneous clients of one udp route; each needs a socket.
         pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
             use, 0 to 1; ``""`` if nobody writes them.
 
@@ -47,14 +47,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 def limits_for(descriptors: int, memory: int, *, workers: int, connections: int = 0, pressure: str = "") -> Limits:
     """Return the limits of an Envoy on a machine.
 
-    Half of the descriptors are for clients, because each of their requests needs a connection to a target. No target
-    can take more than a quarter of the other half, so it cannot keep the others from being served.
+    Clients get half of the descriptors, because each of their requests needs a connection to a target. One target can
+    take at most a quarter of the other half, so it cannot keep other targets from being served.
 
     Args:
-        descriptors: how many files and sockets it may have open.
-        memory: how many bytes there are for all processes of its container or machine.
+        descriptors: how many files and sockets Envoy may have open.
+        memory: bytes available to all processes of its container or machine.
         workers: its number of threads.
-        connections: the operator's own limit; 0 for none. The result exceeds neither it nor what the descriptors allow.
+        connections: the operator's own limit; 0 for none. The result exceeds neither this limit nor what the
+            descriptors allow.
         pressure: see :class:`Limits`.
 
     """

@@ -1,4 +1,4 @@
-"""Decides which tcp and udp routes listen on a port, and remembers which did before. Pure."""
+"""Decides which tcp and udp routes listen on a port, and remembers which ones did before. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PortHolders:
 
     def __init__(self) -> None:
         self._ranking = Ranking()
-        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, the earliest first
+        self._held: dict[str, dict[str, Holder]] = {}  # port -> alias -> its holder, earliest first
         self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
 
     def follow(self, alias: str, route: Route | None) -> None:
@@ -60,10 +60,10 @@ class PortHolders:
     def assign(
         self, port: str, backends: Iterable[Backend], engines: tuple[str, ...], build: Callable[[Backend], Resource]
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
-        """Choose the backends that listen on the addresses of a port. A backend without endpoints does not.
+        """Choose the backends that listen on the addresses of a port. A backend without endpoints does not listen.
 
-        Backends with endpoints come first. Among these, files precede the earlier holders of the port, and these the
-        others, by rank.
+        Backends with endpoints come first. Among these, files come first, then the earlier holders of the port, then
+        the others by rank.
 
         Args:
             port: the port, from :func:`port_of`.

@@ -29,27 +29,27 @@ def build_failed(route: Route, error: Exception) -> Problem:
 
 
 def auth_route_not_served(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth names a route that is not served."""
+    """Report that a route's forwardauth refers to a route that is not served."""
     return _problem(
         route,
         f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
-        f"start a container with the alias {auth_route!r}, or name another route",
+        f"start a container with the alias {auth_route!r}, or use another route",
         path="middlewares.forwardauth",
     )
 
 
 def auth_route_restricted(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth names a route that restricts access, too."""
+    """Report that a route's forwardauth refers to a route that restricts access, too."""
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
-        "name a route without cidr_whitelist and forwardauth: requests for approval do not pass through them",
+        "use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
         path="middlewares.forwardauth",
     )
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
-    """Report a stream route whose listening address belongs to another route; ``why`` follows the name of that one."""
+    """Report a stream route whose listening address belongs to another route; ``why`` follows the other's name."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,

@@ -1,13 +1,14 @@
-"""Counts what references each cluster in one Envoy, so that none is removed too early. Pure."""
+"""Tracks what references each cluster in one Envoy, so that none is removed too early. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.index import Index
 from pilotage.xds.resources import LISTENER, SCOPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
     from pilotage.xds.resources import Key
 
@@ -18,7 +19,7 @@ REFERENCING: Final = (LISTENER, SCOPE)
 
 
 class ClusterReferences:
-    """Which resources reference which clusters, in what Envoy has or may have.
+    """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
         unknown: resources from before this session whose version, and so whose references, are unknown.
@@ -28,19 +29,19 @@ class ClusterReferences:
     def __init__(self) -> None:
         self.unknown: set[Key] = set()
         self._clusters: dict[Key, frozenset[str]] = {}
-        self._counts: dict[str, int] = {}
+        self._users: Index[str, Key] = Index()
         self._initial: set[str] = set()
 
     def get(self, key: Key) -> frozenset[str]:
         """Return the clusters that a resource references."""
         return self._clusters.get(key, frozenset())
 
-    def users(self, cluster: str) -> list[Key]:
+    def users(self, cluster: str) -> AbstractSet[Key]:
         """Return the resources that reference a cluster."""
-        return [key for key, clusters in self._clusters.items() if cluster in clusters]
+        return self._users[cluster]
 
     def add_initial(self, cluster: str) -> None:
-        """Record a cluster from before this session, which resources of unknown versions may reference."""
+        """Record a cluster from before this session. Resources whose version is unknown may reference it."""
         self._initial.add(cluster)
 
     def is_unreferenced(self, cluster: str, *, complete: bool) -> bool:
@@ -51,7 +52,7 @@ class ClusterReferences:
             complete: whether Envoy has named everything that it had before this session.
 
         """
-        if self._counts.get(cluster):
+        if cluster in self._users:
             return False
         return cluster not in self._initial or (complete and not self.unknown)
 
@@ -62,15 +63,4 @@ class ClusterReferences:
         before = self._clusters.pop(key, frozenset())
         if clusters:
             self._clusters[key] = clusters
-        self._count(clusters - before, 1)
-        return self._count(before - clusters, -1)
-
-    def _count(self, names: Iterable[str], change: int) -> list[str]:
-        """Change the counts of some clusters; return those that reached zero."""
-        unreferenced = []
-        for name in names:
-            self._counts[name] = self._counts.get(name, 0) + change
-            if not self._counts[name]:
-                del self._counts[name]
-                unreferenced.append(name)
-        return unreferenced
+        return self._users.replace(key, before, clusters)

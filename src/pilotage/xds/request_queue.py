@@ -42,9 +42,9 @@ _PAUSE: Final = 0.01
 class RequestQueue:
     """Requests that wait for a backend.
 
-    Engines report a container as running before its server listens. So once a backend has an endpoint, the queue
-    probes it and holds requests back for as long as it refuses connections. It then releases requests in small batches,
-    because all of them at once would overflow the accept queue of a server that has just started.
+    Engines report a container as running before its server listens. So once a backend has an endpoint, the queue probes
+    the endpoint, and holds requests back for as long as it refuses connections. It then releases requests in small
+    batches, because all of them at once would overflow the accept queue of a server that has just started.
 
     Args:
         is_ready: returns whether every Envoy has an endpoint for a backend.
@@ -97,7 +97,7 @@ class RequestQueue:
                 )
 
     def release_all(self) -> None:
-        """Release all requests, because the server stops and will not learn when their backends become ready."""
+        """Release all requests when the server stops, because it will not learn when their backends become ready."""
         for task in self._releasing.values():
             task.cancel()
         for waiters in self._waiters.values():

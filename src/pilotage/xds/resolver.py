@@ -1,7 +1,7 @@
-"""Resolves the host names of targets, again and again, so that Envoy only ever gets addresses that were checked.
+"""Resolves the host names of targets, again and again, so that Envoy gets only addresses that have been checked.
 
-The number of names, of lookups at a time and of lookups for one container is limited. When a lookup fails, the last
-addresses stay in use.
+The number of names, the number of simultaneous lookups, and the number of lookups for one container are limited. When a
+lookup fails, the last addresses stay in use.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NAMES", "MAX_NAMES_OF_ONE", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Names in use at a time. When all are, an owner of few names takes the place of one of an owner of more."""
+"""Maximum number of names in use. When it is reached, an owner of few names takes a place from an owner of more."""
 
 MAX_NAMES_OF_ONE: Final = 200
-"""Names in use that count for one owner. Its further ones are not resolved until it no longer uses others."""
+"""Maximum number of names in use for one owner. Further names are resolved when the owner stops using others."""
 
 _INTERVAL: Final = 10.0
 """Seconds between two lookups of a name. The system's resolver does not say how long its answer is valid."""
@@ -59,7 +59,7 @@ class _Name:
     """A name in use.
 
     Attributes:
-        owner: the one of its owners for whom it counts, and in whose turn it is looked up.
+        owner: one of its owners. The name counts towards this owner's limits and is looked up in this owner's turn.
         failures: failed lookups in a row.
         timer: starts the next lookup.
 
@@ -190,7 +190,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Stop resolving a name of the owner with the most, if it still keeps more than the given owner will have."""
+        """Stop resolving a name of the owner with the most if this owner keeps more than the given one will have."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))

@@ -74,9 +74,9 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
         version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage.
         body: the serialized message.
         clusters: the clusters that it references. Envoy needs them first.
-        answers: the aliases and pools that it serves, to which its problems belong.
+        answers: the aliases and pools that it serves; its problems are reported for these.
         first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
-            checks are done; the same cluster without checks serves at once.
+            checks are done, but uses the same cluster without health checks at once.
         parts: the virtual hosts of a scope.
 
     """
@@ -97,7 +97,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Its version, and that of ``first``."""
+        """Its version, and the version of ``first``."""
         return (self.version,) if self.first is None else (self.version, self.first.version)
 
 
@@ -123,17 +123,18 @@ def version_of(body: bytes) -> str:
 class Frame:
     """Encodes one field of a message: tag, length, content.
 
-    Bytes appended to a serialized message are parsed as further fields of it. So content that thousands of messages
-    share is serialized only once.
+    Bytes appended to a serialized message are parsed as further fields of it. So content that is common to thousands of
+    messages is serialized only once.
 
     Args:
         message: the message type.
-        field: name of a string or message field.
+        field: name of a string or message field, or the number of one that Envoy knows and the message type does not.
 
     """
 
-    def __init__(self, message: Any, field: str) -> None:
-        self._tag = _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+    def __init__(self, message: Any, field: str | int) -> None:
+        number = field if isinstance(field, int) else message.DESCRIPTOR.fields_by_name[field].number
+        self._tag = _varint(number << 3 | 2)
 
     def __call__(self, content: bytes) -> bytes:
         """Return the encoded field."""

@@ -1,4 +1,4 @@
-"""Builds retry policies. Unsent requests are always retried, sent ones only if that is safe. Pure."""
+"""Builds retry policies. Unsent requests are always retried; sent requests are retried only if that is safe. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HELD_WAITS: Final = (0.05, 0.2)
 
 
 def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
-    """Return the retry policy that the shared clusters hold for all plain backends.
+    """Return the retry policy of the shared clusters, which applies to all plain backends.
 
     Envoy cannot tell a timeout from a broken connection. Requests that may be retried after a broken connection
     therefore get no timeout; otherwise Envoy would retry slow requests too, and send each one several times to a target
@@ -40,7 +40,7 @@ def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
 
 
 def repeats(backend: Backend) -> bool:
-    """Return whether safe requests are retried after a broken connection. They are not if they have a timeout."""
+    """Return whether safe requests are retried after a broken connection: only if they have no timeout."""
     return not backend.route.settings.response_header_timeout
 
 

@@ -125,7 +125,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Attributes:
         scope: the scope or its variant; ``None`` if nothing can be sent yet.
-        waits: whether some virtual host waits for a cluster or for the result of a bisection.
+        waits: whether a virtual host waits for a cluster or for the result of a bisection.
 
     """
 
@@ -150,8 +150,8 @@ class ScopeVariants:
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
         """Choose the virtual hosts that Envoy can have now.
 
-        A virtual host answers 503 if Envoy has rejected it or one of its clusters. If it waits for a cluster, Envoy
-        keeps the previous one.
+        A virtual host answers 503 if Envoy has rejected it or one of its clusters. While it waits for a cluster, Envoy
+        keeps its previous version.
 
         Args:
             scope: the wanted scope.

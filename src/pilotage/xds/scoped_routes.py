@@ -1,24 +1,26 @@
 """Builds scoped route configurations, with one scope for all hosts with the same first DNS label. Pure.
 
-``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource, so a change resends only
-the scopes it affects, however many there are. Envoy selects the scope by the first DNS label of the host, the part
-before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource. So after a change, only the
+affected scopes are sent again, however many there are. Envoy selects the scope by the first DNS label of the host, the
+part before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from google.protobuf import struct_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
-from pilotage.xds.clusters import GRPC_SUFFIX, ORIGINAL_DST_HEADER, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import backend_settings, mark, scope_settings
+from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
+from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.resources import OFF, Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
@@ -53,8 +55,8 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     """Return the virtual host domains of an alias within its scope.
 
     Args:
-        name: an alias without dots matches itself and every host that starts with it; with dots, only that host;
-            ``*.example.com`` matches every host with one additional label.
+        name: the alias. Without dots, it matches itself and every host of which it is the first label. With dots, it
+            matches only that host. ``*.example.com`` matches every host with one additional label.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
@@ -94,34 +96,47 @@ _EVERYWHERE: Final = route_pb2.RouteConfiguration(
 
 
 # Most scopes differ only in a name and an address. Building a message for each would take four times as long.
-_HOST_HEADER: Final = Frame(route_components_pb2.VirtualHost, "request_headers_to_add")
-_HEADER: Final = Frame(base_pb2.HeaderValueOption, "header")
-_HEADER_VALUE: Final = Frame(base_pb2.HeaderValue, "value")
+_HOST_METADATA: Final = Frame(route_components_pb2.VirtualHost, "metadata")
+_METADATA: Final = Frame(base_pb2.Metadata, "filter_metadata")
+_STRUCT: Final = Frame(struct_pb2.Struct, "fields")
+_KEY, _VALUE = (Frame(struct_pb2.Struct.FieldsEntry, it) for it in ("key", "value"))  # alike in every map of texts
+_TEXT: Final = Frame(struct_pb2.Value, "string_value")
+
+
+def _entry(frame: Frame, key: str, value: bytes) -> bytes:
+    """Encode an entry of a map."""
+    return frame(_KEY(key.encode()) + _VALUE(value))
+
+
+def _metadata(backend: Backend) -> bytes:
+    """Return the encoded metadata of a plain backend's virtual host: the address of its target."""
+    address = _TEXT(_address(backend).encode())
+    return _HOST_METADATA(_entry(_METADATA, TARGET, _entry(_STRUCT, ADDRESS, address)))
+
+
+def _address(backend: Backend) -> str:
+    """Return the address of a plain backend. Envoy would take a mapped IPv4 address for one of IPv6 only."""
+    endpoint = backend.members[0].endpoint
+    mapped = ipaddress.IPv6Address(endpoint.host).ipv4_mapped if ":" in endpoint.host else None
+    return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"
 
 
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
-    everywhere, host, header_name, header_rest, clusters = _plain_parts(backend.route.scheme, options)
-    address = _HEADER(header_name + _HEADER_VALUE(backend.members[0].endpoint.address.encode())) + header_rest
+    everywhere, host, clusters = _plain_parts(backend.route.scheme, options)
     names = domains(backend.name, options.match_domains)
-    return join_hosts(
-        backend.name, everywhere, [encode_host(backend.name, names, host + _HOST_HEADER(address), clusters)]
-    )
+    return join_hosts(backend.name, everywhere, [encode_host(backend.name, names, host + _metadata(backend), clusters)])
 
 
 @lru_cache(maxsize=8)
-def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, bytes, bytes, frozenset[str]]:
-    """Return the serialized parts that plain scopes share: routes, host, name and rest of the header, clusters."""
-    address = header(ORIGINAL_DST_HEADER, "")
-    named = address.header.SerializeToString(deterministic=True)
-    address.ClearField("header")
-    parts = (_EVERYWHERE, _plain_host(scheme, options), address)
-    everywhere, host, rest = (it.SerializeToString(deterministic=True) for it in parts)
-    return everywhere, host, named, rest, frozenset(_clusters(_plain_backend(scheme)))
+def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, frozenset[str]]:
+    """Return the serialized parts that plain scopes share: routes, host, clusters."""
+    everywhere, host = (it.SerializeToString(deterministic=True) for it in (_EVERYWHERE, _plain_host(scheme, options)))
+    return everywhere, host, frozenset(_clusters(_plain_backend(scheme)))
 
 
 def _clusters(backend: Backend) -> list[str]:
-    """Return the clusters of a backend: for requests in general, for gRPC, for safe requests."""
+    """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
@@ -137,8 +152,8 @@ def _references(backend: Backend) -> frozenset[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    The table gives a full name to its holder, and excludes the routes of others. So a backend with that full name
-    has it, and the one with the short alias has the rest.
+    The table gives a full name to its holder, and excludes other routes with that name. So a backend with a full name
+    gets this host, and the backend with the short alias gets all other hosts.
     """
     taken: set[str] = set()
     for backend in sorted(
@@ -156,8 +171,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
         _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
     )
     if backend.backing == "shared":
-        # Last, so that no label can override it.
-        host.request_headers_to_add.append(header(ORIGINAL_DST_HEADER, backend.members[0].endpoint.address))
+        host.metadata.filter_metadata[TARGET][ADDRESS] = _address(backend)
     return host
 
 
@@ -245,8 +259,8 @@ def https_redirect(options: GatewayOptions) -> Any:
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend. They differ in how long they may be silent, and in their retries.
 
-    Streams may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, also if they become WebSockets. Safe
-    requests among these are also retried after a broken connection.
+    Some requests may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, even if they become
+    WebSockets. Those that are safe to repeat are also retried after a broken connection.
     """
     kinds = route_components_pb2
     if backend.backing == "none":
@@ -280,7 +294,7 @@ _NO_BODY: Final = [
 
 
 def _silence(backend: Backend, limit: float) -> float:
-    """Return the idle timeout of a request in seconds, or the longer wait that its route allows; 0 means no limit."""
+    """Return a request's idle timeout in seconds, extended to the wait that its route allows; 0 means no limit."""
     longest = max(backend.hold, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
 

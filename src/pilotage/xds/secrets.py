@@ -21,7 +21,7 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
-    """Return the settings with the names in all of the gateway's certificates, and their secrets; none without HTTPS.
+    """Return the settings completed with the names in the gateway's certificates, and the secrets (none without HTTPS).
 
     Raises:
         ConfigError: with a problem for each pair of files that cannot be read or used.
@@ -41,7 +41,7 @@ def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Res
 
 
 def _names(file: str) -> tuple[str, ...]:
-    """Return what a certificate is valid for. An old one without alternative names has its subject, as for Envoy."""
+    """Return the names for which a certificate is valid; as in Envoy, its subject if it has no alternative names."""
     chain = parse_certificates(file)
     return (chain[0].names or (chain[0].subject,)) if chain else ()
 
@@ -57,7 +57,7 @@ def _read(index: int, files: CertificateFiles) -> Resource:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"the key {files.key} does not belong to the certificate {files.certificate}"
-            raise _error(message, "name the key with which the certificate was requested") from error
+            raise _error(message, "configure the key with which the certificate was requested") from error
         message = f"{files.certificate} and {files.key} are not a valid certificate and key: {error.reason or error}"
         hint = "write both as PEM, the gateway's own certificate first, the key without a password"
         raise _error(message, hint) from error

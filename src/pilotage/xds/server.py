@@ -13,10 +13,11 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
-from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
+from pilotage.xds.private_sockets import bind
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
-    from pilotage.xds.targets import TargetGuard
+    from pilotage.xds.target_guard import TargetGuard
 
 __all__ = ["AdsServer"]
 
@@ -69,7 +70,7 @@ class AdsServer:
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
         guard: what no route may reach; by default, containers are limited as without rules of the policy.
-        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up`, the default, does.
+        lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
 
@@ -186,10 +187,11 @@ class AdsServer:
             changed = self.snapshot.change(table, {change.alias for change in news.changes if change.alias})
         self._table = table
         changed |= self.targets.follow()
-        for alias, route in self.snapshot.lingering.items():
-            self._schedule_removal(alias, route)
-        for alias in self.snapshot.restarting - self._restarting:
-            self._schedule_settling(alias)
+        awaited, self.snapshot.awaited = self.snapshot.awaited, set()
+        for alias in awaited:
+            self._schedule_removal(alias)
+            if alias in self.snapshot.restarting and alias not in self._restarting:
+                self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
         return changed
@@ -262,8 +264,9 @@ class AdsServer:
         timer = asyncio.get_running_loop().call_later(delay, act)
         self._timers.add(timer)
 
-    def _schedule_removal(self, alias: str, route: Route) -> None:
-        if self._lingering.get(alias) is route:
+    def _schedule_removal(self, alias: str) -> None:
+        route = self.snapshot.lingering.get(alias)
+        if route is None or self._lingering.get(alias) is route:
             return
         self._lingering[alias] = route
 
@@ -275,7 +278,7 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect the restart of an alias for a while, and for as long as it is draining."""
+        """Expect an alias to restart for a while, and for as long as it is draining."""
         self._restarting.add(alias)
 
         def settle() -> None:
@@ -308,7 +311,7 @@ class AdsServer:
         return tuple(dict.fromkeys(found))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
-        """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version of it.
+        """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version.
 
         Args:
             node: Envoy's node ID. NACKs of other Envoys are ignored.
@@ -371,7 +374,7 @@ class AdsServer:
     async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
         retries = Retries()
         try:
-            async for request in requests:
+            async for request in requests_of_supported(requests):
                 for nack in session.handle_request(request):
                     delay, is_new = retries.add(nack)
                     if delay is not None:
@@ -401,10 +404,8 @@ class AdsServer:
     # ---- for the request queue
 
     def _is_ready(self, cluster: str) -> bool:
-        backend = self.snapshot.backend(cluster)
-        if backend is None or not backend.members:
-            return False
-        return all(session.has_current((CLUSTER, cluster)) for session in self._sessions)
+        key = (CLUSTER, cluster)
+        return bool(self._endpoints(cluster)) and all(session.has_current(key) for session in self._sessions)
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)

@@ -1,4 +1,4 @@
-"""Builds the TLS part of the HTTPS listener: which certificate a client gets for the server name it asks for. Pure."""
+"""Builds the TLS part of the HTTPS listener: which certificate is for which server names. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["NameGroup", "ads", "name_groups", "secret", "secret_name"]
 
 
 class NameGroup(msgspec.Struct, frozen=True):
-    """Certificates that clients of some server names may get.
+    """Certificates for clients that request certain server names.
 
     Attributes:
         names: the server names, lower-case; a leading ``*.`` stands for any labels. Empty for all other names, and for
@@ -45,10 +45,10 @@ class NameGroup(msgspec.Struct, frozen=True):
 def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     """Return which certificates clients get for which server names.
 
-    Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Unknown
-    names get the default certificates or, if there are none, those for IP addresses, which have no server names. If
-    there are none of these either, the handshake is refused: any other certificate would reveal a name that the
-    client does not know.
+    Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Clients
+    that request an unknown name get the default certificates or, if there are none, those for IP addresses, which have
+    no server names. If these do not exist either, the handshake is refused, because any other certificate would reveal
+    a name that the client does not know.
     """
     groups: list[tuple[set[str], list[int]]] = []
     default: list[int] = []
@@ -73,12 +73,12 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
 
 
 def _is_server_name(name: str) -> bool:
-    """Return whether Envoy can match a name: without wildcards, or with one as the whole first label."""
+    """Return whether Envoy can match a name. Its first label may be a wildcard, but no other part."""
     return bool(name) and "*" not in name.removeprefix("*.") and not is_address(name)
 
 
 def ads() -> Any:
-    """Return where a resource comes from: the control plane's stream."""
+    """Return the source of a resource: the control plane's stream."""
     return config_source_pb2.ConfigSource(
         ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
     )

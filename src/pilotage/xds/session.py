@@ -74,7 +74,7 @@ class Session:
 
     @property
     def rejections(self) -> list[Nack]:
-        """What Envoy rejects of what it should have now."""
+        """The rejected resources among those that Envoy should have now."""
         found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
         for name, hosts in self._variants.rejected.items():
             scope = self._resources.get((SCOPE, name))
@@ -87,7 +87,7 @@ class Session:
 
     @property
     def rejected_keys(self) -> set[Key]:
-        """The resources that Envoy rejects, or of which it rejects a virtual host."""
+        """The resources that Envoy rejects, and those with a virtual host that it rejects."""
         return {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
 
     def retry(self, keys: Iterable[Key]) -> None:
@@ -106,7 +106,7 @@ class Session:
         return all(self._subscriptions[type_url].active for type_url in self._expected_types())
 
     def _expected_types(self) -> tuple[str, ...]:
-        """Return the types that Envoy is sure to subscribe to: scopes only once it has a listener that needs them."""
+        """Return the types to which Envoy is sure to subscribe: scopes only once it has a listener that needs them."""
         needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
         return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
 
@@ -125,7 +125,7 @@ class Session:
         return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
 
     def has_current(self, key: Key) -> bool:
-        """Return whether Envoy has acknowledged the current version of a resource, or that of a cluster without checks.
+        """Return whether Envoy has acknowledged a resource's current version, or a cluster's copy without checks.
 
         While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
         """
@@ -286,7 +286,7 @@ class Session:
         return resources, removed
 
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
-        """Add the resources with some names to a response, as far as they can be sent. The others stay pending."""
+        """Add the named resources to a response, if they can be sent. The others stay pending."""
         subscription = self._subscriptions[type_url]
         for name in names:
             item = self._resources.get((type_url, name))

@@ -23,14 +23,14 @@ from pilotage.xds.backend import (
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.downgrade import Downgrade
+from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scoped_routes import scope, scope_label
-from pilotage.xds.target_files import LabelFiles
-from pilotage.xds.targets import TargetGuard, Targets
+from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,10 +57,11 @@ class Snapshot:
         lingering: alias -> last state of a removed route whose requests wait for a successor.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
-        files: what labels name, as last read.
-        touched: aliases that were changed since somebody emptied this set.
+        files: the files named in labels, as last read.
+        touched: aliases that have changed since the owner last emptied this set.
         gates: alias -> whether its requests pass, for routes whose containers sleep.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
+        awaited: aliases that began to linger or to restart since somebody emptied this set.
 
     """
 
@@ -75,6 +76,7 @@ class Snapshot:
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
+        self.awaited: set[str] = set()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
@@ -154,12 +156,12 @@ class Snapshot:
         """Apply the current addresses of a host name; return the changed keys."""
         return self.change(self._table, self.targets.users(name))
 
-    def check_again(self, aliases: Iterable[str] | None = None) -> frozenset[Key]:
-        """Check some routes again, by default those that may lead to this machine; return the changed keys."""
-        return self.change(self._table, self.targets.exposed(self._table.routes) if aliases is None else aliases)
+    def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
+        """Check some routes again; return the changed keys."""
+        return self.change(self._table, aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
-        """Apply new settings, and read the files again that labels name; return the changed keys."""
+        """Apply new settings, and read the files named in labels again; return the changed keys."""
         guard = guard or self.targets.guard
         if options == self.options and guard == self.targets.guard:
             return self.check_again(self.files.aliases)
@@ -169,6 +171,7 @@ class Snapshot:
         fresh.gates = self.gates
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
+        fresh.awaited |= self.awaited
         fresh.files.inherit(self.files, self.lingering)
         secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= secrets
@@ -212,9 +215,11 @@ class Snapshot:
         before = self._routes.get(alias)
         if route is not None and may_restart(route):
             self.restarting.add(alias)
+            self.awaited.add(alias)
         if route is None and gone and before is not None and self.hold_of(alias, before):
             if alias not in self.lingering:
                 self.lingering[alias] = route = msgspec.structs.replace(before, endpoints=())
+                self.awaited.add(alias)
             else:
                 route = before
         else:
@@ -280,7 +285,7 @@ class Snapshot:
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a forwardauth route that cannot approve requests, without which all requests are rejected."""
+        """Report a forwardauth route that cannot approve requests, because all requests that need it are rejected."""
         auth = backend.route_policy.auth
         problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
         self._report(f"auth/{key}", [problem] if problem is not None else ())

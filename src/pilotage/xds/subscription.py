@@ -21,7 +21,7 @@ class Response(msgspec.Struct):
         nonce: identifies Envoy's answer.
         resources: the resources it carries, by name.
         removed: the names it removes.
-        references: which clusters these names referenced before.
+        references: the clusters that these resources referenced before.
 
     """
 

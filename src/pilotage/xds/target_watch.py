@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.label_files import FILE_RETRY
 from pilotage.xds.resolver import Resolver, look_up
 from pilotage.xds.resources import CLUSTER
-from pilotage.xds.target_files import FILE_RETRY
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ class TargetWatcher:
     """Resolves and probes the targets of a snapshot, and applies the results to it.
 
     Attributes:
-        on_touched: called with the table and the aliases that were changed in the snapshot, also by what was found.
+        on_touched: called with the table and the aliases that have changed in the snapshot, even if only a result
+            changed them.
 
     Args:
         snapshot: the snapshot.
-        on_change: called with the keys of the resources that results changed.
-        lookup: resolves a host name in a thread, as :func:`pilotage.xds.resolver.look_up` does.
+        on_change: called with the keys of the resources that changed because of a result.
+        lookup: resolves a host name in a thread, like :func:`pilotage.xds.resolver.look_up`.
 
     """
 
@@ -49,7 +50,8 @@ class TargetWatcher:
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
         self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
-        self._own: tuple[frozenset[object], frozenset[object]] = (frozenset(), frozenset())
+        self._local: frozenset[str] = frozenset()
+        self._published: frozenset[tuple[str, int]] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         snapshot.targets.resolved = self._resolver.addresses
@@ -91,10 +93,10 @@ class TargetWatcher:
         await self._prober.close()
 
     def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
-        """Read the files again that labels name for some clusters; return the keys of the resources that this changed.
+        """Read again the files named in labels, for some clusters; return the keys of the resources that this changed.
 
         Args:
-            keys: of resources that Envoys are offered again.
+            keys: the keys of resources that Envoys are offered again.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]
@@ -108,7 +110,7 @@ class TargetWatcher:
         self._on_change(changed | self.follow())
 
     def _read_again(self) -> None:
-        """Try again to read the files that labels name and that could not be read."""
+        """Try again to read files named in labels that could not be read."""
         self._retry = None
         snapshot = self._snapshot
         changed = snapshot.check_again(set(snapshot.files.refused))
@@ -116,9 +118,10 @@ class TargetWatcher:
 
     def _recheck(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_RECHECK, self._recheck)
-        guard = self._snapshot.targets.guard
-        now = (guard.local_addresses(), guard.published())
-        if now != self._own:
-            self._own = now
-            changed = self._snapshot.check_again()
+        targets = self._snapshot.targets
+        local, published = targets.guard.local_addresses(), targets.guard.published()
+        affected = targets.affected_by(local ^ self._local, published ^ self._published)
+        self._local, self._published = local, published
+        if affected:
+            changed = self._snapshot.check_again(affected)
             self._on_change(changed | self.follow())

@@ -7,6 +7,8 @@ import contextlib
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.index import Index
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -35,6 +37,7 @@ class TlsProber:
     def __init__(self, on_plain: Callable[[str], object]) -> None:
         self._on_plain = on_plain
         self._wanted: dict[str, frozenset[str]] = {}
+        self._users: Index[str, str] = Index()  # address -> aliases
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def update(self, alias: str, endpoints: Iterable[Endpoint]) -> frozenset[str]:
@@ -56,8 +59,7 @@ class TlsProber:
             if address not in self._tasks:
                 probe = self._probe(address, endpoint.host, endpoint.port)
                 self._tasks[address] = asyncio.create_task(probe, name=f"TLS probe of {address}")
-        gone = before - places.keys()
-        gone = gone.difference(*self._wanted.values()) if gone else gone
+        gone = frozenset(self._users.replace(alias, before, places))
         for address in gone:
             self._tasks.pop(address).cancel()
         return gone

@@ -56,7 +56,7 @@ def test_a_demonstration_without_room_for_its_socket_says_so(
     assert (said.status, said.out) == (2, "")
     assert said.err.splitlines()[-1] == (
         "error: demo: the demonstration cannot make its socket: No such file or directory; "
-        "make /tmp writable, or name another folder in TMPDIR"
+        "make /tmp writable, or set TMPDIR to another folder"
     )
 
 

@@ -38,3 +38,16 @@ def test_a_missing_file_is_an_error(pilotage: Callable[..., Said]) -> None:
     done = pilotage("policy", "test", "compose.yml")
     assert done.status == 2
     assert done.err.startswith("error: compose.yml: ")
+
+
+def test_a_rule_about_an_unknown_engine_is_a_warning(pilotage: Callable[..., Said]) -> None:
+    Path("compose.yml").write_text(COMPOSE)
+    rule = "policy: [{who: {engine: nod1}, may: nothing}]\n"
+    Path("pilotage.yml").write_text(f"{rule}providers: {{docker: {{node1: unix:///a.sock}}}}\n")
+    words = (
+        "warning: pilotage.yml:1: who.engine: rule 1 is about an engine 'nod1', but no engine has this name; did you"
+    )
+    done = pilotage("policy", "test", "compose.yml")
+    assert (done.status, done.err.startswith(words)) == (0, True)
+    done = pilotage("check", "pilotage.yml")
+    assert words in done.out

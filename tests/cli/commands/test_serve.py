@@ -317,3 +317,9 @@ def test_every_problem_of_the_configuration_is_printed(capsys: pytest.CaptureFix
     first, second = err.splitlines()
     assert first.startswith(f"error: {file}:1:17: gateway.http: 'x' is not an address to listen on; write a port, or ")
     assert second == f"error: {file}:2:7: api.y: unknown key 'y'; the valid keys are listen, token_file"
+
+
+def test_or_demo_cannot_be_combined_with_engines(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = shown(capsys, "serve", "--or-demo", "--engine", "a=unix:///a.sock")
+    assert status == 2
+    assert "--or-demo cannot be combined with options that select engines" in err

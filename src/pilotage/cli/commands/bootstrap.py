@@ -28,7 +28,7 @@ __all__ = ["envoy_bootstrap"]
     metavar="N",
     type=click.IntRange(16),
     default=50_000,
-    help="Connections of clients at a time: at most half of the files that Envoy may open there. [default: 50000]",
+    help="Maximum number of client connections, at most half of the files that Envoy may open there. [default: 50000]",
 )
 @click.option(
     "--max-memory",
@@ -42,9 +42,9 @@ def envoy_bootstrap(
 ) -> int:
     """Print the bootstrap configuration of an external Envoy.
 
-    An Envoy started with it fetches its routes from the daemon at ADDRESS, which is gateway.xds in the daemon's
-    configuration: HOST:PORT, which needs the three files, or unix:///PATH for an Envoy of the daemon's user on
-    its machine. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
+    An Envoy started with it fetches its routes from the daemon at ADDRESS, which must match gateway.xds in the daemon's
+    configuration. HOST:PORT needs the three files. unix:///PATH needs an Envoy that runs as the daemon's user, on the
+    same machine. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
     envoy-admin.sock in its working directory.
     """
     import socket

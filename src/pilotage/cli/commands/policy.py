@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -39,14 +40,18 @@ def policy() -> None:
 def test(compose_file: str, config: str, engine: str, form: str) -> int:
     """Show what each service of a Compose file would get.
 
-    Prints the rule that decides for each service, and each host, target, port, file, middleware and pool that it
-    claims, allowed or refused and why. Contacts no engine. Exit status 1 if a claim is refused.
+    For each service, prints the rule that applies to it and everything that it claims: hosts, targets, ports, files,
+    middlewares and pools. Shows whether each claim is allowed, and if not, why. Contacts no engine. Exit status 1 if a
+    claim is refused.
     """
     from pilotage.lint.policy import judge_compose
     from pilotage.output.console import Out
     from pilotage.output.text.policy import print_services
+    from pilotage.output.text.problems import print_problems
 
-    services = judge_compose(compose_file, config, engine, os.environ)
+    services, problems = judge_compose(compose_file, config, engine, os.environ)
+    if problems:
+        print_problems(Out(sys.stderr), problems, apart=False)
     if form == "json":
         import msgspec
 

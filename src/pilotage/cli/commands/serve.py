@@ -67,7 +67,7 @@ def serve(
     """Watch engines and serve the routes through Envoy.
 
     A container named shop is served at http://shop.ANYTHING:8080. SIGTERM and Ctrl-C finish running requests before
-    stopping; a second one stops immediately. SIGHUP reloads the configuration file, as does changing it.
+    stopping; a second one stops immediately. The configuration file is reloaded on SIGHUP and when it changes.
     """
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.daemon.logging import configure_logging, detect_log_format
@@ -76,12 +76,13 @@ def serve(
         from pilotage.daemon.settings import Flags
 
     flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api)
-    if demo and flags.choice:
-        raise click.UsageError("--demo cannot be combined with options that select engines.")
+    if (demo or or_demo) and flags.choice:
+        name = "--demo" if demo else "--or-demo"
+        raise click.UsageError(f"{name} cannot be combined with options that select engines.")
     screen = _Screen() if sys.stdout.isatty() and sys.stderr.isatty() and not (log_format or log_level) else None
     if screen is None:
         configure_logging(log_format or detect_log_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
-    _run(flags, screen, demo=demo, or_demo=or_demo and not flags.choice and not find_config_file())
+    _run(flags, screen, demo=demo, or_demo=or_demo and not find_config_file())
     return OK
 
 
@@ -126,7 +127,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds. If so, print it, with the error of any engine that was selected or found."""
+    """Return whether no engine responds. If none does, say so, and print the error of a selected or found engine."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
@@ -212,7 +213,7 @@ def _is_news(line: ChangeLine, update: Update) -> bool:
 class _Screen:
     """The terminal while pilotage serves: the banner, then one line for each change.
 
-    The log omits what is shown here: everything except errors before the banner, and changes afterwards.
+    The log omits what is shown here: before the banner, everything except errors; after it, changes.
     """
 
     def __init__(self) -> None:

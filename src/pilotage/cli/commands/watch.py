@@ -26,8 +26,9 @@ __all__ = ["watch"]
 def watch(form: str, **where: Any) -> int:
     """Print changes as they happen, until interrupted.
 
-    Prints routes that are added, updated or removed with the event that caused it, engines that become unreachable or
-    return, and problems. JSON output has one object per line and starts with the current routes.
+    Prints each route that is added, updated or removed, with the event that caused the change. Also prints problems,
+    and engines that become unreachable or return. JSON output has one object per line and starts with the current
+    routes.
     """
     import asyncio
 

@@ -58,8 +58,8 @@ def _removal(name: str) -> Any:
 def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
-    Envoy passes user information, commas (two ``Host`` headers) and any port on to targets, which may take them for a
-    host other than the one whose route was chosen.
+    Envoy passes hosts with user information, commas (from two ``Host`` headers) or any port on to targets. A target may
+    understand them as a different host from the one whose route was chosen.
     """
     valid = rbac_pb2.Permission(header=_header(_VALID_HOST))
     too_high = rbac_pb2.Permission(header=_header(_TOO_HIGH_PORT))
@@ -69,7 +69,7 @@ def host_check() -> Any:
 def path_check() -> Any:
     """Return the per-route configuration that refuses paths from which a target could climb out of a prefix.
 
-    Envoy resolves ``..`` itself, but leaves encoded slashes alone, which targets may decode.
+    Envoy resolves ``..`` itself, but does not decode encoded slashes. Targets may decode them.
     """
     climbs = rbac_pb2.Permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
     return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=_deny(climbs)))

@@ -1,8 +1,8 @@
-"""Puts the certificate files that a route names into the configuration of Envoys.
+"""Puts the certificate files in a route's settings into the configuration of Envoys.
 
-A file that a route file names is read by each Envoy itself. A file that a label names is read here, once whenever its
-route is checked, and its content is sent. So no symbolic link can be replaced between the check that it leads below an
-allowed folder and its use, and a file that disappears affects only its own route.
+Each Envoy itself reads a file named in a route file. A file named in a label is read here, once each time its route is
+checked, and its content is sent. So no symbolic link can be replaced between its check (does it lead below an allowed
+folder?) and its use, and a file that disappears affects only its own route.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _FIELDS: Final = ("ssl_trusted_certificate", "ssl_certificate", "ssl_certificate
 
 
 class LabelFiles:
-    """The contents of the files that labels name, as they were when their routes were last checked.
+    """The contents of the files named in labels, as they were when their routes were last checked.
 
     Attributes:
-        refused: aliases of the routes that are not served because a file may not or cannot be read.
+        refused: aliases of routes that are not served because a file must not or cannot be read.
 
     """
 
@@ -43,11 +43,11 @@ class LabelFiles:
 
     @property
     def aliases(self) -> set[str]:
-        """Aliases of the routes whose labels name files."""
+        """Aliases of the routes whose labels refer to files."""
         return self.refused | self._contents.keys()
 
     def read(self, route: Route) -> tuple[Problem, ...]:
-        """Read the files of a route; return a problem if one may not or cannot be read now.
+        """Read the files of a route; return a problem if one must not or cannot be read now.
 
         Its message is the same for all reasons.
         """
@@ -75,17 +75,17 @@ class LabelFiles:
         self._contents.pop(alias, None)
 
     def inherit(self, other: LabelFiles, aliases: Iterable[str]) -> None:
-        """Take over the contents for routes that only linger, which are not checked again."""
+        """Take over the contents for lingering routes, which are not checked again."""
         self._contents |= {alias: other._contents[alias] for alias in aliases if alias in other._contents}
 
     def add_to(self, backend: Backend | None) -> Backend | None:
-        """Return a backend with the contents of the files that its route names."""
+        """Return a backend with the contents of the files named in its route's labels."""
         found = self._contents.get(backend.route.alias) if backend is not None else None
         return msgspec.structs.replace(backend, files=found) if backend is not None and found else backend
 
 
 def data_source(backend: Backend, path: str) -> base_pb2.DataSource:
-    """Return a file for Envoy: its name for a route from a file, its content for a container's route.
+    """Return a file as Envoy gets it: by name for a route from a file, as content for a container's route.
 
     Raises:
         ValueError: it has not been read.

@@ -5,7 +5,7 @@ import re
 import pytest
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 
-from pilotage.xds.requests import FORGEABLE, bad_host, bad_path, forget_headers, host_check, path_check
+from pilotage.xds.request_checks import FORGEABLE, bad_host, bad_path, forget_headers, host_check, path_check
 
 
 def _hosts() -> tuple[re.Pattern[str], re.Pattern[str]]:

@@ -1,7 +1,8 @@
-"""Classifies the hosts and addresses to which a route may lead. Pure.
+"""Classifies hosts and addresses, to decide where routes may lead. Pure.
 
-What a resolver accepts as an address counts as that address: ``127.1``, ``0x7f000001`` and ``2130706433`` are
-``127.0.0.1``. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4, ...) is of that address's kind.
+Any spelling that a resolver accepts as an address counts as that address: ``127.1``, ``0x7f000001`` and ``2130706433``
+are ``127.0.0.1``. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4, ...) has the kind of that IPv4
+address.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ __all__ = [
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", "metadata"]
-"""Containers may freely name an address of the kind ``""``; the other kinds need a rule of the policy."""
+"""Containers may freely use addresses of the kind ``""``; the other kinds need a rule of the policy."""
 
 KIND_NAMES: Final[dict[AddressKind, str]] = {
     "": "another machine's address",
@@ -70,7 +71,7 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 
 
 def is_ordinary(host: str) -> bool:
-    """Return whether a host is an IPv4 address in its usual spelling that needs no rule, as most hosts are."""
+    """Return whether a host is an IPv4 address in its usual spelling that needs no rule. Most hosts are."""
     return _ORDINARY.fullmatch(host) is not None
 
 
@@ -137,7 +138,7 @@ _LAST_32_BITS: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9
 
 
 def address_kind(address: IPAddress) -> AddressKind:
-    """Return the kind of an address; for one that stands for an IPv4 address, the kind that needs a rule."""
+    """Return the kind of an address, or of the IPv4 address that it stands for: the one that needs a rule."""
     return next(filter(None, map(_kind, spellings(address))), "")
 
 
@@ -258,7 +259,7 @@ _LOCALHOSTS: Final = (_LOOPBACK, ipaddress.ip_address("::1"))
 
 
 def _is_in(address: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    """Return whether an address is in a network. A special address must be in one that has only its kind."""
+    """Return whether an address is in a network. For a special address, the network must contain only its kind."""
     found = any(one.version == network.version and one in network for one in spellings(address))
     if not found or not address_kind(address):
         return found
@@ -275,14 +276,14 @@ class Reach(msgspec.Struct, frozen=True):
     Attributes:
         claimant: the container.
         addresses: where the port is the container's own: its address, and those on which its engine publishes the port.
-        this_host: whether the port is also its own on loopback and on all addresses of this machine: with host
-            networking, or if its engine publishes the port on all addresses of this machine.
+        this_host: IP versions (4 and 6) in which the port is also its own on loopback and on all addresses of this
+            machine: with host networking, or if its engine publishes the port on all addresses of that version.
 
     """
 
     claimant: Claimant
     addresses: tuple[str, ...] = ()
-    this_host: bool = False
+    this_host: frozenset[int] = frozenset()
 
     def __hash__(self) -> int:  # labels of the claimant cannot be hashed
         return hash((self.addresses, self.this_host))
@@ -292,12 +293,16 @@ class Reach(msgspec.Struct, frozen=True):
 
         Args:
             host: a name, or an address in any spelling.
-            is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+            is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
         """
         if any(same_host(host, own) for own in self.addresses):
             return True
-        return self.this_host and special_kind(host) != "unspecified" and leads_here(host, is_local)
+        if not self.this_host or special_kind(host) == "unspecified" or not leads_here(host, is_local):
+            return False
+        address = parse_address(host)
+        # Connections to an IPv6 address that stands for an IPv4 address are made to the latter.
+        return address is not None and min(each.version for each in spellings(address)) in self.this_host
 
 
 def leads_here(host: str, is_local: Callable[[str], bool]) -> bool:
@@ -305,7 +310,7 @@ def leads_here(host: str, is_local: Callable[[str], bool]) -> bool:
 
     Args:
         host: a name, or an address in any spelling.
-        is_local: whether an address in its usual spelling is one of this machine, other than loopback.
+        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
 
     """
     if is_ordinary(host):
@@ -325,7 +330,7 @@ def hint_for(claimant: Claimant, host: str, port: int) -> str:
     Args:
         claimant: the container.
         host: a name, or an address in any spelling.
-        port: of the target.
+        port: the target's port.
 
     """
     given = {"engine": claimant.engine}

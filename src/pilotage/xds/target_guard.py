@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.addresses import is_address
+from pilotage.core.index import Index
 from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY, Policy
-from pilotage.policy.targets import KIND_NAMES, hint_for, leads_here, parse_address, special_kind, spellings
+from pilotage.policy.target_addresses import KIND_NAMES, hint_for, is_ordinary, leads_here, parse_address, special_kind
+from pilotage.policy.target_addresses import spellings as spellings_of
 from pilotage.table.precedence import Ranking, holder_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
     Attributes:
         policy: the operator's rules.
         own_ports: ports on this machine on which the gateway, the API and the xDS server listen.
-        local_addresses: returns the addresses of this machine, other than loopback, in their usual spelling.
+        local_addresses: returns the addresses of this machine, without loopback, in their usual spelling.
         published: returns where an engine publishes the ports of pilotage's own container: addresses and ports.
 
     """
@@ -50,7 +52,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return self.own_ports.union(port for _, port in published) if published else self.own_ports
 
     def is_local(self, text: str) -> bool:
-        """Return whether an address in its usual spelling is one of this machine, other than loopback."""
+        """Return whether an address in its usual spelling belongs to this machine and is not loopback."""
         return text in self.local_addresses()
 
     def is_here(self, text: str) -> bool:
@@ -73,7 +75,8 @@ class TargetGuard(msgspec.Struct, frozen=True):
         """
         named = f"{endpoint.address} is {text}, " if text != endpoint.host else f"{endpoint.address} is "
         ours = endpoint.port in self.own_ports and route.scheme != "udp" and self.is_here(text)
-        if ours or (text, endpoint.port) in self.published():
+        published = self.published()
+        if ours or (published and any((each, endpoint.port) in published for each in _spellings(text))):
             return _problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
         reach = endpoint.reach
         kind = special_kind(text)
@@ -86,12 +89,13 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return _problem(route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint)
 
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 _OTHER_TARGET: Final = "set the container's own host and port"
 
 _Port = tuple[bool, int]
 """Whether it is a UDP port, and its number."""
+
+_Place = str | int
+"""An address in its usual spelling; the port of a host name without addresses."""
 
 _Claim = tuple[bool, bool, int]
 """Whether a route listens on a port of this machine, or else leads to it; and the port."""
@@ -137,10 +141,12 @@ class Targets:
         self.errors: Mapping[str, str] = {}
         self.names: dict[str, tuple[str, frozenset[str]]] = {}
         self.ranking = Ranking()
-        self._users: dict[str, set[str]] = {}  # host name -> aliases
+        self._users: Index[str, str] = Index()  # host name -> aliases
+        self._places: dict[str, tuple[_Place, ...]] = {}  # alias -> where it leads
+        self._leading: Index[_Place, str] = Index()  # place -> aliases that lead there
         self._routes: dict[str, Route] = {}  # those that can collide with a listener, or that listen
-        self._aimed: dict[_Port, set[str]] = {}  # port of this machine -> aliases that lead to it
-        self._listening: dict[_Port, set[str]] = {}  # port -> aliases that listen on it
+        self._aimed: Index[_Port, str] = Index()  # port of this machine -> aliases that lead to it
+        self._listening: Index[_Port, str] = Index()  # port -> aliases that listen on it
         self._ports: dict[str, tuple[frozenset[_Port], frozenset[_Port]]] = {}
         self._since: dict[str, tuple[Holder, dict[_Claim, _Since]]] = {}  # alias -> its holder, and its claims
         self._changes = 0
@@ -152,12 +158,12 @@ class Targets:
 
     def users(self, name: str) -> set[str]:
         """Return the aliases that use a host name."""
-        return set(self._users.get(name, ()))
+        return set(self._users[name])
 
-    def exposed(self, routes: Mapping[str, Route]) -> list[str]:
-        """Return the aliases with a target port on which this machine may listen for pilotage."""
-        ports = self.guard.ports.union(port for _, port in self._listening)
-        return [alias for alias, route in routes.items() if any(e.port in ports for e in route.endpoints)]
+    def affected_by(self, local: Iterable[str], published: Iterable[tuple[str, int]]) -> set[str]:
+        """Return the aliases to check after addresses of this machine or published ports of pilotage came or went."""
+        places: set[_Place] = {*local, *(place for pair in published for place in pair)}
+        return {alias for place in places for alias in self._leading[place]}
 
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
         """Record the current routes of some aliases; return these aliases and all others that they affect."""
@@ -171,7 +177,7 @@ class Targets:
         return affected
 
     def _remember(self, alias: str, route: Route | None, claims: Mapping[_Claim, bool] | None) -> None:
-        """Remember since when a route has claimed its ports: as long as it exists, even while it is not served."""
+        """Remember since when a route has claimed its ports. It claims them even while it is not served."""
         holder, known = self._since.pop(alias, ((), {}))
         if route is None:
             return
@@ -191,7 +197,7 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
 
-        It does not if a label names an address other than the container's own. Then a listener that came later stays.
+        It does not if a label sets an address other than the container's own. Then a listener that came later stays.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -210,21 +216,36 @@ class Targets:
         )
         _, before = self.names.pop(alias, ("", _NO_NAMES))
         if names or before:
-            _reindex(self._users, alias, before, names)
+            self._users.replace(alias, before, names)
         if names and route is not None:
             self.names[alias] = f"{route.provider}/{route.container_id}", names
+        self._follow_places(alias, route)
         ports = self._ports_of(route) if route is not None else _NO_PORTS
         if ports == _NO_PORTS and alias not in self._ports:
             return set()  # as with most routes
         old = self._ports.pop(alias, _NO_PORTS)
         if ports != _NO_PORTS:
             self._ports[alias] = ports
-        _put(self._routes, alias, route if ports != _NO_PORTS else None)
-        _reindex(self._aimed, alias, old[0], ports[0])
-        _reindex(self._listening, alias, old[1], ports[1])
-        others = [self._listening.get(port, ()) for port in old[0] | ports[0]]
-        others += [self._aimed.get(port, ()) for port in old[1] | ports[1]]
+        if route is not None and ports != _NO_PORTS:
+            self._routes[alias] = route
+        else:
+            self._routes.pop(alias, None)
+        self._aimed.replace(alias, old[0], ports[0])
+        self._listening.replace(alias, old[1], ports[1])
+        others = [self._listening[port] for port in old[0] | ports[0]]
+        others += [self._aimed[port] for port in old[1] | ports[1]]
         return {other for found in others for other in found}
+
+    def _follow_places(self, alias: str, route: Route | None) -> None:
+        found: dict[_Place, None] = {}
+        for endpoint in route.endpoints if route is not None else ():
+            texts = self._texts(endpoint)
+            found |= dict.fromkeys((each for text in texts for each in _spellings(text)) if texts else (endpoint.port,))
+        now = tuple(found)
+        if (before := self._places.pop(alias, ())) != now:
+            self._leading.replace(alias, before, now)
+        if now:
+            self._places[alias] = now
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
         """Return whether pilotage resolves the host: names from labels and, to find loops, names from files."""
@@ -291,7 +312,7 @@ class Targets:
         return allowed, problems
 
     def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
-        """Return a problem if an endpoint leads to a listener of this route, or of one that comes before it."""
+        """Return a problem if an endpoint leads to a listener of this route, or of a route that comes before it."""
         udp = route.scheme == "udp"
         aim = self._order(route, (False, udp, endpoint.port))
         for other in self._listeners_at(route, endpoint, text):
@@ -308,21 +329,21 @@ class Targets:
         return not route.is_static, since, self.ranking.rank(route), route.alias
 
     def _listeners_at(self, route: Route, endpoint: Endpoint, text: str) -> Iterator[Route]:
-        aliases = self._listening.get((route.scheme == "udp", endpoint.port), ())
+        aliases = self._listening[route.scheme == "udp", endpoint.port]
         if aliases and self.guard.is_here(text):
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
-        """Return a problem if a stream route wants to listen on a port of this machine that another one leads to.
+        """Return a problem if a stream route wants to listen on a port of this machine to which another route leads.
 
-        What an endpoint aims at does not count if it is refused.
+        The target of an endpoint that is refused does not count.
         """
         if not route.is_stream:
             return None
         udp, port = route.scheme == "udp", route.port.listening
         aim, listening = (False, udp, port), (True, udp, port)
         own = self._order(route, listening)
-        for alias in sorted(self._aimed.get((udp, port), ())):
+        for alias in sorted(self._aimed[udp, port]):
             other = self._routes[alias]
             if alias == route.alias or (order := self._order(other, aim)) > own or not self._has(alias, aim):
                 continue
@@ -355,24 +376,13 @@ def _overlap(bind: str, text: str) -> bool:
     listening = ipaddress.ip_address(bind or "0.0.0.0")  # noqa: S104
     if listening.is_unspecified or address.is_unspecified:
         return True
-    return listening in spellings(address)
+    return listening in spellings_of(address)
 
 
-def _put(index: dict[_K, _V], key: _K, value: _V | None) -> None:
-    if value:
-        index[key] = value
-    else:
-        index.pop(key, None)
-
-
-def _reindex(index: dict[_K, set[str]], alias: str, before: Iterable[_K], now: Iterable[_K]) -> None:
-    for key in before:
-        if not (users := index.get(key, set())) or users == {alias}:
-            index.pop(key, None)
-        else:
-            users.discard(alias)
-    for key in now:
-        index.setdefault(key, set()).add(alias)
+def _spellings(text: str) -> Iterable[str]:
+    """Return an address and the IPv4 addresses that it stands for, in their usual spelling."""
+    address = None if is_ordinary(text) else parse_address(text)
+    return (text,) if address is None else map(str, spellings_of(address))
 
 
 def _problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:

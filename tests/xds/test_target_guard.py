@@ -7,12 +7,13 @@ import pytest
 
 from pilotage.policy import Claimant, Policy
 from pilotage.policy.claims import PolicyRule
-from pilotage.policy.targets import Reach
+from pilotage.policy.target_addresses import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.precedence import Ranking
-from pilotage.xds.targets import TargetGuard, Targets, addressed
+from pilotage.xds.target_guard import TargetGuard, Targets, addressed
 from tests.support.gateway import route
+from tests.support.steps import steps_of
 
 HERE = "192.168.1.5"
 WHO = Claimant(engine="local", image="nginx")
@@ -239,12 +240,41 @@ def test_udp_and_tcp_ports_are_different() -> None:
     assert checked(targets(), udp, at("127.0.0.1", 5432))["app"][0] == ["127.0.0.1:5432"]
 
 
-def test_routes_that_may_lead_to_this_machine_are_found_when_its_addresses_change() -> None:
+def test_routes_are_found_when_an_address_to_which_they_lead_becomes_one_of_this_machine() -> None:
+    found = targets(nas_lan=("10.0.0.2",))
+    found.follow({"a": at("10.0.0.1", 80, "a"), "b": at("::ffff:10.0.0.1", 81, "b"), "app": named("nas.lan")})
+    assert found.affected_by({"10.0.0.1"}, ()) == {"a", "b"}
+    assert found.affected_by({"10.0.0.2", "10.0.0.3"}, ()) == {"app"}
+    found.resolved = {"nas.lan": ("10.0.0.3",)}
+    found.follow({"app": named("nas.lan"), "a": None})
+    assert found.affected_by({"10.0.0.1", "10.0.0.2"}, ()) == {"b"}
+    assert found.affected_by({"10.0.0.3"}, ()) == {"app"}
+
+
+def test_routes_are_found_when_a_port_is_published_to_which_they_may_lead() -> None:
     found = targets()
-    routes = {"a": at("10.0.0.1", 8080, "a"), "b": at("10.0.0.1", 80, "b"), "c": stream("c", 80, "10.0.0.2", 81)}
-    assert found.exposed(routes) == ["a"]
-    found.follow(dict(routes))
-    assert found.exposed(routes) == ["a", "b"]
+    found.follow({"a": at("10.0.0.1", 80, "a"), "b": at("nas.lan", 80, "b", container=""), "c": at("10.0.0.2", 80)})
+    assert found.affected_by((), {("10.0.0.1", 80)}) == {"a", "b"}
+    assert found.affected_by((), {("10.0.0.1", 81)}) == {"a"}
+
+
+@pytest.mark.parametrize("changes", [{"10.0.0.7"}, {HERE, "172.18.0.1"}])
+def test_a_change_of_this_machines_addresses_costs_the_same_however_many_routes_there_are(changes: set[str]) -> None:
+    def cost(size: int) -> int:
+        found = targets()
+        routes = {f"a{n}": at(f"10.0.{n >> 8}.{n & 255}", 8080, f"a{n}") for n in range(size)}
+        found.follow(dict(routes))
+        return steps_of(lambda: found.affected_by(changes, {("172.17.0.1", 80)}))
+
+    assert cost(10_000) == cost(100)
+
+
+def test_a_published_port_is_pilotages_own_in_every_spelling_of_its_address() -> None:
+    published = frozenset({("172.17.0.1", 80)})
+    found = Targets(TargetGuard(Policy(), frozenset({8080}), frozenset, lambda: published))
+    assert checked(found, at("::ffff:172.17.0.1", 80))["app"][0] == []
+    assert checked(found, at("64:ff9b::172.17.0.1", 80))["app"][0] == []
+    assert checked(found, at("::ffff:172.17.0.1", 81))["app"][0] == ["[::ffff:172.17.0.1]:81"]
 
 
 def test_a_published_port_of_pilotages_own_container_is_its_own_port() -> None:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from pilotage.core.errors import ConfigError
-from pilotage.xds.bind import bind
+from pilotage.xds.private_sockets import bind
 from tests.support.rights import public_folder
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_tcp_without_tls_is_refused() -> None:
 
 
 def test_a_socket_is_private_even_before_its_mode_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.xds.bind.Path.chmod", lambda *_: None)
+    monkeypatch.setattr("pilotage.xds.private_sockets.Path.chmod", lambda *_: None)
     server = a_server()
     bind(server, f"unix:{tmp_path}/a.sock", None)
     assert stat.S_IMODE((tmp_path / "a.sock").stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""Binds the xDS server to addresses to which only our Envoys can connect: private unix sockets, or mutual TLS."""
+"""Binds the xDS server to addresses that only our Envoys can use: private unix sockets, or TCP with mutual TLS."""
 
 from __future__ import annotations
 

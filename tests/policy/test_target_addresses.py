@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pilotage.config.load import read_config
 from pilotage.core.addresses import is_address
 from pilotage.policy import NO_POLICY, Claimant, Policy
-from pilotage.policy.targets import (
+from pilotage.policy.target_addresses import (
     Reach,
     address_kind,
     hint_for,
@@ -208,12 +208,31 @@ def test_an_own_address_is_own_in_any_spelling() -> None:
 
 
 def test_a_port_published_everywhere_is_own_on_loopback_and_on_all_addresses_of_this_machine() -> None:
-    reach = Reach(WHO, (), this_host=True)
+    reach = Reach(WHO, (), this_host=frozenset({4}))
     assert reach.owns("localhost", nowhere)
     assert reach.owns("192.168.1.5", "192.168.1.5".__eq__)
     assert not reach.owns("192.168.1.6", "192.168.1.5".__eq__)
     assert not reach.owns("0.0.0.0", nowhere)
     assert not reach.owns("nas.lan", nowhere)
+
+
+@pytest.mark.parametrize(
+    ("host", "versions"),
+    [
+        ("127.0.0.1", {4}),
+        ("localhost", {4}),
+        ("::ffff:127.0.0.1", {4}),
+        ("64:ff9b::7f00:1", {4}),
+        ("::1", {6}),
+        ("[::1]", {6}),
+        ("2001:db8::5", {6}),
+        ("2001:db8::6", set()),
+        ("::", set()),
+    ],
+)
+def test_a_port_published_for_one_ip_version_is_not_own_in_the_other(host: str, versions: set[int]) -> None:
+    own = {it for it in (4, 6) if Reach(WHO, (), frozenset({it})).owns(host, "2001:db8::5".__eq__)}
+    assert own == versions
 
 
 def test_connections_to_loopback_and_to_no_address_end_here() -> None:

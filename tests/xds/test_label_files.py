@@ -11,11 +11,11 @@ from pilotage.policy import FILE_REFUSED, read_below
 from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table.table import Table
 from pilotage.xds.backend import route_backend
+from pilotage.xds.label_files import LabelFiles, data_source
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.server import AdsServer
 from pilotage.xds.snapshot import Snapshot
-from pilotage.xds.target_files import LabelFiles, data_source
 from tests.support.gateway import route
 from tests.support.waiting import until
 
@@ -65,7 +65,7 @@ def test_a_link_that_leaves_the_folder_is_refused_in_the_same_words_as_a_missing
     assert files.read(mine) == (missing,)
     assert missing.message == FILE_REFUSED
     assert files.refused == files.aliases == {"shop"}
-    with pytest.raises(ValueError, match="a label may name"):
+    with pytest.raises(ValueError, match="a label may refer"):
         data_source(route_backend(mine), str(ca))
 
 
@@ -87,7 +87,7 @@ def test_each_file_is_read_once_for_a_route_with_two_clusters(ca: Path, monkeypa
         calls.append(path)
         return read_below(path, folders)
 
-    monkeypatch.setattr("pilotage.xds.target_files.read_below", counted)
+    monkeypatch.setattr("pilotage.xds.label_files.read_below", counted)
     Snapshot(GatewayOptions()).replace(Table({"shop": labelled(ca, ca.parent)}))
     assert calls == [str(ca)]
 

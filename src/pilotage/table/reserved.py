@@ -1,0 +1,134 @@
+"""Keeps names for engines that have not been listed since the start, because they held them before. Pure.
+
+Without this, a container of another engine takes a name while its holder's engine is unreachable at the start, and then
+keeps it. Rules: decision 31.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.routes.build import Built
+from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.hosts import first_label
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from pilotage.routes.route import Route
+    from pilotage.table.names import Owner
+
+__all__ = ["HeldName", "ReservedNames"]
+
+
+class HeldName(msgspec.Struct, frozen=True):
+    """Who held a name when the daemon last ran.
+
+    Attributes:
+        engine: name of the engine.
+        container: name of the container.
+
+    """
+
+    engine: str
+    container: str
+
+
+class ReservedNames:
+    """The names that were held before, and the containers that wait for them.
+
+    Args:
+        held: alias, or name of a pool -> who held it.
+        engines: names of the engines that are watched. Names of others are free.
+
+    """
+
+    def __init__(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
+        watched = set(engines)
+        self._held = {name: holder for name, holder in held.items() if holder.engine in watched}
+        self._missing = {holder.engine for holder in self._held.values()}
+        self._below: dict[str, list[str]] = {}  # first label -> full names that begin with it
+        for name in self._held:
+            if label := first_label(name):
+                self._below.setdefault(label, []).append(name)
+        self._waiting: dict[Owner, tuple[Built, str]] = {}
+
+    @property
+    def held(self) -> dict[str, HeldName]:
+        """The names that are still kept for engines."""
+        return {name: holder for name, holder in self._held.items() if holder.engine in self._missing}
+
+    def filter(self, owner: Owner, built: Built | None, cause: str, domains: Collection[str]) -> Built | None:
+        """Return the routes of an owner, those excluded whose names are kept for another engine.
+
+        Args:
+            owner: the container or file route.
+            built: its routes; ``None`` if it is gone.
+            cause: the event that led to them.
+            domains: domains under which aliases are served; empty for any.
+
+        """
+        self._waiting.pop(owner, None)
+        if built is None or not self._missing:
+            return built
+        routes, problems = [], list(built.problems)
+        for route in built.routes:
+            kept = None if route.is_static or route.excluded else self._kept_from(route, domains)
+            routes.append(route if kept is None else _taken(route))
+            if kept is not None:
+                problems.append(_problem(route, *kept))
+        if len(problems) == len(built.problems):
+            return built
+        self._waiting[owner] = built, cause
+        return Built(tuple(routes), tuple(problems))
+
+    def release(self, engine: str) -> dict[Owner, tuple[Built, str]]:
+        """Free the names of an engine that has been listed or removed; return the routes that waited, with causes."""
+        if engine not in self._missing:
+            return {}
+        self._missing.discard(engine)
+        waiting, self._waiting = self._waiting, {}
+        return waiting
+
+    def _kept_from(self, route: Route, domains: Collection[str]) -> tuple[str, HeldName] | None:
+        for name in self._claimed(route, domains):
+            holder = self._held.get(name)
+            if holder is not None and holder.engine in self._missing and holder.engine != route.provider:
+                return name, holder
+        return None
+
+    def _claimed(self, route: Route, domains: Collection[str]) -> Iterator[str]:
+        """Yield the names that a route takes, unless its own engine held it before."""
+        for name in filter(None, (route.alias, route.settings.load_balance.link)):
+            own = self._held.get(name)
+            if own is not None and own.engine == route.provider:
+                continue
+            yield name
+            label = first_label(name)
+            if label and (not domains or name[len(label) + 1 :] in domains):
+                yield label
+            for full in self._below.get(name, ()):
+                if not domains or full[len(name) + 1 :] in domains:
+                    yield full
+
+
+def _taken(route: Route) -> Route:
+    return msgspec.structs.replace(
+        route, excluded=True, excluded_reason=ExclusionReason.TAKEN, endpoints=(), health_check=False
+    )
+
+
+def _problem(route: Route, name: str, holder: HeldName) -> Problem:
+    held_by = f"{shorten(holder.engine)}/{shorten(holder.container)}"
+    return Problem(
+        message=f"{shorten(name)!r} belonged to {held_by} in the last run of pilotage, and that engine has not been "
+        "listed since",
+        hint="this one waits until it is; if that engine is gone for good, remove it from the configuration",
+        provider=route.provider,
+        container=route.container,
+        route=route.alias,
+    )
