@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import socket
 import stat
@@ -36,6 +37,16 @@ async def test_only_the_user_of_the_daemon_can_connect_to_the_socket(server: Pag
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     await server.close()
     assert not path.exists()
+
+
+async def test_a_rush_of_browsers_is_accepted(server: PageServer, tmp_path: Path) -> None:
+    path = str(tmp_path / "page.sock")
+    await server.start(path)
+    with contextlib.ExitStack() as stack:
+        rush = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(200)]
+        for one in rush:
+            one.settimeout(0)
+        assert {one.connect_ex(path) for one in rush} == {0}  # before the event loop can accept any of them
 
 
 async def test_a_socket_left_by_a_killed_daemon_is_replaced(server: PageServer, tmp_path: Path) -> None:
