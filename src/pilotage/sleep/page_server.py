@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import resource
 import socket
 from functools import partial
@@ -108,7 +109,7 @@ class PageServer:
             self._path = path
         else:
             host, _, port = address.rpartition(":")
-            if not host or not port.isascii() or not port.isdecimal():
+            if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
                 raise ValueError(f"{shorten(address)!r} is neither HOST:PORT nor an absolute path")
             host = host.removeprefix("[").removesuffix("]")
             self._listener = await loop.create_server(factory, host, int(port), backlog=most)
