@@ -81,7 +81,7 @@ async def test_it_listens_on_a_port_too(server: PageServer, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "8080", "host:", ":80", "host:http", "page.sock", "host:\u0663", "host:65536", "host:9" * 999]
+    "address", ["", "8080", "host:", ":80", "host:http", "page.sock", "host:\u0663", "host:65536", f"host:{9:099}"]
 )
 async def test_an_address_in_another_form_is_an_error(server: PageServer, address: str) -> None:
     with pytest.raises(ValueError, match=r"is neither HOST:PORT nor an absolute path"):
