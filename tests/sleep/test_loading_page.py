@@ -231,7 +231,9 @@ def test_a_request_without_a_path_reloads_the_url_that_the_browser_has(target: s
 
 
 def test_an_open_page_does_not_start_a_broken_service_again_and_again() -> None:
-    assert Page(but(FAILED, phase=Phase.ASLEEP, retry_in=None)).refresh is None
+    page = Page(but(FAILED, phase=Phase.ASLEEP, retry_in=None))
+    assert page.refresh is None
+    assert page.texts["head"].isspace()
 
 
 def test_the_script_gets_the_status_and_the_path_of_the_events() -> None:
@@ -258,7 +260,21 @@ def test_the_policy_allows_exactly_the_script_and_the_style_of_the_page(kind: st
     page = Page(WAKING)
     digest = base64.b64encode(hashlib.sha256(page.texts[kind].encode()).digest()).decode()
     assert allowed(f"{kind}-src") == f"'sha256-{digest}'"
-    assert allowed("default-src") == "'none'"
+
+
+@pytest.mark.parametrize(
+    ("directive", "sources"),
+    [
+        ("default-src", "'none'"),
+        ("img-src", "'self' data:"),
+        ("connect-src", "'self'"),
+        ("base-uri", "'none'"),
+        ("form-action", "'none'"),
+    ],
+)
+def test_the_policy_allows_the_icon_and_the_events_and_nothing_else(directive: str, sources: str) -> None:
+    assert allowed(directive) == sources
+    assert CONTENT_SECURITY_POLICY.count("-src ") == 5
 
 
 def test_nothing_from_labels_becomes_markup() -> None:
@@ -301,7 +317,9 @@ def test_secrets_and_misleading_characters_are_not_shown() -> None:
 def test_long_texts_are_cut() -> None:
     long = "x" * 100_000
     status = but(FAILED, name=long, step=long, done=(long,) * 1000, failure=long, icon=f"/{long}")
-    assert len(event_data(status)) < 4000
+    shown = json.loads(event_data(status))
+    lengths = [len(shown[name]) for name in ("name", "step", "failure", "icon")]
+    assert (lengths, {len(it) for it in shown["done"]}) == ([80, 160, 1000, 0], {160})
     assert len(Page(status).html) < len(Page(FAILED).html) + 8000
 
 

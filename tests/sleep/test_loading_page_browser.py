@@ -22,6 +22,7 @@ from pilotage.sleep.state import Phase
 from tests.support.envoy import web_server
 from tests.support.install import debian_packages
 from tests.support.required import required
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -230,6 +231,7 @@ async def test_the_page_connects_again_after_the_daemon_was_restarted(site: tupl
     shop, url = site
     await tab.call("Page.navigate", url=url)
     await tab.shows("headline", "Starting db")
+    await until(lambda: shop.server._streams)
     await shop.restart()
     shop.set(WAKING, step="waiting for shop to answer")
     await tab.shows("headline", "Waiting for shop to answer")

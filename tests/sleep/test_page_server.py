@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientResponse
 
-SHOP = {ROUTE_HEADER: "shop"}
+SHOP = {"x-pilotage-route": "shop"}  # as Envoy is told to set it
 ASLEEP = WakeStatus(
     name="Shop", phase=Phase.ASLEEP, step="", done=(), waited=0, failure="", retry_in=None, typical=None
 )
@@ -71,7 +71,7 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def events(self) -> AsyncIterator[Events]:
-        async with self.client.get(f"http://shop.example{EVENTS_PATH}", headers=SHOP) as response:
+        async with self.client.get("http://shop.example/.pilotage/wake-events", headers=SHOP) as response:
             yield Events(response)
 
     async def raw(self, *, small: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

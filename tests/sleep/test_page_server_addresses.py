@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import socket
 import stat
@@ -38,6 +39,16 @@ async def test_only_the_user_of_the_daemon_can_connect_to_the_socket(server: Pag
     assert not path.exists()
 
 
+async def test_a_rush_of_browsers_is_accepted(server: PageServer, tmp_path: Path) -> None:
+    path = str(tmp_path / "page.sock")
+    await server.start(path)
+    with contextlib.ExitStack() as stack:
+        rush = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(200)]
+        for one in rush:
+            one.settimeout(0)
+        assert {one.connect_ex(path) for one in rush} == {0}  # before the event loop can accept any of them
+
+
 async def test_a_socket_left_by_a_killed_daemon_is_replaced(server: PageServer, tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
     with socket.socket(socket.AF_UNIX) as left:
@@ -69,7 +80,9 @@ async def test_it_listens_on_a_port_too(server: PageServer, host: str) -> None:
         assert response.status == 503
 
 
-@pytest.mark.parametrize("address", ["", "8080", "host:", ":80", "host:http", "page.sock", "host:\u0663"])
+@pytest.mark.parametrize(
+    "address", ["", "8080", "host:", ":80", "host:http", "page.sock", "host:\u0663", "host:65536", f"host:{9:099}"]
+)
 async def test_an_address_in_another_form_is_an_error(server: PageServer, address: str) -> None:
     with pytest.raises(ValueError, match=r"is neither HOST:PORT nor an absolute path"):
         await server.start(address)

@@ -37,7 +37,7 @@ body {
 }
 .tile img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; padding: .5rem; }
 h1 { margin-top: 1.25rem; font-size: 1.5rem; line-height: 1.25; font-weight: 600; letter-spacing: -.01em; }
-#headline { margin-top: .25rem; min-height: 1.5em; color: var(--quiet); }
+#headline { margin-top: .375rem; min-height: 1.5em; color: var(--quiet); }
 [data-look=failed] #headline { color: var(--bad); }
 .bar { margin-top: 1.25rem; }
 progress {

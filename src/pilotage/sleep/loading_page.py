@@ -10,12 +10,13 @@ import base64
 import hashlib
 import math
 import re
+from functools import lru_cache
 from html import escape
 from typing import Final, Literal
 
 import msgspec
 
-from pilotage.core.text import count, safe_json, shorten
+from pilotage.core.text import SEARCHED, count, safe_json, shorten
 from pilotage.sleep.loading_assets import SCRIPT, STYLE
 from pilotage.sleep.state import Phase
 
@@ -127,7 +128,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 def _view(status: WakeStatus) -> _View:
-    name = shorten(status.name, _LONGEST_NAME)
+    name = _short(status.name[:SEARCHED], _LONGEST_NAME)
     step = _sentence(status.step)
     done = tuple(_sentence(it) for it in status.done[-_MOST_STEPS:])
     earlier = len(status.done) - len(done)
@@ -157,7 +158,7 @@ def _view(status: WakeStatus) -> _View:
         done=done,
         earlier=count(earlier, "earlier step") if earlier else "",
         waited=round(max(0.0, status.waited), 3),
-        failure=shorten(status.failure, _LONGEST_FAILURE),
+        failure=_short(status.failure[:SEARCHED], _LONGEST_FAILURE),
         retry_in=None if status.retry_in is None else round(max(0.0, status.retry_in), 3),
         typical=None if status.typical is None else round(max(0.0, status.typical), 3),
         look=look,
@@ -168,8 +169,14 @@ def _view(status: WakeStatus) -> _View:
 
 
 def _sentence(text: str) -> str:
-    text = shorten(text, _LONGEST_STEP)
+    text = _short(text[:SEARCHED], _LONGEST_STEP)
     return text[:1].upper() + text[1:]
+
+
+@lru_cache(maxsize=128)
+def _short(text: str, limit: int) -> str:
+    """Return the shown form of a text. A change is sent to a thousand browsers at once, so it is made once."""
+    return shorten(text, limit)
 
 
 def event_data(status: WakeStatus) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import resource
 import socket
 from functools import partial
@@ -94,17 +95,18 @@ class PageServer:
         """
         loop = asyncio.get_running_loop()
         server = web.Server(self._answer, handler_cancellation=True)
-        factory = partial(_Connection, server, self._most_streams + _MORE)
+        most = self._most_streams + _MORE
+        factory = partial(_Connection, server, most)
         if address.startswith("/"):
             path = Path(address)
-            self._listener = await loop.create_unix_server(factory, sock=_bind(path))
+            self._listener = await loop.create_unix_server(factory, sock=_bind(path), backlog=most)
             self._path = path
         else:
             host, _, port = address.rpartition(":")
-            if not host or not port.isascii() or not port.isdecimal():
+            if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
                 raise ValueError(f"{shorten(address)!r} is neither HOST:PORT nor an absolute path")
             host = host.removeprefix("[").removesuffix("]")
-            self._listener = await loop.create_server(factory, host, int(port))
+            self._listener = await loop.create_server(factory, host, int(port), backlog=most)
             port = self._listener.sockets[0].getsockname()[1]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._server = server
