@@ -17,8 +17,9 @@ import pytest
 from aiohttp import ClientError, ClientSession, UnixConnector, web
 
 from pilotage.sleep.loading_page import WakeStatus
-from pilotage.sleep.page_server import EVENTS_PATH, ROUTE_HEADER, PageServer
+from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.state import Phase
+from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
 from tests.support.envoy import web_server
 from tests.support.install import debian_packages
 from tests.support.required import required

@@ -14,8 +14,9 @@ from aiohttp import ClientSession, UnixConnector
 
 from pilotage.sleep import page_server
 from pilotage.sleep.loading_page import CONTENT_SECURITY_POLICY, WakeStatus
-from pilotage.sleep.page_server import EVENTS_PATH, ROUTE_HEADER, PageServer
+from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.state import Phase
+from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

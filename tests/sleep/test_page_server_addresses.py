@@ -13,7 +13,8 @@ import pytest
 from aiohttp import ClientSession
 
 from pilotage.sleep import page_server
-from pilotage.sleep.page_server import MOST_STREAMS, ROUTE_HEADER, PageServer
+from pilotage.sleep.page_server import MOST_STREAMS, PageServer
+from pilotage.xds.sleeping_routes import ROUTE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -66,7 +66,7 @@ async def test_a_thousand_requests_start_it_once(engine: Engine, tmp_path: Path)
 
 async def until_state(engine: Engine, state: str, name: str = NAME) -> None:
     async with asyncio.timeout(30):
-        while await asyncio.to_thread(state_of, engine, name) != state:
+        while await asyncio.to_thread(state_of, engine, name) != state:  # noqa: ASYNC110  # the engine does not tell
             await asyncio.sleep(0.1)
 
 
