@@ -86,6 +86,27 @@ class Served:
             assert "Traceback" not in self.log, self.log
             self._process = None
 
+    async def kill(self) -> None:
+        """End it without giving it time to clean up."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.communicate()
+        self._process = None
+
+    async def phase(self, container: str) -> str:
+        """Return what a container that sleeps is doing; ``""`` if the daemon knows no such container."""
+        connector = aiohttp.UnixConnector(f"{self.folder}/api.sock")
+        async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
+            async with session.get("/v1/sleep") as answer:
+                units = (await answer.json())["units"]
+        return next((str(it["state"]) for it in units if it["container"] == container), "")
+
+    async def enters(self, container: str, *phases: str) -> None:
+        """Wait until a container that sleeps is in one of some phases."""
+        async with asyncio.timeout(60):
+            while await self.phase(container) not in phases:  # noqa: ASYNC110  # another process decides
+                await asyncio.sleep(0.02)
+
     def envoys(self) -> list[int]:
         """Return the process IDs of the Envoys among its children."""
         children = Path(f"/proc/{self.pid}/task").glob("*/children")
