@@ -84,8 +84,10 @@ async def test_a_request_in_progress_keeps_a_container_awake(engine: Engine, tmp
     await start(engine, idle_timeout="1s", stop_method="pause")
     async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
         await served.answers()
-        async with session.get(f"http://127.0.0.1:{served.port}/?wait=6", headers={"Host": HOST}) as answer:
+        async with session.get(f"http://127.0.0.1:{served.port}/download?60", headers={"Host": HOST}) as answer:
             assert answer.status == 200
+            for number in range(50):  # one every tenth of a second
+                assert await answer.content.readline() == f"line {number}\n".encode()
             assert state_of(engine) == "running"
         await until_state(engine, "paused")
         await served.answers()

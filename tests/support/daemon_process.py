@@ -49,7 +49,7 @@ class Served:
         self._options = options
         self._program = program
         self._env = env
-        self._prefix = ("prlimit", f"--nofile={files}:{files}") if files else ()
+        self.prefix: tuple[str, ...] = ("prlimit", f"--nofile={files}:{files}") if files else ()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -66,7 +66,7 @@ class Served:
         """Start it, and return once it serves its first table."""
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(*self._prefix, sys.executable, *self._program, "serve", "--config", str(self._file)),
+                *(*self.prefix, sys.executable, *self._program, "serve", "--config", str(self._file)),
                 *("--api", f"unix://{self.folder}/api.sock", *self._options),
                 env={name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | self._env,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,0 +1,142 @@
+"""The labels about sleep on a real Docker Engine and a real Podman."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.daemon_process import HOST, Served
+from tests.support.images import GRACEFUL, WEB
+from tests.support.podman import Podman
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.engines import Engine
+
+pytestmark = [pytest.mark.engine]
+
+NAME = "pilotage-labels-web"
+_BROWSER = ("-H", "Accept: text/html")
+
+
+class Place:
+    """An engine, and a daemon that reaches its containers."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        daemon = engine.daemon
+        inside = isinstance(daemon, Podman)
+        self._prefix = ("nsenter", f"--net=/run/netns/{daemon.namespace}") if isinstance(daemon, Podman) else ()
+        self.port = 8080 if inside else free_port()
+        gateway = {"http": f"127.0.0.1:{self.port}", "workers": 1}
+        self.served = Served(folder, self.port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
+        self.served.prefix = self._prefix
+
+    async def run(self, image: str = WEB, *command: str, name: str = NAME, **labels: str) -> None:
+        """Start a container, then the daemon."""
+        given = {"proxy.aliases": "shop", "proxy.idle_timeout": "1h", "proxy.shop.port": "80"}
+        given |= {f"proxy.{key}": value for key, value in labels.items()}
+        await asyncio.to_thread(self.engine.run, name, image, given, command=command)
+
+    async def get(self, path: str = "/", *options: str) -> int:
+        """Return the status of a response to a request, which may wait for 30 s."""
+        command = (*self._prefix, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "30", *options)
+        process = await asyncio.create_subprocess_exec(
+            *command, "-H", f"Host: {HOST}", f"http://127.0.0.1:{self.port}{path}", stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await process.communicate()
+        return int(printed)
+
+    def state(self, name: str = NAME) -> str:
+        return str(self.engine.inspect(name)["State"]["Status"])
+
+    async def sleeps(self, state: str = "exited") -> None:
+        """Wait until the container sleeps."""
+        await until(lambda: self.state() == state)
+        await self.served.enters(NAME, "asleep")
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.engine.docker, "stop", "-t", "1", NAME)
+        assert self.state() == "exited"
+
+
+@pytest.fixture(params=["engine", "podman_engine"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    found = Place(request.getfixturevalue(request.param), tmp_path)
+    yield found
+    await found.served.stop()
+
+
+@pytest.mark.parametrize(
+    ("labels", "state", "code"),
+    [
+        ({}, "exited", 0),
+        ({"stop_method": "kill"}, "exited", 137),
+        ({"stop_method": "pause"}, "paused", 0),
+    ],
+    ids=["stop", "kill", "pause"],
+)
+async def test_an_idle_container_is_stopped_as_its_labels_say(
+    place: Place, labels: dict[str, str], state: str, code: int
+) -> None:
+    await place.run(GRACEFUL, idle_timeout="1s", stop_timeout="5s", **labels)
+    await place.served.start()
+    await place.sleeps(state)
+    assert place.engine.inspect(NAME)["State"]["ExitCode"] == code
+    assert await place.get() == 200
+    assert place.state() == "running"
+
+
+async def test_a_container_that_does_not_answer_in_time_is_reported(place: Place) -> None:
+    await place.run(WEB, "sleep", "3600", wake_timeout="2s")
+    await place.stop()
+    await place.served.start()
+    assert await place.get() == 503
+    assert "was not ready within 2s" in place.served.log
+
+
+async def test_only_the_start_endpoint_wakes(place: Place) -> None:
+    await place.run(start_endpoint="/index.html")
+    await place.stop()
+    await place.served.start()
+    assert await place.get() == 403
+    assert place.state() == "exited"
+    assert await place.get("/index.html") == 200
+
+
+async def test_what_a_container_needs_is_started_first(place: Place) -> None:
+    database = "pilotage-labels-db"
+    await asyncio.to_thread(place.engine.create, database, WEB, {"proxy.exclude": "true"})
+    await place.run(depends_on=database)
+    await place.stop()
+    await place.served.start()
+    assert await place.get() == 200
+    assert place.state(database) == "running"
+
+
+@pytest.mark.parametrize(("hidden", "status"), [("false", 503), ("true", 200)])
+async def test_browsers_wait_without_the_loading_page(place: Place, hidden: str, status: int) -> None:
+    await place.run(no_loading_page=hidden)
+    await place.stop()
+    await place.served.start()
+    assert await place.get("/", *_BROWSER) == status
+
+
+async def test_the_address_may_change_during_sleep(place: Place) -> None:
+    def address() -> str:
+        networks = place.engine.inspect(NAME)["NetworkSettings"]["Networks"].values()
+        return str(next(iter(networks))["IPAddress"])
+
+    await place.run(idle_timeout="2s")
+    before = address()
+    await place.served.start()
+    await place.sleeps()
+    await asyncio.to_thread(place.engine.run, "pilotage-labels-other", WEB, {"proxy.exclude": "true"})
+    assert await place.get() == 200
+    assert address() != before

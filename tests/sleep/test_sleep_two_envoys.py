@@ -1,0 +1,58 @@
+"""A frozen Envoy neither keeps another one from serving nor lets a container sleep that it may still use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.gateway.binary import find_envoy
+from tests.support.daemon_process import Served
+from tests.support.images import WEB
+from tests.support.ports import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.engines import Engine
+
+pytestmark = [pytest.mark.engine]
+
+NAME = "pilotage-two-web"
+
+
+async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
+    engine: Engine, tmp_path: Path, root: None
+) -> None:
+    labels = {"proxy.aliases": "shop", "proxy.idle_timeout": "2s"}
+    await asyncio.to_thread(engine.create, NAME, WEB, labels)
+    port, xds = free_port(), f"unix://{tmp_path}/xds/ads.sock"
+    gateway = {"http": f"127.0.0.1:{port}", "workers": 1, "xds": {"listen": xds}}
+    served = Served(tmp_path, port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
+    bootstrap = (sys.executable, "-m", "pilotage", "envoy-bootstrap", xds, "--node", "edge")
+    printing = await asyncio.create_subprocess_exec(*bootstrap, stdout=asyncio.subprocess.PIPE)
+    (tmp_path / "envoy.json").write_bytes((await printing.communicate())[0])
+    await served.start()
+    # its own network, because both listen on the same port
+    start = f"ip link set lo up; exec {find_envoy()} -c envoy.json --use-dynamic-base-id --concurrency 1 -l warning"
+    with (tmp_path / "envoy.log").open("wb") as log:
+        envoy = await asyncio.create_subprocess_exec(
+            *("unshare", "--net", "sh", "-c", start), cwd=tmp_path, stdout=log, stderr=log
+        )
+    try:
+        await asyncio.sleep(4)
+        envoy.send_signal(signal.SIGSTOP)
+        await served.answers()
+        await asyncio.sleep(8)
+        assert await served.phase(NAME) == "ready"
+        os.kill(envoy.pid, signal.SIGCONT)
+        await served.enters(NAME, "asleep")
+        await served.answers()
+    finally:
+        envoy.kill()
+        await envoy.wait()
+        await served.stop()
