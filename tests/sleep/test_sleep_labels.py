@@ -77,10 +77,11 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     ("labels", "state", "code"),
     [
         ({}, "exited", 0),
+        ({"stop_signal": "SIGKILL"}, "exited", 137),
         ({"stop_method": "kill"}, "exited", 137),
         ({"stop_method": "pause"}, "paused", 0),
     ],
-    ids=["stop", "kill", "pause"],
+    ids=["stop", "signal", "kill", "pause"],
 )
 async def test_an_idle_container_is_stopped_as_its_labels_say(
     place: Place, labels: dict[str, str], state: str, code: int

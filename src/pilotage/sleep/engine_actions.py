@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,6 +73,8 @@ class EngineActions:
                 await client.pause(container.container_id)
             elif config.stop_method == "kill":
                 await client.kill(container.container_id, signal=config.stop_signal)
+            elif config.stop_signal and _api(client) < _STOPS_BY_SIGNAL:
+                await _stop_by_signal(client, container.container_id, config)
             else:
                 await client.stop(container.container_id, signal=config.stop_signal, grace=config.stop_timeout)
 
@@ -112,6 +115,27 @@ class EngineActions:
             raise SleepError(str(error)) from error
         except EngineError as error:
             raise SleepError(str(error)) from error
+
+
+_STOPS_BY_SIGNAL: Final = (1, 42)
+"""The first version of the Engine API whose ``stop`` takes a signal. Podman 4.3 and Docker 20.10 speak 1.41."""
+
+
+def _api(client: EngineClient) -> tuple[int, ...]:
+    return tuple(int(part) for part in client.api_version.split("."))
+
+
+async def _stop_by_signal(client: EngineClient, container_id: str, config: IdleConfig) -> None:
+    """Send the signal and wait for the container to exit; then stop it, so that no restart policy starts it again."""
+    await client.kill(container_id, signal=config.stop_signal)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(config.stop_timeout):
+            while True:
+                state = (await client.inspect(container_id)).State
+                if state is None or state.Status != "running":
+                    break
+                await asyncio.sleep(_POLL)
+    await client.stop(container_id, grace=0)
 
 
 _NOT_FOUND: Final = 404
