@@ -18,6 +18,7 @@ from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.engine_actions import EngineActions, SleepError
+from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, status_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.client import EngineClient
     from pilotage.routes.gate import Gate
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.sleep.units import Source
     from pilotage.xds.load_reports import Load
     from pilotage.xds.resources import Key
@@ -71,6 +73,7 @@ class Sleeper:
         connect: returns a client of an engine, as a context manager.
         watch: is told of which clusters the Envoys no longer report the load, and of which they do instead.
         may_act: returns whether containers of an engine may be started and stopped.
+        probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
 
     """
@@ -84,6 +87,7 @@ class Sleeper:
         watch: Callable[[frozenset[str], frozenset[str]], object] = lambda _before, _after: None,
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
+        probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
     ) -> None:
         self.activity = Activity()
         self._source = source
@@ -96,7 +100,7 @@ class Sleeper:
         # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
         self._registry = Registry(source, may_act, lambda: int(time.time()))
         self._engines: dict[str, EngineActions] = {}
-        self._waker = Waker(source, self._engine, self._announce)
+        self._waker = Waker(source, self._engine, self._announce, probe)
         self._due: list[tuple[float, int, Unit]] = []
         self._numbers = itertools.count()
         self._rescheduled = asyncio.Event()
@@ -293,14 +297,19 @@ class Sleeper:
 
     def _begin_sleep(self, unit: Unit) -> None:
         unit.busy_epoch = unit.state.epoch - 1
-        self._run(unit, self._quiesce(unit))
+        self._run(unit, self._quiesce(unit, self._publish(unit)))
         self._schedule(unit)
         self._announce(unit)
 
-    async def _quiesce(self, unit: Unit) -> None:
-        """Lead requests to the next epoch, and wait until none of this one is in progress."""
+    async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
+        """Wait until no Envoy leads requests to the last epoch, and none of it is in progress.
+
+        Args:
+            unit: the unit.
+            keys: what leads requests to the next epoch.
+
+        """
         busy = unit.busy_epoch
-        keys = self._publish(unit)
         await self._keeper.wait_for_acks(keys)
         since = self.activity.marks()
         while busy is not None and not all(
