@@ -115,6 +115,23 @@ _ENGINE: Final = _object(
     containers=_WHOLE,
     routes=_WHOLE,
 )
+_ENVOY: Final = _object(
+    node=_TEXT,
+    connected=_TRUTH,
+    since=_TIME,
+    lag_s={"type": "number", "description": "Seconds since it was sent the oldest change that it has not answered"},
+    silent=_TRUTH,
+    version={**_WHOLE, "description": "Newest version of the table that it has answered completely; 0 if none"},
+    waiting={**_WHOLE, "description": "Resources that it has yet to answer"},
+    rejected={**_WHOLE, "description": "Resources that it rejects"},
+)
+_ON_ENVOY: Final = _object(
+    state={"enum": ["accepted", "rejected", "waiting"]},
+    version={
+        **_or_null(_WHOLE),
+        "description": "Version of the table since which what the Envoy has of the route is unchanged; null if unknown",
+    },
+)
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 
@@ -131,6 +148,17 @@ _PATHS: Final[dict[str, _Path]] = {
     "/v1/problems": _Path("All current problems", schema=_object(problems=_list(_PROBLEM))),
     "/v1/engines": _Path(
         "All engines, and whether their routes are up to date", schema=_object(engines=_list(_ENGINE))
+    ),
+    "/v1/envoys": _Path(
+        "The Envoys, and which version of each served route they have accepted",
+        schema=_object(
+            version=_WHOLE,
+            envoys=_list(_ENVOY),
+            routes={
+                "type": "object",
+                "additionalProperties": {"type": "object", "additionalProperties": _ON_ENVOY},
+            },
+        ),
     ),
     "/v1/explain/{name}": _Path(
         "Why a container or an alias has its routes",

@@ -15,6 +15,7 @@ from aiohttp import web
 from pilotage.api import openapi
 from pilotage.api.access import is_from_socket, refusal
 from pilotage.api.connections import SERVER, Connections, serving
+from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
@@ -25,15 +26,16 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import safe_json, shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import change_json, container_json, pools_json, problem_json
+from pilotage.output.json import change_json, container_json, pools_json, problem_json, route_on_envoys
 from pilotage.routes.route import route_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from pilotage.api.metrics import Metrics
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.table.diff import Change
+    from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.table import Table
 
 __all__ = ["Api", "Source"]
@@ -63,6 +65,12 @@ class Source(Protocol):
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
+
+    def envoys(self) -> tuple[EnvoyState, ...]:
+        """Return the state of each Envoy that is or was connected."""
+
+    def route_states(self, alias: str) -> Mapping[str, RouteState]:
+        """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.
@@ -119,6 +127,7 @@ class Api:
         app.router.add_get("/v1/containers", self._containers)
         app.router.add_get("/v1/problems", self._problems)
         app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/envoys", self._envoys)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
@@ -257,6 +266,16 @@ class Api:
             )
         return _json({"engines": engines})
 
+    async def _envoys(self, _: web.Request) -> web.Response:
+        version, states = self.source.discovery.table.version, self.source.envoys()
+
+        def convert(alias: str) -> tuple[str, dict[str, Any]]:
+            return alias, route_on_envoys(self.source.route_states(alias))
+
+        aliases = sorted(self.source.discovery.table.routes)
+        routes = {alias: found async for alias, found in _in_turns(aliases, convert) if found}
+        return _json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
+
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         snapshots = self.source.discovery.snapshots()
@@ -277,7 +296,12 @@ class Api:
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
         file = self.source.config_file
-        body = pack(discovery.snapshots(), discovery.table, others, files=discovery.files(), file=file)
+        on_envoys = {}
+        if "envoys" in request.query:
+            found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
+            on_envoys = {alias: dict(states) async for alias, states in found if states}
+        table, files = discovery.table, discovery.files()
+        body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 
     # ---- events

@@ -8,6 +8,7 @@ It must not do I/O, know Envoy, or depend on the order in which engines first re
 from __future__ import annotations
 
 from pilotage.table.diff import Change, ChangeKind, iter_diff
+from pilotage.table.envoys import SILENT, EnvoyState, RouteState, joined
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
@@ -15,14 +16,17 @@ from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
 
 __all__ = [
+    "SILENT",
     "Change",
     "ChangeKind",
     "EngineSnapshot",
     "EngineStatus",
+    "EnvoyState",
     "Holder",
     "ProblemKey",
     "Rank",
     "Ranking",
+    "RouteState",
     "RouteStore",
     "Table",
     "build_snapshot",
@@ -30,5 +34,6 @@ __all__ = [
     "holder_of",
     "is_draining",
     "iter_diff",
+    "joined",
     "route_claimant",
 ]

@@ -188,6 +188,14 @@ class ScopeVariants:
         chosen.sort(key=lambda host: host.name)
         return Choice(join_hosts(name, _head(scope), chosen), waits=bool(waiting))
 
+    def has(self, scope: Resource, name: str) -> bool:
+        """Return whether Envoy has acknowledged a virtual host as it is in the wanted scope."""
+        known = self._had.get(scope.name)
+        if known is None:
+            return False
+        had, wanted = ([it for it in split_hosts(of) if it.name == name] for of in (known, scope))
+        return bool(wanted) and had == wanted
+
     def on_ack(self, sent: Resource) -> None:
         """Record what Envoy has accepted; virtual hosts that were held back are tried next."""
         name = sent.name
