@@ -9,21 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 
 from pilotage.xds.filters import FOUND
+from pilotage.xds.local_replies import REJECTED, direct_response
 from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ClusterState", "Host", "ScopeVariants", "direct_response", "encode_host", "join_hosts", "split_hosts"]
+__all__ = ["ClusterState", "Host", "ScopeVariants", "encode_host", "join_hosts", "split_hosts", "unavailable"]
 
 ClusterState = Literal["usable", "rejected", "waiting"]
 """Whether Envoy has the current version of a cluster, has rejected it, or has yet to answer."""
-
-_NO_ENDPOINT: Final = "This service has no available endpoint. Try again in a moment.\n"
 
 _SCOPE: Final = scoped_route_pb2.ScopedRouteConfiguration
 _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "key", "route_configuration"))
@@ -33,14 +31,15 @@ _ROUTES_NAME, _ROUTES_HOST = (Frame(route_pb2.RouteConfiguration, it) for it in 
 _HOST_NAME, _HOST_DOMAIN = (Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains"))
 
 
-def direct_response() -> route_components_pb2.Route:
-    """Return the route of a backend without endpoints: 503."""
-    answer = route_components_pb2.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
+def unavailable(sentence: str) -> route_components_pb2.Route:
+    """Return the route of a backend that cannot be served: 503 with the reason."""
     match = route_components_pb2.RouteMatch(prefix="/")
-    return route_components_pb2.Route(name=FOUND, match=match, direct_response=answer)
+    return route_components_pb2.Route(name=FOUND, match=match, direct_response=direct_response(sentence))
 
 
-_UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[direct_response()]).SerializeToString(deterministic=True)
+_UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[unavailable(REJECTED)]).SerializeToString(
+    deterministic=True
+)
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
