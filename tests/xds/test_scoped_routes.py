@@ -164,7 +164,7 @@ async def test_an_unknown_host_gets_a_404_that_names_no_other_host(envoy: Envoy)
         await gw.publish(route("secretive", it.port))
         answer = await gw.ask("nothing.example.org")
         assert answer.status == 404
-        assert b"No service with this name" in answer.body
+        assert b"No service has this name" in answer.body
         assert b"secretive" not in answer.body
         assert b"pilotage routes" not in answer.body
 
