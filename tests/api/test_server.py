@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
 LOOPBACK = Listen(host="127.0.0.1", port=0)
 
@@ -40,6 +41,7 @@ class Told:
         self.discovery = discovery
         self.metrics = Metrics()
         self.why = ""
+        self.figures: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"
 
     def problems(self) -> tuple[Problem, ...]:
@@ -53,6 +55,9 @@ class Told:
 
     def route_states(self, alias: str) -> dict[str, RouteState]:
         return {"edge": RouteState("waiting", 1)} if alias == "web" else {}
+
+    async def traffic(self) -> dict[str, RouteTraffic]:
+        return self.figures
 
     async def gateway_statistics(self) -> bytes:
         if self.why:

@@ -211,7 +211,7 @@ async def test_a_route_without_endpoint_answers_503(envoy: Envoy) -> None:
         await gw.publish(route("app", endpoints=(waiting,)))
         answer = await gw.ask("app")
         assert (answer.status, answer.by) == (503, "")
-        assert b"This service has no endpoint." in answer.body
+        assert b"This service is starting." in answer.body
 
 
 async def test_endpoints_that_are_not_ready_get_no_requests_while_others_are(envoy: Envoy) -> None:

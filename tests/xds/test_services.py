@@ -21,7 +21,7 @@ async def test_the_server_offers_discovery_and_authorization(tmp_path: Path) -> 
     async def check(request: Any, _: Any) -> Any:
         return external_auth_pb2.CheckResponse(status={"message": request.attributes.context_extensions["backend"]})
 
-    server = grpc_server(discover, check)
+    server = grpc_server(discover, check, discover)
     server.add_insecure_port(f"unix:{tmp_path}/grpc.sock")
     await server.start()
     try:

@@ -132,6 +132,15 @@ _ON_ENVOY: Final = _object(
         "description": "Version of the table since which what the Envoy has of the route is unchanged; null if unknown",
     },
 )
+_TRAFFIC: Final = _object(
+    requests=_WHOLE,
+    errors={**_WHOLE, "description": "Requests that clients got a status from 500 up for"},
+    in_progress=_WHOLE,
+    duration_s={
+        **_object(count=_WHOLE, sum={"type": "number"}, buckets=_list(_object(le={"type": "number"}, count=_WHOLE))),
+        "description": "Durations of a random sample of the requests, in seconds; buckets are cumulative",
+    },
+)
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 
@@ -159,6 +168,10 @@ _PATHS: Final[dict[str, _Path]] = {
                 "additionalProperties": {"type": "object", "additionalProperties": _ON_ENVOY},
             },
         ),
+    ),
+    "/v1/traffic": _Path(
+        "Requests, errors and durations of each route and pool that has had requests",
+        schema=_object(routes={"type": "object", "additionalProperties": _TRAFFIC}),
     ),
     "/v1/explain/{name}": _Path(
         "Why a container or an alias has its routes",

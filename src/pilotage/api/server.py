@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
+from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pilotage.table.diff import Change
     from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
 __all__ = ["Api", "Source"]
 
@@ -46,6 +49,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
+_TRAFFIC: Final = 5.0  # seconds between two traffic events
 _SLICE: Final = 100  # containers or routes serialized before other tasks run
 _MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
 
@@ -71,6 +75,9 @@ class Source(Protocol):
 
     def route_states(self, alias: str) -> Mapping[str, RouteState]:
         """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
+
+    async def traffic(self) -> Mapping[str, RouteTraffic]:
+        """Return figures about the requests of each route and pool; none while Envoy does not respond."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.
@@ -128,6 +135,7 @@ class Api:
         app.router.add_get("/v1/problems", self._problems)
         app.router.add_get("/v1/engines", self._engines)
         app.router.add_get("/v1/envoys", self._envoys)
+        app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
@@ -213,7 +221,9 @@ class Api:
         return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.source.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        routes = [piece async for piece in _in_turns(traffic_metrics(await self.source.traffic()), bytes)]
+        body = b"".join([self.source.metrics.text(), *routes])
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _envoy_metrics(self, _: web.Request) -> web.Response:
         try:
@@ -276,6 +286,11 @@ class Api:
         routes = {alias: found async for alias, found in _in_turns(aliases, convert) if found}
         return _json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
 
+    async def _traffic(self, _: web.Request) -> web.Response:
+        traffic = await self.source.traffic()
+        routes = [it async for it in _in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
+        return _json({"routes": dict(routes)})
+
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         snapshots = self.source.discovery.snapshots()
@@ -307,22 +322,29 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then every change. A ``table`` event ends each batch."""
+        """Stream all routes, then every change and, if ``traffic`` is in the query, figures. ``table`` ends a batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return _error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # always set in a coroutine
         self._streams.add(task)
-        subscription = self.source.discovery.subscribe()
+        subscription, loop = self.source.discovery.subscribe(), asyncio.get_running_loop()
+        known: Mapping[str, RouteTraffic] | None = {} if "traffic" in request.query else None
+        due = loop.time() if known is not None else math.inf
         try:
             await response.prepare(request)
             while True:
                 try:
-                    async with asyncio.timeout(_HEARTBEAT):
+                    async with asyncio.timeout_at(min(due, loop.time() + _HEARTBEAT)):
                         update = await anext(subscription)
                 except TimeoutError:
                     await response.write(b": nothing new\n\n")
+                    if known is not None:
+                        now = await self.source.traffic()
+                        if found := changed_traffic(known, now):
+                            await response.write(_event("traffic", found, self.source.discovery.table.version))
+                        known, due = now, loop.time() + _TRAFFIC
                     continue
                 except StopAsyncIteration:
                     break

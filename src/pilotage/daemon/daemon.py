@@ -37,6 +37,7 @@ from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
+from pilotage.gateway.traffic import TrafficReader
 from pilotage.table.envoys import SILENT
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
     from pilotage.table.envoys import EnvoyState, RouteState
+    from pilotage.table.traffic import RouteTraffic
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -195,6 +197,10 @@ class Daemon:
         """Return what each connected Envoy has of a route; see :meth:`AdsServer.route_states`."""
         return self.ads.route_states(alias)
 
+    async def traffic(self) -> Mapping[str, RouteTraffic]:
+        """Return figures about the requests of each route; see :meth:`TrafficReader.read`."""
+        return await self._traffic.read()
+
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
 
@@ -225,8 +231,8 @@ class Daemon:
             self.ads = await stack.enter_async_context(
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
-            self.ads.envoys.on_silent = lambda problem: log.error("%s", problem)
             address = f"unix:{folder}/xds.sock"
+            self._traffic = TrafficReader(None, self.ads.loads, self.ads.snapshot.backend)
             await start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
@@ -240,6 +246,7 @@ class Daemon:
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
+                self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
                 self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                 self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
@@ -379,8 +386,6 @@ class Daemon:
         if old.options != new.options:
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
-
-    # ---- callbacks
 
     def _connection(self, address: Address) -> Connection:
         connection = CountingConnection(address)

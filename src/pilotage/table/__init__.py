@@ -14,6 +14,7 @@ from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_drain
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
+from pilotage.table.traffic import RouteTraffic
 
 __all__ = [
     "SILENT",
@@ -28,6 +29,7 @@ __all__ = [
     "Ranking",
     "RouteState",
     "RouteStore",
+    "RouteTraffic",
     "Table",
     "build_snapshot",
     "build_table",

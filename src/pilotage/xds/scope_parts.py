@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 
-from pilotage.xds.filters import FOUND
 from pilotage.xds.local_replies import REJECTED, direct_response
 from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
 
@@ -28,18 +27,23 @@ _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "
 _FRAGMENT: Final = Frame(_SCOPE.Key, "fragments")
 _STRING_KEY: Final = Frame(_SCOPE.Key.Fragment, "string_key")
 _ROUTES_NAME, _ROUTES_HOST = (Frame(route_pb2.RouteConfiguration, it) for it in ("name", "virtual_hosts"))
-_HOST_NAME, _HOST_DOMAIN = (Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains"))
-
-
-def unavailable(sentence: str) -> route_components_pb2.Route:
-    """Return the route of a backend that cannot be served: 503 with the reason."""
-    match = route_components_pb2.RouteMatch(prefix="/")
-    return route_components_pb2.Route(name=FOUND, match=match, direct_response=direct_response(sentence))
-
-
-_UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[unavailable(REJECTED)]).SerializeToString(
-    deterministic=True
+_HOST_NAME, _HOST_DOMAIN, _HOST_COUNTED = (
+    Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains", "virtual_clusters")
 )
+# Envoy counts the requests of a virtual cluster. This one has all requests of its virtual host.
+_COUNTED_NAME: Final = Frame(route_components_pb2.VirtualCluster, "name")
+_COUNTED: Final = route_components_pb2.VirtualCluster(
+    headers=[route_components_pb2.HeaderMatcher(name=":method", present_match=True)]
+).SerializeToString(deterministic=True)
+
+
+def unavailable(name: str, sentence: str) -> route_components_pb2.Route:
+    """Return the route of a backend that cannot be served: 503 with the reason.
+
+    It has the name of the backend, because Envoy assigns no virtual cluster to a direct response.
+    """
+    match = route_components_pb2.RouteMatch(prefix="/")
+    return route_components_pb2.Route(name=name, match=match, direct_response=direct_response(sentence))
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
@@ -68,16 +72,14 @@ def encode_host(name: str, domains: Iterable[str], body: bytes, clusters: frozen
 
 
 def _named(name: str, domains: Iterable[str]) -> bytes:
-    return _HOST_NAME(name.encode()) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains)
+    encoded = name.encode()
+    counted = _HOST_COUNTED(_COUNTED + _COUNTED_NAME(encoded))
+    return _HOST_NAME(encoded) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains) + counted
 
 
 def _unavailable(host: Host) -> Host:
-    return Host(
-        host.name,
-        host.domains,
-        _ROUTES_HOST(_UNAVAILABLE + _named(host.name, host.domains)),
-        served=False,
-    )
+    body = route_components_pb2.VirtualHost(routes=[unavailable(host.name, REJECTED)]).SerializeToString()
+    return Host(host.name, host.domains, _ROUTES_HOST(body + _named(host.name, host.domains)), served=False)
 
 
 def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:

@@ -244,7 +244,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """
     kinds = route_components_pb2
     if backend.backing == "none":
-        return [unavailable(why_unavailable(backend.route))]
+        return [unavailable(backend.name, why_unavailable(backend.route))]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
     own_limit = brief if brief != options.body_timeout else None

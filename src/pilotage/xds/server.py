@@ -15,6 +15,7 @@ from pilotage.table.table import Table
 from pilotage.xds.bind import bind
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoys import BRIEF, Envoys
+from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
@@ -53,6 +54,7 @@ class AdsServer:
         snapshot: what every Envoy should have.
         targets: resolves and probes what the snapshot leads to.
         envoys: the connected Envoys.
+        loads: the requests that they report.
 
     Args:
         options: the gateway's settings.
@@ -78,6 +80,7 @@ class AdsServer:
         self._linger = linger
         self.envoys = Envoys(lambda: self.snapshot.resources)
         self._sessions = self.envoys.sessions
+        self.loads = LoadReports()
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
@@ -106,7 +109,7 @@ class AdsServer:
 
         """
         self._read_settings(self.snapshot.options)
-        server = grpc_server(self._stream, self._queue.check)
+        server = grpc_server(self._stream, self._queue.check, self.loads.stream)
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
@@ -117,6 +120,7 @@ class AdsServer:
             timer.cancel()
         self._timers.clear()
         self.envoys.close()
+        self.loads.close()
         await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.

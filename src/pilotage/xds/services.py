@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,12 +27,13 @@ _LIMITS: Final = (
 )
 
 
-def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]]) -> grpc.aio.Server:
+def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], loads: Stream) -> grpc.aio.Server:
     """Return a server that listens nowhere yet.
 
     Args:
         discovery: handles a stream of incremental ADS.
         check: answers whether a request may proceed.
+        loads: handles a stream of load reports.
 
     """
     server = grpc.aio.server(options=_LIMITS)
@@ -45,9 +47,15 @@ def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]]) 
         request_deserializer=external_auth_pb2.CheckRequest.FromString,
         response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
     )
+    reporting = grpc.stream_stream_rpc_method_handler(
+        loads,
+        request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+        response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
+    )
     services = {
         "envoy.service.discovery.v3.AggregatedDiscoveryService": {"DeltaAggregatedResources": ads},
         "envoy.service.auth.v3.Authorization": {"Check": authorization},
+        "envoy.service.load_stats.v3.LoadReportingService": {"StreamLoadStats": reporting},
     }
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
