@@ -1,0 +1,205 @@
+"""Serves Envoy's load reporting service (LRS): requests per cluster, of all connected Envoys.
+
+Envoy counts the requests of every endpoint anyway, so reports cost a request nothing. A report has what was issued and
+completed since the last one, and what is in progress at that moment: HTTP requests, WebSockets and tcp connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from envoy.service.load_stats.v3 import lrs_pb2
+from google.protobuf import duration_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+__all__ = ["REPORT_INTERVAL", "Load", "LoadReports", "Report"]
+
+REPORT_INTERVAL: Final = 5.0
+"""Seconds between two reports of an Envoy."""
+_CLUSTERS_PER_SECOND: Final = 500
+"""A report of all clusters takes Envoy 6 µs for each, so that with many of them, reports are less frequent."""
+_MOST_SESSIONS: Final = 200
+_MOST_ENDPOINTS: Final = 50_000
+"""Clusters and endpoints of which one Envoy may report requests. The rest of a report is ignored."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Requests of one endpoint, or of several.
+
+    Attributes:
+        in_progress: requests that have been sent and are not complete.
+        issued: requests sent since the Envoy connected; each retry counts.
+        failed: of these, the ones with a response from 500 up or none.
+
+    """
+
+    in_progress: int = 0
+    issued: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(self.in_progress + other.in_progress, self.issued + other.issued, self.failed + other.failed)
+
+
+class Report(msgspec.Struct):
+    """What one Envoy has reported.
+
+    Attributes:
+        node: its node ID.
+        at: loop time of its last report, in seconds; of its connection, if there is none.
+        begun: loop time at which the period of that report began.
+        interval: seconds between two reports.
+        loads: cluster -> address of an endpoint -> its requests.
+
+    """
+
+    node: str
+    at: float
+    begun: float
+    interval: float
+    loads: dict[str, dict[str, Load]] = {}
+
+
+class LoadReports:
+    """Collects the load reports of all connected Envoys.
+
+    Attributes:
+        reports: the last report of each.
+        on_report: called after each report.
+
+    Args:
+        interval: seconds between two reports.
+
+    """
+
+    def __init__(self, interval: float = REPORT_INTERVAL) -> None:
+        self.reports: list[Report] = []
+        self.on_report: Callable[[Report], object] = lambda _: None
+        self._interval = interval
+        self._clusters: tuple[str, ...] | None = None
+        self._changes: dict[int, asyncio.Event] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two reports."""
+        return self._interval
+
+    def configure(self, interval: float, clusters: Iterable[str] | None = None) -> None:
+        """Ask all Envoys for other reports.
+
+        Args:
+            interval: seconds between two reports.
+            clusters: the clusters to report; all if ``None``.
+
+        """
+        wanted = None if clusters is None else tuple(sorted(clusters))
+        if (interval, wanted) == (self._interval, self._clusters):
+            return
+        self._interval, self._clusters = interval, wanted
+        for report in self.reports:
+            report.interval = interval
+        for change in self._changes.values():
+            change.set()
+
+    def load(self, cluster: str, address: str = "") -> Load:
+        """Return the requests of a cluster, or of one of its endpoints, on all connected Envoys."""
+        total = Load()
+        for report in self.reports:
+            loads = report.loads.get(cluster, {})
+            for load in [loads[address]] if address in loads else [] if address else loads.values():
+                total += load
+        return total
+
+    async def stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        """Serve the stream of one Envoy."""
+        if len(self.reports) >= _MOST_SESSIONS:
+            return
+        now = asyncio.get_running_loop().time()
+        report, change = Report("", now, now, self._interval), asyncio.Event()
+        self.reports.append(report)
+        self._changes[id(report)] = change
+        change.set()
+        reader = asyncio.create_task(self._read(report, requests, change), name="load reports")
+        try:
+            while True:
+                await change.wait()
+                change.clear()
+                if reader.done():
+                    break
+                yield self._question(report)
+        finally:
+            self.reports.remove(report)
+            del self._changes[id(report)]
+            reader.cancel()
+            await asyncio.wait([reader])
+
+    def close(self) -> None:
+        """End all streams."""
+        for change in self._changes.values():
+            change.set()
+
+    def _slow_down(self, report: Report, clusters: int, change: asyncio.Event) -> None:
+        """Adapt the interval of an Envoy to its number of clusters, in steps of a factor of two."""
+        wanted = self._interval
+        while wanted < clusters / _CLUSTERS_PER_SECOND:
+            wanted *= 2
+        if wanted != report.interval:
+            report.interval = wanted
+            change.set()
+
+    def _question(self, report: Report) -> Any:
+        interval = duration_pb2.Duration()
+        interval.FromMicroseconds(round(report.interval * 1_000_000))
+        return lrs_pb2.LoadStatsResponse(
+            clusters=self._clusters or (),
+            send_all_clusters=self._clusters is None,
+            load_reporting_interval=interval,
+            report_endpoint_granularity=True,
+        )
+
+    async def _read(self, report: Report, requests: AsyncIterator[Any], change: asyncio.Event) -> None:
+        try:
+            async for request in requests:
+                report.node = request.node.id or report.node
+                _take(report, request)
+                now = asyncio.get_running_loop().time()
+                report.begun, report.at = report.at, now
+                self.on_report(report)
+                if self._clusters is None:
+                    self._slow_down(report, len(request.cluster_stats), change)
+        finally:
+            change.set()
+
+
+def _take(report: Report, request: Any) -> None:
+    """Add what an Envoy reports to what it has reported before."""
+    number = 0
+    loads: dict[str, dict[str, Load]] = {}
+    for cluster in request.cluster_stats:
+        before = report.loads.get(cluster.cluster_name, {})
+        if not before and not cluster.upstream_locality_stats:
+            continue
+        # Endpoints without a request since the last report are left out.
+        found = {address: Load(0, load.issued, load.failed) for address, load in before.items()}
+        for locality in cluster.upstream_locality_stats:
+            for it in locality.upstream_endpoint_stats or (locality,):
+                address = _address(it.address) if locality.upstream_endpoint_stats else ""
+                found[address] = found.get(address, Load()) + Load(
+                    it.total_requests_in_progress, it.total_issued_requests, it.total_error_requests
+                )
+        number += len(found) + 1
+        if number > _MOST_ENDPOINTS:
+            break
+        if found:
+            loads[cluster.cluster_name] = found
+    report.loads = loads
+
+
+def _address(address: Any) -> str:
+    socket = address.socket_address
+    host = f"[{socket.address}]" if ":" in socket.address else socket.address
+    return f"{host}:{socket.port_value}" if host else address.pipe.path
