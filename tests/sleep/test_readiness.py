@@ -10,7 +10,7 @@ import pytest
 from pilotage.routes.route import Endpoint, Route
 from pilotage.sleep.readiness import answers
 from tests.support.ports import free_port
-from tests.support.summaries import route_of
+from tests.support.summaries import route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,12 +43,10 @@ async def test_a_server_without_a_health_check_is_ready_when_it_accepts_a_connec
 
 
 @pytest.mark.parametrize(("status", "ready"), [(200, True), (404, True), (499, True), (500, False), (503, False)])
-async def test_the_health_check_of_the_route_must_pass(
-    server: tuple[int, list[int]], status: int, ready: bool
-) -> None:
+async def test_the_health_check_of_the_route_must_pass(server: tuple[int, list[int]], status: int, ready: bool) -> None:
     port, says = server
     says[0] = status
-    assert await answers(route_of("web", CHECKED), Endpoint("127.0.0.1", port)) is ready
+    assert await answers(route(CHECKED), Endpoint("127.0.0.1", port)) is ready
 
 
 async def test_a_udp_server_need_not_answer() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from pilotage.sleep.engine_actions import SleepError
 from pilotage.testing import FakeEngine, container
-from pilotage.xds.load_reports import Load
+from pilotage.xds.load_reports import Load, Report
 from tests.support.sleepers import sleeping
 from tests.support.waiting import until
 
@@ -79,14 +80,18 @@ async def test_a_request_in_progress_delays_the_stop() -> None:
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
         name = f"route/web@{night.keeper.gates['web'].epoch}"
-        night.sleeper.connected("envoy", 1.0)
+        now = time.monotonic()
+        report = Report("envoy", now, now, 1.0, {name: {"10.0.0.1:80": Load(in_progress=1)}})
+        night.reports.append(report)
         night.sleeper.sleep("web")
         await night.until_state("quiescing")
         for _ in range(3):
-            night.sleeper.reported("envoy", {name: Load(in_progress=1)})
-            await asyncio.sleep(0)
+            report.begun, report.at = time.monotonic(), time.monotonic()
+            night.sleeper.reported(report)
+            await asyncio.sleep(0.01)
         assert night.status().state == "quiescing"
-        night.sleeper.reported("envoy", {})
+        report.begun, report.loads = time.monotonic(), {}
+        night.sleeper.reported(report)
         await night.until_state("asleep")
 
 

@@ -38,9 +38,7 @@ async def test_a_missing_dependency_fails_the_attempt_with_its_name() -> None:
         await night.until_state("asleep")
         night.sleeper.want("web")
         await night.until_state("failed")
-        assert night.status().failure == (
-            "shop-web-1 needs 'databse', which does not exist; did you mean 'database'?"
-        )
+        assert night.status().failure == ("shop-web-1 needs 'databse', which does not exist; did you mean 'database'?")
         assert engine.calls["start"] == 0
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Endpoint, Route
     from pilotage.sleep.status import SleepStatus
     from pilotage.testing import FakeEngine
+    from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
 __all__ = ["Night", "sleeping"]
@@ -53,11 +54,13 @@ class Night:
         self.discovery = discovery
         self.keeper = keeper
         self.answers = True
+        self.reports: list[Report] = []
         self.sleeper = Sleeper(
             source := DiscoverySource(discovery),
             keeper,
             source.connect,
             may_act=source.may_idle,
+            reports=lambda: self.reports,
             on_state=discovery.set_wakefulness,
             probe=self._probe,
         )

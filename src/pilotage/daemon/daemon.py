@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.api.envoys import EnvoyMetrics
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
-from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
+from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
-from pilotage.daemon.xds import start_xds
+from pilotage.daemon.xds import private_folder, start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
@@ -38,12 +39,13 @@ from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import Gateway
+from pilotage.gateway.traffic import TrafficReader
+from pilotage.table.envoys import SILENT
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
 from pilotage.xds.target_guard import TargetGuard
 
 if TYPE_CHECKING:
-    import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.containers.container import Container
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import GatewayStatus
     from pilotage.sleep.sleeper import Sleeper
+    from pilotage.table.envoys import EnvoyState, RouteState
+    from pilotage.table.traffic import RouteTraffic
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
@@ -191,12 +195,20 @@ class Daemon:
             return "stopping"
         if self._waiting_for or self.gateway is None:
             return self._waiting_for
-        if self.gateway.status.state != "ready":
-            return "Envoy is restarting"
-        problems = self.ads.listener_problems(_NODE)
-        if problems:
-            return problems[0].message
-        return self._overload.problem if self._overload is not None else ""
+        trouble = envoy_trouble(self.gateway.status, self.ads, _NODE)
+        return trouble or (self._overload.problem if self._overload is not None else "")
+
+    def envoys(self) -> tuple[EnvoyState, ...]:
+        """Return the state of each Envoy that is or was connected."""
+        return self.ads.envoys.states
+
+    def route_states(self, alias: str) -> Mapping[str, RouteState]:
+        """Return what each connected Envoy has of a route; see :meth:`AdsServer.route_states`."""
+        return self.ads.route_states(alias)
+
+    async def traffic(self) -> Mapping[str, RouteTraffic]:
+        """Return figures about the requests of each route; see :meth:`TrafficReader.read`."""
+        return await self._traffic.read()
 
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
@@ -224,12 +236,13 @@ class Daemon:
             check_ports(settings)
         async with AsyncExitStack() as stack:
             # Start with the checks that need no running component.
-            folder = Path(stack.enter_context(_private_folder()))
+            folder = Path(stack.enter_context(private_folder()))
             binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
             self.ads = await stack.enter_async_context(
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
             address = f"unix:{folder}/xds.sock"
+            self._traffic = TrafficReader(None, self.ads.loads, self.ads.snapshot.backend)
             await start_xds(self.ads, address, settings, public=self.xds_address)
             await self._start_discovery(stack)
             self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/pages.sock", stack)
@@ -244,6 +257,7 @@ class Daemon:
                     workers=settings.gateway.workers,
                     log_level=settings.gateway.log_level,
                 )
+                self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
                 self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                 self._overload.prepare()
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
@@ -263,6 +277,7 @@ class Daemon:
         )
         self.discovery = await stack.enter_async_context(discovery)
         self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
+        self.metrics.registry.register(EnvoyMetrics(self.envoys))
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
@@ -345,7 +360,7 @@ class Daemon:
 
     async def _measure_acceptance(self, keys: frozenset[Key]) -> None:
         began = time.perf_counter()
-        await self.ads.wait_for_acks(keys)
+        await self.ads.wait_for_acks(keys, patience=SILENT)
         self.metrics.accepted(time.perf_counter() - began)
 
     def _on_rejected(self, problem: Problem) -> None:
@@ -388,8 +403,6 @@ class Daemon:
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
-    # ---- callbacks
-
     def _connection(self, address: Address) -> Connection:
         connection = CountingConnection(address)
         connection.calls = self.metrics.calls
@@ -400,12 +413,3 @@ class Daemon:
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None
-
-
-def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
-    try:
-        return socket_tempdir("pilotage-", "admin.sock")
-    except OSError as error:
-        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
-        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

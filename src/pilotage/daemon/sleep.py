@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pilotage.core.errors import EngineUnreachable
 from pilotage.engine.pool import new_client
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from pilotage.xds.sleep_gates import Page
 
 __all__ = ["DiscoverySource", "Pages", "start_sleeper"]
+
+
+_REPORT_INTERVAL: Final = 1.0
+"""Seconds between two load reports of an Envoy, which decide when containers may be stopped."""
 
 
 class DiscoverySource:
@@ -135,13 +139,14 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         source,
         ads.gates,
         source.connect,
-        watch=ads.loads.watch,
+        reports=lambda: ads.loads.reports,
         may_act=source.may_idle,
         on_state=discovery.set_wakefulness,
     )
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
-    ads.loads.listener = sleeper
+    ads.loads.on_report = sleeper.reported
+    ads.loads.configure(_REPORT_INTERVAL)
     server = PageServer(pages.status, sleeper.changed, sleeper.want)
     stack.push_async_callback(server.close)
     await server.start(socket)

@@ -1,19 +1,25 @@
-"""Starts the xDS server on the addresses in the settings."""
+"""Starts the xDS server on the addresses that the settings name, and makes the folder for its socket."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
+from pilotage.core.tempdirs import socket_tempdir
 
 if TYPE_CHECKING:
+    import tempfile
+
     from pilotage.daemon.settings import DaemonSettings
     from pilotage.xds.server import AdsServer
 
-__all__ = ["start_xds"]
+__all__ = ["private_folder", "start_xds"]
+
+log = logging.getLogger(__name__)
 
 
 async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
@@ -24,6 +30,7 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
         GatewayError: the server cannot listen on the unix socket.
 
     """
+    ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:
         await ads.start(address)
     except OSError as error:
@@ -38,3 +45,12 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
     except OSError as error:
         hint = "change gateway.xds in the configuration"
         raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error
+
+
+def private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
+    try:
+        return socket_tempdir("pilotage-", "admin.sock")
+    except OSError as error:
+        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
+        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

@@ -1,4 +1,4 @@
-"""Runs an Envoy process and reads its health check results.
+"""Runs an Envoy process, and reads its health check results and figures about requests.
 
 Envoy's binary, initial configuration and settings go in; Envoy's state and metrics and the health of endpoints come
 out. It must not decide what Envoy serves, which is the task of ``xds``, and must not import the API or the daemon.
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from pilotage.gateway.health import HealthPoller
     from pilotage.gateway.overload import OverloadMonitor
     from pilotage.gateway.process import Gateway, GatewayStatus
+    from pilotage.gateway.traffic import TrafficReader
 
 __all__ = [
     "Gateway",
     "GatewayStatus",
     "HealthPoller",
     "OverloadMonitor",
+    "TrafficReader",
     "descriptor_limit",
     "find_envoy",
     "memory_limit",
@@ -39,5 +41,6 @@ __getattr__, __dir__ = lazy_exports(
         "OverloadMonitor": "overload",
         "Gateway": "process",
         "GatewayStatus": "process",
+        "TrafficReader": "traffic",
     },
 )

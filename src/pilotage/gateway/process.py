@@ -313,6 +313,15 @@ class Gateway:
         """
         return await self._admin.get("/stats/prometheus?usedonly")
 
+    async def prometheus(self, pattern: str) -> bytes:
+        """Return Envoy's metrics whose names match a regular expression (RE2), in Prometheus's text format.
+
+        Raises:
+            GatewayError: Envoy does not respond.
+
+        """
+        return await self._admin.get("/stats/prometheus", filter=pattern)
+
     async def stats(self, pattern: str) -> dict[str, int]:
         """Return Envoy's counters and gauges whose names match a regular expression (RE2).
 

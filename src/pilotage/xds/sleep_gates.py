@@ -11,7 +11,7 @@ from google.rpc import status_pb2
 
 from pilotage.xds.backend import epoch_cluster
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.filters import PAGE_SHOWN
+from pilotage.xds.local_replies import CAUSE, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -113,5 +113,5 @@ class SleepGates:
             body=body,
         )
         response = external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_UNAVAILABLE), denied_response=denied)
-        response.dynamic_metadata.fields[PAGE_SHOWN].bool_value = True  # so that Envoy keeps the page
+        response.dynamic_metadata.fields[CAUSE].string_value = PAGE  # so that Envoy keeps the page
         return response

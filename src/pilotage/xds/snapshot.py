@@ -194,6 +194,15 @@ class Snapshot:
         """Return the backend of a cluster, by its name: ``route/ALIAS``, ``route/ALIAS@EPOCH`` or ``pool/LINK``."""
         return self._backends.get(cluster) or self._backends.get(cluster.rpartition("@")[0])
 
+    def resources_of(self, alias: str) -> tuple[str, list[Key]]:
+        """Return the name of a route's backend, and its resources; none if it is not served."""
+        backend = self._backends.get(self._backend_keys(alias)[0]) if alias in self._routes else None
+        if backend is None:
+            return "", []
+        route, label = backend.route, scope_label(backend.name)
+        last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
+        return backend.name, [*sorted(self._clusters.get(backend.cluster, ())), last]
+
     # ---- from routes to backends
 
     def _update_route(self, alias: str, route: Route | None) -> set[str]:
