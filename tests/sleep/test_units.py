@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.sleep.units import start_path, unit_key
-from tests.support.summaries import summary
 from pilotage import build_routes, from_docker
-from tests.support.summaries import LOCAL
+from pilotage.sleep.units import start_path, unit_key
+from tests.support.summaries import LOCAL, summary
 
 
 def key_of(labels: dict[str, str], **more: object) -> tuple[str, ...] | None:
