@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.text import shorten
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, shown_key, split_key
 from tests.support.defaults import filled_by_default
 
@@ -152,3 +153,19 @@ def test_very_long_foreign_keys_are_not_kept() -> None:
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("labels") == {}
+
+
+def test_a_shortened_key_shows_200_characters() -> None:
+    assert shown_key("x" * 1025) == shorten("x" * 1025, 200)
+
+
+def test_values_of_500_characters_still_have_a_fingerprint() -> None:
+    for listed in (("a",), ("a", "b")):
+        assert shape({"proxy.a.rules": "x" * 500}, *listed) is not None
+        assert shape({"proxy.a.rules": "x" * 501}, *listed) is None
+
+
+def test_only_options_make_labels_not_empty_too() -> None:
+    assert not filter_labels({"proxy.exclude": "true"}).is_empty
+    assert not filter_labels({"proxy.web.port": "80"}).is_empty
+    assert filter_labels({"prxy.web.port": "80"}).is_empty
