@@ -64,6 +64,8 @@ def test_an_alias_and_its_name_below_a_domain_are_one_host() -> None:
     one = Policy(rules=(PolicyRule(hosts=("*.a.org",)),), domains=("a.org",))
     assert one.may_use_host(A, "cart").allowed
     assert not one.may_use_host(A, "*.example.com").allowed
+    deep = Policy(rules=(PolicyRule(hosts=("b.c",)),), domains=("a.org",))
+    assert not deep.may_use_host(A, "b.c.a.org").allowed  # no alias has a dot
 
 
 def test_the_first_rule_that_matches_decides_alone() -> None:
@@ -140,9 +142,13 @@ def test_pools_of_others_need_a_rule() -> None:
     assert not TEAMS.may_join_pool(A, "other", B).allowed
 
 
-@pytest.mark.parametrize("port", [22, 2375, 2376, 2377])
-def test_ports_of_ssh_and_of_engines_must_be_listed(port: int) -> None:
-    assert not NO_POLICY.may_listen(A, port).allowed
+@pytest.mark.parametrize(
+    ("port", "whose"),
+    [(22, "the port of SSH"), *((port, "a port of container engines") for port in (2375, 2376, 2377))],
+)
+def test_ports_of_ssh_and_of_engines_must_be_listed(port: int, whose: str) -> None:
+    refused = NO_POLICY.may_listen(A, port)
+    assert (refused.allowed, refused.reason) == (False, f"port {port} is {whose}")
     assert Policy(stream_ports=((1, 65535),)).may_listen(A, port).allowed
 
 
