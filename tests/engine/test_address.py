@@ -47,7 +47,7 @@ def test_the_same_engine_with_the_same_files_has_one_address_however_it_is_writt
 @pytest.mark.parametrize(
     ("url", "says", "suggests"),
     [
-        ("", "address is empty", "write unix:///var/run/docker.sock"),
+        ("", "address is empty", "write unix:///var/run/docker.sock, or remove the engine"),
         ("/var/run/docker.sock", "has no scheme", "write unix:///var/run/docker.sock"),
         ("docker.sock", "has no scheme", "write unix:// and the socket's full path"),
         ("unix:/run/docker.sock", "has no scheme", "write unix:///run/docker.sock"),
@@ -57,26 +57,46 @@ def test_the_same_engine_with_the_same_files_has_one_address_however_it_is_writt
         ("ssh:me@host", "has no scheme", "write ssh://me@host"),
         ("host", "has no scheme", "write ssh://host or tcp://host:2375"),
         ("unix://run/docker.sock", "needs the full path of the socket", "write unix:///run/docker.sock"),
-        ("unix:///" + "x" * 108, "has 109 bytes, but Unix sockets allow at most 107", "use a shorter path"),
-        ("npipe:////./pipe/docker_engine", "only Windows supports", "use ssh://, or tls://"),
+        (
+            "unix:///" + "x" * 108,
+            "has 109 bytes, but Unix sockets allow at most 107",
+            "use a shorter path, for example through a symbolic link to its directory",
+        ),
+        ("npipe:////./pipe/docker_engine", "only Windows supports", "use ssh://, or tls:// with certificates"),
         ("fd://", "tells an engine where to listen", "write unix:///var/run/docker.sock"),
         ("tpc://host:2375", "has the scheme 'tpc'", "did you mean 'tcp'?"),
-        ("gopher://host", "has the scheme 'gopher'", "use one of unix, tcp, tls"),
+        ("gopher://host", "has the scheme 'gopher'", "use one of unix, tcp, tls, http, https, ssh, agent, context"),
         ("tcp://", "has no host", "write tcp://127.0.0.1"),
         ("tcp://:2375", "has no host", "write tcp://127.0.0.1:2375"),
-        ("tcp://host:0", "port 0", "between 1 and 65535"),
-        ("tcp://host:99999", "no valid host and port", "between 1 and 65535"),
-        ("tcp://::1:2375", "no valid host and port", "IPv6 addresses in brackets"),
-        ("tcp://[::1:2375", "no valid host and port", "IPv6 addresses in brackets"),
+        ("tcp://host:0", "port 0", "write a port between 1 and 65535"),
+        (
+            "tcp://host:99999",
+            "no valid host and port",
+            "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375",
+        ),
+        (
+            "tcp://::1:2375",
+            "no valid host and port",
+            "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375",
+        ),
+        (
+            "tcp://[::1:2375",
+            "no valid host and port",
+            "write a port between 1 and 65535, and IPv6 addresses in brackets, as in tcp://[fd00::1]:2375",
+        ),
         ("tcp://me@host:2375", "does not take a user name", "remove everything before the @"),
         ("tcp://host:2375?x=1", "a query (?) has no meaning", "remove it"),
         ("ssh://host#x", "a fragment (#) has no meaning", "remove it"),
-        ("ssh://me:secret@host", "cannot contain a password", "set up a key"),
+        ("ssh://me:secret@host", "cannot contain a password", "set up a key (ssh-copy-id) and remove the password"),
         ("ssh://-oProxyCommand=evil", "cannot start with a dash", "check the address"),
         ("ssh://-lroot@host", "cannot start with a dash", "check the address"),
         ("agent://host", "is not an agent address", "write agent://host:8890"),
-        ("context://", "has no context name", "docker context ls"),
-        ("tls://host:2376", "needs certificate files", "write https:// to trust the system's CAs"),
+        ("context://", "has no context name", "write context://NAME, see `docker context ls`"),
+        (
+            "tls://host:2376",
+            "needs certificate files",
+            "add `tls:` with ca_file, cert_file and key_file, or write https:// to trust the system's CAs",
+        ),
         ("tcp://host:2375 ", "contains the character ' '", "remove it"),
         ("tcp://ho\nst", "contains the character '\\n'", "remove it"),
     ],
@@ -86,7 +106,7 @@ def test_an_invalid_address_reports_the_error_and_a_remedy(url: str, says: str, 
         parse_address(DockerProviderConfig(url, name="far"))
     (problem,) = caught.value.problems
     assert says in problem.message.replace("\\\\", "\\")
-    assert suggests in problem.hint
+    assert problem.hint == suggests
     assert problem.provider == "far"
     assert_style(problem)
 

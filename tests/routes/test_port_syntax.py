@@ -49,6 +49,7 @@ def test_an_unset_port_is_automatic(text: str | None) -> None:
         ("9" * 5000, f"'{'9' * 59}…' is not a port number", RANGE),
         (80.5, "80.5 is not a port", ""),
         (True, "true is not a port", ""),
+        ([80], "a list is not a port", ""),
     ],
 )
 def test_a_bad_port_is_reported_and_ignored(text: Any, message: str, hint: str) -> None:
