@@ -273,3 +273,25 @@ def test_a_container_without_a_service_is_named_by_its_image() -> None:
     assert hint_for(who, "10.0.0.1", 80) == rule + 'may: {targets: ["10.0.0.1:80"]}}]'
     assert hint_for(who, "fd00::1", 80) == rule + 'may: {targets: ["[fd00::1]:80"]}}]'
     assert hint_for(who, "nas.lan", 80) == rule + 'may: {targets: ["nas.lan:80"]}}]'
+
+
+@pytest.mark.parametrize(
+    ("host", "what"),
+    [
+        ("127.0.0.1", "a loopback address, where services listen that are meant only for this machine"),
+        ("0.0.0.0", "not the address of a particular machine"),
+        ("169.254.1.1", "a link-local address, where cloud metadata services listen"),
+        ("224.0.0.1", "a multicast or broadcast address"),
+        ("100.100.100.200", "the address of a cloud's metadata service"),
+    ],
+)
+def test_a_refused_address_is_explained(host: str, what: str) -> None:
+    reason = NO_POLICY.may_reach(WHO, host, 80).reason
+    assert reason == f"a container's route may not lead to {host}:80, because it is {what}"
+
+
+def test_without_a_plain_name_the_hint_is_general() -> None:
+    general = "remove the host label, or allow the target with a rule of the policy"
+    assert hint_for(Claimant(engine="local", image="a b"), "127.0.0.1", 80) == general
+    assert hint_for(Claimant(engine="local", image="a" * 201), "127.0.0.1", 80) == general
+    assert hint_for(Claimant(engine="local", image="a" * 200), "127.0.0.1", 80) != general
