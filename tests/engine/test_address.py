@@ -99,6 +99,8 @@ def test_the_same_engine_with_the_same_files_has_one_address_however_it_is_writt
         ),
         ("tcp://host:2375 ", "contains the character ' '", "remove it"),
         ("tcp://ho\nst", "contains the character '\\n'", "remove it"),
+        ("tcp://ho\x00st", "contains the character '\\x00'", "remove it"),
+        ("tcp://ho\u202est", "contains the character", "remove it"),
     ],
 )
 def test_an_invalid_address_reports_the_error_and_a_remedy(url: str, says: str, suggests: str) -> None:
