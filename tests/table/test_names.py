@@ -325,7 +325,7 @@ def test_a_change_of_a_pool_changes_the_aliases_of_all_its_members() -> None:
 def test_full_names_of_others_are_reported_at_the_alias_whether_a_container_or_a_file_has_it() -> None:
     message = "alias 'app' does not answer for full names that belong to others: app.localhost ({})"
     hint = "use another alias, or list your domains in match_domains"
-    place = {"hint": hint, "severity": "warning", "route": "app"}
+    place: dict[str, Any] = {"hint": hint, "severity": "warning", "route": "app"}
     first = claim("first", 1, alias="app.localhost")
     store = store_of(first, claim("web", 2))
     assert store.table.problems_by_key["", "app"] == (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from pilotage import Problem
 from pilotage.xds.backend import route_backend
 from pilotage.xds.problems import (
@@ -33,7 +35,7 @@ def test_an_unexpected_error_does_not_quote_secrets() -> None:
 
 def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
     app, other = route("app", 80), route("other", 81)
-    where = {"provider": app.provider, "container": app.container, "route": "app"}
+    where: dict[str, Any] = {"provider": app.provider, "container": app.container, "route": "app"}
     assert build_failed(app, ValueError("odd")) == Problem(
         message="not served, because its Envoy configuration cannot be built: ValueError: odd",
         hint="look for an unusual value in its labels, and report this as a bug of pilotage",
