@@ -107,6 +107,7 @@ def test_labels_that_set_different_fields_of_the_only_alias_have_different_finge
     assert None not in shapes
     assert len(set(shapes)) == len(sets)
     assert shapes[1] == shape({"proxy.b.port": "80"}, "b")
+    assert len({shape({"proxy.a.port": "80"}, *listed) for listed in (("a",), ("a", "b"), ("b", "a"))}) == 3
 
 
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
