@@ -237,3 +237,27 @@ def test_host_and_user_of_ssh_have_only_the_characters_of_such_names(url: str, s
 @pytest.mark.parametrize("url", ["ssh://nas", "ssh://Me.x-y_1@my_host.lan:22", "ssh://[fd00::1]", "ssh://a@b.c@host"])
 def test_usual_ssh_addresses_are_accepted(url: str) -> None:
     assert parse_address(DockerProviderConfig(url)).scheme == "ssh"
+
+
+def test_a_refused_host_or_user_of_ssh_has_a_remedy() -> None:
+    for url in ("ssh://a;b", "ssh://a;b@host"):
+        with pytest.raises(ConfigError) as caught:
+            parse_address(DockerProviderConfig(url))
+        assert caught.value.problems[0].hint == (
+            "use letters, digits, dots, dashes and underscores; other names need a Host entry in ~/.ssh/config"
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "tls", "hint"),
+    [
+        ("tcp://h", TLSFiles(cert_file="/c"), "add key_file"),
+        ("tcp://h", TLSFiles(key_file="/k"), "add cert_file"),
+        ("unix:///s", FILES, "remove `tls:`"),
+        ("http://h", FILES, "write https:// or tcp://"),
+    ],
+)
+def test_certificate_files_that_do_not_fit_have_a_remedy(url: str, tls: TLSFiles, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_address(DockerProviderConfig(url, tls))
+    assert caught.value.problems[0].hint == hint

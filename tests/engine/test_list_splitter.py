@@ -116,3 +116,18 @@ def test_a_list_is_split_at_its_last_seam_once_an_eighth_of_a_megabyte_has_arriv
     assert (taken, splitter.count) == ([], 0)
     splitter.feed(b"x")
     assert ([bytes(raw) for raw in taken], splitter.count) == ([b'{"Id":1}', b'{"Id":2}'], 2)
+
+
+def test_a_long_element_is_searched_for_a_seam_each_time_its_size_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    look = ListSplitter._last_seam
+
+    def counted(splitter: ListSplitter) -> int:
+        sizes.append(len(splitter._rest))
+        return look(splitter)
+
+    monkeypatch.setattr(ListSplitter, "_last_seam", counted)
+    splitter = ListSplitter(list)
+    for _ in range(2**10):
+        splitter.feed(b"x" * 2**10)
+    assert sizes == [2**17, 2**18, 2**19, 2**20]
