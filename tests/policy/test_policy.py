@@ -260,3 +260,11 @@ def test_the_rule_of_a_file_is_the_one_that_lists_folders(tmp_path: Path) -> Non
 
 def test_names_of_middlewares_in_rules_may_have_capitals() -> None:
     assert Policy(rules=(PolicyRule(middlewares=("Redirect_*",)),)).may_use_middleware(A, "redirect_http").allowed
+
+
+def test_a_rule_whose_placeholders_have_no_value_allows_nothing() -> None:
+    odd = Claimant(engine="edge", project="team-x/..")
+    policy = Policy(rules=(PolicyRule(hosts=("{{project}}",), middlewares=("{{service}}",)),))
+    assert not policy.may_use_host(odd, "team-x").allowed
+    assert not policy.may_use_middleware(odd, "oidc").allowed
+    assert policy.may_use_host(A, "team-a").allowed

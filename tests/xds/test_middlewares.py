@@ -261,5 +261,6 @@ def test_options_have_defaults() -> None:
     assert route_policy({"rate_limit": None}).rate == Rate(1, 1, 1.0)
     assert route_policy({"rate_limit": {"average": 7}}).rate == Rate(7, 7, 1.0)
     assert route_policy({"real_ip": None}).address_from == ("x-real-ip", ())
-    auth = route_policy({"forwardauth": {"route": "AUTH", "headers": ["A", None, " "]}}).auth
-    assert auth == ForwardAuth("auth", "/api/auth/traefik", ("A",))
+    read = route_policy({"forwardauth": {"route": "AUTH", "headers": ["A", None, " "]}})
+    assert read.problems == ()
+    assert read.auth == ForwardAuth("auth", "/api/auth/traefik", ("A",))

@@ -66,3 +66,8 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
         path="scheme",
         **where,
     )
+
+
+def test_a_long_error_is_shortened() -> None:
+    message = build_failed(route("app", 80), ValueError("x" * 200)).message
+    assert message.endswith(f"ValueError: {'x' * 159}…")
