@@ -14,6 +14,8 @@ FILES = TLSFiles(ca_file="/ca.pem", cert_file="/cert.pem", key_file="/key.pem")
     ("url", "address"),
     [
         ("unix:///var/run/docker.sock", Address("unix", path="/var/run/docker.sock")),
+        ("unix:///" + "x" * 106, Address("unix", path="/" + "x" * 106)),
+        ("unix:///" + "x" * 107, None),
         ("unix:///with a%20b", None),
         ("tcp://host:2375", Address("tcp", host="host", port=2375)),
         ("TCP://HOST:2375", Address("tcp", host="host", port=2375)),
