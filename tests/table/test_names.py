@@ -336,3 +336,9 @@ def test_full_names_of_others_are_reported_at_the_alias_whether_a_container_or_a
     assert store.table.problems_by_key["", "app"] == (
         Problem(message=message.format("the file a.yml"), file="own.yml", **place),
     )
+
+
+def test_a_contested_alias_also_says_which_full_names_belong_to_others() -> None:
+    store = store_of(claim("first", 1, alias="app.localhost"), claim("web", 2), claim("late", 3))
+    problems = store.table.problems_by_key["", "app"]
+    assert [(problem.container, problem.severity) for problem in problems] == [("late", "error"), ("web", "warning")]

@@ -6,6 +6,7 @@ import pytest
 
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.port_syntax import PortPair
+from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions
@@ -152,3 +153,9 @@ def test_the_headers_of_trusted_proxies_are_explained() -> None:
     assert message == "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes"
     limited = {"real_ip": {"header": "X-Other", "from": ["10.1.0.0/16"]}, "rate_limit": {"average": 1}}
     assert not check_capabilities(route("app", 80, middlewares=limited), options)[1]
+
+
+def test_the_host_of_an_endpoint_may_be_too_long() -> None:
+    long = Endpoint("a" * 254, 80, "app", "id-app")
+    ((message, _),) = said(endpoints=(long, long))
+    assert message.endswith("is too long for a host name")
