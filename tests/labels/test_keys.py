@@ -110,6 +110,10 @@ def test_labels_that_set_different_fields_of_the_only_alias_have_different_finge
     assert len({shape({"proxy.a.port": "80"}, *listed) for listed in (("a",), ("a", "b"), ("b", "a"))}) == 3
 
 
+def test_an_alias_with_a_dot_is_not_what_a_label_names() -> None:
+    assert shape({"proxy.a.b.port": "80"}, "a.b") != shape({"proxy.x.port": "80"}, "x")
+
+
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
     assert shape({"proxy.*.port": "80"}, "*", "b") != shape({"proxy.a.port": "80"}, "a", "b")
     assert shape({"proxy.#2.port": "80"}, "#2", "b") != shape({"proxy.a.port": "80"}, "a", "b")
