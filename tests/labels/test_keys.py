@@ -110,6 +110,11 @@ def test_labels_that_set_different_fields_of_the_only_alias_have_different_finge
     assert len({shape({"proxy.a.port": "80"}, *listed) for listed in (("a",), ("a", "b"), ("b", "a"))}) == 3
 
 
+def test_forms_that_name_different_aliases_have_different_fingerprints() -> None:
+    forms = ("proxy.*.port", "proxy.#1.port", "proxy.$1.port", "proxy.#2.port", "proxy.ports", "proxy.hosts")
+    assert len({shape({form: "80"}, "a", "b") for form in forms}) == len(forms)
+
+
 def test_an_alias_with_a_dot_is_not_what_a_label_names() -> None:
     assert shape({"proxy.a.b.port": "80"}, "a.b") != shape({"proxy.x.port": "80"}, "x")
 
