@@ -192,7 +192,9 @@ class _Parser:
     def is_free(self, name: str, option: str) -> bool:
         if name.lower() not in _FRAMING:
             return True
-        self.problem(f"{shorten_value(name)!r} is set by the gateway on every request and response", "remove it", option=option)
+        self.problem(
+            f"{shorten_value(name)!r} is set by the gateway on every request and response", "remove it", option=option
+        )
         return False
 
     def is_value(self, name: str, text: str, option: str) -> bool:
