@@ -14,34 +14,28 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
-from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.envoy import NODE, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.reload import Reloader
-from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
+from pilotage.daemon.settings import build_settings, rebuild_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
-from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
-from pilotage.gateway.process import Gateway
-from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
 from pilotage.xds.targets import TargetGuard
 
 if TYPE_CHECKING:
-    import tempfile
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from pilotage.containers.container import Container
@@ -50,15 +44,12 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
-    from pilotage.gateway.process import GatewayStatus
+    from pilotage.gateway.process import Gateway, GatewayStatus
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
-
-_NODE: Final = "pilotage"
-"""The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
 
 _FIRST_NAMES: Final = 5.0
 """Seconds that the first table waits for the addresses of host names."""
@@ -184,7 +175,7 @@ class Daemon:
             return self._waiting_for
         if self.gateway.status.state != "ready":
             return "Envoy is restarting"
-        problems = self.ads.listener_problems(_NODE)
+        problems = self.ads.listener_problems(NODE)
         if problems:
             return problems[0].message
         return self._overload.problem if self._overload is not None else ""
@@ -210,31 +201,24 @@ class Daemon:
 
         """
         settings = self.settings
-        if settings.with_gateway:
-            check_ports(settings)
         async with AsyncExitStack() as stack:
             # Start with the checks that need no running component.
-            folder = Path(stack.enter_context(_private_folder()))
-            binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
+            folder = stack.enter_context(envoy_folder(settings))
+            if settings.with_gateway:
+                await free_ports(settings, folder)
+                external = settings.gateway.keep == "external"
+                self.gateway = make_gateway(folder, settings.gateway, settings.limits, external=external)
+                if not external:
+                    self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
+                    self._overload.prepare()
             self.ads = await stack.enter_async_context(
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
-            address = f"unix:{folder}/xds.sock"
-            await start_xds(self.ads, address, settings, public=self.xds_address)
+            await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
-            if binary is not None:
-                limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
-                self.gateway = Gateway(
-                    build_bootstrap(address, _NODE, limits=limits),
-                    folder,
-                    binary=binary,
-                    workers=settings.gateway.workers,
-                    log_level=settings.gateway.log_level,
-                )
-                self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
-                self._overload.prepare()
+            if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
                 self.ads.targets.on_touched = self._health.follow
             await self._run_tasks()
@@ -281,21 +265,11 @@ class Daemon:
         self._systemd.stopping()
         if self.gateway is None:
             return
-        limit = self.settings.gateway.drain
-        log.info("stopping: active requests have %g s to finish (send the signal again to stop now)", limit)
-        drain = asyncio.create_task(self.gateway.drain(limit))
-        now = asyncio.create_task(self._stop_now.wait())
-        await asyncio.wait({drain, now}, return_when=asyncio.FIRST_COMPLETED)
-        now.cancel()
-        if drain.done():
-            aborted = drain.result()
-            log.log(
-                logging.WARNING if aborted else logging.INFO, "Envoy stopped; %s aborted", count(aborted, "request")
-            )
+        if self.settings.keep_folder:
+            self.gateway.leave()
+            log.info("stopping; Envoy goes on serving (pilotage stop ends it, too)")
         else:
-            drain.cancel()
-            await self.gateway.stop()
-            log.warning("Envoy stopped without waiting for active requests")
+            await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 
     # ---- tables for Envoys
 
@@ -320,9 +294,10 @@ class Daemon:
         """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""
         if self.gateway is not None:
             await self.gateway.ready()
-            await self.ads.wait_for_acks(node=_NODE)
-            if problems := self.ads.listener_problems(_NODE):
+            await self.ads.wait_for_acks(node=NODE)
+            if problems := self.ads.listener_problems(NODE):
                 raise ConfigError(problems)
+            self.gateway.leave()
         self._waiting_for = ""
         self._systemd.ready(self._status_text())
         self._on_ready(self)
@@ -384,12 +359,3 @@ class Daemon:
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None
-
-
-def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
-    try:
-        return socket_tempdir("pilotage-", "admin.sock")
-    except OSError as error:
-        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
-        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.gateway.adoption import KeepingLauncher, end_kept
     from pilotage.gateway.binary import find_envoy
     from pilotage.gateway.capacity import descriptor_limit, memory_limit, raise_descriptor_limit
+    from pilotage.gateway.external import ExternalLauncher
     from pilotage.gateway.health import HealthPoller
     from pilotage.gateway.overload import OverloadMonitor
     from pilotage.gateway.process import Gateway, GatewayStatus
 
 __all__ = [
+    "ExternalLauncher",
     "Gateway",
     "GatewayStatus",
     "HealthPoller",
+    "KeepingLauncher",
     "OverloadMonitor",
     "descriptor_limit",
+    "end_kept",
     "find_envoy",
     "memory_limit",
     "raise_descriptor_limit",
@@ -31,10 +36,13 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "KeepingLauncher": "adoption",
+        "end_kept": "adoption",
         "find_envoy": "binary",
         "descriptor_limit": "capacity",
         "memory_limit": "capacity",
         "raise_descriptor_limit": "capacity",
+        "ExternalLauncher": "external",
         "HealthPoller": "health",
         "OverloadMonitor": "overload",
         "Gateway": "process",

@@ -19,8 +19,29 @@ _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_activ
 _ADMIN: Final = "http.admin."  # includes the request that reads the statistics
 
 
+class _Options(msgspec.Struct, frozen=True):
+    restart_epoch: int = 0
+
+
 class _ServerInfo(msgspec.Struct):
     version: str = ""
+    command_line_options: _Options = _Options()
+
+
+class _SocketAddress(msgspec.Struct, frozen=True):
+    port_value: int = 0
+
+
+class _Address(msgspec.Struct, frozen=True):
+    socket_address: _SocketAddress = _SocketAddress()
+
+
+class _Listener(msgspec.Struct):
+    local_address: _Address = _Address()
+
+
+class _Listeners(msgspec.Struct):
+    listener_statuses: list[_Listener] = []
 
 
 class _Stat(msgspec.Struct):
@@ -65,13 +86,43 @@ class AdminClient:
 
     async def version(self) -> str:
         """Return Envoy's version, such as ``1.40.0``; ``""`` if Envoy does not report it."""
+        info = await self._info()
+        _, _, rest = (info.version if info is not None else "").partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
+        return rest.partition("/")[0]
+
+    async def is_epoch(self, epoch: int) -> bool:
+        """Return whether Envoy responds, and was started with a restart epoch."""
+        info = await self._info()
+        return info is not None and info.command_line_options.restart_epoch == epoch
+
+    async def _info(self) -> _ServerInfo | None:
         try:
             async with self._session() as session, session.get("/server_info") as answer:
-                info = msgspec.json.decode(await answer.read(), type=_ServerInfo)
+                return msgspec.json.decode(await answer.read(), type=_ServerInfo)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
-            return ""
-        _, _, rest = info.version.partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
-        return rest.partition("/")[0]
+            return None
+
+    async def ports(self) -> frozenset[int]:
+        """Return the ports on which Envoy listens; none if it does not respond."""
+        try:
+            async with self._session() as session, session.get("/listeners", params={"format": "json"}) as answer:
+                found = msgspec.json.decode(await answer.read(), type=_Listeners)
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+            return frozenset()
+        return frozenset(each.local_address.socket_address.port_value for each in found.listener_statuses)
+
+    async def set_log_level(self, level: str) -> None:
+        """Change the level of Envoy's log.
+
+        Raises:
+            GatewayError: Envoy does not respond.
+
+        """
+        try:
+            async with self._session() as session, session.post("/logging", params={"level": level}):
+                pass
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GatewayError("Envoy does not respond", "try again") from error
 
     async def close_listeners(self) -> None:
         """Make Envoy accept no new connections and let active requests finish."""
