@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 _FIRST_NAMES: Final = 5.0
 """Seconds that the first table waits for the addresses of host names."""
 
+_ALL_LISTS: Final = 300.0
+"""Seconds for which Envoys keep the earlier routes of engines that have not been listed since the start."""
+
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
 
@@ -278,10 +281,12 @@ class Daemon:
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self.discovery.store.keep_holders()
+        self.ads.hold_removals()
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
+            group.create_task(self._release_removals(), name="removals")
             await self.ads.targets.prepare(self.discovery.table, _FIRST_NAMES)
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
@@ -289,6 +294,12 @@ class Daemon:
                 keys = self.ads.publish(update)
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
+
+    async def _release_removals(self) -> None:
+        """Let Envoys keep routes from before this process until all engines have been listed once."""
+        with contextlib.suppress(EngineUnreachable):
+            await self.discovery.ready(timeout=_ALL_LISTS)
+        self.ads.release_removals()
 
     async def _report_ready(self) -> None:
         """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""

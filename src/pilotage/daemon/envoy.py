@@ -52,7 +52,7 @@ DAEMON_LOCK: Final = "daemon.lock"
 ENVOY_LOCK: Final = "envoy.lock"
 """Files in the kept folder that the daemon and ``pilotage envoy`` hold locked. They contain a process ID."""
 
-_LONGEST_NAME: Final = "hot_udp_parent_1234567890"  # of the sockets in the folder
+_LONGEST_NAME: Final = "h_udp_parent_1234567890"  # of the sockets in the folder
 _ANSWER: Final = 2.0
 
 

@@ -55,6 +55,7 @@ async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
     handlers = {signal.SIGTERM: keeper.stop, signal.SIGINT: keeper.stop, signal.SIGHUP: keeper.renew.set}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during the start
     settings = envoy_settings(config, api, env)
     with kept_folder(settings.folder, ENVOY_LOCK) as folder:
         while await keeper.run(settings, folder):
@@ -112,7 +113,9 @@ async def stop(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tup
     """End the daemon that keeps an Envoy, and then the Envoy, whose requests have ``gateway.drain`` to finish.
 
     Args:
-        config, api, env: as for :func:`run_envoy`.
+        config: the configuration file; ``""`` for the default one.
+        api: addresses of the daemon's API, overriding the configuration.
+        env: the environment.
 
     Returns:
         Whether there was a daemon, and whether there was an Envoy.
@@ -123,7 +126,7 @@ async def stop(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tup
     """
     settings = envoy_settings(config, api, env)
     folder = Path(settings.folder)
-    if not folder.is_dir():
+    if not folder.is_dir():  # noqa: ASYNC240  # nothing else runs in this loop
         return False, False
     daemon = await _end_holder(folder / DAEMON_LOCK, _END)
     keeper = await _end_holder(folder / ENVOY_LOCK, settings.gateway.drain + _END)

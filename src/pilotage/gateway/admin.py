@@ -12,7 +12,7 @@ from pilotage.core.errors import GatewayError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AdminClient", "parse_stats"]
+__all__ = ["AdminClient", "component_levels", "parse_stats"]
 
 # A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
@@ -61,6 +61,15 @@ def parse_stats(body: bytes) -> dict[str, int]:
 
     """
     return {stat.name: stat.value for stat in msgspec.json.decode(body, type=_Stats).stats if stat.name}
+
+
+def component_levels(level: str) -> tuple[str, ...]:
+    """Return the components, as ``name:level``, whose level differs from that of the rest of Envoy's log.
+
+    An Envoy whose daemon is away would warn twice a second that it cannot connect. The other warnings of this component
+    are about configuration that it rejects, which the daemon reports itself.
+    """
+    return ("config:error",) if level == "warning" else ()
 
 
 class AdminClient:
@@ -112,15 +121,17 @@ class AdminClient:
         return frozenset(each.local_address.socket_address.port_value for each in found.listener_statuses)
 
     async def set_log_level(self, level: str) -> None:
-        """Change the level of Envoy's log.
+        """Change the level of Envoy's log and of its components.
 
         Raises:
             GatewayError: Envoy does not respond.
 
         """
         try:
-            async with self._session() as session, session.post("/logging", params={"level": level}):
-                pass
+            async with self._session() as session:
+                for change in ({"level": level}, *(dict([each.split(":")]) for each in component_levels(level))):
+                    async with session.post("/logging", params=change):
+                        pass
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise GatewayError("Envoy does not respond", "try again") from error
 

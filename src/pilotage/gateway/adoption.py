@@ -23,7 +23,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
-from pilotage.gateway.admin import AdminClient
+from pilotage.gateway.admin import AdminClient, component_levels
 from pilotage.gateway.launch import ADMIN_SOCKET, envoy_command, write_config
 from pilotage.gateway.log_tail import LogTail, make_pipe
 from pilotage.gateway.processes import PidfdProcess, boot_id
@@ -42,23 +42,33 @@ OUTPUT: Final = "output.pipe"
 
 _RECORD: Final = "envoy.pid"
 _LOG: Final = "envoy.log"
-_HOT_SOCKET: Final = "hot"
+_HOT_SOCKET: Final = "h"
 _SHARED_MEMORY: Final = "/dev/shm/envoy_shared_memory_"  # noqa: S108  # Envoy chooses the name
 _MOST_IDS: Final = 100_000_000  # Envoy multiplies the ID by ten, in 32 bits
 _ANSWER: Final = 5.0  # seconds that an Envoy may take to say who it is before it is replaced
 _CHECK: Final = 30.0  # seconds that a new binary may take to check the configuration
 _GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has not ended is killed
 
-# Runs in the child before Envoy. It writes the record itself, so no Envoy ever runs without one.
+# Runs before Envoy, which terminates itself when its parent at the time of its start dies. So Envoy is started in a
+# grandchild, and only after the child has ended and the system's first process (or a subreaper) has taken its place.
+# The grandchild writes the record itself, so no Envoy ever runs without one.
 _LAUNCHER: Final = """
-import json, os, sys
+import json, os, sys, time
 os.setsid()
+child = os.getpid()
+done, written = os.pipe()
+if os.fork():
+    os.close(written)
+    os._exit(0 if os.read(done, 1) else 1)
 with open("/proc/self/stat") as file:
     started = int(file.read().rpartition(")")[2].split()[19])
 record = {**json.loads(sys.argv[1]), "pid": os.getpid(), "started": started}
 with open(sys.argv[2] + ".new", "w") as file:
     json.dump(record, file)
 os.rename(sys.argv[2] + ".new", sys.argv[2])
+os.write(written, b".")
+while os.getppid() == child:
+    time.sleep(0.001)
 os.closerange(3, 1 << 20)
 os.execv(sys.argv[3], sys.argv[3:])
 """
@@ -215,7 +225,11 @@ class KeepingLauncher:
     async def _take_over(self, record: Record, process: PidfdProcess) -> PidfdProcess:
         older = [(record.pid, record.started), *((old.pid, old_started) for old, old_started in _alive(record))]
         log.info("a new Envoy takes over from the one with process ID %d", record.pid)
-        new = self._launch(record.epoch + 1, record.base_id, tuple(older))
+        try:
+            new = await self._launch(record.epoch + 1, record.base_id, tuple(older))
+        except GatewayError as error:
+            log.error("the new Envoy could not take over, so the old one ends first: %s", error)  # noqa: TRY400  # for operators
+            return await self._start_anew(read_record(self._folder) or record)
         self._end_later(process)
         self.replaces = True
         return new
@@ -229,11 +243,13 @@ class KeepingLauncher:
                 await old.wait()
             _clear(self._folder, record)
         self._running = True
-        return self._launch(0, 1 + secrets.randbelow(_MOST_IDS), ())
+        return await self._launch(0, 1 + secrets.randbelow(_MOST_IDS), ())
 
-    def _launch(self, epoch: int, base_id: int, older: tuple[tuple[int, int], ...]) -> PidfdProcess:
+    async def _launch(self, epoch: int, base_id: int, older: tuple[tuple[int, int], ...]) -> PidfdProcess:
         config = self._write_config(epoch)
         command = envoy_command(self._binary, config, workers=self._workers, log_level=self._log_level)
+        if levels := component_levels(self._log_level):
+            command += ["--component-log-level", ",".join(levels)]
         command += ["--base-id", str(base_id), "--restart-epoch", str(epoch)]
         command += ["--socket-path", str(self._folder / _HOT_SOCKET), "--socket-mode", "600"]
         command += ["--parent-shutdown-time-s", str(max(1, round(self._drain)))]
@@ -242,7 +258,7 @@ class KeepingLauncher:
         }  # fmt: skip
         appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         try:
-            pid = os.posix_spawn(
+            pid = os.posix_spawn(  # noqa: ASYNC221  # it returns at once
                 sys.executable,
                 [
                     sys.executable,
@@ -264,9 +280,17 @@ class KeepingLauncher:
             )
         except OSError as error:
             raise GatewayError(f"cannot start Envoy: {error.strerror or error}", str(self._binary)) from error
-        process = PidfdProcess.open(pid)
-        if process is None:
+        child = PidfdProcess.open(pid)
+        if child is None:
             raise GatewayError("cannot follow Envoy's process", "gateway.keep needs Linux 5.3 or later; remove it")
+        code = await child.wait()
+        process = None
+        if not code:
+            written = read_record(self._folder)
+            process = PidfdProcess.open(written.pid, written.started) if written is not None else None
+        if process is None:
+            tail = (self._folder / _LOG).read_text(errors="replace")[-300:].strip()
+            raise GatewayError(f"Envoy ended at once{': ' if tail else ''}{tail}", f"check {self._binary}")
         self._link_admin(epoch)
         return process
 

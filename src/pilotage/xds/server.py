@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 import grpc.aio
-from envoy.service.auth.v3 import external_auth_pb2
-from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
-from pilotage.xds.bind import bind
+from pilotage.xds.bind import bind, handlers
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import Retries, nack_problems
+from pilotage.xds.removals import RemovalHold
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
@@ -93,6 +92,7 @@ class AdsServer:
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
+        self._removals = RemovalHold()
 
     # ---- life
 
@@ -111,24 +111,7 @@ class AdsServer:
         """
         self._read_settings(self.snapshot.options)
         server = grpc.aio.server(options=_LIMITS)
-        handlers = grpc.stream_stream_rpc_method_handler(
-            self._stream,
-            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
-            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
-        )
-        check = grpc.unary_unary_rpc_method_handler(
-            self._queue.check,
-            request_deserializer=external_auth_pb2.CheckRequest.FromString,
-            response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
-        )
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(
-                    "envoy.service.discovery.v3.AggregatedDiscoveryService", {"DeltaAggregatedResources": handlers}
-                ),
-                grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
-            )
-        )
+        server.add_generic_rpc_handlers(handlers(self._stream, self._queue.check))
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
@@ -178,6 +161,14 @@ class AdsServer:
         self._published.set()
         self._send_changes(changed)
         return changed
+
+    def hold_removals(self) -> None:
+        """Let Envoys keep what they had before this process, until :meth:`release_removals`."""
+        self._removals.begin()
+
+    def release_removals(self) -> None:
+        """Remove from Envoys what is not in the table."""
+        self._notify(self._removals.end())
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
@@ -334,7 +325,7 @@ class AdsServer:
         await self._published.wait()
         if self._closed.is_set():
             return
-        session, wake = Session(self.snapshot.resources), asyncio.Event()
+        session, wake = Session(self.snapshot.resources, self._removals), asyncio.Event()
         self._sessions[session] = wake
         reader = asyncio.create_task(self._read_requests(session, requests, wake), name="ADS requests")
         try:

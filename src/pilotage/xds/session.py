@@ -22,6 +22,7 @@ from google.protobuf import any_pb2
 
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
+from pilotage.xds.removals import RemovalHold
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scope_parts import ScopeVariants
 from pilotage.xds.subscription import Response, Subscription
@@ -50,10 +51,12 @@ class Session:
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
+        removals: says what must not be removed yet.
 
     """
 
-    def __init__(self, resources: Mapping[Key, Resource]) -> None:
+    def __init__(self, resources: Mapping[Key, Resource], removals: RemovalHold | None = None) -> None:
+        self._removals = removals or RemovalHold()
         self.node = ""
         self.nacks: dict[Key, Nack] = {}
         self._resources = resources
@@ -68,7 +71,8 @@ class Session:
         """Whether Envoy has acknowledged or rejected everything that it subscribes to."""
         if not self._has_subscribed:
             return False
-        return all(it.responded and not it.in_flight and not it.pending for it in self._active())
+        active = [it for it in self._subscriptions.values() if it.active]
+        return all(it.responded and not it.in_flight and not it.pending for it in active)
 
     @property
     def rejections(self) -> list[Nack]:
@@ -95,9 +99,6 @@ class Session:
                 self._variants.retry(name)
             self._retried |= {(type_url, name)} & self.nacks.keys()
             self._subscriptions[type_url].pending[name] = None
-
-    def _active(self) -> list[Subscription]:
-        return [it for it in self._subscriptions.values() if it.active]
 
     @property
     def _has_subscribed(self) -> bool:
@@ -290,7 +291,7 @@ class Session:
 
     def _select_removal(self, type_url: str, name: str, removed: set[str]) -> None:
         subscription = self._subscriptions[type_url]
-        if subscription.version(name) is None:
+        if subscription.version(name) is None or self._removals.holds((type_url, name)):
             subscription.pending.pop(name, None)
         elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
             removed.add(name)
