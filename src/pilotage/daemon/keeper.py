@@ -17,6 +17,7 @@ from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.settings import envoy_settings
 from pilotage.daemon.systemd import Systemd
 from pilotage.gateway.adoption import end_kept
+from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.processes import PidfdProcess, start_time
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pilotage.daemon.settings import EnvoySettings
 
-__all__ = ["run_envoy", "stop"]
+__all__ = ["run_envoy", "stop_both"]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
         while await keeper.run(settings, folder):
             try:
                 renewed = envoy_settings(config, api, env)
+                find_envoy(renewed.gateway.envoy)
             except PilotageError as error:
                 log.error("configuration rejected; the previous one stays active: %s", error)  # noqa: TRY400  # for operators
             else:
@@ -109,7 +111,7 @@ class _Keeper:
         return False
 
 
-async def stop(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tuple[bool, bool]:
+async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tuple[bool, bool]:
     """End the daemon that keeps an Envoy, and then the Envoy, whose requests have ``gateway.drain`` to finish.
 
     Args:

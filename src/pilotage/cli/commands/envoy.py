@@ -60,7 +60,7 @@ def stop(config: str, api: tuple[str, ...]) -> int:
     import asyncio
 
     with gateway_extra():
-        from pilotage.daemon.keeper import stop as stop_both
+        from pilotage.daemon.keeper import stop_both
 
     ended = asyncio.run(stop_both(config, api, os.environ))
     names = [name for name, was_there in zip(("pilotage", "Envoy"), ended, strict=True) if was_there]
