@@ -8,15 +8,15 @@ import time
 import pytest
 
 from pilotage.sleep.engine_actions import SleepError
-from pilotage.testing import FakeEngine, container
+from pilotage.testing import FakeContainer, FakeEngine, container
 from pilotage.xds.load_reports import Load, Report
-from tests.support.sleepers import sleeping
+from tests.support.sleepers import sleeping, state_of
 from tests.support.waiting import until
 
 IDLE = {"proxy.idle_timeout": "1h"}
 
 
-def web(state: str = "exited", **labels: str) -> object:
+def web(state: str = "exited", **labels: str) -> FakeContainer:
     return container("web", labels={**IDLE, **{f"proxy.{name}": value for name, value in labels.items()}}, state=state)
 
 
@@ -69,10 +69,10 @@ async def test_an_operator_puts_a_container_to_sleep_once_no_envoy_leads_request
         await night.until_state("quiescing")
         gate = night.keeper.gates["web"]
         assert (gate.opening, gate.busy) == ("closed", gate.epoch - 1)
-        assert engine.find("web").state == "running"
+        assert state_of(engine, "web") == "running"
         night.keeper.accepts.set()
         await night.until_state("asleep")
-        assert engine.find("web").state == "exited"
+        assert state_of(engine, "web") == "exited"
         assert night.keeper.gates["web"].busy is None
 
 
@@ -106,7 +106,7 @@ async def test_a_request_cancels_the_sleep_before_the_engine_is_told() -> None:
         assert night.keeper.gates["web"].opening == "open"
         night.keeper.accepts.set()
         await until(lambda: night.keeper.gates["web"].busy is None)
-        assert engine.find("web").state == "running"
+        assert state_of(engine, "web") == "running"
 
 
 async def test_a_removed_container_frees_its_requests() -> None:
@@ -133,7 +133,7 @@ async def test_a_route_used_for_forwardauth_stays_awake() -> None:
         await night.until_state("ready")
         with pytest.raises(SleepError, match="web is needed by shop"):
             night.sleeper.sleep("web")
-        assert engine.find("web").state == "running"
+        assert state_of(engine, "web") == "running"
 
 
 async def test_the_table_shows_whether_containers_are_awake() -> None:

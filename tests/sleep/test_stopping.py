@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.testing import FakeEngine, container
+from pilotage.testing import FakeContainer, FakeEngine, container
 from tests.support.sleepers import Night, sleeping
 from tests.support.waiting import until
 
@@ -13,7 +13,7 @@ HIDDEN = {"proxy.exclude": "true"}
 WEB = {"proxy.aliases": "web", "proxy.idle_timeout": "1h", "proxy.depends_on": "db"}
 
 
-def service(name: str, **labels: str) -> object:
+def service(name: str, **labels: str) -> FakeContainer:
     return container(f"shop-{name}-1", labels={**PROJECT, "com.docker.compose.service": name, **labels})
 
 
@@ -45,7 +45,7 @@ async def test_what_only_this_container_needed_sleeps_after_it() -> None:
         pytest.param(HIDDEN, [service("cron", **HIDDEN, **{"proxy.depends_on": "db"})], id="others need it"),
     ],
 )
-async def test_a_needed_container_stays_awake(database: dict[str, str], others: list[object]) -> None:
+async def test_a_needed_container_stays_awake(database: dict[str, str], others: list[FakeContainer]) -> None:
     containers = [service("web", **WEB), service("db", **database), *others]
     async with FakeEngine(containers) as engine, sleeping(engine) as night:
         await put_to_sleep(night)

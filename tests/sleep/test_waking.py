@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pilotage.testing import FakeEngine, container
-from tests.support.sleepers import sleeping
+from pilotage.testing import FakeContainer, FakeEngine, container
+from tests.support.sleepers import sleeping, state_of
 from tests.support.waiting import until
 
 PROJECT = {"com.docker.compose.project": "shop"}
 
 
-def service(name: str, state: str = "exited", **more: str) -> object:
+def service(name: str, state: str = "exited", **more: str) -> FakeContainer:
     labels = {**PROJECT, "com.docker.compose.service": name, **more}
     return container(f"shop-{name}-1", labels=labels, state=state)
 
@@ -48,7 +48,7 @@ async def test_a_container_that_exits_ends_the_attempt() -> None:
         await night.until_state("asleep")
         night.answers = False
         night.sleeper.want("web")
-        await until(lambda: engine.find("shop-web-1").state == "running")
+        await until(lambda: state_of(engine, "shop-web-1") == "running")
         engine.die("shop-web-1", exit_code=3)
         await night.until_state("failed")
         assert "shop-web-1 exited with code 3" in night.status().failure

@@ -86,6 +86,13 @@ class Served:
             assert "Traceback" not in self.log, self.log
             self._process = None
 
+    async def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.communicate()
+        self._process = None
+
     def envoys(self) -> list[int]:
         """Return the process IDs of the Envoys among its children."""
         children = Path(f"/proc/{self.pid}/task").glob("*/children")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
-__all__ = ["Night", "sleeping"]
+__all__ = ["Night", "sleeping", "state_of"]
 
 
 class Keeper:
@@ -79,6 +79,13 @@ class Night:
 
     async def until_state(self, state: str, alias: str = "web") -> None:
         await until(lambda: self.sleeper.unit(alias) is not None and self.status(alias).state == state, patience=20)
+
+
+def state_of(engine: FakeEngine, name: str) -> str:
+    """Return the state of a container of a fake engine."""
+    found = engine.find(name)
+    assert found is not None
+    return found.state
 
 
 @contextlib.asynccontextmanager

@@ -14,34 +14,30 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from pilotage.api.envoys import EnvoyMetrics
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
-from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
+from pilotage.daemon.settings import build_settings, rebuild_settings
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
-from pilotage.daemon.xds import private_folder, start_xds
+from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
-from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
-from pilotage.gateway.process import Gateway
 from pilotage.gateway.traffic import TrafficReader
 from pilotage.table.envoys import SILENT
-from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.server import AdsServer
 from pilotage.xds.target_guard import TargetGuard
 
@@ -54,7 +50,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
-    from pilotage.gateway.process import GatewayStatus
+    from pilotage.gateway.process import Gateway, GatewayStatus
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.traffic import RouteTraffic
@@ -64,11 +60,11 @@ __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
 
-_NODE: Final = "pilotage"
-"""The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
-
 _FIRST_NAMES: Final = 5.0
 """Seconds that the first table waits for the addresses of host names."""
+
+_ALL_LISTS: Final = 300.0
+"""Seconds for which Envoys keep the earlier routes of engines that have not been listed since the start."""
 
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
@@ -195,7 +191,7 @@ class Daemon:
             return "stopping"
         if self._waiting_for or self.gateway is None:
             return self._waiting_for
-        trouble = envoy_trouble(self.gateway.status, self.ads, _NODE)
+        trouble = envoy_trouble(self.gateway.status, self.ads, NODE)
         return trouble or (self._overload.problem if self._overload is not None else "")
 
     def envoys(self) -> tuple[EnvoyState, ...]:
@@ -232,34 +228,26 @@ class Daemon:
         """
         settings = self.settings
         log_warnings(settings)
-        if settings.with_gateway:
-            check_ports(settings)
         async with AsyncExitStack() as stack:
             # Start with the checks that need no running component.
-            folder = Path(stack.enter_context(private_folder()))
-            binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
+            folder = stack.enter_context(envoy_folder(settings))
+            if settings.with_gateway:
+                await free_ports(settings, folder)
+                external = settings.gateway.keep == "external"
+                self.gateway = make_gateway(folder, settings.gateway, settings.limits, external=external)
+                if not external:
+                    self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
+                    self._overload.prepare()
             self.ads = await stack.enter_async_context(
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
-            address = f"unix:{folder}/xds.sock"
-            self._traffic = TrafficReader(None, self.ads.loads, self.ads.snapshot.backend)
-            await start_xds(self.ads, address, settings, public=self.xds_address)
+            self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
+            await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
-            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/pages.sock", stack)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/{PAGES_SOCKET}", stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
-            if binary is not None:
-                limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
-                self.gateway = Gateway(
-                    build_bootstrap(address, _NODE, limits=limits, pages=f"{folder}/pages.sock"),
-                    folder,
-                    binary=binary,
-                    workers=settings.gateway.workers,
-                    log_level=settings.gateway.log_level,
-                )
-                self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
-                self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
-                self._overload.prepare()
+            if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
                 self.ads.targets.on_touched = self._health.follow
             await self._run_tasks()
@@ -310,21 +298,11 @@ class Daemon:
         self._systemd.stopping()
         if self.gateway is None:
             return
-        limit = self.settings.gateway.drain
-        log.info("stopping: active requests have %g s to finish (send the signal again to stop now)", limit)
-        drain = asyncio.create_task(self.gateway.drain(limit))
-        now = asyncio.create_task(self._stop_now.wait())
-        await asyncio.wait({drain, now}, return_when=asyncio.FIRST_COMPLETED)
-        now.cancel()
-        if drain.done():
-            aborted = drain.result()
-            log.log(
-                logging.WARNING if aborted else logging.INFO, "Envoy stopped; %s aborted", count(aborted, "request")
-            )
+        if self.settings.keep_folder:
+            self.gateway.leave()
+            log.info("stopping; Envoy goes on serving (pilotage stop ends it, too)")
         else:
-            drain.cancel()
-            await self.gateway.stop()
-            log.warning("Envoy stopped without waiting for active requests")
+            await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 
     # ---- tables for Envoys
 
@@ -333,10 +311,12 @@ class Daemon:
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self.discovery.store.keep_holders()
+        self.ads.hold_removals()
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
+            group.create_task(self._release_removals(), name="removals")
             await self.ads.targets.prepare(self.discovery.table, _FIRST_NAMES)
             self.sleeper.follow(self.discovery.table.routes)
             self.ads.publish(self.discovery.table)  # even if it is empty
@@ -347,13 +327,20 @@ class Daemon:
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
+    async def _release_removals(self) -> None:
+        """Let Envoys keep routes from before this process until all engines have been listed once."""
+        with contextlib.suppress(EngineUnreachable):
+            await self.discovery.ready(timeout=_ALL_LISTS)
+        self.ads.release_removals()
+
     async def _report_ready(self) -> None:
         """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""
         if self.gateway is not None:
             await self.gateway.ready()
-            await self.ads.wait_for_acks(node=_NODE)
-            if problems := self.ads.listener_problems(_NODE):
+            await self.ads.wait_for_acks(node=NODE)
+            if problems := self.ads.listener_problems(NODE):
                 raise ConfigError(problems)
+            self.gateway.leave()
         self._waiting_for = ""
         self._systemd.ready(self._status_text())
         self._on_ready(self)

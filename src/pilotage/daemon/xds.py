@@ -1,4 +1,4 @@
-"""Starts the xDS server on the addresses that the settings name, and makes the folder for its socket."""
+"""Starts the xDS server on the addresses in the settings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
-from pilotage.core.tempdirs import socket_tempdir
 
 if TYPE_CHECKING:
-    import tempfile
-
     from pilotage.daemon.settings import DaemonSettings
     from pilotage.xds.server import AdsServer
 
-__all__ = ["private_folder", "start_xds"]
+__all__ = ["start_xds"]
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +42,3 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
     except OSError as error:
         hint = "change gateway.xds in the configuration"
         raise ConfigError([Problem(message=f"cannot serve other Envoys on {public}: {error}", hint=hint)]) from error
-
-
-def private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
-    try:
-        return socket_tempdir("pilotage-", "admin.sock")
-    except OSError as error:
-        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
-        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

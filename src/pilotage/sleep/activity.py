@@ -1,4 +1,4 @@
-"""Judges from load reports whether requests of a cluster are in progress. Pure: the caller passes in the time.
+"""Judges from load reports whether requests of a cluster are in progress. The caller passes in the time.
 
 An Envoy that has missed several reports may have requests in progress, so it counts as busy.
 """

@@ -16,6 +16,7 @@ from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
 from pilotage.table.traffic import RouteTraffic
+from pilotage.table.wakefulness import Wakefulness
 
 __all__ = [
     "SILENT",
@@ -33,6 +34,7 @@ __all__ = [
     "RouteStore",
     "RouteTraffic",
     "Table",
+    "Wakefulness",
     "build_snapshot",
     "build_table",
     "holder_of",

@@ -18,6 +18,7 @@ from pilotage.xds.envoys import BRIEF, Envoys
 from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.private_sockets import bind
+from pilotage.xds.removals import RemovalHold
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
@@ -96,6 +97,7 @@ class AdsServer:
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
+        self._removals = RemovalHold()
 
     # ---- life
 
@@ -173,6 +175,14 @@ class AdsServer:
         self._published.set()
         self._send_changes(changed)
         return changed
+
+    def hold_removals(self) -> None:
+        """Let Envoys keep what they had before this process, until :meth:`release_removals`."""
+        self._removals.begin()
+
+    def release_removals(self) -> None:
+        """Remove from Envoys what is not in the table."""
+        self._notify(self._removals.end())
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
@@ -331,7 +341,7 @@ class AdsServer:
         await self._published.wait()
         if self._closed.is_set():
             return
-        session = Session(self.snapshot.resources)
+        session = Session(self.snapshot.resources, self._removals)
         wake = self.envoys.join(session, local=context.peer().startswith("unix"))
         reader = asyncio.create_task(self._read_requests(session, requests, wake), name="ADS requests")
         try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
+from pilotage.xds.removals import RemovalHold
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
 from pilotage.xds.session_state import SEND_ORDER, SessionState
 from pilotage.xds.subscription import Response
@@ -44,12 +45,14 @@ class Session(SessionState):
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
+        removals: says what must not be removed yet.
 
     """
 
-    def __init__(self, resources: Mapping[Key, Resource]) -> None:
+    def __init__(self, resources: Mapping[Key, Resource], removals: RemovalHold | None = None) -> None:
         super().__init__(resources)
         self.now = 0.0
+        self._removals = removals or RemovalHold()
         self._retried: set[Key] = set()  # rejected before, and to be sent again
         self._references = ClusterReferences()
         self._last_nonce = 0
@@ -235,7 +238,7 @@ class Session(SessionState):
             subscription.refused.discard(name)
             subscription.names.discard(name)
             removed.add(name)
-        elif subscription.version(name) is None:
+        elif subscription.version(name) is None or self._removals.holds((type_url, name)):
             subscription.pending.pop(name, None)
         elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
             removed.add(name)
