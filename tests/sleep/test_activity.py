@@ -8,8 +8,10 @@ from pilotage.xds.load_reports import Load, Report
 SHOP = "route/shop@7"
 
 
-def report(node: str = "a", *, at: float = 0.0, begun: float = 0.0, **loads: dict[str, Load]) -> Report:
-    return Report(node, at, begun, 1.0, dict(loads))
+def report(
+    node: str = "a", loads: dict[str, dict[str, Load]] | None = None, *, at: float = 0.0, begun: float = 0.0
+) -> Report:
+    return Report(node, at, begun, 1.0, loads or {})
 
 
 def busy(in_progress: int, issued: int = 0) -> dict[str, dict[str, Load]]:
@@ -18,7 +20,7 @@ def busy(in_progress: int, issued: int = 0) -> dict[str, dict[str, Load]]:
 
 def test_the_requests_of_all_envoys_and_endpoints_add_up() -> None:
     two = {SHOP: {"10.0.0.1:80": Load(1), "10.0.0.2:80": Load(2)}}
-    reports = [report("a", at=1.0, **two), report("b", at=1.0, **busy(3))]
+    reports = [report("a", two, at=1.0), report("b", busy(3), at=1.0)]
     assert Activity(lambda: reports).in_progress(SHOP, 1.5) == 6
 
 
@@ -35,7 +37,7 @@ def test_only_a_report_whose_period_began_after_the_moment_proves_quiet() -> Non
     reports = [report("a", at=3.0, begun=2.0), report("b", at=3.0, begun=1.0)]
     activity = Activity(lambda: reports)
     assert not activity.is_quiet(SHOP, 1.5)
-    reports[1] = report("b", at=4.0, begun=3.0, **busy(1))
+    reports[1] = report("b", busy(1), at=4.0, begun=3.0)
     assert not activity.is_quiet(SHOP, 1.5)
     reports[1] = report("b", at=5.0, begun=4.0)
     assert activity.is_quiet(SHOP, 1.5)
@@ -48,7 +50,7 @@ def test_without_envoys_everything_is_quiet() -> None:
 
 
 def test_requests_are_counted_since_the_last_report_of_the_same_envoy() -> None:
-    first, second = report("a", **busy(0, 5)), report("b", **busy(0, 9))
+    first, second = report("a", busy(0, 5)), report("b", busy(0, 9))
     activity = Activity(lambda: [first, second])
     assert activity.changes(first) == {SHOP: 5}
     assert activity.changes(second) == {SHOP: 9}
@@ -58,5 +60,5 @@ def test_requests_are_counted_since_the_last_report_of_the_same_envoy() -> None:
 
 
 def test_clusters_of_routes_that_do_not_sleep_are_left_out() -> None:
-    found = report("a", **{"route/web": {"10.0.0.1:80": Load(1, 1)}})
+    found = report("a", {"route/web": {"10.0.0.1:80": Load(1, 1)}})
     assert Activity(lambda: [found]).changes(found) == {}

@@ -56,7 +56,8 @@ def test_the_aliases_of_a_container_are_one_unit() -> None:
     known.put("web", {**IDLE, "proxy.aliases": "shop, store"})
     found = registry(known)
     first, second = found.follow("shop", 1.0), found.follow("store", 1.0)
-    assert first.unit is second.unit is not None
+    assert first.unit is not None
+    assert first.unit is second.unit
     assert first.unit.aliases == {"shop", "store"}
     assert first.unit.state.epoch == 7
     assert first.is_changed

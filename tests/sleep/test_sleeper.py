@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,21 +14,24 @@ from pilotage.xds.load_reports import Load, Report
 from tests.support.sleepers import sleeping, state_of
 from tests.support.waiting import until
 
+if TYPE_CHECKING:
+    from pilotage.testing.container import State
+
 IDLE = {"proxy.idle_timeout": "1h"}
 
 
-def web(state: str = "exited", **labels: str) -> FakeContainer:
+def web(state: State = "exited", **labels: str) -> FakeContainer:
     return container("web", labels={**IDLE, **{f"proxy.{name}": value for name, value in labels.items()}}, state=state)
 
 
 async def test_a_stopped_container_is_asleep_and_is_started_once_however_many_ask() -> None:
     async with FakeEngine([web()]) as engine, sleeping(engine) as night:
         await night.until_state("asleep")
-        assert night.keeper.gates["web"].opening == "closed"
+        assert night.keeper.history[-1] == ("web", "closed")
         for _ in range(100):
             night.sleeper.want("web")
         await night.until_state("ready")
-        assert night.keeper.gates["web"].opening == "open"
+        assert night.keeper.history[-1] == ("web", "open")
         assert engine.calls["start"] == 1
         assert night.status().last_wake is not None
 

@@ -61,7 +61,7 @@ class Night:
             source.connect,
             may_act=source.may_idle,
             reports=lambda: self.reports,
-            on_state=discovery.set_wakefulness,
+            on_state=source.show,
             probe=self._probe,
         )
 

@@ -73,21 +73,6 @@ async def test_envoy_receives_what_changed_while_the_control_plane_was_down(envo
         await gw.ads.close()
 
 
-async def test_routes_from_before_a_restart_stay_until_removals_are_released(envoy: Envoy) -> None:
-    async with target("one") as one, envoy() as gw:
-        await gw.publish(route("stays", one.port), route("unknown", one.port, one.port + 1))
-        await gw.ads.close()
-        gw.ads = AdsServer(gw.options)
-        gw.ads.hold_removals()
-        await gw.ads.start(gw.address)
-        await gw.publish(route("stays", one.port))
-        assert [(await gw.ask(host)).status for host in ("stays", "unknown")] == [200, 200]
-        gw.ads.release_removals()
-        await gw.ads.wait_for_acks()
-        assert [(await gw.ask(host)).status for host in ("stays", "unknown")] == [200, 404]
-        await gw.ads.close()
-
-
 async def test_a_restarted_envoy_receives_everything(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port), route("own", it.port, max_conns_per_host=2))

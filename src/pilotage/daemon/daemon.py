@@ -179,11 +179,8 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
-        found = (
-            *(self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems),
-            self.sleeper.problems(),
-        )
-        return tuple(problem for problems in found for problem in problems)
+        found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
+        return tuple(problem for problems in (*found, self.sleeper.problems()) for problem in problems)
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
@@ -311,7 +308,7 @@ class Daemon:
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self.discovery.store.keep_holders()
-        self.ads.hold_removals()
+        self.ads.removals.begin()
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None

@@ -59,6 +59,7 @@ class AdsServer:
         targets: resolves and probes what the snapshot leads to.
         envoys: the connected Envoys.
         loads: the requests that they report.
+        removals: lets Envoys keep what they had before this process, until :meth:`release_removals`.
 
     Args:
         options: the gateway's settings.
@@ -97,7 +98,7 @@ class AdsServer:
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
-        self._removals = RemovalHold()
+        self.removals = RemovalHold()
 
     # ---- life
 
@@ -123,9 +124,7 @@ class AdsServer:
     async def _check(self, request: Any, _context: Any = None) -> Any:
         """Answer an ext_authz check: a request that waits for an endpoint, or a page load of a sleeping route."""
         alias = request.attributes.context_extensions.get("page", "")
-        if alias:
-            return self.gates.check(alias, request.attributes.request.http.path)
-        return await self._queue.check(request)
+        return self.gates.check(alias, request) if alias else await self._queue.check(request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
@@ -176,13 +175,9 @@ class AdsServer:
         self._send_changes(changed)
         return changed
 
-    def hold_removals(self) -> None:
-        """Let Envoys keep what they had before this process, until :meth:`release_removals`."""
-        self._removals.begin()
-
     def release_removals(self) -> None:
-        """Remove from Envoys what is not in the table."""
-        self._notify(self._removals.end())
+        """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
+        self._notify(self.removals.end())
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
@@ -341,7 +336,7 @@ class AdsServer:
         await self._published.wait()
         if self._closed.is_set():
             return
-        session = Session(self.snapshot.resources, self._removals)
+        session = Session(self.snapshot.resources, self.removals)
         wake = self.envoys.join(session, local=context.peer().startswith("unix"))
         reader = asyncio.create_task(self._read_requests(session, requests, wake), name="ADS requests")
         try:
