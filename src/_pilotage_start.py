@@ -19,7 +19,7 @@ def main() -> None:
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # otherwise the shell ignores it
         early = _end
         _signal.signal(_signal.SIGINT, early)
-    if next((word for word in sys.argv[1:] if not word.startswith("-")), "") == "serve":
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in {"serve", "envoy"}:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGHUP})  # pilotage.daemon unblocks it
     from pilotage.__main__ import run_commands  # noqa: PLC0415  # loading it takes a while
 

@@ -24,6 +24,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,13 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     if report.skipped and call.excinfo is not None and str(call.excinfo.value) in skip_reasons:
         report.longrepr = (__file__, 1, f"Skipped: {call.excinfo.value}")
     return report
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A private folder whose path is short enough for the sockets of a kept Envoy."""
+    with tempfile.TemporaryDirectory(prefix="keep-", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture

@@ -52,6 +52,15 @@ def mutate() -> Any:
         }),
         ("def f():\n    return False", {"def f():\n    return True"}),
         ("while a:\n    break", {"while a:\n    continue", "while (not (a)):\n    break"}),
+        ("f(zip(a, b, strict=True))", {"pass"}),
+        ("f(g.create_task(a(), name='b'))", {"pass"}),
+        ("f(warn('a', A, stacklevel=1))", {"pass", "f(warn('Xa', A, stacklevel=1))"}),
+        ("f(net(a, strict=False))", {"pass", "f(net(a))", "f(net(a, strict=True))"}),
+        ("log.debug('a', exc_info=b)", set()),
+        ("log.info('a')", {"pass", "log.info('Xa')"}),
+        ("@lru_cache(maxsize=1)\ndef f():\n    pass", set()),
+        ("T = TypeVar('T')\nP = tuple[tuple[str, str], ...]\n__slots__ = ('a', 'b')\nx = cast('A', b)", set()),
+        ("x = a[b, c]", {"x = a[(c,)]", "x = a[(b,)]"}),
         ("__all__ = ['a']\nif TYPE_CHECKING:\n    import b\nC = Literal['d']", set()),
         ("class A(B, frozen=True):\n    'Text.'\n    c: int = 0", {
             "class A(B, frozen=True):\n    'Text.'\n    c: int = 1",
@@ -81,7 +90,11 @@ def test_the_modules_own_tests_come_first_then_its_packages_then_those_that_impo
     own, *_ = mutate.tests_of(Path("src/pilotage/table/__init__.py"), slow=False)
     assert own[2:] == ["tests/test_architecture.py"]
     own, _ = mutate.tests_of(Path("src/pilotage/xds/session.py"), slow=False)
-    assert own[2:] == ["tests/xds/test_session.py", "tests/xds/test_session_refusals.py"]
+    assert own[2:] == [
+        "tests/xds/test_session.py",
+        "tests/xds/test_session_refusals.py",
+        "tests/xds/test_session_state.py",
+    ]
 
 
 @pytest.mark.process

@@ -44,11 +44,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
 
 
-def unit() -> configparser.SectionProxy:
+def unit(name: str = "pilotage", section: str = "Service") -> configparser.SectionProxy:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(PACKAGING / "pilotage.service")
-    return parser["Service"]
+    parser.read(PACKAGING / f"{name}.service")
+    return parser[section]
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
@@ -72,10 +72,35 @@ def test_the_units_command_exists_and_notifies_systemd() -> None:
     assert f"/run/{service['RuntimeDirectory']}/pilotage.sock" == str(socket_candidates({})[-1])
 
 
-def test_systemd_waits_longer_than_the_drain_and_signals_only_pilotage() -> None:
-    service = unit()
-    assert int(service["TimeoutStopSec"].removesuffix("s")) > GatewaySettings().drain + 5
-    assert service["KillMode"] == "mixed"
+def test_envoy_has_a_unit_of_its_own_which_pilotage_starts_and_does_not_stop() -> None:
+    service, envoy = unit(), unit("pilotage-envoy")
+    assert parsed(shlex.split(service["ExecStart"])[1:])["keep"] == "external"
+    parsed(shlex.split(envoy["ExecStart"])[1:])
+    order = unit(section="Unit")
+    assert "pilotage-envoy.service" in order["Wants"].split()
+    assert "pilotage-envoy.service" in order["After"].split()
+    assert not {"Requires", "BindsTo", "PartOf"} & set(order) | {"PartOf"} & set(unit("pilotage-envoy", "Unit"))
+    for key in ("User", "DynamicUser", "RuntimeDirectory", "RuntimeDirectoryPreserve", "LimitNOFILE"):
+        assert service[key] == envoy[key]
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("no systemd-analyze")
+    files = []
+    for name in ("pilotage", "pilotage-envoy"):
+        text = (PACKAGING / f"{name}.service").read_text()
+        files.append(tmp_path / f"{name}.service")
+        files[-1].write_text(text.replace("/opt/pilotage/bin/pilotage", "/bin/true"))
+    done = subprocess.run([program, "verify", *files], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_waits_longer_than_the_drain_and_kills_no_envoy_whose_main_process_was_killed() -> None:
+    service, envoy = unit(), unit("pilotage-envoy")
+    assert int(envoy["TimeoutStopSec"].removesuffix("s")) > GatewaySettings().drain + 5
+    assert (service["KillMode"], envoy["KillMode"]) == ("mixed", "process")
 
 
 def test_the_image_copies_files_that_exist_and_checks_the_api() -> None:
@@ -101,8 +126,12 @@ def test_compose_gives_the_engines_socket_only_to_the_proxy() -> None:
     (engine,) = parsed(words)["engines"]
     listens = re.findall(r"^    bind unix@(\S+) ", (PACKAGING / "haproxy.cfg").read_text(), re.MULTILINE)
     assert [engine] == [f"local=unix://{path}" for path in listens]
-    assert set(services["whoami"]["networks"]) <= set(services["pilotage"]["networks"])
-    assert int(services["pilotage"]["stop_grace_period"].removesuffix("s")) > GatewaySettings().drain + 5
+    assert parsed(words)["keep"] == "external"
+    parsed(services["envoy"]["command"])
+    assert set(services["whoami"]["networks"]) <= set(services["envoy"]["networks"])
+    assert services["pilotage"]["network_mode"] == "service:envoy"
+    assert services["pilotage"]["environment"] == services["envoy"]["environment"]
+    assert int(services["envoy"]["stop_grace_period"].removesuffix("s")) > GatewaySettings().drain + 5
 
 
 @pytest.mark.engine
@@ -230,7 +259,7 @@ def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: En
     eventually(lambda: ask(composed.port, "whoami.localhost") == (200, b"hello\n"), 30)
     running = state()
     assert running["HostConfig"]["ReadonlyRootfs"]
-    processes = image.docker("top", "pilotage-pilotage-1", "-eo", "pid,uid,comm").splitlines()[1:]
+    processes = image.docker("top", "pilotage-envoy-1", "-eo", "pid,uid,comm").splitlines()[1:]
     assert {line.split()[1] for line in processes} == {"65532"}
     assert "envoy" in {line.split()[2] for line in processes}
     # The command in the container finds the daemon.
@@ -246,7 +275,12 @@ def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: En
     eventually(lambda: state()["State"]["Health"]["Status"] == "healthy", 40)
     composed("stop", "pilotage")
     assert state()["State"]["ExitCode"] == 0
-    assert "Envoy stopped; 0 requests aborted" in composed("logs", "pilotage")
+    assert ask(composed.port, "later.localhost") == (200, b"hello\n")  # Envoy serves without pilotage
+    composed("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "pilotage")
+    image.run("latest", WEB, {"proxy.latest.port": "80"}, "--network", "pilotage_services")
+    eventually(lambda: ask(composed.port, "latest.localhost") == (200, b"hello\n"), 30)
+    composed("stop", "envoy")
+    assert "Envoy stopped; 0 requests aborted" in composed("logs", "envoy")
 
 
 @pytest.mark.timeout(300)

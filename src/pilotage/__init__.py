@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import build_table
     from pilotage.table.table import EngineStatus, ProblemKey, Table
+    from pilotage.table.wakefulness import Wakefulness
 
 __version__ = "0.1.0"
 
@@ -76,6 +77,7 @@ _load, __dir__ = lazy_exports(
         "Built": "routes.build",
         "Change": "table.diff",
         "ChangeKind": "table.diff",
+        "Wakefulness": "table.wakefulness",
         "Claimant": "policy.claims",
         "ClientRequest": "engine.shared_client",
         "Clients": "engine.shared_client",
@@ -243,6 +245,7 @@ __all__ = [
     "Update",
     "Verdict",
     "Version",
+    "Wakefulness",
     "__version__",
     "build_routes",
     "build_table",

@@ -18,6 +18,7 @@ from pilotage.core.problems import Problem
 from pilotage.discovery.manager import DiscoveryManager, discover
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.routes.route import EndpointHealth
+from pilotage.table.envoys import EnvoyState, RouteState
 from pilotage.testing import FakeEngine
 from tests.support.leaks import assert_no_leaks
 from tests.support.ports import free_port
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
 LOOPBACK = Listen(host="127.0.0.1", port=0)
 
@@ -40,6 +42,7 @@ class Told:
         self.metrics = Metrics()
         self.sleeper = None
         self.why = ""
+        self.figures: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"
 
     def problems(self) -> tuple[Problem, ...]:
@@ -47,6 +50,15 @@ class Told:
 
     def not_ready(self) -> str:
         return self.why
+
+    def envoys(self) -> tuple[EnvoyState, ...]:
+        return (EnvoyState(node="edge", connected=True, since=1.0, lag=0.25, version=1, waiting=2),)
+
+    def route_states(self, alias: str) -> dict[str, RouteState]:
+        return {"edge": RouteState("waiting", 1)} if alias == "web" else {}
+
+    async def traffic(self) -> dict[str, RouteTraffic]:
+        return self.figures
 
     async def gateway_statistics(self) -> bytes:
         if self.why:
@@ -101,6 +113,27 @@ async def test_the_api_serves_routes_containers_problems_and_engines() -> None:
         assert (engine["name"], engine["state"], engine["containers"]) == ("local", "live", 2)
 
 
+async def test_the_api_says_which_envoy_has_which_version_of_each_route() -> None:
+    async with serving() as caller:
+        found = await caller.json("/v1/envoys")
+        assert found["version"] == caller.source.discovery.table.version
+        assert found["routes"] == {"web": {"edge": {"state": "waiting", "version": 1}}}
+        (edge,) = found["envoys"]
+        assert (edge["node"], edge["connected"], edge["lag_s"], edge["waiting"]) == ("edge", True, 0.25, 2)
+
+
+async def test_snapshots_name_what_envoys_have_only_if_asked(tmp_path: Path) -> None:
+    async with serving(Listen(path=str(tmp_path / "api.sock"))) as caller:
+        connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))
+        async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
+            for query, expected in (("", {}), ("?envoys", {"web": {"edge": RouteState("waiting", 1)}})):
+                async with session.get(SNAPSHOT_PATH + query) as answer:
+                    snapshot = unpack(await answer.read())
+                assert snapshot is not None
+                assert snapshot.on_envoys == expected
+        assert caller.source.discovery.table.routes
+
+
 async def test_routes_of_a_stale_engine_say_since_when() -> None:
     async with serving() as caller:
         await caller.engine.close()
@@ -140,10 +173,8 @@ async def test_responses_match_the_openapi_document() -> None:
         promised = await caller.json("/openapi.json")
         assert promised == document()
         for path, methods in promised["paths"].items():
-            operation = methods.get("get")
-            if operation is None:
-                continue  # tests of sleep send these to a daemon
-            if "text/event-stream" in operation["responses"]["200"]["content"]:
+            operation = methods.get("get")  # tests of sleep send the others
+            if operation is None or "text/event-stream" in operation["responses"]["200"]["content"]:
                 continue
             status, body = await caller.raw(path.replace("{name}", "web"))
             assert status == 200, path

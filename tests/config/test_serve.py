@@ -58,6 +58,7 @@ gateway:
   connect_timeout: 500ms
   retries: 0
   drain: 1m
+  keep: true
   envoy: /usr/bin/envoy
   workers: 2
   log_level: info
@@ -91,6 +92,7 @@ debug: true
     )
     assert config.gateway == GatewaySettings(
         drain=60.0,
+        keep=True,
         envoy="/usr/bin/envoy",
         workers=2,
         log_level="info",
@@ -132,6 +134,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {retries: true}", "gateway.retries: must be a whole number"),
         ("gateway: {log_level: waring}", "'waring' is not a valid log_level; did you mean 'warning'?"),
         ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
+        ("gateway: {keep: maybe}", "gateway.keep"),
         ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative"),
         ("gateway: {drain: {}}", "gateway.drain: '{}' is not a duration"),
         ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),

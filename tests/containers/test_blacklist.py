@@ -56,3 +56,28 @@ def test_ports_of_databases_count_inside_the_container(port: int) -> None:
 def test_the_infra_container_of_a_pod_is_no_service() -> None:
     found = container("0da46d7ba45c-infra", Image="localhost/podman-pause:4.3.1-0")
     assert blacklist_reason(found) == "role as the infra container of a pod"
+
+
+@pytest.mark.parametrize(
+    "name",
+    """postgres mysql mariadb redis memcached mongo rabbitmq couchdb neo4j telegraf
+    elasticsearch meilisearch kibana solr watchtower""".split(),
+)
+def test_every_backend_image_of_the_rules_is_recognized(name: str) -> None:
+    assert blacklist_reason(container(Image=f"acme/{name}:1")) == f"image acme/{name}:1"
+
+
+@pytest.mark.parametrize("author", "selenium browserless zenika zabbix moby docker".split())
+def test_every_backend_author_of_the_rules_is_recognized(author: str) -> None:
+    assert blacklist_reason(container(Image=f"{author}/x:1")) == f"image {author}/x:1"
+
+
+@pytest.mark.parametrize("mount", "postgresql/data mysql mongodb mariadb memcached rabbitmq".split())
+def test_every_mount_of_the_rules_is_recognized(mount: str) -> None:
+    found = container(Mounts=[{"Destination": f"/var/lib/{mount}"}])
+    assert blacklist_reason(found) == f"mount /var/lib/{mount}"
+
+
+def test_of_several_ports_the_lowest_is_the_reason() -> None:
+    ports = [{"PrivatePort": port} for port in (27017, 3306, 5432)]
+    assert blacklist_reason(container(Ports=ports)) == "port 3306"

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage import Container
 from tests.support.defaults import filled_by_default
-from tests.support.summaries import ID, container
+from tests.support.summaries import ID, LOCAL, container
 
 
 def test_the_repr_identifies_a_container() -> None:
@@ -39,3 +40,12 @@ def test_it_cannot_be_changed() -> None:
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("containers") == {"ContainerImage.author": "library", "ContainerImage.tag": "latest"}
+
+
+def test_its_labels_lack_only_the_options_of_the_container() -> None:
+    labels = {"proxy.aliases": "a", "proxy.a.port": "80", "other": "x"}
+    found = container(labels=labels)
+    assert found.labels == {"proxy.a.port": "80", "other": "x"}
+    assert found.actual_labels == labels
+    assert container(labels={"other": "x"}).labels == {"other": "x"}
+    assert Container(LOCAL, actual_labels=labels).labels == labels

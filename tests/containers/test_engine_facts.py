@@ -59,3 +59,11 @@ def test_an_unknown_agent_is_an_error() -> None:
 
 def test_by_default_this_host_has_no_route_to_an_overlay_network() -> None:
     assert engine_facts(DockerProviderConfig("unix:///run/docker.sock")).routes_to("10.0.1.5") is False
+
+
+@pytest.mark.parametrize(
+    ("agents", "hint"), [({}, "known agents: none"), ({"b:1": "b", "a:1": "a"}, "known agents: a:1, b:1")]
+)
+def test_an_unknown_agent_is_reported_with_the_known_ones(agents: dict[str, str], hint: str) -> None:
+    (problem,) = engine_facts(DockerProviderConfig("agent://c:1", name="c"), agents=agents).errors
+    assert (problem.hint, problem.provider) == (hint, "c")

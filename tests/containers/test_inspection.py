@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.containers.inspection import needs_inspection, with_inspection, with_start
+from pilotage.containers.inspection import inspection_failed, needs_inspection, with_inspection, with_start
 from pilotage.engine.types import (
     Health,
     HostConfig,
@@ -32,6 +32,7 @@ def exposing(*ports: str, **fields: Any) -> Inspect:
         ({}, False, False),
         ({"HostConfig": {"NetworkMode": "host"}}, False, True),
         ({"HostConfig": {"NetworkMode": "host"}, "State": "exited"}, False, True),
+        ({}, True, False),
         ({"HostConfig": None}, False, False),
         ({"HostConfig": None}, True, True),
         ({"HostConfig": None, "State": "exited"}, True, False),
@@ -114,3 +115,25 @@ def test_a_container_that_shares_a_network_has_no_ports_of_the_owner() -> None:
     listed = [{"PrivatePort": 80, "PublicPort": 21000}]
     found = with_inspection(container(HostConfig=None, Ports=listed), answer)
     assert (found.private_port_mapping, found.public_port_mapping) == ({81: Port(81)}, {})
+
+
+def test_the_mode_of_the_list_stays() -> None:
+    listed = container(HostConfig={"NetworkMode": "front"})
+    found = with_inspection(listed, Inspect(HostConfig=HostConfig("host")))
+    assert (found.network_mode, found.is_host_network_mode) == ("front", False)
+
+
+def test_a_container_that_shares_a_network_and_exposes_nothing_has_no_ports() -> None:
+    listed = container(HostConfig=None, Ports=[{"PrivatePort": 80, "PublicPort": 21000}])
+    found = with_inspection(listed, Inspect(HostConfig=HostConfig(NetworkMode="container:x")))
+    assert found.private_port_mapping == {}
+
+
+def test_a_failed_inspection_is_added_to_the_errors() -> None:
+    found = inspection_failed(inspection_failed(container(), "one"), "two")
+    for problem, why in zip(found.errors, ("one", "two"), strict=True):
+        assert problem.message == (
+            f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})"
+        )
+        assert problem.hint == "allow GET /containers/{id}/json, or exclude it with proxy.exclude"
+        assert (problem.provider, problem.container) == ("local", "web")

@@ -206,3 +206,9 @@ def test_while_either_does_not_run_nothing_is_said_about_restarts() -> None:
     stopped = started(container("side1", State="exited"), 5.0)
     assert with_network_of(stopped, owner).unreachable is None
     assert with_network_of(user, started(container("base1", State="exited"), 6.0)).unreachable is None
+
+
+def test_the_error_of_a_network_that_is_not_attached_has_its_value() -> None:
+    found = container(labels={"proxy.network": "elsewhere"})
+    assert [problem.value for problem in found.errors] == ["elsewhere"]
+    assert found.unreachable is None

@@ -289,3 +289,10 @@ def test_one_parser_parses_many_containers() -> None:
     reader = ContainerParser(LOCAL)
     found = [reader.decode(json.dumps(summary(name)).encode()).container_name for name in ("a", "b")]
     assert found == ["a", "b"]
+
+
+def test_containers_of_a_rootless_engine_are_not_reached_by_their_address() -> None:
+    parser = ContainerParser(LOCAL)
+    for rootless, address in ((True, ""), (False, ADDRESS)):
+        parser.set_rootless(rootless)
+        assert parser.decode(json.dumps(summary()).encode()).private_hostname == address

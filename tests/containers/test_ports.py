@@ -108,3 +108,8 @@ def test_a_port_published_for_ipv6_replaces_an_earlier_unpublished_entry() -> No
 def test_the_lowest_and_the_highest_port_are_ports() -> None:
     entries = [Port(1, 65535, "tcp"), Port(65535, 1, "tcp"), Port(0), Port(65536)]
     assert (set(map_ports(entries).private), set(map_ports(entries).public)) == ({1, 65535}, {1, 65535})
+
+
+def test_exposed_ports_of_one_number_are_sorted_by_protocol() -> None:
+    for keys in (("53/udp", "53/tcp"), ("53/tcp", "53/udp")):
+        assert exposed_ports(keys) == [Port(53, 0, "tcp"), Port(53, 0, "udp")]

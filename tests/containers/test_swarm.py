@@ -6,8 +6,8 @@ import msgspec
 
 from pilotage import Built, Container, build_routes
 from pilotage.containers.parse import ContainerParser
-from pilotage.containers.swarm import SwarmServices, is_task, task_id
-from pilotage.engine.types import Port, Service, Summary
+from pilotage.containers.swarm import SwarmServices, is_task, labels_not_read, reachable, task_id, unreachable
+from pilotage.engine.types import Endpoint, Port, Service, Summary
 from tests.support import captures
 from tests.support.summaries import ID, LOCAL, REMOTE, summary
 
@@ -155,3 +155,38 @@ def test_the_service_name_alone_makes_no_task() -> None:
     found = parser.parse(msgspec.convert(summary("web", labels), Summary))
     assert (found.aliases, built(found).routes[0].service) == (("web",), ())
     assert len(found.problems) == 1
+
+
+def test_a_port_that_the_service_does_not_publish_is_not_added() -> None:
+    given = service({}, {"TargetPort": 81, "PublishMode": "ingress", "Protocol": "tcp"})
+    assert parsed(services=given).private_port_mapping == {80: Port(80)}
+
+
+def test_an_element_that_is_no_task_stays_as_it_is() -> None:
+    for labels in ({}, {"other": "x"}):
+        completed = service({"proxy.a.port": "80"}).complete(Summary(Id="1", Labels=labels))
+        assert completed == Summary(Id="1", Labels=labels)
+
+
+def test_networks_that_are_no_overlays_are_reachable() -> None:
+    local = {"bridge": Endpoint(IPAddress="172.17.0.9", NetworkID=BRIDGE), "none": None}
+    assert reachable(local, lambda _: False) is local
+    overlays: dict[str, Endpoint | None] = {
+        "app": Endpoint(IPAddress="10.1.0.4", NetworkID=OVERLAY),
+        "six": Endpoint(GlobalIPv6Address="fd00::4", NetworkID=OVERLAY),
+        "empty": Endpoint(NetworkID=OVERLAY),
+    }
+    assert list(reachable(local | overlays, lambda _: False)) == ["bridge", "none", "empty"]
+    assert list(reachable(local | overlays, lambda it: it == "fd00::4")) == ["bridge", "none", "six", "empty"]
+
+
+def test_reports_about_swarms_say_what_to_do() -> None:
+    assert labels_not_read("web", "why").hint == (
+        "set them on the containers (--container-label, or 'labels' beside 'deploy' in a stack file), "
+        "or watch a manager and allow GET /services and GET /tasks"
+    )
+    problem = unreachable(["b", "a"])
+    assert problem.message == (
+        "not reachable: this host has no route to its overlay network a, b, and it publishes no port"
+    )
+    assert problem.hint == "publish its port, or attach it and pilotage to an attachable overlay network"

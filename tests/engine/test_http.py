@@ -212,3 +212,43 @@ async def test_a_connection_that_was_idle_for_five_minutes_is_closed() -> None:
     await pass_time(301)
     assert http._reusable() is None
     assert old.closed
+
+
+@pytest.mark.looptime
+async def test_of_idle_connections_the_one_used_last_is_used_again_and_old_ones_are_closed() -> None:
+    class Idle:
+        is_reusable = True
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    http, streams = HTTPClient(UnixDialer("/nowhere/s"), "engine.invalid"), [Idle() for _ in range(4)]
+    for stream, wait in zip(streams, (5, 100, 100, 95), strict=True):
+        http._idle.append((stream, asyncio.get_running_loop().time()))  # type: ignore[arg-type]
+        await pass_time(wait)
+    streams[3].is_reusable = False
+    assert http._reusable() is streams[2]  # type: ignore[comparison-overlap]
+    assert [stream.closed for stream in streams] == [False, False, False, True]
+    await pass_time(2)
+    assert http._reusable() is streams[1]  # type: ignore[comparison-overlap]
+    assert [stream.closed for stream in streams] == [True, False, False, True]
+
+
+async def test_a_request_names_its_program_and_has_no_body() -> None:
+    async with client(always) as (http, engine):
+        assert await body(await get(http, a="1", b="x/y", c="")) == b"fine"
+        assert engine.requests == ["GET /x?a=1&b=x%2Fy&c="]
+        headers = engine.heads[0].headers
+        assert (headers["user-agent"], headers["accept"]) == ("pilotage", "*/*")
+        assert "content-length" not in headers
+        assert await body(await get(http)) == b"fine"
+        assert engine.requests[1] == "GET /x"
+
+
+async def test_after_closing_a_finished_exchange_is_not_kept() -> None:
+    async with client(always) as (http, _):
+        response = await get(http)
+        http.close()
+        response.close()
+        assert (http._idle, http._open) == ([], set())

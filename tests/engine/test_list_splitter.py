@@ -95,3 +95,39 @@ def test_as_many_elements_as_are_allowed_are_accepted(monkeypatch: pytest.Monkey
     assert len(split(body, 1000)) == 200
     with pytest.raises(TooManyContainersError):
         split(json.dumps(elements(201)).encode(), 1000)
+
+
+def test_an_element_may_have_four_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list_splitter.ELEMENT_LIMIT == 4 * 2**20
+    monkeypatch.setattr(list_splitter, "ELEMENT_LIMIT", 2**20)
+    monkeypatch.setattr(list_splitter, "_STEP", 1)
+    body = b'[{"Id":"' + b"x" * (2**20 - 8)
+    ListSplitter(list).feed(body)
+    with pytest.raises(ElementTooLongError) as caught:
+        ListSplitter(list).feed(body + b"x")
+    assert str(caught.value) == "a container takes more than 1 MiB in the engine's list"
+
+
+def test_a_list_is_split_at_its_last_seam_once_an_eighth_of_a_megabyte_has_arrived() -> None:
+    taken: list[msgspec.Raw] = []
+    splitter = ListSplitter(taken.extend)
+    body = b'[{"Id":1},{"Id":2},{"Id":3,"x":"'
+    splitter.feed(body + b"x" * (2**17 - 1 - len(body)))
+    assert (taken, splitter.count) == ([], 0)
+    splitter.feed(b"x")
+    assert ([bytes(raw) for raw in taken], splitter.count) == ([b'{"Id":1}', b'{"Id":2}'], 2)
+
+
+def test_a_long_element_is_searched_for_a_seam_each_time_its_size_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    look = ListSplitter._last_seam
+
+    def counted(splitter: ListSplitter) -> int:
+        sizes.append(len(splitter._rest))
+        return look(splitter)
+
+    monkeypatch.setattr(ListSplitter, "_last_seam", counted)
+    splitter = ListSplitter(list)
+    for _ in range(2**10):
+        splitter.feed(b"x" * 2**10)
+    assert sizes == [2**17, 2**18, 2**19, 2**20]

@@ -217,20 +217,6 @@ async def test_envoys_log_goes_to_our_log(tmp_path: Path, caplog: pytest.LogCapt
     assert all(record.levelno == logging.DEBUG for record in said if "no configured limit" in record.getMessage())
 
 
-async def test_irrelevant_envoy_messages_are_debug_messages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gateway = Gateway({}, tmp_path, binary=find_envoy())
-    caplog.set_level(logging.DEBUG, "pilotage.envoy")
-    for line in (
-        "warning\tmisc\tfield 'x' is marked as work-in-progress. Beware",
-        "warning\tconfig\tdelta config for x rejected: no",
-        "",
-        "info\t\t ",
-        "warning\tmain\tsomething else",
-    ):
-        gateway._log_line(line)
-    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING"]
-
-
 async def test_no_process_outlives_a_killed_pilotage(tmp_path: Path) -> None:
     program = f"""
 import asyncio, pathlib

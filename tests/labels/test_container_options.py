@@ -160,3 +160,23 @@ def test_an_idle_timeout_of_zero_keeps_the_times_at_zero() -> None:
 
 def test_the_labels_for_idling_are_those_of_the_settings() -> None:
     assert [label.removeprefix("proxy.") for label in IDLE_LABELS] == list(IdleConfig.__struct_fields__)
+
+
+def test_every_problem_of_the_options_is_kept() -> None:
+    found = options(aliases=",".join(f"a{i}" for i in range(1001)), exclude="yes", depends_on="x," * 1000)
+    assert len(found.aliases) == len(found.depends_on) == 1000
+    assert [problem.label for problem in found.problems] == ["proxy.exclude", "proxy.aliases", "proxy.depends_on"]
+    full = options(aliases=",".join(f"a{i}" for i in range(1000)), depends_on=",".join("x" * 1000))
+    assert (len(full.aliases), len(full.depends_on), full.problems) == (1000, 1000, ())
+
+
+def test_options_after_aliases_count_and_empty_ones_are_unset() -> None:
+    found = options(aliases="a", network="front")
+    assert (found.aliases, found.exclude, found.network, found.problems) == (("a",), None, "front", ())
+    assert options(network="front").aliases == ()
+
+
+def test_a_start_endpoint_may_be_a_url_of_4096_characters() -> None:
+    longest = "http://example.com/".ljust(4096, "x")
+    assert config(idle_timeout="5m", start_endpoint=longest).start_endpoint == longest
+    assert reported(idle_timeout="5m", start_endpoint=longest + "x")

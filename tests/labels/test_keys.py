@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.text import shorten
 from pilotage.labels.keys import NO_OWN_LABELS, filter_labels, fingerprint, is_own, shown_key, split_key
 from tests.support.defaults import filled_by_default
 
@@ -106,6 +107,16 @@ def test_labels_that_set_different_fields_of_the_only_alias_have_different_finge
     assert None not in shapes
     assert len(set(shapes)) == len(sets)
     assert shapes[1] == shape({"proxy.b.port": "80"}, "b")
+    assert len({shape({"proxy.a.port": "80"}, *listed) for listed in (("a",), ("a", "b"), ("b", "a"))}) == 3
+
+
+def test_forms_that_name_different_aliases_have_different_fingerprints() -> None:
+    forms = ("proxy.*.port", "proxy.#1.port", "proxy.$1.port", "proxy.#2.port", "proxy.ports", "proxy.hosts")
+    assert len({shape({form: "80"}, "a", "b") for form in forms}) == len(forms)
+
+
+def test_an_alias_with_a_dot_is_not_what_a_label_names() -> None:
+    assert shape({"proxy.a.b.port": "80"}, "a.b") != shape({"proxy.x.port": "80"}, "x")
 
 
 def test_an_alias_that_looks_like_a_reference_is_not_a_name() -> None:
@@ -152,3 +163,19 @@ def test_very_long_foreign_keys_are_not_kept() -> None:
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("labels") == {}
+
+
+def test_a_shortened_key_shows_200_characters() -> None:
+    assert shown_key("x" * 1025) == shorten("x" * 1025, 200)
+
+
+def test_values_of_500_characters_still_have_a_fingerprint() -> None:
+    for listed in (("a",), ("a", "b")):
+        assert shape({"proxy.a.rules": "x" * 500}, *listed) is not None
+        assert shape({"proxy.a.rules": "x" * 501}, *listed) is None
+
+
+def test_only_options_make_labels_not_empty_too() -> None:
+    assert not filter_labels({"proxy.exclude": "true"}).is_empty
+    assert not filter_labels({"proxy.web.port": "80"}).is_empty
+    assert filter_labels({"prxy.web.port": "80"}).is_empty

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotage.core.budget import Budget, container_budget
-from pilotage.core.yaml import bare
+from pilotage.core.yaml import Located, bare
 from pilotage.labels.key_schema import FREE_KEYS, Key, KeySchema
 from pilotage.labels.merge import AliasFields, Documents, Entry, merge_entries
 
@@ -100,3 +100,56 @@ def test_yaml_in_a_mapping_replaces_text_and_extends_a_mapping() -> None:
     assert read("check: {inner: text}", strong) == {"check": {"inner": "b: 2"}}
     assert read("check: {inner: {a: 1}}", strong) == {"check": {"inner": {"a": 1, "b": 2}}}
     assert read("check: {inner: {a: 1}}", "check: {inner: text}") == {"check": {"inner": "text"}}
+
+
+def test_text_for_a_field_that_a_deeper_label_made_a_mapping_merges_with_it() -> None:
+    found = merged(entry("81", "port", "proxy", rank=0), entry("listening: 90", "port"))
+    assert (plain(found), found.errors) == ({"port": {"proxy": "81", "listening": 90}}, ())
+
+
+def test_a_mapping_of_all_aliases_stays_as_it_is_when_text_extends_it() -> None:
+    documents = Documents(container_budget())
+    base = merge_entries("*", [entry("{a: 1}", "check", rank=0)], SCHEMA, documents)
+    assert plain(merge_entries("web", [entry("{a: 2}", "check")], SCHEMA, documents, base)) == {"check": {"a": 2}}
+    assert plain(base) == {"check": {"a": 1}}
+
+
+def test_beyond_the_limit_of_problems_the_first_of_an_alias_and_its_first_protective_one_are_kept() -> None:
+    entries = [entry("port: [", rank=0), *(entry(text) for text in ("bind: [", "bind: {", "bind: [["))]
+    found = merge_entries("web", entries, SCHEMA, Documents(Budget(problems=0)))
+    assert [error.protective for error in found.errors] == [False, True]
+
+
+def test_unreadable_text_that_is_too_long_to_search_counts_as_protective() -> None:
+    marks = [merged(entry(f"port: [{'x' * length}")).errors[0].protective for length in (16 * 1024 - 7, 16 * 1024 - 6)]
+    assert marks == [False, True]
+
+
+def test_inherited_fields_cost_a_sixteenth_of_a_value_each() -> None:
+    fields = {f"f{i}": Located("x", "proxy.*") for i in range(16)}
+    base = AliasFields("*", fields)
+
+    def cost(budget: int) -> int:
+        documents = Documents(Budget(values=budget))
+        return len(merge_entries("web", [entry("80", "port")], SCHEMA, documents, base).fields)
+
+    assert (cost(2), cost(1)) == (17, 0)
+
+
+def test_a_value_below_single_text_names_its_place_and_the_way_out() -> None:
+    (error,) = merged(entry("80", "port"), entry("81", "port", "proxy")).errors
+    problem = error.problem
+    assert (problem.path, problem.hint) == (
+        "port",
+        "remove one of the two labels, or write proxy.web.port as a mapping",
+    )
+
+
+def test_an_object_label_that_is_no_mapping_names_its_place_and_the_way_out() -> None:
+    (error,) = merged(entry("\n  - a", "check")).errors
+    problem = error.problem
+    assert (problem.message, problem.hint) == (
+        "a mapping is needed here, not a list",
+        "write lines such as 'name: value'",
+    )
+    assert (problem.label, problem.path, problem.line, problem.column) == ("proxy.web.check", "check", 2, 3)

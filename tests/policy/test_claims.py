@@ -59,3 +59,19 @@ def test_a_rule_that_allows_nothing_says_so() -> None:
 def test_kin_have_the_same_project_on_the_same_engine() -> None:
     assert WEB.is_kin(Claimant(engine="edge", project="team-a"))
     assert not WEB.is_kin(Claimant(engine="lab", project="team-a"))
+
+
+@pytest.mark.parametrize("kind", ["hosts", "targets", "ports", "files", "middlewares", "pools"])
+def test_a_rule_that_leaves_one_kind_open_allows_something(kind: str) -> None:
+    nothing = dict.fromkeys(("hosts", "targets", "ports", "files", "middlewares", "pools"), ())
+    assert not PolicyRule(**nothing | {kind: None}).allows_nothing  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("registry", ["localhost", "host:5000", "ghcr.io"])
+def test_a_registry_is_part_of_an_images_name(registry: str) -> None:
+    assert image_spellings(f"{registry}/a:1") == (f"{registry}/a:1", f"{registry}/a")
+
+
+def test_a_claimant_is_nobody_by_default() -> None:
+    assert Claimant().values == {"engine": "", "project": "", "service": ""}
+    assert PolicyRule(engine=("?*",)).matches(Claimant()) is False

@@ -84,3 +84,14 @@ def test_a_link_that_is_swapped_in_after_the_check_is_not_followed(
 
     monkeypatch.setattr("os.path.realpath", swap)
     assert read(inner / "secret", allowed) is None
+
+
+def test_a_path_may_be_as_long_as_the_system_allows(allowed: Path) -> None:
+    longest = os.pathconf("/", "PC_PATH_MAX")
+    path = f"{allowed}/".ljust(longest, "/")
+    assert is_below(path, [str(allowed)])
+    assert not is_below(f"{path}/", [str(allowed)])
+
+
+def test_the_root_folder_is_no_file() -> None:
+    assert read_below("/", ["/"]) is None

@@ -64,6 +64,8 @@ def test_an_alias_and_its_name_below_a_domain_are_one_host() -> None:
     one = Policy(rules=(PolicyRule(hosts=("*.a.org",)),), domains=("a.org",))
     assert one.may_use_host(A, "cart").allowed
     assert not one.may_use_host(A, "*.example.com").allowed
+    deep = Policy(rules=(PolicyRule(hosts=("b.c",)),), domains=("a.org",))
+    assert not deep.may_use_host(A, "b.c.a.org").allowed  # no alias has a dot
 
 
 def test_the_first_rule_that_matches_decides_alone() -> None:
@@ -140,9 +142,13 @@ def test_pools_of_others_need_a_rule() -> None:
     assert not TEAMS.may_join_pool(A, "other", B).allowed
 
 
-@pytest.mark.parametrize("port", [22, 2375, 2376, 2377])
-def test_ports_of_ssh_and_of_engines_must_be_listed(port: int) -> None:
-    assert not NO_POLICY.may_listen(A, port).allowed
+@pytest.mark.parametrize(
+    ("port", "whose"),
+    [(22, "the port of SSH"), *((port, "a port of container engines") for port in (2375, 2376, 2377))],
+)
+def test_ports_of_ssh_and_of_engines_must_be_listed(port: int, whose: str) -> None:
+    refused = NO_POLICY.may_listen(A, port)
+    assert (refused.allowed, refused.reason) == (False, f"port {port} is {whose}")
     assert Policy(stream_ports=((1, 65535),)).may_listen(A, port).allowed
 
 
@@ -196,3 +202,69 @@ def test_a_rule_has_its_own_folders() -> None:
 def test_middlewares_are_matched_by_their_usual_name() -> None:
     assert TEAMS.may_use_middleware(A, "redirect_http").allowed
     assert not TEAMS.may_use_middleware(A, "oidc").allowed
+
+
+FILE = "a label may refer only to a readable file below a folder that gateway.label_files or a rule allows"
+
+
+def test_a_refusal_says_why_and_what_to_do() -> None:
+    closed = Policy(default="deny")
+    named = Policy(rules=(PolicyRule(number=3, project=("team-a",)),), default="deny")
+    found = [
+        NO_POLICY.may_listen(A, 8080, own_ports=frozenset({8080})),
+        NO_POLICY.may_listen(A, 22),
+        Policy(stream_ports=()).may_listen(A, 9000),
+        Policy(addresses=("10.0.0.1",)).may_bind("0.0.0.0"),
+        NO_POLICY.may_read(A, "/etc/passwd"),
+        TEAMS.may_read(A, "/etc/passwd"),
+        NO_POLICY.may_join_pool(A, "shared", B),
+        closed.may_use_middleware(A, "oidc"),
+        named.may_listen(A, 9000),
+        TEAMS.may_join_pool(A, "other", B),
+    ]
+    assert [(verdict.reason, verdict.hint) for verdict in found] == [
+        ("pilotage itself listens on port 8080", "choose another listening port, as in port: 9000:5432"),
+        (
+            "port 22 is the port of SSH",
+            "choose another listening port, or list this one in gateway.stream_ports",
+        ),
+        ("port 9000 is not in gateway.stream_ports", ""),
+        ("the gateway does not listen on 0.0.0.0", "remove bind, or set it to 10.0.0.1"),
+        (FILE, "remove it, or ask the operator to allow its folder"),
+        (FILE, "remove it, or ask the operator to allow its folder in rule 1 'teams' (pilotage.yml:9)"),
+        (
+            "the pool shared belongs to another Compose project or engine",
+            "choose another name for the pool, or allow it in a rule of policy",
+        ),
+        (
+            "no rule of policy allows this container to use the middleware oidc",
+            "policy.default is deny; add a rule for it",
+        ),
+        (
+            "this container may not listen on port 9000: rule 3 does not mention ports, and the default is deny",
+            "",
+        ),
+        ("this container may not join the pool other: rule 1 'teams' (pilotage.yml:9) does not allow it", ""),
+    ]
+    assert not any(verdict.allowed for verdict in found)
+    assert [verdict.rule for verdict in found] == [*[None] * 5, RULE, None, None, named.rules[0], RULE]
+
+
+def test_the_rule_of_a_file_is_the_one_that_lists_folders(tmp_path: Path) -> None:
+    inside = str(tmp_path / "a.pem")
+    silent = Policy(rules=(PolicyRule(hosts=("*",)),), label_files=(str(tmp_path),))
+    assert silent.may_read(A, inside).allowed
+    assert silent.may_read(A, inside).rule is None
+    assert silent.folders_for(A) == (str(tmp_path),)
+
+
+def test_names_of_middlewares_in_rules_may_have_capitals() -> None:
+    assert Policy(rules=(PolicyRule(middlewares=("Redirect_*",)),)).may_use_middleware(A, "redirect_http").allowed
+
+
+def test_a_rule_whose_placeholders_have_no_value_allows_nothing() -> None:
+    odd = Claimant(engine="edge", project="team-x/..")
+    policy = Policy(rules=(PolicyRule(hosts=("{{project}}",), middlewares=("{{service}}",)),))
+    assert not policy.may_use_host(odd, "team-x").allowed
+    assert not policy.may_use_middleware(odd, "oidc").allowed
+    assert policy.may_use_host(A, "team-a").allowed

@@ -50,6 +50,9 @@ def nowhere(_: str) -> bool:
         ("0177.0.0.01", "127.0.0.1"),
         ("2130706433", "127.0.0.1"),
         ("017700000001", "127.0.0.1"),
+        ("0" * 14 + "17700000001", "127.0.0.1"),  # the system accepts any number of zeros
+        ("127.0.0." + "0" * 40 + "1", "127.0.0.1"),
+        ("0x" + "0" * 40 + "7f000001", "127.0.0.1"),
         ("127.0.0.1.", "127.0.0.1"),
         ("[::1]", "::1"),
         ("fe80::1%eth0", "fe80::1"),
@@ -69,7 +72,7 @@ def test_every_spelling_of_an_address_is_that_address(host: str, address: str) -
 
 
 @pytest.mark.parametrize(
-    "host", ["db", "db.internal", "4294967296", "1.2.3.4.5", "256.1.1.1", "1..2", "", "08.1", "x.1"]
+    "host", ["db", "db.internal", "4294967296", "9" * 5000, "1.2.3.4.5", "256.1.1.1", "1..2", "", "08.1", "x.1"]
 )
 def test_other_texts_are_names(host: str) -> None:
     assert parse_address(host) is None
@@ -117,6 +120,7 @@ def test_an_ipv6_address_that_stands_for_a_special_one_is_special(inner: str, da
         ("::", "unspecified"),
         ("0.0.0.0", "unspecified"),
         ("0.1.2.3", "unspecified"),
+        ("::2", "unspecified"),
         ("169.254.1.1", "link-local"),
         ("fe80::1", "link-local"),
         ("239.1.1.1", "multicast"),
@@ -164,6 +168,10 @@ def test_the_same_host_in_two_spellings_is_one() -> None:
         ("10.0.0.0/8", "10.9.9.9", 80, True),
         ("10.0.0.0/8:80", "::ffff:10.9.9.9", 80, True),
         ("10.0.0.0/8", "11.0.0.1", 80, False),
+        ("10.1.2.3/8", "10.9.9.9", 80, True),
+        ("10.1.2.3/8:80", "10.9.9.9", 80, True),
+        ("nas.lan:80", "nas.lan", 79, False),
+        ("nas.lan:80", "nas.lan", 81, False),
         ("0.0.0.0/0", "10.0.0.1", 80, True),
         ("0.0.0.0/0", "127.0.0.1", 80, False),  # a broad network does not open loopback
         ("127.0.0.1:9000", "127.0.0.1", 9000, True),
@@ -276,3 +284,33 @@ def test_own_forbids_other_machines() -> None:
 def test_names_that_are_not_plain_are_not_written_into_a_rule() -> None:
     hint = hint_for(Claimant(engine="local", image='x"]}, {targets: ["*'), "127.0.0.1", 80)
     assert "policy: [" not in hint
+
+
+def test_a_container_without_a_service_is_named_by_its_image() -> None:
+    who = Claimant(engine="local", project="shop", image="acme/web:1")
+    rule = 'remove the host label, or add to the configuration: policy: [{who: {engine: "local", image: "acme/web:1"}, '
+    assert hint_for(who, "10.0.0.1", 80) == rule + 'may: {targets: ["10.0.0.1:80"]}}]'
+    assert hint_for(who, "fd00::1", 80) == rule + 'may: {targets: ["[fd00::1]:80"]}}]'
+    assert hint_for(who, "nas.lan", 80) == rule + 'may: {targets: ["nas.lan:80"]}}]'
+
+
+@pytest.mark.parametrize(
+    ("host", "what"),
+    [
+        ("127.0.0.1", "a loopback address, where services listen that are meant only for this machine"),
+        ("0.0.0.0", "not the address of a particular machine"),
+        ("169.254.1.1", "a link-local address, where cloud metadata services listen"),
+        ("224.0.0.1", "a multicast or broadcast address"),
+        ("100.100.100.200", "the address of a cloud's metadata service"),
+    ],
+)
+def test_a_refused_address_is_explained(host: str, what: str) -> None:
+    reason = NO_POLICY.may_reach(WHO, host, 80).reason
+    assert reason == f"a container's route may not lead to {host}:80, because it is {what}"
+
+
+def test_without_a_plain_name_the_hint_is_general() -> None:
+    general = "remove the host label, or allow the target with a rule of the policy"
+    assert hint_for(Claimant(engine="local", image="a b"), "127.0.0.1", 80) == general
+    assert hint_for(Claimant(engine="local", image="a" * 201), "127.0.0.1", 80) == general
+    assert hint_for(Claimant(engine="local", image="a" * 200), "127.0.0.1", 80) != general

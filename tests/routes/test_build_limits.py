@@ -83,6 +83,7 @@ def test_too_many_labels_give_no_routes_because_some_may_restrict_access() -> No
         (".a" * 65, "the label key has more than 64 names below the alias, so it has no effect"),
         (".a" * 5000, "the label key has more than 64 names below the alias, so it has no effect"),
         ("." + "a" * 1100, "the label key has more than 1,024 characters, so it has no effect"),
+        ("." + "a" * 1100 + ".a" * 63, "the label key has more than 1,024 characters, so it has no effect"),
     ],
 )
 def test_a_key_that_is_too_deep_or_too_long_has_no_effect(path: str, message: str) -> None:

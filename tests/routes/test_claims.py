@@ -7,8 +7,12 @@ import pytest
 from pilotage import build_routes
 from pilotage.policy.claims import PolicyRule
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.routes.build import decode_labels
+from pilotage.routes.claims import ContainerClaims
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Route
+from pilotage.routes.settings import read_settings
+from pilotage.routes.target import resolve_target
 from tests.support.summaries import built, container, routes
 
 if TYPE_CHECKING:
@@ -146,3 +150,62 @@ def test_a_container_with_many_refused_routes_is_decoded_once(monkeypatch: pytes
     assert len(found.routes) == 500
     assert all(route.excluded and route.problems for route in found.routes)
     assert count <= 1
+
+
+def claims_of(labels: dict[str, str], policy: Policy = NO_POLICY) -> list[tuple[str, str, str, bool]]:
+    """Return the kind, the value, the field and the verdict of everything that the only route claims."""
+    it = container(labels=labels)
+    claims = ContainerClaims(it, policy, frozenset({8888}))
+    ((alias, settings),) = ((fields.alias, read_settings(fields).settings) for fields in decode_labels(it).routes)
+    target = resolve_target(alias, it, settings)
+    link = settings.load_balance.link
+    found = [*claims.made_by(alias, settings, target), *claims.of_target(target), *claims.of_pool(link)]
+    return [(claim.kind, claim.value, ".".join(claim.names), claim.verdict.allowed) for claim in found]
+
+
+def test_a_route_claims_everything_that_its_labels_name() -> None:
+    labels = {
+        "proxy.web.load_balance.link": "pool",
+        "proxy.web.port": "22:80",
+        "proxy.web.bind": "10.0.0.1",
+        "proxy.web.host": "169.254.1.1",
+        "proxy.web.ssl_trusted_certificate": "/etc/ca.pem",
+        "proxy.web.middlewares.redirectHTTP": "",
+    }
+    assert claims_of(labels) == [
+        ("hosts", "web", "", True),
+        ("hosts", "pool", "load_balance.link", True),
+        ("ports", "22", "port", False),
+        ("ports", "10.0.0.1", "bind", True),
+        ("files", "/etc/ca.pem", "ssl_trusted_certificate", False),
+        ("middlewares", "redirect_http", "middlewares.redirectHTTP", True),
+        ("targets", "169.254.1.1:80", "host", False),
+        ("pools", "pool", "load_balance.link", True),
+    ]
+
+
+def test_a_plain_route_claims_only_its_alias() -> None:
+    assert claims_of({}) == [("hosts", "web", "", True)]
+    assert claims_of({"proxy.web.port": "9000:80", "proxy.web.scheme": "http"}) == [("hosts", "web", "", True)]
+    assert claims_of({"proxy.web.bind": "10.0.0.1"}) == [("hosts", "web", "", True)]
+
+
+def test_a_port_of_pilotage_is_a_target_that_nobody_may_claim() -> None:
+    labels = {"proxy.web.host": "127.0.0.1", "proxy.web.port": "8888"}
+    everything = Policy(rules=(PolicyRule(targets=("127.0.0.0/8",)),))
+    assert claims_of(labels, everything)[-1] == ("targets", "127.0.0.1:8888", "host", False)
+
+
+@pytest.mark.parametrize(
+    ("project", "reason"),
+    [
+        ("", "only with containers of no project on its engine"),
+        ("team-a", "only with containers of the project team-a on its engine"),
+    ],
+)
+def test_a_pool_is_shared_with_kin_only_unless_a_rule_says_more(project: str, reason: str) -> None:
+    it = container(labels={"com.docker.compose.project": project} if project else {})
+    (claim,) = ContainerClaims(it, NO_POLICY, frozenset()).of_pool("shop")
+    assert (claim.kind, claim.value, claim.verdict.allowed, claim.verdict.reason) == ("pools", "shop", True, reason)
+    (claim,) = ContainerClaims(it, Policy(rules=(PolicyRule(pools=("shop",)),)), frozenset()).of_pool("shop")
+    assert (claim.verdict.allowed, claim.verdict.reason) == (True, "")

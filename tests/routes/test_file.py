@@ -165,3 +165,80 @@ def test_the_examples_of_the_documentation_are_sound() -> None:
 def test_no_text_raises(text: str) -> None:
     file = read(text)
     assert file.is_whole or file.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "2:1: not valid YAML: did not find expected node content"),
+        (
+            "- a",
+            (
+                "1:1: a mapping of aliases is needed here, not a list; write lines such as 'nas: {host: 10.0.0.2, "
+                "port: 5000}'"
+            ),
+        ),
+        (
+            "app: text",
+            "1:6: route app: a mapping of fields is needed here, not text; write host and port",
+        ),
+        (
+            "app: [{use: x}]",
+            (
+                "1:6: route app: this is a list of middlewares; middleware files are a GoDoxy feature that pilotage "
+                "does not support; write the middlewares below 'middlewares' of a route"
+            ),
+        ),
+        (
+            "'a b': {host: nas}",
+            "1:1: 'a b' is not an alias; write a name such as shop, shop.example.com or *.example.com",
+        ),
+        (
+            "app: {host: nas}\nAPP: {host: nas}",
+            "2:1: the alias 'app' is already defined in this file; case does not matter; keep one",
+        ),
+        (
+            "app: {host: nas, HOST: nas}",
+            "1:18: route app: host: HOST is the same field as one on line 1; keep one",
+        ),
+        (
+            "app: {host: nas, alias: b}",
+            (
+                "1:25: route app: alias: this field has no effect, because the name above the fields is the alias; "
+                "remove it"
+            ),
+        ),
+        (
+            "app: {host: nas, agent: a}",
+            "1:18: route app: agent: agent is a GoDoxy field that pilotage does not support; remove it",
+        ),
+        (
+            "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",
+            ("1:31: route app: healthcheck.disable: cannot disable the health check, which a load-balanced pool needs"),
+        ),
+        (
+            "app: {host: localhost, port: 80}",
+            "1:24: route app: localhost:80 is reserved for the proxy itself; set the target's own host or port",
+        ),
+        (
+            "app: {host: localhost}",
+            "1:7: route app: localhost:80 is reserved for the proxy itself; set the target's own host or port",
+        ),
+    ],
+)
+def test_a_problem_says_where_it_is_and_what_to_write(text: str, problem: str) -> None:
+    (found,) = said(text)
+    assert found == f"own.yml:{problem}"
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_file() -> None:
+    assert only("\ufeffnas: {host: 10.0.0.2}").alias == "nas"
+
+
+def test_what_is_written_is_kept_under_its_usual_name() -> None:
+    file = read("x-base: {}\nNAS: {Host: 10.0.0.2, noTlsVerify: true}\nbad: 5\nempty:\n")
+    assert {alias: list(fields) for alias, fields in file.fields.items()} == {
+        "nas": ["host", "no_tls_verify"],
+        "bad": [],
+        "empty": [],
+    }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.routes.mappings import MAX_ELEMENTS
 from pilotage.routes.middlewares import MIDDLEWARES, Middlewares, middleware_name
 from tests.support.field_values import read, read_yaml, reported
 
@@ -75,3 +76,24 @@ def test_numbers_of_thousands_of_digits_are_reported() -> None:
 )
 def test_good_rates_are_fine(text: str) -> None:
     assert reported(read_yaml(Middlewares(), text)[1]) == []
+
+
+@pytest.mark.parametrize("allow", ["10.1.2.3/8", "[10.1.2.3/8, 'fd00::1/8']", "10.0.0.1"])
+def test_a_network_may_be_named_by_any_of_its_addresses(allow: str) -> None:
+    _, context = read_yaml(Middlewares(), f"cidr_whitelist: {{allow: {allow}}}")
+    assert reported(context) == []
+
+
+@pytest.mark.parametrize("name", ["average", "burst"])
+@pytest.mark.parametrize(("number", "correct"), [("1", True), ("007", True), ("9" * 18, True), ("9" * 19, False)])
+def test_rates_are_whole_numbers_of_at_most_18_digits(name: str, number: str, correct: bool) -> None:
+    _, context = read_yaml(Middlewares(), f"rate_limit: {{{name}: '{number}', period: 1s}}")
+    assert (reported(context) == []) is correct
+
+
+def test_a_thousand_networks_may_be_listed() -> None:
+    for number, faults in ((MAX_ELEMENTS, []), (MAX_ELEMENTS + 1, ["'allow' has more than 1,000 networks"])):
+        networks = ", ".join(["10.0.0.0/8"] * number)
+        for written in (f"[{networks}]", f'"{networks}"'):
+            _, context = read_yaml(Middlewares(), f"cidr_whitelist: {{allow: {written}}}")
+            assert [message for _, message, _ in reported(context)] == faults

@@ -82,3 +82,8 @@ def test_one_bad_half_of_a_mapping_leaves_no_half_in_force() -> None:
 
 def test_ports_are_written_as_a_mapping() -> None:
     assert Port().dump("port", PortPair(1, 2)) == ("port", {"listening": 1, "proxy": 2})
+
+
+def test_a_list_is_no_port() -> None:
+    found, context = read_yaml(Port(), "[80]")
+    assert (found, reported(context)) == (UNSET, [("field", "a list is not a port", "")])

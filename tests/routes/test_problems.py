@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from pilotage.core.problems import Problem
@@ -40,3 +43,29 @@ def test_problems_that_were_not_placed_are_counted_once_each() -> None:
     unplaced = {identity(problem, alias) for problem in (kept, other) for alias in "abc"}
     assert unique([kept], unplaced) == ([kept], 1)
     assert unique([kept], {identity(Problem(message="z"), alias) for alias in "abc"}) == ([kept], 3)
+
+
+def test_exactly_a_hundred_problems_are_all_listed() -> None:
+    problems = [Problem(message=str(n)) for n in range(100)]
+    assert limited(problems, 0, container()) == tuple(problems)
+    one_more = limited(problems, 1, container())
+    assert one_more[:100] == tuple(problems)
+    assert (one_more[100].message, one_more[100].provider, one_more[100].container) == (
+        "and 1 more problem with this container's labels",
+        "local",
+        "web",
+    )
+
+
+@pytest.mark.parametrize("fields", [{"path": "b"}, {"message": "y"}, {"line": 2}, {"column": 2}, {"label": "b"}])
+def test_problems_at_different_places_of_a_label_are_different(fields: dict[str, Any]) -> None:
+    first = Problem(message="x", label="a", path="a", line=1, column=1)
+    both = [first, msgspec.structs.replace(first, **fields)]
+    assert unique(both, set()) == (both, 0)
+    assert unique([first, first, *both], set()) == (both, 0)
+
+
+def test_an_unexpected_exception_asks_for_a_report() -> None:
+    problem = unexpected(ValueError("canary"))
+    assert problem.message == "its labels cannot be processed, so it gets no routes: ValueError"
+    assert problem.hint == "this is a bug in pilotage; please report it with the container's labels"

@@ -64,3 +64,10 @@ def test_no_rules_are_not_a_problem(nothing: str | None) -> None:
 def test_a_problem_with_rules_has_its_remedy(text: object, hint: str) -> None:
     (problem,) = read(Rules(), text)[1].problems
     assert problem.hint == hint
+
+
+def test_rules_have_at_most_a_thousand_blocks() -> None:
+    assert not read(Rules(), "a { b }\n" * 1000)[1].problems
+    found, reading = read(Rules(), "a { b }\n" * 1001)
+    assert found is UNSET
+    assert [problem.message for problem in reading.problems] == ["the rules have more than 1,000 blocks"]

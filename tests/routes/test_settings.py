@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.labels.decode import decode
 from pilotage.labels.keys import filter_labels
 from pilotage.labels.merge import AliasFields
 from pilotage.routes.access_log import FieldFilter
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE_KEYS, RouteSettings
-from pilotage.routes.settings import NO_SETTINGS, AliasSettings, read_settings
+from pilotage.routes.settings import NO_SETTINGS, AliasSettings, read_all_settings, read_settings
 from tests.support.defaults import filled_by_default
 
 
@@ -63,3 +64,58 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "Homepage.show": True,
         "RouteSettings.index": "/index.html",
     }
+
+
+def test_a_field_that_several_aliases_inherit_is_read_once() -> None:
+    labels = {"proxy.*.hold": "soon", "proxy.a.port": "80", "proxy.b.port": "81"}
+    budget = container_budget()
+    found = read_all_settings(decode(filter_labels(labels), ("a", "b"), ROUTE_KEYS).routes, budget)
+    assert [settings.settings.port.proxy for settings in found] == [80, 81]
+    assert [len(settings.problems) for settings in found] == [1, 1]
+    assert budget.problems == MAX_PROBLEMS - 1
+
+
+def test_aliases_with_the_same_labels_share_their_settings() -> None:
+    decoded = decode(filter_labels({"proxy.*.port": "80", "proxy.c.port": "81"}), ("a", "b", "c"), ROUTE_KEYS)
+    first, second, third = read_all_settings(decoded.routes, container_budget())
+    assert first is second
+    assert third is not first
+    assert third.settings.port.proxy == 81
+
+
+@pytest.mark.parametrize(
+    ("labels", "place", "message", "hint"),
+    [
+        (
+            {"proxy.web.inbound_mtls_profile": "staff"},
+            "inbound_mtls_profile",
+            "there is no inbound mTLS profile 'staff'",
+            "",
+        ),
+        (
+            {"proxy.web.rules": "a { b }", "proxy.web.rule_file": "/r.yml"},
+            "rule_file",
+            "rules and rule_file exclude each other",
+            "keep one of them",
+        ),
+        (
+            {"proxy.web.ssl_certificate": "/c"},
+            "ssl_certificate",
+            "ssl_certificate_key is required when ssl_certificate is specified",
+            "",
+        ),
+        (
+            {"proxy.web.ssl_certificate_key": "/k"},
+            "ssl_certificate_key",
+            "ssl_certificate is required when ssl_certificate_key is specified",
+            "",
+        ),
+    ],
+)
+def test_fields_that_exclude_or_need_each_other_refuse_the_route(
+    labels: dict[str, str], place: str, message: str, hint: str
+) -> None:
+    found = read(labels)
+    (problem,) = found.problems
+    assert (found.refused, problem.path, problem.label) == (True, place, f"proxy.web.{place}")
+    assert (problem.message, problem.hint) == (message, hint)

@@ -87,7 +87,7 @@ class Served:
             self._process = None
 
     async def kill(self) -> None:
-        """End it without giving it time to clean up."""
+        """Kill it (SIGKILL)."""
         assert self._process is not None
         self._process.kill()
         await self._process.communicate()

@@ -170,6 +170,26 @@ class Gateway:
             self.process.kill()
             await self.process.wait()
 
+    @contextlib.asynccontextmanager
+    async def another(self, node: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a second Envoy of the same control plane. It has a network of its own, so that its ports are free."""
+        path = self.directory / f"{node}.json"
+        path.write_text(json.dumps(build_bootstrap(self.address, node, admin=str(self.directory / f"{node}.sock"))))
+        command = ["unshare", "--map-root-user", "--net", str(find_envoy()), "-c", str(path)]
+        with (self.directory / f"{node}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command, "--use-dynamic-base-id", "--concurrency", "1", stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            async with asyncio.timeout(30):
+                while node not in self.ads.nodes:  # noqa: ASYNC110  it happens in Envoy
+                    await asyncio.sleep(0.02)
+                await self.ads.wait_for_acks(node=node)
+            yield process
+        finally:
+            process.kill()
+            await process.wait()
+
     @property
     def log(self) -> str:
         return (self.directory / "envoy.log").read_text()

@@ -58,6 +58,9 @@ def test_of_very_many_conflicts_the_first_hundred_are_listed() -> None:
     assert [problem.container for problem in problems] == [f"app{number:04}" for number in range(1, 101)] + ["app0000"]
     assert problems[-1].message == "alias 'app' is also claimed by 149 other containers, not listed here"
     assert problems[-1].hint == "give each container its own alias with proxy.aliases"
+    assert (problems[-1].provider, problems[-1].container, problems[-1].route) == ("local", "app0000", "app")
+    problems = resolve_claims(claims[:101]).problems
+    assert [problem.container for problem in problems] == [f"app{number:04}" for number in range(1, 101)]
 
 
 def test_an_excluded_route_never_competes() -> None:

@@ -52,6 +52,11 @@ def test_engines_become_stale_and_live() -> None:
     assert changes(Table(engines=stale), Table(engines=live)) == [("live", "local", ())]
     assert changes(Table(), Table(engines={"local": EngineStatus("pending")})) == []
     assert changes(Table(engines=live), Table()) == []
+    away = {"local": EngineStatus("stale", 5.0, "connection refused")}
+    assert diff(Table(engines=live), Table(engines=away)) == (
+        Change("stale", engine="local", cause="connection refused"),
+    )
+    assert changes(Table(engines=stale), Table(engines=away)) == []
 
 
 def test_problems_appear_and_are_resolved() -> None:

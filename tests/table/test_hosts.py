@@ -203,3 +203,19 @@ def test_thousands_of_strangers_cost_one_comparison_each() -> None:
     found = resolve(HostRules(ranking=RULES.ranking, policy=Counting()), pooled=pooled)
     assert (aliases(found.routes), len(found.refused)) == (["m0000"], 999)
     assert asked <= 2 * 999
+
+
+def test_a_service_may_name_in_full_what_the_alias_of_its_replicas_covers() -> None:
+    service = ("local", "", "web")
+    above = (claim("web-1", 1, alias="shop", service=service),)
+    assert resolve(name="shop.localhost", route=full("web-2", 2, service=service), above=above).kind == "route"
+
+
+def test_of_many_draining_pools_only_eight_are_waited_for() -> None:
+    draining = []
+    for number in range(8):
+        leader = member(f"m{number}", number + 1, project=f"p{number}")
+        draining.append(member(f"m{number}", number + 1, project=f"p{number}", **leaving(leader)))
+    ready = member("ready", 9, project="ready")
+    assert aliases(resolve(pooled=(*draining[1:], ready)).routes) == ["ready"]
+    assert aliases(resolve(pooled=(*draining, ready)).routes) == ["m0"]

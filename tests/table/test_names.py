@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pilotage import Problem
 from pilotage.policy import Policy
+from pilotage.routes.build import Built
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.names import Names
 from tests.support.claims import claim, excluded, linked, owner_of, put, static, stopped, store_of
@@ -306,3 +308,37 @@ def test_an_excluded_route_says_its_own_reason_before_that_of_the_table() -> Non
     store = store_of(claim("shop", 1, alias="shop"), msgspec.structs.replace(excluded("off"), alias="shop.localhost"))
     assert store.table.routes["shop.localhost"].excluded_reason == "Container not running"
     assert isinstance(store._names, Names)
+
+
+def test_a_change_of_a_pool_changes_the_aliases_of_all_its_members() -> None:
+    store = store_of(linked("a", "a", 2), linked("b", "b", 3))
+    store.set_routes(("local", "id-first"), Built((linked("first", "first", 1),)), "start of first")
+    found = store.commit()
+    assert found.table.pools() == {"shop": ("first", "a", "b")}
+    assert found.aliases == dict.fromkeys(("first", "a", "b"), "start of first")
+    store.set_routes(("local", "id-first"), None, "end of first")
+    found = store.commit()
+    assert found.table.pools() == {"shop": ("a", "b")}
+    assert found.aliases == dict.fromkeys(("first", "a", "b"), "end of first")
+
+
+def test_full_names_of_others_are_reported_at_the_alias_whether_a_container_or_a_file_has_it() -> None:
+    message = "alias 'app' does not answer for full names that belong to others: app.localhost ({})"
+    hint = "use another alias, or list your domains in match_domains"
+    place: dict[str, Any] = {"hint": hint, "severity": "warning", "route": "app"}
+    first = claim("first", 1, alias="app.localhost")
+    store = store_of(first, claim("web", 2))
+    assert store.table.problems_by_key["", "app"] == (
+        Problem(message=message.format("first"), provider="local", container="web", **place),
+    )
+    elsewhere = msgspec.structs.replace(static("a.yml"), alias="app.localhost")
+    store = store_of(elsewhere, static("own.yml"))
+    assert store.table.problems_by_key["", "app"] == (
+        Problem(message=message.format("the file a.yml"), file="own.yml", **place),
+    )
+
+
+def test_a_contested_alias_also_says_which_full_names_belong_to_others() -> None:
+    store = store_of(claim("first", 1, alias="app.localhost"), claim("web", 2), claim("late", 3))
+    problems = store.table.problems_by_key["", "app"]
+    assert [(problem.container, problem.severity) for problem in problems] == [("late", "error"), ("web", "warning")]

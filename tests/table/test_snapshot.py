@@ -10,6 +10,7 @@ from pilotage.containers.inspection import inspection_failed, needs_inspection, 
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.parse import ContainerParser
 from pilotage.engine.types import Inspect, Port, split_list
+from pilotage.policy import Policy
 from pilotage.routes.build import Built
 from pilotage.table.snapshot import build_snapshot
 from tests.support.captures import CAPTURES
@@ -181,3 +182,10 @@ def test_rootless_containers_are_reached_where_they_are_published() -> None:
         ("w2", "http://127.0.0.1:0", "No port exposed in container"),
         ("w3", "http://127.0.0.1:28182", ""),
     ]
+
+
+def test_the_policy_is_passed_on() -> None:
+    found = [container()]
+    assert not build_snapshot(LOCAL, found).built[0].routes[0].excluded
+    (problem,) = build_snapshot(LOCAL, found, policy=Policy(default="deny")).built[0].problems
+    assert problem.message == "no rule of policy allows this container to claim the host web"

@@ -72,3 +72,13 @@ def test_problems_are_sorted_by_place_and_then_by_message() -> None:
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("table") == {}
+
+
+def test_the_repr_lists_stale_engines_by_name() -> None:
+    states = {name: EngineStatus("stale") for name in ("b", "a")}
+    assert repr(Table({"app": claim()}, engines=states)) == "<Table version 0: 1 routes of 2 engines, stale: a, b>"
+    assert repr(Table()) == "<Table version 0: 0 routes of 0 engines>"
+
+
+def test_an_alias_without_probes_has_no_health() -> None:
+    assert dict(Table().health_of("app")) == {}

@@ -6,6 +6,7 @@ import pytest
 
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.port_syntax import PortPair
+from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions
@@ -98,3 +99,63 @@ def test_a_whitelist_by_header_is_served_only_if_the_gateway_trusts_the_header(
     assert (
         check_capabilities(route("app", 80, middlewares=asked), GatewayOptions(trusted_proxies=trusted))[1] is servable
     )
+
+
+def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any) -> list[tuple[str, str]]:
+    problems, _ = check_capabilities(route(name, 80, **fields), options or GatewayOptions())
+    return [(problem.message, problem.hint) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"scheme": "fileserver"}, "run a web server in a container for the files"),
+        ({"rules": "default { }"}, "remove it"),
+        ({"access_log": AccessLog(stdout=True)}, "set gateway.access_log, which logs the requests of all routes"),
+        ({"scheme": "tcp", "port": PortPair(0, 5432)}, "write both ports: proxy.app.port: 5432:5432"),
+        ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "remove it"),
+        ({"load_balance": LoadBalance(link="x", options={"a": 1})}, "remove them"),
+        ({"load_balance": LoadBalance(link="the shop")}, "name the pool with letters, digits, dashes and dots"),
+        ({"host": "a" * 254}, "use at most 253 characters"),
+        ({"scheme": "https", "ssl_server_name": "a" * 254}, "write a name such as app.internal"),
+        (
+            {"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}},
+            "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
+        ),
+    ],
+    ids=str,
+)
+def test_unsupported_settings_have_a_remedy(fields: dict[str, Any], hint: str) -> None:
+    ((message, found),) = said(**fields)
+    assert found == hint
+    assert message
+
+
+def test_an_invalid_host_is_explained() -> None:
+    hint = "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
+    assert said("a b") == [("no client can request the host 'a b'", hint)]
+    assert said("app", load_balance=LoadBalance(link="a b")) == [
+        ("no client can request the host 'a b'", "name the pool with letters, digits, dashes and dots")
+    ]
+
+
+def test_names_of_253_characters_are_not_too_long() -> None:
+    assert said(host="a" * 253, scheme="https", ssl_server_name="a" * 253) == []
+    ((message, _),) = said(scheme="https", ssl_server_name="ä" * 127)  # 254 bytes
+    assert message.endswith("is not a valid server name")
+
+
+def test_the_headers_of_trusted_proxies_are_explained() -> None:
+    options = GatewayOptions(trusted_proxies=("10.0.0.0/8", "fd00::/8"))
+    asked = {"header": "X-Forwarded-For", "from": ["10.1.0.0/16", "fd00:1::/32"]}
+    assert said(options=options, middlewares={"real_ip": asked}) == []
+    ((message, _),) = said(options=options, middlewares={"real_ip": {"header": "X-Forwarded-For"}})
+    assert message == "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes"
+    limited = {"real_ip": {"header": "X-Other", "from": ["10.1.0.0/16"]}, "rate_limit": {"average": 1}}
+    assert not check_capabilities(route("app", 80, middlewares=limited), options)[1]
+
+
+def test_the_host_of_an_endpoint_may_be_too_long() -> None:
+    long = Endpoint("a" * 254, 80, "app", "id-app")
+    ((message, _),) = said(endpoints=(long, long))
+    assert message.endswith("is too long for a host name")

@@ -192,3 +192,75 @@ def test_every_middleware_may_have_a_priority() -> None:
 def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], path: str, hint: str) -> None:
     (problem,) = route_policy(middlewares).problems
     assert (problem.path, problem.hint) == (f"middlewares.{path}", hint)
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "message", "hint"),
+    [
+        ({"oidc": {}}, "oidc is a GoDoxy middleware that pilotage does not support", "remove it"),
+        (
+            {"redirect_http": {"bypass": ["path /"]}},
+            "bypass is not supported by pilotage's gateway: the middleware applies to every request",
+            "remove bypass",
+        ),
+        ({"request": {"set_headers": "just text"}}, "expected lines such as 'Name: value'", ""),
+        ({"request": {"set_headers": {"a b": "x"}}}, "'a b' is not the name of a header", ""),
+        (
+            {"request": {"set_headers": {"A": "x\ny"}}},
+            "the value of A is not a valid header value",
+            "keep it on one line",
+        ),
+        (
+            {"request": {"set_headers": {"A": "x" * 16_385}}},
+            "a header value of 16385 bytes is too long for Envoy",
+            "keep it below 16 kB",
+        ),
+        (
+            {"request": {"set_headers": {"Host": "a b"}}},
+            "the value of Host is not a host",
+            "write a name such as app.internal",
+        ),
+        ({"request": {"hide_headers": "Host"}}, "the Host header cannot be removed", "remove it"),
+        ({"response": {"set_headers": {"Host": "x"}}}, "a response has no Host header", "remove it"),
+        ({"cidr_whitelist": {}}, "'allow' needs at least one network", "write allow: [10.0.0.0/8]"),
+        (
+            {"cidr_whitelist": {"allow": "10.0.0.1", "message": "x"}},
+            "pilotage's gateway answers 403 with its own message",
+            "remove status_code and message",
+        ),
+        ({"rate_limit": {"period": "999ms"}}, "the period is too short; at least 1s", ""),
+        ({"rate_limit": {"burst": "1000000000"}}, "'1000000000' is not a whole number from 1 to 999999999", ""),
+        (
+            {"forwardauth": {"headers": "Host"}},
+            "the Host header cannot come from the forwardauth route",
+            "remove it",
+        ),
+    ],
+    ids=str,
+)
+def test_a_problem_says_what_is_wrong(middlewares: dict[str, Any], message: str, hint: str) -> None:
+    (problem,) = route_policy(middlewares).problems
+    assert (problem.message, problem.hint) == (message, hint)
+
+
+def test_limits_of_values_belong_to_what_is_accepted() -> None:
+    read = route_policy(
+        {
+            "request": {"set_headers": {"A" * 16_384: "1", "B": "x" * 16_384, "C": "x\ty"}},
+            "rate_limit": {"average": "999999999", "burst": 1, "period": "1s"},
+            "cidr_whitelist": {"allow": "10.0.0.1", "status": "403", "status_code": 403},
+        }
+    )
+    assert read.problems == ()
+    assert read.request is not None
+    assert [len(name) for name, _ in read.request.put] == [16_384, 1, 1]
+    assert read.rate == Rate(999_999_999, 1, 1.0)
+
+
+def test_options_have_defaults() -> None:
+    assert route_policy({"rate_limit": None}).rate == Rate(1, 1, 1.0)
+    assert route_policy({"rate_limit": {"average": 7}}).rate == Rate(7, 7, 1.0)
+    assert route_policy({"real_ip": None}).address_from == ("x-real-ip", ())
+    read = route_policy({"forwardauth": {"route": "AUTH", "headers": ["A", None, " "]}})
+    assert read.problems == ()
+    assert read.auth == ForwardAuth("auth", "/api/auth/traefik", ("A",))

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
+from pilotage.core.text import shorten
 from pilotage.routes.port_syntax import PortPair
 from pilotage.xds import nacks
 from pilotage.xds.nacks import Nack, Retries, nack_problems
@@ -165,3 +166,40 @@ async def test_a_rejected_route_does_not_affect_others_with_the_same_first_label
         await becomes(answers, ("", 404, 503))
         await gw.publish(bad, route("app.example.com", one.port))
         await becomes(answers, ("one", 200, 503))
+
+
+def test_a_problem_names_the_container_of_its_route() -> None:
+    routes = {"app": route("app", 80)}
+    (found,) = nack_problems(Nack(Resource(CLUSTER, "route/app", "1", b"", answers=("app",)), "odd"), "e", routes.get)
+    assert (found.provider, found.container) == (routes["app"].provider, routes["app"].container)
+    (found,) = nack_problems(Nack(Resource(CLUSTER, "route/x", "1", b"", answers=("x",)), "odd"), "e", routes.get)
+    assert (found.provider, found.container, found.route) == ("", "", "x")
+
+
+def test_an_error_is_one_line_without_its_prefix_its_dump_and_the_name_of_its_resource() -> None:
+    said = " Error adding/updating cluster(s) route/app: bad\n  value goo.gle/debugproto name: x\n more"
+    ((_, message, _),) = refused(said, CLUSTER, "route/app", "app")
+    assert message == "Envoy edge rejected this route, which answers 503: bad value"
+    ((_, message, _),) = refused("x" * 400, LISTENER, "http")
+    assert message == f"Envoy edge rejected the listener http and keeps the previous version: {shorten('x' * 400, 300)}"
+
+
+def test_only_a_listener_cannot_listen() -> None:
+    said = "cannot bind '0.0.0.0:22': Address already in use"
+    assert Nack(Resource(LISTENER, "tcp/0.0.0.0:22", "1", b""), said).cannot_bind
+    assert not Nack(Resource(LISTENER, "tcp/0.0.0.0:22", "1", b""), "odd").cannot_bind
+    assert not Nack(Resource(CLUSTER, "route/app", "1", b""), said).cannot_bind
+    ((_, message, _),) = refused(said, CLUSTER, "route/app", "app")
+    assert message == f"Envoy edge rejected this route, which answers 503: {said}"
+
+
+def test_the_delay_stays_at_five_minutes_and_begins_anew_after_success() -> None:
+    retries = Retries()
+    nack = Nack(Resource(CLUSTER, "route/app", "1", b""), "odd")
+    delays = []
+    for _ in range(2_000):
+        delays.append(retries.add(nack)[0])
+        retries.begin(nack.resource.key, rejected=True)
+    assert delays[6:] == [300] * 1_994
+    retries.begin(nack.resource.key, rejected=False)
+    assert retries.add(nack) == (5, True)

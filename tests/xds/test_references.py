@@ -40,3 +40,23 @@ def test_the_users_of_a_cluster_are_found_without_a_search() -> None:
         return steps_of(lambda: list(references.users("route/app7")))
 
     assert cost(10_000) == cost(100)
+
+
+def test_a_cluster_is_referenced_as_long_as_one_resource_does() -> None:
+    references = ClusterReferences()
+    for name in ("one", "two", "three"):
+        assert references.set((SCOPE, name), frozenset({"a"})) == []
+    assert references.set((SCOPE, "one"), frozenset({"a"})) == []
+    assert references.set((SCOPE, "one"), frozenset()) == references.set((SCOPE, "two"), frozenset()) == []
+    assert not references.is_unreferenced("a", complete=True)
+    assert (references.get((SCOPE, "one")), references.users("a")) == (frozenset(), {(SCOPE, "three")})
+    assert references.set((SCOPE, "three"), frozenset()) == ["a"]
+    assert references.set((SCOPE, "three"), frozenset()) == []
+    assert references.is_unreferenced("a", complete=False)
+
+
+def test_a_cluster_from_before_the_session_that_is_referenced_now_is_kept() -> None:
+    references = ClusterReferences()
+    references.add_initial("old")
+    references.set((LISTENER, "tcp/0.0.0.0:22"), frozenset({"old"}))
+    assert not references.is_unreferenced("old", complete=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from envoy.config.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 
 from pilotage.xds.request_checks import FORGEABLE, bad_host, bad_path, forget_headers, host_check, path_check
@@ -76,3 +77,40 @@ def test_trusted_proxies_lose_fewer_headers() -> None:
         counts.append(len(mutations.mutations))
     assert counts == [2, 2 + len(FORGEABLE)]
     assert len(set(FORGEABLE)) == len(FORGEABLE)
+
+
+def removed(*, trusted: bool) -> tuple[set[str], set[str]]:
+    """Return the headers that are removed: by name, and by prefix."""
+    found = forget_headers(trusted=trusted)
+    assert found.name == "envoy.http.early_header_mutation.header_mutation"
+    mutations = header_mutation_pb2.HeaderMutation()
+    found.typed_config.Unpack(mutations)
+    prefixes = {it.remove_on_match.key_matcher.prefix for it in mutations.mutations if not it.remove}
+    return {it.remove for it in mutations.mutations if it.remove}, prefixes
+
+
+def test_clients_lose_every_header_that_only_proxies_and_auth_services_may_set() -> None:
+    assert removed(trusted=True) == ({"proxy"}, {"x-envoy-"})
+    names = """proxy forwarded x-rewrite-url x-scheme x-url-scheme front-end-https x-real-ip x-client-ip
+        x-cluster-client-ip x-remote-ip x-remote-addr true-client-ip cf-visitor cf-ipcountry fastly-client-ip
+        fly-client-ip x-azure-clientip x-remote-user x-remote-group x-proxy-user x-client-cert client-cert
+        x-client-verify"""
+    prefixes = """x-envoy- x-forwarded- x-original- cf-connecting- remote- x-auth-request- x-authentik- x-webauth-
+        x-ssl- ssl-client- x-tls-client-"""
+    assert removed(trusted=False) == (set(names.split()), set(prefixes.split()))
+
+
+def test_what_is_refused_is_denied_to_everybody() -> None:
+    for rules in (host_check().rules, path_check().rbac.rules):
+        assert rules.action == RBAC.DENY
+        (policy,) = rules.policies.values()
+        assert [it.any for it in policy.principals] == [True]
+
+
+def test_only_replies_with_status_403_are_those_to_a_refused_path() -> None:
+    status, header = bad_path().and_filter.filters
+    comparison = status.status_code_filter.comparison
+    assert (comparison.op, comparison.value.default_value) == (comparison.EQ, 403)
+    assert comparison.value.runtime_key == "pilotage.refused"
+    assert header.header_filter.header.name == ":path"
+    assert {it.header_filter.header.name for it in bad_host().or_filter.filters} == {":authority"}

@@ -165,7 +165,7 @@ async def test_an_unknown_host_gets_a_404_that_names_no_other_host(envoy: Envoy)
         await gw.publish(route("secretive", it.port))
         answer = await gw.ask("nothing.example.org")
         assert answer.status == 404
-        assert b"No service with this name" in answer.body
+        assert b"No service has this name" in answer.body
         assert b"secretive" not in answer.body
         assert b"pilotage routes" not in answer.body
 
@@ -228,7 +228,7 @@ async def test_a_route_without_endpoint_answers_503(envoy: Envoy) -> None:
         await gw.publish(route("app", endpoints=(waiting,)))
         answer = await gw.ask("app")
         assert (answer.status, answer.by) == (503, "")
-        assert b"no available endpoint" in answer.body
+        assert b"This service is starting." in answer.body
 
 
 async def test_endpoints_that_are_not_ready_get_no_requests_while_others_are(envoy: Envoy) -> None:
@@ -396,5 +396,5 @@ def test_without_an_endpoint_every_request_is_answered_with_503() -> None:
     (host,) = virtual_hosts(route_backend(route("app"))).values()
     (only,) = host.routes
     assert (only.match.prefix, only.direct_response.status) == ("/", 503)
-    assert only.direct_response.body.inline_string.startswith("This service has no available endpoint.")
+    assert only.direct_response.body.inline_string.startswith("This service ")
     assert scopes.scope("app", [route_backend(route("app"))], GatewayOptions()).clusters == frozenset()

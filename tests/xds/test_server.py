@@ -181,12 +181,12 @@ async def test_waiting_for_one_envoy_ignores_the_others() -> None:
     ads._sessions[other] = asyncio.Event()  # type: ignore[index]
     waiting = asyncio.create_task(ads.wait_for_acks(node="mine"))
     other.in_sync = True
-    ads._wake_waiters()
+    ads.envoys.wake_waiters()
     await asyncio.sleep(0)
     assert not waiting.done()
     ads._sessions[mine] = asyncio.Event()  # type: ignore[index]
     mine.in_sync, other.in_sync = True, False
-    ads._wake_waiters()
+    ads.envoys.wake_waiters()
     await waiting
 
 
@@ -201,7 +201,7 @@ async def test_an_envoy_that_has_only_connected_has_acknowledged_nothing(tmp_pat
             stream = _stream(channel)
             await until(lambda: ads.nodes == ("",))
             for type_url in (CLUSTER, LISTENER, SCOPE):
-                ads._wake_waiters()
+                ads.envoys.wake_waiters()
                 await asyncio.sleep(0)
                 assert not waiting.done()
                 assert unchanged.done() is (type_url != CLUSTER)  # by then, it has said its name

@@ -76,5 +76,5 @@ async def test_a_request_to_a_held_backend_waits_until_envoy_has_its_endpoint(tm
             assert (await other).status.code == 0
             await until(lambda: ads.queued_requests)
             ads.publish(Table({"app": route("app", it.port, hold=60.0)}))
-            ads._wake_waiters()
+            ads.envoys.wake_waiters()
             assert (await held).status.code == 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.xds.resources import Key
+    from tests.xds.conftest import Envoy
 
 
 class Recorder:
@@ -156,3 +157,18 @@ async def test_an_https_endpoint_that_speaks_plain_http_changes_its_route_at_onc
         await until(lambda: envoy.told)
         ((_, changed),) = await envoy.heard()
         assert _SCOPE in changed
+
+
+async def test_routes_from_before_a_restart_stay_until_removals_are_released(envoy: Envoy) -> None:
+    async with target("one") as one, envoy() as gw:
+        await gw.publish(route("stays", one.port), route("unknown", one.port, one.port + 1))
+        await gw.ads.close()
+        gw.ads = AdsServer(gw.options)
+        gw.ads.removals.begin()
+        await gw.ads.start(gw.address)
+        await gw.publish(route("stays", one.port))
+        assert [(await gw.ask(host)).status for host in ("stays", "unknown")] == [200, 200]
+        gw.ads.release_removals()
+        await gw.ads.wait_for_acks()
+        assert [(await gw.ask(host)).status for host in ("stays", "unknown")] == [200, 404]
+        await gw.ads.close()

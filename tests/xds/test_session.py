@@ -343,6 +343,19 @@ def test_before_envoy_subscribes_what_it_is_sure_to_ask_for_is_pending() -> None
     assert not envoy.session.is_pending((CLUSTER, "c"))
 
 
+def test_before_envoy_subscribes_it_has_nothing_and_changes_are_not_noted() -> None:
+    envoy = Envoy(cluster("c"))
+    envoy.session.mark_changed([(CLUSTER, "c"), (SECRET, "s")])
+    assert not envoy.session.has_current((CLUSTER, "c"))
+    assert not envoy.session.has_current((CLUSTER, "unknown"))
+    envoy.connect()
+    assert not envoy.session.has_current((CLUSTER, "c"))
+    envoy.run()
+    assert envoy.session.has_current((CLUSTER, "c"))
+    assert not envoy.session.has_current((CLUSTER, "unknown"))
+    assert envoy.got == [(CLUSTER, ["c"], []), (LISTENER, [], []), (SCOPE, [], [])]
+
+
 def test_a_resource_is_pending_until_envoy_answers_its_addition_and_its_removal() -> None:
     envoy = Envoy(cluster("c"), cluster("d"))
     envoy.connect()

@@ -36,7 +36,17 @@ if TYPE_CHECKING:
 
 
 def _values(message: Message) -> Any:
-    return json.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
+    found = json.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
+    _shorten(found)
+    return found
+
+
+def _shorten(value: Any) -> None:
+    """Leave out the local replies, which every listener has and ``test_local_replies`` tests."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(inner, dict) and "local_reply_config" in inner:
+            inner["local_reply_config"] = "..."
+        _shorten(inner)
 
 
 def _text(resources: Iterable[Resource]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.api.envoys import EnvoyMetrics
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
     from pilotage.api.server import Api
@@ -20,6 +21,7 @@ __all__ = [
     "SNAPSHOT_PATH",
     "Api",
     "CountingConnection",
+    "EnvoyMetrics",
     "Listen",
     "Metrics",
     "Snapshot",
@@ -32,6 +34,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "EnvoyMetrics": "envoys",
         "Listen": "listen",
         "parse_listen": "listen",
         "port_error": "listen",

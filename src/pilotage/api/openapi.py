@@ -132,6 +132,32 @@ _SLEEP: Final = _object(
     retry_at=_or_null(_TIME),
 )
 _SLEEP_ERRORS: Final = {"403": "Only the unix socket and holders of the token may do this", "404": "No such container"}
+_ENVOY: Final = _object(
+    node=_TEXT,
+    connected=_TRUTH,
+    since=_TIME,
+    lag_s={"type": "number", "description": "Seconds since it was sent the oldest change that it has not answered"},
+    silent=_TRUTH,
+    version={**_WHOLE, "description": "Newest version of the table that it has answered completely; 0 if none"},
+    waiting={**_WHOLE, "description": "Resources that it has yet to answer"},
+    rejected={**_WHOLE, "description": "Resources that it rejects"},
+)
+_ON_ENVOY: Final = _object(
+    state={"enum": ["accepted", "rejected", "waiting"]},
+    version={
+        **_or_null(_WHOLE),
+        "description": "Version of the table since which what the Envoy has of the route is unchanged; null if unknown",
+    },
+)
+_TRAFFIC: Final = _object(
+    requests=_WHOLE,
+    errors={**_WHOLE, "description": "Requests that clients got a status from 500 up for"},
+    in_progress=_WHOLE,
+    duration_s={
+        **_object(count=_WHOLE, sum={"type": "number"}, buckets=_list(_object(le={"type": "number"}, count=_WHOLE))),
+        "description": "Durations of a random sample of the requests, in seconds; buckets are cumulative",
+    },
+)
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 
@@ -148,6 +174,21 @@ _PATHS: Final[dict[str, _Path]] = {
     "/v1/problems": _Path("All current problems", schema=_object(problems=_list(_PROBLEM))),
     "/v1/engines": _Path(
         "All engines, and whether their routes are up to date", schema=_object(engines=_list(_ENGINE))
+    ),
+    "/v1/envoys": _Path(
+        "The Envoys, and which version of each served route they have accepted",
+        schema=_object(
+            version=_WHOLE,
+            envoys=_list(_ENVOY),
+            routes={
+                "type": "object",
+                "additionalProperties": {"type": "object", "additionalProperties": _ON_ENVOY},
+            },
+        ),
+    ),
+    "/v1/traffic": _Path(
+        "Requests, errors and durations of each route and pool that has had requests",
+        schema=_object(routes={"type": "object", "additionalProperties": _TRAFFIC}),
     ),
     "/v1/explain/{name}": _Path(
         "Why a container or an alias has its routes",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
@@ -16,10 +17,12 @@ from aiohttp import web
 from pilotage.api import answers, openapi
 from pilotage.api.access import is_from_socket, refusal
 from pilotage.api.connections import SERVER, Connections, serving
+from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.sleep import SleepResource
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
+from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
@@ -27,17 +30,19 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import safe_json, shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import change_json, container_json, pools_json, problem_json
+from pilotage.output.json import change_json, container_json, pools_json, problem_json, route_on_envoys
 from pilotage.routes.route import route_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from pilotage.api.metrics import Metrics
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.table.diff import Change
+    from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
 __all__ = ["Api", "Source"]
 
@@ -47,6 +52,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
+_TRAFFIC: Final = 5.0  # seconds between two traffic events
 _SLICE: Final = 100  # containers or routes serialized before other tasks run
 _MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
 
@@ -70,6 +76,15 @@ class Source(Protocol):
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
+
+    def envoys(self) -> tuple[EnvoyState, ...]:
+        """Return the state of each Envoy that is or was connected."""
+
+    def route_states(self, alias: str) -> Mapping[str, RouteState]:
+        """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
+
+    async def traffic(self) -> Mapping[str, RouteTraffic]:
+        """Return figures about the requests of each route and pool; none while Envoy does not respond."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.
@@ -126,6 +141,8 @@ class Api:
         app.router.add_get("/v1/containers", self._containers)
         app.router.add_get("/v1/problems", self._problems)
         app.router.add_get("/v1/engines", self._engines)
+        app.router.add_get("/v1/envoys", self._envoys)
+        app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
@@ -214,7 +231,9 @@ class Api:
         return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.source.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        routes = [piece async for piece in _in_turns(traffic_metrics(await self.source.traffic()), bytes)]
+        body = b"".join([self.source.metrics.text(), *routes])
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _envoy_metrics(self, _: web.Request) -> web.Response:
         try:
@@ -267,6 +286,21 @@ class Api:
             )
         return answers.json({"engines": engines})
 
+    async def _envoys(self, _: web.Request) -> web.Response:
+        version, states = self.source.discovery.table.version, self.source.envoys()
+
+        def convert(alias: str) -> tuple[str, dict[str, Any]]:
+            return alias, route_on_envoys(self.source.route_states(alias))
+
+        aliases = sorted(self.source.discovery.table.routes)
+        routes = {alias: found async for alias, found in _in_turns(aliases, convert) if found}
+        return answers.json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
+
+    async def _traffic(self, _: web.Request) -> web.Response:
+        traffic = await self.source.traffic()
+        routes = [it async for it in _in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
+        return answers.json({"routes": dict(routes)})
+
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         snapshots = self.source.discovery.snapshots()
@@ -287,28 +321,40 @@ class Api:
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
         file = self.source.config_file
-        body = pack(discovery.snapshots(), discovery.table, others, files=discovery.files(), file=file)
+        on_envoys = {}
+        if "envoys" in request.query:
+            found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
+            on_envoys = {alias: dict(states) async for alias, states in found if states}
+        table, files = discovery.table, discovery.files()
+        body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then every change. A ``table`` event ends each batch."""
+        """Stream all routes, then every change and, if ``traffic`` is in the query, figures. ``table`` ends a batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # always set in a coroutine
         self._streams.add(task)
-        subscription = self.source.discovery.subscribe()
+        subscription, loop = self.source.discovery.subscribe(), asyncio.get_running_loop()
+        known: Mapping[str, RouteTraffic] | None = {} if "traffic" in request.query else None
+        due = loop.time() if known is not None else math.inf
         try:
             await response.prepare(request)
             while True:
                 try:
-                    async with asyncio.timeout(_HEARTBEAT):
+                    async with asyncio.timeout_at(min(due, loop.time() + _HEARTBEAT)):
                         update = await anext(subscription)
                 except TimeoutError:
                     await response.write(b": nothing new\n\n")
+                    if known is not None:
+                        now = await self.source.traffic()
+                        if found := changed_traffic(known, now):
+                            await response.write(_event("traffic", found, self.source.discovery.table.version))
+                        known, due = now, loop.time() + _TRAFFIC
                     continue
                 except StopAsyncIteration:
                     break

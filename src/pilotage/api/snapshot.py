@@ -17,6 +17,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.yaml import Located
 from pilotage.routes.file import RouteFile
 from pilotage.routes.route import EndpointHealth, Route
+from pilotage.table.envoys import RouteState
 from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import EngineStatus, Table
 from pilotage.table.wakefulness import Wakefulness
@@ -40,6 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         files: route files.
         routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness: fields of a
             :class:`~pilotage.Table`.
+        on_envoys: alias -> node ID -> what this Envoy has of the route, if the command asked for it.
 
     """
 
@@ -56,6 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     pool_members: dict[str, tuple[str, ...]] = {}
     engine_order: tuple[str, ...] = ()
     wakefulness: dict[str, Wakefulness] = {}
+    on_envoys: dict[str, dict[str, RouteState]] = {}
 
     @property
     def table(self) -> Table:
@@ -84,6 +87,7 @@ def pack(
     *,
     files: Iterable[RouteFile] = (),
     file: str = "",
+    on_envoys: Mapping[str, dict[str, RouteState]] | None = None,
 ) -> bytes:
     """Serialize a snapshot.
 
@@ -93,6 +97,7 @@ def pack(
         problems: problems that are not in the table: with the configuration, and what Envoy rejected.
         files: the route files.
         file: absolute path of the configuration file.
+        on_envoys: what each Envoy has of each route.
 
     """
     problems_by_key = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
@@ -113,6 +118,7 @@ def pack(
         dict(table.pool_members),
         table.engine_order,
         dict(table.wakefulness),
+        dict(on_envoys or {}),
     )
     return msgspec.msgpack.encode(snapshot)
 

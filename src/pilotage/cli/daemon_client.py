@@ -40,23 +40,29 @@ def closed_socket(env: Mapping[str, str]) -> Path | None:
     return None
 
 
-def fetch(env: Mapping[str, str]) -> Snapshot | None:
-    """Return the snapshot of a running daemon; ``None`` if none is accessible and has this version."""
+def fetch(env: Mapping[str, str], *, with_envoys: bool = False) -> Snapshot | None:
+    """Return the snapshot of a running daemon; ``None`` if none is accessible and has this version.
+
+    Args:
+        env: environment variables.
+        with_envoys: also ask what each Envoy has of each route.
+
+    """
     for path in socket_candidates(env):
         if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
-            found = asyncio.run(_fetch(path))
+            found = asyncio.run(_fetch(path, f"{SNAPSHOT_PATH}?envoys" if with_envoys else SNAPSHOT_PATH))
             if found is not None:
                 return found
     return None
 
 
-async def _fetch(path: Path) -> Snapshot | None:
+async def _fetch(path: Path, target: str) -> Snapshot | None:
     connector = aiohttp.UnixConnector(str(path))
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.get(f"http://pilotage{SNAPSHOT_PATH}") as response,
+            session.get(f"http://pilotage{target}") as response,
         ):
             return unpack(await response.read()) if response.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):

@@ -23,6 +23,7 @@ from pilotage.cli.commands.bootstrap import envoy_bootstrap
 from pilotage.cli.commands.capture import capture
 from pilotage.cli.commands.check import check
 from pilotage.cli.commands.engines import engines
+from pilotage.cli.commands.envoy import envoy, stop
 from pilotage.cli.commands.explain import explain
 from pilotage.cli.commands.labels import labels
 from pilotage.cli.commands.licenses import licenses
@@ -226,6 +227,7 @@ def cli() -> None:
 
 
 for _command in (
-    serve, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, capture, envoy_bootstrap, licenses,
+    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, capture, envoy,
+    envoy_bootstrap, licenses,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -95,12 +95,14 @@ def views_of(
     replay: Sequence[str],
     demo: bool,
     or_demo: bool = False,
+    wide: bool = False,
     early: Callable[[View], object] | None = None,
     **named: Any,
 ) -> list[View]:
     """Return one view per recording, or else one view of all engines.
 
-    ``early`` receives the view of the engines that responded within two seconds, if others did not.
+    ``early`` receives the view of the engines that responded within two seconds, if others did not. With ``wide``, the
+    view of a running daemon says what each Envoy has of each route.
     """
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
@@ -113,7 +115,7 @@ def views_of(
         return [sources.recorded(file) for file in replay]
     if demo:
         return [sources.demonstration()]
-    running = None if choice else _ask_daemon()
+    running = None if choice else _ask_daemon(with_envoys=wide)
     if running is not None:
         return [running]
     try:
@@ -130,7 +132,7 @@ def views_of(
     return [found]
 
 
-def _ask_daemon() -> View | None:
+def _ask_daemon(*, with_envoys: bool) -> View | None:
     """Return the view of a running daemon; ``None`` if there is none or other engines are selected.
 
     These variables select other engines, and so does a configuration file that is not the daemon's.
@@ -148,7 +150,7 @@ def _ask_daemon() -> View | None:
     from pilotage.output.console import Out, clean
     from pilotage.output.view import View
 
-    snapshot = fetch(os.environ)
+    snapshot = fetch(os.environ, with_envoys=with_envoys)
     if snapshot is None and closed is not None:
         Out(sys.stderr).note(clean(f"Not using the running daemon: no permission for {closed}."))
     file = find_config_file()
@@ -160,7 +162,8 @@ def _ask_daemon() -> View | None:
     errors = tuple(EngineUnreachable(name, f"unreachable: {status.error}") for name, status in away)
     for error in errors:
         err.error(clean(str(error)))
-    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files)
+    on_envoys = snapshot.on_envoys if with_envoys else None
+    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys)
 
 
 def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:

@@ -83,6 +83,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drain: time for active requests to finish on shutdown, in seconds.
+        keep: whether Envoy outlives the daemon; ``external`` if ``pilotage envoy`` starts it elsewhere.
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
         max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
@@ -92,6 +93,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     drain: float = 30.0
+    keep: bool | Literal["external"] = False
     envoy: str = ""
     workers: int = 0
     max_connections: int = 0
@@ -274,6 +276,7 @@ class _Gateway(Section):
     max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
     max_udp_clients: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_udp_clients
     drain: Seconds = _SETTINGS.drain
+    keep: Literal[False, True, "external"] = _SETTINGS.keep
     envoy: str = _SETTINGS.envoy
     workers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1024)] = _SETTINGS.workers
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
@@ -311,11 +314,8 @@ class ServeSections(Section):
             hint = "add gateway.tls with cert_file and key_file"
             add_problem(("gateway", "https"), "HTTPS needs a certificate", hint)
         if section.redirect_to_https and not https[1] and not section.public_https_port:
-            add_problem(
-                ("gateway", "redirect_to_https"),
-                "HTTPS is not enabled, so there is nothing to redirect to",
-                "add gateway.tls",
-            )
+            message = "HTTPS is not enabled, so there is nothing to redirect to"
+            add_problem(("gateway", "redirect_to_https"), message, "add gateway.tls")
         return GatewayOptions(
             http_address=section.http[0],
             http_port=section.http[1],
@@ -365,6 +365,7 @@ class ServeSections(Section):
         xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(
             drain=section.drain,
+            keep=section.keep,
             envoy=section.envoy,
             workers=section.workers,
             max_connections=section.max_connections or 0,

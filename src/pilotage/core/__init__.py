@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         without,
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
-    from pilotage.core.tempdirs import MAX_SOCKET_PATH, private_folder_of, socket_tempdir
+    from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
     from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
     from pilotage.core.textfile import UnreadableFile, read_text
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
@@ -98,7 +98,9 @@ __all__ = [
     "is_address",
     "kind_name",
     "lazy_exports",
+    "lock_file",
     "nearest",
+    "owned_tempdir",
     "parse_duration",
     "parse_yaml",
     "private_folder_of",
@@ -165,6 +167,8 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
+        "lock_file": "tempdirs",
+        "owned_tempdir": "tempdirs",
         "private_folder_of": "tempdirs",
         "read_text": "textfile",
         "redact": "secrets",

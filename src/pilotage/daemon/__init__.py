@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.daemon.daemon import Daemon, serve
+    from pilotage.daemon.keeper import run_envoy, stop_both
     from pilotage.daemon.logging import configure_logging, detect_log_format
     from pilotage.daemon.settings import Flags
 
@@ -21,7 +22,9 @@ __all__ = [
     "Flags",
     "configure_logging",
     "detect_log_format",
+    "run_envoy",
     "serve",
+    "stop_both",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -31,6 +34,8 @@ __getattr__, __dir__ = lazy_exports(
         "Flags": "settings",
         "configure_logging": "logging",
         "detect_log_format": "logging",
+        "run_envoy": "keeper",
         "serve": "daemon",
+        "stop_both": "keeper",
     },
 )

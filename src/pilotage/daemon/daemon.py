@@ -14,36 +14,34 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from pilotage.api.envoys import EnvoyMetrics
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
-from pilotage.core.tempdirs import socket_tempdir
 from pilotage.core.text import count
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
+from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
-from pilotage.daemon.settings import build_settings, check_ports, rebuild_settings
+from pilotage.daemon.settings import build_settings, rebuild_settings
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
-from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
-from pilotage.gateway.process import Gateway
-from pilotage.xds.bootstrap import build_bootstrap
+from pilotage.gateway.traffic import TrafficReader
+from pilotage.table.envoys import SILENT
 from pilotage.xds.server import AdsServer
 from pilotage.xds.target_guard import TargetGuard
 
 if TYPE_CHECKING:
-    import tempfile
     from collections.abc import Callable, Coroutine, Mapping
 
     from pilotage.containers.container import Container
@@ -52,19 +50,21 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
-    from pilotage.gateway.process import GatewayStatus
+    from pilotage.gateway.process import Gateway, GatewayStatus
     from pilotage.sleep.sleeper import Sleeper
+    from pilotage.table.envoys import EnvoyState, RouteState
+    from pilotage.table.traffic import RouteTraffic
     from pilotage.xds.resources import Key
 
 __all__ = ["Daemon", "serve"]
 
 log = logging.getLogger(__name__)
 
-_NODE: Final = "pilotage"
-"""The xDS node ID of the daemon's own Envoy. Other Envoys have other IDs."""
-
 _FIRST_NAMES: Final = 5.0
 """Seconds that the first table waits for the addresses of host names."""
+
+_ALL_LISTS: Final = 300.0
+"""Seconds for which Envoys keep the earlier routes of engines that have not been listed since the start."""
 
 _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
@@ -179,11 +179,8 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
-        found = (
-            *(self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems),
-            self.sleeper.problems(),
-        )
-        return tuple(problem for problems in found for problem in problems)
+        found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
+        return tuple(problem for problems in (*found, self.sleeper.problems()) for problem in problems)
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
@@ -191,12 +188,20 @@ class Daemon:
             return "stopping"
         if self._waiting_for or self.gateway is None:
             return self._waiting_for
-        if self.gateway.status.state != "ready":
-            return "Envoy is restarting"
-        problems = self.ads.listener_problems(_NODE)
-        if problems:
-            return problems[0].message
-        return self._overload.problem if self._overload is not None else ""
+        trouble = envoy_trouble(self.gateway.status, self.ads, NODE)
+        return trouble or (self._overload.problem if self._overload is not None else "")
+
+    def envoys(self) -> tuple[EnvoyState, ...]:
+        """Return the state of each Envoy that is or was connected."""
+        return self.ads.envoys.states
+
+    def route_states(self, alias: str) -> Mapping[str, RouteState]:
+        """Return what each connected Envoy has of a route; see :meth:`AdsServer.route_states`."""
+        return self.ads.route_states(alias)
+
+    async def traffic(self) -> Mapping[str, RouteTraffic]:
+        """Return figures about the requests of each route; see :meth:`TrafficReader.read`."""
+        return await self._traffic.read()
 
     async def gateway_statistics(self) -> bytes:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
@@ -220,32 +225,26 @@ class Daemon:
         """
         settings = self.settings
         log_warnings(settings)
-        if settings.with_gateway:
-            check_ports(settings)
         async with AsyncExitStack() as stack:
             # Start with the checks that need no running component.
-            folder = Path(stack.enter_context(_private_folder()))
-            binary = find_envoy(settings.gateway.envoy) if settings.with_gateway else None
+            folder = stack.enter_context(envoy_folder(settings))
+            if settings.with_gateway:
+                await free_ports(settings, folder)
+                external = settings.gateway.keep == "external"
+                self.gateway = make_gateway(folder, settings.gateway, settings.limits, external=external)
+                if not external:
+                    self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
+                    self._overload.prepare()
             self.ads = await stack.enter_async_context(
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
-            address = f"unix:{folder}/xds.sock"
-            await start_xds(self.ads, address, settings, public=self.xds_address)
+            self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
+            await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
-            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/pages.sock", stack)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/{PAGES_SOCKET}", stack)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
-            if binary is not None:
-                limits = msgspec.structs.replace(settings.limits, pressure=str(folder))
-                self.gateway = Gateway(
-                    build_bootstrap(address, _NODE, limits=limits, pages=f"{folder}/pages.sock"),
-                    folder,
-                    binary=binary,
-                    workers=settings.gateway.workers,
-                    log_level=settings.gateway.log_level,
-                )
-                self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
-                self._overload.prepare()
+            if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
                 self.ads.targets.on_touched = self._health.follow
             await self._run_tasks()
@@ -263,6 +262,7 @@ class Daemon:
         )
         self.discovery = await stack.enter_async_context(discovery)
         self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
+        self.metrics.registry.register(EnvoyMetrics(self.envoys))
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
@@ -295,21 +295,11 @@ class Daemon:
         self._systemd.stopping()
         if self.gateway is None:
             return
-        limit = self.settings.gateway.drain
-        log.info("stopping: active requests have %g s to finish (send the signal again to stop now)", limit)
-        drain = asyncio.create_task(self.gateway.drain(limit))
-        now = asyncio.create_task(self._stop_now.wait())
-        await asyncio.wait({drain, now}, return_when=asyncio.FIRST_COMPLETED)
-        now.cancel()
-        if drain.done():
-            aborted = drain.result()
-            log.log(
-                logging.WARNING if aborted else logging.INFO, "Envoy stopped; %s aborted", count(aborted, "request")
-            )
+        if self.settings.keep_folder:
+            self.gateway.leave()
+            log.info("stopping; Envoy goes on serving (pilotage stop ends it, too)")
         else:
-            drain.cancel()
-            await self.gateway.stop()
-            log.warning("Envoy stopped without waiting for active requests")
+            await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 
     # ---- tables for Envoys
 
@@ -318,10 +308,12 @@ class Daemon:
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self.discovery.store.keep_holders()
+        self.ads.removals.begin()
         self._waiting_for = "Envoy has not accepted the first table yet"
         async with asyncio.TaskGroup() as group:
             measurement: asyncio.Task[None] | None = None
             group.create_task(self._report_ready(), name="first table")
+            group.create_task(self._release_removals(), name="removals")
             await self.ads.targets.prepare(self.discovery.table, _FIRST_NAMES)
             self.sleeper.follow(self.discovery.table.routes)
             self.ads.publish(self.discovery.table)  # even if it is empty
@@ -332,20 +324,27 @@ class Daemon:
                 if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
+    async def _release_removals(self) -> None:
+        """Let Envoys keep routes from before this process until all engines have been listed once."""
+        with contextlib.suppress(EngineUnreachable):
+            await self.discovery.ready(timeout=_ALL_LISTS)
+        self.ads.release_removals()
+
     async def _report_ready(self) -> None:
         """Report that the daemon is ready once its Envoy, if any, has accepted the first table."""
         if self.gateway is not None:
             await self.gateway.ready()
-            await self.ads.wait_for_acks(node=_NODE)
-            if problems := self.ads.listener_problems(_NODE):
+            await self.ads.wait_for_acks(node=NODE)
+            if problems := self.ads.listener_problems(NODE):
                 raise ConfigError(problems)
+            self.gateway.leave()
         self._waiting_for = ""
         self._systemd.ready(self._status_text())
         self._on_ready(self)
 
     async def _measure_acceptance(self, keys: frozenset[Key]) -> None:
         began = time.perf_counter()
-        await self.ads.wait_for_acks(keys)
+        await self.ads.wait_for_acks(keys, patience=SILENT)
         self.metrics.accepted(time.perf_counter() - began)
 
     def _on_rejected(self, problem: Problem) -> None:
@@ -388,8 +387,6 @@ class Daemon:
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")
 
-    # ---- callbacks
-
     def _connection(self, address: Address) -> Connection:
         connection = CountingConnection(address)
         connection.calls = self.metrics.calls
@@ -400,12 +397,3 @@ class Daemon:
 
     def _gateway_status(self) -> GatewayStatus | None:
         return self.gateway.status if self.gateway is not None else None
-
-
-def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Create the folder for sockets and Envoy's files. The returned context manager removes it."""
-    try:
-        return socket_tempdir("pilotage-", "admin.sock")
-    except OSError as error:
-        remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
-        raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

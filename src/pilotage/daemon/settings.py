@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DaemonSettings",
+    "EnvoySettings",
     "Flags",
     "build_settings",
     "changed_settings",
     "check_ports",
+    "envoy_limits",
+    "envoy_settings",
     "rebuild_settings",
 ]
 
@@ -52,6 +55,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
         gateway: whether to run an Envoy.
         port: the HTTP port, overriding the configuration; ``None`` if not given.
         api: addresses of the API, overriding the configuration.
+        keep: whether Envoy outlives the daemon, overriding the configuration; ``None`` if not given.
 
     """
 
@@ -60,6 +64,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     gateway: bool = True
     port: int | None = None
     api: tuple[str, ...] = ()
+    keep: bool | Literal["external"] | None = None
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +79,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
         limits: what that Envoy may use.
+        keep_folder: absolute path of the folder for an Envoy that outlives the daemon; ``""`` if Envoy ends with it.
         xds_socket: the socket for other Envoys if there is no other xDS address and the daemon runs no Envoy.
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use, because they are the default ones.
@@ -92,6 +98,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
     limits: Limits = Limits()
+    keep_folder: str = ""
     xds_socket: str = ""
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
@@ -137,12 +144,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         _check_log(options.access_log, file)
     limits = Limits()
     if flags.gateway:
-        limits = limits_for(
-            descriptor_limit(),
-            memory_limit(),
-            workers=config.gateway.workers or os.cpu_count() or 1,
-            connections=config.gateway.max_connections,
-        )
+        limits = envoy_limits(config.gateway)
         options = msgspec.structs.replace(
             options,
             max_target_connections=min(options.max_target_connections, limits.per_target),
@@ -151,15 +153,21 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     policy = config.policy if flags.demo is None else DEMO_POLICY
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
+    gateway = config.gateway
+    if flags.keep is not None:
+        gateway = msgspec.structs.replace(gateway, keep=flags.keep)
+    if flags.demo is not None:
+        gateway = msgspec.structs.replace(gateway, keep=False)
     settings = DaemonSettings(
         engines=chosen.configs,
         files=chosen.files,
         why=chosen.why,
         file=file,
         options=options,
-        gateway=config.gateway,
+        gateway=gateway,
         with_gateway=flags.gateway,
         limits=limits,
+        keep_folder=_keep_folder(listen, env, file) if flags.gateway and gateway.keep else "",
         xds_socket=_xds_socket(env),
         listen=listen,
         listen_if_free=texts is None,
@@ -194,6 +202,57 @@ def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator
     if not settings.xds_address:
         message = "no Envoy can fetch its configuration: this user can create no socket for it"
         yield Problem(message=message, hint="set gateway.xds.listen", severity="warning", file=settings.file)
+
+
+class EnvoySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is needed to run an Envoy apart from the daemon.
+
+    Attributes:
+        gateway: how to run it.
+        limits: what it may use.
+        folder: absolute path of the folder that it shares with the daemon.
+
+    """
+
+    gateway: GatewaySettings
+    limits: Limits
+    folder: str
+
+
+def envoy_settings(config_file: str, api: tuple[str, ...], env: Mapping[str, str]) -> EnvoySettings:
+    """Return how to run the Envoy of a daemon that has the same configuration file, environment and ``--api``.
+
+    Raises:
+        ConfigError: with all errors in the configuration and the options.
+
+    """
+    file = config_file or find_config_file()
+    config = load_config(Path(file), env) if file else Config()
+    texts = api or config.api.listen
+    listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
+    gateway = msgspec.structs.replace(config.gateway, keep=config.gateway.keep or True)
+    return EnvoySettings(gateway=gateway, limits=envoy_limits(gateway), folder=_keep_folder(listen, env, file))
+
+
+def envoy_limits(gateway: GatewaySettings) -> Limits:
+    """Return what Envoy may use on this machine."""
+    return limits_for(
+        descriptor_limit(),
+        memory_limit(),
+        workers=gateway.workers or os.cpu_count() or 1,
+        connections=gateway.max_connections,
+    )
+
+
+def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) -> str:
+    """Return the folder of a kept Envoy, next to the API's socket: two daemons have neither in common."""
+    sockets = [Path(place.path) for place in listen if place.path]
+    socket = sockets[0] if sockets else _own_socket(env)
+    if socket is None:
+        message = "there is no folder in which Envoy can outlive pilotage"
+        hint = "add a unix socket to api.listen; Envoy's folder is next to it"
+        raise ConfigError([Problem(message=message, hint=hint, path="gateway.keep", file=file)])
+    return str(socket.absolute().parent / f"{socket.stem}-envoy")
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
@@ -262,7 +321,7 @@ def _check_log(path: str, file: str) -> None:
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.access_log", file=file)]) from error
 
 
-_AT_START: Final = ("envoy", "workers", "max_connections", "log_level", "xds")
+_AT_START: Final = ("envoy", "workers", "max_connections", "keep", "log_level", "xds")
 """Fields of the gateway settings that take effect only when the daemon starts."""
 
 
@@ -276,19 +335,22 @@ def changed_settings(old: DaemonSettings, new: DaemonSettings) -> list[str]:
     return found
 
 
-def check_ports(settings: DaemonSettings, *, held: DaemonSettings | None = None) -> None:
+def check_ports(
+    settings: DaemonSettings, *, held: DaemonSettings | None = None, ours: frozenset[int] = frozenset()
+) -> None:
     """Check that the ports of the gateway are free.
 
     Args:
         settings: the new settings.
         held: the active settings, whose ports the daemon itself uses.
+        ours: other ports that its Envoy uses.
 
     Raises:
         ConfigError: a port is in use, or this user cannot listen on it.
 
     """
     options = settings.options
-    ours = {held.options.http_port, held.options.https_port} if held is not None else set()
+    ours |= {held.options.http_port, held.options.https_port} if held is not None else set()
     places = [("http", options.http_address, options.http_port)]
     if options.serves_https:
         places.append(("https", options.https_address, options.https_port))

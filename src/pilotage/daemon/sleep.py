@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pilotage.core.errors import EngineUnreachable
+from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.engine.pool import new_client
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
     from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.shared_client import ClientRequest
     from pilotage.routes.route import Route
     from pilotage.table.table import Table
+    from pilotage.table.wakefulness import Wakefulness
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
 
 __all__ = ["DiscoverySource", "Pages", "start_sleeper"]
+
+
+_REPORT_INTERVAL: Final = 1.0
+"""Seconds between two load reports of an Envoy, which decide when containers may be stopped."""
 
 
 class DiscoverySource:
@@ -44,20 +50,26 @@ class DiscoverySource:
         """The current table."""
         return self._discovery.table
 
+    def _watcher(self, engine: str) -> EngineWatcher | None:
+        try:
+            return self._discovery.watcher(engine)
+        except PilotageError:  # it is no longer being watched
+            return None
+
     def container(self, engine: str, container_id: str) -> Container | None:
         """Return a container of an engine; ``None`` if it does not exist."""
-        state = self._discovery.engine_state(engine)
-        return state.containers.get(container_id) if state is not None else None
+        watcher = self._watcher(engine)
+        return watcher.state.containers.get(container_id) if watcher is not None else None
 
     def containers_of(self, engine: str) -> Iterable[Container]:
         """Return all containers of an engine in any order."""
-        state = self._discovery.engine_state(engine)
-        return tuple(state.containers.values()) if state is not None else ()
+        watcher = self._watcher(engine)
+        return tuple(watcher.state.containers.values()) if watcher is not None else ()
 
     def routes_of(self, engine: str, container_id: str) -> Iterable[Route]:
         """Return the routes of a container, including excluded ones."""
-        state = self._discovery.engine_state(engine)
-        built = state.built.get(container_id) if state is not None else None
+        watcher = self._watcher(engine)
+        built = watcher.state.built.get(container_id) if watcher is not None else None
         return built.routes if built is not None else ()
 
     def connect(self, engine: str) -> ClientRequest:
@@ -67,15 +79,20 @@ class DiscoverySource:
             EngineError: the engine cannot be reached, or is no longer being watched.
 
         """
-        config = self._discovery.config_of(engine)
-        if config is None:
+        watcher = self._watcher(engine)
+        if watcher is None:
             raise EngineUnreachable(engine, "it is no longer being watched")
-        return new_client(config, pool=self._discovery.pool)
+        return new_client(watcher.config, pool=self._discovery.pool)
 
     def may_idle(self, engine: str) -> bool:
         """Return whether containers of an engine may be started and stopped."""
-        config = self._discovery.config_of(engine)
-        return config is not None and config.may_idle
+        watcher = self._watcher(engine)
+        return watcher is not None and watcher.config.may_idle
+
+    def show(self, alias: str, wakefulness: Wakefulness | None) -> None:
+        """Record in the table whether the containers of an alias are awake; ``None`` if they no longer sleep."""
+        self._discovery.store.set_wakefulness(alias, wakefulness)
+        self._discovery.publish()
 
 
 class Pages:
@@ -135,13 +152,14 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         source,
         ads.gates,
         source.connect,
-        watch=ads.loads.watch,
+        reports=lambda: ads.loads.reports,
         may_act=source.may_idle,
-        on_state=discovery.set_wakefulness,
+        on_state=source.show,
     )
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
-    ads.loads.listener = sleeper
+    ads.loads.on_report = sleeper.reported
+    ads.loads.configure(_REPORT_INTERVAL)
     server = PageServer(pages.status, sleeper.changed, sleeper.want)
     stack.push_async_callback(server.close)
     await server.start(socket)

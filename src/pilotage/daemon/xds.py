@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["start_xds"]
 
+log = logging.getLogger(__name__)
+
 
 async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
     """Listen on a unix socket for the daemon's own Envoy, and on ``public``, unless empty, for other Envoys.
@@ -24,6 +27,7 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
         GatewayError: the server cannot listen on the unix socket.
 
     """
+    ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:
         await ads.start(address)
     except OSError as error:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.discovery.state import EngineState
     from pilotage.discovery.timing import Timing
     from pilotage.discovery.update import Update
     from pilotage.discovery.watcher import EngineWatcher
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from pilotage.routes.route import EndpointHealth
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.table import Table
-    from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["DiscoveryManager", "discover"]
 
@@ -91,16 +89,6 @@ class DiscoveryManager:
     def snapshots(self) -> tuple[EngineSnapshot, ...]:
         """Return the containers and routes of each engine, in the order in which the engines were added."""
         return tuple(provider.snapshot() for provider in self._providers.values())
-
-    def engine_state(self, name: str) -> EngineState | None:
-        """Return the containers and routes of an engine, for reading; ``None`` if no such engine is being watched."""
-        provider = self._providers.get(name)
-        return provider.current if provider is not None else None
-
-    def config_of(self, name: str) -> DockerProviderConfig | None:
-        """Return how an engine is reached; ``None`` if no such engine is being watched."""
-        provider = self._providers.get(name)
-        return provider.config if provider is not None else None
 
     def containers_at(self, addresses: Collection[str]) -> list[Container]:
         """Return the containers of all engines that have one of some addresses on their networks, in any order."""
@@ -320,25 +308,17 @@ class DiscoveryManager:
                 subscription.notify(result.aliases, result.problem_keys, result.health_aliases)
 
     def set_health(self, health: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
-        """Record probe results in the table. They change no routes, and so affect no traffic.
+        """Record probe results: alias -> endpoint address -> health, in place of all that are known of these aliases.
 
-        Args:
-            health: alias -> endpoint address -> health. It replaces everything known about these aliases.
-
+        They change no routes, and so affect no traffic.
         """
         for alias, found in health.items():
             self.store.set_health(alias, found)
         self.publish()
 
-    def set_wakefulness(self, alias: str, wakefulness: Wakefulness | None) -> None:
-        """Record in the table whether the containers of an alias are awake. It changes no routes."""
-        self.store.set_wakefulness(alias, wakefulness)
-        self.publish()
-
     def subscribe(self) -> Subscription:
         """Return a new subscription. The first update has the whole table; after :meth:`close`, it is the only one."""
-        subscription = Subscription(self.store)
-        self._subscriptions.add(subscription)
+        self._subscriptions.add(subscription := Subscription(self.store))
         if self._closed:
             subscription.close()
         return subscription

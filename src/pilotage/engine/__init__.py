@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pilotage.engine.http_response import EngineResponse
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
+    from pilotage.engine.singleflight import SingleFlight
     from pilotage.engine.types import (
         DECODE_ERRORS,
         Actor,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Event,
         Inspect,
         InspectConfig,
+        InspectState,
         Mount,
         Port,
         PortBinding,
@@ -60,12 +62,14 @@ __all__ = [
     "EventStream",
     "Inspect",
     "InspectConfig",
+    "InspectState",
     "Mount",
     "Pool",
     "Port",
     "PortBinding",
     "Service",
     "SharedClient",
+    "SingleFlight",
     "Summary",
     "TLSFiles",
     "Task",
@@ -91,6 +95,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "SingleFlight": "singleflight",
+        "InspectState": "types",
         "Actor": "types",
         "DECODE_ERRORS": "types",
         "Address": "address",

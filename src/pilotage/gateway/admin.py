@@ -12,15 +12,36 @@ from pilotage.core.errors import GatewayError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AdminClient", "parse_stats"]
+__all__ = ["AdminClient", "component_levels", "parse_stats"]
 
 # A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
 _ADMIN: Final = "http.admin."  # includes the request that reads the statistics
 
 
+class _Options(msgspec.Struct, frozen=True):
+    restart_epoch: int = 0
+
+
 class _ServerInfo(msgspec.Struct):
     version: str = ""
+    command_line_options: _Options = _Options()
+
+
+class _SocketAddress(msgspec.Struct, frozen=True):
+    port_value: int = 0
+
+
+class _Address(msgspec.Struct, frozen=True):
+    socket_address: _SocketAddress = _SocketAddress()
+
+
+class _Listener(msgspec.Struct):
+    local_address: _Address = _Address()
+
+
+class _Listeners(msgspec.Struct):
+    listener_statuses: list[_Listener] = []
 
 
 class _Stat(msgspec.Struct):
@@ -40,6 +61,15 @@ def parse_stats(body: bytes) -> dict[str, int]:
 
     """
     return {stat.name: stat.value for stat in msgspec.json.decode(body, type=_Stats).stats if stat.name}
+
+
+def component_levels(level: str) -> tuple[str, ...]:
+    """Return the components, as ``name:level``, whose level differs from that of the rest of Envoy's log.
+
+    An Envoy whose daemon is away would warn twice a second that it cannot connect. The other warnings of this component
+    are about configuration that it rejects, which the daemon reports itself.
+    """
+    return ("config:error",) if level == "warning" else ()
 
 
 class AdminClient:
@@ -65,13 +95,45 @@ class AdminClient:
 
     async def version(self) -> str:
         """Return Envoy's version, such as ``1.40.0``; ``""`` if Envoy does not report it."""
+        info = await self._info()
+        _, _, rest = (info.version if info is not None else "").partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
+        return rest.partition("/")[0]
+
+    async def is_epoch(self, epoch: int) -> bool:
+        """Return whether Envoy responds, and was started with a restart epoch."""
+        info = await self._info()
+        return info is not None and info.command_line_options.restart_epoch == epoch
+
+    async def _info(self) -> _ServerInfo | None:
         try:
             async with self._session() as session, session.get("/server_info") as answer:
-                info = msgspec.json.decode(await answer.read(), type=_ServerInfo)
+                return msgspec.json.decode(await answer.read(), type=_ServerInfo)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
-            return ""
-        _, _, rest = info.version.partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
-        return rest.partition("/")[0]
+            return None
+
+    async def ports(self) -> frozenset[int]:
+        """Return the ports on which Envoy listens; none if it does not respond."""
+        try:
+            async with self._session() as session, session.get("/listeners", params={"format": "json"}) as answer:
+                found = msgspec.json.decode(await answer.read(), type=_Listeners)
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+            return frozenset()
+        return frozenset(each.local_address.socket_address.port_value for each in found.listener_statuses)
+
+    async def set_log_level(self, level: str) -> None:
+        """Change the level of Envoy's log and of its components.
+
+        Raises:
+            GatewayError: Envoy does not respond.
+
+        """
+        try:
+            async with self._session() as session:
+                for change in ({"level": level}, *(dict([each.split(":")]) for each in component_levels(level))):
+                    async with session.post("/logging", params=change):
+                        pass
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GatewayError("Envoy does not respond", "try again") from error
 
     async def close_listeners(self) -> None:
         """Make Envoy accept no new connections and let active requests finish."""

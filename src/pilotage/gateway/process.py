@@ -1,57 +1,37 @@
-"""Runs Envoy as a child process: starts, monitors, restarts, drains and stops it.
+"""Runs Envoy: monitors, restarts, drains and stops it.
 
 Its admin interface listens on a unix socket in a private folder, and its log becomes part of the daemon's. Envoy is
-restarted when it exits or stops responding. On Linux the kernel kills it when this process dies for any reason;
-elsewhere Envoy keeps running if pilotage is killed.
+restarted when it exits or stops responding. How it is started, and whether it ends with this process, is up to a
+:class:`~pilotage.gateway.launch.Launcher`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.admin import AdminClient, parse_stats
-from pilotage.gateway.binary import die_with_parent
+from pilotage.gateway.envoy_log import EnvoyLog
+from pilotage.gateway.launch import ADMIN_SOCKET, ChildLauncher
+from pilotage.gateway.processes import UNKNOWN_STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from pilotage.gateway.launch import EnvoyProcess, Launcher
 
 __all__ = ["Gateway", "GatewayStatus", "GatewayTiming"]
 
 log = logging.getLogger(__name__)
-envoy_log = logging.getLogger("pilotage.envoy")
-
-# Level, logger and message. Some messages do not help operators, and rejected configuration is reported as a problem.
-_LOG_FORMAT: Final = "%l\t%n\t%v"
-_QUIET: Final = (
-    "There is no configured limit to the number of allowed active downstream connections",
-    "caught ENVOY_SIGTERM",
-    "Using deprecated option",
-    "is marked as work-in-progress",
-)
-_REJECTED: Final = "rejected: "
-"""What Envoy logs before it quotes configuration that it does not accept."""
-
-_LEVELS: Final[Mapping[str, int]] = {
-    "trace": logging.DEBUG,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-    "off": logging.DEBUG,
-}
 
 
 class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +92,7 @@ class Gateway:
         workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
         timing: intervals and timeouts.
+        launcher: starts Envoy; by default a :class:`ChildLauncher` for the other arguments.
 
     Raises:
         GatewayError: the configuration cannot be written.
@@ -127,28 +108,21 @@ class Gateway:
         workers: int = 0,
         log_level: str = "warning",
         timing: GatewayTiming | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         self.folder = folder
         self.timing = timing or GatewayTiming()
-        self.admin_socket = folder / "admin.sock"
+        self.admin_socket = folder / ADMIN_SOCKET
         self._admin = AdminClient(self.admin_socket, self.timing.answer)
-        self._config = folder / "envoy.json"
-        admin = {"address": {"pipe": {"path": str(self.admin_socket), "mode": 0o600}}}
-        try:
-            self._config.write_text(json.dumps({**bootstrap, "admin": admin}, indent=1))
-        except OSError as error:
-            remedy = "free some space there, or set TMPDIR to another folder"
-            raise GatewayError(f"cannot write {self._config}: {error.strerror}", remedy) from error
-        self._command = [str(binary), "-c", str(self._config), "--disable-hot-restart", "-l", log_level]
-        self._command += ["--log-format", _LOG_FORMAT, "--drain-strategy", "immediate"]
-        if workers:
-            self._command += ["--concurrency", str(workers)]
-        self._process: asyncio.subprocess.Process | None = None
+        self._launcher: Launcher = launcher or ChildLauncher(
+            bootstrap, folder, binary=binary, workers=workers, log_level=log_level
+        )
+        self._leaves = False
+        self._process: EnvoyProcess | None = None
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._ready_at = 0.0
-        self._rejected = ""
-        self._last_lines: deque[str] = deque(maxlen=5)
+        self._log = EnvoyLog()
         self._status = GatewayStatus("starting", since=time.time())
 
     @property
@@ -180,60 +154,48 @@ class Gateway:
                 end = f"could not be started ({error.what})"
             if self._stopping.is_set():
                 break
-            if not self._status.restarts and not self._was_ready():
-                log_end = "; its last log lines: " + " / ".join(self._last_lines) if self._last_lines else ""
+            if not self._status.restarts and not self._was_ready() and not self._launcher.replaces:
+                log_end = "; its last log lines: " + " / ".join(self._log.last_lines) if self._log.last_lines else ""
                 raise GatewayError(
                     f"Envoy {end} before it was ready{log_end}", "for more detail, set gateway.log_level: debug"
                 )
             settled = self._ready_at and time.monotonic() - self._ready_at >= self.timing.settled
             pause = 0.0 if settled else min(max(pause * 2, self.timing.first_pause), self.timing.longest_pause)
             self._set_state("down", pid=0, restarts=self._status.restarts + 1)
-            log.error("Envoy %s; restarting it%s", end, f" in {pause:.2g} s" if pause else "")
+            log.error("Envoy %s; %s%s", end, self._launcher.next_step, f" in {pause:.2g} s" if pause else "")
             await asyncio.sleep(pause)
         self._set_state("stopped", pid=0)
 
     def _was_ready(self) -> bool:
         return self._status.state != "starting"
 
+    def leave(self) -> None:
+        """Let Envoy go on when :meth:`run` is cancelled, if the launcher keeps it."""
+        self._leaves = self._launcher.keeps
+
     async def _run_once(self) -> str:
-        """Run Envoy until it exits and return a description of the exit. Never leaves a process behind."""
-        self.admin_socket.unlink(missing_ok=True)
-        process = await self._start()
-        self._process = process
+        """Run Envoy until it exits and return a description of the exit. Leaves no process behind but a kept one."""
+        self._process = process = await self._launcher.start()
+        self._set_state("down" if self._status.restarts else "starting", pid=process.pid)
         try:
             async with asyncio.TaskGroup() as group:
-                reader = group.create_task(_read(process.stderr, self._log_line), name="log of Envoy")
+                reader = group.create_task(self._launcher.read_log(process, self._log.add), name="log of Envoy")
                 watch = group.create_task(self._watch(process), name="readiness of Envoy")
                 code = await process.wait()
                 watch.cancel()
-                await asyncio.wait([reader], timeout=1)  # to read the last lines; a grandchild could keep the pipe open
-                reader.cancel()
+                await asyncio.wait([reader])
         finally:
             self._ready.clear()
             self._process = None
-            if process.returncode is None:
+            if process.returncode is None and not self._leaves:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await _wait_uncancelled(process.wait())
+        if code == UNKNOWN_STATUS:
+            return "ended"
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *die_with_parent(self._command),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=None,  # ours, so that Envoy itself writes the access log; it writes nothing else there
-                stderr=asyncio.subprocess.PIPE,
-                process_group=0,  # Ctrl-C on the terminal must only reach pilotage, which drains Envoy
-                limit=1 << 20,
-            )
-        except OSError as error:
-            raise GatewayError(f"cannot start Envoy: {error.strerror or error}", self._command[0]) from error
-        state: State = "down" if self._status.restarts else "starting"
-        self._set_state(state, pid=process.pid)
-        return process
-
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, process: EnvoyProcess) -> None:
         """Check regularly whether Envoy responds; kill it if it has been silent for too long."""
         heard = time.monotonic()
         patience = self.timing.start
@@ -270,6 +232,7 @@ class Gateway:
 
         """
         self._stopping.set()
+        self._log.quiet = True
         process = self._process
         if process is None:
             return 0
@@ -288,6 +251,7 @@ class Gateway:
     async def stop(self) -> None:
         """Stop Envoy now, which aborts active requests."""
         self._stopping.set()
+        self._log.quiet = True
         process = self._process
         if process is None:
             return
@@ -313,6 +277,15 @@ class Gateway:
         """
         return await self._admin.get("/stats/prometheus?usedonly")
 
+    async def prometheus(self, pattern: str) -> bytes:
+        """Return Envoy's metrics whose names match a regular expression (RE2), in Prometheus's text format.
+
+        Raises:
+            GatewayError: Envoy does not respond.
+
+        """
+        return await self._admin.get("/stats/prometheus", filter=pattern)
+
     async def stats(self, pattern: str) -> dict[str, int]:
         """Return Envoy's counters and gauges whose names match a regular expression (RE2).
 
@@ -335,40 +308,12 @@ class Gateway:
         """
         return await self._admin.get("/clusters", format="json", filter=pattern)
 
-    def _log_line(self, line: str) -> None:
-        level, _, rest = line.partition("\t")
-        name, tab, text = rest.partition("\t")
-        if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log
-            level, name, text = "info", "", line
-        if not tab and self._rejected:
-            return  # the rest of a rejection, which may quote secrets; the problem of the route says it
-        text, self._rejected, _ = text.partition(_REJECTED)
-        if not text.strip():
-            return
-        self._last_lines.append(text.strip()[:500])
-        quiet = self._stopping.is_set() or bool(self._rejected) or any(known in text for known in _QUIET)
-        severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
-        envoy_log.log(severity, "%s%s%s", f"{name}: " if name else "", text, self._rejected.rstrip(": "))
-
     def _set_state(self, state: State, *, pid: int, restarts: int | None = None) -> None:
         known = self._status
         if known.state in ("draining", "stopped") and state in ("starting", "ready", "down"):
             return
         since = known.since if known.state == state else time.time()
         self._status = GatewayStatus(state, pid, known.restarts if restarts is None else restarts, since)
-
-
-async def _read(stream: asyncio.StreamReader | None, handle: Callable[[str], object]) -> None:
-    """Call a handler for each line of a process's output. Lines longer than a megabyte are dropped."""
-    assert stream is not None  # noqa: S101  # we pass PIPE
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:
-            continue
-        if not line:
-            return
-        handle(line.decode(errors="replace").rstrip("\r\n"))
 
 
 async def _wait_uncancelled(waiting: Any) -> None:

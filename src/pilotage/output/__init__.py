@@ -24,7 +24,15 @@ if TYPE_CHECKING:
         known_names,
     )
     from pilotage.output.facts import Fact, Source
-    from pilotage.output.json import change_json, container_json, document, pools_json, problem_json, to_json
+    from pilotage.output.json import (
+        change_json,
+        container_json,
+        document,
+        pools_json,
+        problem_json,
+        route_on_envoys,
+        to_json,
+    )
     from pilotage.output.label_reference import markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.policy import JudgedService, judge_service
@@ -73,6 +81,7 @@ __all__ = [
     "print_services",
     "print_table",
     "problem_json",
+    "route_on_envoys",
     "summary",
     "to_json",
 ]
@@ -116,6 +125,7 @@ __getattr__, __dir__ = lazy_exports(
         "print_problems": "text.problems",
         "print_routes": "text.routes",
         "problem_json": "json",
+        "route_on_envoys": "json",
         "summary": "text.routes",
         "to_json": "json",
     },

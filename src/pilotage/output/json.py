@@ -16,12 +16,13 @@ from pilotage.table.diff import Change
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pilotage.labels.container_options import IdleConfig
+    from pilotage.table.envoys import RouteState
     from pilotage.table.snapshot import EngineSnapshot
 
-__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json", "to_json"]
+__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json", "route_on_envoys", "to_json"]
 
 
 def to_json(
@@ -65,10 +66,26 @@ def _table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def document(snapshots: Iterable[EngineSnapshot], table: Table) -> dict[str, Any]:
-    """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``."""
+def document(
+    snapshots: Iterable[EngineSnapshot],
+    table: Table,
+    on_envoys: Mapping[str, Mapping[str, RouteState]] | None = None,
+) -> dict[str, Any]:
+    """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``.
+
+    With ``on_envoys``, which says what each Envoy has of each route, each route has a key ``envoys``.
+    """
     containers = [container_json(container) for snapshot in snapshots for container in snapshot.containers]
-    return {"containers": containers, **_table_json(table)}
+    found = {"containers": containers, **_table_json(table)}
+    if on_envoys is not None:
+        for alias, route in found["routes"].items():
+            route["envoys"] = route_on_envoys(on_envoys.get(alias, {}))
+    return found
+
+
+def route_on_envoys(states: Mapping[str, RouteState]) -> dict[str, Any]:
+    """Return what each Envoy has of a route as plain data: node ID -> state and version."""
+    return {node: msgspec.structs.asdict(state) for node, state in sorted(states.items())}
 
 
 def pools_json(table: Table) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import msgspec
 
 from pilotage.core.errors import EngineError
 from pilotage.routes.file import RouteFile
+from pilotage.table.envoys import RouteState
 from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import Table
 
@@ -21,6 +22,7 @@ class View(msgspec.Struct, frozen=True):
         errors: one for each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.
         files: the route files.
+        on_envoys: alias -> node ID -> what this Envoy has of the route; ``None`` if no daemon was asked for it.
 
     """
 
@@ -29,6 +31,7 @@ class View(msgspec.Struct, frozen=True):
     errors: tuple[EngineError, ...] = ()
     is_demo: bool = False
     files: tuple[RouteFile, ...] = ()
+    on_envoys: dict[str, dict[str, RouteState]] | None = None
 
     @property
     def is_sound(self) -> bool:

@@ -57,7 +57,7 @@ def read_below(path: str, folders: Iterable[str]) -> bytes | None:
     found = _resolved_below(path, folders)
     if found is None:
         return None
-    *parents, name = found.split("/")[1:] or [""]
+    *parents, name = found.split("/")[1:]
     with contextlib.ExitStack() as stack:
         try:
             folder = os.open("/", os.O_DIRECTORY | os.O_CLOEXEC)
@@ -70,7 +70,7 @@ def read_below(path: str, folders: Iterable[str]) -> bytes | None:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return None
             content = b""
-            while len(content) <= MAX_FILE and (piece := os.read(file, MAX_FILE + 1 - len(content))):
+            while piece := os.read(file, MAX_FILE + 1 - len(content)):
                 content += piece
         except (OSError, ValueError):
             return None

@@ -111,7 +111,7 @@ def _from_numbers(text: str) -> IPAddress | None:
 def _number(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return int(text[2:] or "0", 16)
-    return int(text, 8) if text.startswith("0") and len(text) <= 24 else int(text[:24])
+    return int(text, 8) if text.startswith("0") else int(text[:24])  # with more digits, it is no address
 
 
 def spellings(address: IPAddress) -> Iterator[IPAddress]:

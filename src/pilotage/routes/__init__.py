@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration
     from pilotage.routes.file import RouteFile, read_route_file
+    from pilotage.routes.gate import Gate
     from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
     from pilotage.routes.route import (
         Endpoint,
@@ -56,6 +58,7 @@ __all__ = [
     "EndpointState",
     "ExclusionReason",
     "FieldFilter",
+    "Gate",
     "HealthCheck",
     "HealthState",
     "Homepage",
@@ -84,11 +87,14 @@ __all__ = [
     "route_json",
     "secrets_of",
     "served_name",
+    "unexpected",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "unexpected": "problems",
+        "Gate": "gate",
         "ANY_LABEL": "hosts",
         "read_settings": "settings",
         "ContainerClaims": "claims",

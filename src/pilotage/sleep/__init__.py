@@ -7,4 +7,41 @@ It must not decide who gets a name, build Envoy's configuration or read labels.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING
+
+from pilotage.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pilotage.sleep.engine_actions import SleepError
+    from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
+    from pilotage.sleep.page_server import PageServer
+    from pilotage.sleep.sleeper import Sleeper
+    from pilotage.sleep.state import Phase
+    from pilotage.sleep.status import SleepStatus, describe
+
+__all__ = [
+    "PageServer",
+    "Phase",
+    "SleepError",
+    "SleepStatus",
+    "Sleeper",
+    "WakeStatus",
+    "describe",
+    "page_headers",
+    "render_page",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "render_page": "loading_page",
+        "page_headers": "loading_page",
+        "describe": "status",
+        "WakeStatus": "loading_page",
+        "Sleeper": "sleeper",
+        "SleepStatus": "status",
+        "SleepError": "engine_actions",
+        "Phase": "state",
+        "PageServer": "page_server",
+    },
+)

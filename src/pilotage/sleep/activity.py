@@ -1,19 +1,16 @@
-"""Adds up what Envoys report about requests. Pure: the caller passes in the time.
+"""Judges from load reports whether requests of a cluster are in progress. The caller passes in the time.
 
-Every Envoy reports the requests of each cluster at an interval. An Envoy that has missed several reports may have
-requests in progress, so it counts as busy.
+An Envoy that has missed several reports may have requests in progress, so it counts as busy.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from pilotage.xds.load_reports import Load
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
+
+    from pilotage.xds.load_reports import Report
 
 __all__ = ["Activity"]
 
@@ -21,69 +18,50 @@ _MISSED: Final = 3
 """Number of intervals without a report after which an Envoy counts as busy."""
 
 
-_NONE: Final = Load()
-
-
-class _Reporter(msgspec.Struct):
-    interval: float
-    reported_at: float
-    loads: dict[str, Load]
-    reports: int = 0
-
-
 class Activity:
-    """What the connected Envoys have reported."""
+    """What the connected Envoys have reported.
 
-    def __init__(self) -> None:
-        self._reporters: dict[object, _Reporter] = {}
+    Args:
+        reports: returns the last report of each connected Envoy.
 
-    def connect(self, envoy: object, interval: float, now: float) -> None:
-        """Add an Envoy.
+    """
 
-        Args:
-            envoy: identifies its connection.
-            interval: seconds between two of its reports.
-            now: the time.
+    def __init__(self, reports: Callable[[], Sequence[Report]]) -> None:
+        self._reports = reports
+        self._issued: dict[int, dict[str, int]] = {}  # id of a report -> cluster -> requests issued so far
 
-        """
-        self._reporters[envoy] = _Reporter(interval, now, {})
-
-    def disconnect(self, envoy: object) -> None:
-        """Remove an Envoy."""
-        self._reporters.pop(envoy, None)
-
-    def report(self, envoy: object, loads: Mapping[str, Load], now: float) -> None:
-        """Record a report, which replaces the last one. Clusters without requests may be missing."""
-        reporter = self._reporters.get(envoy)
-        if reporter is not None:
-            reporter.loads = {cluster: load for cluster, load in loads.items() if load != _NONE}
-            reporter.reported_at = now
-            reporter.reports += 1
+    @property
+    def interval(self) -> float:
+        """The longest interval between two reports of an Envoy, in seconds; 0 without Envoys."""
+        return max((report.interval for report in self._reports()), default=0.0)
 
     def in_progress(self, cluster: str, now: float) -> int:
         """Return how many requests of a cluster are in progress in all Envoys; a silent Envoy counts as one."""
         total = 0
-        for reporter in self._reporters.values():
-            if now - reporter.reported_at > _MISSED * reporter.interval:
+        for report in self._reports():
+            if now - report.at > _MISSED * report.interval:
                 total += 1
-            elif load := reporter.loads.get(cluster):
-                total += load.in_progress
+            else:
+                total += sum(load.in_progress for load in report.loads.get(cluster, {}).values())
         return total
 
-    def marks(self) -> dict[object, int]:
-        """Return how many reports each Envoy has sent, for :meth:`is_quiet`."""
-        return {envoy: reporter.reports for envoy, reporter in self._reporters.items()}
-
-    def is_quiet(self, cluster: str, since: Mapping[object, int]) -> bool:
-        """Return whether no Envoy has a request of a cluster in progress, by a report that began after a moment.
-
-        Args:
-            cluster: name of the cluster.
-            since: the result of :meth:`marks` at that moment. The report after it may have begun earlier, so only the
-                second counts.
-
-        """
+    def is_quiet(self, cluster: str, since: float) -> bool:
+        """Return whether no Envoy has a request of a cluster in progress, by reports that began after a moment."""
         return all(
-            reporter.reports - since.get(envoy, 0) >= 2 and not reporter.loads.get(cluster, _NONE).in_progress
-            for envoy, reporter in self._reporters.items()
+            report.begun >= since and not any(load.in_progress for load in report.loads.get(cluster, {}).values())
+            for report in self._reports()
         )
+
+    def changes(self, report: Report) -> dict[str, int]:
+        """Return the clusters of sleeping routes in a report -> requests issued since the last report of this Envoy."""
+        before = self._issued.get(id(report), {})
+        now = {
+            cluster: sum(load.issued for load in loads.values())
+            for cluster, loads in report.loads.items()
+            if "@" in cluster
+        }
+        self._issued[id(report)] = now
+        if len(self._issued) > len(self._reports()):
+            connected = {id(it) for it in self._reports()}
+            self._issued = {key: issued for key, issued in self._issued.items() if key in connected}
+        return {cluster: issued - before.get(cluster, 0) for cluster, issued in now.items()}

@@ -18,6 +18,7 @@ from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.engine_actions import EngineActions, SleepError
+from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, status_of
@@ -26,15 +27,17 @@ from pilotage.sleep.units import Unit, running_endpoints, start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
 from pilotage.xds.backend import alias_of, epoch_cluster
+from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from pilotage.engine.client import EngineClient
     from pilotage.routes.gate import Gate
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.sleep.units import Source
-    from pilotage.xds.load_reports import Load
+    from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
 __all__ = ["GateKeeper", "Sleeper"]
@@ -69,8 +72,9 @@ class Sleeper:
         source: routes and containers.
         keeper: the gateway.
         connect: returns a client of an engine, as a context manager.
-        watch: is told of which clusters the Envoys no longer report the load, and of which they do instead.
+        reports: returns the last load report of each connected Envoy.
         may_act: returns whether containers of an engine may be started and stopped.
+        probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
 
     """
@@ -81,22 +85,21 @@ class Sleeper:
         keeper: GateKeeper,
         connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
         *,
-        watch: Callable[[frozenset[str], frozenset[str]], object] = lambda _before, _after: None,
+        reports: Callable[[], Sequence[Report]] = tuple,
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
+        probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
     ) -> None:
-        self.activity = Activity()
+        self._activity = Activity(reports)
         self._source = source
         self._keeper = keeper
         self._connect = connect
-        self._watch = watch
-        self._watched: dict[str, frozenset[str]] = {}
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
         # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
         self._registry = Registry(source, may_act, lambda: int(time.time()))
         self._engines: dict[str, EngineActions] = {}
-        self._waker = Waker(source, self._engine, self._announce)
+        self._waker = Waker(source, self._engine, self._announce, probe)
         self._due: list[tuple[float, int, Unit]] = []
         self._numbers = itertools.count()
         self._rescheduled = asyncio.Event()
@@ -140,34 +143,21 @@ class Sleeper:
             raise SleepError(f"{unit.name} is {unit.state.phase}")
         self._begin_sleep(unit)
 
-    def connected(self, envoy: object, interval: float) -> None:
-        """Expect load reports of an Envoy at an interval, in seconds."""
-        self.activity.connect(envoy, interval, time.monotonic())
-
-    def disconnected(self, envoy: object) -> None:
-        """Expect no more load reports of an Envoy."""
-        self.activity.disconnect(envoy)
-        self._notify_reports()
-
-    def reported(self, envoy: object, loads: Mapping[str, Load]) -> None:
+    def reported(self, report: Report) -> None:
         """Record the load report of an Envoy."""
         now = time.monotonic()
-        self.activity.report(envoy, loads, now)
-        for cluster in loads:
-            unit = self._registry.unit(alias_of(cluster))
+        for cluster, issued in self._activity.changes(report).items():
+            unit = self._registry.unit(alias_of(cluster.removesuffix(GRPC_SUFFIX)))
             if unit is not None and unit.state.phase is Phase.READY:
-                unit.state.report(in_progress=self._in_progress(unit, now), issued=loads[cluster].issued, now=now)
+                unit.state.report(in_progress=self._in_progress(unit, now), issued=issued, now=now)
                 self._schedule(unit)
-        self._notify_reports()
+        self._reported.set()
+        self._reported = asyncio.Event()
 
     def _in_progress(self, unit: Unit, now: float) -> int:
         """Return how many requests of a unit are in progress, in all epochs."""
-        names = [name for alias in unit.aliases for name in self._watched.get(alias, ())]
-        return sum(self.activity.in_progress(name, now) for name in names)
-
-    def _notify_reports(self) -> None:
-        self._reported.set()
-        self._reported = asyncio.Event()
+        epochs = {unit.state.epoch, unit.state.epoch if unit.busy_epoch is None else unit.busy_epoch}
+        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in _clusters(unit, epoch))
 
     async def run(self) -> None:
         """Act whenever a unit is due, until cancelled."""
@@ -242,7 +232,6 @@ class Sleeper:
         found = self._registry.follow(alias, now)
         if found.left is not None:
             self._keeper.set_gate(alias, None)
-            self._watch_load(alias, None)
             self._on_state(alias, None)
             if not found.left.aliases and found.left.task is not None:
                 found.left.task.cancel()
@@ -293,19 +282,22 @@ class Sleeper:
 
     def _begin_sleep(self, unit: Unit) -> None:
         unit.busy_epoch = unit.state.epoch - 1
-        self._run(unit, self._quiesce(unit))
+        self._run(unit, self._quiesce(unit, self._publish(unit)))
         self._schedule(unit)
         self._announce(unit)
 
-    async def _quiesce(self, unit: Unit) -> None:
-        """Lead requests to the next epoch, and wait until none of this one is in progress."""
+    async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
+        """Wait until no Envoy leads requests to the last epoch, and none of it is in progress.
+
+        Args:
+            unit: the unit.
+            keys: what leads requests to the next epoch.
+
+        """
         busy = unit.busy_epoch
-        keys = self._publish(unit)
         await self._keeper.wait_for_acks(keys)
-        since = self.activity.marks()
-        while busy is not None and not all(
-            self.activity.is_quiet(epoch_cluster(it, busy), since) for it in unit.aliases
-        ):
+        since = time.monotonic()
+        while busy is not None and not all(self._activity.is_quiet(name, since) for name in _clusters(unit, busy)):
             await self._reported.wait()
         if unit.busy_epoch == busy:
             unit.busy_epoch = None
@@ -366,22 +358,7 @@ class Sleeper:
         keys: set[Key] = set()
         for alias in unit.aliases:
             keys |= self._keeper.set_gate(alias, gate)
-            self._watch_load(alias, gate)
         return frozenset(keys)
-
-    def _watch_load(self, alias: str, gate: Gate | None) -> None:
-        """Let Envoys report the load of the clusters that they have for a route."""
-        epochs: set[int] = set()
-        if gate is not None and gate.opening == "open":
-            epochs.add(gate.epoch)
-        if gate is not None and gate.busy is not None:
-            epochs.add(gate.busy)
-        after = frozenset(epoch_cluster(alias, epoch) for epoch in epochs)
-        before = self._watched.pop(alias, frozenset())
-        if after:
-            self._watched[alias] = after
-        if after != before:
-            self._watch(before, after)
 
     def _schedule(self, unit: Unit) -> None:
         if (due := unit.state.due) is not None:
@@ -405,3 +382,8 @@ class Sleeper:
         if name not in self._engines:
             self._engines[name] = EngineActions(lambda: self._connect(name))
         return self._engines[name]
+
+
+def _clusters(unit: Unit, epoch: int) -> list[str]:
+    """Return the names of the clusters of a unit in one epoch."""
+    return [epoch_cluster(alias, epoch) + suffix for alias in sorted(unit.aliases) for suffix in ("", GRPC_SUFFIX)]

@@ -14,9 +14,10 @@ from pilotage.sleep.readiness import answers
 from pilotage.sleep.units import members_of, running_endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from pilotage.containers.container import Container
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.sleep.dependencies import Condition
     from pilotage.sleep.engine_actions import EngineActions
     from pilotage.sleep.units import Source, Unit
@@ -42,12 +43,18 @@ class Waker:
         source: routes and containers.
         engine: returns the commands of an engine.
         on_step: is called whenever the step of a unit has changed.
+        probe: returns whether an endpoint answers.
 
     """
 
     def __init__(
-        self, source: Source, engine: Callable[[str], EngineActions], on_step: Callable[[Unit], object]
+        self,
+        source: Source,
+        engine: Callable[[str], EngineActions],
+        on_step: Callable[[Unit], object],
+        probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
     ) -> None:
+        self._probe = probe
         self._source = source
         self._engine = engine
         self._on_step = on_step
@@ -125,7 +132,7 @@ class Waker:
             changed = self._changed
             ready = [it for it in running_endpoints(unit, self._source.table) if it[1].state == "ready"]
             for route, endpoint in ready:
-                if await answers(route, endpoint):
+                if await self._probe(route, endpoint):
                     return
             if loop.time() >= look_at:
                 look_at = loop.time() + _LOOK_AGAIN

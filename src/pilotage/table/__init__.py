@@ -8,29 +8,38 @@ It must not do I/O, know Envoy, or depend on the order in which engines first re
 from __future__ import annotations
 
 from pilotage.table.diff import Change, ChangeKind, iter_diff
+from pilotage.table.envoys import SILENT, EnvoyState, RouteState, joined
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
 from pilotage.table.reserved import HeldName
 from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
+from pilotage.table.traffic import RouteTraffic
+from pilotage.table.wakefulness import Wakefulness
 
 __all__ = [
+    "SILENT",
     "Change",
     "ChangeKind",
     "EngineSnapshot",
     "EngineStatus",
+    "EnvoyState",
     "HeldName",
     "Holder",
     "ProblemKey",
     "Rank",
     "Ranking",
+    "RouteState",
     "RouteStore",
+    "RouteTraffic",
     "Table",
+    "Wakefulness",
     "build_snapshot",
     "build_table",
     "holder_of",
     "is_draining",
     "iter_diff",
+    "joined",
     "route_claimant",
 ]

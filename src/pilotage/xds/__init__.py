@@ -11,42 +11,72 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend
+    from pilotage.xds.backend import Backend, alias_of, epoch_cluster
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
-    from pilotage.xds.clusters import PROBED, is_probed
+    from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
+    from pilotage.xds.filters import FOUND
+    from pilotage.xds.load_reports import LoadReports, Report
+    from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.resources import Key
+    from pilotage.xds.route_stats import STATS
     from pilotage.xds.server import AdsServer
+    from pilotage.xds.sleep_gates import Page
+    from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
+    "EVENTS_PATH",
+    "FOUND",
+    "GRPC_SUFFIX",
     "PROBED",
+    "ROUTE_HEADER",
+    "SHARED",
+    "STATS",
     "AdsServer",
     "Backend",
     "CertificateFiles",
     "GatewayOptions",
     "Key",
     "Limits",
+    "LoadReports",
+    "Page",
+    "Report",
     "TargetGuard",
+    "alias_of",
     "build_bootstrap",
     "check_capabilities",
+    "epoch_cluster",
     "is_probed",
     "limits_for",
+    "route_policy",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "route_policy": "middlewares",
+        "epoch_cluster": "backend",
+        "alias_of": "backend",
+        "Report": "load_reports",
+        "ROUTE_HEADER": "sleeping_routes",
+        "Page": "sleep_gates",
+        "EVENTS_PATH": "sleeping_routes",
         "AdsServer": "server",
         "Backend": "backend",
         "CertificateFiles": "options",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",
+        "FOUND": "filters",
+        "GRPC_SUFFIX": "clusters",
+        "LoadReports": "load_reports",
         "PROBED": "clusters",
         "TargetGuard": "target_guard",
+        "SHARED": "clusters",
+        "STATS": "route_stats",
         "check_capabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pilotage.core.addresses import is_address
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
+from pilotage.xds.route_stats import DURATION_BUCKETS, EXCLUDED, STATS
 from pilotage.xds.sleeping_routes import PAGES_CLUSTER
 
 __all__ = ["build_bootstrap"]
@@ -94,7 +95,12 @@ def build_bootstrap(
         # A periodic flush of the statistics of thousands of clusters would delay changes.
         "stats_flush_on_admin": True,
         "stats_config": {
-            "stats_matcher": {"exclusion_list": {"patterns": [{"safe_regex": {"regex": _EXCLUDED_STATS}}]}}
+            "stats_matcher": {
+                "exclusion_list": {"patterns": [{"safe_regex": {"regex": f"{_EXCLUDED_STATS}|{EXCLUDED}"}}]}
+            },
+            "histogram_bucket_settings": [
+                {"match": {"prefix": f"{STATS}."}, "buckets": [float(it) for it in DURATION_BUCKETS]}
+            ],
         },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "cluster_manager": {

@@ -52,7 +52,6 @@ __all__ = [
     "FOUND",
     "HOLD",
     "LONGEST_HOLD",
-    "PAGE_SHOWN",
     "TARGET",
     "backend_settings",
     "http_filters",
@@ -95,10 +94,8 @@ _TEXTUAL: Final = (
     "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
 ).split()
 
-FOUND: Final = "found"
-PAGE_SHOWN: Final = "page"
-"""Dynamic metadata of a request that the control plane has answered with a page."""
-
+FOUND: Final = "*"
+"""Name of a route that is the same for many backends."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 
@@ -277,8 +274,10 @@ def scope_settings() -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Add metadata for the Lua filters: that a route was found, and whether it uses forward-auth."""
-    route.name = FOUND
+    """Add what the Lua filters need: a name, which shows that a route was found, and whether it uses forward-auth."""
+    # The name tells whose error it is if a filter answers, because only the router assigns a virtual cluster.
+    may_answer = backend.held or backend.route_policy.auth is not None
+    route.name = route.name or (backend.name if may_answer else FOUND)
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import (
     address_pb2,
-    base_pb2,
     extension_pb2,
     protocol_pb2,
     socket_option_pb2,
@@ -24,14 +23,14 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import LONGEST_HOLD, PAGE_SHOWN, http_filters, on_demand_source
-from pilotage.xds.local_replies import bad_request_text, not_found_page, not_found_text, unavailable_page
-from pilotage.xds.request_checks import bad_host, bad_path, forget_headers
+from pilotage.xds.filters import LONGEST_HOLD, http_filters, on_demand_source
+from pilotage.xds.local_replies import local_replies
+from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, name_groups
 
@@ -172,8 +171,8 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         normalize_path=ON,
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
-        local_reply_config=_replies(options),
-        access_log=_access_log(options),
+        local_reply_config=local_replies(options),
+        access_log=[*_access_log(options), *route_stats()],
     )
     if trusted:
         _believe(manager, options)
@@ -212,68 +211,6 @@ def _believe(manager: Any, options: GatewayOptions) -> None:
     manager.original_ip_detection_extensions.append(
         extension_pb2.TypedExtensionConfig(name="envoy.http.original_ip_detection.xff", typed_config=packed(message))
     )
-
-
-def _replies(options: GatewayOptions) -> Any:
-    """Return Envoy's local replies: HTML for browsers, plain text for other clients."""
-    pages = "text/html; charset=utf-8"
-    unknown = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
-    return http_connection_manager_pb2.LocalReplyConfig(
-        mappers=[
-            _reply(bad_host(), bad_request_text("Host header"), _TEXT, status=400),
-            _reply(bad_path(), bad_request_text("path"), _TEXT, status=400),
-            _reply(_both(unknown, _WANTS_HTML), not_found_page(debug=options.debug), pages),
-            _reply(unknown, not_found_text(debug=options.debug), _TEXT),
-            _reply(_PAGE, "%LOCAL_REPLY_BODY%", pages),
-            _reply(_both(_FAILED, _WANTS_HTML), unavailable_page(debug=options.debug), pages),
-        ]
-    )
-
-
-_TEXT: Final = "text/plain; charset=utf-8"
-
-
-def _reply(when: Any, text: str, content_type: str, *, status: int = 0) -> Any:
-    body = substitution_format_string_pb2.SubstitutionFormatString(
-        text_format_source=base_pb2.DataSource(inline_string=text), content_type=content_type
-    )
-    mapper = http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
-    if status:
-        mapper.status_code.CopyFrom(number(status))
-    return mapper
-
-
-def _both(*filters: Any) -> Any:
-    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
-
-
-# 502 to 504: the service was not reached or did not respond. Responses from the service itself are not local replies.
-_FAILED: Final = accesslog_pb2.AccessLogFilter(
-    status_code_filter=accesslog_pb2.StatusCodeFilter(
-        comparison=accesslog_pb2.ComparisonFilter(
-            op=accesslog_pb2.ComparisonFilter.GE,
-            value=base_pb2.RuntimeUInt32(default_value=502, runtime_key="pilotage.failed"),
-        )
-    )
-)
-# The control plane has answered with a page of its own; see pilotage.xds.sleep_gates.
-_PAGE: Final = accesslog_pb2.AccessLogFilter(
-    metadata_filter=accesslog_pb2.MetadataFilter(
-        matcher=metadata_pb2.MetadataMatcher(
-            filter="envoy.filters.http.ext_authz",
-            path=[metadata_pb2.MetadataMatcher.PathSegment(key=PAGE_SHOWN)],
-            value=value_pb2.ValueMatcher(bool_match=True),
-        ),
-        match_if_key_not_found=OFF,
-    )
-)
-_WANTS_HTML: Final = accesslog_pb2.AccessLogFilter(
-    header_filter=accesslog_pb2.HeaderFilter(
-        header=route_components_pb2.HeaderMatcher(
-            name="accept", string_match=string_pb2.StringMatcher(contains="text/html")
-        )
-    )
-)
 
 
 def _access_log(options: GatewayOptions) -> list[Any]:

@@ -1,146 +1,205 @@
-"""Receives the load reports of Envoys: how many requests of a cluster began, and how many are in progress."""
+"""Serves Envoy's load reporting service (LRS): requests per cluster, of all connected Envoys.
+
+Envoy counts the requests of every endpoint anyway, so reports cost a request nothing. A report has what was issued and
+completed since the last one, and what is in progress at that moment: HTTP requests, WebSockets and tcp connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-import grpc
-import grpc.aio
 import msgspec
 from envoy.service.load_stats.v3 import lrs_pb2
-
-from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.resources import seconds
+from google.protobuf import duration_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-__all__ = ["Load", "LoadListener", "LoadReports"]
+__all__ = ["REPORT_INTERVAL", "Load", "LoadReports", "Report"]
 
-INTERVAL: Final = 1.0
+REPORT_INTERVAL: Final = 5.0
 """Seconds between two reports of an Envoy."""
+_CLUSTERS_PER_SECOND: Final = 500
+"""A report of all clusters takes Envoy 6 µs for each, so that with many of them, reports are less frequent."""
+_MOST_SESSIONS: Final = 200
+_MOST_ENDPOINTS: Final = 50_000
+"""Clusters and endpoints of which one Envoy may report requests. The rest of a report is ignored."""
 
-_COALESCE: Final = 0.1
-"""Seconds that a change of the reported clusters waits for others."""
 
-
-class Load(msgspec.Struct, frozen=True, gc=False):
-    """The requests of one cluster, as one Envoy reports them; connections for tcp.
+class Load(msgspec.Struct, frozen=True):
+    """Requests of one endpoint, or of several.
 
     Attributes:
-        in_progress: requests in progress.
-        issued: those that began since the last report.
+        in_progress: requests that have been sent and are not complete.
+        issued: requests sent since the Envoy connected; each retry counts.
+        failed: of these, the ones with a response from 500 up or none.
 
     """
 
     in_progress: int = 0
     issued: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(self.in_progress + other.in_progress, self.issued + other.issued, self.failed + other.failed)
 
 
-class LoadListener(Protocol):
-    """Receives what Envoys report. Its methods must not block."""
-
-    def connected(self, envoy: object, interval: float) -> None:
-        """An Envoy will report at an interval, in seconds. ``envoy`` identifies its connection."""
-
-    def reported(self, envoy: object, loads: Mapping[str, Load]) -> None:
-        """An Envoy has reported its clusters, without their suffixes; those without requests may be missing."""
-
-    def disconnected(self, envoy: object) -> None:
-        """An Envoy will report no more."""
-
-
-class LoadReports:
-    """The load reporting service (LRS).
+class Report(msgspec.Struct):
+    """What one Envoy has reported.
 
     Attributes:
-        listener: receives the reports; ``None`` to ignore them.
+        node: its node ID.
+        at: loop time of its last report, in seconds; of its connection, if there is none.
+        begun: loop time at which the period of that report began.
+        interval: seconds between two reports.
+        loads: cluster -> address of an endpoint -> its requests.
 
     """
 
-    def __init__(self) -> None:
-        self.listener: LoadListener | None = None
-        self._clusters: set[str] = set()
-        self._changed = asyncio.Event()
-        self._closed = False
+    node: str
+    at: float
+    begun: float
+    interval: float
+    loads: dict[str, dict[str, Load]] = {}
 
-    def watch(self, before: Iterable[str], after: Iterable[str]) -> None:
-        """Ask all Envoys for reports about other clusters.
+
+class LoadReports:
+    """Collects the load reports of all connected Envoys.
+
+    Attributes:
+        reports: the last report of each.
+        on_report: called after each report.
+
+    Args:
+        interval: seconds between two reports.
+
+    """
+
+    def __init__(self, interval: float = REPORT_INTERVAL) -> None:
+        self.reports: list[Report] = []
+        self.on_report: Callable[[Report], object] = lambda _: None
+        self._interval = interval
+        self._clusters: tuple[str, ...] | None = None
+        self._changes: dict[int, asyncio.Event] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two reports."""
+        return self._interval
+
+    def configure(self, interval: float, clusters: Iterable[str] | None = None) -> None:
+        """Ask all Envoys for other reports.
 
         Args:
-            before: clusters that are no longer reported.
-            after: clusters that are, without their suffixes.
+            interval: seconds between two reports.
+            clusters: the clusters to report; all if ``None``.
 
         """
-        self._clusters.difference_update(before)
-        self._clusters.update(after)
-        self._notify()
+        wanted = None if clusters is None else tuple(sorted(clusters))
+        if (interval, wanted) == (self._interval, self._clusters):
+            return
+        self._interval, self._clusters = interval, wanted
+        for report in self.reports:
+            report.interval = interval
+        for change in self._changes.values():
+            change.set()
+
+    def load(self, cluster: str, address: str = "") -> Load:
+        """Return the requests of a cluster, or of one of its endpoints, on all connected Envoys."""
+        total = Load()
+        for report in self.reports:
+            loads = report.loads.get(cluster, {})
+            for load in [loads[address]] if address in loads else [] if address else loads.values():
+                total += load
+        return total
+
+    async def stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        """Serve the stream of one Envoy."""
+        if len(self.reports) >= _MOST_SESSIONS:
+            return
+        now = asyncio.get_running_loop().time()
+        report, change = Report("", now, now, self._interval), asyncio.Event()
+        self.reports.append(report)
+        self._changes[id(report)] = change
+        change.set()
+        reader = asyncio.create_task(self._read(report, requests, change), name="load reports")
+        try:
+            while True:
+                await change.wait()
+                change.clear()
+                if reader.done():
+                    break
+                yield self._question(report)
+        finally:
+            self.reports.remove(report)
+            del self._changes[id(report)]
+            reader.cancel()
+            await asyncio.wait([reader])
 
     def close(self) -> None:
         """End all streams."""
-        self._closed = True
-        self._notify()
+        for change in self._changes.values():
+            change.set()
 
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    def _slow_down(self, report: Report, clusters: int, change: asyncio.Event) -> None:
+        """Adapt the interval of an Envoy to its number of clusters, in steps of a factor of two."""
+        wanted = self._interval
+        while wanted < clusters / _CLUSTERS_PER_SECOND:
+            wanted *= 2
+        if wanted != report.interval:
+            report.interval = wanted
+            change.set()
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """Return the service for a gRPC server."""
-        stream = grpc.stream_stream_rpc_method_handler(
-            self._stream,
-            request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
-            response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
+    def _question(self, report: Report) -> Any:
+        interval = duration_pb2.Duration()
+        interval.FromMicroseconds(round(report.interval * 1_000_000))
+        return lrs_pb2.LoadStatsResponse(
+            clusters=self._clusters or (),
+            send_all_clusters=self._clusters is None,
+            load_reporting_interval=interval,
+            report_endpoint_granularity=True,
         )
-        return grpc.method_handlers_generic_handler(
-            "envoy.service.load_stats.v3.LoadReportingService", {"StreamLoadStats": stream}
-        )
 
-    async def _stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
-        envoy = object()
-        listener = self.listener
-        if listener is None:
-            return
-        reader = asyncio.create_task(self._read(envoy, requests, listener), name="load reports")
-        try:
-            while not self._closed and not reader.done():
-                changed = self._changed
-                yield lrs_pb2.LoadStatsResponse(
-                    clusters=sorted(f"{name}{suffix}" for name in self._clusters for suffix in ("", GRPC_SUFFIX)),
-                    load_reporting_interval=seconds(INTERVAL),
-                )
-                wake = asyncio.create_task(changed.wait())
-                await asyncio.wait({wake, reader}, return_when=asyncio.FIRST_COMPLETED)
-                wake.cancel()
-                await asyncio.sleep(_COALESCE)
-        finally:
-            reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, grpc.aio.UsageError):
-                await reader
-
-    @staticmethod
-    async def _read(envoy: object, requests: AsyncIterator[Any], listener: LoadListener) -> None:
-        first = True
+    async def _read(self, report: Report, requests: AsyncIterator[Any], change: asyncio.Event) -> None:
         try:
             async for request in requests:
-                if first:
-                    listener.connected(envoy, INTERVAL)  # the first message only names the Envoy
-                    first = False
-                else:
-                    listener.reported(envoy, _loads(request))
+                report.node = request.node.id or report.node
+                _take(report, request)
+                now = asyncio.get_running_loop().time()
+                report.begun, report.at = report.at, now
+                self.on_report(report)
+                if self._clusters is None:
+                    self._slow_down(report, len(request.cluster_stats), change)
         finally:
-            if not first:
-                listener.disconnected(envoy)
+            change.set()
 
 
-def _loads(request: Any) -> dict[str, Load]:
-    found: dict[str, Load] = {}
+def _take(report: Report, request: Any) -> None:
+    """Add what an Envoy reports to what it has reported before."""
+    number = 0
+    loads: dict[str, dict[str, Load]] = {}
     for cluster in request.cluster_stats:
-        name = cluster.cluster_name.removesuffix(GRPC_SUFFIX)
-        before = found.get(name, Load())
-        in_progress = sum(it.total_requests_in_progress for it in cluster.upstream_locality_stats)
-        issued = sum(it.total_issued_requests for it in cluster.upstream_locality_stats)
-        found[name] = Load(before.in_progress + in_progress, before.issued + issued)
-    return found
+        before = report.loads.get(cluster.cluster_name, {})
+        if not before and not cluster.upstream_locality_stats:
+            continue
+        # Endpoints without a request since the last report are left out.
+        found = {address: Load(0, load.issued, load.failed) for address, load in before.items()}
+        for locality in cluster.upstream_locality_stats:
+            for it in locality.upstream_endpoint_stats or (locality,):
+                address = _address(it.address) if locality.upstream_endpoint_stats else ""
+                found[address] = found.get(address, Load()) + Load(
+                    it.total_requests_in_progress, it.total_issued_requests, it.total_error_requests
+                )
+        number += len(found) + 1
+        if number > _MOST_ENDPOINTS:
+            break
+        if found:
+            loads[cluster.cluster_name] = found
+    report.loads = loads
+
+
+def _address(address: Any) -> str:
+    socket = address.socket_address
+    host = f"[{socket.address}]" if ":" in socket.address else socket.address
+    return f"{host}:{socket.port_value}" if host else address.pipe.path

@@ -1,17 +1,201 @@
-"""Builds the gateway's own responses: HTML for browsers, plain text for other clients. Pure."""
+"""Builds the gateway's own responses: HTML for browsers, JSON or plain text for other clients. Pure.
+
+Each cause has one sentence. Envoy's own texts, such as ``upstream connect error``, reach nobody.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["bad_request_text", "not_found_page", "not_found_text", "unavailable_page"]
+import msgspec
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
-_UNKNOWN: Final = "No service with this name"
-_SPELLING: Final = "No service is configured for this address. Check the spelling, or try again if it just started."
-_ROUTES: Final = "lists the served names"
-_EXPLAIN: Final = "explains why one is missing"
+from pilotage.xds.request_checks import bad_host, bad_path
+from pilotage.xds.resources import header, number, packed
 
-# Light or dark as the reader prefers, with limited line length and no external resources.
+if TYPE_CHECKING:
+    from pilotage.routes.route import Route
+    from pilotage.xds.options import GatewayOptions
+
+__all__ = ["CAUSE", "HELD", "PAGE", "REJECTED", "direct_response", "local_replies", "why_unavailable"]
+
+CAUSE: Final = "pilotage.cause"
+"""Key of the metadata with which the control plane says why it denies a request."""
+HELD: Final = "held"
+PAGE: Final = "page"
+"""The control plane has answered with a page of its own."""
+REJECTED: Final = "The gateway rejected the configuration of this service."
+
+_RETRY: Final = 5
+"""Seconds after which a page loads itself again, and that clients are told to wait."""
+_AGAIN: Final = f"This page tries again every {_RETRY} seconds."
+_ASKED: Final = "envoy.filters.http.ext_authz"
+_HTML: Final = "text/html; charset=utf-8"
+_TEXT: Final = "text/plain; charset=utf-8"
+_FLAGS: Final = "FLAGS"
+
+_FILTER: Final = accesslog_pb2.AccessLogFilter
+
+
+class _Cause(msgspec.Struct, frozen=True):
+    """Why a request failed.
+
+    Attributes:
+        sentence: what the client is told; ``""`` for the text that a route responds with.
+        flags: Envoy's response flags, one of which is set.
+        details: an expression about Envoy's details of the response, in CEL, that is true as well.
+        when: a further condition.
+
+    """
+
+    sentence: str
+    flags: tuple[str, ...] = ()
+    details: str = ""
+    when: Any = None
+
+
+def _says(*words: str) -> str:
+    return " || ".join(f"response.code_details.contains('{word}')" for word in words)
+
+
+def _answered(cause: str) -> Any:
+    """Return the condition that the control plane has answered a request, and why."""
+    matcher = metadata_pb2.MetadataMatcher(
+        filter=_ASKED,
+        path=[metadata_pb2.MetadataMatcher.PathSegment(key=CAUSE)],
+        value=value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=cause)),
+    )
+    found = accesslog_pb2.MetadataFilter(matcher=matcher)
+    found.match_if_key_not_found.value = False
+    return _FILTER(metadata_filter=found)
+
+
+def _causes() -> list[_Cause]:
+    # An expression takes more time than a flag. The usual cause is first, since a failing service may be asked often.
+    return [
+        _Cause("This service refuses connections.", ("UF",), _says("Connection_refused")),
+        _Cause(
+            "The secure connection to this service failed, because a certificate was refused.",
+            ("UF", "UC"),
+            _says("CERTIFICATE", "UNKNOWN_CA"),
+        ),
+        _Cause("This service did not respond in time.", ("UT", "SI", "DT", "UMSDR")),
+        _Cause("This service closed the connection without a response.", ("UC", "UR", "LR")),
+        _Cause("This service has no healthy endpoint.", ("UH",)),
+        _Cause("This service is busy with other requests.", ("UO", "OM")),
+        _Cause("This service sent an invalid response.", ("UPE",)),
+        _Cause("This service did not start in time.", ("UAEX",), when=_answered(HELD)),
+        _Cause("This service did not start in time.", ("UF",), _says("Not_a_directory")),
+        _Cause("This service did not accept a connection in time.", ("UF",), _says("timeout", "timed_out")),
+        _Cause("The secure connection to this service failed.", ("UF",), _says("TLS_error")),
+        _Cause("The gateway could not ask whether you may use this service.", ("UAEX",), _says("ext_authz_error")),
+        _Cause("", (), "response.code_details == 'direct_response'"),
+        # What an auth service responds is its own.
+        _Cause("This service cannot be reached.", (), "response.code_details != 'ext_authz_denied'"),
+    ]
+
+
+def why_unavailable(route: Route) -> str:
+    """Return the sentence for a service without an endpoint that could respond."""
+    states = {endpoint.state for endpoint in route.endpoints}
+    if "waiting" in states:
+        return "This service is starting."
+    if states:
+        return "This service has no healthy endpoint."
+    return "This service is asleep." if route.idle_watcher else "This service has no endpoint."
+
+
+@lru_cache(maxsize=16)
+def direct_response(sentence: str) -> Any:
+    """Return the action of a route that responds 503 with a sentence. It is shared: do not modify it."""
+    return route_components_pb2.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=sentence))
+
+
+def local_replies(options: GatewayOptions) -> Any:
+    """Return what Envoy responds itself, for each cause and each kind of client."""
+    unknown = _flagged("NR")
+    mappers = [
+        _reply(bad_host(), _text(_invalid("Host header")), status=400),
+        _reply(bad_path(), _text(_invalid("path")), status=400),
+        _reply(_answered(PAGE), _format("%LOCAL_REPLY_BODY%", _HTML)),
+        *_variants(unknown, _UNKNOWN, _SPELLING, options, advice=_HINT_UNKNOWN, status="404", again=False),
+    ]
+    causes = [(_all(_FAILED, *_conditions(cause)), cause.sentence or "%LOCAL_REPLY_BODY%") for cause in _causes()]
+    found = [
+        _variants(when, sentence, _LATER, options, advice=_HINT_FAILED, status="%RESPONSE_CODE%", again=True)
+        for when, sentence in causes
+    ]
+    # First by kind of client, which is quicker to tell than a cause.
+    mappers += [mapper for kind in zip(*found, strict=True) for mapper in kind]
+    return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers)
+
+
+def _conditions(cause: _Cause) -> list[Any]:
+    found = [_flagged(*cause.flags)] if cause.flags else []
+    if cause.details:
+        expression = cel_pb2.ExpressionFilter(expression=cause.details)
+        extension = accesslog_pb2.ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel", typed_config=packed(expression)
+        )
+        found.append(_FILTER(extension_filter=extension))
+    return [*found, cause.when] if cause.when is not None else found
+
+
+_UNKNOWN: Final = "No service has this name."
+_SPELLING: Final = "Check the spelling, or try again if it just started."
+_LATER: Final = "Try again in a moment."
+_HINT_UNKNOWN: Final = (
+    "<code>pilotage routes</code> lists the served names, <code>pilotage explain NAME</code> says why."
+)
+_HINT_FAILED: Final = (
+    f"<code>pilotage explain NAME</code> shows the route. Envoy's response flags: <code>{_FLAGS}</code>."
+)
+
+
+def _invalid(part: str) -> str:
+    return f"The {part} of this request is not valid."
+
+
+def _variants(
+    when: Any, sentence: str, advice_for_all: str, options: GatewayOptions, *, advice: str, status: str, again: bool
+) -> list[Any]:
+    """Return the responses for one cause: to gRPC clients, browsers, JSON clients and others, in this order."""
+    hint = f"For the operator: {advice}" if options.debug else ""
+    page = _page(status, sentence, advice_for_all if not again else _AGAIN, hint, again=again)
+    plain_hint = hint.replace("<code>", "'").replace("</code>", "'")
+    lines = (f"{sentence} {advice_for_all}", *([plain_hint] if hint else []))
+    document = substitution_format_string_pb2.SubstitutionFormatString()
+    document.json_format.update({"status": "%RESPONSE_CODE%", "error": sentence})
+    return [
+        _reply(_all(_IS_GRPC, when), _format(_flags(sentence), _TEXT)),
+        _reply(_all(_WANTS_HTML, when), _format(_flags(page), _HTML), again=again),
+        _reply(_all(_WANTS_JSON, when), document, again=again),
+        _reply(when, _format(_flags("".join(f"{line}\n" for line in lines)), _TEXT), again=again),
+    ]
+
+
+def _flags(text: str) -> str:
+    return text.replace(_FLAGS, "%RESPONSE_FLAGS%")
+
+
+def _format(text: str, content_type: str) -> Any:
+    return substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=text), content_type=content_type
+    )
+
+
+def _text(sentence: str) -> Any:
+    return _format(f"{sentence}\n", _TEXT)
+
+
+# Light or dark as the reader prefers, with limited line length and no external resources. Percent signs are doubled for
+# Envoy's substitution format.
 _STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{font:1rem/1.55 system-ui,sans-serif;max-width:34rem;margin:16vh auto 4rem;padding:0 1.5rem}"
@@ -19,40 +203,57 @@ _STYLE: Final = (
     "h1{font-size:1.6rem;line-height:1.25;margin:.3rem 0 1rem;text-wrap:balance}"
     "p{margin:.8rem 0}"
     "code{font:.9rem ui-monospace,monospace;padding:.1rem .35rem;border-radius:.3rem;background:#8883}"
-)
+).replace("%", "%%")
 
 
-def _page(status: str, title: str, *paragraphs: str) -> str:
-    """Return a page in Envoy's substitution format, in which percent signs are doubled."""
-    text = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
-    page = (
+def _page(status: str, title: str, *paragraphs: str, again: bool) -> str:
+    text = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs if paragraph)
+    refresh = f'<meta http-equiv="refresh" content="{_RETRY}">' if again else ""
+    return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{refresh}'
         f"<title>{title}</title><style>{_STYLE}</style><small>{status}</small><h1>{title}</h1>{text}</html>\n"
     )
-    return page.replace("%", "%%")
 
 
-def bad_request_text(part: str) -> str:
-    """Return the response to a request that is refused because one part of it is invalid."""
-    return f"The {part} of this request is not valid.\n"
+# ---- conditions ------------------------------------------------------------------------------------------------------
 
 
-def not_found_page(*, debug: bool) -> str:
-    """Return the page for a host without a route; with ``debug``, it includes advice for the operator."""
-    more = f"For the operator: <code>pilotage routes</code> {_ROUTES}, <code>pilotage explain NAME</code>"
-    return _page("404", _UNKNOWN, _SPELLING, *([f"{more} {_EXPLAIN}."] if debug else []))
+def _reply(when: Any, body: Any, *, status: int = 0, again: bool = False) -> Any:
+    mapper = http_connection_manager_pb2.ResponseMapper(filter=when, body_format_override=body)
+    if status:
+        mapper.status_code.CopyFrom(number(status))
+    if again:
+        mapper.headers_to_add.extend([header("retry-after", str(_RETRY)), header("cache-control", "no-store")])
+    return mapper
 
 
-def not_found_text(*, debug: bool) -> str:
-    """Return the same message as plain text."""
-    more = f"For the operator: 'pilotage routes' {_ROUTES}, 'pilotage explain NAME' {_EXPLAIN}.\n"
-    return f"{_UNKNOWN}. {_SPELLING}\n{more if debug else ''}".replace("%", "%%")
+def _all(*filters: Any) -> Any:
+    return _FILTER(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 
-def unavailable_page(*, debug: bool) -> str:
-    """Return the page for a service that could not be reached or did not respond in time."""
-    text = "The gateway could not reach the service, or got no response in time. Try again in a moment."
-    more = "For the operator: <code>pilotage explain NAME</code> shows the route. Envoy's response flags: <code>"
-    page = _page("STATUS", "This service is not responding", text, *([f"{more}FLAGS</code>."] if debug else []))
-    return page.replace("STATUS", "%RESPONSE_CODE%").replace("FLAGS", "%RESPONSE_FLAGS%")
+def _flagged(*flags: str) -> Any:
+    return _FILTER(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags))
+
+
+def _header(name: str, **match: str) -> Any:
+    matcher = route_components_pb2.HeaderMatcher(name=name, string_match=string_pb2.StringMatcher(**match))
+    return _FILTER(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
+
+
+_IS_GRPC: Final = _header("content-type", prefix="application/grpc")
+_WANTS_HTML: Final = _header("accept", contains="text/html")
+_WANTS_JSON: Final = _FILTER(
+    or_filter=accesslog_pb2.OrFilter(
+        filters=[_header("accept", contains="application/json"), _header("accept", contains="+json")]
+    )
+)
+# 502 to 504: the service was not reached or did not respond. Responses from the service itself are not local replies.
+_FAILED: Final = _FILTER(
+    status_code_filter=accesslog_pb2.StatusCodeFilter(
+        comparison=accesslog_pb2.ComparisonFilter(
+            op=accesslog_pb2.ComparisonFilter.GE,
+            value=base_pb2.RuntimeUInt32(default_value=502, runtime_key="pilotage.failed"),
+        )
+    )
+)

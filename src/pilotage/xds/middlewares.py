@@ -186,13 +186,15 @@ class _Parser:
     def is_name(self, name: str, option: str) -> bool:
         if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
             return True
-        self.problem(f"{shown_name(name)!r} is not the name of a header", option=option)
+        self.problem(f"{shown_name(name)!r} is not a valid header name", option=option)
         return False
 
     def is_free(self, name: str, option: str) -> bool:
         if name.lower() not in _FRAMING:
             return True
-        self.problem(f"{shorten_value(name)!r} is set by the gateway for each message", "remove it", option=option)
+        self.problem(
+            f"{shorten_value(name)!r} is set by the gateway on every request and response", "remove it", option=option
+        )
         return False
 
     def is_value(self, name: str, text: str, option: str) -> bool:

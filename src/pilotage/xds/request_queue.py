@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.type.v3 import http_status_pb2
+from google.protobuf import struct_pb2
 from google.rpc import status_pb2
+
+from pilotage.xds.local_replies import CAUSE, HELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,9 +25,9 @@ _ALLOW: Final = external_auth_pb2.CheckResponse(
 _DENY: Final = external_auth_pb2.CheckResponse(
     status=status_pb2.Status(code=_UNAVAILABLE),
     denied_response=external_auth_pb2.DeniedHttpResponse(
-        status=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
-        body="This service did not become available in time. Try again in a moment.\n",
+        status=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable)
     ),
+    dynamic_metadata=struct_pb2.Struct(fields={CAUSE: struct_pb2.Value(string_value=HELD)}),
 )
 
 _PROBE_INTERVAL: Final = 0.02

@@ -9,38 +9,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 
-from pilotage.xds.filters import FOUND
+from pilotage.xds.local_replies import REJECTED, direct_response
 from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ClusterState", "Host", "ScopeVariants", "direct_response", "encode_host", "join_hosts", "split_hosts"]
+__all__ = ["ClusterState", "Host", "ScopeVariants", "encode_host", "join_hosts", "split_hosts", "unavailable"]
 
 ClusterState = Literal["usable", "rejected", "waiting"]
 """Whether Envoy has the current version of a cluster, has rejected it, or has yet to answer."""
-
-_NO_ENDPOINT: Final = "This service has no available endpoint. Try again in a moment.\n"
 
 _SCOPE: Final = scoped_route_pb2.ScopedRouteConfiguration
 _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "key", "route_configuration"))
 _FRAGMENT: Final = Frame(_SCOPE.Key, "fragments")
 _STRING_KEY: Final = Frame(_SCOPE.Key.Fragment, "string_key")
 _ROUTES_NAME, _ROUTES_HOST = (Frame(route_pb2.RouteConfiguration, it) for it in ("name", "virtual_hosts"))
-_HOST_NAME, _HOST_DOMAIN = (Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains"))
+_HOST_NAME, _HOST_DOMAIN, _HOST_COUNTED = (
+    Frame(route_components_pb2.VirtualHost, it) for it in ("name", "domains", "virtual_clusters")
+)
+# Envoy counts the requests of a virtual cluster. This one has all requests of its virtual host.
+_COUNTED_NAME: Final = Frame(route_components_pb2.VirtualCluster, "name")
+_COUNTED: Final = route_components_pb2.VirtualCluster(
+    headers=[route_components_pb2.HeaderMatcher(name=":method", present_match=True)]
+).SerializeToString(deterministic=True)
 
 
-def direct_response() -> route_components_pb2.Route:
-    """Return the route of a backend without endpoints: 503."""
-    answer = route_components_pb2.DirectResponseAction(status=503, body=base_pb2.DataSource(inline_string=_NO_ENDPOINT))
+def unavailable(name: str, sentence: str) -> route_components_pb2.Route:
+    """Return the route of a backend that cannot be served: 503 with the reason.
+
+    It has the name of the backend, because Envoy assigns no virtual cluster to a direct response.
+    """
     match = route_components_pb2.RouteMatch(prefix="/")
-    return route_components_pb2.Route(name=FOUND, match=match, direct_response=answer)
-
-
-_UNAVAILABLE: Final = route_components_pb2.VirtualHost(routes=[direct_response()]).SerializeToString(deterministic=True)
+    return route_components_pb2.Route(name=name, match=match, direct_response=direct_response(sentence))
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
@@ -69,16 +72,14 @@ def encode_host(name: str, domains: Iterable[str], body: bytes, clusters: frozen
 
 
 def _named(name: str, domains: Iterable[str]) -> bytes:
-    return _HOST_NAME(name.encode()) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains)
+    encoded = name.encode()
+    counted = _HOST_COUNTED(_COUNTED + _COUNTED_NAME(encoded))
+    return _HOST_NAME(encoded) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains) + counted
 
 
 def _unavailable(host: Host) -> Host:
-    return Host(
-        host.name,
-        host.domains,
-        _ROUTES_HOST(_UNAVAILABLE + _named(host.name, host.domains)),
-        served=False,
-    )
+    body = route_components_pb2.VirtualHost(routes=[unavailable(host.name, REJECTED)]).SerializeToString()
+    return Host(host.name, host.domains, _ROUTES_HOST(body + _named(host.name, host.domains)), served=False)
 
 
 def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
@@ -187,6 +188,14 @@ class ScopeVariants:
             return Choice(None, waits=bool(waiting))
         chosen.sort(key=lambda host: host.name)
         return Choice(join_hosts(name, _head(scope), chosen), waits=bool(waiting))
+
+    def has(self, scope: Resource, name: str) -> bool:
+        """Return whether Envoy has acknowledged a virtual host as it is in the wanted scope."""
+        known = self._had.get(scope.name)
+        if known is None:
+            return False
+        had, wanted = ([it for it in split_hosts(of) if it.name == name] for of in (known, scope))
+        return bool(wanted) and had == wanted
 
     def on_ack(self, sent: Resource) -> None:
         """Record what Envoy has accepted; virtual hosts that were held back are tried next."""

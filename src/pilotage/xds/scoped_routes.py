@@ -21,9 +21,10 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.resources import OFF, Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
-from pilotage.xds.scope_parts import direct_response, encode_host, join_hosts
+from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """
     kinds = route_components_pb2
     if backend.backing == "none":
-        return [direct_response()]
+        return [unavailable(backend.name, why_unavailable(backend.route))]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
     own_limit = brief if brief != options.body_timeout else None

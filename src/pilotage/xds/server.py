@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 import grpc.aio
-from envoy.service.auth.v3 import external_auth_pb2
-from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
+from pilotage.xds.envoys import BRIEF, Envoys
 from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.private_sockets import bind
+from pilotage.xds.removals import RemovalHold
 from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
-from pilotage.xds.session import HTTP_LISTENERS, Session
+from pilotage.xds.services import grpc_server
+from pilotage.xds.session import Session
+from pilotage.xds.session_state import HTTP_LISTENERS
 from pilotage.xds.sleep_gates import SleepGates
 from pilotage.xds.snapshot import Snapshot
 from pilotage.xds.target_watch import TargetWatcher
@@ -33,21 +36,13 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
     from pilotage.routes.route import Route
+    from pilotage.table.envoys import RouteState
     from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = ["AdsServer"]
-
-_LIMITS: Final = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", 64 * 1024 * 1024),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    # Accept Envoy's keepalive pings at any rate. By default, gRPC closes the connection at the third in five minutes.
-    ("grpc.http2.max_ping_strikes", 0),
-)
 
 _SHUTDOWN_GRACE: Final = 1.0
 """Seconds that open streams have to end when the server closes."""
@@ -61,8 +56,10 @@ class AdsServer:
     Attributes:
         snapshot: what every Envoy should have.
         gates: whether requests of routes pass whose containers sleep.
-        loads: how many requests are in progress.
         targets: resolves and probes what the snapshot leads to.
+        envoys: the connected Envoys.
+        loads: the requests that they report.
+        removals: lets Envoys keep what they had before this process, until :meth:`release_removals`.
 
     Args:
         options: the gateway's settings.
@@ -86,13 +83,14 @@ class AdsServer:
         self.snapshot = Snapshot(options, guard)
         self._on_nack = on_nack
         self._linger = linger
-        self._sessions: dict[Session, asyncio.Event] = {}
+        self.envoys = Envoys(lambda: self.snapshot.resources)
+        self._sessions = self.envoys.sessions
+        self.loads = LoadReports()
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
-        self._waiters: set[asyncio.Future[None]] = set()
         self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
-        self.loads = LoadReports()
         self.gates = SleepGates(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self.wait_for_acks)
+        self.envoys.on_progress = self._queue.release_ready
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
@@ -100,6 +98,7 @@ class AdsServer:
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
+        self.removals = RemovalHold()
 
     # ---- life
 
@@ -117,26 +116,7 @@ class AdsServer:
 
         """
         self._read_settings(self.snapshot.options)
-        server = grpc.aio.server(options=_LIMITS)
-        handlers = grpc.stream_stream_rpc_method_handler(
-            self._stream,
-            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
-            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
-        )
-        check = grpc.unary_unary_rpc_method_handler(
-            self._check,
-            request_deserializer=external_auth_pb2.CheckRequest.FromString,
-            response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
-        )
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(
-                    "envoy.service.discovery.v3.AggregatedDiscoveryService", {"DeltaAggregatedResources": handlers}
-                ),
-                grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
-                self.loads.handler(),
-            )
-        )
+        server = grpc_server(self._stream, self._check, self.loads.stream)
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
@@ -144,22 +124,21 @@ class AdsServer:
     async def _check(self, request: Any, _context: Any = None) -> Any:
         """Answer an ext_authz check: a request that waits for an endpoint, or a page load of a sleeping route."""
         alias = request.attributes.context_extensions.get("page", "")
-        if alias:
-            return self.gates.check(alias, request.attributes.request.http.path)
-        return await self._queue.check(request)
+        return self.gates.check(alias, request) if alias else await self._queue.check(request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self.envoys.close()
+        self.loads.close()
         await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
         self._closed.set()
         self._published.set()
         self._queue.release_all()
-        self.loads.close()
         for wake in self._sessions.values():
             wake.set()
         for server in servers:
@@ -196,6 +175,10 @@ class AdsServer:
         self._send_changes(changed)
         return changed
 
+    def release_removals(self) -> None:
+        """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
+        self._notify(self.removals.end())
+
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
 
@@ -228,6 +211,7 @@ class AdsServer:
         staying = {key for key in gone if self._is_served(key[1])}
         orphaned = {key for key in self._retiring if not self._is_served(key[1])}
         self._retiring = (self._retiring | staying) - orphaned
+        self.envoys.published(changed, self._table.version)
         self._notify((changed - staying) | orphaned)
         if staying:
             self._schedule(self._linger, lambda: self._retire(staying))
@@ -296,6 +280,11 @@ class AdsServer:
         """Node IDs of the connected Envoys."""
         return tuple(sorted(session.node for session in self._sessions))
 
+    def route_states(self, alias: str) -> dict[str, RouteState]:
+        """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
+        host, keys = self.snapshot.resources_of(alias)
+        return self.envoys.route_states(host, keys) if keys else {}
+
     @property
     def queued_requests(self) -> int:
         """Number of requests that wait for an endpoint."""
@@ -308,6 +297,7 @@ class AdsServer:
         for session in self._sessions:
             for nack in session.rejections:
                 found += self._nack_problems(nack, session.node)
+        found += self.envoys.problems
         return tuple(dict.fromkeys(found))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
@@ -321,12 +311,15 @@ class AdsServer:
         missing = [(session, key) for session in sessions for key in HTTP_LISTENERS if session.is_missing(key)]
         return tuple(found for session, key in missing for found in self._nack_problems(session.nacks[key], node))
 
-    async def wait_for_acks(self, keys: Iterable[Key] | None = None, *, node: str = "") -> None:
+    async def wait_for_acks(
+        self, keys: Iterable[Key] | None = None, *, node: str = "", patience: float = math.inf
+    ) -> None:
         """Wait until at least one Envoy is connected and all of them have acknowledged or rejected some changes.
 
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
+            patience: do not wait for an Envoy that has owed an answer for so many seconds.
 
         """
         chosen = None if keys is None else list(keys)
@@ -336,24 +329,15 @@ class AdsServer:
                 return session.in_sync
             return session.node != "" and not any(map(session.is_pending, chosen))
 
-        def selected() -> list[Session]:
-            return [session for session in self._sessions if node in ("", session.node)]
+        await self.envoys.wait(is_done, node, patience)
 
-        while not (sessions := selected()) or not all(map(is_done, sessions)):
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
-
-    async def _stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """Serve the ADS stream of one Envoy."""
         await self._published.wait()
         if self._closed.is_set():
             return
-        session, wake = Session(self.snapshot.resources), asyncio.Event()
-        self._sessions[session] = wake
+        session = Session(self.snapshot.resources, self.removals)
+        wake = self.envoys.join(session, local=context.peer().startswith("unix"))
         reader = asyncio.create_task(self._read_requests(session, requests, wake), name="ADS requests")
         try:
             while True:
@@ -361,15 +345,15 @@ class AdsServer:
                 wake.clear()
                 if self._closed.is_set() or reader.done():
                     break
+                session.now = asyncio.get_running_loop().time()
                 for message in session.next_responses():
                     yield message
-                self._wake_waiters()  # a change that has since been reverted needs no response
+                self.envoys.progress(session)  # a change that has since been reverted needs no response
         finally:
-            del self._sessions[session]
+            self.envoys.leave(session)
             reader.cancel()
             with contextlib.suppress(asyncio.CancelledError, grpc.RpcError, grpc.aio.UsageError):
                 await reader
-            self._wake_waiters()
 
     async def _read_requests(self, session: Session, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
         retries = Retries()
@@ -384,15 +368,9 @@ class AdsServer:
                             self._on_nack(problem)
                 self.gates.answer(session)
                 wake.set()
-                self._wake_waiters()
+                self.envoys.heard(session)
         finally:
             wake.set()
-
-    def _wake_waiters(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._queue.release_ready()
 
     def _nack_problems(self, nack: Nack, node: str) -> list[Problem]:
         return nack_problems(nack, node, self._route_of)
@@ -404,8 +382,13 @@ class AdsServer:
     # ---- for the request queue
 
     def _is_ready(self, cluster: str) -> bool:
-        key = (CLUSTER, cluster)
-        return bool(self._endpoints(cluster)) and all(session.has_current(key) for session in self._sessions)
+        backend = self.snapshot.backend(cluster)
+        if backend is None or not backend.members:
+            return False
+        # Envoy retries a request that is released too early, so none waits for an Envoy that does not answer.
+        return all(
+            session.has_current((CLUSTER, cluster)) or self.envoys.lag(session) >= BRIEF for session in self._sessions
+        )
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)

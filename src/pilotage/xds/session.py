@@ -17,78 +17,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envoy.service.discovery.v3 import discovery_pb2
-from google.protobuf import any_pb2
-
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scope_parts import ScopeVariants
-from pilotage.xds.subscription import Response, Subscription
+from pilotage.xds.removals import RemovalHold
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
+from pilotage.xds.session_state import SEND_ORDER, SessionState
+from pilotage.xds.subscription import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
     from pilotage.xds.scope_parts import ClusterState
+    from pilotage.xds.subscription import Subscription
 
-__all__ = ["HTTP_LISTENERS", "Session"]
+__all__ = ["Session"]
 
-_SEND_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
-HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
-"""The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""
 _MAX_RESOURCES: Final = 2000
 """Maximum number of resources in one response, which keeps it well below gRPC's limit of 4 MB."""
 
 
-class Session:
+class Session(SessionState):
     """The state of one Envoy. Pass it requests and changes, and send what :meth:`next_responses` returns.
 
     Attributes:
-        node: Envoy's node ID, ``""`` before its first request.
-        nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
-        asked: the clusters that Envoy has asked for by name since somebody emptied this list.
+        now: loop time in seconds, set by the owner before :meth:`next_responses`.
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
+        removals: says what must not be removed yet.
 
     """
 
-    def __init__(self, resources: Mapping[Key, Resource]) -> None:
-        self.node = ""
-        self.nacks: dict[Key, Nack] = {}
-        self.asked: list[str] = []
-        self._resources = resources
-        self._subscriptions = {type_url: Subscription() for type_url in _SEND_ORDER}
-        self._variants = ScopeVariants()
+    def __init__(self, resources: Mapping[Key, Resource], removals: RemovalHold | None = None) -> None:
+        super().__init__(resources)
+        self.now = 0.0
+        self._removals = removals or RemovalHold()
         self._retried: set[Key] = set()  # rejected before, and to be sent again
         self._references = ClusterReferences()
         self._last_nonce = 0
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether Envoy has acknowledged or rejected everything that it subscribes to."""
-        if not self._has_subscribed:
-            return False
-        return all(it.responded and not it.in_flight and not it.pending for it in self._active())
-
-    @property
-    def rejections(self) -> list[Nack]:
-        """The rejected resources among those that Envoy should have now."""
-        found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
-        for name, hosts in self._variants.rejected.items():
-            scope = self._resources.get((SCOPE, name))
-            found += [Nack(scope, error, host.name) for host, error in hosts.items() if scope is not None]
-        return found
-
-    def _is_wanted(self, item: Resource) -> bool:
-        current = self._resources.get(item.key)
-        return current is not None and (item.type_url == SCOPE or item.version in current.versions)
-
-    @property
-    def rejected_keys(self) -> set[Key]:
-        """The resources that Envoy rejects, and those with a virtual host that it rejects."""
-        return {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
 
     def retry(self, keys: Iterable[Key]) -> None:
         """Send rejected resources again."""
@@ -97,41 +64,6 @@ class Session:
                 self._variants.retry(name)
             self._retried |= {(type_url, name)} & self.nacks.keys()
             self._subscriptions[type_url].pending[name] = None
-
-    def _active(self) -> list[Subscription]:
-        return [it for it in self._subscriptions.values() if it.active]
-
-    @property
-    def _has_subscribed(self) -> bool:
-        return all(self._subscriptions[type_url].active for type_url in self._expected_types())
-
-    def _expected_types(self) -> tuple[str, ...]:
-        """Return the types to which Envoy is sure to subscribe: scopes only once it has a listener that needs them."""
-        needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
-        return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
-
-    def is_pending(self, key: Key) -> bool:
-        """Return whether a resource is still to be sent, acknowledged or rejected."""
-        subscription = self._subscriptions[key[0]]
-        if not subscription.active:
-            return key[0] in self._expected_types()
-        name = key[1]
-        return name in subscription.pending or any(
-            name in it.resources or name in it.removed for it in subscription.in_flight
-        )
-
-    def is_missing(self, key: Key) -> bool:
-        """Return whether Envoy rejected a resource and has no earlier version of it."""
-        return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
-
-    def has_current(self, key: Key) -> bool:
-        """Return whether Envoy has acknowledged a resource's current version, or a cluster's copy without checks.
-
-        While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
-        """
-        item, subscription = self._resources.get(key), self._subscriptions[key[0]]
-        version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])
-        return item is not None and version is not None and version in item.versions
 
     def mark_changed(self, keys: Iterable[Key]) -> None:
         """Schedule resources that were added, changed or removed."""
@@ -263,7 +195,7 @@ class Session:
     def next_responses(self) -> list[Any]:
         """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
         responses = []
-        for type_url in _SEND_ORDER:
+        for type_url in SEND_ORDER:
             subscription = self._subscriptions[type_url]
             while subscription.active and subscription.can_send:
                 resources, removed = self._next_batch(type_url, subscription)
@@ -306,7 +238,7 @@ class Session:
             subscription.refused.discard(name)
             subscription.names.discard(name)
             removed.add(name)
-        elif subscription.version(name) is None:
+        elif subscription.version(name) is None or self._removals.holds((type_url, name)):
             subscription.pending.pop(name, None)
         elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
             removed.add(name)
@@ -379,22 +311,13 @@ class Session:
         self._last_nonce += 1
         nonce = str(self._last_nonce)
         references = {name: self._references.get((type_url, name)) for name in resources}
-        subscription.in_flight.append(Response(nonce, resources, removed, references))
+        response = Response(nonce, resources, removed, references, self.now)
+        subscription.in_flight.append(response)
         subscription.responded = True
         for name, item in resources.items():
             self._set_references((type_url, name), item.clusters | references[name])
             self._retried.discard((type_url, name))
-        return discovery_pb2.DeltaDiscoveryResponse(
-            type_url=type_url,
-            nonce=nonce,
-            resources=[
-                discovery_pb2.Resource(
-                    name=name, version=item.version, resource=any_pb2.Any(type_url=type_url, value=item.body)
-                )
-                for name, item in resources.items()
-            ],
-            removed_resources=sorted(removed),
-        )
+        return response.message(type_url)
 
     # ---- references to clusters
 

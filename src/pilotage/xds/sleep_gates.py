@@ -11,7 +11,7 @@ from google.rpc import status_pb2
 
 from pilotage.xds.backend import epoch_cluster
 from pilotage.xds.clusters import GRPC_SUFFIX
-from pilotage.xds.filters import PAGE_SHOWN
+from pilotage.xds.local_replies import CAUSE, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -71,8 +71,12 @@ class SleepGates:
             The keys of the changed resources, for :attr:`wait_for_acks`.
 
         """
-        before = self._snapshot.gates.get(alias)
-        changed = self._snapshot.set_gate(alias, gate)
+        before = self._snapshot.gates.pop(alias, None)
+        if gate is not None:
+            self._snapshot.gates[alias] = gate
+        if gate == before:
+            return frozenset()
+        changed = self._snapshot.pass_gate(alias)
         self._send(changed)
         if before is not None and (gate is None or gate.epoch != before.epoch):
             for session in self._sessions():
@@ -95,10 +99,10 @@ class SleepGates:
             else:
                 session.refuse(name)
 
-    def check(self, alias: str, path: str) -> Any:
-        """Answer a page load of a browser: with a page, or with nothing, so that it waits."""
+    def check(self, alias: str, request: Any) -> Any:
+        """Answer an ext_authz check of a page load of a browser: with a page, or with nothing, so that it waits."""
         self.on_want(alias)
-        page = self.page(alias, path)
+        page = self.page(alias, request.attributes.request.http.path)
         if page is None:
             return external_auth_pb2.CheckResponse(
                 status=status_pb2.Status(code=0), ok_response=external_auth_pb2.OkHttpResponse()
@@ -113,5 +117,5 @@ class SleepGates:
             body=body,
         )
         response = external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_UNAVAILABLE), denied_response=denied)
-        response.dynamic_metadata.fields[PAGE_SHOWN].bool_value = True  # so that Envoy keeps the page
+        response.dynamic_metadata.fields[CAUSE].string_value = PAGE  # so that Envoy keeps the page
         return response

@@ -14,6 +14,7 @@ from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.xds.filters import HOLD
+from pilotage.xds.local_replies import direct_response
 from pilotage.xds.resources import header, literal, packed, seconds
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ EVENTS_PATH: Final = "/.pilotage/wake-events"
 ROUTE_HEADER: Final = "x-pilotage-route"
 """The request header with the route's alias, for that server."""
 
-_NOT_STARTED: Final = "This service could not be started. Try again in a moment.\n"
+_NOT_STARTED: Final = "This service could not be started."
 _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"
 
 
@@ -95,9 +96,9 @@ def _answer(status: int, text: str) -> Any:
 
 
 def _failed() -> Any:
-    route = _answer(503, _NOT_STARTED)
-    route.response_headers_to_add.append(header("retry-after", "5"))
-    return route
+    return route_components_pb2.Route(
+        match=route_components_pb2.RouteMatch(prefix="/"), direct_response=direct_response(_NOT_STARTED)
+    )
 
 
 def _forbidden() -> Any:

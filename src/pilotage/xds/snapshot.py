@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.index import Index
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
@@ -80,10 +81,10 @@ class Snapshot:
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
-        self._pools: dict[str, set[str]] = {}
-        self._auth_users: dict[str, set[str]] = {}
-        self._scopes: dict[str, set[str]] = {}
-        self._listeners: dict[str, set[str]] = {}
+        self._pools: Index[str, str] = Index()
+        self._auth_users: Index[str, str] = Index()
+        self._scopes: Index[str, str] = Index()
+        self._listeners: Index[str, str] = Index()
         self._ports = PortHolders()
         self._clusters: dict[str, set[Key]] = {}
         self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
@@ -129,14 +130,8 @@ class Snapshot:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
-    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
-        """Let the requests of a route pass, wait or be rejected; return the changed keys."""
-        if gate == self.gates.get(alias):
-            return frozenset()
-        if gate is None:
-            del self.gates[alias]
-        else:
-            self.gates[alias] = gate
+    def pass_gate(self, alias: str) -> frozenset[Key]:
+        """Apply a change of the gate of a route; return the changed keys."""
         return self._rebuild([f"{_ROUTE}/{alias}"])
 
     def settle(self, alias: str) -> frozenset[Key]:
@@ -194,6 +189,15 @@ class Snapshot:
         """Return the backend of a cluster, by its name: ``route/ALIAS``, ``route/ALIAS@EPOCH`` or ``pool/LINK``."""
         return self._backends.get(cluster) or self._backends.get(cluster.rpartition("@")[0])
 
+    def resources_of(self, alias: str) -> tuple[str, list[Key]]:
+        """Return the name of a route's backend, and its resources; none if it is not served."""
+        backend = self._backends.get(self._backend_keys(alias)[0]) if alias in self._routes else None
+        if backend is None:
+            return "", []
+        route, label = backend.route, scope_label(backend.name)
+        last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
+        return backend.name, [*sorted(self._clusters.get(backend.cluster, ())), last]
+
     # ---- from routes to backends
 
     def _update_route(self, alias: str, route: Route | None) -> set[str]:
@@ -237,15 +241,15 @@ class Snapshot:
     def _index_route(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)
         affected = {f"{_ROUTE}/{alias}"}
-        for known, index in ((old, set.discard), (route, set.add)):
+        for known, index in ((old, Index.discard), (route, Index.add)):
             if known is None:
                 continue
             if link := known.settings.load_balance.link:
-                index(self._pools.setdefault(link, set()), alias)
+                index(self._pools, link, alias)
                 affected.add(f"{_POOL}/{link}")
             auth = route_policy(known.settings.middlewares).auth
             if auth is not None:
-                index(self._auth_users.setdefault(auth.route, set()), alias)
+                index(self._auth_users, auth.route, alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
         if route is None:
             self._routes.pop(alias, None)
@@ -253,7 +257,7 @@ class Snapshot:
         else:
             self._routes[alias] = route
         if approval(old) != approval(route):  # other routes may use it for forwardauth
-            affected |= {key for user in self._auth_users.get(alias, ()) for key in self._backend_keys(user)}
+            affected |= {key for user in self._auth_users[alias] for key in self._backend_keys(user)}
         return affected
 
     def _backend_keys(self, alias: str) -> list[str]:
@@ -264,7 +268,6 @@ class Snapshot:
     def _build_backend(self, key: str) -> Backend | None:
         kind, _, name = key.partition("/")
         if kind == _ROUTE:
-            self._drop_empty(self._auth_users, name)
             route = self._routes.get(name)
             if route is None or route.settings.load_balance.link:
                 self._report(f"auth/{key}", ())
@@ -272,9 +275,8 @@ class Snapshot:
             used, restarting = name in self._auth_users, name in self.restarting
             backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(name))
             return self._check_auth_route(key, backend)
-        self._drop_empty(self._pools, name)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
-        aliases = sorted(self._pools.get(name, ()), key=lambda alias: (order.get(alias, len(order)), alias))
+        aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
         members = [self._routes[alias] for alias in aliases]  # lingering ones are last
         if not members:
             self._report(key, ())
@@ -300,16 +302,16 @@ class Snapshot:
             new, clusters = self._build(key)
             if old == new:
                 continue
-            for backend, index in ((old, set.discard), (new, set.add)):
+            for backend, index in ((old, Index.discard), (new, Index.add)):
                 if backend is None:
                     continue
                 if backend.route.is_stream:
                     port = port_of(backend.route)
-                    index(self._listeners.setdefault(port, set()), key)
+                    index(self._listeners, port, key)
                     ports.add(port)
                     wanted[LISTENER, listening_address(backend.route)] = None
                 elif label := scope_label(backend.name):
-                    index(self._scopes.setdefault(label, set()), key)
+                    index(self._scopes, label, key)
                     labels.add(label)
             wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
             wanted |= clusters
@@ -334,15 +336,14 @@ class Snapshot:
             clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
-            aliases = [name] if kind == _ROUTE else self._pools.get(name, ())
+            aliases = [name] if kind == _ROUTE else self._pools[name]
             self._report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
         self._report(f"made/{key}", ())
         return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
-        self._drop_empty(self._scopes, label)
-        backends = [self._backends[key] for key in self._scopes.get(label, ())]
+        backends = [self._backends[key] for key in self._scopes[label]]
         # The table gives a name to one backend. Another one of that name only lingers.
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
         made = self._build_scope(label, list({backend.name: backend for backend in backends}.values()))
@@ -368,8 +369,7 @@ class Snapshot:
         return made
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
-        self._drop_empty(self._listeners, port)
-        backends = [self._backends[key] for key in self._listeners.get(port, ())]
+        backends = [self._backends[key] for key in self._listeners[port]]
         made, problems = self._ports.assign(
             port, backends, self._table.engine_order, lambda backend: stream_listener(backend, self.options)
         )
@@ -379,31 +379,21 @@ class Snapshot:
     def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
         changed = set()
         for key, item in wanted.items():
-            if _version(self.resources.get(key)) == _version(item):
+            known = self.resources.get(key)
+            if (known and known.version) == (item and item.version):
                 continue
             changed.add(key)
-            if item is None:
-                del self.resources[key]
-            else:
+            if item is not None:
                 self.resources[key] = item
+            else:
+                del self.resources[key]
         return frozenset(changed)
 
     def _report(self, owner: str, problems: Iterable[Problem]) -> None:
-        found = tuple(problems)
-        if found:
+        self.problems.pop(owner, None)
+        if found := tuple(problems):
             self.problems[owner] = found
-        else:
-            self.problems.pop(owner, None)
-
-    @staticmethod
-    def _drop_empty(index: dict[str, set[str]], name: str) -> None:
-        if not index.get(name, True):
-            del index[name]
 
 
 def _by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
     return {item.key: item for item in resources}
-
-
-def _version(item: Resource | None) -> str | None:
-    return item.version if item is not None else None

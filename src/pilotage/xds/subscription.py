@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf import any_pb2
 
 from pilotage.xds.resources import Resource
 
@@ -22,6 +24,7 @@ class Response(msgspec.Struct):
         resources: the resources it carries, by name.
         removed: the names it removes.
         references: the clusters that these resources referenced before.
+        sent: loop time when it was made, in seconds.
 
     """
 
@@ -29,6 +32,21 @@ class Response(msgspec.Struct):
     resources: dict[str, Resource]
     removed: set[str]
     references: dict[str, frozenset[str]]
+    sent: float = 0.0
+
+    def message(self, type_url: str) -> Any:
+        """Return the protocol's message."""
+        return discovery_pb2.DeltaDiscoveryResponse(
+            type_url=type_url,
+            nonce=self.nonce,
+            resources=[
+                discovery_pb2.Resource(
+                    name=name, version=item.version, resource=any_pb2.Any(type_url=type_url, value=item.body)
+                )
+                for name, item in self.resources.items()
+            ],
+            removed_resources=sorted(self.removed),
+        )
 
     @property
     def has_health_checks(self) -> bool:
@@ -74,6 +92,11 @@ class Subscription:
     def can_send(self) -> bool:
         """Whether another response may be sent now."""
         return not self.in_flight or (self.is_probing and len(self.in_flight) < _MAX_IN_FLIGHT)
+
+    @property
+    def unanswered(self) -> int:
+        """Number of resources in the responses that Envoy has not answered."""
+        return sum(len(it.resources) + len(it.removed) for it in self.in_flight)
 
     def version(self, name: str) -> str | None:
         """Return the version that Envoy has or is about to receive; ``None`` if there is none."""

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.api.snapshot import pack
+from pilotage.routes.route import Route
+from pilotage.table.envoys import RouteState
+from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
+from tests.cli.test_daemon_client import daemon
 from tests.support.example_engine import EXAMPLE, one, recording, recording_file
 
 if TYPE_CHECKING:
@@ -203,3 +208,35 @@ def test_only_live_tables_can_be_watched(pilotage: Callable[..., Said], unfit: l
     said = pilotage("routes", "--watch", *unfit)
     assert said.status == 2
     assert "--watch" in said.err
+
+
+def test_wide_shows_what_each_envoy_has_of_each_route(
+    pilotage: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {
+        "shop": {"edge": RouteState("waiting", 3), "pilotage": RouteState("accepted", 7)},
+        "blog": {"edge": RouteState("accepted", 2), "pilotage": RouteState("accepted", 2)},
+        "wiki": {"edge": RouteState("rejected"), "pilotage": RouteState("accepted", 4)},
+    }
+    table = Table(
+        {alias: Route(alias=alias, provider="local", container=alias) for alias in ("shop", "blog", "wiki", "new")}
+    )
+    monkeypatch.setenv("PILOTAGE_SOCKET", str(tmp_path / "pilotage.sock"))
+    with daemon(tmp_path / "pilotage.sock", pack((), table, on_envoys=states)):
+        lines = {line.split()[0]: line for line in pilotage("routes", "--wide").out.splitlines() if line}
+        plain = json.loads(pilotage("routes", "--wide", "--format", "json").out)
+    assert lines["ALIAS"].endswith("ENVOYS")
+    assert lines["shop"].endswith("edge: waiting, has version 3; pilotage: version 7")
+    assert lines["blog"].endswith("all 2: version 2")
+    assert lines["wiki"].endswith("edge: rejected, has no known version; pilotage: version 4")
+    assert lines["new"].endswith("-")
+    assert plain["routes"]["shop"]["envoys"]["edge"] == {"state": "waiting", "version": 3}
+    assert plain["routes"]["new"]["envoys"] == {}
+
+
+def test_wide_needs_a_running_daemon(pilotage: Callable[..., Said]) -> None:
+    for more in (["--demo"], ["--demo", "--format", "json"]):
+        said = pilotage("routes", "--wide", *more)
+        assert (said.status, said.out) == (2, "")
+        assert "only a running 'pilotage serve' knows" in said.err
+    assert "cannot be combined" in pilotage("routes", "--wide", "--watch").err

@@ -48,16 +48,20 @@ def ps(form: str, **where: Any) -> int:
         "pilotage routes --format json | jq '.routes.shop.target'",
         "pilotage routes --replay bug-report.json",
         "pilotage routes --watch",
+        "pilotage routes --wide",
     ),
 )
 @source_options
 @click.option("--or-demo", is_flag=True, help="Use the demonstration if no engine responds.")
+@click.option("--wide", is_flag=True, help="Show which Envoy has accepted each route; asks the running daemon.")
 @click.option("--watch", is_flag=True, help="Update the list until interrupted.")
 @format_option("table", "json")
-def routes(form: str, *, watch: bool, **where: Any) -> int:
+def routes(form: str, *, watch: bool, wide: bool, **where: Any) -> int:
     """List aliases and their targets, or why they have none."""
+    if wide and watch:
+        raise click.UsageError("--wide cannot be combined with --watch.")
     if not watch:
-        return _report("routes", form, where)
+        return _report("routes", form, {**where, "wide": wide})
     if form == "json":
         raise click.UsageError("--watch prints tables; use 'pilotage watch --format json'.")
     unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
@@ -80,8 +84,9 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         views = views_of(**where)
         from pilotage.output.json import document
 
+        _require_envoys(views, where)
         for view in views:
-            print_json(document(view.snapshots, view.table))
+            print_json(document(view.snapshots, view.table, view.on_envoys))
         return status_of(views)
     early: list[View] = []
 
@@ -89,13 +94,19 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         early.append(view)
         _print(what, [view])
 
-    views = views_of(early=show, **where)
+    views = views_of(early=None if where.get("wide") else show, **where)
+    _require_envoys(views, where)
     if not early:
         _print(what, views)
     elif len(views[0].snapshots) > len(early[0].snapshots):  # an engine that was slow has changed the table
         click.echo()
         _print(what, views)
     return status_of(views)
+
+
+def _require_envoys(views: Iterable[View], where: dict[str, Any]) -> None:
+    if where.get("wide") and any(view.on_envoys is None for view in views):
+        raise click.UsageError("--wide shows what Envoys have accepted, which only a running 'pilotage serve' knows.")
 
 
 def _print(what: str, views: Iterable[View]) -> None:

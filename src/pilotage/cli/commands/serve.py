@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -39,6 +39,11 @@ __all__ = ["gateway_ports", "serve"]
     "--api", metavar="ADDRESS", multiple=True, help="Serve the HTTP API on HOST:PORT or unix:///PATH. Repeatable."
 )
 @click.option("--no-gateway", is_flag=True, help="Run no Envoy; configure external ones (gateway.xds).")
+@click.option(
+    "--keep",
+    type=click.Choice(["no", "yes", "external"]),
+    help="Let Envoy outlive pilotage; external: pilotage envoy runs it. [default: gateway.keep]",
+)
 @click.option("--demo", is_flag=True, help="Serve the built-in demonstration.")
 @click.option(
     "--or-demo",
@@ -58,6 +63,7 @@ def serve(
     port: int | None,
     api: tuple[str, ...],
     no_gateway: bool,
+    keep: str | None,
     demo: bool,
     or_demo: bool,
     log_format: str | None,
@@ -75,7 +81,7 @@ def serve(
     with gateway_extra():
         from pilotage.daemon.settings import Flags
 
-    flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api)
+    flags = Flags(choice=EngineChoice(**where), gateway=not no_gateway, port=port, api=api, keep=_KEEP.get(keep))
     if (demo or or_demo) and flags.choice:
         name = "--demo" if demo else "--or-demo"
         raise click.UsageError(f"{name} cannot be combined with options that select engines.")
@@ -84,6 +90,9 @@ def serve(
         configure_logging(log_format or detect_log_format(os.environ), log_level or "info")  # type: ignore[arg-type]  # click checked it
     _run(flags, screen, demo=demo, or_demo=or_demo and not find_config_file())
     return OK
+
+
+_KEEP: Final[dict[str | None, Any]] = {"no": False, "yes": True, "external": "external"}
 
 
 def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> None:

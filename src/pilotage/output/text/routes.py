@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pilotage.output.console import Cell, Out
     from pilotage.output.view import View
     from pilotage.routes.route import EndpointHealth, Route
+    from pilotage.table.envoys import RouteState
     from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["print_routes", "route_status", "summary"]
@@ -69,7 +70,7 @@ def print_routes(out: Out, view: View) -> None:
     if not routes:
         out.line("No routes: there is no container to route to.")
         return
-    rows = []
+    rows: list[list[Cell]] = []
     for route in routes:
         alias = route.alias
         text, style = route_status(route, view.table.health_of(alias), view.table.wakefulness.get(alias))
@@ -92,7 +93,28 @@ def print_routes(out: Out, view: View) -> None:
         )
     rows += [_pool_row(view, name, members) for name, members in view.table.pools().items()]
     rows.sort(key=lambda row: row[0][0])
-    print_table(out, ["ALIAS", "TARGET", "CONTAINER", "ENGINE", "STATUS"], rows, give_way=[2, 0, 3, 4, 1])
+    heads, give_way = ["ALIAS", "TARGET", "CONTAINER", "ENGINE", "STATUS"], [2, 0, 3, 4, 1]
+    if view.on_envoys is not None:
+        heads, give_way = [*heads, "ENVOYS"], [2, 0, 3, 5, 4, 1]
+        for row in rows:
+            row.append(_accepted(view.on_envoys.get(row[0][0], {})))
+    print_table(out, heads, rows, give_way=give_way)
+
+
+def _accepted(states: Mapping[str, RouteState]) -> Cell:
+    """Return which Envoys have which version of a route, those that differ from the others first."""
+    if not states:
+        return "-", ""
+    found: dict[str, list[str]] = {}
+    for node, state in sorted(states.items()):
+        version = "no known version" if state.version is None else f"version {state.version}"
+        text = version if state.state == "accepted" else f"{state.state}, has {version}"
+        found.setdefault(text, []).append(node)
+    style = "green" if all(state.state == "accepted" for state in states.values()) else "yellow"
+    if len(found) == 1 and len(states) > 1 and style == "green":
+        return f"all {len(states)}: {next(iter(found))}", style
+    ordered = sorted(found.items(), key=lambda it: ("has" not in it[0], it[0]))
+    return "; ".join(f"{', '.join(nodes)}: {text}" for text, nodes in ordered), style
 
 
 def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:

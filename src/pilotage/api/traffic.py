@@ -1,0 +1,67 @@
+"""Serializes the figures about the requests of each route, as Prometheus metrics and as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pilotage.table.traffic import RouteTraffic
+
+__all__ = ["changed_traffic", "traffic_json", "traffic_metrics"]
+
+_COUNTERS: Final = (
+    ("pilotage_route_requests_total", "counter", "Requests of the route.", "requests"),
+    ("pilotage_route_errors_total", "counter", "Requests that clients got a status from 500 up for.", "errors"),
+    ("pilotage_route_requests_in_progress", "gauge", "Requests that are not complete.", "in_progress"),
+)
+_DURATION: Final = "pilotage_route_duration_seconds"
+
+
+def traffic_metrics(traffic: Mapping[str, RouteTraffic]) -> Iterator[bytes]:
+    """Yield the figures in Prometheus's text format, in pieces of one route."""
+    for name, kind, text, attribute in _COUNTERS:
+        yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
+        for alias, figures in traffic.items():
+            yield f'{name}{{route="{_escape(alias)}"}} {getattr(figures, attribute)}\n'.encode()
+    yield f"# HELP {_DURATION} Durations of a random sample of the requests.\n# TYPE {_DURATION} histogram\n".encode()
+    for alias, figures in traffic.items():
+        if figures.measured:
+            yield _histogram(_escape(alias), figures).encode()
+
+
+def _histogram(alias: str, figures: RouteTraffic) -> str:
+    buckets = [
+        f'{_DURATION}_bucket{{route="{alias}",le="{bound:g}"}} {number}\n'
+        for bound, number in sorted(figures.durations.items())
+        if bound != float("inf")
+    ]
+    buckets.append(f'{_DURATION}_bucket{{route="{alias}",le="+Inf"}} {figures.measured}\n')
+    end = f'{_DURATION}_sum{{route="{alias}"}} {figures.duration_sum:g}\n'
+    return "".join(buckets) + end + f'{_DURATION}_count{{route="{alias}"}} {figures.measured}\n'
+
+
+def _escape(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def traffic_json(figures: RouteTraffic) -> dict[str, Any]:
+    """Return the figures of a route as plain data."""
+    bounds = [{"le": bound, "count": number} for bound, number in sorted(figures.durations.items())]
+    return {
+        "requests": figures.requests,
+        "errors": figures.errors,
+        "in_progress": figures.in_progress,
+        "duration_s": {
+            "count": figures.measured,
+            "sum": round(figures.duration_sum, 6),
+            "buckets": [it for it in bounds if it["le"] != float("inf")],
+        },
+    }
+
+
+def changed_traffic(old: Mapping[str, RouteTraffic], new: Mapping[str, RouteTraffic]) -> dict[str, Any]:
+    """Return the figures that have changed, as plain data; ``None`` for those that are gone."""
+    found: dict[str, Any] = {name: traffic_json(it) for name, it in new.items() if old.get(name) != it}
+    return found | dict.fromkeys(old.keys() - new.keys())

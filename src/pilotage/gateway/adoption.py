@@ -1,0 +1,388 @@
+"""Starts an Envoy that outlives this process, or adopts the one that an earlier process left.
+
+Envoy runs in a session of its own, so signals to this process's group do not reach it. A record in the folder says
+which process it is, with its start time, and what it was started with. An Envoy that was started with the same is
+adopted. If it was started with something else, such as another binary, a new one takes over its listening sockets
+(Envoy's hot restart): the old one finishes its requests and ends after the drain time. Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import msgspec
+
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.admin import AdminClient, component_levels
+from pilotage.gateway.launch import ADMIN_SOCKET, envoy_command, write_config
+from pilotage.gateway.log_tail import LogTail, make_pipe
+from pilotage.gateway.processes import PidfdProcess, boot_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pilotage.gateway.launch import EnvoyProcess
+
+__all__ = ["OUTPUT", "KeepingLauncher", "Record", "end_kept", "read_record"]
+
+log = logging.getLogger(__name__)
+
+OUTPUT: Final = "output.pipe"
+"""Standard output of Envoy, in the folder; see :mod:`pilotage.gateway.log_tail`."""
+
+_RECORD: Final = "envoy.pid"
+_LOG: Final = "envoy.log"
+_HOT_SOCKET: Final = "h"
+_SHARED_MEMORY: Final = "/dev/shm/envoy_shared_memory_"  # noqa: S108  # Envoy chooses the name
+_MOST_IDS: Final = 100_000_000  # Envoy multiplies the ID by ten, in 32 bits
+_ANSWER: Final = 5.0  # seconds that an Envoy may take to say who it is before it is replaced
+_CHECK: Final = 30.0  # seconds that a new binary may take to check the configuration
+_GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has not ended is killed
+
+# Runs before Envoy, which terminates itself when its parent at the time of its start dies. So Envoy is started in a
+# grandchild, and only after the child has ended and the system's first process (or a subreaper) has taken its place.
+# The grandchild writes the record itself, so no Envoy ever runs without one.
+_LAUNCHER: Final = """
+import json, os, sys, time
+os.setsid()
+child = os.getpid()
+done, written = os.pipe()
+if os.fork():
+    os.close(written)
+    os._exit(0 if os.read(done, 1) else 1)
+with open("/proc/self/stat") as file:
+    started = int(file.read().rpartition(")")[2].split()[19])
+record = {**json.loads(sys.argv[1]), "pid": os.getpid(), "started": started}
+with open(sys.argv[2] + ".new", "w") as file:
+    json.dump(record, file)
+os.rename(sys.argv[2] + ".new", sys.argv[2])
+os.write(written, b".")
+while os.getppid() == child:
+    time.sleep(0.001)
+os.closerange(3, 1 << 20)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Which process a kept Envoy is, and what it was started with.
+
+    Attributes:
+        pid, started, boot: its process ID, its start time and the boot in which it was started.
+        epoch: number of hot restarts before it.
+        base_id: Envoy's base ID, which it shares with those before it.
+        fingerprint: hash of what cannot be changed while it runs.
+        older: process IDs and start times of those before it, which may still be finishing requests.
+
+    """
+
+    pid: int
+    started: int
+    boot: str
+    epoch: int
+    base_id: int
+    fingerprint: str
+    older: tuple[tuple[int, int], ...] = ()
+
+    def process(self) -> PidfdProcess | None:
+        """Return the process; ``None`` if it has ended."""
+        return PidfdProcess.open(self.pid, self.started) if self._is_of_this_boot else None
+
+    def older_processes(self) -> list[PidfdProcess]:
+        """Return those before it that have not ended."""
+        found = [PidfdProcess.open(*each) for each in self.older] if self._is_of_this_boot else []
+        return [process for process in found if process is not None]
+
+    @property
+    def _is_of_this_boot(self) -> bool:
+        return self.boot == boot_id() and self.pid > 1 and self.started > 0
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return the record of a kept Envoy; ``None`` if there is none."""
+    try:
+        return msgspec.json.decode((folder / _RECORD).read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _admin_of(folder: Path, epoch: int) -> Path:
+    return folder / f"admin-{epoch}.sock"
+
+
+class KeepingLauncher:
+    """Starts, adopts and replaces an Envoy that outlives this process; see :class:`pilotage.gateway.launch.Launcher`.
+
+    Args:
+        bootstrap: Envoy's initial configuration; the admin interface is added.
+        folder: a private folder that stays, for files and sockets; its path has at most 80 bytes.
+        binary: the Envoy binary.
+        workers: number of worker threads; 0 means one per CPU.
+        log_level: one of Envoy's log levels.
+        drain: seconds that an Envoy has to finish its requests after another has taken over.
+
+    Attributes:
+        adopted: whether the Envoy that runs now was started by an earlier process.
+        replaces: whether it took over from another one.
+
+    Raises:
+        GatewayError: a file in the folder cannot be written.
+
+    """
+
+    keeps = True
+    next_step = "restarting it"
+
+    def __init__(
+        self, bootstrap: Mapping[str, Any], folder: Path, *, binary: Path, workers: int, log_level: str, drain: float
+    ) -> None:
+        self.adopted = False
+        self.replaces = False
+        self._bootstrap = bootstrap
+        self._folder = folder
+        self._binary = binary
+        self._workers = workers
+        self._log_level = log_level
+        self._drain = drain
+        self._fingerprint = _fingerprint(bootstrap, binary, workers)
+        self._running = False
+        self._endings: set[asyncio.Task[None]] = set()
+        try:
+            make_pipe(folder / OUTPUT)
+            (folder / _LOG).touch(0o600)
+        except OSError as error:
+            raise GatewayError(f"cannot write in {folder}: {error.strerror}", "free some space there") from error
+
+    async def start(self) -> EnvoyProcess:
+        """Adopt the Envoy that runs, let a new one take over from it, or start one."""
+        record = read_record(self._folder)
+        process = record.process() if record is not None else None
+        self.adopted = self.replaces = False
+        if record is None or process is None or self._running:  # ours has just ended
+            return await self._start_anew(record)
+        self._running = True
+        admin = AdminClient(_admin_of(self._folder, record.epoch), _ANSWER)
+        if not await admin.is_epoch(record.epoch):
+            log.warning("the Envoy with process ID %d does not respond; starting another", record.pid)
+        elif record.fingerprint == self._fingerprint or not await self._is_accepted(record.epoch + 1):
+            return await self._adopt(record, process, admin)
+        elif await self._can_take_over(admin):
+            return await self._take_over(record, process)
+        else:
+            log.warning("a new Envoy cannot take over from the one that runs; it ends first")
+            await _finish(process, admin, self._drain)
+        return await self._start_anew(record)
+
+    async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
+        """Pass on Envoy's log, from what was written before this process was there."""
+        tail = LogTail(self._folder / _LOG, handle)
+        following = asyncio.ensure_future(tail.run())
+        try:
+            await process.wait()
+        finally:
+            following.cancel()
+            tail.read()
+
+    async def _adopt(self, record: Record, process: PidfdProcess, admin: AdminClient) -> PidfdProcess:
+        for old in record.older_processes():
+            self._end_later(old)
+        self._link_admin(record.epoch)
+        with contextlib.suppress(GatewayError):
+            await admin.set_log_level(self._log_level)
+        self.adopted = True
+        log.info("adopted the Envoy with process ID %d", record.pid)
+        return process
+
+    async def _is_accepted(self, epoch: int) -> bool:
+        """Return whether the new binary accepts the new configuration. If not, what runs is better than nothing."""
+        config = self._write_config(epoch)
+        try:
+            code, output = await _run(str(self._binary), "--mode", "validate", "-c", str(config), "-l", "error")
+        except (OSError, TimeoutError) as error:
+            code, output = 1, str(error)
+        if code:
+            log.error("the new Envoy does not accept its configuration, so the old one goes on: %s", output[-500:])
+        return not code
+
+    async def _can_take_over(self, admin: AdminClient) -> bool:
+        try:
+            version = (await admin.get("/hot_restart_version")).decode(errors="replace").strip()
+            _, ours = await _run(str(self._binary), "--hot-restart-version")
+        except (GatewayError, OSError, TimeoutError):
+            return False
+        return version == ours.strip() and version not in ("", "disabled")
+
+    async def _take_over(self, record: Record, process: PidfdProcess) -> PidfdProcess:
+        older = [(record.pid, record.started), *((old.pid, old_started) for old, old_started in _alive(record))]
+        log.info("a new Envoy takes over from the one with process ID %d", record.pid)
+        try:
+            new = await self._launch(record.epoch + 1, record.base_id, tuple(older))
+        except GatewayError as error:
+            log.error("the new Envoy could not take over, so the old one ends first: %s", error)  # noqa: TRY400  # for operators
+            return await self._start_anew(read_record(self._folder) or record)
+        self._end_later(process)
+        self.replaces = True
+        return new
+
+    async def _start_anew(self, record: Record | None) -> PidfdProcess:
+        """Start an Envoy without a predecessor. Those that still run would share its ports, so they end first."""
+        if record is not None:
+            last = record.process()
+            for old in [*record.older_processes(), *([last] if last is not None else [])]:
+                old.kill()
+                await old.wait()
+            _clear(self._folder, record)
+        self._running = True
+        return await self._launch(0, 1 + secrets.randbelow(_MOST_IDS), ())
+
+    async def _launch(self, epoch: int, base_id: int, older: tuple[tuple[int, int], ...]) -> PidfdProcess:
+        config = self._write_config(epoch)
+        command = envoy_command(self._binary, config, workers=self._workers, log_level=self._log_level)
+        if levels := component_levels(self._log_level):
+            command += ["--component-log-level", ",".join(levels)]
+        command += ["--base-id", str(base_id), "--restart-epoch", str(epoch)]
+        command += ["--socket-path", str(self._folder / _HOT_SOCKET), "--socket-mode", "600"]
+        command += ["--parent-shutdown-time-s", str(max(1, round(self._drain)))]
+        record = {
+            "boot": boot_id(), "epoch": epoch, "base_id": base_id, "fingerprint": self._fingerprint, "older": older,
+        }  # fmt: skip
+        appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        try:
+            pid = os.posix_spawn(  # noqa: ASYNC221  # it returns at once
+                sys.executable,
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _LAUNCHER,
+                    json.dumps(record),
+                    str(self._folder / _RECORD),
+                    *command,
+                ],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(self._folder / OUTPUT), os.O_RDWR | os.O_NONBLOCK, 0),
+                    (os.POSIX_SPAWN_OPEN, 2, str(self._folder / _LOG), appended, 0o600),
+                ],
+                setsigmask=(),
+            )
+        except OSError as error:
+            raise GatewayError(f"cannot start Envoy: {error.strerror or error}", str(self._binary)) from error
+        child = PidfdProcess.open(pid)
+        if child is None:
+            raise GatewayError("cannot follow Envoy's process", "gateway.keep needs Linux 5.3 or later; remove it")
+        code = await child.wait()
+        process = None
+        if not code:
+            written = read_record(self._folder)
+            process = PidfdProcess.open(written.pid, written.started) if written is not None else None
+        if process is None:
+            tail = (self._folder / _LOG).read_text(errors="replace")[-300:].strip()
+            raise GatewayError(f"Envoy ended at once{': ' if tail else ''}{tail}", f"check {self._binary}")
+        self._link_admin(epoch)
+        return process
+
+    def _write_config(self, epoch: int) -> Path:
+        config = self._folder / f"envoy-{epoch}.json"
+        write_config(config, self._bootstrap, _admin_of(self._folder, epoch))
+        return config
+
+    def _link_admin(self, epoch: int) -> None:
+        """Let the name of the admin interface lead to that of this epoch."""
+        fresh = self._folder / f"{ADMIN_SOCKET}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(_admin_of(self._folder, epoch).name)
+        fresh.replace(self._folder / ADMIN_SOCKET)
+
+    def _end_later(self, process: PidfdProcess) -> None:
+        task = asyncio.ensure_future(_end_within(process, self._drain + _GRACE))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+
+def _clear(folder: Path, record: Record) -> None:
+    """Remove what Envoys that have ended leave behind."""
+    for pattern in (f"{_HOT_SOCKET}_*", "admin-*.sock", "envoy-*.json"):
+        for left in folder.glob(pattern):
+            left.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        Path(f"{_SHARED_MEMORY}{record.base_id * 10}").unlink(missing_ok=True)
+
+
+async def end_kept(folder: Path, drain: float) -> bool:
+    """End a kept Envoy, after its requests have had time to finish.
+
+    Returns:
+        Whether there was one.
+
+    """
+    record = read_record(folder)
+    if record is None:
+        return False
+    process = record.process()
+    old = record.older_processes()
+    if process is not None:
+        await _finish(process, AdminClient(_admin_of(folder, record.epoch), _ANSWER), drain)
+    for each in old:
+        await _end_within(each, 0.0)
+    (folder / _RECORD).unlink(missing_ok=True)
+    _clear(folder, record)
+    return process is not None
+
+
+async def _finish(process: PidfdProcess, admin: AdminClient, limit: float) -> None:
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        async with asyncio.timeout(limit):
+            await admin.close_listeners()
+            while await admin.active():  # noqa: ASYNC110  # Envoy offers no notification
+                await asyncio.sleep(0.05)
+    process.terminate()
+    await _end_within(process, _ANSWER)
+
+
+async def _end_within(process: PidfdProcess, limit: float) -> None:
+    """Wait for the end of a process, and kill it at the limit."""
+    try:
+        async with asyncio.timeout(limit):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _alive(record: Record) -> list[tuple[PidfdProcess, int]]:
+    starts = dict(record.older)
+    return [(process, starts[process.pid]) for process in record.older_processes()]
+
+
+def _fingerprint(bootstrap: Mapping[str, Any], binary: Path, workers: int) -> str:
+    """Hash what an Envoy is started with and cannot change. A file that was replaced is another binary."""
+    found = binary.resolve().stat()
+    parts = [bootstrap, str(binary.resolve()), found.st_size, found.st_mtime_ns, workers]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+async def _run(*command: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(_CHECK):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode(errors="replace").strip()

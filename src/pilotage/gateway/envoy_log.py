@@ -1,0 +1,68 @@
+"""Turns what Envoy logs into log records of the daemon."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LOG_FORMAT", "EnvoyLog"]
+
+envoy_log = logging.getLogger("pilotage.envoy")
+
+LOG_FORMAT: Final = "%l\t%n\t%v"
+"""Envoy's log format: level, logger and message."""
+
+# Some messages do not help operators, and rejected configuration is reported as a problem.
+_QUIET: Final = (
+    "There is no configured limit to the number of allowed active downstream connections",
+    "caught ENVOY_SIGTERM",
+    "Using deprecated option",
+    "is marked as work-in-progress",
+)
+_REJECTED: Final = "rejected: "
+"""What Envoy logs before it quotes configuration that it does not accept."""
+
+_LEVELS: Final[Mapping[str, int]] = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "off": logging.DEBUG,
+}
+
+
+class EnvoyLog:
+    """Logs Envoy's lines again under ``pilotage.envoy``.
+
+    Attributes:
+        quiet: whether only errors matter, because Envoy is being stopped.
+        last_lines: the end of the log, at most five lines.
+
+    """
+
+    def __init__(self) -> None:
+        self.quiet = False
+        self.last_lines: deque[str] = deque(maxlen=5)
+        self._rejected = ""
+
+    def add(self, line: str) -> None:
+        """Log one line."""
+        level, _, rest = line.partition("\t")
+        name, tab, text = rest.partition("\t")
+        if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log
+            level, name, text = "info", "", line
+        if not tab and self._rejected:
+            return  # the rest of a rejection, which may quote secrets; the problem of the route says it
+        text, self._rejected, _ = text.partition(_REJECTED)
+        if not text.strip():
+            return
+        self.last_lines.append(text.strip()[:500])
+        quiet = self.quiet or bool(self._rejected) or any(known in text for known in _QUIET)
+        severity = _LEVELS[level] if not quiet or _LEVELS[level] >= logging.ERROR else logging.DEBUG
+        envoy_log.log(severity, "%s%s%s", f"{name}: " if name else "", text, self._rejected.rstrip(": "))

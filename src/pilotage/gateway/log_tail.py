@@ -1,0 +1,100 @@
+"""Reads what a kept Envoy writes, which outlives whoever reads it: the log from a file, the access log from a pipe.
+
+Envoy must neither end nor wait because nobody reads. It appends its log to a file; the reader empties the file. Its
+standard output is a pipe that Envoy itself keeps open and that never makes it wait: what does not fit is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["LogTail", "make_pipe", "relay_output"]
+
+_INTERVAL: Final = 0.2
+_CHUNK: Final = 64 * 1024
+_LARGEST: Final = 1 << 20
+"""Bytes after which the file is emptied, once everything in it has been read. Also the size of the pipe."""
+
+
+class LogTail:
+    """Follows a file to which another process appends.
+
+    Args:
+        file: its path.
+        handle: called with each line. Lines longer than a megabyte are split.
+
+    """
+
+    def __init__(self, file: Path, handle: Callable[[str], object]) -> None:
+        self._file = file
+        self._handle = handle
+        self._position = 0
+        self._rest = b""
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            self.read()
+            await asyncio.sleep(_INTERVAL)
+
+    def read(self) -> None:
+        """Handle what has been added, a megabyte at most."""
+        with contextlib.suppress(OSError), self._file.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size < self._position:
+                self._position = 0  # somebody has emptied it
+            file.seek(self._position)
+            new = file.read(_LARGEST)
+            self._position += len(new)
+            if self._position > _LARGEST and os.fstat(file.fileno()).st_size == self._position:
+                file.truncate(0)  # the writer appends, so its next line is at the start
+                self._position = 0
+            *lines, self._rest = (self._rest + new).split(b"\n")
+            if len(self._rest) > _LARGEST:
+                lines, self._rest = [*lines, self._rest], b""
+            for line in lines:
+                self._handle(line.decode(errors="replace").rstrip("\r"))
+
+
+def make_pipe(path: Path) -> None:
+    """Make a named pipe if there is none.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGEST)  # fewer without the right to; lost if nobody has it open
+    os.close(descriptor)
+
+
+def relay_output(path: Path, target: int = 1) -> None:
+    """Copy a named pipe to a descriptor, in a thread that ends with this process.
+
+    Blocks of many lines are copied at once, so this costs next to nothing per request. If the target is closed, what
+    is read is dropped.
+
+    Raises:
+        OSError: the pipe cannot be opened.
+
+    """
+    source = os.open(path, os.O_RDWR | os.O_CLOEXEC)  # also as a writer, so that it never reaches its end
+
+    def copy() -> None:
+        while data := os.read(source, _CHUNK):
+            with contextlib.suppress(OSError):
+                while data:
+                    data = data[os.write(target, data) :]
+
+    threading.Thread(target=copy, name="output of Envoy", daemon=True).start()

@@ -1,0 +1,78 @@
+"""Defines what is reported about one Envoy. Pure; it needs none of the packages of the gateway extra."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from pilotage.core.problems import Problem
+
+__all__ = ["SILENT", "EnvoyState", "RouteState", "joined"]
+
+SILENT: Final = 10.0
+"""Seconds without an acknowledgement after which an Envoy is reported."""
+
+
+class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one Envoy, or of several that have the same node ID.
+
+    Attributes:
+        node: its node ID, shortened to 100 printable characters.
+        connected: whether it is connected.
+        since: when it connected or disconnected; Unix time in seconds.
+        lag: seconds since it was sent the oldest response that it has not answered; 0 if it has answered all.
+        silent: whether that is too long, or was when it disconnected.
+        version: the newest version of the table that it has answered completely; 0 if there is none.
+        waiting: number of resources that it has yet to answer.
+        rejected: number of resources that it rejects.
+
+    """
+
+    node: str
+    connected: bool
+    since: float
+    lag: float = 0.0
+    silent: bool = False
+    version: int = 0
+    waiting: int = 0
+    rejected: int = 0
+
+    @property
+    def problem(self) -> Problem | None:
+        """A problem for operators, if the Envoy is silent."""
+        if not self.silent:
+            return None
+        if self.connected:
+            what = f"has not acknowledged its configuration for more than {SILENT:g} s, so its routes may be outdated"
+        else:
+            what = "stopped acknowledging its configuration and was disconnected, so its routes may be outdated"
+        hint = "check that it is running and not overloaded; restart it if it hangs"
+        return Problem(message=f"Envoy {self.node} {what}; other Envoys are not affected", hint=hint)
+
+
+class RouteState(msgspec.Struct, frozen=True):
+    """What one Envoy has of a route.
+
+    Attributes:
+        state: whether it has accepted the current configuration, rejects it, or has yet to answer.
+        version: version of the table since which the configuration that it has is unchanged; ``None`` if unknown.
+
+    """
+
+    state: Literal["accepted", "rejected", "waiting"]
+    version: int | None = None
+
+
+def joined(one: EnvoyState, other: EnvoyState) -> EnvoyState:
+    """Return the state of two Envoys with the same node ID: the worse of each."""
+    return EnvoyState(
+        node=one.node,
+        connected=True,
+        since=max(one.since, other.since),
+        lag=max(one.lag, other.lag),
+        silent=one.silent or other.silent,
+        version=min(one.version, other.version),
+        waiting=max(one.waiting, other.waiting),
+        rejected=max(one.rejected, other.rejected),
+    )

@@ -1,0 +1,295 @@
+"""Tracks the connected Envoys: how far behind each is, which of them are silent, and what each has accepted.
+
+An Envoy answers every response, with an acknowledgement or a rejection. One that does not, because it is stopped or
+overloaded, must not delay the others, so nothing waits for it for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.text import shorten
+from pilotage.table.envoys import SILENT, EnvoyState, RouteState, joined
+from pilotage.xds.resources import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pilotage.core.problems import Problem
+    from pilotage.xds.resources import Resource
+    from pilotage.xds.session import Session
+
+__all__ = ["BRIEF", "MOST_NODES", "Envoys"]
+
+BRIEF: Final = 1.0
+"""Seconds that requests which wait for an endpoint wait for the acknowledgement of an Envoy."""
+MOST_NODES: Final = 100
+"""Node IDs that are remembered. Envoys choose them, so their number must be bounded."""
+_REMEMBERED: Final = 3600.0
+"""Seconds that an Envoy is reported as disconnected."""
+_LONGEST_NODE: Final = 100
+
+
+class _Known(msgspec.Struct):
+    """What is remembered of one connection."""
+
+    since: float
+    heard: float
+    local: bool = False
+    version: int = 0
+    older: dict[Key, int] = {}
+
+
+class Envoys:
+    """The Envoys that are or were connected.
+
+    Attributes:
+        sessions: their sessions; the event wakes the stream that sends responses.
+        on_silent: called once for each Envoy that becomes silent.
+        on_progress: called when an Envoy has answered, left, or is no longer waited for.
+
+    Args:
+        resources: what every Envoy should have. The owner keeps this mapping current.
+
+    """
+
+    def __init__(self, resources: Callable[[], Mapping[Key, Resource]]) -> None:
+        self.sessions: dict[Session, asyncio.Event] = {}
+        self.on_silent: Callable[[Problem], object] = lambda _: None
+        self.on_progress: Callable[[], object] = lambda: None
+        self._resources = resources
+        self._known: dict[Session, _Known] = {}
+        self._left: dict[str, EnvoyState] = {}
+        self._timers: dict[Session, asyncio.TimerHandle] = {}
+        self._reported: set[Session] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._version = 0
+        self._first = 0
+        self._published: dict[Key, tuple[str, int]] = {}
+
+    # ---- connections
+
+    def join(self, session: Session, *, local: bool = False) -> asyncio.Event:
+        """Record that an Envoy has connected, on a unix socket if ``local``; return the event that wakes its stream."""
+        wake = self.sessions[session] = asyncio.Event()
+        self._known[session] = _Known(time.time(), _now(), local)
+        self._watch(session)
+        return wake
+
+    def heard(self, session: Session) -> None:
+        """Record that an Envoy has sent a request, which has been handled."""
+        known = self._known.get(session)
+        if known is None:
+            return
+        known.heard = _now()
+        self._left.pop(_shown(session.node), None)
+        if self.lag(session) < SILENT:
+            self._reported.discard(session)
+        self.progress(session)
+
+    def progress(self, session: Session) -> None:
+        """Record that the responses of a session were sent or answered."""
+        known = self._known.get(session)
+        if known is not None and session.in_sync:
+            known.version = self._version
+        self._watch(session)
+        self.wake_waiters()
+
+    def leave(self, session: Session) -> None:
+        """Record that an Envoy has disconnected."""
+        del self.sessions[session]
+        timer = self._timers.pop(session, None)
+        if timer is not None:
+            timer.cancel()
+        self._reported.discard(session)
+        known = self._known.get(session)
+        if known is not None and session.node:
+            last = self._state(session)
+            self._left.pop(last.node, None)
+            self._left[last.node] = msgspec.structs.replace(last, connected=False, since=time.time(), lag=0.0)
+            while len(self._left) > MOST_NODES:
+                del self._left[next(iter(self._left))]
+        self._known.pop(session, None)
+        self.wake_waiters()
+
+    def close(self) -> None:
+        """Stop all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # ---- silence
+
+    def lag(self, session: Session) -> float:
+        """Return the seconds since an Envoy was sent the oldest response that it has not answered; 0 if there is none.
+
+        An Envoy that has not subscribed to everything yet counts from its last request. Envoy does not answer clusters
+        with health checks before it has probed them, so these do not count.
+        """
+        known = self._known.get(session)
+        if known is None:
+            return 0.0
+        began = session.unanswered_since(known.heard)
+        return 0.0 if began is None else max(0.0, _now() - began)
+
+    def _watch(self, session: Session) -> None:
+        """Look at an Envoy again when it has been silent for long."""
+        if session in self._timers or session not in self.sessions:
+            return
+        known = self._known.get(session)
+        began = session.unanswered_since(known.heard) if known is not None else None
+        if began is None:
+            return
+        due = [began + limit for limit in (BRIEF, SILENT) if began + limit > _now()]
+        if due:
+            self._timers[session] = asyncio.get_running_loop().call_at(due[0], self._look, session)
+
+    def _look(self, session: Session) -> None:
+        del self._timers[session]
+        if self.lag(session) >= SILENT and session not in self._reported:
+            self._reported.add(session)
+            problem = self._state(session).problem
+            if problem is not None:
+                self.on_silent(problem)
+        self._watch(session)
+        self.wake_waiters()
+
+    # ---- waiting for acknowledgements
+
+    async def wait(self, is_done: Callable[[Session], bool], node: str, patience: float) -> None:
+        """Wait until at least one Envoy is connected and all of them are done.
+
+        Args:
+            is_done: whether an Envoy is done.
+            node: wait only for the Envoy with this node ID; ``""`` for all.
+            patience: do not wait for an Envoy whose lag is at least so many seconds.
+
+        """
+
+        def selected() -> list[Session]:
+            return [session for session in self.sessions if node in ("", session.node)]
+
+        def passes(session: Session) -> bool:
+            return is_done(session) or self.lag(session) >= patience
+
+        while not (sessions := selected()) or not all(map(passes, sessions)):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+
+    def wake_waiters(self) -> None:
+        """Let everything that waits for an Envoy look again."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.on_progress()
+
+    # ---- what they have
+
+    @property
+    def states(self) -> tuple[EnvoyState, ...]:
+        """The state of each node, at most :data:`MOST_NODES`; connected ones first, then by node ID."""
+        found: dict[str, EnvoyState] = {}
+        for session in self.sessions:
+            if not session.node:
+                continue
+            state = self._state(session)
+            other = found.get(state.node)
+            found[state.node] = state if other is None else joined(state, other)
+        now = time.time()
+        for node, state in list(self._left.items()):
+            if now - state.since > _REMEMBERED:
+                del self._left[node]
+            else:
+                found.setdefault(node, state)
+        return tuple(sorted(found.values(), key=lambda it: (not it.connected, it.node))[:MOST_NODES])
+
+    def local_state(self, node: str) -> EnvoyState | None:
+        """Return the state of an Envoy that is connected over the unix socket; ``None`` if it is not connected."""
+        found = [it for it, known in self._known.items() if it.node == node and known.local and it in self.sessions]
+        return self._state(found[-1]) if found else None
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """A problem for each silent Envoy."""
+        return tuple(problem for state in self.states if (problem := state.problem) is not None)
+
+    def published(self, changed: Iterable[Key], version: int) -> None:
+        """Record that resources have changed.
+
+        Args:
+            changed: their keys.
+            version: version of the table to which they belong.
+
+        """
+        resources = self._resources()
+        if not self._first:  # whatever is not recorded dates from the first table
+            self._first = self._version = version
+            return
+        self._version = version
+        for key in changed:
+            before = self._published.get(key, ("", self._first))
+            for session, known in self._known.items():
+                acked = session.accepted_version(key)
+                if acked is not None and before[0] in ("", acked):
+                    known.older[key] = before[1]
+            item = resources.get(key)
+            if item is None:
+                self._published.pop(key, None)
+            else:
+                self._published[key] = (item.version, version)
+
+    def route_states(self, host: str, keys: Iterable[Key]) -> dict[str, RouteState]:
+        """Return what each connected Envoy has of a route: node ID -> state.
+
+        Args:
+            host: name of its backend.
+            keys: the resources that it consists of.
+
+        """
+        wanted = list(keys)
+        current = max((self._published.get(key, ("", self._first))[1] for key in wanted), default=self._first)
+        found: dict[str, RouteState] = {}
+        for session, known in list(self._known.items()):
+            if not session.node:
+                continue
+            states = {session.state_of(key, host) for key in wanted}
+            if states <= {"accepted"}:
+                state = RouteState("accepted", current)
+            else:
+                older = [known.older[key] for key in wanted if key in known.older]
+                state = RouteState("rejected" if "rejected" in states else "waiting", max(older, default=None))
+            node = _shown(session.node)
+            if node not in found or found[node].state == "accepted":
+                found[node] = state
+            if len(found) >= MOST_NODES:
+                break
+        return found
+
+    def _state(self, session: Session) -> EnvoyState:
+        known, lag = self._known.get(session, _Known(time.time(), _now())), self.lag(session)
+        return EnvoyState(
+            node=_shown(session.node),
+            connected=True,
+            since=known.since,
+            lag=lag,
+            silent=lag >= SILENT,
+            version=known.version,
+            waiting=session.waiting,
+            rejected=len(session.rejections),
+        )
+
+
+def _shown(node: str) -> str:
+    return shorten(node, _LONGEST_NODE)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

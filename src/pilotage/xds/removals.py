@@ -1,0 +1,38 @@
+"""Keeps what Envoys had before this process until it is known that nothing needs it any more. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pilotage.xds.resources import Key
+
+__all__ = ["RemovalHold"]
+
+
+class RemovalHold:
+    """Says whether resources may be removed from Envoys.
+
+    A control plane that has just started does not know the routes of engines that have not been listed. What an Envoy
+    still has for them must stay.
+    """
+
+    def __init__(self) -> None:
+        self._active = False
+        self._held: set[Key] = set()
+
+    def begin(self) -> None:
+        """Let nothing be removed until :meth:`end`."""
+        self._active = True
+
+    def holds(self, key: Key) -> bool:
+        """Return whether a resource must stay for now."""
+        if self._active:
+            self._held.add(key)
+        return self._active
+
+    def end(self) -> set[Key]:
+        """Allow removals again. Return what would have been removed."""
+        self._active = False
+        held, self._held = self._held, set()
+        return held

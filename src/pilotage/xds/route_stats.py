@@ -1,0 +1,87 @@
+"""Makes Envoy count the requests and errors of each route, and measure how long requests take. Pure.
+
+Requests are counted by a virtual cluster in each virtual host, which costs a request nothing. Envoy's statistics about
+errors and durations would cost every request 5 to 9 % more instructions. So errors are counted when they occur, and
+durations are recorded for a random sample of the requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.extensions.access_loggers.stats.v3 import stats_pb2
+from envoy.type.v3 import percent_pb2
+
+from pilotage.xds.resources import packed
+
+__all__ = ["DURATION_BUCKETS", "EXCLUDED", "SAMPLED", "STATS", "route_stats"]
+
+SAMPLED: Final = 8
+"""The duration of one in so many requests is recorded."""
+DURATION_BUCKETS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000)
+"""Upper bounds of the buckets for durations, in milliseconds."""
+STATS: Final = "pilotage"
+"""Prefix of the statistics. Envoy 1.40 deprecates the setting, and still requires it."""
+EXCLUDED: Final = (
+    r"vhost\..*\.vcluster\.(?:other\..*|.*\.upstream_rq_(?:\d.*|retry.*|timeout|completed|time|canary.*|unknown))"
+)
+"""What Envoy would also keep for each virtual cluster."""
+
+_FILTER: Final = accesslog_pb2.AccessLogFilter
+_TAGS: Final = [
+    stats_pb2.Config.Tag(name="route", value_format="%VIRTUAL_CLUSTER_NAME%"),
+    stats_pb2.Config.Tag(name="direct", value_format="%ROUTE_NAME%"),
+]
+"""A request that Envoy answers itself, because the service has no endpoint, has no virtual cluster, but its route has
+the name."""
+
+
+def route_stats() -> list[Any]:
+    """Return the access logs that count errors and record durations."""
+    kinds = stats_pb2.Config
+    error = _FILTER(
+        status_code_filter=accesslog_pb2.StatusCodeFilter(
+            comparison=accesslog_pb2.ComparisonFilter(
+                op=accesslog_pb2.ComparisonFilter.GE,
+                value=base_pb2.RuntimeUInt32(default_value=500, runtime_key="pilotage.error"),
+            )
+        )
+    )
+    sample = _FILTER(
+        runtime_filter=accesslog_pb2.RuntimeFilter(
+            runtime_key="pilotage.measured",
+            percent_sampled=percent_pb2.FractionalPercent(
+                numerator=10_000 // SAMPLED, denominator=percent_pb2.FractionalPercent.TEN_THOUSAND
+            ),
+            use_independent_randomness=True,
+        )
+    )
+    # Envoy counts what it has sent, and these were not.
+    flags = accesslog_pb2.ResponseFlagFilter(flags=["UF", "UH", "UO"])
+    unsent = _FILTER(and_filter=accesslog_pb2.AndFilter(filters=[error, _FILTER(response_flag_filter=flags)]))
+    durations = kinds.Histogram(
+        stat=kinds.Stat(name="milliseconds", tags=_TAGS[:1]),
+        unit=kinds.Histogram.Milliseconds,
+        value_format="%DURATION%",
+    )
+    return [
+        _log(error, counters=[_counter("errors")]),
+        _log(unsent, counters=[_counter("unsent")]),
+        _log(sample, histograms=[durations]),
+    ]
+
+
+def _counter(name: str) -> Any:
+    counter = stats_pb2.Config.Counter(stat=stats_pb2.Config.Stat(name=name, tags=_TAGS))
+    counter.value_fixed.value = 1
+    return counter
+
+
+def _log(when: Any, **stats: Any) -> Any:
+    return accesslog_pb2.AccessLog(
+        name="envoy.access_loggers.stats",
+        filter=when,
+        typed_config=packed(stats_pb2.Config(stat_prefix=STATS, **stats)),
+    )

@@ -1,0 +1,63 @@
+"""Makes the gRPC server of the control plane: its limits, and the services that Envoys call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+from envoy.service.auth.v3 import external_auth_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Stream = Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
+
+__all__ = ["grpc_server"]
+
+_LIMITS: Final = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 10_000),  # an Envoy that does not answer pings for 20 s is disconnected
+    # Accept Envoy's keepalive pings at any rate. By default, gRPC closes the connection at the third in five minutes.
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], loads: Stream) -> grpc.aio.Server:
+    """Return a server that listens nowhere yet.
+
+    Args:
+        discovery: handles a stream of incremental ADS.
+        check: answers whether a request may proceed.
+        loads: handles a stream of load reports.
+
+    """
+    server = grpc.aio.server(options=_LIMITS)
+    ads = grpc.stream_stream_rpc_method_handler(
+        discovery,
+        request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+        response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+    )
+    authorization = grpc.unary_unary_rpc_method_handler(
+        check,
+        request_deserializer=external_auth_pb2.CheckRequest.FromString,
+        response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
+    )
+    reporting = grpc.stream_stream_rpc_method_handler(
+        loads,
+        request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+        response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
+    )
+    services = {
+        "envoy.service.discovery.v3.AggregatedDiscoveryService": {"DeltaAggregatedResources": ads},
+        "envoy.service.auth.v3.Authorization": {"Check": authorization},
+        "envoy.service.load_stats.v3.LoadReportingService": {"StreamLoadStats": reporting},
+    }
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
+    )
+    return server

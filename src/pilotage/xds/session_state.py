@@ -1,0 +1,133 @@
+"""Holds what one Envoy has, owes and rejects, and answers questions about it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pilotage.xds.nacks import Nack
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.scope_parts import ScopeVariants
+from pilotage.xds.subscription import Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HTTP_LISTENERS", "SEND_ORDER", "SessionState"]
+
+SEND_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
+"""The resource types, in the order in which Envoy gets them."""
+HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
+"""The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""
+
+
+class SessionState:
+    """The state of one Envoy.
+
+    Attributes:
+        node: Envoy's node ID, ``""`` before its first request.
+        nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
+        asked: the clusters that Envoy has asked for by name since somebody emptied this list.
+
+    Args:
+        resources: what Envoy should have. The owner keeps this mapping current.
+
+    """
+
+    def __init__(self, resources: Mapping[Key, Resource]) -> None:
+        self.node = ""
+        self.nacks: dict[Key, Nack] = {}
+        self.asked: list[str] = []
+        self._resources = resources
+        self._subscriptions = {type_url: Subscription() for type_url in SEND_ORDER}
+        self._variants = ScopeVariants()
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether Envoy has acknowledged or rejected everything that it subscribes to."""
+        if not self._has_subscribed:
+            return False
+        return all(it.responded and not it.in_flight and not it.pending for it in self._active())
+
+    @property
+    def rejections(self) -> list[Nack]:
+        """What Envoy rejects of what it should have now."""
+        found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
+        for name, hosts in self._variants.rejected.items():
+            scope = self._resources.get((SCOPE, name))
+            found += [Nack(scope, error, host.name) for host, error in hosts.items() if scope is not None]
+        return found
+
+    def _is_wanted(self, item: Resource) -> bool:
+        current = self._resources.get(item.key)
+        return current is not None and (item.type_url == SCOPE or item.version in current.versions)
+
+    @property
+    def rejected_keys(self) -> set[Key]:
+        """The resources that Envoy rejects, or of which it rejects a virtual host."""
+        return {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
+
+    def _active(self) -> list[Subscription]:
+        return [it for it in self._subscriptions.values() if it.active]
+
+    @property
+    def _has_subscribed(self) -> bool:
+        return all(self._subscriptions[type_url].active for type_url in self._expected_types())
+
+    def _expected_types(self) -> tuple[str, ...]:
+        """Return the types that Envoy is sure to subscribe to: scopes only once it has a listener that needs them."""
+        needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
+        return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
+
+    def is_pending(self, key: Key) -> bool:
+        """Return whether a resource is still to be sent, acknowledged or rejected."""
+        subscription = self._subscriptions[key[0]]
+        if not subscription.active:
+            return key[0] in self._expected_types()
+        name = key[1]
+        return name in subscription.pending or any(
+            name in it.resources or name in it.removed for it in subscription.in_flight
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Number of resources that are still to be sent, acknowledged or rejected."""
+        return sum(len(it.pending) + it.unanswered for it in self._active())
+
+    def unanswered_since(self, heard: float) -> float | None:
+        """Return since when Envoy owes an answer, in loop time; ``None`` if it owes none.
+
+        Args:
+            heard: when its last request came, from which an Envoy that has yet to subscribe counts.
+
+        """
+        sent = [it.in_flight[0].sent for it in self._active() if it.in_flight and not it.is_probing]
+        if sent:
+            return min(sent)
+        return None if self._has_subscribed or any(it.is_probing for it in self._active()) else heard
+
+    def accepted_version(self, key: Key) -> str | None:
+        """Return the version of a resource that Envoy has acknowledged; ``None`` if there is none."""
+        return self._subscriptions[key[0]].acked.get(key[1])
+
+    def state_of(self, key: Key, host: str) -> Literal["accepted", "rejected", "waiting"]:
+        """Return whether Envoy has the current version of a resource or, if it is a scope, of one virtual host."""
+        item = self._resources.get(key)
+        if key in self.nacks and item is not None and self._is_wanted(self.nacks[key].resource):
+            return "rejected"
+        if key[0] == SCOPE and any(it.name == host for it in self._variants.rejected.get(key[1], ())):
+            return "rejected"
+        current = self.has_current(key) or (key[0] == SCOPE and item is not None and self._variants.has(item, host))
+        return "accepted" if current else "waiting"
+
+    def is_missing(self, key: Key) -> bool:
+        """Return whether Envoy rejected a resource and has no earlier version of it."""
+        return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
+
+    def has_current(self, key: Key) -> bool:
+        """Return whether Envoy has acknowledged the current version of a resource, or that of a cluster without checks.
+
+        While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
+        """
+        item, subscription = self._resources.get(key), self._subscriptions[key[0]]
+        version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])
+        return item is not None and version is not None and version in item.versions

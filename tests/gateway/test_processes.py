@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pilotage.gateway.processes import UNKNOWN_STATUS, PidfdProcess, boot_id, start_time
+
+pytestmark = pytest.mark.process
+
+_SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+
+
+def opened(pid: int, started: int = 0) -> PidfdProcess:
+    process = PidfdProcess.open(pid, started)
+    assert process is not None
+    return process
+
+
+def test_a_process_with_another_start_time_is_another_process() -> None:
+    with subprocess.Popen(_SLEEP) as child:
+        began = start_time(child.pid)
+        assert began > 0
+        assert PidfdProcess.open(child.pid, began + 1) is None
+        opened(child.pid, began).kill()
+    assert child.returncode == -signal.SIGKILL
+
+
+async def test_the_end_of_a_child_is_awaited_with_its_status() -> None:
+    process = opened(os.posix_spawn(_SLEEP[0], _SLEEP, os.environ))  # noqa: ASYNC221  # it must be a child
+    process.terminate()
+    assert tuple(await asyncio.gather(process.wait(), process.wait())) == (-signal.SIGTERM, -signal.SIGTERM)
+    assert await process.wait() == process.returncode
+    process.kill()  # has no effect, whoever has the ID now
+
+
+async def test_the_status_of_somebody_elses_child_is_unknown() -> None:
+    program = (
+        f"import os, time; print(os.posix_spawn({_SLEEP[0]!r}, {_SLEEP!r}, os.environ), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:  # noqa: ASYNC220
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        process = opened(pid, start_time(pid))
+        parent.kill()
+        process.kill()
+        assert await process.wait() == UNKNOWN_STATUS
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 40])
+def test_what_is_no_process_id_opens_nothing(pid: int) -> None:
+    assert PidfdProcess.open(pid) is None
+    assert start_time(pid) == 0
+
+
+def test_the_boot_has_an_id() -> None:
+    assert len(boot_id()) == 36
+    assert boot_id() == boot_id()

@@ -1,0 +1,134 @@
+"""Following the table: which unit a route belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage import Route, build_routes, from_docker
+from pilotage.sleep.registry import Registry
+from pilotage.sleep.state import Action
+from pilotage.table.table import Table
+from tests.support.summaries import LOCAL, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage import Container
+
+
+class Known:
+    """What discovery knows."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self._containers: dict[str, Container] = {}
+
+    def put(self, name: str, labels: dict[str, str], state: str = "running") -> Route:
+        fields = {"Id": name.ljust(64, "0"), "State": state}
+        container = from_docker(summary(name, labels, **fields), LOCAL)
+        self._containers[container.container_id] = container
+        routes = build_routes(container).routes
+        self.table = Table({**self.table.routes, **{route.alias: route for route in routes}})
+        return routes[0]
+
+    def drop(self, alias: str) -> None:
+        self.table = Table({name: route for name, route in self.table.routes.items() if name != alias})
+
+    def container(self, _engine: str, container_id: str) -> Container | None:
+        return self._containers.get(container_id)
+
+    def containers_of(self, _engine: str) -> Iterable[Container]:
+        return self._containers.values()
+
+    def routes_of(self, _engine: str, container_id: str) -> Iterable[Route]:
+        return [route for route in self.table.routes.values() if route.container_id == container_id]
+
+
+def registry(known: Known, *, may_act: bool = True) -> Registry:
+    return Registry(known, lambda _engine: may_act, lambda: 7)
+
+
+IDLE = {"proxy.idle_timeout": "5m"}
+
+
+def test_the_aliases_of_a_container_are_one_unit() -> None:
+    known = Known()
+    known.put("web", {**IDLE, "proxy.aliases": "shop, store"})
+    found = registry(known)
+    first, second = found.follow("shop", 1.0), found.follow("store", 1.0)
+    assert first.unit is not None
+    assert first.unit is second.unit
+    assert first.unit.aliases == {"shop", "store"}
+    assert first.unit.state.epoch == 7
+    assert first.is_changed
+
+
+def test_nothing_new_changes_nothing() -> None:
+    known = Known()
+    known.put("web", IDLE)
+    found = registry(known)
+    unit = found.follow("web", 1.0).unit
+    assert unit is not None
+    unit.shown = unit.state.phase
+    again = found.follow("web", 2.0)
+    assert (again.unit, again.action, again.is_changed) == (unit, None, False)
+
+
+def test_a_container_that_was_started_by_somebody_else_is_checked_before_it_is_served() -> None:
+    known = Known()
+    known.put("web", IDLE, "exited")
+    found = registry(known)
+    found.follow("web", 1.0)
+    known.put("web", IDLE)
+    assert found.follow("web", 2.0).action is Action.WAKE
+
+
+def test_the_last_alias_that_leaves_ends_the_unit() -> None:
+    known = Known()
+    known.put("web", {**IDLE, "proxy.aliases": "shop, store"})
+    found = registry(known)
+    unit = found.follow("shop", 1.0).unit
+    found.follow("store", 1.0)
+    known.drop("shop")
+    assert found.follow("shop", 2.0).left is unit
+    assert found.unit("store") is unit
+    known.drop("store")
+    found.follow("store", 2.0)
+    assert found.units == {}
+
+
+def test_an_alias_that_another_container_takes_over_changes_its_unit() -> None:
+    known = Known()
+    known.put("web", {**IDLE, "proxy.aliases": "shop"})
+    found = registry(known)
+    before = found.follow("shop", 1.0).unit
+    known.put("new", {**IDLE, "proxy.aliases": "shop"})
+    after = found.follow("shop", 2.0)
+    assert after.left is before
+    assert after.unit is not before
+
+
+def test_an_engine_on_which_nothing_may_be_started_is_reported() -> None:
+    known = Known()
+    known.put("web", IDLE)
+    found = registry(known, may_act=False)
+    assert found.follow("web", 1.0).unit is None
+    problem = found.refused["web"]
+    assert (problem.severity, problem.hint) == ("warning", "set idle: true for the engine local")
+    known.drop("web")
+    found.follow("web", 2.0)
+    assert found.refused == {}
+
+
+def test_the_users_of_a_forwardauth_route_are_known() -> None:
+    known = Known()
+    known.put("auth", IDLE, "exited")
+    known.put("shop", {"proxy.shop.middlewares.forwardauth.route": "auth"})
+    found = registry(known)
+    unit = found.follow("auth", 1.0).unit
+    assert unit is not None
+    assert found.follow("shop", 1.0).needed == "auth"
+    assert found.auth_users(unit) == {"shop"}
+    known.drop("shop")
+    assert found.follow("shop", 2.0).needed == ""
+    assert found.auth_users(unit) == frozenset()

@@ -1,0 +1,172 @@
+"""Units sleep and wake behind a fake engine and a fake gateway; tests of sleep and wake use real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.sleep.engine_actions import SleepError
+from pilotage.testing import FakeContainer, FakeEngine, container
+from pilotage.xds.load_reports import Load, Report
+from tests.support.sleepers import sleeping, state_of
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage.testing.container import State
+
+IDLE = {"proxy.idle_timeout": "1h"}
+
+
+def web(state: State = "exited", **labels: str) -> FakeContainer:
+    return container("web", labels={**IDLE, **{f"proxy.{name}": value for name, value in labels.items()}}, state=state)
+
+
+async def test_a_stopped_container_is_asleep_and_is_started_once_however_many_ask() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        assert night.keeper.history[-1] == ("web", "closed")
+        for _ in range(100):
+            night.sleeper.want("web")
+        await night.until_state("ready")
+        assert night.keeper.history[-1] == ("web", "open")
+        assert engine.calls["start"] == 1
+        assert night.status().last_wake is not None
+
+
+async def test_requests_pass_only_once_the_server_answers() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.answers = False
+        night.sleeper.want("web")
+        await until(lambda: night.status().step == "waiting for web to answer")
+        assert night.keeper.gates["web"].opening == "closed"
+        night.answers = True
+        await night.until_state("ready")
+        assert [opening for _, opening in night.keeper.history] == ["closed", "open"]
+
+
+async def test_an_engine_that_refuses_is_reported_with_its_words_and_requests_are_rejected() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        engine.spoil("start", status=500, message="no space left on device")
+        night.sleeper.want("web")
+        await night.until_state("failed")
+        (problem,) = night.sleeper.problems()
+        assert "no space left on device" in problem.message
+        assert problem.container == "web"
+        assert night.keeper.gates["web"].opening == "failed"
+        engine.heal()
+        await night.until_state("asleep")
+        night.sleeper.want("web")
+        await night.until_state("ready")
+        assert night.sleeper.problems() == []
+
+
+async def test_an_operator_puts_a_container_to_sleep_once_no_envoy_leads_requests_to_it() -> None:
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        night.keeper.accepts.clear()
+        night.sleeper.sleep("web")
+        await night.until_state("quiescing")
+        gate = night.keeper.gates["web"]
+        assert (gate.opening, gate.busy) == ("closed", gate.epoch - 1)
+        assert state_of(engine, "web") == "running"
+        night.keeper.accepts.set()
+        await night.until_state("asleep")
+        assert state_of(engine, "web") == "exited"
+        assert night.keeper.gates["web"].busy is None
+
+
+async def test_a_request_in_progress_delays_the_stop() -> None:
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        name = f"route/web@{night.keeper.gates['web'].epoch}"
+        now = time.monotonic()
+        report = Report("envoy", now, now, 1.0, {name: {"10.0.0.1:80": Load(in_progress=1)}})
+        night.reports.append(report)
+        night.sleeper.sleep("web")
+        await night.until_state("quiescing")
+        for _ in range(3):
+            report.begun, report.at = time.monotonic(), time.monotonic()
+            night.sleeper.reported(report)
+            await asyncio.sleep(0.01)
+        assert night.status().state == "quiescing"
+        report.begun, report.loads = time.monotonic(), {}
+        night.sleeper.reported(report)
+        await night.until_state("asleep")
+
+
+async def test_a_request_cancels_the_sleep_before_the_engine_is_told() -> None:
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        night.keeper.accepts.clear()
+        night.sleeper.sleep("web")
+        await night.until_state("quiescing")
+        night.sleeper.want("web")
+        assert night.status().state == "ready"
+        assert night.keeper.gates["web"].opening == "open"
+        night.keeper.accepts.set()
+        await until(lambda: night.keeper.gates["web"].busy is None)
+        assert state_of(engine, "web") == "running"
+
+
+async def test_a_removed_container_frees_its_requests() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        engine.remove("web")
+        await until(lambda: night.sleeper.unit("web") is None)
+        assert "web" not in night.keeper.gates
+
+
+async def test_a_container_that_others_need_is_not_put_to_sleep() -> None:
+    user = container("cron", labels={"proxy.exclude": "true", "proxy.depends_on": "web"})
+    async with FakeEngine([web("running"), user]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        with pytest.raises(SleepError, match="web is needed by cron"):
+            night.sleeper.sleep("web")
+        with pytest.raises(SleepError, match=r"set proxy\.idle_timeout"):
+            night.sleeper.sleep("cron")
+
+
+async def test_a_route_used_for_forwardauth_stays_awake() -> None:
+    shop = container("shop", labels={"proxy.shop.middlewares.forwardauth.route": "web"})
+    async with FakeEngine([web(), shop]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        with pytest.raises(SleepError, match="web is needed by shop"):
+            night.sleeper.sleep("web")
+        assert state_of(engine, "web") == "running"
+
+
+async def test_the_table_shows_whether_containers_are_awake() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await until(lambda: "web" in night.discovery.table.wakefulness)
+        assert night.discovery.table.wakefulness["web"].remark == "asleep"
+        night.sleeper.want("web")
+        await until(lambda: night.discovery.table.wakefulness["web"].remark == "awake")
+
+
+async def test_containers_in_a_pool_and_behind_udp_are_reported_and_left_alone() -> None:
+    pooled = container("web", labels={**IDLE, "proxy.web.load_balance.link": "all"})
+    udp = container("dns", labels={**IDLE, "proxy.dns.scheme": "udp", "proxy.dns.port": "5300:53"})
+    async with FakeEngine([pooled, udp]) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.problems()) == 2)
+        assert {problem.container: problem.message for problem in night.sleeper.problems()} == {
+            "web": "containers in the pool 'all' do not sleep",
+            "dns": "a datagram cannot wake a container, so it does not sleep",
+        }
+        assert night.sleeper.statuses() == []
+
+
+async def test_a_container_is_found_by_alias_name_and_id() -> None:
+    async with FakeEngine([web()]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        unit = night.sleeper.unit("web")
+        assert unit is not None
+        assert night.sleeper.find("web") is unit
+        assert night.sleeper.find(unit.container_id) is night.sleeper.find(unit.container_id[:12]) is unit
+        assert night.sleeper.find(unit.container_id[:3]) is None
+        assert night.sleeper.find("nobody") is None
+        assert night.sleeper.names == ["web"]

@@ -1,0 +1,52 @@
+"""The state of units as people and programs see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotage.labels.container_options import IdleConfig
+from pilotage.sleep.state import SleepState
+from pilotage.sleep.status import describe, status_of
+from pilotage.sleep.units import Unit
+
+
+def unit(*, running: bool = True) -> Unit:
+    state = SleepState(300.0, running=running, now=100.0, epoch=7)
+    return Unit(("local", "x"), "local", "x", "web", IdleConfig(idle_timeout=300.0), state, {"shop", "app"})
+
+
+def test_times_are_given_in_seconds_since_1970() -> None:
+    status = status_of(unit(), now=160.0, wall=1_000_060.0)
+    assert (status.since, status.sleeps_at, status.aliases) == (1_000_000.0, 1_000_300.0, ("app", "shop"))
+
+
+def test_secrets_in_errors_are_hidden() -> None:
+    it = unit(running=False)
+    it.state.want(100.0)
+    it.state.wake_failed("cannot pull https://user:hunter2@registry.example.com", 101.0)
+    assert "hunter2" not in status_of(it, now=101.0, wall=0.0).failure
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda _: None, "sleeps in 4m without a request"),
+        (lambda it: it.state.report(in_progress=3, issued=0, now=160.0), "awake: 3 requests in progress"),
+        (lambda it: it.state.postpone(frozenset({"web", "api"}), 160.0), "awake: needed by api, web"),
+        (lambda it: it.state.sleep(160.0), "falling asleep"),
+        (lambda it: it.state.observe(running=False, now=160.0), "asleep; the next request wakes it"),
+    ],
+)
+def test_a_phrase_says_what_comes_next(change: object, text: str) -> None:
+    it = unit()
+    change(it)  # type: ignore[operator]
+    assert describe(status_of(it, now=160.0, wall=1060.0), wall=1060.0) == text
+
+
+def test_a_phrase_says_what_is_being_done() -> None:
+    it = unit(running=False)
+    it.state.want(150.0)
+    it.step = "starting db"
+    assert describe(status_of(it, now=160.0, wall=0.0), wall=0.0) == "waking: starting db"
+    it.state.wake_failed("db exited with code 1", 160.0)
+    assert describe(status_of(it, now=160.0, wall=0.0), wall=0.0) == "could not be woken: db exited with code 1"

@@ -1,0 +1,43 @@
+"""Which routes and containers belong together."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotage import build_routes, from_docker
+from pilotage.sleep.units import start_path, unit_key
+from tests.support.summaries import LOCAL, summary
+
+
+def key_of(labels: dict[str, str], **more: object) -> tuple[str, ...] | None:
+    (route,) = build_routes(from_docker(summary("web", labels, **more), LOCAL)).routes
+    return unit_key(route)
+
+
+def test_a_single_container_is_a_unit_of_its_own() -> None:
+    key = key_of({"proxy.idle_timeout": "5m"})
+    assert key is not None
+    assert (key[0], len(key)) == ("local", 2)
+
+
+def test_replicas_of_a_service_are_one_unit() -> None:
+    compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+    assert key_of({**compose, "proxy.idle_timeout": "5m"}) == ("local", "shop", "web")
+
+
+@pytest.mark.parametrize("labels", [{}, {"proxy.idle_timeout": "-1s"}, {"proxy.idle_timeout": "0"}])
+def test_a_container_without_an_active_timeout_is_no_unit(labels: dict[str, str]) -> None:
+    assert key_of(labels) is None
+
+
+def test_a_route_that_is_not_served_is_no_unit() -> None:
+    assert key_of({"proxy.idle_timeout": "5m", "proxy.exclude": "true"}) is None
+    assert unit_key(None) is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path"),
+    [("", ""), ("*", ""), ("/wake", "/wake"), ("http://shop/wake?x", "/wake"), ("https://shop", "/")],
+)
+def test_the_start_path_is_the_path_of_a_url(endpoint: str, path: str) -> None:
+    assert start_path(endpoint) == path

@@ -1,0 +1,98 @@
+"""One attempt to wake a unit: what it starts first, what it waits for, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pilotage.testing import FakeContainer, FakeEngine, container
+from tests.support.sleepers import sleeping, state_of
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage.testing.container import State
+
+PROJECT = {"com.docker.compose.project": "shop"}
+
+
+def service(name: str, more: dict[str, str] | None = None, state: State = "exited") -> FakeContainer:
+    labels = {**PROJECT, "com.docker.compose.service": name, **(more or {})}
+    return container(f"shop-{name}-1", labels=labels, state=state)
+
+
+async def test_dependencies_start_first_and_shared_ones_once() -> None:
+    web = {"proxy.aliases": "web", "proxy.idle_timeout": "1h", "proxy.depends_on": "db, cache"}
+    api = {"proxy.aliases": "api", "proxy.idle_timeout": "1h", "proxy.depends_on": "db"}
+    hidden = {"proxy.exclude": "true"}
+    containers = [service("web", web), service("api", api), service("db", hidden), service("cache", hidden)]
+    async with FakeEngine(containers) as engine, sleeping(engine) as night:
+        await night.until_state("asleep", "api")
+        night.sleeper.want("web")
+        night.sleeper.want("api")
+        await night.until_state("ready", "web")
+        await night.until_state("ready", "api")
+        started = [target.split("/")[-2] for method, target in engine.requests if target.endswith("/start")]
+        names = [found.name for which in started if (found := engine.find(which)) is not None]
+        assert sorted(names) == ["shop-api-1", "shop-cache-1", "shop-db-1", "shop-web-1"]
+        assert names.index("shop-db-1") < min(names.index("shop-web-1"), names.index("shop-api-1"))
+        assert "shop-db-1 is ready" in night.sleeper.unit("web").done  # type: ignore[union-attr]
+
+
+async def test_a_missing_dependency_fails_the_attempt_with_its_name() -> None:
+    web = {"proxy.aliases": "web", "proxy.idle_timeout": "1h", "proxy.depends_on": "databse"}
+    async with FakeEngine([service("web", web), service("database")]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.sleeper.want("web")
+        await night.until_state("failed")
+        assert night.status().failure == ("shop-web-1 needs 'databse', which does not exist; did you mean 'database'?")
+        assert engine.calls["start"] == 0
+
+
+async def test_a_container_that_exits_ends_the_attempt() -> None:
+    web = {"proxy.aliases": "web", "proxy.idle_timeout": "1h"}
+    async with FakeEngine([service("web", web)]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.answers = False
+        night.sleeper.want("web")
+        await until(lambda: state_of(engine, "shop-web-1") == "running")
+        engine.die("shop-web-1", exit_code=3)
+        await night.until_state("failed")
+        assert "shop-web-1 exited with code 3" in night.status().failure
+
+
+async def test_an_attempt_that_takes_too_long_says_what_it_was_waiting_for() -> None:
+    web = {"proxy.aliases": "web", "proxy.idle_timeout": "1h", "proxy.wake_timeout": "1s"}
+    async with FakeEngine([service("web", web)]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.answers = False
+        night.sleeper.want("web")
+        await night.until_state("failed")
+        assert night.status().failure == (
+            "shop-web-1 was not ready within 1s, while waiting for shop-web-1 to answer; "
+            "raise proxy.wake_timeout if it needs longer"
+        )
+
+
+async def test_an_engine_wakes_four_at_a_time() -> None:
+    containers = [container(f"web{number}", labels={"proxy.idle_timeout": "1h"}, state="exited") for number in range(6)]
+    async with FakeEngine(containers) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.names) == 6)
+        night.answers = False
+        for number in range(6):
+            night.sleeper.want(f"web{number}")
+        await until(lambda: engine.calls["start"] == 4)
+        steps = [status.step for status in night.sleeper.statuses()]
+        assert steps.count("waiting for other containers to start") == 2
+        night.answers = True
+        await until(lambda: all(status.state == "ready" for status in night.sleeper.statuses()))
+        assert engine.calls["start"] == 6
+
+
+async def test_a_paused_container_is_resumed() -> None:
+    async with (
+        FakeEngine([service("web", {"proxy.aliases": "web", "proxy.idle_timeout": "1h"}, "paused")]) as engine,
+        sleeping(engine) as night,
+    ):
+        await night.until_state("asleep")
+        night.sleeper.want("web")
+        await night.until_state("ready")
+        assert (engine.calls["unpause"], engine.calls["start"]) == (1, 0)

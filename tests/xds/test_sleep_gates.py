@@ -1,0 +1,104 @@
+"""Envoys ask for clusters of sleeping routes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pilotage.routes.gate import Gate
+from pilotage.table.table import Table
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import CLUSTER
+from pilotage.xds.session import Session
+from pilotage.xds.sleep_gates import SleepGates
+from pilotage.xds.snapshot import Snapshot
+from tests.support.summaries import route
+
+if TYPE_CHECKING:
+    from pilotage.xds.resources import Key
+
+
+class Gateway:
+    """A snapshot with one sleeping route, and one Envoy."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot(GatewayOptions())
+        self.session = Session(self.snapshot.resources)
+        self.wanted: list[str] = []
+        self.gates = SleepGates(self.snapshot, self.send, lambda: [self.session], self.accepted)
+        self.gates.on_want = self.wanted.append
+        self.gates.set_gate("web", Gate(7, "closed"))
+        self.snapshot.replace(Table({"web": route({"proxy.idle_timeout": "5m"})}))
+
+    def send(self, changed: frozenset[Key]) -> None:
+        self.session.mark_changed(changed)
+
+    async def accepted(self, _keys: Any) -> None: ...
+
+    def ask(self, *names: str) -> None:
+        from envoy.service.discovery.v3 import discovery_pb2
+
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=names)
+        self.session.handle_request(request)
+        self.gates.answer(self.session)
+
+    def removed(self) -> list[str]:
+        """Answer everything that is sent, and return the names of clusters that are said not to exist."""
+        from envoy.service.discovery.v3 import discovery_pb2
+
+        found: list[str] = []
+        while responses := self.session.next_responses():
+            for response in responses:
+                found += response.removed_resources
+                self.session.handle_request(
+                    discovery_pb2.DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce)
+                )
+        return found
+
+
+def test_a_request_for_a_sleeping_route_wakes_it_and_is_not_answered_yet() -> None:
+    gateway = Gateway()
+    gateway.ask("*")
+    gateway.ask("route/web@7")
+    assert gateway.wanted == ["web"]
+    assert gateway.removed() == []
+
+
+def test_a_request_for_an_earlier_or_unknown_cluster_fails_at_once() -> None:
+    gateway = Gateway()
+    gateway.ask("*")
+    gateway.ask("route/web@6", "route/gone@1", "nonsense")
+    assert gateway.wanted == []
+    assert gateway.removed() == ["nonsense", "route/gone@1", "route/web@6"]
+
+
+def test_requests_that_wait_are_rejected_when_the_attempt_fails_or_the_route_goes() -> None:
+    for after in (Gate(8, "failed", "broken"), None):
+        gateway = Gateway()
+        gateway.ask("*")
+        gateway.ask("route/web@7")
+        gateway.removed()
+        gateway.gates.set_gate("web", after)
+        assert "route/web@7" in gateway.removed()
+
+
+def test_the_cluster_is_delivered_once_the_gate_opens() -> None:
+    gateway = Gateway()
+    gateway.ask("*")
+    gateway.ask("route/web@7")
+    gateway.removed()
+    changed = gateway.gates.set_gate("web", Gate(7, "open"))
+    assert (CLUSTER, "route/web@7") in changed
+    assert gateway.gates.set_gate("web", Gate(7, "open")) == frozenset()
+
+
+def test_a_page_load_wakes_the_route_and_gets_the_page() -> None:
+    gateway = Gateway()
+    gateway.gates.page = lambda alias, path: (f"<p>{alias} {path}", {"Retry-After": "2"})
+    request = SimpleNamespace(attributes=SimpleNamespace(request=SimpleNamespace(http=SimpleNamespace(path="/cart"))))
+    response = gateway.gates.check("web", request)
+    assert gateway.wanted == ["web"]
+    assert response.denied_response.body == "<p>web /cart"
+    assert response.denied_response.status.code == 503
+    gateway.gates.page = lambda _alias, _path: None
+    assert gateway.gates.check("web", request).HasField("ok_response")

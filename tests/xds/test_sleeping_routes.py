@@ -1,0 +1,95 @@
+"""What a route does while its containers are not awake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from pilotage.routes.gate import Gate
+from pilotage.xds.backend import Backend, alias_of, epoch_cluster, route_backend
+from pilotage.xds.clusters import own_clusters
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.scoped_routes import scope
+from tests.support.summaries import route
+
+if TYPE_CHECKING:
+    from envoy.config.route.v3 import route_components_pb2
+
+OPTIONS = GatewayOptions()
+
+
+def backend(gate: Gate) -> Backend:
+    return route_backend(route({"proxy.idle_timeout": "5m"}), gate=gate)
+
+
+def routes_of(gate: Gate) -> list[route_components_pb2.Route]:
+    from envoy.config.route.v3 import scoped_route_pb2
+
+    made = scope("web", [backend(gate)], OPTIONS)
+    (host,) = scoped_route_pb2.ScopedRouteConfiguration.FromString(made.body).route_configuration.virtual_hosts
+    return list(host.routes)
+
+
+def clusters(gate: Gate) -> list[str]:
+    return [item.name for item in own_clusters(backend(gate), OPTIONS)]
+
+
+def test_the_name_of_a_cluster_has_the_epoch() -> None:
+    assert epoch_cluster("shop", 7) == "route/shop@7"
+    assert alias_of("route/a.b@c@7") == "a.b@c"
+
+
+@pytest.mark.parametrize(
+    ("gate", "names"),
+    [
+        (Gate(7, "open"), ["route/web@7"]),
+        (Gate(7, "closed"), []),
+        (Gate(7, "failed", "broken"), []),
+        (Gate(8, "closed", busy=7), ["route/web@7"]),
+        (Gate(8, "open", busy=7), ["route/web@8", "route/web@7"]),
+    ],
+)
+def test_envoys_have_the_clusters_of_the_epochs_that_may_have_requests(gate: Gate, names: list[str]) -> None:
+    assert clusters(gate) == names
+
+
+def test_a_closed_gate_references_no_cluster_and_an_open_one_does() -> None:
+    assert scope("web", [backend(Gate(7, "closed"))], OPTIONS).clusters == frozenset()
+    assert scope("web", [backend(Gate(7, "open"))], OPTIONS).clusters == {"route/web@7"}
+
+
+def test_while_closed_page_loads_come_first_and_everything_else_waits_for_the_cluster() -> None:
+    events, page, *others = routes_of(Gate(7, "closed"))
+    assert events.match.path == "/.pilotage/wake-events"
+    assert events.route.cluster == "pilotage-pages"
+    (header,) = events.request_headers_to_add
+    assert (header.header.key, header.header.value) == ("x-pilotage-route", "web")
+    assert "pilotage.hold" in page.typed_per_filter_config
+    assert {"accept", "upgrade"} <= {matcher.name for matcher in page.match.headers}
+    assert {it.route.cluster for it in [page, *others]} == {"route/web@7"}
+
+
+def test_without_the_page_everything_waits() -> None:
+    found = routes_of(Gate(7, "closed", page=False))
+    assert {it.route.cluster for it in found} == {"route/web@7"}
+    assert not any(it.typed_per_filter_config for it in found)
+
+
+def test_only_the_start_path_wakes() -> None:
+    _, *waking, last = routes_of(Gate(7, "closed", start_path="/wake"))
+    assert {it.match.path for it in waking} == {"/wake"}
+    assert last.direct_response.status == 403
+
+
+def test_after_a_failure_requests_are_rejected_and_browsers_see_why() -> None:
+    _, page, last = routes_of(Gate(7, "failed", "broken"))
+    assert "pilotage.hold" in page.typed_per_filter_config
+    assert last.direct_response.status == 503
+
+
+def test_an_open_gate_changes_nothing_but_the_name() -> None:
+    plain: Any = route_backend(route({"proxy.idle_timeout": "5m"}))
+    assert len(routes_of(Gate(7, "open"))) == len(routes_of(Gate(8, "open")))
+    assert msgspec.structs.replace(backend(Gate(7, "open")), gate=None, backing=plain.backing) == plain
