@@ -94,7 +94,8 @@ class SleepGates:
         for name in asked:
             backend = self._snapshot.backend(name.removesuffix(GRPC_SUFFIX))
             gate = backend.gate if backend is not None else None
-            if backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster:
+            is_current = backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster
+            if backend is not None and gate is not None and is_current and gate.opening != "failed":
                 self.on_want(backend.name)
             else:
                 session.refuse(name)
