@@ -206,3 +206,15 @@ async def test_a_container_is_found_by_alias_name_and_id() -> None:
         assert night.sleeper.find(unit.container_id[:3]) is None
         assert night.sleeper.find("nobody") is None
         assert night.sleeper.names == ["web"]
+
+
+async def test_an_engine_that_says_yes_and_does_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.sleep.sleeper._STOPPED_AFTER", 0.2)
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        engine.spoil("stop", status=204, body=b"")
+        night.sleeper.sleep("web")
+        await until(night.sleeper.problems)
+        assert "the engine has not refused to stop web, but it still runs" in night.sleeper.problems()[0].message
+        assert night.status().state == "ready"
+        assert engine.calls["stop"] == 1

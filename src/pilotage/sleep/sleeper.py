@@ -331,6 +331,8 @@ class Sleeper:
         try:
             await stop_unit(unit, self._source, self._engine(unit.engine))
             await self._until_gone(unit)
+            if running_endpoints(unit, self._source.table):
+                failure = f"the engine has not refused to stop {unit.name}, but it still runs"
         except SleepError as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001  # one unit must not stop the others
