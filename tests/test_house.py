@@ -50,6 +50,7 @@ WHOLE = {
     "test_main.py",
     "test_mutate.py",
     "test_no_request_lost.py",
+    "test_sleep_and_wake.py",
     "test_packaging.py",
     "test_properties.py",
     "test_readme.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pilotage.sleep.activity import Activity
 from pilotage.xds.load_reports import Load, Report
 
-SHOP = "route/shop@7"
+SHOP = "sleep/7/shop"
 
 
 def report(

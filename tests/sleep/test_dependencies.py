@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pilotage.containers.container import Container
+from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.dependencies import Dependency, Directory, WakePlan, parse_dependency, plan_wake
 from tests.support.summaries import LOCAL
 
@@ -80,8 +82,18 @@ def test_a_service_of_the_same_project_comes_before_a_container_of_that_name() -
     found = plan(service("web", "db"), named, service("db"), service("db", project="other"))
     assert isinstance(found, WakePlan)
     assert [container.container_id for container in found.stages[0]] == ["shop-db-1"]
+
+
+def test_a_container_outside_of_the_project_must_agree() -> None:
     alone = Container(docker_cfg=LOCAL, container_id="y", container_name="web", depends_on=("db",))
-    assert isinstance(plan(alone, named), WakePlan)
+    db = Container(docker_cfg=LOCAL, container_id="x", container_name="db")
+    assert plan(alone, db) == (
+        "web needs 'db', which is not in its Compose project; to allow it, set proxy.idle_timeout on db"
+    )
+    other = msgspec.structs.replace(db, compose_project="other", compose_service="db")
+    assert isinstance(plan(service("api", "db"), other), str)
+    agreed = msgspec.structs.replace(db, idlewatcher_config=IdleConfig(idle_timeout=-1.0))
+    assert stages(plan(alone, agreed)) == [[""]]
 
 
 def test_a_missing_dependency_is_named_with_the_nearest_one() -> None:

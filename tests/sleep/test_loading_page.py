@@ -174,6 +174,7 @@ def test_a_service_without_an_icon_shows_its_first_letter(name: str, letter: str
     page = Page(but(WAKING, name=name))
     assert page.texts["letter"] == letter
     assert "hidden" not in dict(page.elements)["span"]
+    assert page.texts.get("div", "").strip() == ""
 
 
 def test_an_icon_of_the_same_host_is_shown() -> None:
@@ -251,7 +252,7 @@ def test_screen_readers_are_told_what_happens_but_not_every_second() -> None:
 
 
 def allowed(directive: str) -> str:
-    found = re.search(rf"{directive} ([^;]+)", CONTENT_SECURITY_POLICY)
+    found = re.search(rf"(?:^|; ){directive} ([^;]+)", CONTENT_SECURITY_POLICY)
     return found[1] if found else ""
 
 
@@ -332,6 +333,8 @@ def test_the_data_of_an_event_is_one_line_with_all_fields() -> None:
     assert data.isascii()
     assert json.loads(data).keys() > set(WakeStatus.__struct_fields__)
     assert json.loads(data)["phase"] == "failed"
+    assert json.loads(event_data(but(FAILED, retry_in=0.25)))["retry_in"] == 0.25
+    assert json.loads(event_data(but(FAILED, retry_in=-1.0)))["retry_in"] == 0
 
 
 START = but(WAKING, step="", done=())

@@ -120,15 +120,20 @@ def test_an_engine_on_which_nothing_may_be_started_is_reported() -> None:
     assert found.refused == {}
 
 
-def test_the_users_of_a_forwardauth_route_are_known() -> None:
+def test_a_route_that_others_use_for_forwardauth_does_not_sleep() -> None:
     known = Known()
-    known.put("auth", IDLE, "exited")
+    known.put("auth", IDLE)
     known.put("shop", {"proxy.shop.middlewares.forwardauth.route": "auth"})
     found = registry(known)
     unit = found.follow("auth", 1.0).unit
     assert unit is not None
-    assert found.follow("shop", 1.0).needed == "auth"
-    assert found.auth_users(unit) == {"shop"}
+    assert found.follow("shop", 1.0).again == ("auth",)
+    assert found.follow("shop", 1.5).again == ()
+    after = found.follow("auth", 2.0)
+    assert (after.unit, after.left) == (None, unit)
+    assert found.refused["auth"].message == (
+        "its containers do not sleep, because the route 'shop' uses it for forwardauth"
+    )
     known.drop("shop")
-    assert found.follow("shop", 2.0).needed == ""
-    assert found.auth_users(unit) == frozenset()
+    assert found.follow("shop", 3.0).again == ("auth",)
+    assert found.follow("auth", 3.0).unit is not None

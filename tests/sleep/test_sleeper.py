@@ -83,7 +83,7 @@ async def test_an_operator_puts_a_container_to_sleep_once_no_envoy_leads_request
 async def test_a_request_in_progress_delays_the_stop() -> None:
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
-        name = f"route/web@{night.keeper.gates['web'].epoch}"
+        name = f"sleep/{night.keeper.gates['web'].epoch}/web"
         now = time.monotonic()
         report = Report("envoy", now, now, 1.0, {name: {"10.0.0.1:80": Load(in_progress=1)}})
         night.reports.append(report)
@@ -131,12 +131,48 @@ async def test_a_container_that_others_need_is_not_put_to_sleep() -> None:
             night.sleeper.sleep("cron")
 
 
-async def test_a_route_used_for_forwardauth_stays_awake() -> None:
+async def test_a_route_used_for_forwardauth_does_not_sleep() -> None:
     shop = container("shop", labels={"proxy.shop.middlewares.forwardauth.route": "web"})
-    async with FakeEngine([web(), shop]) as engine, sleeping(engine) as night:
+    async with FakeEngine([web("running"), shop]) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.problems()) == 1)
+        assert night.sleeper.unit("web") is None
+        assert "web" not in night.keeper.gates
+
+
+async def test_one_report_is_judged_once_for_each_unit() -> None:
+    """A container with many aliases must not cost the square of their number."""
+    many = ", ".join(f"a{number}" for number in range(300))
+    async with FakeEngine([web("running", aliases=many)]) as engine, sleeping(engine) as night:
+        await until(lambda: night.sleeper.unit("a299") is not None)
+        unit = night.sleeper.unit("a0")
+        assert unit is not None
+        loads = {f"sleep/{unit.state.epoch}/{alias}": {"10.0.0.1:80": Load(1, 1)} for alias in unit.aliases}
+        now = time.monotonic()
+        night.reports.append(Report("envoy", now, now, 1.0, loads))
+        night.sleeper.reported(night.reports[0])
+        assert night.sleeper.status(unit).in_progress == 300
+
+
+async def test_a_second_sleep_waits_for_requests_from_before_the_first() -> None:
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
-        with pytest.raises(SleepError, match="web is needed by shop"):
+        night.keeper.accepts.clear()
+        night.sleeper.sleep("web")
+        night.sleeper.want("web")
+        with pytest.raises(SleepError, match="still has requests that began before"):
             night.sleeper.sleep("web")
+        night.keeper.accepts.set()
+        await until(lambda: night.keeper.gates["web"].busy is None)
+        assert state_of(engine, "web") == "running"
+
+
+async def test_an_envoy_without_load_reports_keeps_a_container_awake() -> None:
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        night.envoys = 1
+        night.sleeper.sleep("web")
+        await asyncio.sleep(0.1)
+        assert night.status().state == "quiescing"
         assert state_of(engine, "web") == "running"
 
 
@@ -170,3 +206,15 @@ async def test_a_container_is_found_by_alias_name_and_id() -> None:
         assert night.sleeper.find(unit.container_id[:3]) is None
         assert night.sleeper.find("nobody") is None
         assert night.sleeper.names == ["web"]
+
+
+async def test_an_engine_that_says_yes_and_does_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.sleep.sleeper._STOPPED_AFTER", 0.2)
+    async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
+        await night.until_state("ready")
+        engine.spoil("stop", status=204, body=b"")
+        night.sleeper.sleep("web")
+        await until(night.sleeper.problems)
+        assert "the engine has not refused to stop web, but it still runs" in night.sleeper.problems()[0].message
+        assert night.status().state == "ready"
+        assert engine.calls["stop"] == 1

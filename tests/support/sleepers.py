@@ -55,12 +55,14 @@ class Night:
         self.keeper = keeper
         self.answers = True
         self.reports: list[Report] = []
+        self.envoys = 0
         self.sleeper = Sleeper(
             source := DiscoverySource(discovery),
             keeper,
             source.connect,
             may_act=source.may_idle,
             reports=lambda: self.reports,
+            envoys=lambda: self.envoys,
             on_state=source.show,
             probe=self._probe,
         )

@@ -59,7 +59,7 @@ class Gateway:
 def test_a_request_for_a_sleeping_route_wakes_it_and_is_not_answered_yet() -> None:
     gateway = Gateway()
     gateway.ask("*")
-    gateway.ask("route/web@7")
+    gateway.ask("sleep/7/web")
     assert gateway.wanted == ["web"]
     assert gateway.removed() == []
 
@@ -67,28 +67,28 @@ def test_a_request_for_a_sleeping_route_wakes_it_and_is_not_answered_yet() -> No
 def test_a_request_for_an_earlier_or_unknown_cluster_fails_at_once() -> None:
     gateway = Gateway()
     gateway.ask("*")
-    gateway.ask("route/web@6", "route/gone@1", "nonsense")
-    assert gateway.wanted == []
-    assert gateway.removed() == ["nonsense", "route/gone@1", "route/web@6"]
+    gateway.ask("sleep/6/web", "sleep/1/gone", "nonsense")
+    assert gateway.wanted == ["web"]  # the next request will find it awake
+    assert gateway.removed() == ["nonsense", "sleep/1/gone", "sleep/6/web"]
 
 
 def test_requests_that_wait_are_rejected_when_the_attempt_fails_or_the_route_goes() -> None:
     for after in (Gate(8, "failed", "broken"), None):
         gateway = Gateway()
         gateway.ask("*")
-        gateway.ask("route/web@7")
+        gateway.ask("sleep/7/web")
         gateway.removed()
         gateway.gates.set_gate("web", after)
-        assert "route/web@7" in gateway.removed()
+        assert "sleep/7/web" in gateway.removed()
 
 
 def test_the_cluster_is_delivered_once_the_gate_opens() -> None:
     gateway = Gateway()
     gateway.ask("*")
-    gateway.ask("route/web@7")
+    gateway.ask("sleep/7/web")
     gateway.removed()
     changed = gateway.gates.set_gate("web", Gate(7, "open"))
-    assert (CLUSTER, "route/web@7") in changed
+    assert (CLUSTER, "sleep/7/web") in changed
     assert gateway.gates.set_gate("web", Gate(7, "open")) == frozenset()
 
 

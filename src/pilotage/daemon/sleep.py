@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from pilotage.core.addresses import is_address
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.engine.pool import new_client
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
+from pilotage.sleep.readiness import answers
 from pilotage.sleep.sleeper import Sleeper
 from pilotage.sleep.state import Phase
 from pilotage.xds.sleeping_routes import EVENTS_PATH
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.shared_client import ClientRequest
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.table.table import Table
     from pilotage.table.wakefulness import Wakefulness
     from pilotage.xds.server import AdsServer
@@ -134,6 +138,16 @@ class Pages:
         return render_page(status, events_path=EVENTS_PATH, target=path), headers
 
 
+async def _answers(ads: AdsServer, route: Route, endpoint: Endpoint) -> bool:
+    """Return whether an endpoint answers where Envoys would connect: at an address that the gateway has checked."""
+    backend = ads.snapshot.backend(f"route/{route.alias}")
+    members = backend.members if backend is not None else ()
+    found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
+    if found is None or not is_address(found.host):
+        return False
+    return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
+
+
 async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack) -> Sleeper:
     """Return a sleeper that the gateway asks to wake containers, and serve the events of its pages.
 
@@ -153,6 +167,8 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         ads.gates,
         source.connect,
         reports=lambda: ads.loads.reports,
+        envoys=lambda: len(ads.nodes),
+        probe=lambda route, endpoint: _answers(ads, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
     )

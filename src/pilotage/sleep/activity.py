@@ -23,11 +23,13 @@ class Activity:
 
     Args:
         reports: returns the last report of each connected Envoy.
+        envoys: returns the number of connected Envoys.
 
     """
 
-    def __init__(self, reports: Callable[[], Sequence[Report]]) -> None:
+    def __init__(self, reports: Callable[[], Sequence[Report]], envoys: Callable[[], int] = lambda: 0) -> None:
         self._reports = reports
+        self._envoys = envoys
         self._issued: dict[int, dict[str, int]] = {}  # id of a report -> cluster -> requests issued so far
 
     @property
@@ -35,9 +37,14 @@ class Activity:
         """The longest interval between two reports of an Envoy, in seconds; 0 without Envoys."""
         return max((report.interval for report in self._reports()), default=0.0)
 
+    @property
+    def _silent(self) -> int:
+        """How many Envoys are connected that have sent no report."""
+        return max(0, self._envoys() - len(self._reports()))
+
     def in_progress(self, cluster: str, now: float) -> int:
         """Return how many requests of a cluster are in progress in all Envoys; a silent Envoy counts as one."""
-        total = 0
+        total = self._silent
         for report in self._reports():
             if now - report.at > _MISSED * report.interval:
                 total += 1
@@ -47,7 +54,7 @@ class Activity:
 
     def is_quiet(self, cluster: str, since: float) -> bool:
         """Return whether no Envoy has a request of a cluster in progress, by reports that began after a moment."""
-        return all(
+        return not self._silent and all(
             report.begun >= since and not any(load.in_progress for load in report.loads.get(cluster, {}).values())
             for report in self._reports()
         )
@@ -58,7 +65,7 @@ class Activity:
         now = {
             cluster: sum(load.issued for load in loads.values())
             for cluster, loads in report.loads.items()
-            if "@" in cluster
+            if cluster.startswith("sleep/")
         }
         self._issued[id(report)] = now
         if len(self._issued) > len(self._reports()):

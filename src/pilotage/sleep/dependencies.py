@@ -87,12 +87,20 @@ class Directory:
                 self._services.setdefault(key, []).append(container)
 
     def find(self, name: str, seen_from: Container) -> list[Container]:
-        """Return the containers of a service of the same Compose project, or else the container with this name."""
+        """Return the containers of a service of the same Compose project, or else the container with this name.
+
+        A container outside of the project must agree, by an idle timeout of its own: otherwise anyone who may start
+        containers could start and stop those of others.
+        """
         found = self._services.get((seen_from.compose_project, name), []) if seen_from.compose_project else []
         if found:
             return sorted(found, key=lambda container: container.container_name)
         named = self._names.get(name)
-        return [named] if named is not None else []
+        return [named] if named is not None and _may_use(named, seen_from) else []
+
+    def is_foreign(self, name: str, seen_from: Container) -> bool:
+        """Return whether a name is that of a container that :meth:`find` does not return."""
+        return name in self._names and not self.find(name, seen_from)
 
     def near(self, name: str, seen_from: Container) -> str:
         """Return a hint with the most similar name, or ``""``."""
@@ -148,11 +156,19 @@ class _Planner:
             found = self._directory.find(dependency.name, container)
             if any(it.container_id == container.container_id for it in found):
                 raise _UnusableError(f"{name} needs itself; remove {shorten(dependency.name)!r} from its dependencies")
+            if self._directory.is_foreign(dependency.name, container):
+                what = f"{name} needs {shorten(dependency.name)!r}, which is not in its Compose project"
+                raise _UnusableError(f"{what}; to allow it, set proxy.idle_timeout on {shorten(dependency.name)}")
             if not found:
                 hint = self._directory.near(dependency.name, container)
                 what = f"{name} needs {shorten(dependency.name)!r}, which does not exist"
                 raise _UnusableError(f"{what}; {hint}" if hint else what)
             yield from ((dependency, target) for target in found)
+
+
+def _may_use(target: Container, user: Container) -> bool:
+    is_kin = bool(user.compose_project) and target.compose_project == user.compose_project
+    return is_kin or (target.idlewatcher_config is not None and target.idlewatcher_config.idle_timeout != 0)
 
 
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:

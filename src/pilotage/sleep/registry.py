@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.problems import Problem
-from pilotage.sleep.state import SleepState
+from pilotage.sleep.state import Phase, SleepState
 from pilotage.sleep.units import Unit, running_endpoints, unit_key
 from pilotage.xds.middlewares import route_policy
 
@@ -32,7 +32,7 @@ class Followed(NamedTuple):
         action: what to begin.
         is_changed: whether the unit must be published.
         left: the unit that the route belonged to before and does no longer.
-        needed: alias of the route that this one uses for forwardauth, so it must be awake; ``""`` if there is none.
+        again: aliases of routes to follow again, because this one has begun or ceased to use them for forwardauth.
 
     """
 
@@ -40,7 +40,7 @@ class Followed(NamedTuple):
     action: Action | None = None
     is_changed: bool = False
     left: Unit | None = None
-    needed: str = ""
+    again: tuple[str, ...] = ()
 
 
 class Registry:
@@ -71,10 +71,6 @@ class Registry:
         """Return the unit of a route; ``None`` if its containers do not sleep."""
         return self._of_alias.get(alias)
 
-    def auth_users(self, unit: Unit) -> frozenset[str]:
-        """Return the aliases of routes that use a route of a unit for forwardauth."""
-        return frozenset(user for alias in unit.aliases for user in self._auth_users.get(alias, ()))
-
     def find(self, name: str) -> Unit | None:
         """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
         found = self._of_alias.get(name)
@@ -94,16 +90,16 @@ class Registry:
 
         """
         route = self._source.table.routes.get(alias)
-        needed = self._follow_auth(alias, route)
+        again = self._follow_auth(alias, route)
         key, unit = unit_key(route), self._of_alias.get(alias)
         self.refused.pop(alias, None)
         if route is None or key is None or self._refuses(route):
-            return Followed(left=self._leave(alias, unit), needed=needed)
+            return Followed(left=self._leave(alias, unit), again=again)
         left = self._leave(alias, unit) if unit is not None and unit.key != key else None
         container = self._source.container(route.provider, route.container_id)
         config = container.idlewatcher_config if container is not None else None
         if container is None or config is None:
-            return Followed(left=left, needed=needed)
+            return Followed(left=left, again=again)
         unit = self._of_alias.get(alias)
         is_new = unit is None
         if unit is None:
@@ -112,22 +108,28 @@ class Registry:
             unit.aliases.add(alias)
         unit.container_id, unit.name, unit.config = container.container_id, container.container_name, config
         unit.state.idle_timeout = config.idle_timeout
-        action = unit.state.observe(running=bool(running_endpoints(unit, self._source.table)), now=now)
+        running = bool(route.endpoints)
+        if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps at another alias
+            running = bool(running_endpoints(unit, self._source.table))
+        action = unit.state.observe(running=running, now=now)
         is_changed = action is not None or is_new or unit.state.phase is not unit.shown
-        return Followed(unit, action, is_changed, left, needed)
+        return Followed(unit, action, is_changed, left, again)
 
-    def _follow_auth(self, alias: str, route: Route | None) -> str:
+    def _follow_auth(self, alias: str, route: Route | None) -> tuple[str, ...]:
         auth = route_policy(route.settings.middlewares).auth if route is not None and not route.excluded else None
         needed = auth.route if auth is not None else ""
-        before = self._auth.pop(alias, "")
-        if before and before != needed:
+        before = self._auth.get(alias, "")
+        if before == needed:
+            return ()
+        if before:
+            del self._auth[alias]
             self._auth_users[before].discard(alias)
             if not self._auth_users[before]:
                 del self._auth_users[before]
         if needed:
             self._auth[alias] = needed
             self._auth_users.setdefault(needed, set()).add(alias)
-        return needed
+        return tuple(name for name in (before, needed) if name)
 
     def _leave(self, alias: str, unit: Unit | None) -> Unit | None:
         if unit is None:
@@ -147,6 +149,9 @@ class Registry:
         elif route.pool:
             message = f"containers in the pool {route.pool!r} do not sleep"
             hint = "remove load_balance.link; replicas of one service share its requests and sleep without it"
+        elif users := self._auth_users.get(route.alias):
+            message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
+            hint = "remove proxy.idle_timeout"
         elif route.scheme == "udp":
             message, hint = "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
         if message:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pilotage.engine.client import EngineClient
     from pilotage.routes.gate import Gate
     from pilotage.routes.route import Endpoint, Route
-    from pilotage.sleep.units import Source
+    from pilotage.sleep.units import Source, UnitKey
     from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
@@ -73,6 +73,7 @@ class Sleeper:
         keeper: the gateway.
         connect: returns a client of an engine, as a context manager.
         reports: returns the last load report of each connected Envoy.
+        envoys: returns the number of connected Envoys.
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
@@ -86,11 +87,12 @@ class Sleeper:
         connect: Callable[[str], AbstractAsyncContextManager[EngineClient]],
         *,
         reports: Callable[[], Sequence[Report]] = tuple,
+        envoys: Callable[[], int] = lambda: 0,
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
         probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
     ) -> None:
-        self._activity = Activity(reports)
+        self._activity = Activity(reports, envoys)
         self._source = source
         self._keeper = keeper
         self._connect = connect
@@ -137,8 +139,10 @@ class Sleeper:
         unit = self._registry.unit(alias)
         if unit is None:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
-        if users := self._users(unit):
+        if users := users_of(unit, self._source):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
+        if unit.busy_epoch is not None:
+            raise SleepError(f"{unit.name} still has requests that began before it was last put to sleep")
         if not unit.state.sleep(time.monotonic()):
             raise SleepError(f"{unit.name} is {unit.state.phase}")
         self._begin_sleep(unit)
@@ -146,11 +150,15 @@ class Sleeper:
     def reported(self, report: Report) -> None:
         """Record the load report of an Envoy."""
         now = time.monotonic()
-        for cluster, issued in self._activity.changes(report).items():
+        issued: dict[UnitKey, int] = {}
+        for cluster, number in self._activity.changes(report).items():
             unit = self._registry.unit(alias_of(cluster.removesuffix(GRPC_SUFFIX)))
             if unit is not None and unit.state.phase is Phase.READY:
-                unit.state.report(in_progress=self._in_progress(unit, now), issued=issued, now=now)
-                self._schedule(unit)
+                issued[unit.key] = issued.get(unit.key, 0) + number
+        for key, number in issued.items():
+            unit = self._registry.units[key]
+            unit.state.report(in_progress=self._in_progress(unit, now), issued=number, now=now)
+            self._schedule(unit)
         self._reported.set()
         self._reported = asyncio.Event()
 
@@ -166,8 +174,9 @@ class Sleeper:
                 rescheduled = self._rescheduled
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now:
-                    _, _, unit = heapq.heappop(self._due)
-                    if self._registry.units.get(unit.key) is unit:
+                    due, _, unit = heapq.heappop(self._due)
+                    if self._registry.units.get(unit.key) is unit and unit.scheduled == due:
+                        unit.scheduled = None
                         self._advance(unit, now)
                 delay = self._due[0][0] - now if self._due else None
                 with contextlib.suppress(TimeoutError):
@@ -237,10 +246,8 @@ class Sleeper:
                 found.left.task.cancel()
         if found.unit is not None and found.is_changed:
             self._act(found.unit, found.action)
-            if self._registry.auth_users(found.unit):
-                self.want(alias)
-        if found.needed:
-            self.want(found.needed)
+        for other in found.again:
+            self._follow(other, now)
 
     # ---- acting
 
@@ -264,9 +271,11 @@ class Sleeper:
             self._schedule(unit)
             return
         if unit.state.phase is Phase.READY:
-            if silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
+            if unit.busy_epoch is not None:  # requests from before a sleep that was cancelled
+                unit.state.report(in_progress=0, issued=1, now=now)
+            elif silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
                 unit.state.report(in_progress=0, issued=silent, now=now)
-            elif users := self._users(unit):
+            elif users := users_of(unit, self._source):
                 unit.state.postpone(users, now)
             else:
                 unit.state.advance(now)
@@ -275,10 +284,6 @@ class Sleeper:
             self._schedule(unit)
             return
         self._act(unit, unit.state.advance(now))
-
-    def _users(self, unit: Unit) -> frozenset[str]:
-        """Return the names of what needs a unit: running containers, and routes that use it for forwardauth."""
-        return users_of(unit, self._source) | self._registry.auth_users(unit)
 
     def _begin_sleep(self, unit: Unit) -> None:
         unit.busy_epoch = unit.state.epoch - 1
@@ -326,6 +331,8 @@ class Sleeper:
         try:
             await stop_unit(unit, self._source, self._engine(unit.engine))
             await self._until_gone(unit)
+            if running_endpoints(unit, self._source.table):
+                failure = f"the engine has not refused to stop {unit.name}, but it still runs"
         except SleepError as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001  # one unit must not stop the others
@@ -361,7 +368,9 @@ class Sleeper:
         return frozenset(keys)
 
     def _schedule(self, unit: Unit) -> None:
-        if (due := unit.state.due) is not None:
+        due = unit.state.due
+        if due is not None and (unit.scheduled is None or due < unit.scheduled):
+            unit.scheduled = due
             heapq.heappush(self._due, (due, next(self._numbers), unit))
             if self._due[0][2] is unit:
                 self._rescheduled.set()

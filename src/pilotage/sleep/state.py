@@ -136,7 +136,7 @@ class SleepState:
 
     def observe(self, *, running: bool, now: float) -> Action | None:
         """Record whether the engine reports at least one of them as running."""
-        if running and self.phase in (Phase.ASLEEP, Phase.FAILED):
+        if running and self.phase is Phase.ASLEEP:
             return self._wake(now)  # somebody else started them; they may not be ready yet
         if not running and self.phase is Phase.READY:
             self._sleep(now)
@@ -174,7 +174,7 @@ class SleepState:
             self.last_used = now
             self._enter(Phase.READY, now)
         else:
-            self._enter(Phase.ASLEEP, now)
+            self._sleep(now)  # Envoys may have asked for the epoch while requests were rejected
         return None
 
     def sleep(self, now: float) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["stop_unit", "users_of"]
 
+_ENGINE_SOCKETS: Final = ("/docker.sock", "/podman.sock")
+
 _PLAIN_STOP: Final = IdleConfig(idle_timeout=0.0, stop_method="stop", stop_timeout=STOP_TIMEOUT)
 
 
@@ -52,7 +54,12 @@ async def stop_unit(unit: Unit, source: Source, engine: EngineActions) -> None:
 
 
 def _may_sleep(container: Container, source: Source, engine: str) -> bool:
-    """Return whether a needed container sleeps with what needs it."""
+    """Return whether a needed container sleeps with what needs it. Never one that controls the engine, such as ours."""
+    if any(
+        mount.Destination.endswith(_ENGINE_SOCKETS) or mount.Source.endswith(_ENGINE_SOCKETS)
+        for mount in container.mounts
+    ):
+        return False
     config = container.idlewatcher_config
     if config is not None and config.idle_timeout:
         return config.idle_timeout < 0

@@ -55,6 +55,7 @@ class Unit(msgspec.Struct, eq=False):
         done: the steps of the current or last attempt to wake them that are finished.
         busy_epoch: the epoch whose cluster may still have requests in progress; ``None`` if none may.
         shown: the phase that the gateway knows.
+        scheduled: when it is looked at next; ``None`` if that is not planned.
         task: the task that does something with them now; ``None`` if there is none.
 
     """
@@ -70,6 +71,7 @@ class Unit(msgspec.Struct, eq=False):
     done: tuple[str, ...] = ()
     busy_epoch: int | None = None
     shown: Phase | None = None
+    scheduled: float | None = None
     task: Any = None
 
 

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from pilotage.sleep.engine_actions import EngineActions
     from pilotage.sleep.units import Source, Unit
 
-__all__ = ["Waker"]
+__all__ = ["LONGEST_WAKE", "Waker"]
 
 _AT_ONCE: Final = 4
-"""How many units one engine wakes at the same time. The others wait for their turn."""
+"""How many containers one engine starts at the same time. The others wait for their turn."""
+
+LONGEST_WAKE: Final = 900.0
+"""Maximum number of seconds that an attempt may take, whatever the label says."""
 
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.25
@@ -79,17 +82,15 @@ class Waker:
 
         """
         unit.done = ()
-        self._step(unit, "waiting for other containers to start")
-        async with self._slots.setdefault(unit.engine, asyncio.Semaphore(_AT_ONCE)):
-            try:
-                async with asyncio.timeout(unit.config.wake_timeout):
-                    await self._wake(unit)
-            except TimeoutError:
-                limit = format_duration(unit.config.wake_timeout)
-                what = f"{unit.name} was not ready within {limit}, while {unit.step}"
-                raise SleepError(f"{what}; raise proxy.wake_timeout if it needs longer") from None
-            finally:
-                self._step(unit, "")
+        limit = min(unit.config.wake_timeout, LONGEST_WAKE)
+        try:
+            async with asyncio.timeout(limit):
+                await self._wake(unit)
+        except TimeoutError:
+            what = f"{unit.name} was not ready within {format_duration(limit)}, while {unit.step}"
+            raise SleepError(f"{what}; raise proxy.wake_timeout if it needs longer") from None
+        finally:
+            self._step(unit, "")
 
     async def _wake(self, unit: Unit) -> None:
         members = members_of(unit, self._source)
@@ -101,8 +102,7 @@ class Waker:
         for stage in plan.stages:
             await all_of(self._wake_dependency(unit, it, plan.conditions[it.container_id]) for it in stage)
         self._step(unit, f"starting {unit.name}")
-        engine = self._engine(unit.engine)
-        await all_of(engine.start(member) for member in members)
+        await all_of(self._start(unit.engine, member) for member in members)
         self._step(unit, f"waiting for {unit.name} to answer", done=f"started {unit.name}")
         await self._until_ready(unit, members)
 
@@ -113,15 +113,18 @@ class Waker:
         key = (unit.engine, container.container_id, condition)
 
         async def run() -> None:
-            engine = self._engine(unit.engine)
-            await engine.start(container)
-            await engine.wait_for(container, condition)
+            await self._start(unit.engine, container)
+            await self._engine(unit.engine).wait_for(container, condition)
 
         try:
             await self._shared.setdefault(key, SingleFlight(run)).result()
         finally:
             self._shared.pop(key, None)  # who comes later starts a new attempt, which finds it running
         self._step(unit, unit.step, done=f"{name} is ready")
+
+    async def _start(self, engine: str, container: Container) -> None:
+        async with self._slots.setdefault(engine, asyncio.Semaphore(_AT_ONCE)):
+            await self._engine(engine).start(container)
 
     async def _until_ready(self, unit: Unit, members: list[Container]) -> None:
         """Wait until the table has an endpoint of the unit that answers."""

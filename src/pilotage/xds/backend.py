@@ -113,12 +113,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 def epoch_cluster(alias: str, epoch: int) -> str:
     """Return the name of the cluster of a route whose containers sleep, in one epoch."""
-    return f"route/{alias}@{epoch}"
+    return f"sleep/{epoch}/{alias}"  # no other backend has a name that begins like this
 
 
 def alias_of(cluster: str) -> str:
     """Return the alias of a cluster that :func:`epoch_cluster` has named."""
-    return cluster.removeprefix("route/").rpartition("@")[0]
+    return cluster.split("/", 2)[-1] if cluster.startswith("sleep/") else ""
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:

@@ -16,7 +16,7 @@ _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 _EXCLUDED_STATS: Final = (
-    r"cluster\.(?:route|pool)/.*\.(?:"
+    r"cluster\.(?:route|pool|sleep)/.*\.(?:"
     r"(?:assignment|lb|original_dst|retry_or|update)_\w+|(?:circuit_breakers|default|external|internal|http[123])\..*"
     r"|bind_errors|max_host_weight|version|warming_state|membership_(?:change|degraded|excluded)"
     r"|upstream_(?:flow|http3|internal|queue)_\w+"

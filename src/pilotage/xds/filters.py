@@ -51,7 +51,7 @@ __all__ = [
     "CONTROL_CLUSTER",
     "FOUND",
     "HOLD",
-    "LONGEST_HOLD",
+    "LONGEST_SLEEP",
     "TARGET",
     "backend_settings",
     "http_filters",
@@ -88,6 +88,8 @@ _MOST_GATEWAYS: Final = 8
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
 LONGEST_HOLD: Final = 3600.0
+LONGEST_SLEEP: Final = 1200.0
+"""Seconds that Envoy holds a request for a cluster that it does not have. The control plane ends the wait earlier."""
 _REMEMBERED_CLIENTS: Final = 10_000
 _TEXTUAL: Final = (
     "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
@@ -315,7 +317,7 @@ def on_demand_source() -> Any:
 
 _ASK: Final = packed(
     on_demand_pb2.PerRouteConfig(
-        odcds=on_demand_pb2.OnDemandCds(source=on_demand_source(), timeout=seconds(LONGEST_HOLD))
+        odcds=on_demand_pb2.OnDemandCds(source=on_demand_source(), timeout=seconds(LONGEST_SLEEP))
     )
 )
 

@@ -26,7 +26,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import LONGEST_HOLD, http_filters, on_demand_source
+from pilotage.xds.filters import LONGEST_SLEEP, http_filters, on_demand_source
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -279,7 +279,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         )
         if backend.gate is not None:
             proxy.on_demand.CopyFrom(
-                tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=on_demand_source(), timeout=seconds(LONGEST_HOLD))
+                tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=on_demand_source(), timeout=seconds(LONGEST_SLEEP))
             )
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)

@@ -326,7 +326,15 @@ _AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
 _LONGEST_TEXT: Final = 16_384
 """Maximum bytes of a header name or value in the configuration of Envoy."""
 _FRAMING: Final = frozenset(
-    {"connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+        "x-pilotage-route",
+    }
 )
 """Headers for message framing and connections. A wrong value makes requests hang or allows request smuggling."""
 _EDITS: Final = ("set_headers", "add_headers", "hide_headers")

@@ -89,14 +89,18 @@ class SleepGates:
             session.refuse(epoch_cluster(alias, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
-        """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist."""
+        """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist.
+
+        After a restart of the control plane, an Envoy may ask for an earlier epoch. Such a request fails, but wakes.
+        """
         asked, session.asked = session.asked, []
         for name in asked:
             backend = self._snapshot.backend(name.removesuffix(GRPC_SUFFIX))
             gate = backend.gate if backend is not None else None
-            if backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster:
+            is_current = backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster
+            if backend is not None and gate is not None and gate.opening != "failed":
                 self.on_want(backend.name)
-            else:
+            if not is_current or gate is None or gate.opening == "failed":
                 session.refuse(name)
 
     def check(self, alias: str, request: Any) -> Any:

@@ -6,12 +6,13 @@ cluster comes. A page load of a browser gets a page instead, which the control p
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.xds.filters import HOLD
 from pilotage.xds.local_replies import direct_response
@@ -57,10 +58,12 @@ def while_closed(backend: Backend, routes: list[Any]) -> list[Any]:
 
 
 def _at(path: str, route: Any) -> Any:
-    """Limit a route to one path."""
+    """Limit a route to one path, with any query. The prefix stays, because ``add_prefix`` replaces what it matches."""
     limited = route_components_pb2.Route()
     limited.CopyFrom(route)
-    limited.match.path = path  # replaces the prefix
+    pattern = regex_pb2.RegexMatcher(regex=rf"{re.escape(path)}(?:\?.*)?")
+    matcher = string_pb2.StringMatcher(safe_regex=pattern)
+    limited.match.headers.append(route_components_pb2.HeaderMatcher(name=":path", string_match=matcher))
     return limited
 
 

@@ -16,6 +16,7 @@ from pilotage.table.table import Table
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
+    alias_of,
     may_restart,
     pool_backend,
     route_backend,
@@ -186,8 +187,8 @@ class Snapshot:
         return self._apply(wanted | _by_key(secrets))
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``route/ALIAS@EPOCH`` or ``pool/LINK``."""
-        return self._backends.get(cluster) or self._backends.get(cluster.rpartition("@")[0])
+        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``sleep/EPOCH/ALIAS`` or ``pool/NAME``."""
+        return self._backends.get(f"{_ROUTE}/{alias_of(cluster)}" if cluster.startswith("sleep/") else cluster)
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
         """Return the name of a route's backend, and its resources; none if it is not served."""
