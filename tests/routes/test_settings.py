@@ -56,6 +56,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "LoggedFields.query": FieldFilter(default="keep"),
         "AccessLog.format": "combined",
         "RouteFile.is_whole": True,
+        "Gate.page": True,
         "Endpoint.state": "ready",
         "Route.scheme": "http",
         "HealthCheck.path": "/",

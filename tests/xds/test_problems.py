@@ -43,7 +43,7 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
     )
     assert auth_route_not_served(app, "auth") == Problem(
         message="all requests are rejected, because they must be approved by the route 'auth', which is not served",
-        hint="start a container with the alias 'auth', or name another route",
+        hint="start a container with the alias 'auth', or use another route",
         path="middlewares.forwardauth",
         **where,
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.sleep.engine_actions import SleepError
     from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
     from pilotage.sleep.page_server import PageServer
+    from pilotage.sleep.readiness import answers
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.sleep.state import Phase
     from pilotage.sleep.status import SleepStatus, describe
@@ -26,6 +27,7 @@ __all__ = [
     "SleepStatus",
     "Sleeper",
     "WakeStatus",
+    "answers",
     "describe",
     "page_headers",
     "render_page",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "answers": "readiness",
         "render_page": "loading_page",
         "page_headers": "loading_page",
         "describe": "status",

@@ -82,6 +82,7 @@ class LoadReports:
         self._interval = interval
         self._clusters: tuple[str, ...] | None = None
         self._changes: dict[int, asyncio.Event] = {}
+        self._closed = False
 
     @property
     def interval(self) -> float:
@@ -128,7 +129,7 @@ class LoadReports:
             while True:
                 await change.wait()
                 change.clear()
-                if reader.done():
+                if reader.done() or self._closed:
                     break
                 yield self._question(report)
         finally:
@@ -139,6 +140,7 @@ class LoadReports:
 
     def close(self) -> None:
         """End all streams."""
+        self._closed = True
         for change in self._changes.values():
             change.set()
 

@@ -113,7 +113,8 @@ async def test_only_the_start_endpoint_wakes(place: Place) -> None:
 
 async def test_what_a_container_needs_is_started_first(place: Place) -> None:
     database = "pilotage-labels-db"
-    await asyncio.to_thread(place.engine.create, database, WEB, {"proxy.exclude": "true"})
+    agrees = {"proxy.exclude": "true", "proxy.idle_timeout": "-1s"}  # it is not in the same Compose project
+    await asyncio.to_thread(place.engine.create, database, WEB, agrees)
     await place.run(depends_on=database)
     await place.stop()
     await place.served.start()
