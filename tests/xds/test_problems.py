@@ -49,7 +49,7 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
     )
     assert auth_route_restricted(app, "auth") == Problem(
         message="all requests are rejected, because the route 'auth', which must approve them, restricts access, too",
-        hint="use a route without cidr_whitelist and forwardauth: requests for approval do not pass through them",
+        hint="use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
         path="middlewares.forwardauth",
         **where,
     )
