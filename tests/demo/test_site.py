@@ -81,3 +81,12 @@ async def test_its_ports_do_not_collide_with_the_gateway() -> None:
     async with demo_site() as engine:
         used = {port.private for each in engine.containers.values() for port in each.ports}
     assert used.isdisjoint({80, 443, 8443, 8888, 2222, *range(8080, 8100)})
+
+
+async def test_a_container_that_sleeps_answers_once_it_is_started() -> None:
+    async with demo_site() as engine, aiohttp.ClientSession() as session:
+        engine.start("wiki")
+        survey = await scan_all([DockerProviderConfig(engine.url, name="demo")], policy=DEMO_POLICY)
+        (endpoint,) = build_table(survey.snapshots).routes["wiki"].endpoints
+        async with session.get(f"http://{endpoint.address}/") as answer:
+            assert "wiki" in await answer.text()

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pilotage.core.errors import GatewayError
 from pilotage.demo.engine import demo_containers, demo_engine
+from pilotage.labels.container_options import IDLE_TIMEOUT
 from pilotage.policy import Policy
 from pilotage.policy.claims import PolicyRule
 
@@ -38,8 +39,8 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
     """Run the demonstration engine with containers that respond.
 
     Each running container has its own address in 127.0.0.0/8, all of which Linux routes to loopback, and a web server
-    on each of its ports above 1023. If another program already listens on such a port on all addresses, the container
-    is stopped instead.
+    on each of its ports above 1023. So has a container that sleeps: it answers as soon as it is woken. If another
+    program already listens on such a port on all addresses, the container is stopped instead.
 
     Args:
         tell: receives a sentence about each container that is stopped for this reason.
@@ -65,7 +66,7 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
 
 def _served_ports(container: FakeContainer) -> list[int]:
     usual = [port.private for port in container.ports if port.protocol == "tcp" and port.private >= 1024]
-    return usual if container.alive else []
+    return usual if container.alive or IDLE_TIMEOUT in container.labels else []
 
 
 def _why(error: OSError) -> str:

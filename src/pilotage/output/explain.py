@@ -275,9 +275,7 @@ class _Explainer:
             if health is not None and endpoint.container_id == route.container_id:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
         if (awake := self._table.wakefulness.get(winner.alias)) is not None:
-            woke = (
-                f"; the last time, waking took {format_duration(round(awake.last_wake, 1))}" if awake.last_wake else ""
-            )
+            woke = f"; the last time, waking took {format_duration(awake.last_wake)}" if awake.last_wake else ""
             yield f"{awake.remark} since {_clock(awake.since)}{woke}"
         if link := route.pool:
             pooled = self._table.pool_members.get(link, ())
