@@ -47,7 +47,10 @@ def test_text_is_read_as_yaml() -> None:
         ),
         ("rate_limit: {average: 0}", [("field.rate_limit.average", "'0' is not a whole number of at least 1", "")]),
         ("rate_limit: {burst: x}", [("field.rate_limit.burst", "'x' is not a whole number of at least 1", "")]),
-        ("rate_limit: {period: 10ms}", [("field.rate_limit.period", "the period is too short; at least 1s", "")]),
+        (
+            "rate_limit: {period: 10ms}",
+            [("field.rate_limit.period", "the period is too short; it must be at least 1s", "")],
+        ),
         (
             "rate_limit: {period: soon}",
             [("field.rate_limit.period", "not a duration; write a number with a unit, such as 30s, 5m or 1h30m", "")],

@@ -228,7 +228,7 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
             "pilotage's gateway answers 403 with its own message",
             "remove status_code and message",
         ),
-        ({"rate_limit": {"period": "999ms"}}, "the period is too short; at least 1s", ""),
+        ({"rate_limit": {"period": "999ms"}}, "the period is too short; it must be at least 1s", ""),
         ({"rate_limit": {"burst": "1000000000"}}, "'1000000000' is not a whole number from 1 to 999999999", ""),
         (
             {"forwardauth": {"headers": "Host"}},

@@ -121,7 +121,7 @@ def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
 def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
     """Return a problem that shows the names of variables instead of their values, which can be secrets.
 
-    Messages show shortened, lower-cased or parsed values, so every part of six characters is replaced too.
+    Messages may show a value shortened, lower-cased or parsed, so any part of at least six characters is replaced too.
 
     Args:
         problem: a problem with a value that contains variables.

@@ -325,7 +325,7 @@ _PLAIN: Final = re.compile(r"[\w./:@-]{1,200}", re.ASCII)
 
 
 def hint_for(claimant: Claimant, host: str, port: int) -> str:
-    """Return how to allow a target: a line of the configuration that allows it to this container and to its replicas.
+    """Return a hint on how to allow a target: a configuration line that lets this container and its replicas use it.
 
     Args:
         claimant: the container.

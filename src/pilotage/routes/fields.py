@@ -263,7 +263,7 @@ class Duration(Kind):
         if self.least is None or seconds >= self.least:
             return seconds
         if seconds:
-            context.error(value, f"{context.shown(value)} is too short; at least {self.least:g}s")
+            context.error(value, f"{context.shown(value)} is too short; it must be at least {self.least:g}s")
         return UNSET  # 0 is automatic
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:

@@ -71,7 +71,7 @@ def middleware_name(written: str) -> str | None:
 
 
 class Middlewares(Kind):
-    """Middleware -> its options, kept as written. Names and the options that restrict access are checked."""
+    """Middleware -> its options, as written. The names are checked, and so are the options that restrict access."""
 
     name = "mapping"
     keys = KeySchema(below=FREE_KEYS, is_yaml=True)
@@ -160,7 +160,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         context.error(period, error.message, path=f"{context.path}.period")
         return
     if seconds < 1:
-        context.error(period, "the period is too short; at least 1s", path=f"{context.path}.period")
+        context.error(period, "the period is too short; it must be at least 1s", path=f"{context.path}.period")
 
 
 _CHECKS: Final = {"cidr_whitelist": _check_cidrs, "rate_limit": _check_rate}

@@ -287,7 +287,7 @@ class _Parser:
             except ParseError as error:
                 self.problem(error.message, option="period")
         if length < 1:
-            self.problem("the period is too short; at least 1s", option="period")
+            self.problem("the period is too short; it must be at least 1s", option="period")
         self.found["rate"] = Rate(average, burst, max(length, 1.0))
 
     def count(self, options: dict[str, Any], option: str, default: int) -> int:
