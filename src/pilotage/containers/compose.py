@@ -36,6 +36,6 @@ def docker_compose_service(container: Container) -> str:
 def dependencies(container: Container) -> tuple[str, ...]:
     """Return the containers that this one needs: from ``proxy.depends_on``, or else Compose's label (decision 9).
 
-    Entries keep their text, e.g. ``db:service_healthy:false``.
+    Entries are returned as written, e.g. ``db:service_healthy:false``.
     """
     return container.depends_on

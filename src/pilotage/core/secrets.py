@@ -177,11 +177,11 @@ _HEADER: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
 
 
 def redact(value: Any, visible: Visibility) -> Any:
-    """Return a plain value without its secrets. Null, empty texts and booleans are never secrets.
+    """Return a plain value without its secrets. Null, empty strings and booleans are never secret.
 
     Args:
         value: text, number, boolean, ``None``, or mappings and lists of these.
-        visible: what may be shown of it.
+        visible: which parts of it may be shown.
 
     """
     if visible.everything or value is None or value == "" or isinstance(value, bool):

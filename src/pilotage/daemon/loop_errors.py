@@ -37,7 +37,7 @@ class LoopErrors:
         reason = getattr(context.get("exception"), "strerror", None) or "out of resources"
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         log.error(
-            "cannot accept connections: %s; %d files may be open; raise the limit with 'ulimit -n' or LimitNOFILE=",
+            "cannot accept connections: %s; the limit is %d open files; raise it with 'ulimit -n' or LimitNOFILE=",
             reason,
             limit,
         )

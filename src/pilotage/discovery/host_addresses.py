@@ -39,7 +39,7 @@ class HostAddresses:
         self._known: frozenset[str] = frozenset()
 
     def has(self, address: str) -> bool:
-        """Return whether an address in its usual spelling belongs to this machine."""
+        """Return whether an address in canonical form belongs to this machine."""
         return address in self()
 
     def __call__(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Reads the services of an engine's swarm, because a task (a container) has its service's labels and ports."""
+"""Reads the services of an engine's swarm. A task (a container) takes its labels and ports from its service."""
 
 from __future__ import annotations
 

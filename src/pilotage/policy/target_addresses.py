@@ -293,7 +293,7 @@ class Reach(msgspec.Struct, frozen=True):
 
         Args:
             host: a name, or an address in any spelling.
-            is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+            is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
         """
         if any(same_host(host, own) for own in self.addresses):
@@ -310,7 +310,7 @@ def leads_here(host: str, is_local: Callable[[str], bool]) -> bool:
 
     Args:
         host: a name, or an address in any spelling.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     """
     if is_ordinary(host):

@@ -114,7 +114,7 @@ class RouteBuilder:
             the agent) decides: true if it ends in ``!``.
         reserved_ports: ports on this host that belong to the proxy.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     """
 

@@ -39,10 +39,10 @@ class RouteFile(msgspec.Struct, frozen=True):
     """A file of routes.
 
     Attributes:
-        name: name of the file as configured; the provider of its routes.
+        name: file name as configured; also the provider name of its routes.
         routes: routes in the order of the file, including excluded ones.
         problems: problems with the file as a whole; each route has its own.
-        fields: alias -> its fields as written, under canonical names.
+        fields: alias -> its fields: canonical names, values as written.
         is_whole: whether the file was readable; if not, its routes are unknown.
 
     """
@@ -68,7 +68,7 @@ def read_route_file(
         text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
         name: the file's name, used in messages and as the provider.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
         The file's routes and problems. Never raises.

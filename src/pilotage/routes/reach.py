@@ -76,7 +76,7 @@ def check_reach(
         target: its target, with host and port.
         policy: what containers may claim.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
         For a host name, the addresses that are the container's own, for later checks; and the error that takes the
@@ -100,7 +100,7 @@ def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable
         reach: the addresses that are the container's own, from :func:`reach_of`.
         target: with host and port.
         policy: what containers may claim.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     """
     owned = reach.owns(target.host, is_local)
@@ -115,7 +115,7 @@ def reserved_target(
     Args:
         target: the target.
         reserved_ports: ports on this host that belong to the proxy.
-        is_local: whether an address in its usual spelling belongs to this machine and is not loopback.
+        is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     """
     if target.port.proxy not in reserved_ports or target.scheme in ("udp", "fileserver"):

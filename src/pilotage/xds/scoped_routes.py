@@ -116,7 +116,7 @@ def _metadata(backend: Backend) -> bytes:
 
 
 def _address(backend: Backend) -> str:
-    """Return the address of a plain backend. Envoy would take a mapped IPv4 address for one of IPv6 only."""
+    """Return the address of a plain backend. An IPv4-mapped one becomes IPv4, which Envoy requires."""
     endpoint = backend.members[0].endpoint
     mapped = ipaddress.IPv6Address(endpoint.host).ipv4_mapped if ":" in endpoint.host else None
     return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"

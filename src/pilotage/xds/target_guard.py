@@ -52,7 +52,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return self.own_ports.union(port for _, port in published) if published else self.own_ports
 
     def is_local(self, text: str) -> bool:
-        """Return whether an address in its usual spelling belongs to this machine and is not loopback."""
+        """Return whether an address in canonical form belongs to this machine and is not loopback."""
         return text in self.local_addresses()
 
     def is_here(self, text: str) -> bool:
