@@ -79,8 +79,8 @@ def check_reach(
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
-        For a host name, the addresses that are the container's own, for later checks; and the error that takes the
-        route out of service.
+        A pair: the container's own addresses, for later checks, if the target is an allowed host name, else ``None``;
+        and the error that takes the route out of service, or ``None``.
 
     """
     own = reserved_target(target, reserved_ports, is_local)
