@@ -94,7 +94,7 @@ async def test_a_request_fails_after_the_hold_time(envoy: Envoy) -> None:
         await gw.publish(route("app", endpoints=(), hold=0.2))
         answer = await gw.ask("app")
         assert answer.status == 503
-        assert b"not become available in time" in answer.body
+        assert b"did not start in time" in answer.body
 
 
 async def test_a_route_without_successor_is_removed_after_its_hold_time(envoy: Envoy) -> None:

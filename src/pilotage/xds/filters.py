@@ -189,9 +189,7 @@ def _destination() -> Any:
         text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
         omit_empty_values=True,
     )
-    value = filter_state_pb2.FilterStateValue(
-        object_key=_DESTINATION, format_string=address, skip_if_empty=True, read_only=True
-    )
+    value = filter_state_pb2.FilterStateValue(object_key=_DESTINATION, format_string=address, skip_if_empty=True)
     return set_filter_state_pb2.Config(on_request_headers=[value])
 
 
