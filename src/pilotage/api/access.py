@@ -1,7 +1,7 @@
 """Decides which requests the HTTP API answers.
 
-Everyone who can open the unix socket, or who has the token, may do everything. Other programs on this machine
-may read what contains no secret; web pages in a browser on this machine may do nothing.
+A client that can open the unix socket or sends the token may do everything. Other programs on this machine may only
+read, and see no secrets. A web page in a browser on this machine may do nothing.
 """
 
 from __future__ import annotations

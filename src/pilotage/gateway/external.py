@@ -30,7 +30,7 @@ _ANSWER: Final = 5.0
 class ExternalLauncher:
     """Waits for an Envoy instead of starting one; see :class:`pilotage.gateway.launch.Launcher`.
 
-    The two may have process IDs of different namespaces, so only the admin interface tells whether Envoy runs.
+    Envoy may run in another PID namespace, so this asks its admin interface whether it is up instead of its process.
 
     Args:
         folder: the folder that both share.

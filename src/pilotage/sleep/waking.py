@@ -119,7 +119,7 @@ class Waker:
         try:
             await self._shared.setdefault(key, SingleFlight(run)).result()
         finally:
-            self._shared.pop(key, None)  # who comes later starts a new attempt, which finds it running
+            self._shared.pop(key, None)  # a later caller makes a new attempt, which finds it running
         self._step(unit, unit.step, done=f"{name} is ready")
 
     async def _start(self, engine: str, container: Container) -> None:

@@ -41,7 +41,7 @@ class Resolved(msgspec.Struct):
 
     Attributes:
         routes: alias -> route, excluded if it is refused; ``None`` if nobody claims the alias any more.
-        problems: alias or host -> the problems of those who claim it but do not get it.
+        problems: alias or host -> the problems of the routes that claim it but lose it to another.
         pools: name of a pool -> aliases of its members, the leader first; empty if it is gone.
         causes: alias -> the event that led to the change.
 

@@ -33,7 +33,7 @@ PAGE: Final = "page"
 REJECTED: Final = "The gateway rejected the configuration of this service."
 
 _RETRY: Final = 5
-"""Seconds after which a page loads itself again, and that clients are told to wait."""
+"""Seconds until a waiting page reloads. Other clients get the same number as ``Retry-After``."""
 _AGAIN: Final = f"This page tries again every {_RETRY} seconds."
 _ASKED: Final = "envoy.filters.http.ext_authz"
 _HTML: Final = "text/html; charset=utf-8"
@@ -47,7 +47,7 @@ class _Cause(msgspec.Struct, frozen=True):
     """Why a request failed.
 
     Attributes:
-        sentence: what the client is told; ``""`` for the text that a route responds with.
+        sentence: the message for the client; ``""`` if the route has a response text of its own.
         flags: Envoy's response flags, one of which is set.
         details: an expression about Envoy's details of the response, in CEL, that is true as well.
         when: a further condition.

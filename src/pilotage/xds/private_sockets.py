@@ -6,21 +6,15 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-from envoy.service.auth.v3 import external_auth_pb2
-from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.tempdirs import private_folder_of
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-__all__ = ["bind", "handlers"]
+__all__ = ["bind"]
 
 
 def bind(server: grpc.Server | grpc.aio.Server, address: str, tls: tuple[bytes, bytes, bytes] | None) -> None:
@@ -51,34 +45,6 @@ def bind(server: grpc.Server | grpc.aio.Server, address: str, tls: tuple[bytes, 
             server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
-
-
-def handlers(
-    stream: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]], check: Callable[[Any, Any], Awaitable[Any]]
-) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return the handlers of the two services that Envoys call.
-
-    Args:
-        stream: serves incremental ADS.
-        check: decides about a request that waits for an endpoint.
-
-    """
-    ads = grpc.stream_stream_rpc_method_handler(
-        stream,
-        request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
-        response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
-    )
-    auth = grpc.unary_unary_rpc_method_handler(
-        check,
-        request_deserializer=external_auth_pb2.CheckRequest.FromString,
-        response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
-    )
-    return (
-        grpc.method_handlers_generic_handler(
-            "envoy.service.discovery.v3.AggregatedDiscoveryService", {"DeltaAggregatedResources": ads}
-        ),
-        grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": auth}),
-    )
 
 
 def _add_socket(server: grpc.Server | grpc.aio.Server, path: str) -> None:
