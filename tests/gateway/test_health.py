@@ -21,7 +21,7 @@ from pilotage.xds.clusters import PROBED
 from tests.support.gateway import route, target
 from tests.support.ports import free_port
 from tests.support.probes import CHECK, Patient, Watched, answer, probing, states
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,10 +143,10 @@ async def test_the_news_of_a_result_causes_no_poll(it: Watched) -> None:
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     it.becomes(probed("app", healthcheck=HealthCheck(interval=60)))
     task = asyncio.create_task(it.watch.run())
-    await asyncio.sleep(4)
+    await pass_time(4)
     begun = len(it.envoy.asked)
     it.watch.follow(it.table, ["app"])  # as an update of the table with this result does
-    await asyncio.sleep(0.5)
+    await pass_time(0.5)
     assert len(it.envoy.asked) == begun
     task.cancel()
     await asyncio.wait([task])
@@ -216,7 +216,7 @@ async def test_a_result_is_kept_for_a_while_when_its_cluster_is_replaced(it: Wat
     it.becomes(probed("app", 1, 2))  # Envoy makes the cluster anew, and probes both
     it.envoy.says = {"route/app": {ONE: "pending", TWO: "healthy"}}
     assert await it.look("route/app") == {"app": {ONE: "healthy", TWO: "healthy"}}
-    await asyncio.sleep(12)
+    await pass_time(12)
     assert await it.look("route/app") == {"app": {ONE: "pending", TWO: "healthy"}}
 
 
@@ -262,23 +262,23 @@ async def test_an_invalid_response_is_reported_once(it: Watched, caplog: pytest.
 @pytest.mark.looptime
 async def test_polling_follows_the_probe_interval(it: Watched) -> None:
     task = asyncio.create_task(it.watch.run())
-    await asyncio.sleep(100)
+    await pass_time(100)
     assert it.envoy.asked == []
     it.envoy.says = {"route/app": {ONE: "healthy"}, "route/slow": {ONE: "healthy"}}
     it.becomes(probed("slow", healthcheck=HealthCheck(interval=60)))
-    await asyncio.sleep(1)
+    await pass_time(1)
     assert states(it.found) == {"slow": {ONE: "healthy"}}
     begun = len(it.envoy.asked)
-    await asyncio.sleep(100)
+    await pass_time(100)
     assert len(it.envoy.asked) - begun == 20  # a result is never older than five seconds
     it.becomes(probed("app", healthcheck=HealthCheck(interval=2)), it.table.routes["slow"])
-    await asyncio.sleep(1)
+    await pass_time(1)
     begun = len(it.envoy.asked)
-    await asyncio.sleep(100)
+    await pass_time(100)
     assert len(it.envoy.asked) - begun == 50
     it.becomes()
     begun = len(it.envoy.asked)
-    await asyncio.sleep(100)
+    await pass_time(100)
     assert len(it.envoy.asked) == begun
     task.cancel()
     await asyncio.wait([task])
@@ -289,10 +289,10 @@ async def test_the_end_of_envoy_is_detected_quickly(it: Watched) -> None:
     it.envoy.says = {"route/app": {ONE: "healthy"}}
     it.becomes(probed("app", healthcheck=HealthCheck(interval=60)))
     task = asyncio.create_task(it.watch.run())
-    await asyncio.sleep(10.1)
+    await pass_time(10.1)
     assert states(it.found) == {"app": {ONE: "healthy"}}
     it.envoy.says, it.envoy.status = None, GatewayStatus("down", 0)
-    await asyncio.sleep(1.1)
+    await pass_time(1.1)
     assert states(it.found) == {"app": {ONE: "pending"}}
     task.cancel()
     await asyncio.wait([task])
@@ -303,11 +303,11 @@ async def test_a_new_route_is_polled_quickly_at_first(it: Watched) -> None:
     it.envoy.says = {"route/app": {ONE: "pending"}}
     task = asyncio.create_task(it.watch.run())
     it.becomes(probed("app", healthcheck=HealthCheck(interval=5)))
-    await asyncio.sleep(3)
+    await pass_time(3)
     assert len(it.envoy.asked) == pytest.approx(12, abs=2)
-    await asyncio.sleep(10)
+    await pass_time(10)
     begun = len(it.envoy.asked)
-    await asyncio.sleep(100)
+    await pass_time(100)
     assert len(it.envoy.asked) - begun == 20
     task.cancel()
     await asyncio.wait([task])
@@ -320,7 +320,7 @@ async def test_polling_uses_a_bounded_share_of_time_and_bounded_requests(it: Wat
     it.envoy.says = {f"route/{alias}": {ONE: "healthy"} for alias in aliases}
     it.envoy.took = 0.1
     task = asyncio.create_task(it.watch.run())
-    await asyncio.sleep(210)
+    await pass_time(210)
     assert len(it.envoy.asked) == pytest.approx(100, abs=2)
     assert {len(names) for _, names in it.envoy.asked} == {200}
     assert {health[ONE].state for health in it.found.values()} == {"healthy"}
