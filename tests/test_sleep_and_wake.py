@@ -30,6 +30,15 @@ def state_of(engine: Engine, name: str = NAME) -> str:
     return str(engine.inspect(name)["State"]["Status"])
 
 
+def starts(engine: Engine, name: str = NAME) -> int:
+    """Return how often a container was started, by the engine's record of events."""
+    chosen = ("--filter", f"container={engine.inspect(name)['Id']}", "--filter", "event=start")
+    until = str(int(time.time()) + 1)
+    return len(
+        engine.docker("events", "--since", "1", "--until", until, "--format", "{{json .}}", *chosen).splitlines()
+    )
+
+
 async def start(engine: Engine, **labels: str) -> None:
     given = {f"proxy.{name}": value for name, value in labels.items()}
     await asyncio.to_thread(run_app, engine, NAME, {"proxy.aliases": "shop", "proxy.idle_timeout": "1h", **given})
@@ -40,7 +49,6 @@ async def test_a_request_wakes_a_stopped_container_and_gets_its_answer(engine: E
     await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
     async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{served.port}/"
-        time.monotonic()
         async with session.get(url, headers={"Host": HOST}, timeout=aiohttp.ClientTimeout(30)) as answer:
             assert answer.status == 200, await answer.text()
         assert state_of(engine) == "running"
@@ -62,6 +70,7 @@ async def test_a_thousand_requests_start_it_once(engine: Engine, tmp_path: Path)
 
         found = await asyncio.gather(*(ask() for _ in range(1000)))
         assert found == [200] * 1000
+    assert await asyncio.to_thread(starts, engine) == 2  # the test's own, and one for all requests
 
 
 async def until_state(engine: Engine, state: str, name: str = NAME) -> None:

@@ -44,11 +44,16 @@ async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
             *("unshare", "--net", "sh", "-c", start), cwd=tmp_path, stdout=log, stderr=log
         )
     try:
-        await asyncio.sleep(4)
+        await served.accepted("shop", "edge")
+        await served.answers()
+        await served.enters(NAME, "asleep")  # so both Envoys report their load
         envoy.send_signal(signal.SIGSTOP)
         await served.answers()
-        await asyncio.sleep(8)
-        assert await served.phase(NAME) == "ready"
+        for _ in range(40):  # eight seconds, four times the idle timeout
+            assert await served.phase(NAME) in {"ready", "quiescing"}  # it tries, and gives up without the Envoy's word
+            await asyncio.sleep(0.2)
+        assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
+        await served.answers()
         os.kill(envoy.pid, signal.SIGCONT)
         await served.enters(NAME, "asleep")
         await served.answers()

@@ -95,10 +95,7 @@ class Served:
 
     async def phase(self, container: str) -> str:
         """Return what a container that sleeps is doing; ``""`` if the daemon knows no such container."""
-        connector = aiohttp.UnixConnector(f"{self.folder}/api.sock")
-        async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
-            async with session.get("/v1/sleep") as answer:
-                units = (await answer.json())["units"]
+        units = (await self._get("/v1/sleep"))["units"]
         return next((str(it["state"]) for it in units if it["container"] == container), "")
 
     async def enters(self, container: str, *phases: str) -> None:
@@ -106,6 +103,21 @@ class Served:
         async with asyncio.timeout(60):
             while await self.phase(container) not in phases:  # noqa: ASYNC110  # another process decides
                 await asyncio.sleep(0.02)
+
+    async def accepted(self, alias: str, node: str) -> None:
+        """Wait until an Envoy is connected and has accepted a route."""
+        async with asyncio.timeout(60):
+            while True:
+                routes = (await self._get("/v1/envoys"))["routes"]
+                if routes.get(alias, {}).get(node, {}).get("state") == "accepted":
+                    return
+                await asyncio.sleep(0.02)
+
+    async def _get(self, path: str) -> Any:
+        connector = aiohttp.UnixConnector(f"{self.folder}/api.sock")
+        async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
+            async with session.get(path) as answer:
+                return await answer.json()
 
     def envoys(self) -> list[int]:
         """Return the process IDs of the Envoys among its children."""
