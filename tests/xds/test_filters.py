@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from envoy.config.route.v3 import route_components_pb2
 from aiohttp import web
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import backend_settings, http_filters
+from pilotage.xds.filters import TARGET, backend_settings, http_filters, scope_settings
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
-        assert [it.name for it in chain if it.disabled] == ["pilotage.hold"]  # which keeps nobody out
+        assert [it.name for it in chain if it.disabled] == ["pilotage.hold", "pilotage.gzip"]  # which keep nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 
@@ -32,18 +34,30 @@ def test_a_plain_route_enables_no_filter() -> None:
 ODD = ("APP.example.com", "app:80", "app.example.com.", "aPP")
 
 
+@pytest.mark.parametrize("service", [(), ("local", "shop", "web")])
 @pytest.mark.parametrize("host", ODD)
-async def test_hosts_in_unusual_spellings_need_no_control_plane(envoy: Envoy, host: str) -> None:
+async def test_hosts_in_unusual_spellings_need_no_control_plane(
+    envoy: Envoy, host: str, service: tuple[str, ...]
+) -> None:
     async with target() as it, envoy() as gw:
-        await gw.publish(route("app", it.port), route("*.wild.org", it.port))
+        await gw.publish(route("app", it.port, service=service), route("*.wild.org", it.port, service=service))
         await gw.ads.close()
         assert (await gw.ask(host)).status == 200
         assert (await gw.ask("any.WILD.org")).status == 200
 
 
-@pytest.mark.parametrize("alias", ["app", "*.wild.org"])
+def test_only_scopes_with_plain_routes_set_the_address_of_a_target() -> None:
+    plain, own = (scope_settings(plain=it) for it in (True, False))
+    assert set(own) - set(plain) == {TARGET}
+    off = packed(route_components_pb2.FilterConfig(disabled=True))
+    assert all(it == off for it in own.values())
+
+
+@pytest.mark.parametrize(("alias", "service"), [("app", ()), ("app", ("local", "shop", "web")), ("*.wild.org", ())])
 @pytest.mark.parametrize("middleware", ["forwardauth", "cidr_whitelist", "rate_limit"])
-async def test_hosts_in_unusual_spellings_do_not_bypass_protection(envoy: Envoy, alias: str, middleware: str) -> None:
+async def test_hosts_in_unusual_spellings_do_not_bypass_protection(
+    envoy: Envoy, alias: str, service: tuple[str, ...], middleware: str
+) -> None:
     cases: dict[str, dict[str, Any]] = {
         "forwardauth": {"route": "auth", "auth_endpoint": "/deny"},
         "cidr_whitelist": {"allow": ["10.0.0.0/8"]},
@@ -56,7 +70,8 @@ async def test_hosts_in_unusual_spellings_do_not_bypass_protection(envoy: Envoy,
 
     async with target() as it, target("auth") as auth, envoy() as gw:
         auth.handlers["/deny"] = deny
-        await gw.publish(route(alias, it.port, middlewares={middleware: options}), route("auth", auth.port))
+        protected = route(alias, it.port, middlewares={middleware: options}, service=service)
+        await gw.publish(protected, route("auth", auth.port))
         hosts = ODD if alias == "app" else ("any.wild.org", "ANY.wild.org", "any.wild.org:80", "any.wild.org.")
         refused = 429 if middleware == "rate_limit" else 403
         found = [(await gw.ask(host)).status for host in (*hosts, *hosts)]
@@ -278,8 +293,8 @@ async def test_access_is_denied_while_the_auth_service_is_away(envoy: Envoy, app
 # ---- compression, redirection --------------------------------------------------------------------------------------
 
 
-async def test_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
-    async with target() as it, envoy() as gw:
+async def test_with_the_setting_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
+    async with target() as it, envoy(compression=True) as gw:
         text = "pilotage " * 1000
 
         async def page(request: web.Request) -> web.Response:
@@ -301,11 +316,17 @@ async def test_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) ->
             assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
 
 
-async def test_compression_can_be_disabled_globally(envoy: Envoy) -> None:
-    async with target() as it, envoy(compression=False) as gw:
-        await gw.publish(route("app", it.port, disable_compression=True), route("web", it.port))
-        answer = await gw.ask("web", headers={"Accept-Encoding": "gzip", "X-Long": "x" * 5000})
-        assert "Content-Encoding" not in answer.headers
+async def test_by_default_text_is_compressed_only_where_a_label_asks_for_it(envoy: Envoy) -> None:
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="pilotage " * 1000)
+
+    async with target() as it, envoy() as gw:
+        it.handlers["/page"] = page
+        both = route("both", it.port, compression=True, disable_compression=True)
+        await gw.publish(route("app", it.port, compression=True), route("web", it.port), both)
+        for host, encoding in [("app", "gzip"), ("web", None), ("both", None)]:
+            answer = await gw.ask(host, "/page", headers={"Accept-Encoding": "gzip"})
+            assert (host, answer.headers.get("Content-Encoding")) == (host, encoding)
 
 
 async def test_a_route_can_redirect_plain_http(envoy: Envoy) -> None:
@@ -324,7 +345,7 @@ async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: 
         assert {answer.status for answer in answers} == {200}
 
 
-async def test_parts_and_responses_with_an_etag_are_not_compressed(envoy: Envoy) -> None:
+async def test_parts_and_responses_that_must_stay_as_they_are_are_not_compressed(envoy: Envoy) -> None:
     text = "x" * 10_000
 
     async def part(_request: web.Request) -> web.Response:
@@ -333,16 +354,20 @@ async def test_parts_and_responses_with_an_etag_are_not_compressed(envoy: Envoy)
     async def tagged(_request: web.Request) -> web.Response:
         return web.Response(text=text, headers={"ETag": '"abc"'})
 
+    async def fixed(_request: web.Request) -> web.Response:
+        return web.Response(text=text, headers={"Cache-Control": "public, no-transform"})
+
     async def plain(_request: web.Request) -> web.Response:
         return web.Response(text=text)
 
     async with target() as it, envoy() as gw:
-        it.handlers |= {"/part": part, "/tagged": tagged, "/plain": plain}
-        await gw.publish(route("app", it.port))
+        it.handlers |= {"/part": part, "/tagged": tagged, "/fixed": fixed, "/plain": plain}
+        await gw.publish(route("app", it.port, compression=True))
         accept = {"Accept-Encoding": "gzip"}
         found = await gw.ask("app", "/part", headers=accept | {"Range": "bytes=100-5099"})
         assert (found.status, found.headers.get("Content-Encoding"), len(found.body)) == (206, None, 5_000)
         assert found.headers["Content-Length"] == "5000"
         found = await gw.ask("app", "/tagged", headers=accept)
         assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
+        assert "Content-Encoding" not in (await gw.ask("app", "/fixed", headers=accept)).headers
         assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"

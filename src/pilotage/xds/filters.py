@@ -39,7 +39,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.request_checks import host_check, path_check
-from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
+from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -148,6 +148,13 @@ end
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 _OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
+_ON_GZIP: Final = packed(
+    compressor_pb2.CompressorPerRoute(
+        overrides=compressor_pb2.CompressorOverrides(
+            response_direction_config=compressor_pb2.ResponseDirectionOverrides()
+        )
+    )
+)
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
@@ -173,10 +180,13 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    if options.compression:
-        chain.append(_filter(_GZIP, _gzip()))
+    # Like holding, compression protects nothing.
+    chain.append(_filter(_GZIP, _gzip(), disabled=not options.compression))
     chain.append(_filter(TARGET, _destination()))
-    chain.append(_filter("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True)))
+    # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
+    counted = ON if options.report_errors else OFF
+    router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
+    chain.append(_filter("envoy.filters.http.router", router))
     return chain
 
 
@@ -268,9 +278,15 @@ def _gzip() -> Any:
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
-def scope_settings() -> dict[str, Any]:
-    """Return the default per-route configuration: all optional filters disabled."""
-    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND), _OFF)
+def scope_settings(*, plain: bool) -> dict[str, Any]:
+    """Return the default per-route configuration: all optional filters disabled.
+
+    Args:
+        plain: whether the scope has plain routes, which need the filter that sets the address.
+
+    """
+    disabled = (_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
@@ -301,9 +317,15 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if backend.held:
         check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
         found[HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
-    if options.compression and backend.route.settings.disable_compression:
-        found[_GZIP] = _OFF_GZIP
+    compresses = _compresses(backend, options)
+    if compresses != options.compression:
+        found[_GZIP] = _ON_GZIP if compresses else _OFF_GZIP
     return found
+
+
+def _compresses(backend: Backend, options: GatewayOptions) -> bool:
+    settings = backend.route.settings
+    return (options.compression or settings.compression) and not settings.disable_compression
 
 
 def on_demand_source() -> Any:
