@@ -39,6 +39,7 @@ class HTTPClient:
         self._head = f"Host: {host}\r\nUser-Agent: pilotage\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         self._slots = asyncio.Semaphore(dialer.limit)
         self._idle: list[tuple[HTTPStream, float]] = []  # and since when, oldest first
+        self._waiting: set[HTTPStream] = set()  # for the headers of a response
         self._open: set[EngineResponse] = set()
         self._closed = False
 
@@ -94,16 +95,23 @@ class HTTPClient:
             raise ClosedError
         try:
             async with asyncio.timeout(timeout):
-                return await self._dialer.dial(HTTPStream)
+                stream = await self._dialer.dial(HTTPStream)
         except Exception as error:
             raise DialError from error
+        if self._closed:
+            stream.close()
+            raise ClosedError
+        return stream
 
     async def _exchange(self, stream: HTTPStream, request: bytes) -> EngineResponse:
+        self._waiting.add(stream)
         try:
             response = await stream.request(request)
         except BaseException:
             stream.close()
             raise
+        finally:
+            self._waiting.discard(stream)
         self._open.add(response)
         response.on_close = lambda: self._end(response, stream)
         return response
@@ -118,8 +126,13 @@ class HTTPClient:
             stream.close()
 
     def close(self) -> None:
-        """Close all connections. Readers of open responses get ``ConnectionAbortedError``. Idempotent."""
+        """Close all connections. Idempotent.
+
+        Readers of open responses get ``ConnectionAbortedError``; requests without a response end with an ``OSError``.
+        """
         self._closed = True
+        for stream in list(self._waiting):
+            stream.close()
         for response in list(self._open):
             response.close()
         while self._idle:
