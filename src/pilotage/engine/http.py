@@ -91,21 +91,17 @@ class HTTPClient:
         return None
 
     async def _dial(self, timeout: float) -> HTTPStream:  # noqa: ASYNC109
-        if self._closed:
-            raise ClosedError
+        self._check_open()
         try:
             async with asyncio.timeout(timeout):
-                stream = await self._dialer.dial(HTTPStream)
+                return await self._dialer.dial(HTTPStream)
         except Exception as error:
             raise DialError from error
-        if self._closed:
-            stream.close()
-            raise ClosedError
-        return stream
 
     async def _exchange(self, stream: HTTPStream, request: bytes) -> EngineResponse:
         self._waiting.add(stream)
         try:
+            self._check_open()  # it may have been closed while the connection was opened
             response = await stream.request(request)
         except BaseException:
             stream.close()
@@ -115,6 +111,10 @@ class HTTPClient:
         self._open.add(response)
         response.on_close = lambda: self._end(response, stream)
         return response
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError
 
     def _end(self, response: EngineResponse, stream: HTTPStream) -> None:
         """End an exchange; keep the connection if it can be reused."""
