@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend, epoch_cluster, gate_of
+    from pilotage.xds.backend import Backend, epoch_cluster, gate_of, pool_gate
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
@@ -51,6 +51,7 @@ __all__ = [
     "gate_of",
     "is_probed",
     "limits_for",
+    "pool_gate",
     "route_policy",
 ]
 
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazy_exports(
         "route_policy": "middlewares",
         "epoch_cluster": "backend",
         "gate_of": "backend",
+        "pool_gate": "backend",
         "Report": "load_reports",
         "ROUTE_HEADER": "sleeping_routes",
         "Page": "sleep_gates",
