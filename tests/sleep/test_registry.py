@@ -145,6 +145,21 @@ def test_a_route_that_others_use_for_forwardauth_does_not_sleep() -> None:
     assert found.follow("auth", 3.0).unit is not None
 
 
+def test_a_route_does_not_sleep_until_the_last_that_uses_it_for_forwardauth_is_gone() -> None:
+    known = Known()
+    known.put("auth", IDLE)
+    users = ("shop", "wiki")
+    found = registry(known)
+    for user in users:
+        known.put(user, {f"proxy.{user}.middlewares.forwardauth.route": "auth"})
+        found.follow(user, 1.0)
+    for user, sleeps in zip(users, (False, True), strict=True):
+        assert found.follow("auth", 2.0).unit is None
+        known.drop(user)
+        assert found.follow(user, 3.0).again == ("auth",)
+        assert (found.follow("auth", 3.0).unit is not None) is sleeps
+
+
 POOL = {"proxy.*.load_balance.link": "all"}
 
 
