@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = [*"-x -q -n 0 -p no:cacheprovider --hypothesis-profile fast -W".split(), "ignore:Module already imported"]
+PYTEST = [
+    *"-x -q -n 0 -p no:cacheprovider --timeout 60 --hypothesis-profile fast -W".split(),
+    "ignore:Module already imported",
+]
 RULES = (  # of how labels become routes
     "tests/routes/test_build.py",
     "tests/routes/test_build_limits.py",

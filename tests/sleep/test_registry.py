@@ -197,6 +197,21 @@ def test_a_pool_with_a_container_that_never_sleeps_does_not_sleep() -> None:
     assert found.refused == {}
 
 
+def test_a_pool_does_not_sleep_until_the_last_container_that_never_sleeps_is_gone() -> None:
+    known = Known()
+    restless = ("two", "three")
+    known.put("one", {**IDLE, **POOL})
+    found = registry(known)
+    for name in restless:
+        known.put(name, POOL)
+        found.follow(name, 1.0)
+    for name, sleeps in zip(restless, (False, True), strict=True):
+        assert found.follow("one", 1.0).unit is None
+        known.drop(name)
+        found.follow(name, 2.0)
+        assert (found.follow("one", 2.0).unit is not None) is sleeps
+
+
 def test_a_container_with_a_route_in_a_pool_and_one_outside_does_not_sleep() -> None:
     known = Known()
     known.put("one", {**IDLE, "proxy.aliases": "one, own", "proxy.one.load_balance.link": "all"})
