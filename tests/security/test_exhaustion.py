@@ -1,6 +1,7 @@
 """Clients that take all they can get leave room for others, and Envoy lives on.
 
-The daemon has 500 descriptors, fewer than any attack below asks for.
+The daemon has 500 descriptors, fewer than any attack below asks for. The attacks come from many addresses, because one
+address alone gets few connections (``test_one_client``).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Place:
         self.held: list[socket.socket] = []
 
     def connect(self, port: int = 0) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", port or self.door.port), timeout=5)
+        source = (f"127.0.1.{len(self.held) % 200 + 1}", 0)
+        made = socket.create_connection(("127.0.0.1", port or self.door.port), timeout=5, source_address=source)
         self.held.append(made)
         return made
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import yaml
-from google.protobuf import json_format, symbol_database
+from envoy.extensions.filters.http.dynamic_modules.v3 import dynamic_modules_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, symbol_database
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.port_syntax import PortPair
@@ -35,6 +36,22 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
     from pilotage.xds.resources import Resource
+
+
+def _define(kind: str, name: str) -> None:
+    """Define a filter that the package xds-protos does not have yet. It has the fields of the HTTP filter."""
+    file = descriptor_pb2.FileDescriptorProto()
+    dynamic_modules_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name = f"{kind}.proto"
+    file.package = f"envoy.extensions.filters.{kind}.dynamic_modules.v3"
+    (message, *_) = file.message_type
+    message.name = name
+    del file.message_type[1:]
+    descriptor_pool.Default().Add(file)
+
+
+_define("listener", "DynamicModuleListenerFilter")
+_define("network", "DynamicModuleNetworkFilter")
 
 
 def _values(message: Message) -> Any:

@@ -26,6 +26,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
+from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import LONGEST_SLEEP, http_filters, on_demand_source
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
@@ -44,6 +45,7 @@ __all__ = ["http_listeners", "listening_address", "stream_listener"]
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
+_SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
 _SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
 _MOST_STREAMS: Final = 100
@@ -73,10 +75,10 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
-        found.append(_listener("http", options.http_address, options.http_port, chains))
+        found.append(_listener("http", options.http_address, options.http_port, chains, options))
     if options.serves_https and (groups := name_groups(options.certificates)):
         chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
-        found.append(_listener("https", options.https_address, options.https_port, chains))
+        found.append(_listener("https", options.https_address, options.https_port, chains, options))
     return found
 
 
@@ -110,7 +112,7 @@ def _networks(options: GatewayOptions) -> list[Any]:
     ]
 
 
-def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
+def _listener(name: str, host: str, port: int, chains: list[Any], options: GatewayOptions) -> Resource:
     message = listener_pb2.Listener(
         name=name,
         address=socket(host, port),
@@ -122,6 +124,8 @@ def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
         inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
         inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
         message.listener_filters.append(inspect)
+        message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
+    add_client_limit(message, options)
     return resource(LISTENER, name, message)
 
 
@@ -286,6 +290,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
+        add_client_limit(message, options)
     clusters = frozenset() if backend.gate is not None else frozenset({backend.cluster})
     return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
 
