@@ -12,7 +12,6 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.routes.port_syntax import PortPair
 from pilotage.table.envoys import RouteState
-from pilotage.xds import envoys as module
 from pilotage.xds.envoys import MOST_NODES, Envoys
 from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
 from pilotage.xds.session import Session
@@ -135,7 +134,7 @@ async def test_an_envoy_that_left_is_reported_as_disconnected_for_an_hour() -> N
 @pytest.mark.looptime
 async def test_an_envoy_that_left_is_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1e9
-    monkeypatch.setattr(module.time, "time", lambda: now)
+    monkeypatch.setattr("pilotage.xds.envoys.time.time", lambda: now)
     fleet = Fleet()
     fleet.envoys.leave(fleet.connect("edge"))
     now += 3600
