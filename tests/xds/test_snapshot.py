@@ -158,30 +158,6 @@ def test_a_missing_forwardauth_route_is_reported() -> None:
     assert _problems(snapshot) == []
 
 
-@pytest.mark.parametrize(
-    "middlewares", [{"forwardauth": {"route": "other"}}, {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}]
-)
-@pytest.mark.parametrize("link", ["", "shop"])
-def test_a_route_that_begins_or_ceases_to_restrict_access_changes_those_that_ask_it(
-    middlewares: dict[str, Any], link: str
-) -> None:
-    snapshot = Snapshot(_OPTIONS)
-    asking = route("app", 80, middlewares={"forwardauth": {"route": "auth"}}, load_balance=LoadBalance(link=link))
-    free, other = route("auth", 81), route("other", 82)
-    snapshot.replace(table(asking, free, other))
-    before = dict(snapshot.resources)
-    assert _problems(snapshot) == []
-    changed = snapshot.change(table(asking, route("auth", 81, middlewares=middlewares), other), ["auth"])
-    assert (SCOPE, link or "app") in changed
-    (problem,) = _problems(snapshot)
-    assert (problem.route, problem.message) == (
-        "app",
-        "all requests are rejected, because the route 'auth', which must approve them, restricts access, too",
-    )
-    assert (SCOPE, link or "app") in snapshot.change(table(asking, free, other), ["auth"])
-    assert (_problems(snapshot), snapshot.resources) == ([], before)
-
-
 def test_an_https_route_without_an_endpoint_stays_https() -> None:
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(route("app", scheme="https", endpoints=(), hold=5.0)))
