@@ -50,7 +50,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.retries": 6,
         "GatewayOptions.idle_timeout": 180.0,
         "GatewayOptions.body_timeout": 300.0,
-        "GatewayOptions.stream_timeout": 3600.0,
+        "GatewayOptions.stream_timeout": 600.0,
         "GatewayOptions.max_target_connections": 10000,
         "GatewayOptions.max_client_connections": 6250,
         "GatewayOptions.max_udp_clients": 2500,

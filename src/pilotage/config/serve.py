@@ -120,9 +120,6 @@ class ApiSettings(msgspec.Struct, frozen=True):
         return frozenset(int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= 5) - {0}
 
 
-# ---- models --------------------------------------------------------------------------------------------------------
-
-
 class Section(BaseModel):
     """A mapping that accepts only known keys."""
 
@@ -271,6 +268,7 @@ class _Gateway(Section):
     idle_timeout: Seconds = _OPTIONS.idle_timeout
     body_timeout: Seconds = _OPTIONS.body_timeout
     stream_timeout: Seconds = _OPTIONS.stream_timeout
+    tcp_timeout: Seconds = _OPTIONS.tcp_timeout
     max_connections: Annotated[int, BeforeValidator(_whole), Field(ge=16)] | None = None
     max_connections_per_client: Annotated[int, BeforeValidator(_whole), Field(ge=0)] | None = None
     max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
@@ -342,6 +340,7 @@ class ServeSections(Section):
             idle_timeout=section.idle_timeout,
             body_timeout=section.body_timeout,
             stream_timeout=section.stream_timeout,
+            tcp_timeout=section.tcp_timeout,
             max_target_connections=section.max_target_connections,
             max_udp_clients=section.max_udp_clients,
         )

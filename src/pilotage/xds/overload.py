@@ -137,7 +137,7 @@ _TIMERS: Final = {
         {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
     ],
 }
-"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 72 s for streams."""
+"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 12 s for streams."""
 
 
 def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:
