@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from envoy.config.route.v3 import route_components_pb2
 from aiohttp import web
+from envoy.config.route.v3 import route_components_pb2
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import TARGET, backend_settings, http_filters, scope_settings
+from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand_source, scope_settings
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target
@@ -371,3 +371,10 @@ async def test_parts_and_responses_that_must_stay_as_they_are_are_not_compressed
         assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
         assert "Content-Encoding" not in (await gw.ask("app", "/fixed", headers=accept)).headers
         assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"
+
+
+def test_envoy_does_not_give_up_on_a_cluster_by_itself() -> None:
+    """By default it does so after 15 s, which is less than many containers need to wake."""
+    source = on_demand_source()
+    assert source.HasField("initial_fetch_timeout")
+    assert source.initial_fetch_timeout.ToMilliseconds() == 0

@@ -330,9 +330,9 @@ def _compresses(backend: Backend, options: GatewayOptions) -> bool:
 
 def on_demand_source() -> Any:
     """Return where Envoy asks for a cluster that it does not have: in its stream to the control plane."""
-    return config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-    )
+    never = seconds(0)  # by default, Envoy gives up after 15 s and rejects the requests that wait
+    ads, version = config_source_pb2.AggregatedConfigSource(), config_source_pb2.V3
+    return config_source_pb2.ConfigSource(ads=ads, resource_api_version=version, initial_fetch_timeout=never)
 
 
 _ASK: Final = packed(
