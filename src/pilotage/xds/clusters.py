@@ -75,7 +75,7 @@ _VERSIONS: Final = {
 _SILENT: Final = ("192.0.2.1", 9)
 """Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
 takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
-_SILENT_ATTEMPT: Final = 1.0
+_SILENT_ATTEMPT: Final = 1.5
 _ON_LOOPBACK: Final = address_pb2.BindConfig(
     socket_options=[
         socket_option_pb2.SocketOption(
@@ -86,6 +86,10 @@ _ON_LOOPBACK: Final = address_pb2.BindConfig(
             state=socket_option_pb2.SocketOption.STATE_PREBIND,
         )
     ]
+)
+# A target that has vanished is noticed within six minutes. Idle connections of tcp routes have no other limit.
+_KEEPALIVE: Final = address_pb2.TcpKeepalive(
+    keepalive_time=number(180), keepalive_interval=number(60), keepalive_probes=number(3)
 )
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
@@ -171,6 +175,8 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
+    elif route.scheme == "tcp":
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
