@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
@@ -290,43 +289,7 @@ async def test_access_is_denied_while_the_auth_service_is_away(envoy: Envoy, app
         assert [method for method, *_ in it.seen] == ["GET"]
 
 
-# ---- compression, redirection --------------------------------------------------------------------------------------
-
-
-async def test_with_the_setting_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
-    async with target() as it, envoy(compression=True) as gw:
-        text = "pilotage " * 1000
-
-        async def page(request: web.Request) -> web.Response:
-            return web.Response(text=text, content_type=request.query["type"])
-
-        it.handlers["/page"] = page
-        await gw.publish(route("app", it.port), route("raw", it.port, disable_compression=True))
-        accepting = {"Accept-Encoding": "gzip"}
-        for host, kind, headers, encoded in [
-            ("app", "text/html", accepting, True),
-            ("app", "application/json", accepting, True),
-            ("app", "image/png", accepting, False),
-            ("app", "text/html", {"Accept-Encoding": "identity"}, False),
-            ("raw", "text/html", accepting, False),
-            ("RAW", "text/html", accepting, False),
-        ]:
-            answer = await gw.ask(host, f"/page?type={kind}", headers=headers)
-            assert (host, kind, answer.headers.get("Content-Encoding")) == (host, kind, "gzip" if encoded else None)
-            assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
-
-
-async def test_by_default_text_is_compressed_only_where_a_label_asks_for_it(envoy: Envoy) -> None:
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(text="pilotage " * 1000)
-
-    async with target() as it, envoy() as gw:
-        it.handlers["/page"] = page
-        both = route("both", it.port, compression=True, disable_compression=True)
-        await gw.publish(route("app", it.port, compression=True), route("web", it.port), both)
-        for host, encoding in [("app", "gzip"), ("web", None), ("both", None)]:
-            answer = await gw.ask(host, "/page", headers={"Accept-Encoding": "gzip"})
-            assert (host, answer.headers.get("Content-Encoding")) == (host, encoding)
+# ---- redirection --------------------------------------------------------------------------------------
 
 
 async def test_a_route_can_redirect_plain_http(envoy: Envoy) -> None:
@@ -343,34 +306,6 @@ async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: 
         await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))
         answers = await asyncio.gather(*(gw.ask("app", headers={"Cookie": "session=good"}) for _ in range(50)))
         assert {answer.status for answer in answers} == {200}
-
-
-async def test_parts_and_responses_that_must_stay_as_they_are_are_not_compressed(envoy: Envoy) -> None:
-    text = "x" * 10_000
-
-    async def part(_request: web.Request) -> web.Response:
-        return web.Response(status=206, text=text[100:5100], headers={"Content-Range": "bytes 100-5099/10000"})
-
-    async def tagged(_request: web.Request) -> web.Response:
-        return web.Response(text=text, headers={"ETag": '"abc"'})
-
-    async def fixed(_request: web.Request) -> web.Response:
-        return web.Response(text=text, headers={"Cache-Control": "public, no-transform"})
-
-    async def plain(_request: web.Request) -> web.Response:
-        return web.Response(text=text)
-
-    async with target() as it, envoy() as gw:
-        it.handlers |= {"/part": part, "/tagged": tagged, "/fixed": fixed, "/plain": plain}
-        await gw.publish(route("app", it.port, compression=True))
-        accept = {"Accept-Encoding": "gzip"}
-        found = await gw.ask("app", "/part", headers=accept | {"Range": "bytes=100-5099"})
-        assert (found.status, found.headers.get("Content-Encoding"), len(found.body)) == (206, None, 5_000)
-        assert found.headers["Content-Length"] == "5000"
-        found = await gw.ask("app", "/tagged", headers=accept)
-        assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
-        assert "Content-Encoding" not in (await gw.ask("app", "/fixed", headers=accept)).headers
-        assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"
 
 
 def test_envoy_does_not_give_up_on_a_cluster_by_itself() -> None:

@@ -13,7 +13,6 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
-    extension_pb2,
     grpc_service_pb2,
     http_uri_pb2,
     substitution_format_string_pb2,
@@ -21,10 +20,8 @@ from envoy.config.core.v3 import (
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
-from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
-from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
@@ -38,6 +35,7 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import host_check, path_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 
@@ -91,11 +89,6 @@ LONGEST_HOLD: Final = 3600.0
 LONGEST_SLEEP: Final = 1200.0
 """Seconds that Envoy holds a request for a cluster that it does not have. The control plane ends the wait earlier."""
 _REMEMBERED_CLIENTS: Final = 10_000
-_TEXTUAL: Final = (
-    "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
-    "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
-).split()
-
 FOUND: Final = "*"
 """Name of a route that is the same for many backends."""
 _ASKS: Final = "asks"
@@ -147,14 +140,6 @@ end
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
-_OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
-_ON_GZIP: Final = packed(
-    compressor_pb2.CompressorPerRoute(
-        overrides=compressor_pb2.CompressorOverrides(
-            response_direction_config=compressor_pb2.ResponseDirectionOverrides()
-        )
-    )
-)
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
@@ -181,7 +166,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
     # Like holding, compression protects nothing.
-    chain.append(_filter(_GZIP, _gzip(), disabled=not options.compression))
+    chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
     chain.append(_filter(TARGET, _destination()))
     # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
     counted = ON if options.report_errors else OFF
@@ -257,24 +242,6 @@ _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
 """Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
-def _gzip() -> Any:
-    common = compressor_pb2.Compressor.CommonDirectionConfig(
-        min_content_length=number(1024), content_type=list(_TEXTUAL)
-    )
-    response = compressor_pb2.Compressor.ResponseDirectionConfig(
-        common_config=common,
-        # The ETag and the ranges of a response refer to its uncompressed form.
-        disable_on_etag_header=True,
-        uncompressible_response_codes=[206],
-    )
-    return compressor_pb2.Compressor(
-        response_direction_config=response,
-        compressor_library=extension_pb2.TypedExtensionConfig(
-            name="gzip", typed_config=packed(gzip_pb2.Gzip(compression_level=gzip_pb2.Gzip.COMPRESSION_LEVEL_5))
-        ),
-    )
-
-
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
@@ -317,15 +284,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if backend.held:
         check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
         found[HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
-    compresses = _compresses(backend, options)
-    if compresses != options.compression:
-        found[_GZIP] = _ON_GZIP if compresses else _OFF_GZIP
+    if (switch := compression_switch(backend.route.settings, options)) is not None:
+        found[_GZIP] = switch
     return found
-
-
-def _compresses(backend: Backend, options: GatewayOptions) -> bool:
-    settings = backend.route.settings
-    return (options.compression or settings.compression) and not settings.disable_compression
 
 
 def on_demand_source() -> Any:

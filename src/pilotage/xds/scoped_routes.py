@@ -8,7 +8,7 @@ part before its first dot. All wildcard aliases (route names such as ``*.example
 from __future__ import annotations
 
 import ipaddress
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
@@ -88,7 +88,7 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
     return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
 
 
-@cache
+@lru_cache(maxsize=2)
 def _head(*, plain: bool) -> bytes:
     """Return what all scopes have in common, serialized; see :func:`~pilotage.xds.filters.scope_settings`."""
     everywhere = route_pb2.RouteConfiguration(
