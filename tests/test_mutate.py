@@ -81,20 +81,64 @@ def test_a_mutant_shows_its_line_before_and_after(mutate: Any) -> None:
 
 def test_the_modules_own_tests_come_first_then_its_packages_then_those_that_import_it(mutate: Any) -> None:
     own, package, importing, slow = mutate.tests_of(Path("src/pilotage/table/diff.py"), slow=True)
-    assert own == ["-m", mutate.FAST, "tests/table/test_diff.py"]
-    assert "tests/table/test_store.py" in package
-    assert "tests/output/test_changelog.py" in importing
-    assert "tests/table/test_diff.py" not in package + importing
-    assert slow == ["-m", mutate.SLOW, *own[2:]]
-    assert "tests/test_conformance.py" in importing
+    assert own == (mutate.FAST, ["tests/table/test_diff.py"])
+    assert "tests/table/test_store.py" in package[1]
+    assert "tests/output/test_changelog.py" in importing[1]
+    assert "tests/table/test_diff.py" not in package[1] + importing[1]
+    assert slow == (mutate.SLOW, own[1])
+    assert "tests/test_conformance.py" in importing[1]
     own, *_ = mutate.tests_of(Path("src/pilotage/table/__init__.py"), slow=False)
-    assert own[2:] == ["tests/test_architecture.py"]
+    assert own[1] == ["tests/test_architecture.py"]
     own, _ = mutate.tests_of(Path("src/pilotage/xds/session.py"), slow=False)
-    assert own[2:] == [
+    assert own[1] == [
         "tests/xds/test_session.py",
         "tests/xds/test_session_refusals.py",
         "tests/xds/test_session_state.py",
     ]
+
+
+def test_a_seed_chooses_mutants_among_all_modules_of_a_package(mutate: Any) -> None:
+    paths = [mutate.ROOT / "src/pilotage/table", mutate.ROOT / "src/pilotage/core/gc.py"]
+    chosen, total = mutate.sample(paths, 30, seed=1)
+    assert len(chosen) == 30 < total
+    assert mutate.sample(paths, 30, seed=1) == (chosen, total)
+    assert mutate.sample(paths, 30, seed=2) != (chosen, total)
+    assert len({module for module, _ in chosen}) > 5
+    every, total = mutate.sample(paths[1:], 0, seed=1)
+    assert [mutant for _, mutant in every] == sorted(mutate.mutants(paths[1].read_text()))
+    assert len(every) == total
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [(1, (0, 0)), (3, (0, 0)), (4, (4, 5)), (5, (4, 5)), (6, (6, 6)), (7, (7, 8)), (9, (4, 5)), (10, (10, 10))],
+)
+def test_the_lines_of_a_statement_are_those_that_run_with_it(mutate: Any, line: int, lines: tuple[int, int]) -> None:
+    text = (
+        "a = 1\nclass A:\n    def f(self, b=2):\n        if (b and\n                a):\n            b()\n"
+        "            c(\n                1)\n        else:\n            d()\n"
+    )
+    assert mutate.statement_of(text, line) == lines
+
+
+def test_of_other_files_only_tests_that_run_the_changed_statement_run_again(mutate: Any, tmp_path: Path) -> None:
+    module = Path("src/pilotage/core/gc.py")
+    own, other = "tests/core/test_gc.py::test_a", "tests/core/test_text.py::test_b[c::d]"
+    text = "A = 1\ndef f():\n    return 1\ndef g():\n    return 2\n"
+    (tmp_path / module).parent.mkdir(parents=True)
+    (tmp_path / module).write_text(text)
+    baseline = mutate.Baseline(tmp_path, {module: list(mutate.tests_of(module, slow=False))})
+    baseline.seconds = {own: 1.0, other: 2.0, "tests/core/test_yaml.py::test_e": 4.0}
+    baseline.lines[str(module)].update({1: {""}, 2: {""}, 3: {own, other}, 4: {""}, 5: set()})
+
+    def groups(line: int) -> list[tuple[list[str], float]]:
+        return [(group.names, group.limit) for group in baseline.groups(module, line)]
+
+    assert groups(3) == [(["tests/core/test_gc.py"], 30), ([other], 40)]
+    assert groups(5) == [(["tests/core/test_gc.py"], 30)]
+    assert groups(1)[0] == (["tests/core/test_gc.py"], 30)
+    assert {"tests/core/test_text.py", "tests/core/test_yaml.py"} <= set(groups(1)[1][0])
+    assert groups(1)[1][1] == 80
 
 
 @pytest.mark.process
@@ -128,7 +172,9 @@ def test_survivors_are_printed_and_fail_the_run(tmp_path: Path) -> None:
     status, output = run()
     assert status == 1
     assert "src/pilotage/core/sizes.py:2: survived\n  -     return size > 10\n  +     return (size >= 10)\n" in output
-    assert "3 of 3 mutants: 2 killed, 1 survived, 0 timed out. 67 % killed." in output
+    assert "3 mutants, of 3 possible: 2 killed, 1 survived, 0 timed out. 67 % killed." in output
+    assert "killed tests" not in output
+    assert "sizes.py:2: killed tests/core/test_sizes.py::test_it\n  -     return size > 10\n" in run("--verbose")[1]
     assert run("--at-least=0")[0] == 0
     tests.write_text("def test_it():\n    assert False\n")
     status, output = run()

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
-from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    health_check_pb2,
+    protocol_pb2,
+    proxy_protocol_pb2,
+    socket_option_pb2,
+)
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
@@ -22,6 +29,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.routes.route import Endpoint
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -29,7 +38,6 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -64,6 +72,25 @@ _VERSIONS: Final = {
     "TLSv1.2": _TLS.TLSv1_2,
     "TLSv1.3": _TLS.TLSv1_3,
 }
+_SILENT: Final = ("192.0.2.1", 9)
+"""Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
+takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
+_SILENT_ATTEMPT: Final = 1.5
+_ON_LOOPBACK: Final = address_pb2.BindConfig(
+    socket_options=[
+        socket_option_pb2.SocketOption(
+            description="SO_BINDTODEVICE",
+            level=1,
+            name=25,
+            buf_value=b"lo",
+            state=socket_option_pb2.SocketOption.STATE_PREBIND,
+        )
+    ]
+)
+# A target that has vanished is noticed within six minutes. Idle connections of tcp routes have no other limit.
+_KEEPALIVE: Final = address_pb2.TcpKeepalive(
+    keepalive_time=number(180), keepalive_interval=number(60), keepalive_probes=number(3)
+)
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
@@ -117,6 +144,9 @@ def _epochs(backend: Backend) -> list[Backend]:
     gate = backend.gate
     if gate is None:
         return [backend]
+    if gate.relay:
+        relay = Member(Endpoint("127.0.0.1", gate.relay))
+        return [msgspec.structs.replace(backend, members=(relay,))]
     found = [backend] if gate.opening == "open" else []
     if gate.busy is not None:
         before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
@@ -136,12 +166,17 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
         circuit_breakers=_limits(backend, options),
         load_assignment=_assignment(backend, suffix),
     )
-    if named:
+    if _is_silent(backend):
+        cluster.connect_timeout.CopyFrom(seconds(_SILENT_ATTEMPT))
+        cluster.upstream_bind_config.CopyFrom(_ON_LOOPBACK)
+    elif named:
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
+    elif route.scheme == "tcp":
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
@@ -168,14 +203,20 @@ def _assignment(backend: Backend, suffix: str) -> Any:
     ]
     if backend.held:
         # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
-        # endpoint: a path on which nothing can listen.
-        nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
+        # endpoint: a path on which nothing can listen, or an address that does not answer.
+        pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
+        nowhere = socket(*_SILENT) if _is_silent(backend) else pipe
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
     return endpoint_pb2.ClusterLoadAssignment(
         cluster_name=backend.cluster + suffix,
         endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
     )
+
+
+def _is_silent(backend: Backend) -> bool:
+    """Return whether a backend waits for containers that were told to stop. With ``hold``, retries suffice."""
+    return backend.held and backend.restarting and not backend.route.settings.hold
 
 
 def _policy(backend: Backend) -> int:
