@@ -357,7 +357,9 @@ def outcome(copy: Path, group: Group, *, record: bool = False) -> str:
 
 def prepare(copy: Path, modules: set[Path], *, slow: bool) -> Baseline:
     """Run the tests without a mutant, and import what they import, so that later runs begin at once."""
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "site", "dist"))
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*cache", ".hypothesis", "site", "dist")
+    )
     baseline = Baseline(copy, {module: list(tests_of(module, slow=slow)) for module in modules})
     for which in FAST, SLOW:
         files = {

@@ -29,6 +29,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.routes.route import Endpoint
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -36,7 +38,6 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -143,6 +144,9 @@ def _epochs(backend: Backend) -> list[Backend]:
     gate = backend.gate
     if gate is None:
         return [backend]
+    if gate.relay:
+        relay = Member(Endpoint("127.0.0.1", gate.relay))
+        return [msgspec.structs.replace(backend, members=(relay,))]
     found = [backend] if gate.opening == "open" else []
     if gate.busy is not None:
         before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
