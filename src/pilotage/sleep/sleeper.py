@@ -8,7 +8,7 @@ import heapq
 import itertools
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,13 +16,14 @@ from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, problems_of, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import running_endpoints, start_path
+from pilotage.sleep.units import start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
 from pilotage.xds.backend import gate_of, pool_gate
@@ -43,9 +44,6 @@ __all__ = ["Sleeper"]
 
 log = logging.getLogger(__name__)
 
-_STOPPED_AFTER: Final = 10.0
-"""Seconds after which a container that the engine has stopped must be gone from the table."""
-
 
 class Sleeper:
     """Runs all units.
@@ -59,6 +57,7 @@ class Sleeper:
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
+        datagrams: takes the datagrams of udp routes.
 
     """
 
@@ -73,6 +72,7 @@ class Sleeper:
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
         probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
+        datagrams: Datagrams | None = None,
     ) -> None:
         self._activity = Activity(reports, envoys)
         self._source = source
@@ -81,7 +81,8 @@ class Sleeper:
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
         # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
-        self._registry = Registry(source, may_act, lambda: int(time.time()))
+        self._datagrams = datagrams or Datagrams()
+        self._registry = Registry(source, may_act, lambda: int(time.time()), udp=self._datagrams.is_enabled)
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self.engine, self._announce, probe)
         self._due: list[tuple[float, int, Unit]] = []
@@ -145,10 +146,21 @@ class Sleeper:
         self._reported.set()
         self._reported = asyncio.Event()
 
+    def sessions_changed(self, alias: str) -> None:
+        """Take note that a session of a udp route has begun or ended."""
+        unit = self._registry.unit(alias)
+        if unit is not None and unit.state.phase is Phase.READY:
+            now = time.monotonic()
+            unit.state.report(in_progress=self._in_progress(unit, now), issued=1, now=now)
+            self._schedule(unit)
+
     def _in_progress(self, unit: Unit, now: float) -> int:
-        """Return how many requests of a unit are in progress, in all epochs."""
+        """Return how many requests of a unit are in progress, in all epochs, and sessions of udp clients."""
         epochs = {unit.state.epoch, unit.state.epoch if unit.busy_epoch is None else unit.busy_epoch}
-        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch))
+        sessions = sum(map(self._datagrams.in_progress, unit.aliases))
+        return sessions + sum(
+            self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch)
+        )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
         """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
@@ -183,6 +195,7 @@ class Sleeper:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._waker.close()
+            self._datagrams.close()
 
     # ---- what others see
 
@@ -237,10 +250,10 @@ class Sleeper:
         if (refused := self._registry.refused.get(alias)) is not None and refused != before:
             log.warning("%s", refused)
         if found.left is not None:
-            left = found.left
-            if not left.pool or not left.aliases:
+            if not (left := found.left).pool or not left.aliases:
                 self._keeper.set_gate(pool_gate(left.pool) if left.pool else alias, None)
             self._on_state(alias, None)
+            self._datagrams.close(alias)
             # A container with a negative timeout loses its routes when it stops, which its task has yet to learn.
             goes_on = left.state.phase is Phase.STOPPING and left.config.idle_timeout < 0
             if not left.aliases and left.task is not None and not goes_on:
@@ -307,6 +320,7 @@ class Sleeper:
         since = time.monotonic()
         while busy is not None and not all(self._activity.is_quiet(name, since) for name in unit.clusters(busy)):
             await self._reported.wait()
+        await self._datagrams.until_quiet(unit.aliases)
         if unit.busy_epoch == busy:
             unit.busy_epoch = None
         self._act(unit, unit.state.quiet(time.monotonic()))
@@ -334,8 +348,7 @@ class Sleeper:
         try:
             await self._waker.stop(unit)
             await stop_unit(unit, self._source, self)
-            await self._until_gone(unit)
-            if running_endpoints(unit, self._source.table):
+            if not await self._waker.is_gone(unit):
                 failure = f"the engine has not refused to stop {unit.name}, but it still runs"
         except SleepError as error:
             failure = str(error)
@@ -345,13 +358,6 @@ class Sleeper:
         if failure:
             log.error("%s", problems_of(unit)[0])
         self._act(unit, action)
-
-    async def _until_gone(self, unit: Unit) -> None:
-        """Wait until the table has no endpoint of a unit, so that what it says later is news."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOPPED_AFTER):
-                while running_endpoints(unit, self._source.table):
-                    await self._waker.changed()
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
@@ -368,7 +374,9 @@ class Sleeper:
         )
         keys: set[Key] = set()
         for name in unit.gates:
-            keys |= self._keeper.set_gate(name, gate)
+            route = self._source.table.routes.get(name)
+            relay = self._datagrams.open(name, gate.opening) if route is not None and route.scheme == "udp" else 0
+            keys |= self._keeper.set_gate(name, msgspec.structs.replace(gate, relay=relay))
         return frozenset(keys)
 
     def _schedule(self, unit: Unit) -> None:

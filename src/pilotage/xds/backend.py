@@ -96,7 +96,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cluster(self) -> str:
         """Name of the backend's own cluster."""
-        return self.key if self.gate is None else epoch_cluster(self.gate_name, self.gate.epoch)
+        return self.key if self.gate is None or self.gate.relay else epoch_cluster(self.gate_name, self.gate.epoch)
 
     @property
     def gate_name(self) -> str:
@@ -284,6 +284,7 @@ _COMMON: Final = (
     "ssl_protocols",
     "response_header_timeout",
     "max_conns_per_host",
+    "compression",
     "disable_compression",
     "healthcheck",
 )

@@ -29,6 +29,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.routes.route import Endpoint
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -36,7 +38,6 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -85,6 +86,10 @@ _ON_LOOPBACK: Final = address_pb2.BindConfig(
             state=socket_option_pb2.SocketOption.STATE_PREBIND,
         )
     ]
+)
+# A target that has vanished is noticed within six minutes. Idle connections of tcp routes have no other limit.
+_KEEPALIVE: Final = address_pb2.TcpKeepalive(
+    keepalive_time=number(180), keepalive_interval=number(60), keepalive_probes=number(3)
 )
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
@@ -139,6 +144,9 @@ def _epochs(backend: Backend) -> list[Backend]:
     gate = backend.gate
     if gate is None:
         return [backend]
+    if gate.relay:
+        relay = Member(Endpoint("127.0.0.1", gate.relay))
+        return [msgspec.structs.replace(backend, members=(relay,))]
     found = [backend] if gate.opening == "open" else []
     if gate.busy is not None:
         before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
@@ -167,6 +175,8 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
+    elif route.scheme == "tcp":
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
