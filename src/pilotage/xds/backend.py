@@ -284,6 +284,7 @@ _COMMON: Final = (
     "ssl_protocols",
     "response_header_timeout",
     "max_conns_per_host",
+    "compression",
     "disable_compression",
     "healthcheck",
 )
