@@ -34,6 +34,7 @@ from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
+from pilotage.xds.usual_routes import usual_cluster
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -135,8 +136,14 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
+    if (usual := usual_cluster(backend, options, _usual)) is not None:
+        return [usual]
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
     return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
+
+
+def _usual(backend: Backend, options: GatewayOptions) -> bytes:
+    return _own(backend, options, "").body
 
 
 def _epochs(backend: Backend) -> list[Backend]:
