@@ -29,6 +29,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.xds.agents import agent_protocol, agent_socket, socket_matches, target_metadata
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -36,7 +37,7 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend
+    from pilotage.xds.backend import Backend, Member
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -130,7 +131,7 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
-    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
+    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" and backend.agent is None else ("",)
     return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
 
 
@@ -148,7 +149,7 @@ def _epochs(backend: Backend) -> list[Backend]:
 
 def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = not all(is_address(member.host) for member in backend.members)
+    named = backend.agent is None and not all(is_address(member.host) for member in backend.members)
     cluster = cluster_pb2.Cluster(
         name=backend.cluster + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -165,9 +166,16 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
-    if not route.is_stream:
+    if backend.agent is not None:
+        _speak(cluster, agent_protocol(own=True))
+        agents = list(dict.fromkeys(member.agent for member in backend.members if member.agent is not None))
+        if len(agents) > 1:
+            cluster.transport_socket_matches.extend(socket_matches(agents))
+        else:
+            cluster.transport_socket.CopyFrom(agent_socket(backend.agent if not agents else agents[0]))
+    elif not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
-    if route.scheme == "https":
+    if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
         cluster.transport_socket.CopyFrom(_relaying())
@@ -184,10 +192,11 @@ def _assignment(backend: Backend, suffix: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=socket(member.host, member.endpoint.port, udp=backend.route.scheme == "udp"),
+                address=_address(member, udp=backend.route.scheme == "udp"),
                 hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
+            metadata=target_metadata(member.agent, member) if member.agent is not None else None,
         )
         for member in backend.members
     ]
@@ -207,6 +216,12 @@ def _assignment(backend: Backend, suffix: str) -> Any:
 def _is_silent(backend: Backend) -> bool:
     """Return whether a backend waits for containers that were told to stop. With ``hold``, retries suffice."""
     return backend.held and backend.restarting and not backend.route.settings.hold
+
+
+def _address(member: Member, *, udp: bool) -> Any:
+    """Return where Envoy connects. In a static cluster, several endpoints may have the address of one agent."""
+    agent = member.agent
+    return socket(member.host, member.endpoint.port, udp=udp) if agent is None else socket(agent.ip, agent.port)
 
 
 def _policy(backend: Backend) -> int:
@@ -324,8 +339,8 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
-    return bool(backend.members) and backend.route.probed
+    """Return whether Envoy runs health checks for a backend. Those that engines or agents run do not count."""
+    return bool(backend.members) and backend.route.probed and backend.agent is None
 
 
 def _checks(backend: Backend) -> Any:
