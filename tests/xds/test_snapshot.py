@@ -240,25 +240,23 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
     "function", ["check_capabilities", "route_backend", "pool_backend", "own_clusters", "scope", "stream_listener"]
 )
 def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    home = scope_builder if function == "scope" else module
-    real = getattr(home, function)
+    real = getattr(home := scope_builder if function == "scope" else module, function)
 
     def failing(*args: Any, **options: Any) -> Any:
         if "bad" in repr(args):
             raise ValueError("odd")
         return real(*args, **options)
 
-    pooled: dict[str, Any] = {"pool_backend": {"load_balance": LoadBalance(link="bad.pool")}}
-    stream: dict[str, Any] = {"stream_listener": {"scheme": "tcp", "port": PortPair(2222, 22)}}
-    bad = route("app.bad", 80, **{**pooled, **stream}.get(function, {}))
+    special: dict[str, Any] = {"pool_backend": {"load_balance": LoadBalance(link="bad.pool")}}
+    special["stream_listener"] = {"scheme": "tcp", "port": PortPair(2222, 22)}
+    bad = route("app.bad", 80, **special.get(function, {}))
     good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))
     snapshot = Snapshot(_OPTIONS)
     monkeypatch.setattr(home, function, failing)
     snapshot.replace(table(bad, *good))
     expected = Snapshot(_OPTIONS)
     expected.replace(table(*good))
-    served = {key for key in snapshot.resources if "bad" not in key[1]}
-    assert served == expected.resources.keys()
+    assert {key for key in snapshot.resources if "bad" not in key[1]} == expected.resources.keys()
     (problem,) = _problems(snapshot)
     assert problem.route == "app.bad"
     assert "its Envoy configuration cannot be built: ValueError: odd" in problem.message

@@ -250,7 +250,7 @@ class Snapshot:
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
             problems, servable = check_capabilities(route, self.options)
-            unreadable = self.files.read(route)
+            unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
         return (*problems, *unreadable), servable and not unreadable
