@@ -22,6 +22,16 @@ def test_the_bare_namespace_is_reported() -> None:
     ]
 
 
+def test_at_most_a_hundred_misspelt_labels_are_reported_and_none_is_forgotten() -> None:
+    labels = {f"prxy.a{number:03}": "1" for number in range(103)} | {"other": "1"}
+    foreign: set[str] = set()
+    for _ in range(2):
+        own = filter_labels(labels, foreign)
+        assert len(own.warnings) == 101
+        assert own.warnings[-1].message == "3 more labels look misspelt, too"
+        assert foreign == {"other"}
+
+
 def test_own_labels_are_selected_whether_foreign_keys_are_known_or_not() -> None:
     labels = {"proxy.web.port": "80", "other.key": "1", "proxy.aliases": "web", "Proxy.x": "2", "proxy": "3"}
     foreign: set[str] = set()
@@ -145,14 +155,13 @@ def test_labels_with_warnings_or_long_values_have_no_fingerprint(
     assert shape(labels, *listed) is None
 
 
-def test_foreign_keys_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.labels.keys._MAX_FOREIGN", 5)
-    foreign: set[str] = set()
+def test_foreign_keys_are_forgotten_once_there_are_more_than_50_000() -> None:
+    foreign = {str(number) for number in range(49_998)}
     sizes = []
-    for number in range(20):
+    for number in range(5):
         filter_labels({f"com.example.{number}": "x", "shared": "y"}, foreign)
         sizes.append(len(foreign))
-    assert max(sizes) == 6
+    assert sizes == [50_000, 50_001, 1, 3, 4]  # the shared key was still known when the others were forgotten
 
 
 def test_very_long_foreign_keys_are_not_kept() -> None:

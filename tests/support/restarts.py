@@ -13,18 +13,22 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
+from pilotage.gateway.admin import AdminClient
 from pilotage.gateway.adoption import end_kept, read_record
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.launch import ADMIN_SOCKET
 from pilotage.gateway.processes import start_time
 from pilotage.testing import FakeEngine
 from tests.support.daemon_process import HOST, Served
 from tests.support.envoy import web_server
+from tests.support.envoy_versions import EARLIER, earlier_envoy
 from tests.support.load import Answer, failures, load
 from tests.support.ports import free_port
 from tests.support.serving import add
@@ -32,7 +36,6 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-    from pathlib import Path
 
 __all__ = ["SCENARIOS", "Outcome", "envoy_killed", "keeping", "run_stop", "upgrade", "with_load"]
 
@@ -191,25 +194,80 @@ async def _upgraded(folder: Path, times: int, rate: int, sockets: int) -> Outcom
         return await with_load(served, event, times, rate=rate, sockets=sockets, pause=DRAIN + 2)
 
 
+async def _versions(folder: Path, times: int, rate: int, sockets: int) -> Outcome:
+    """Start with an earlier version of Envoy, and go from one version to the other and back."""
+    async with keeping(folder) as (served, _, _):
+        binaries = [await asyncio.to_thread(earlier_envoy), find_envoy()]
+        await asyncio.to_thread(_install, binaries[0], folder)
+        await served.start()
+        found = []
+
+        async def event() -> None:
+            await served.stop()
+            binaries.reverse()
+            await asyncio.to_thread(_install, binaries[0], folder)
+            await served.start()
+            found.append(await AdminClient(folder / "api-envoy" / ADMIN_SOCKET, 5.0).version())
+
+        outcome = await with_load(served, event, times, rate=rate, sockets=sockets, pause=DRAIN + 2)
+        assert EARLIER not in found[::2]
+        assert set(found[1::2]) == {EARLIER}
+        assert served.log.count("a new Envoy takes over") == times
+    return outcome
+
+
+def _install(binary: Path, folder: Path) -> None:
+    """Replace Envoy's binary, as a package manager does: the file that runs stays."""
+    shutil.copy2(binary, folder / "envoy.new")
+    (folder / "envoy.new").replace(folder / "envoy")
+
+
 SCENARIOS: Final = {
     "terminate": ("pilotage is restarted (SIGTERM)", _terminated),
     "kill": ("pilotage is killed (SIGKILL) and started", _killed),
     "upgrade": ("Envoy is upgraded (hot restart)", _upgraded),
+    "versions": (f"Envoy is upgraded from {EARLIER}, and back (hot restart)", _versions),
 }
 
 
-async def envoy_killed(folder: Path, times: int, *, keep: bool, settled: float) -> list[float]:
-    """Kill Envoy each time it has served for some seconds; return how long it was away each time, in seconds."""
+class Away(msgspec.Struct, frozen=True):
+    """How long a killed Envoy was away, in seconds.
+
+    Attributes:
+        took: from the kill to the first response.
+        waited: how much of it the new Envoy was ready to run, but no core was free.
+        busy: processor time that the new Envoy needed until then.
+
+    """
+
+    took: float
+    waited: float
+    busy: float
+
+
+async def envoy_killed(folder: Path, times: int, *, keep: bool, settled: float) -> list[Away]:
+    """Kill Envoy each time it has served for some seconds; return how long it was away each time."""
     found = []
     async with keeping(folder, keep=keep) as (served, _, _):
         await served.start()
         for _ in range(times):
             await asyncio.sleep(settled)
-            record = read_record(folder / "api-envoy")
-            pid = record.pid if record is not None else served.envoys()[0]
-            os.kill(pid, signal.SIGKILL)
+            pid = _envoy_of(served)
             began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
             await until(lambda: not start_time(pid))  # noqa: B023  # a zombie counts as gone
             await served.answers()
-            found.append(time.monotonic() - began)
+            found.append(Away(time.monotonic() - began, *_waited_and_busy(_envoy_of(served))))
     return found
+
+
+def _envoy_of(served: Served) -> int:
+    record = read_record(served.folder / "api-envoy")
+    return record.pid if record is not None else served.envoys()[0]
+
+
+def _waited_and_busy(pid: int) -> tuple[float, float]:
+    """Return how long a process's first thread waited for a core, and the processor time of all its threads."""
+    waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return waited, sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

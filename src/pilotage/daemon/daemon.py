@@ -244,7 +244,8 @@ class Daemon:
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._agents = await start_agents(self.discovery, self.ads, stack)
-            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/{PAGES_SOCKET}", stack)
+            pages = f"{folder}/{PAGES_SOCKET}"
+            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:

@@ -11,6 +11,7 @@ from pilotage.core.addresses import is_address
 from pilotage.core.errors import EngineError, EngineUnreachable, PilotageError
 from pilotage.daemon.agent_health import health_query
 from pilotage.engine.pool import new_client
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.readiness import answers
@@ -114,13 +115,14 @@ class Pages:
         self._source = source
 
     def status(self, alias: str) -> WakeStatus | None:
-        """Return what the page of a route shows; ``None`` if its containers do not sleep."""
-        unit, route = self._sleeper.unit(alias), self._source.table.routes.get(alias)
+        """Return what the page of a route or pool shows; ``None`` if its containers do not sleep."""
+        unit, routes = self._sleeper.unit(alias), self._source.table.routes
+        route = routes.get(min(unit.aliases) if unit.pool else alias) if unit is not None else None
         if unit is None or route is None:
             return None
         state, now = unit.state, time.monotonic()
         return WakeStatus(
-            name=route.settings.homepage.name or alias,
+            name=route.settings.homepage.name or unit.pool or alias,
             phase=state.phase,
             step=unit.step,
             done=unit.done,
@@ -144,7 +146,7 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
 
     An endpoint behind an agent is checked by the agent.
     """
-    backend = ads.snapshot.backend(f"route/{route.alias}")
+    backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
     if found is not None and found.agent is not None:
@@ -160,7 +162,16 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
     return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
 
 
-async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack) -> Sleeper:
+def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
+    """Return the addresses of a udp route that the gateway has checked."""
+    backend = ads.snapshot.backend(f"route/{alias}")
+    members = backend.members if backend is not None else ()
+    return [(it.host, it.endpoint.port) for it in members if it.agent is None and is_address(it.host)]
+
+
+async def start_sleeper(
+    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
+) -> Sleeper:
     """Return a sleeper that the gateway asks to wake containers, and serve the events of its pages.
 
     Args:
@@ -168,12 +179,14 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         ads: the gateway.
         socket: path of the unix socket for events.
         stack: closes the server of events.
+        udp: whether Envoy reaches ports of this process on loopback, so that datagrams can wait here.
 
     Raises:
         OSError: the socket cannot be created.
 
     """
     source = DiscoverySource(discovery)
+    datagrams = Datagrams(is_enabled=udp)
     sleeper = Sleeper(
         source,
         ads.gates,
@@ -183,7 +196,10 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         probe=lambda route, endpoint: _answers(ads, source, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
+        datagrams=datagrams,
     )
+    datagrams.want, datagrams.changed = sleeper.want, sleeper.sessions_changed
+    datagrams.targets = lambda alias: _targets(ads, alias)
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
     ads.loads.on_report = sleeper.reported

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Opening"]
+
+Opening = Literal["open", "closed", "failed"]
 
 
 class Gate(msgspec.Struct, frozen=True, gc=False):
@@ -20,12 +22,14 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
         busy: an earlier epoch whose requests may still be in progress, so its cluster stays; ``None`` if there is none.
         page: whether browsers see a page while requests wait.
         start_path: the only path that wakes the containers; ``""`` for any.
+        relay: for a udp route, the port on loopback that takes its datagrams, whether it is open or not; otherwise 0.
 
     """
 
     epoch: int
-    opening: Literal["open", "closed", "failed"]
+    opening: Opening
     reason: str = ""
     busy: int | None = None
     page: bool = True
     start_path: str = ""
+    relay: int = 0

@@ -8,61 +8,41 @@ import heapq
 import itertools
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
-from pilotage.sleep.status import SleepStatus, status_of
+from pilotage.sleep.status import SleepStatus, problems_of, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import Unit, running_endpoints, start_path
+from pilotage.sleep.units import start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import alias_of, epoch_cluster
+from pilotage.xds.backend import gate_of, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from pilotage.core.problems import Problem
     from pilotage.engine.client import EngineClient
-    from pilotage.routes.gate import Gate
     from pilotage.routes.route import Endpoint, Route
-    from pilotage.sleep.units import Source, UnitKey
+    from pilotage.sleep.units import GateKeeper, Source, Unit, UnitKey
     from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
-__all__ = ["GateKeeper", "Sleeper"]
+__all__ = ["Sleeper"]
 
 log = logging.getLogger(__name__)
-
-_STOPPED_AFTER: Final = 10.0
-"""Seconds after which a container that the engine has stopped must be gone from the table."""
-
-
-class GateKeeper(Protocol):
-    """The gateway, which leads requests to containers or lets them wait."""
-
-    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
-        """Let the requests of a route pass, wait or be rejected; return what changed, for :meth:`wait_for_acks`.
-
-        Args:
-            alias: the route.
-            gate: the state; ``None`` if its containers never sleep.
-
-        """
-
-    @property
-    def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
-        """Waits until all Envoys have accepted some changes."""
 
 
 class Sleeper:
@@ -77,6 +57,7 @@ class Sleeper:
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
+        datagrams: takes the datagrams of udp routes.
 
     """
 
@@ -91,6 +72,7 @@ class Sleeper:
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
         probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
+        datagrams: Datagrams | None = None,
     ) -> None:
         self._activity = Activity(reports, envoys)
         self._source = source
@@ -99,13 +81,15 @@ class Sleeper:
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
         # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
-        self._registry = Registry(source, may_act, lambda: int(time.time()))
+        self._datagrams = datagrams or Datagrams()
+        self._registry = Registry(source, may_act, lambda: int(time.time()), udp=self._datagrams.is_enabled)
         self._engines: dict[str, EngineActions] = {}
-        self._waker = Waker(source, self._engine, self._announce, probe)
+        self._waker = Waker(source, self.engine, self._announce, probe)
         self._due: list[tuple[float, int, Unit]] = []
         self._numbers = itertools.count()
         self._rescheduled = asyncio.Event()
         self._reported = asyncio.Event()
+        self._moved = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -152,7 +136,7 @@ class Sleeper:
         now = time.monotonic()
         issued: dict[UnitKey, int] = {}
         for cluster, number in self._activity.changes(report).items():
-            unit = self._registry.unit(alias_of(cluster.removesuffix(GRPC_SUFFIX)))
+            unit = self._registry.unit(gate_of(cluster.removesuffix(GRPC_SUFFIX)))
             if unit is not None and unit.state.phase is Phase.READY:
                 issued[unit.key] = issued.get(unit.key, 0) + number
         for key, number in issued.items():
@@ -162,10 +146,34 @@ class Sleeper:
         self._reported.set()
         self._reported = asyncio.Event()
 
+    def sessions_changed(self, alias: str) -> None:
+        """Take note that a session of a udp route has begun or ended."""
+        unit = self._registry.unit(alias)
+        if unit is not None and unit.state.phase is Phase.READY:
+            now = time.monotonic()
+            unit.state.report(in_progress=self._in_progress(unit, now), issued=1, now=now)
+            self._schedule(unit)
+
     def _in_progress(self, unit: Unit, now: float) -> int:
-        """Return how many requests of a unit are in progress, in all epochs."""
+        """Return how many requests of a unit are in progress, in all epochs, and sessions of udp clients."""
         epochs = {unit.state.epoch, unit.state.epoch if unit.busy_epoch is None else unit.busy_epoch}
-        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in _clusters(unit, epoch))
+        sessions = sum(map(self._datagrams.in_progress, unit.aliases))
+        return sessions + sum(
+            self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch)
+        )
+
+    async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
+        """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        if unit.busy_epoch is not None or not unit.state.sleep(time.monotonic()):
+            return
+        self._begin_sleep(unit)
+        while unit.state.phase in (Phase.QUIESCING, Phase.STOPPING) and not unit.task.done():
+            if dependant.state.is_wanted and unit.state.phase is Phase.QUIESCING:
+                self._act(unit, unit.state.want(time.monotonic()))
+                return
+            moved = asyncio.ensure_future(self._moved.wait())
+            await asyncio.wait({moved, unit.task}, return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
 
     async def run(self) -> None:
         """Act whenever a unit is due, until cancelled."""
@@ -186,12 +194,20 @@ class Sleeper:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._waker.close()
+            self._datagrams.close()
 
     # ---- what others see
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route; ``None`` if its containers do not sleep."""
+        """Return the unit of a route or gate; ``None`` if its containers do not sleep."""
         return self._registry.unit(alias)
+
+    def engine(self, name: str) -> EngineActions:
+        """Return the commands to an engine."""
+        if name not in self._engines:
+            self._engines[name] = EngineActions(lambda: self._connect(name))
+        return self._engines[name]
 
     def find(self, name: str) -> Unit | None:
         """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
@@ -223,27 +239,25 @@ class Sleeper:
 
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
-        failed = [self._problem(unit) for unit in self._registry.units.values() if unit.state.failure]
-        return [*self._registry.refused.values(), *failed]
-
-    def _problem(self, unit: Unit) -> Problem:
-        verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
-        return Problem(
-            message=f"could not be {verb}: {unit.state.failure}",
-            provider=unit.engine,
-            container=unit.name,
-            label="proxy.idle_timeout",
-        )
+        found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
+        return [*self._registry.refused.values(), *found]
 
     # ---- following the table
 
     def _follow(self, alias: str, now: float) -> None:
+        before = self._registry.refused.get(alias)
         found = self._registry.follow(alias, now)
+        if (refused := self._registry.refused.get(alias)) is not None and refused != before:
+            log.warning("%s", refused)
         if found.left is not None:
-            self._keeper.set_gate(alias, None)
+            if not (left := found.left).pool or not left.aliases:
+                self._keeper.set_gate(pool_gate(left.pool) if left.pool else alias, None)
             self._on_state(alias, None)
-            if not found.left.aliases and found.left.task is not None:
-                found.left.task.cancel()
+            self._datagrams.close(alias)
+            # A container with a negative timeout loses its routes when it stops, which its task has yet to learn.
+            goes_on = left.state.phase is Phase.STOPPING and left.config.idle_timeout < 0
+            if not left.aliases and left.task is not None and not goes_on:
+                left.task.cancel()
         if found.unit is not None and found.is_changed:
             self._act(found.unit, found.action)
         for other in found.again:
@@ -254,6 +268,8 @@ class Sleeper:
     def _act(self, unit: Unit, action: Action | None) -> None:
         """Publish the state of a unit and begin what it asks for."""
         unit.shown = unit.state.phase
+        self._moved.set()
+        self._moved = asyncio.Event()
         if action is Action.WAKE:
             log.info("%s: waking %s", unit.engine, unit.name)
             self._run(unit, self._wake(unit))
@@ -302,8 +318,9 @@ class Sleeper:
         busy = unit.busy_epoch
         await self._keeper.wait_for_acks(keys)
         since = time.monotonic()
-        while busy is not None and not all(self._activity.is_quiet(name, since) for name in _clusters(unit, busy)):
+        while busy is not None and not all(self._activity.is_quiet(name, since) for name in unit.clusters(busy)):
             await self._reported.wait()
+        await self._datagrams.until_quiet(unit.aliases)
         if unit.busy_epoch == busy:
             unit.busy_epoch = None
         self._act(unit, unit.state.quiet(time.monotonic()))
@@ -322,16 +339,16 @@ class Sleeper:
 
     def _wake_failed(self, unit: Unit, reason: str) -> None:
         unit.state.wake_failed(reason, time.monotonic())
-        log.error("%s", self._problem(unit))
+        log.error("%s", problems_of(unit)[0])
         self._act(unit, None)
 
     async def _stop(self, unit: Unit) -> None:
         failure = ""
         log.info("%s: putting %s to sleep", unit.engine, unit.name)
         try:
-            await stop_unit(unit, self._source, self._engine(unit.engine))
-            await self._until_gone(unit)
-            if running_endpoints(unit, self._source.table):
+            await self._waker.stop(unit)
+            await stop_unit(unit, self._source, self)
+            if not await self._waker.is_gone(unit):
                 failure = f"the engine has not refused to stop {unit.name}, but it still runs"
         except SleepError as error:
             failure = str(error)
@@ -339,15 +356,8 @@ class Sleeper:
             failure = unexpected(error).message
         action = unit.state.stopped(time.monotonic(), failure)
         if failure:
-            log.error("%s", self._problem(unit))
+            log.error("%s", problems_of(unit)[0])
         self._act(unit, action)
-
-    async def _until_gone(self, unit: Unit) -> None:
-        """Wait until the table has no endpoint of a unit, so that what it says later is news."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOPPED_AFTER):
-                while running_endpoints(unit, self._source.table):
-                    await self._waker.changed()
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
@@ -363,8 +373,10 @@ class Sleeper:
             start_path=start_path(unit.config.start_endpoint),
         )
         keys: set[Key] = set()
-        for alias in unit.aliases:
-            keys |= self._keeper.set_gate(alias, gate)
+        for name in unit.gates:
+            route = self._source.table.routes.get(name)
+            relay = self._datagrams.open(name, gate.opening) if route is not None and route.scheme == "udp" else 0
+            keys |= self._keeper.set_gate(name, msgspec.structs.replace(gate, relay=relay))
         return frozenset(keys)
 
     def _schedule(self, unit: Unit) -> None:
@@ -383,16 +395,6 @@ class Sleeper:
         shown = Wakefulness(state.phase.value, since, clean(detail), state.last_wake)
         for alias in unit.aliases:
             self._on_state(alias, shown)
-        for alias in unit.aliases:
-            for event in self._watchers.get(alias, ()):
+        for name in {*unit.aliases, *unit.gates}:
+            for event in self._watchers.get(name, ()):
                 event.set()
-
-    def _engine(self, name: str) -> EngineActions:
-        if name not in self._engines:
-            self._engines[name] = EngineActions(lambda: self._connect(name))
-        return self._engines[name]
-
-
-def _clusters(unit: Unit, epoch: int) -> list[str]:
-    """Return the names of the clusters of a unit in one epoch."""
-    return [epoch_cluster(alias, epoch) + suffix for alias in sorted(unit.aliases) for suffix in ("", GRPC_SUFFIX)]

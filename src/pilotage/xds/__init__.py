@@ -12,7 +12,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, host_of
-    from pilotage.xds.backend import Backend, Member, alias_of, epoch_cluster
+    from pilotage.xds.backend import Backend, Member, epoch_cluster, gate_of, pool_gate
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
@@ -49,14 +49,15 @@ __all__ = [
     "Page",
     "Report",
     "TargetGuard",
-    "alias_of",
     "build_bootstrap",
     "check_capabilities",
     "epoch_cluster",
+    "gate_of",
     "host_of",
     "is_probed",
     "limits_for",
     "look_up",
+    "pool_gate",
     "route_policy",
 ]
 
@@ -69,7 +70,8 @@ __getattr__, __dir__ = lazy_exports(
         "Member": "backend",
         "route_policy": "middlewares",
         "epoch_cluster": "backend",
-        "alias_of": "backend",
+        "gate_of": "backend",
+        "pool_gate": "backend",
         "Report": "load_reports",
         "ROUTE_HEADER": "sleeping_routes",
         "Page": "sleep_gates",

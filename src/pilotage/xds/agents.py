@@ -48,12 +48,10 @@ __all__ = [
     "PROXY_PATH",
     "agent_changes",
     "agent_clusters",
-    "agent_protocol",
-    "agent_socket",
     "is_of_agent",
     "proxy_headers",
     "removed_headers",
-    "socket_matches",
+    "speak_through_agents",
     "target_metadata",
     "unreached_page",
 ]
@@ -120,14 +118,14 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
             cluster_name=agent.cluster, endpoints=[kinds.LocalityLbEndpoints(lb_endpoints=[endpoint])]
         ),
-        transport_socket=agent_socket(agent),
+        transport_socket=_socket(agent),
     )
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(agent_protocol(own=False))
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_protocol(own=False))
     return resource(CLUSTER, cluster.name, cluster)
 
 
 @lru_cache(maxsize=2)
-def agent_protocol(*, own: bool) -> any_pb2.Any:
+def _protocol(*, own: bool) -> any_pb2.Any:
     """Return how Envoy speaks with an agent. In the cluster of one route, each endpoint is another container."""
     common = protocol_pb2.HttpProtocolOptions(
         idle_timeout=seconds(_IDLE), max_headers_count=number(1000), max_response_headers_kb=number(256)
@@ -162,14 +160,15 @@ def _place_of(agent: Agent, member: Member) -> str:
     return agent.place_of(member.endpoint.host, member.host, member.endpoint.port)
 
 
-def socket_matches(agents: Iterable[Agent]) -> list[Any]:
-    """Return the TLS of each of several agents, for a cluster whose endpoints are behind all of them."""
-    found = []
-    for agent in agents:
-        match = cluster_pb2.Cluster.TransportSocketMatch(name=agent.address, transport_socket=agent_socket(agent))
+def speak_through_agents(cluster: Any, backend: Backend) -> None:
+    """Let a cluster of a backend's own reach its endpoints through their agents, each with the TLS of its own."""
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_protocol(own=True))
+    agents = list(dict.fromkeys(member.agent for member in backend.members if member.agent is not None))
+    if len(agents) < 2:
+        cluster.transport_socket.CopyFrom(_socket(agents[0] if agents or backend.agent is None else backend.agent))
+    for agent in agents if len(agents) > 1 else ():
+        match = cluster.transport_socket_matches.add(name=agent.address, transport_socket=_socket(agent))
         match.match[_METADATA] = agent.address
-        found.append(match)
-    return found
 
 
 # ---- TLS ------------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ _OWN: Final = "agent"
 _CAS: Final = "agent-ca"
 
 
-def agent_socket(agent: Agent) -> base_pb2.TransportSocket:
+def _socket(agent: Agent) -> base_pb2.TransportSocket:
     """Return mutual TLS with an agent. Every agent has the same name, and a CA of its own."""
     common = tls_pb2.CommonTlsContext(alpn_protocols=["http/1.1"])
     common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2

@@ -23,11 +23,14 @@ __all__ = [
     "RESTART_HOLD",
     "Backend",
     "Member",
-    "alias_of",
     "epoch_cluster",
+    "gate_key",
+    "gate_of",
     "insists_on_tls",
+    "key_of",
     "may_restart",
     "pool_backend",
+    "pool_gate",
     "route_backend",
     "usable",
     "without_stream_hold",
@@ -100,7 +103,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cluster(self) -> str:
         """Name of the backend's own cluster."""
-        return self.key if self.gate is None else epoch_cluster(self.name, self.gate.epoch)
+        return self.key if self.gate is None or self.gate.relay else epoch_cluster(self.gate_name, self.gate.epoch)
+
+    @property
+    def gate_name(self) -> str:
+        """What :mod:`pilotage.sleep` calls it."""
+        return pool_gate(self.name) if self.pool else self.name
 
     @property
     def is_closed(self) -> bool:
@@ -118,14 +126,29 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return not self.members and bool(self.hold) and self.gate is None
 
 
-def epoch_cluster(alias: str, epoch: int) -> str:
-    """Return the name of the cluster of a route whose containers sleep, in one epoch."""
-    return f"sleep/{epoch}/{alias}"  # no other backend has a name that begins like this
+def pool_gate(pool: str) -> str:
+    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
+    return f"POOL/{pool}"
 
 
-def alias_of(cluster: str) -> str:
-    """Return the alias of a cluster that :func:`epoch_cluster` has named."""
+def epoch_cluster(gate: str, epoch: int) -> str:
+    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
+    return f"sleep/{epoch}/{gate}"  # no other backend has a name that begins like this
+
+
+def gate_of(cluster: str) -> str:
+    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
     return cluster.split("/", 2)[-1] if cluster.startswith("sleep/") else ""
+
+
+def gate_key(gate: str) -> str:
+    """Return the key of the backend of a gate."""
+    return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
+
+
+def key_of(cluster: str) -> str:
+    """Return the key of the backend of a cluster."""
+    return gate_key(gate) if (gate := gate_of(cluster)) else cluster
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
@@ -221,13 +244,18 @@ def route_backend(
 
 
 def pool_backend(
-    link: str, routes: Sequence[Route], agents: Mapping[str, Agent] = MappingProxyType({})
+    link: str,
+    routes: Sequence[Route],
+    *,
+    gate: Gate | None = None,
+    agents: Mapping[str, Agent] = MappingProxyType({}),
 ) -> tuple[Backend, tuple[Problem, ...]]:
     """Return the backend of a pool.
 
     Args:
         link: the pool's name.
         routes: its members, at least one, the leader first.
+        gate: whether its requests pass; ``None`` if its containers never sleep.
         agents: address -> agent.
 
     Returns:
@@ -264,17 +292,16 @@ def pool_backend(
         if (route.agent, e) in chosen
     )
     policy = route_policy(leader.settings.middlewares)
-    backing: Backing = "own" if members or waits else "none"
-    backend = Backend(
+    return Backend(
         name=link,
         route=leader,
         members=members,
         route_policy=policy,
-        backing=backing,
+        backing="own" if members or waits or gate else "none",
         pool=True,
+        gate=gate,
         agent=agents.get(leader.agent),
-    )
-    return backend, tuple(problems)
+    ), tuple(problems)
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
@@ -295,6 +322,7 @@ _COMMON: Final = (
     "ssl_protocols",
     "response_header_timeout",
     "max_conns_per_host",
+    "compression",
     "disable_compression",
     "healthcheck",
 )

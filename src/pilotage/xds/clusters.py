@@ -29,7 +29,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
-from pilotage.xds.agents import agent_protocol, agent_socket, socket_matches, target_metadata
+from pilotage.routes.route import Endpoint
+from pilotage.xds.agents import speak_through_agents, target_metadata
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -37,7 +39,6 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend, Member
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -75,7 +76,7 @@ _VERSIONS: Final = {
 _SILENT: Final = ("192.0.2.1", 9)
 """Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
 takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
-_SILENT_ATTEMPT: Final = 1.0
+_SILENT_ATTEMPT: Final = 1.5
 _ON_LOOPBACK: Final = address_pb2.BindConfig(
     socket_options=[
         socket_option_pb2.SocketOption(
@@ -86,6 +87,10 @@ _ON_LOOPBACK: Final = address_pb2.BindConfig(
             state=socket_option_pb2.SocketOption.STATE_PREBIND,
         )
     ]
+)
+# A target that has vanished is noticed within six minutes. Idle connections of tcp routes have no other limit.
+_KEEPALIVE: Final = address_pb2.TcpKeepalive(
+    keepalive_time=number(180), keepalive_interval=number(60), keepalive_probes=number(3)
 )
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
@@ -140,6 +145,9 @@ def _epochs(backend: Backend) -> list[Backend]:
     gate = backend.gate
     if gate is None:
         return [backend]
+    if gate.relay:
+        relay = Member(Endpoint("127.0.0.1", gate.relay))
+        return [msgspec.structs.replace(backend, members=(relay,))]
     found = [backend] if gate.opening == "open" else []
     if gate.busy is not None:
         before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
@@ -167,14 +175,11 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
     if backend.agent is not None:
-        _speak(cluster, agent_protocol(own=True))
-        agents = list(dict.fromkeys(member.agent for member in backend.members if member.agent is not None))
-        if len(agents) > 1:
-            cluster.transport_socket_matches.extend(socket_matches(agents))
-        else:
-            cluster.transport_socket.CopyFrom(agent_socket(backend.agent if not agents else agents[0]))
+        speak_through_agents(cluster, backend)
     elif not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
+    elif route.scheme == "tcp":
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:

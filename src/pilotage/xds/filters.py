@@ -13,7 +13,6 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
-    extension_pb2,
     grpc_service_pb2,
     http_uri_pb2,
     substitution_format_string_pb2,
@@ -21,10 +20,8 @@ from envoy.config.core.v3 import (
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
-from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
-from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -40,8 +37,9 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
+from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import host_check, path_check
-from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
+from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -94,11 +92,6 @@ LONGEST_HOLD: Final = 3600.0
 LONGEST_SLEEP: Final = 1200.0
 """Seconds that Envoy holds a request for a cluster that it does not have. The control plane ends the wait earlier."""
 _REMEMBERED_CLIENTS: Final = 10_000
-_TEXTUAL: Final = (
-    "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
-    "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
-).split()
-
 FOUND: Final = "*"
 """Name of a route that is the same for many backends."""
 _ASKS: Final = "asks"
@@ -150,7 +143,6 @@ end
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
-_OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
@@ -176,11 +168,14 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    if options.compression:
-        chain.append(_filter(_GZIP, _gzip()))
+    # Like holding, compression protects nothing, and neither does our page in place of an agent's.
+    chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
     chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
-    chain.append(_filter("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True)))
+    # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
+    counted = ON if options.report_errors else OFF
+    router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
+    chain.append(_filter("envoy.filters.http.router", router))
     return chain
 
 
@@ -251,30 +246,18 @@ _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
 """Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
-def _gzip() -> Any:
-    common = compressor_pb2.Compressor.CommonDirectionConfig(
-        min_content_length=number(1024), content_type=list(_TEXTUAL)
-    )
-    response = compressor_pb2.Compressor.ResponseDirectionConfig(
-        common_config=common,
-        # The ETag and the ranges of a response refer to its uncompressed form.
-        disable_on_etag_header=True,
-        uncompressible_response_codes=[206],
-    )
-    return compressor_pb2.Compressor(
-        response_direction_config=response,
-        compressor_library=extension_pb2.TypedExtensionConfig(
-            name="gzip", typed_config=packed(gzip_pb2.Gzip(compression_level=gzip_pb2.Gzip.COMPRESSION_LEVEL_5))
-        ),
-    )
-
-
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
-def scope_settings() -> dict[str, Any]:
-    """Return the default per-route configuration: all optional filters disabled."""
-    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND), _OFF)
+def scope_settings(*, plain: bool) -> dict[str, Any]:
+    """Return the default per-route configuration: all optional filters disabled.
+
+    Args:
+        plain: whether the scope has plain routes, which need the filter that sets the address.
+
+    """
+    disabled = (_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
@@ -307,16 +290,16 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if backend.held:
         check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
         found[HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
-    if options.compression and backend.route.settings.disable_compression:
-        found[_GZIP] = _OFF_GZIP
+    if (switch := compression_switch(backend.route.settings, options)) is not None:
+        found[_GZIP] = switch
     return found
 
 
 def on_demand_source() -> Any:
     """Return where Envoy asks for a cluster that it does not have: in its stream to the control plane."""
-    return config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-    )
+    never = seconds(0)  # by default, Envoy gives up after 15 s and rejects the requests that wait
+    ads, version = config_source_pb2.AggregatedConfigSource(), config_source_pb2.V3
+    return config_source_pb2.ConfigSource(ads=ads, resource_api_version=version, initial_fetch_timeout=never)
 
 
 _ASK: Final = packed(

@@ -9,7 +9,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
-from pilotage.xds.backend import epoch_cluster
+from pilotage.xds.backend import epoch_cluster, gate_key
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.local_replies import CAUSE, PAGE
 
@@ -33,8 +33,8 @@ class SleepGates:
     """Knows which sleeping routes Envoys ask for.
 
     Attributes:
-        on_want: receives the alias of a route that an Envoy has a request for.
-        page: returns what a browser that asks a sleeping route for a path sees; ``None`` to let it wait.
+        on_want: receives the name of a gate that an Envoy has a request for.
+        page: returns what a browser that asks behind a gate for a path sees; ``None`` to let it wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -58,35 +58,36 @@ class SleepGates:
         self._send = send
         self._sessions = sessions
 
-    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
-        """Let the requests of a route pass, wait or be rejected.
+    def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
+        """Let the requests of a route or pool pass, wait or be rejected.
 
         Requests that wait for an epoch which has ended are rejected.
 
         Args:
-            alias: the route.
+            name: its gate, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
             gate: the new state; ``None`` if its containers never sleep.
 
         Returns:
             The keys of the changed resources, for :attr:`wait_for_acks`.
 
         """
-        before = self._snapshot.gates.pop(alias, None)
+        key = gate_key(name)
+        before = self._snapshot.gates.pop(key, None)
         if gate is not None:
-            self._snapshot.gates[alias] = gate
+            self._snapshot.gates[key] = gate
         if gate == before:
             return frozenset()
-        changed = self._snapshot.pass_gate(alias)
+        changed = self._snapshot.pass_gate(key)
         self._send(changed)
         if before is not None and (gate is None or gate.epoch != before.epoch):
             for session in self._sessions():
-                self._refuse(session, alias, before.epoch)
+                self._refuse(session, name, before.epoch)
         return changed
 
     @staticmethod
-    def _refuse(session: Session, alias: str, epoch: int) -> None:
+    def _refuse(session: Session, name: str, epoch: int) -> None:
         for suffix in ("", GRPC_SUFFIX):
-            session.refuse(epoch_cluster(alias, epoch) + suffix)
+            session.refuse(epoch_cluster(name, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
         """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist.
@@ -99,7 +100,7 @@ class SleepGates:
             gate = backend.gate if backend is not None else None
             is_current = backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster
             if backend is not None and gate is not None and gate.opening != "failed":
-                self.on_want(backend.name)
+                self.on_want(backend.gate_name)
             if not is_current or gate is None or gate.opening == "failed":
                 session.refuse(name)
 

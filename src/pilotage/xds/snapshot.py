@@ -18,7 +18,7 @@ from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
-    alias_of,
+    key_of,
     may_restart,
     pool_backend,
     route_backend,
@@ -66,7 +66,7 @@ class Snapshot:
         targets: where Envoy may connect.
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
-        gates: alias -> whether its requests pass, for routes whose containers sleep.
+        gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
@@ -138,9 +138,9 @@ class Snapshot:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
-    def pass_gate(self, alias: str) -> frozenset[Key]:
-        """Apply a change of the gate of a route; return the changed keys."""
-        return self._rebuild([f"{_ROUTE}/{alias}"])
+    def pass_gate(self, key: str) -> frozenset[Key]:
+        """Apply a change of the gate of a backend; return the changed keys."""
+        return self._rebuild([key])
 
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
@@ -202,8 +202,8 @@ class Snapshot:
         return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``sleep/EPOCH/ALIAS`` or ``pool/NAME``."""
-        return self._backends.get(f"{_ROUTE}/{alias_of(cluster)}" if cluster.startswith("sleep/") else cluster)
+        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``pool/NAME`` or ``sleep/EPOCH/GATE``."""
+        return self._backends.get(key_of(cluster))
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
         """Return the name of a route's backend, and its resources; none if it is not served."""
@@ -290,7 +290,7 @@ class Snapshot:
                 self._report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting
-            agent, gate = self.agents.known.get(route.agent), self.gates.get(name)
+            agent, gate = self.agents.known.get(route.agent), self.gates.get(key)
             backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=gate, agent=agent)
             return self._check_auth_route(key, backend)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
@@ -300,7 +300,7 @@ class Snapshot:
             self._report(key, ())
             self._report(f"auth/{key}", ())
             return None
-        backend, problems = pool_backend(name, members, self.agents.known)
+        backend, problems = pool_backend(name, members, gate=self.gates.get(key), agents=self.agents.known)
         self._report(key, problems)
         return self._check_auth_route(key, backend)
 

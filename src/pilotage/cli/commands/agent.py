@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["agent"]
 
 
-@click.group(
-    epilog="""\b
-Examples:
-  pilotage agent create 10.0.0.2:8890 --name attic > compose.agent.yml
-  pilotage agent check"""
-)
+class _Group(WithExamples, click.Group):
+    """A group whose help ends with examples."""
+
+
+@click.group(cls=_Group, examples=("pilotage agent create 10.0.0.2:8890 --name attic", "pilotage agent check"))
 def agent() -> None:
     """Add GoDoxy's agents on other machines, and check them."""
 
