@@ -324,9 +324,9 @@ def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
 
 
 def test_files_of_routes_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
-    text = "providers:\n  files: [routes.d/*.yml, /srv/own.yml, ~/mine.yml]\n"
+    text = "providers:\n  files: [routes.d/*.yml, /srv/own.yml, ~/mine.yml~]\n"
     config = read_config(text, file="pilotage.yml", folder=tmp_path, env={"HOME": "/h"})
-    assert config.files == (f"{tmp_path}/routes.d/*.yml", "/srv/own.yml", "/h/mine.yml")
+    assert config.files == (f"{tmp_path}/routes.d/*.yml", "/srv/own.yml", "/h/mine.yml~")
 
 
 @pytest.mark.parametrize(("written", "files"), [("own.yml", ("own.yml",)), ("", ()), ("[]", ())])

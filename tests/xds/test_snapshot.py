@@ -237,7 +237,7 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["check_capabilities", "route_backend", "pool_backend", "own_clusters", "scope", "stream_listener"]
+    "function", ["check_capabilities", "route_backend", "pool_backend", "own_resources", "scope", "stream_listener"]
 )
 def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     real = getattr(home := scope_builder if function == "scope" else module, function)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROXY_PATH",
+    "address_of",
     "agent_changes",
     "agent_clusters",
     "is_of_agent",
@@ -146,6 +147,12 @@ def _protocol(*, own: bool) -> any_pb2.Any:
             ]
         )
     return packed(message)
+
+
+def address_of(member: Member, *, udp: bool) -> Any:
+    """Return where Envoy connects. In a static cluster, several endpoints may have the address of one agent."""
+    agent = member.agent
+    return socket(member.host, member.endpoint.port, udp=udp) if agent is None else socket(agent.ip, agent.port)
 
 
 def target_metadata(agent: Agent, member: Member) -> base_pb2.Metadata:

@@ -30,11 +30,12 @@ from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
 from pilotage.routes.route import Endpoint
-from pilotage.xds.agents import speak_through_agents, target_metadata
+from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
+from pilotage.xds.usual_routes import usual_cluster
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -136,8 +137,14 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
+    if (usual := usual_cluster(backend, options, _usual)) is not None:
+        return [usual]
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" and backend.agent is None else ("",)
     return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
+
+
+def _usual(backend: Backend, options: GatewayOptions) -> bytes:
+    return _own(backend, options, "").body
 
 
 def _epochs(backend: Backend) -> list[Backend]:
@@ -197,7 +204,7 @@ def _assignment(backend: Backend, suffix: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=_address(member, udp=backend.route.scheme == "udp"),
+                address=address_of(member, udp=backend.route.scheme == "udp"),
                 hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
@@ -221,12 +228,6 @@ def _assignment(backend: Backend, suffix: str) -> Any:
 def _is_silent(backend: Backend) -> bool:
     """Return whether a backend waits for containers that were told to stop. With ``hold``, retries suffice."""
     return backend.held and backend.restarting and not backend.route.settings.hold
-
-
-def _address(member: Member, *, udp: bool) -> Any:
-    """Return where Envoy connects. In a static cluster, several endpoints may have the address of one agent."""
-    agent = member.agent
-    return socket(member.host, member.endpoint.port, udp=udp) if agent is None else socket(agent.ip, agent.port)
 
 
 def _policy(backend: Backend) -> int:

@@ -12,6 +12,7 @@ from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
 __all__ = [
     "CLUSTER",
+    "EXTENSION",
     "LISTENER",
     "OFF",
     "ON",
@@ -35,6 +36,7 @@ _PREFIX: Final = "type.googleapis.com/"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
+EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 SCOPE: Final = _PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 
 ON: Final = wrappers_pb2.BoolValue(value=True)

@@ -25,7 +25,7 @@ from pilotage.xds.backend import (
     without_stream_hold,
 )
 from pilotage.xds.capabilities import check_capabilities
-from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
@@ -35,6 +35,7 @@ from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
+from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ class Snapshot:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
         for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
-            self._ports.follow(alias, table.routes.get(alias))
-            affected |= self._update_route(alias, table.routes.get(alias))
+            self._ports.follow(alias, route := table.routes.get(alias))
+            affected |= self._update_route(alias, route)
             self.touched.add(alias)
         return self._rebuild(affected)
 
@@ -176,9 +177,8 @@ class Snapshot:
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
         fresh.files.inherit(self.files, self.lingering)
-        secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
-        clusters = {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
-        fresh.resources |= secrets | clusters
+        fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
         lingering = self.lingering  # their requests keep waiting
@@ -351,7 +351,7 @@ class Snapshot:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
             backend = self.files.add_to(self._build_backend(key))
-            clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
+            clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
