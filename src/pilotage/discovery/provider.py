@@ -145,8 +145,13 @@ class DockerProvider:
             return
         for container_id, built in changes.items():
             self._store.set_routes((self.name, container_id), built, causes.get(container_id, ""))
+        self._store.set_incomplete(self.name, incomplete=more)
         if not more:
             self._publish()
+
+    def prepare(self) -> bool:
+        """Do a part of the next commit of the store; return whether more is left to be done."""
+        return not self._removed and self._store.prepare(self.name)
 
     def on_live(self) -> None:
         """Mark the engine live and clear its problems."""
@@ -154,7 +159,7 @@ class DockerProvider:
             return
         self._supersede()
         if any(holder.engine == self.name for holder in self._store.reserved.values()):
-            self._publish()  # its own containers come before those that have waited
+            self._store.settle()  # its own containers come before those that have waited
             self._store.release(self.name)
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
@@ -228,6 +233,8 @@ class DockerProvider:
             for container_id, built in owner.state.rebuild(ids[start : start + _BATCH]).items():
                 self._store.set_routes((owner.name, container_id), built, _RELOADED)
             await asyncio.sleep(0)
+        while self.prepare():  # noqa: ASYNC110  # it works, it does not wait
+            await asyncio.sleep(0)
         if not self._removed:
             self._publish()
 
@@ -248,6 +255,7 @@ class DockerProvider:
     def _retire(self) -> DockerProvider:
         """Ignore what the watcher still reports. Return the provider that owns the engine's routes in the store."""
         self._removed = True
+        self._store.set_incomplete(self.name, incomplete=False)
         owner, self._predecessor = self._predecessor or self, None
         if owner.name != self.name:
             self._store.set_problems((self.name, ""), ())
