@@ -217,7 +217,7 @@ def test_an_envoy_that_outlives_the_daemon_limits_clients_after_its_adoption_too
                     )
                     assert place.get(_OTHER) == 200
                     place.release()
-            assert "adopted the Envoy" in door.log
+            assert "adopted the Envoy" in (tmp_path / "log").read_text()
         finally:
             options = ["--config", f"{tmp_path}/pilotage.yml", "--api", f"unix://{tmp_path}/api.sock"]
             subprocess.run([sys.executable, "-m", "pilotage", "stop", *options], check=True, capture_output=True)
