@@ -25,6 +25,7 @@ __all__ = [
     "EngineSnapshot",
     "EngineStatus",
     "EnvoyState",
+    "FoundAgent",
     "HeldName",
     "Holder",
     "ProblemKey",
