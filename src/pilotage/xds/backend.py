@@ -75,6 +75,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
             address of its endpoint; ``none``: no endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
 
     """
 
@@ -87,6 +88,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     pool: bool = False
     files: dict[str, bytes] = {}
     gate: Gate | None = None
+    measured: bool = True
 
     @property
     def key(self) -> str:
