@@ -233,11 +233,11 @@ def test_an_error_of_the_file_is_reported_with_its_place(
 
 
 def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
-    config = reader.config("homepage: {}\nproviders:\n  agents: [a:1]\n  docker: {a: 'tcp://n:1'}\n")
+    config = reader.config("homepage: {}\nproviders:\n  include: [a]\n  docker: {a: 'tcp://n:1'}\n")
     assert [engine.name for engine in config.providers] == ["a"]
     assert [(p.severity, p.line, p.column, p.path) for p in config.problems] == [
         ("warning", 1, 1, "homepage"),
-        ("warning", 3, 3, "providers.agents"),
+        ("warning", 3, 3, "providers.include"),
     ]
     assert all("a GoDoxy field that pilotage does not support" in problem.message for problem in config.problems)
 

@@ -15,6 +15,8 @@ from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
+from pilotage.engine.agents import AgentInfo
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.table.table import EngineStatus
 
@@ -23,17 +25,30 @@ if TYPE_CHECKING:
 
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
-    from pilotage.engine.agents import AgentInfo
-    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.policy import Policy
     from pilotage.routes.build import Built
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import RouteStore
 
-__all__ = ["DockerProvider", "cancel_tasks"]
+__all__ = ["DockerProvider", "KnownAgent", "cancel_tasks"]
 
 log = logging.getLogger(__name__)
+
+
+class KnownAgent(msgspec.Struct, frozen=True):
+    """An agent.
+
+    Attributes:
+        engine: the name of the engine behind it.
+        config: that engine as configured.
+        info: what the agent says about itself; ``None`` until it has.
+
+    """
+
+    engine: str
+    config: DockerProviderConfig
+    info: AgentInfo | None
 
 
 class DockerProvider:

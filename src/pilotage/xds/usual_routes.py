@@ -44,6 +44,7 @@ def is_usual(backend: Backend) -> bool:
         route.scheme == "http"
         and backend.gate is None
         and backend.measured
+        and backend.agent is None
         and not backend.files
         and member.weight == 1
         and not member.address
