@@ -42,8 +42,11 @@ async def folder(short_path: Path) -> AsyncIterator[Path]:
             await process.wait()
 
 
-def launcher(folder: Path, bootstrap: dict[str, Any], *, drain: float = 1, workers: int = 1) -> KeepingLauncher:
-    return KeepingLauncher(bootstrap, folder, binary=find_envoy(), workers=workers, log_level="warning", drain=drain)
+def launcher(
+    folder: Path, bootstrap: dict[str, Any], *, drain: float = 1, workers: int = 1, binary: Path | None = None
+) -> KeepingLauncher:
+    binary = binary or find_envoy()
+    return KeepingLauncher(bootstrap, folder, binary=binary, workers=workers, log_level="warning", drain=drain)
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +134,18 @@ async def test_another_configuration_takes_over_the_sockets_and_the_old_envoy_en
             assert (record.epoch, record.older) == (1, ((old, began),))
             assert json.loads((folder / "envoy-1.json").read_text())["node"] == {"id": "new"}
     assert f"a new Envoy takes over from the one with process ID {old}" in caplog.text
+
+
+async def test_an_envoy_that_writes_warnings_takes_over_too(folder: Path, tmp_path: Path) -> None:
+    """Envoy 1.40 does, where the processor controller of cgroups is missing."""
+    binary = tmp_path / "envoy"
+    binary.write_text(f'#!/bin/sh\necho "[warning] no cgroups" >&2\nexec {find_envoy()} "$@"\n')
+    binary.chmod(0o755)
+    bootstrap = static_bootstrap(free_port(), 1)
+    async with kept(folder, bootstrap, binary=binary):
+        pass
+    async with kept(folder, {**bootstrap, "node": {"id": "new"}}, binary=binary) as (_, launches):
+        assert launches.replaces
 
 
 async def test_a_configuration_that_the_new_envoy_refuses_leaves_the_old_one_serving(

@@ -221,7 +221,7 @@ class KeepingLauncher:
             _, ours = await _run(str(self._binary), "--hot-restart-version")
         except (GatewayError, OSError, TimeoutError):
             return False
-        return version == ours.strip() and version not in ("", "disabled")
+        return version in ours.split() and version != "disabled"  # Envoy writes it after warnings, if there are any
 
     async def _take_over(self, record: Record, process: PidfdProcess) -> PidfdProcess:
         older = [(record.pid, record.started), *((old.pid, old_started) for old, old_started in _alive(record))]
