@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 
 from pilotage.gateway.adoption import KeepingLauncher, end_kept, read_record
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.client_limit import module_folder
 from pilotage.gateway.process import Gateway, GatewayTiming
 from pilotage.gateway.processes import PidfdProcess, start_time
 from tests.support.envoy import running, static_bootstrap, web_server
@@ -23,7 +25,6 @@ from tests.support.waiting import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.process
 
@@ -74,6 +75,8 @@ async def test_an_envoy_that_was_left_is_adopted(folder: Path) -> None:
             pid = gateway.status.pid
             assert not launches.adopted
             assert os.getsid(pid) != os.getsid(0)  # signals to our group do not reach it
+            inherited = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+            assert f"ENVOY_DYNAMIC_MODULES_SEARCH_PATH={module_folder()}" in inherited
         assert await status(port) == 200
         async with kept(folder, bootstrap) as (gateway, launches):
             assert launches.adopted
