@@ -12,6 +12,7 @@ from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
 __all__ = [
     "CLUSTER",
+    "EXTENSION",
     "LISTENER",
     "OFF",
     "ON",
@@ -35,6 +36,7 @@ _PREFIX: Final = "type.googleapis.com/"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
+EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 SCOPE: Final = _PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 
 ON: Final = wrappers_pb2.BoolValue(value=True)
@@ -54,6 +56,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
         end: offset after its last byte.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
+        measured: whether Envoy counts its requests.
 
     """
 
@@ -63,6 +66,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     end: int
     clusters: frozenset[str] = frozenset()
     served: bool = True
+    measured: bool = True
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):

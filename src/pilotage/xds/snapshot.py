@@ -13,6 +13,8 @@ from pilotage.core.index import Index
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
+from pilotage.xds.agent_routes import AgentRoutes
+from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
@@ -23,23 +25,28 @@ from pilotage.xds.backend import (
     without_stream_hold,
 )
 from pilotage.xds.capabilities import check_capabilities
-from pilotage.xds.clusters import own_clusters, shared_clusters
+from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scoped_routes import scope, scope_label
+from pilotage.xds.scope_builder import build_scope
+from pilotage.xds.scoped_routes import scope_label
+from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
+    from pilotage.engine.credentials import Credentials
     from pilotage.routes.gate import Gate
     from pilotage.routes.route import Route
+    from pilotage.xds.agent import Agent
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -63,6 +70,7 @@ class Snapshot:
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
+        agents: the agents, and which routes use them.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
 
     """
@@ -70,7 +78,7 @@ class Snapshot:
     def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
         self.targets = Targets(guard or TargetGuard())
-        self.files = LabelFiles()
+        self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -79,6 +87,7 @@ class Snapshot:
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.awaited: set[str] = set()
+        self.agents = AgentRoutes()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
@@ -115,8 +124,8 @@ class Snapshot:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
         for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
-            self._ports.follow(alias, table.routes.get(alias))
-            affected |= self._update_route(alias, table.routes.get(alias))
+            self._ports.follow(alias, route := table.routes.get(alias))
+            affected |= self._update_route(alias, route)
             self.touched.add(alias)
         return self._rebuild(affected)
 
@@ -163,17 +172,15 @@ class Snapshot:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
-        fresh._ports = self._ports
-        fresh.gates = self.gates
+        fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
         fresh.files.inherit(self.files, self.lingering)
-        secrets = {key: item for key, item in self.resources.items() if key[0] == SECRET}
-        fresh.resources |= secrets
+        fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
-        wanted: dict[Key, Resource | None] = dict.fromkeys(kept.keys() - fresh.resources.keys())
-        wanted |= fresh.resources
+        wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
         lingering = self.lingering  # their requests keep waiting
         self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
         changed = self._apply(wanted)
@@ -182,9 +189,17 @@ class Snapshot:
         return changed
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
-        """Replace all certificates; return the changed keys."""
-        wanted: dict[Key, Resource | None] = {key: None for key in self.resources if key[0] == SECRET}
-        return self._apply(wanted | _by_key(secrets))
+        """Replace all certificates of the gateway; return the changed keys."""
+        gone = [key for key in self.resources if key[0] == SECRET and not is_of_agent(key)]
+        return self._apply(dict.fromkeys(gone) | _by_key(secrets))
+
+    def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
+        """Replace all agents, each with credentials or those that it had; return the changed keys."""
+        wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
+        changed = self._apply({key: item for key, item in wanted.items() if item is not None})
+        self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
+        changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that goes
+        return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
         """Return the backend of a cluster, by its name: ``route/ALIAS``, ``pool/NAME`` or ``sleep/EPOCH/GATE``."""
@@ -206,12 +221,13 @@ class Snapshot:
         problems: tuple[Problem, ...] = ()
         self.files.refused.discard(alias)
         gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
-        if route is not None:
-            if route.excluded:
-                route = None
-            else:
-                problems, servable = self._check(route)
-                route = without_stream_hold(route) if servable else None
+        if route is not None and route.excluded:
+            route = None
+        elif route is not None:
+            problems, servable = self._check(route)
+            route = without_stream_hold(route) if servable else None
+        route, found = self.agents.apply(alias, route)
+        problems += found
         if route is not None:
             route, found = self.targets.checked(route)
             problems += found
@@ -234,7 +250,7 @@ class Snapshot:
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
             problems, servable = check_capabilities(route, self.options)
-            unreadable = self.files.read(route)
+            unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
         return (*problems, *unreadable), servable and not unreadable
@@ -274,7 +290,8 @@ class Snapshot:
                 self._report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting
-            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(key))
+            agent, gate = self.agents.known.get(route.agent), self.gates.get(key)
+            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=gate, agent=agent)
             return self._check_auth_route(key, backend)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
         aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
@@ -283,7 +300,7 @@ class Snapshot:
             self._report(key, ())
             self._report(f"auth/{key}", ())
             return None
-        backend, problems = pool_backend(name, members, gate=self.gates.get(key))
+        backend, problems = pool_backend(name, members, gate=self.gates.get(key), agents=self.agents.known)
         self._report(key, problems)
         return self._check_auth_route(key, backend)
 
@@ -333,41 +350,24 @@ class Snapshot:
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
-            backend = self.files.add_to(self._build_backend(key))
-            clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
+            backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
+            clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
             self._report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
-        self._report(f"made/{key}", ())
+        self._report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._scopes[label]]
         # The table gives a name to one backend. Another one of that name only lingers.
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
-        made = self._build_scope(label, list({backend.name: backend for backend in backends}.values()))
-        return _by_key([made]) if made is not None else {(SCOPE, label): None}
-
-    def _build_scope(self, label: str, backends: list[Backend]) -> Resource | None:
-        """Build a scope from all backends that can be built."""
-        self._report(f"made/{label}", ())
-        try:
-            return scope(label, backends, self.options) if backends else None
-        except Exception as error:  # noqa: BLE001  see _check
-            if len(backends) == 1:
-                self._report(f"made/{label}", [build_failed(backends[0].route, error)])
-                return None
-        valid: list[Backend] = []
-        problems: list[Problem] = []
-        for backend in backends:
-            if self._build_scope(label, [backend]) is not None:
-                valid.append(backend)
-            problems += self.problems.get(f"made/{label}", ())
-        made = self._build_scope(label, valid) if len(valid) < len(backends) else None
+        named = list({backend.name: backend for backend in backends}.values())
+        made, problems = build_scope(label, named, self.options)
         self._report(f"made/{label}", problems)
-        return made
+        return _by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._listeners[port]]
