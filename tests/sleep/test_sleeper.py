@@ -72,12 +72,12 @@ async def test_an_operator_puts_a_container_to_sleep_once_no_envoy_leads_request
         night.sleeper.sleep("web")
         await night.until_state("quiescing")
         gate = night.keeper.gates["web"]
-        assert (gate.opening, gate.busy) == ("closed", gate.epoch - 1)
+        assert (gate.opening, gate.busy) == ("closed", (gate.epoch - 1,))
         assert state_of(engine, "web") == "running"
         night.keeper.accepts.set()
         await night.until_state("asleep")
         assert state_of(engine, "web") == "exited"
-        assert night.keeper.gates["web"].busy is None
+        assert night.keeper.gates["web"].busy == ()
 
 
 async def test_a_request_in_progress_delays_the_stop() -> None:
@@ -109,7 +109,7 @@ async def test_a_request_cancels_the_sleep_before_the_engine_is_told() -> None:
         assert night.status().state == "ready"
         assert night.keeper.gates["web"].opening == "open"
         night.keeper.accepts.set()
-        await until(lambda: night.keeper.gates["web"].busy is None)
+        await until(lambda: night.keeper.gates["web"].busy == ())
         assert state_of(engine, "web") == "running"
 
 
@@ -162,7 +162,7 @@ async def test_a_second_sleep_waits_for_requests_from_before_the_first() -> None
         with pytest.raises(SleepError, match="still has requests that began before"):
             night.sleeper.sleep("web")
         night.keeper.accepts.set()
-        await until(lambda: night.keeper.gates["web"].busy is None)
+        await until(lambda: night.keeper.gates["web"].busy == ())
         assert state_of(engine, "web") == "running"
 
 

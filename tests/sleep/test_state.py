@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,11 +14,11 @@ from pilotage.sleep.state import LONGEST_BACKOFF, QUIESCE_LIMIT, Action, Phase, 
 
 
 def asleep(idle_timeout: float = 10.0) -> SleepState:
-    return SleepState(idle_timeout, running=False, now=0.0, epoch=7)
+    return SleepState(idle_timeout, running=False, now=0.0, next_epoch=itertools.count(7).__next__)
 
 
 def ready(idle_timeout: float = 10.0) -> SleepState:
-    return SleepState(idle_timeout, running=True, now=0.0, epoch=7)
+    return SleepState(idle_timeout, running=True, now=0.0, next_epoch=itertools.count(7).__next__)
 
 
 def quiescing() -> SleepState:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
-        assert [it.name for it in chain if it.disabled] == ["pilotage.hold"]  # which keeps nobody out
+        assert [it.name for it in chain if it.disabled] == ["pilotage.page"]  # which keeps nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 

@@ -12,6 +12,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
+from pilotage.xds import scoped_routes
 from pilotage.xds import snapshot as module
 from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.options import GatewayOptions
@@ -239,7 +240,8 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
     "function", ["check_capabilities", "route_backend", "pool_backend", "own_clusters", "scope", "stream_listener"]
 )
 def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    real = getattr(module, function)
+    where = scoped_routes if function == "scope" else module
+    real = getattr(where, function)
 
     def failing(*args: Any, **options: Any) -> Any:
         if "bad" in repr(args):
@@ -251,7 +253,7 @@ def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.Mo
     bad = route("app.bad", 80, **{**pooled, **stream}.get(function, {}))
     good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))
     snapshot = Snapshot(_OPTIONS)
-    monkeypatch.setattr(module, function, failing)
+    monkeypatch.setattr(where, function, failing)
     snapshot.replace(table(bad, *good))
     expected = Snapshot(_OPTIONS)
     expected.replace(table(*good))
@@ -260,7 +262,7 @@ def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.Mo
     (problem,) = _problems(snapshot)
     assert problem.route == "app.bad"
     assert "its Envoy configuration cannot be built: ValueError: odd" in problem.message
-    monkeypatch.setattr(module, function, real)
+    monkeypatch.setattr(where, function, real)
     snapshot.replace(table(*good))
     assert _problems(snapshot) == []
     assert snapshot.resources == expected.resources
@@ -315,7 +317,8 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
     for alias in sorted(snapshot.restarting):
         snapshot.settle(alias)
     direct = Snapshot(_OPTIONS)
-    direct._ports = snapshot._ports  # who has listened on a port before is all that counts of the past
+    # Only who has listened on a port before, and what requests wait for, count of the past.
+    direct._ports, direct.holds = snapshot._ports, snapshot.holds
     direct.replace(before)
     assert snapshot.resources == direct.resources
     for each in (snapshot, direct):  # only why somebody has a port depends on when it is asked
@@ -336,7 +339,7 @@ def test_requests_wait_for_a_container_that_was_told_to_stop_and_comes_back() ->
     def backend() -> tuple[str, bool, float]:
         found = snapshot.backend("route/app")
         assert found is not None
-        return found.backing, found.held, found.hold
+        return found.backing, found.is_closed, found.hold
 
     snapshot.replace(table(route("app", 80)))
     assert backend() == ("shared", False, 0.0)
@@ -345,6 +348,9 @@ def test_requests_wait_for_a_container_that_was_told_to_stop_and_comes_back() ->
     snapshot.replace(table(stopped))
     assert backend() == ("own", True, RESTART_HOLD)
     snapshot.replace(table(route("app", 80)))
+    assert backend() == ("own", True, RESTART_HOLD)  # until it accepts connections
+    snapshot.holds.open("route/app")
+    snapshot.build_again("route/app")
     assert backend() == ("own", False, RESTART_HOLD)  # requests in flight find it in this cluster
     assert (SCOPE, "app") in snapshot.settle("app")
     assert backend() == ("shared", False, 0.0)

@@ -20,6 +20,8 @@ from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
+from pilotage.xds.epochs import Epochs
+from pilotage.xds.holds import Holds
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 from pilotage.xds.server_names import secret
 from pilotage.xds.snapshot import Snapshot
@@ -65,6 +67,8 @@ def _text(resources: Iterable[Resource]) -> str:
 def _added(options: GatewayOptions, *tables: Iterable[Route]) -> str:
     """Return what a sequence of tables adds to the messages that need no route."""
     snapshot = Snapshot(options)
+    snapshot.epochs = Epochs(7)
+    snapshot.holds = Holds(snapshot.epochs)
     shared = set(snapshot.resources)
     for routes in tables:
         snapshot.replace(Table({it.alias: it for it in routes}))

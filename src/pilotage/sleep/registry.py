@@ -53,16 +53,16 @@ class Registry:
     Args:
         source: routes and containers.
         may_act: returns whether containers of an engine may be started and stopped.
-        first_epoch: returns the number from which a new unit counts its epochs.
+        next_epoch: returns a number that no running Envoy may have seen.
 
     """
 
-    def __init__(self, source: Source, may_act: Callable[[str], bool], first_epoch: Callable[[], int]) -> None:
+    def __init__(self, source: Source, may_act: Callable[[str], bool], next_epoch: Callable[[], int]) -> None:
         self.units: dict[UnitKey, Unit] = {}
         self.refused: dict[str, Problem] = {}
         self._source = source
         self._may_act = may_act
-        self._first_epoch = first_epoch
+        self._next_epoch = next_epoch
         self._of_alias: dict[str, Unit] = {}
         self._auth: dict[str, str] = {}  # alias -> the route that it uses for forwardauth
         self._auth_users: dict[str, set[str]] = {}
@@ -103,7 +103,9 @@ class Registry:
         unit = self._of_alias.get(alias)
         is_new = unit is None
         if unit is None:
-            unit = self.units.get(key) or self._new_unit(key, container, config, running=bool(route.endpoints), now=now)
+            unit = self._joined(key, alias) or self._new_unit(
+                key, container, config, running=bool(route.endpoints), now=now
+            )
             self.units[key] = self._of_alias[alias] = unit
             unit.aliases.add(alias)
         unit.container_id, unit.name, unit.config = container.container_id, container.container_name, config
@@ -111,7 +113,10 @@ class Registry:
         running = bool(route.endpoints)
         if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps at another alias
             running = bool(running_endpoints(unit, self._source.table))
+        before = unit.state.epoch
         action = unit.state.observe(running=running, now=now)
+        if unit.state.epoch != before:
+            unit.busy = (*unit.busy, before)
         is_changed = action is not None or is_new or unit.state.phase is not unit.shown
         return Followed(unit, action, is_changed, left, again)
 
@@ -136,6 +141,7 @@ class Registry:
             return None
         del self._of_alias[alias]
         unit.aliases.discard(alias)
+        unit.left.add(alias)
         if not unit.aliases:
             del self.units[unit.key]
         return unit
@@ -165,6 +171,16 @@ class Registry:
             )
         return bool(message)
 
+    def _joined(self, key: UnitKey, alias: str) -> Unit | None:
+        """Return the unit that another alias joins; in a new epoch if the alias has been part of it before."""
+        unit = self.units.get(key)
+        if unit is not None and alias in unit.left:
+            unit.left.discard(alias)
+            before = unit.state.epoch
+            unit.state.renew()
+            unit.take_over(before)
+        return unit
+
     def _new_unit(self, key: UnitKey, container: Container, config: IdleConfig, *, running: bool, now: float) -> Unit:
-        state = SleepState(config.idle_timeout, running=running, now=now, epoch=self._first_epoch())
+        state = SleepState(config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch)
         return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())

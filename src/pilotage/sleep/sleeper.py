@@ -26,7 +26,7 @@ from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.units import Unit, running_endpoints, start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import alias_of, epoch_cluster
+from pilotage.xds.backend import RESTART_HOLD, alias_of, epoch_cluster
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class GateKeeper(Protocol):
             gate: the state; ``None`` if its containers never sleep.
 
         """
+
+    def next_epoch(self) -> int:
+        """Return a number that no Envoy has seen in the name of a cluster."""
 
     @property
     def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
@@ -98,8 +101,7 @@ class Sleeper:
         self._connect = connect
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
-        # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
-        self._registry = Registry(source, may_act, lambda: int(time.time()))
+        self._registry = Registry(source, may_act, keeper.next_epoch)
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self._engine, self._announce, probe)
         self._due: list[tuple[float, int, Unit]] = []
@@ -129,6 +131,21 @@ class Sleeper:
         if unit is not None:
             self._act(unit, unit.state.want(time.monotonic()))
 
+    def take_over(self, alias: str, epoch: int) -> None:
+        """Go on with an epoch in which an Envoy has had requests for a route since before this process.
+
+        Args:
+            alias: the route.
+            epoch: the epoch.
+
+        """
+        unit = self._registry.unit(alias)
+        if unit is None or not unit.take_over(epoch):
+            return
+        self._publish(unit)
+        if unit.busy:
+            self._begin(unit, self._settle_later(unit))
+
     def sleep(self, alias: str) -> None:
         """Put the containers of a route to sleep without waiting for their idle timeout.
 
@@ -141,11 +158,12 @@ class Sleeper:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
         if users := users_of(unit, self._source):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
-        if unit.busy_epoch is not None:
+        if unit.busy:
             raise SleepError(f"{unit.name} still has requests that began before it was last put to sleep")
+        before = unit.state.epoch
         if not unit.state.sleep(time.monotonic()):
             raise SleepError(f"{unit.name} is {unit.state.phase}")
-        self._begin_sleep(unit)
+        self._begin_sleep(unit, before)
 
     def reported(self, report: Report) -> None:
         """Record the load report of an Envoy."""
@@ -164,7 +182,7 @@ class Sleeper:
 
     def _in_progress(self, unit: Unit, now: float) -> int:
         """Return how many requests of a unit are in progress, in all epochs."""
-        epochs = {unit.state.epoch, unit.state.epoch if unit.busy_epoch is None else unit.busy_epoch}
+        epochs = {unit.state.epoch, *unit.busy}
         return sum(self._activity.in_progress(name, now) for epoch in epochs for name in _clusters(unit, epoch))
 
     async def run(self) -> None:
@@ -246,6 +264,8 @@ class Sleeper:
                 found.left.task.cancel()
         if found.unit is not None and found.is_changed:
             self._act(found.unit, found.action)
+            if found.unit.busy and found.unit.state.phase is not Phase.QUIESCING:
+                self._begin(found.unit, self._settle_later(found.unit))
         for other in found.again:
             self._follow(other, now)
 
@@ -271,22 +291,23 @@ class Sleeper:
             self._schedule(unit)
             return
         if unit.state.phase is Phase.READY:
-            if unit.busy_epoch is not None:  # requests from before a sleep that was cancelled
+            if unit.busy:  # requests from before a sleep that was cancelled
                 unit.state.report(in_progress=0, issued=1, now=now)
             elif silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
                 unit.state.report(in_progress=0, issued=silent, now=now)
             elif users := users_of(unit, self._source):
                 unit.state.postpone(users, now)
             else:
+                before = unit.state.epoch
                 unit.state.advance(now)
-                self._begin_sleep(unit)
+                self._begin_sleep(unit, before)
                 return
             self._schedule(unit)
             return
         self._act(unit, unit.state.advance(now))
 
-    def _begin_sleep(self, unit: Unit) -> None:
-        unit.busy_epoch = unit.state.epoch - 1
+    def _begin_sleep(self, unit: Unit, before: int) -> None:
+        unit.begin_sleep(before)
         self._run(unit, self._quiesce(unit, self._publish(unit)))
         self._schedule(unit)
         self._announce(unit)
@@ -299,14 +320,23 @@ class Sleeper:
             keys: what leads requests to the next epoch.
 
         """
-        busy = unit.busy_epoch
+        await self._settle(unit, keys)
+        self._act(unit, unit.state.quiet(time.monotonic()))
+
+    async def _settle(self, unit: Unit, keys: frozenset[Key]) -> None:
+        """Wait until no request of the earlier epochs is in progress; then their clusters are given up."""
+        busy = unit.busy
         await self._keeper.wait_for_acks(keys)
         since = time.monotonic()
-        while busy is not None and not all(self._activity.is_quiet(name, since) for name in _clusters(unit, busy)):
+        while not all(self._activity.is_quiet(name, since) for epoch in busy for name in _clusters(unit, epoch)):
             await self._reported.wait()
-        if unit.busy_epoch == busy:
-            unit.busy_epoch = None
-        self._act(unit, unit.state.quiet(time.monotonic()))
+        unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
+
+    async def _settle_later(self, unit: Unit) -> None:
+        """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
+        await asyncio.sleep(RESTART_HOLD)
+        await self._settle(unit, frozenset())
+        self._publish(unit)
 
     async def _wake(self, unit: Unit) -> None:
         try:
@@ -317,11 +347,15 @@ class Sleeper:
             self._wake_failed(unit, unexpected(error).message)
         else:
             unit.state.woke(time.monotonic())
+            if unit.waiting:
+                unit.busy, unit.waiting = (*unit.busy, *unit.waiting), ()
+                self._begin(unit, self._settle_later(unit))
             log.info("%s: %s is awake after %s", unit.engine, unit.name, format_duration(unit.state.last_wake or 0.0))
             self._act(unit, None)
 
     def _wake_failed(self, unit: Unit, reason: str) -> None:
         unit.state.wake_failed(reason, time.monotonic())
+        unit.waiting = ()
         log.error("%s", self._problem(unit))
         self._act(unit, None)
 
@@ -350,15 +384,19 @@ class Sleeper:
                     await self._waker.changed()
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
+        unit.task = self._begin(unit, coroutine)
+
+    def _begin(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
-        unit.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _publish(self, unit: Unit) -> frozenset[Key]:
         gate = msgspec.structs.replace(
             unit.state.gate,
-            busy=unit.busy_epoch,
+            busy=unit.busy,
+            waiting=unit.waiting,
             page=not unit.config.no_loading_page,
             start_path=start_path(unit.config.start_endpoint),
         )

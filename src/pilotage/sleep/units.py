@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pilotage.table.table import Table
 
 __all__ = ["Source", "Unit", "UnitKey", "members_of", "running_endpoints", "start_path", "unit_key"]
+
+_MOST_EPOCHS: Final = 8
+"""Maximum number of earlier epochs of a unit, in case Envoys connect that other control planes have served."""
 
 UnitKey = tuple[str, ...]
 """``(engine, project, service)`` for replicas, ``(engine, container ID)`` for a single container."""
@@ -51,9 +54,11 @@ class Unit(msgspec.Struct, eq=False):
         config: how they sleep and wake.
         state: whether they are awake.
         aliases: their routes.
+        left: aliases that have been theirs.
         step: what is being done now, as text for people; ``""`` if nothing is.
         done: the steps of the current or last attempt to wake them that are finished.
-        busy_epoch: the epoch whose cluster may still have requests in progress; ``None`` if none may.
+        busy: earlier epochs whose clusters may still have requests in progress.
+        waiting: earlier epochs that requests may wait for.
         shown: the phase that the gateway knows.
         scheduled: when it is looked at next; ``None`` if that is not planned.
         task: the task that does something with them now; ``None`` if there is none.
@@ -67,12 +72,33 @@ class Unit(msgspec.Struct, eq=False):
     config: IdleConfig
     state: SleepState
     aliases: set[str]
+    left: set[str] = msgspec.field(default_factory=set)
     step: str = ""
     done: tuple[str, ...] = ()
-    busy_epoch: int | None = None
+    busy: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
     shown: Phase | None = None
     scheduled: float | None = None
     task: Any = None
+
+    def begin_sleep(self, before: int) -> None:
+        """Record that new requests wait, and that those of an epoch may still be in progress."""
+        self.busy, self.waiting = (*self.busy, *self.waiting, before), ()
+
+    def take_over(self, epoch: int) -> bool:
+        """Add an epoch in which an Envoy has requests. Return whether it is new."""
+        current = self.state.epoch
+        if epoch in (current, *self.busy, *self.waiting):
+            return False
+        found: tuple[int, ...] = (epoch,)
+        if epoch > current:  # an Envoy may have seen the current one, too, and lost it
+            self.state.renew()
+            found = (current, epoch)
+        if self.state.phase is Phase.READY:
+            self.busy = (*self.busy, *found)[-_MOST_EPOCHS:]
+        else:
+            self.waiting = (*self.waiting, *found)[-_MOST_EPOCHS:]
+        return True
 
 
 def unit_key(route: Route | None) -> UnitKey | None:

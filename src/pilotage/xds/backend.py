@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "RESTART_HOLD",
     "Backend",
+    "ClusterNames",
     "Member",
     "alias_of",
     "epoch_cluster",
+    "epoch_of",
+    "hold_cluster",
     "insists_on_tls",
+    "key_of",
     "may_restart",
     "pool_backend",
     "route_backend",
@@ -58,6 +63,23 @@ class Member(msgspec.Struct, frozen=True, gc=False):
         return self.address or self.endpoint.host
 
 
+class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The clusters of a backend whose requests may wait in Envoys.
+
+    Attributes:
+        current: the cluster that requests are led to.
+        others: further clusters that Envoys have, because requests in them may be in progress.
+        absent: whether Envoys do not have the current cluster, so that requests wait.
+        patience: maximum number of seconds that a request waits.
+
+    """
+
+    current: str
+    others: tuple[str, ...] = ()
+    absent: bool = False
+    patience: float = 0.0
+
+
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """What serves one alias or pool.
 
@@ -72,6 +94,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
             address of its endpoint; ``none``: no endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        names: its clusters; ``None`` if it has one that is named like itself.
 
     """
 
@@ -84,6 +107,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     pool: bool = False
     files: dict[str, bytes] = {}
     gate: Gate | None = None
+    names: ClusterNames | None = None
 
     @property
     def key(self) -> str:
@@ -93,12 +117,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cluster(self) -> str:
         """Name of the backend's own cluster."""
-        return self.key if self.gate is None else epoch_cluster(self.name, self.gate.epoch)
+        return self.key if self.names is None else self.names.current
 
     @property
     def is_closed(self) -> bool:
-        """Whether requests do not reach it, because its containers are not awake."""
-        return self.gate is not None and self.gate.opening != "open"
+        """Whether requests do not reach it: its containers are not awake, or no endpoint of it answers."""
+        return self.names is not None and self.names.absent
 
     @property
     def hold(self) -> float:
@@ -106,19 +130,44 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
 
     @property
-    def held(self) -> bool:
-        """Whether requests wait because there is currently no endpoint."""
-        return not self.members and bool(self.hold) and self.gate is None
+    def longest_wait(self) -> float:
+        """Maximum number of seconds that a request waits until it is sent."""
+        return max(self.hold, self.names.patience if self.names is not None else 0.0)
 
 
 def epoch_cluster(alias: str, epoch: int) -> str:
     """Return the name of the cluster of a route whose containers sleep, in one epoch."""
-    return f"sleep/{epoch}/{alias}"  # no other backend has a name that begins like this
+    return f"{_SLEEP}{epoch}/{alias}"
+
+
+def hold_cluster(key: str, epoch: int) -> str:
+    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
+    return f"{_HOLD}{epoch}/{key}" if epoch else key
+
+
+_SLEEP: Final = "sleep/"
+_HOLD: Final = "hold/"
+"""The keys of backends begin differently."""
 
 
 def alias_of(cluster: str) -> str:
-    """Return the alias of a cluster that :func:`epoch_cluster` has named."""
-    return cluster.split("/", 2)[-1] if cluster.startswith("sleep/") else ""
+    """Return the alias of a cluster that :func:`epoch_cluster` has named; ``""`` if another function has."""
+    return cluster.split("/", 2)[-1] if cluster.startswith(_SLEEP) else ""
+
+
+def key_of(cluster: str) -> str:
+    """Return the key of the backend of a cluster."""
+    if alias := alias_of(cluster):
+        return f"route/{alias}"
+    return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster
+
+
+def epoch_of(cluster: str) -> int:
+    """Return the epoch in the name of a cluster; 0 if it has none."""
+    if not cluster.startswith((_SLEEP, _HOLD)):
+        return 0
+    number = cluster.split("/", 2)[1]
+    return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else 0
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
@@ -196,9 +245,21 @@ def route_backend(
         route=route,
         members=members,
         route_policy=route_policy(route.settings.middlewares),
-        restarting=restarting and gate is None,
+        restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
+        names=_names(route.alias, gate) if gate is not None else None,
+    )
+
+
+def _names(alias: str, gate: Gate) -> ClusterNames:
+    is_open = gate.opening == "open"
+    others = (*gate.busy, *(gate.waiting if is_open else ()))
+    return ClusterNames(
+        current=epoch_cluster(alias, gate.epoch),
+        others=tuple(epoch_cluster(alias, epoch) for epoch in others),
+        absent=not is_open,
+        patience=gate.patience,
     )
 
 

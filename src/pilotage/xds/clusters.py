@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
@@ -109,32 +108,28 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     if backend.backing != "own":
         return []
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
-    return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
+    return [_own(backend, options, name, suffix) for name in _existing(backend) for suffix in suffixes]
 
 
-def _epochs(backend: Backend) -> list[Backend]:
-    """Return a backend once for each epoch whose cluster Envoys have; see :class:`~pilotage.routes.gate.Gate`."""
-    gate = backend.gate
-    if gate is None:
-        return [backend]
-    found = [backend] if gate.opening == "open" else []
-    if gate.busy is not None:
-        before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
-        found.append(msgspec.structs.replace(backend, gate=before))
-    return found
+def _existing(backend: Backend) -> tuple[str, ...]:
+    """Return the names of the clusters of a backend that Envoys have."""
+    names = backend.names
+    if names is None:
+        return (backend.key,)
+    return names.others if names.absent else (names.current, *names.others)
 
 
-def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
+def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
     named = not all(is_address(member.host) for member in backend.members)
     cluster = cluster_pb2.Cluster(
-        name=backend.cluster + suffix,
+        name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         lb_policy=_policy(backend),
         circuit_breakers=_limits(backend, options),
-        load_assignment=_assignment(backend, suffix),
+        load_assignment=_assignment(backend, name + suffix),
     )
     if named:
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
@@ -155,7 +150,7 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
 
 
-def _assignment(backend: Backend, suffix: str) -> Any:
+def _assignment(backend: Backend, name: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
@@ -166,14 +161,14 @@ def _assignment(backend: Backend, suffix: str) -> Any:
         )
         for member in backend.members
     ]
-    if backend.held:
+    if not backend.members:
         # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
         # endpoint: a path on which nothing can listen.
         nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
     return endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=backend.cluster + suffix,
+        cluster_name=name,
         endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
     )
 

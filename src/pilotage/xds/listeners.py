@@ -26,7 +26,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
-from pilotage.xds.filters import LONGEST_SLEEP, http_filters, on_demand_source
+from pilotage.xds.filters import http_filters, on_demand
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -278,16 +278,16 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
             idle_timeout=seconds(options.stream_timeout),
         )
         if backend.gate is not None:
-            proxy.on_demand.CopyFrom(
-                tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=on_demand_source(), timeout=seconds(LONGEST_SLEEP))
-            )
+            source, timeout = on_demand(backend.longest_wait)
+            proxy.on_demand.CopyFrom(tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=source, timeout=timeout))
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
     clusters = frozenset() if backend.gate is not None else frozenset({backend.cluster})
-    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
+    leads_to = (backend.cluster,) if backend.names is not None else ()
+    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,), leads_to=leads_to)
 
 
 def _udp(cluster: str) -> Any:

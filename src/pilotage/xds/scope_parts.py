@@ -55,6 +55,7 @@ class Host(msgspec.Struct, frozen=True, gc=False):
         body: the encoded field ``virtual_hosts``.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
+        leads_to: the cluster that requests are led to, if they may wait for it; otherwise ``""``.
 
     """
 
@@ -63,12 +64,15 @@ class Host(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     clusters: frozenset[str] = frozenset()
     served: bool = True
+    leads_to: str = ""
 
 
-def encode_host(name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str]) -> Host:
+def encode_host(
+    name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str], *, leads_to: str = ""
+) -> Host:
     """Complete a serialized virtual host with its name and domains."""
     hosts = tuple(domains)
-    return Host(name, hosts, _ROUTES_HOST(body + _named(name, hosts)), clusters)
+    return Host(name, hosts, _ROUTES_HOST(body + _named(name, hosts)), clusters, leads_to=leads_to)
 
 
 def _named(name: str, domains: Iterable[str]) -> bytes:
@@ -96,18 +100,20 @@ def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
     body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
     parts, end = [], len(body)
     for host in reversed(hosts):
-        parts.append(ScopePart(host.name, host.domains, end - len(host.body), end, host.clusters, host.served))
+        start = end - len(host.body)
+        parts.append(ScopePart(host.name, host.domains, start, end, host.clusters, host.served, host.leads_to))
         end -= len(host.body)
     parts.reverse()
     clusters = hosts[0].clusters if len(hosts) == 1 else frozenset(it for host in hosts for it in host.clusters)
     answers = tuple(host.name for host in hosts)
-    return Resource(SCOPE, label, version_of(body), body, clusters, answers, parts=tuple(parts))
+    version = version_of(body, (host.leads_to for host in hosts if host.leads_to))
+    return Resource(SCOPE, label, version, body, clusters, answers, parts=tuple(parts))
 
 
 def split_hosts(scope: Resource) -> list[Host]:
     """Return the virtual hosts of a scope that :func:`join_hosts` made."""
     return [
-        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served)
+        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served, part.leads_to)
         for part in scope.parts
     ]
 

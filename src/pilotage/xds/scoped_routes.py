@@ -22,17 +22,19 @@ from pilotage.xds.backend import Backend, Member
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.local_replies import why_unavailable
+from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import OFF, Frame, Resource, header, literal, seconds
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from pilotage.core.problems import Problem
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["domains", "scope", "scope_label"]
+__all__ = ["build_scope", "domains", "scope", "scope_label"]
 
 _SAFE: Final = "GET|HEAD|OPTIONS"
 _FORWARDED: Final = (
@@ -83,9 +85,32 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
     for backend, names in _share_hosts(ordered, options):
         if names:
             host = _virtual_host(backend, options).SerializeToString(deterministic=True)
-            hosts.append(encode_host(backend.name, names, host, _references(backend)))
+            leads_to = backend.cluster if backend.names is not None else ""
+            hosts.append(encode_host(backend.name, names, host, _references(backend), leads_to=leads_to))
     hosts.sort(key=lambda host: host.name)
     return join_hosts(label, _EVERYWHERE.SerializeToString(deterministic=True), hosts)
+
+
+def build_scope(
+    label: str, backends: Sequence[Backend], options: GatewayOptions
+) -> tuple[Resource | None, tuple[Problem, ...]]:
+    """Return the scope of all backends that can be built, and a problem for each that cannot.
+
+    Args:
+        label: see :func:`scope_label`.
+        backends: its backends.
+        options: the gateway's settings.
+
+    """
+    try:
+        return scope(label, backends, options) if backends else None, ()
+    except Exception as error:  # noqa: BLE001  an error in one route must not block the others
+        if len(backends) == 1:
+            return None, (build_failed(backends[0].route, error),)
+    each = [(it, *build_scope(label, [it], options)) for it in backends]
+    valid = [backend for backend, made, _ in each if made is not None]
+    made, _ = build_scope(label, valid, options) if len(valid) < len(backends) else (None, ())
+    return made, tuple(problem for *_, problems in each for problem in problems)
 
 
 _EVERYWHERE: Final = route_pb2.RouteConfiguration(
@@ -296,7 +321,8 @@ _NO_BODY: Final = [
 
 def _silence(backend: Backend, limit: float) -> float:
     """Return a request's idle timeout in seconds, extended to the wait that its route allows; 0 means no limit."""
-    longest = max(backend.hold, backend.route.settings.response_header_timeout)
+    wait = backend.longest_wait if backend.is_closed else backend.hold
+    longest = max(wait, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
 
 

@@ -16,7 +16,7 @@ from pilotage.table.table import Table
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
-    alias_of,
+    key_of,
     may_restart,
     pool_backend,
     route_backend,
@@ -25,13 +25,15 @@ from pilotage.xds.backend import (
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.downgrade import Downgrade
+from pilotage.xds.epochs import Epochs
+from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scoped_routes import scope, scope_label
+from pilotage.xds.scoped_routes import build_scope, scope_label
 from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Snapshot:
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
         gates: alias -> whether its requests pass, for routes whose containers sleep.
+        epochs: numbers for the names of clusters that requests wait for.
+        holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
 
@@ -78,6 +82,8 @@ class Snapshot:
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
+        self.epochs = Epochs()
+        self.holds = Holds(self.epochs)
         self.awaited: set[str] = set()
         self._table = Table()
         self._routes: dict[str, Route] = {}
@@ -131,9 +137,14 @@ class Snapshot:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
-    def pass_gate(self, alias: str) -> frozenset[Key]:
-        """Apply a change of the gate of a route; return the changed keys."""
-        return self._rebuild([f"{_ROUTE}/{alias}"])
+    def build_again(self, *keys: str) -> frozenset[Key]:
+        """Apply a change of the gates of routes or of :attr:`holds`; return the changed keys.
+
+        Args:
+            keys: the keys of the backends.
+
+        """
+        return self._rebuild(keys)
 
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
@@ -164,7 +175,7 @@ class Snapshot:
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
         fresh._ports = self._ports
-        fresh.gates = self.gates
+        fresh.gates, fresh.epochs, fresh.holds = self.gates, self.epochs, self.holds
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
@@ -187,8 +198,8 @@ class Snapshot:
         return self._apply(wanted | _by_key(secrets))
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``sleep/EPOCH/ALIAS`` or ``pool/NAME``."""
-        return self._backends.get(f"{_ROUTE}/{alias_of(cluster)}" if cluster.startswith("sleep/") else cluster)
+        """Return the backend of a cluster, by its name; see :func:`pilotage.xds.backend.key_of`."""
+        return self._backends.get(key_of(cluster))
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
         """Return the name of a route's backend, and its resources; none if it is not served."""
@@ -197,7 +208,7 @@ class Snapshot:
             return "", []
         route, label = backend.route, scope_label(backend.name)
         last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
-        return backend.name, [*sorted(self._clusters.get(backend.cluster, ())), last]
+        return backend.name, [*sorted(self._clusters.get(backend.key, ())), last]
 
     # ---- from routes to backends
 
@@ -320,6 +331,7 @@ class Snapshot:
                 self._clusters[key] = set(clusters)
             if new is None:
                 del self._backends[key]
+                self.holds.leave(key)
             else:
                 self._backends[key] = new
         for label in labels:
@@ -334,6 +346,7 @@ class Snapshot:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
             backend = self.files.add_to(self._build_backend(key))
+            backend = self.holds.apply(backend) if backend is not None else None
             clusters = _by_key(own_clusters(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
@@ -347,27 +360,11 @@ class Snapshot:
         backends = [self._backends[key] for key in self._scopes[label]]
         # The table gives a name to one backend. Another one of that name only lingers.
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
-        made = self._build_scope(label, list({backend.name: backend for backend in backends}.values()))
-        return _by_key([made]) if made is not None else {(SCOPE, label): None}
-
-    def _build_scope(self, label: str, backends: list[Backend]) -> Resource | None:
-        """Build a scope from all backends that can be built."""
-        self._report(f"made/{label}", ())
-        try:
-            return scope(label, backends, self.options) if backends else None
-        except Exception as error:  # noqa: BLE001  see _check
-            if len(backends) == 1:
-                self._report(f"made/{label}", [build_failed(backends[0].route, error)])
-                return None
-        valid: list[Backend] = []
-        problems: list[Problem] = []
-        for backend in backends:
-            if self._build_scope(label, [backend]) is not None:
-                valid.append(backend)
-            problems += self.problems.get(f"made/{label}", ())
-        made = self._build_scope(label, valid) if len(valid) < len(backends) else None
+        made, problems = build_scope(
+            label, list({backend.name: backend for backend in backends}.values()), self.options
+        )
         self._report(f"made/{label}", problems)
-        return made
+        return _by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._listeners[port]]
