@@ -57,6 +57,11 @@ _ADDRESSES: Final = 512
 """So many addresses of loopback answer; routes take turns, so that a new one needs a connection of its own."""
 
 ANSWER: Final = b"hello world\n"
+_RESPONSE: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Sun, 29 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%b" % (len(ANSWER), ANSWER)
+)
+"""Has the headers that nginx sends, because the proxy reads each of them."""
 
 _PAUSE: Final = 0.0002
 """Seconds between two looks whether a route answers: what is measured needs the processor, too."""
@@ -74,8 +79,7 @@ class _Hello(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-        self._transport.write(answer * data.count(b"\r\n\r\n"))
+        self._transport.write(_RESPONSE * data.count(b"\r\n\r\n"))
 
 
 async def _serve(port: int, ready: Connection) -> None:
@@ -319,7 +323,7 @@ class Asker:
 
 
 def _request(host: str) -> bytes:
-    return b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()
+    return b"GET / HTTP/1.1\r\nHost: %b\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n" % host.encode()
 
 
 async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float = 60) -> None:

@@ -1,6 +1,6 @@
-"""Mutation testing of one module; scripts/mutate runs it.
+"""Mutation testing of modules; scripts/mutate runs it.
 
-A mutant is the module with one small change. It is killed if a test fails; one that survives shows what no test checks.
+A mutant is a module with one small change. It is killed if a test fails; one that survives shows what no test checks.
 Of the libraries, mutmut leaves out all that stands outside functions, such as tables and limits; cosmic-ray removes
 neither statements nor arguments nor elements, and spends a quarter of its mutants on type annotations.
 """
@@ -12,15 +12,18 @@ import argparse
 import ast
 import contextlib
 import importlib
+import itertools
+import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
 import sys
 import tempfile
-import time
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -69,18 +72,37 @@ class Mutant(NamedTuple):
         return "\n".join(removed + [f"  + {line}" for line in self.after.splitlines()])
 
 
+class Change(NamedTuple):
+    """What to write in place of a part of a module; its place is that of a node of the syntax tree."""
+
+    first: int
+    start: int
+    last: int
+    end: int
+    replacement: str
+
+
+def possible(text: str) -> list[Change]:
+    """Return all changes of a module. A few of them make no mutant."""
+    found = changes(ast.parse(text))
+    return sorted({Change(it.lineno, it.col_offset, it.end_lineno, it.end_col_offset, new) for it, new in found})
+
+
+def mutant_of(text: str, change: Change) -> Mutant | None:
+    """Return the mutant that a change makes, or None if it does not compile or does not differ from the module."""
+    lines = text.encode().splitlines(keepends=True)
+    first, last = change.first - 1, change.last
+    after = lines[first][: change.start] + change.replacement.encode() + lines[last - 1][change.end :]
+    changed = b"".join([*lines[:first], after, *lines[last:]]).decode()
+    with contextlib.suppress(SyntaxError):  # e.g. a keyword that a pattern needs
+        if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text)):
+            return Mutant(change.first, changed, b"".join(lines[first:last]).decode(), after.decode())
+    return None
+
+
 def mutants(text: str) -> list[Mutant]:
     """Return all mutants of a module by line; each of them compiles and differs from the module."""
-    tree, lines = ast.parse(text), text.encode().splitlines(keepends=True)
-    unchanged, found = ast.dump(tree), {}
-    for node, replacement in changes(tree):
-        first, last = node.lineno - 1, node.end_lineno or node.lineno
-        after = lines[first][: node.col_offset] + replacement.encode() + lines[last - 1][node.end_col_offset :]
-        changed = b"".join([*lines[:first], after, *lines[last:]]).decode()
-        with contextlib.suppress(SyntaxError):  # e.g. a keyword that a pattern needs
-            if ast.dump(ast.parse(changed)) != unchanged:
-                found[changed] = Mutant(node.lineno, changed, b"".join(lines[first:last]).decode(), after.decode())
-    return sorted(found.values())
+    return [mutant for change in possible(text) if (mutant := mutant_of(text, change)) is not None]
 
 
 def changes(parent: ast.AST) -> Iterator[tuple[Any, str]]:
@@ -185,8 +207,8 @@ def changed_statements(node: ast.AST) -> Iterator[str]:
             yield "continue" if isinstance(node, ast.Break) else "break"
 
 
-def tests_of(module: Path, *, slow: bool) -> Iterator[list[str]]:
-    """Yield pytest's arguments for the tests to run on a mutant, a group at a time.
+def tests_of(module: Path, *, slow: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield the marks and the files of the tests to run on a mutant, a group at a time.
 
     These are the fast tests of the module's own files, of its package, of files that import it, and for what turns
     labels into routes those of the rules; then its slow ones.
@@ -202,10 +224,28 @@ def tests_of(module: Path, *, slow: bool) -> Iterator[list[str]]:
     rules = {ROOT / name for name in RULES} if inside.parts[0] in RULED else set()
     for files, which in ((own, FAST), (package, FAST), (importing | rules, FAST), (own if slow else set(), SLOW)):
         if files:
-            yield ["-m", which, *sorted(str(path.relative_to(ROOT)) for path in files)]
+            yield which, sorted(str(path.relative_to(ROOT)) for path in files)
 
 
-def run_tests(copy: Path, arguments: list[str]) -> None:
+class Times:
+    """A plugin for pytest that writes how many seconds each test file takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the time of a test, or of what comes before or after it."""
+        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the times, and the names of the modules that do not depend on a mutant."""
+        Path("seconds").write_text(json.dumps(self.seconds))
+        Path("modules").write_text(
+            "\n".join(name for name in sys.modules if not name.startswith(("pilotage", "tests")))
+        )
+
+
+def run_tests(copy: Path, which: str, files: list[str]) -> None:
     """Run tests in a copy of the checkout, and exit with pytest's status. For a child process."""
     os.setsid()
     os.chdir(copy)
@@ -215,14 +255,13 @@ def run_tests(copy: Path, arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (600, 600))  # seconds; it may loop without end, even if this is killed
     os.environ["PYTHONPATH"] = str(copy / "src")
     sys.path[:1] = [str(copy / "src"), str(copy)]
-    status = pytest.main([*PYTEST, *arguments])
-    Path("modules").write_text("\n".join(name for name in sys.modules if not name.startswith(("pilotage", "tests"))))
+    status = pytest.main([*PYTEST, "-m", which, *files], plugins=[Times()])
     os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
 
 
-def outcome(copy: Path, arguments: list[str], limit: float | None = None) -> str:
+def outcome(copy: Path, which: str, files: list[str], limit: float | None = None) -> str:
     """Return what some tests do to the code in the copy: ``killed``, ``timed out`` or ``survived``."""
-    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(copy, arguments))
+    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(copy, which, files))
     child.start()
     child.join(limit)
     status = child.exitcode
@@ -232,53 +271,81 @@ def outcome(copy: Path, arguments: list[str], limit: float | None = None) -> str
     return "timed out" if status is None else "killed" if status else "survived"
 
 
-def prepare(copy: Path, module: Path, *, slow: bool) -> list[tuple[list[str], float]]:
+def prepare(copy: Path, modules: set[Path], *, slow: bool) -> dict[Path, list[tuple[str, list[str], float]]]:
     """Run the tests without a mutant, and import what they import, so that later runs begin at once.
 
-    Return what :func:`tests_of` yields, each with the seconds after which it hangs.
+    Return for each module what :func:`tests_of` yields, each with the seconds after which it hangs.
     """
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "site", "dist"))
-    groups = []
-    for arguments in tests_of(module, slow=slow):
-        began = time.monotonic()
-        if outcome(copy, arguments) != "survived":
+    groups = {module: list(tests_of(module, slow=slow)) for module in modules}
+    seconds: dict[tuple[str, str], float] = {}
+    for which in FAST, SLOW:
+        files = {name for tests in groups.values() for marks, names in tests if marks == which for name in names}
+        if not files:
+            continue
+        if outcome(copy, which, sorted(files)) != "survived":
             sys.exit((copy / "output").read_text() + "These tests fail without a mutant: fix them first.")
-        groups.append((arguments, 10 + 10 * (time.monotonic() - began)))
+        seconds |= {(which, name): taken for name, taken in json.loads((copy / "seconds").read_text()).items()}
         for name in (copy / "modules").read_text().split():
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-    for compiled in (copy / module.parent / "__pycache__").glob(f"{module.stem}.*"):
-        compiled.unlink()
+    for module in modules:
+        for compiled in (copy / module.parent / "__pycache__").glob(f"{module.stem}.*"):
+            compiled.unlink()
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a mutant may have the size and time of the one before it
     sys.dont_write_bytecode = True
-    return groups
+    return {
+        module: [
+            (which, names, 20 + 10 * sum(seconds.get((which, name), 0) for name in names)) for which, names in tests
+        ]
+        for module, tests in groups.items()
+    }
+
+
+def try_mutant(copy: Path, module: Path, mutant: Mutant, groups: list[tuple[str, list[str], float]]) -> tuple[str, str]:
+    """Return what the tests do to a mutant, and the test that killed it, if one did."""
+    original = (copy / module).read_text()
+    (copy / module).write_text(mutant.text)
+    found = (outcome(copy, *group) for group in groups)
+    result = next((it for it in found if it != "survived"), "survived")
+    (copy / module).write_text(original)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", (copy / "output").read_text(errors="replace"), re.MULTILINE)
+    return result, failed[1] if failed and result == "killed" else ""
+
+
+def sample(paths: list[Path], count: int, seed: int) -> tuple[list[tuple[Path, Mutant]], int]:
+    """Return some mutants of the modules at and below these paths, and how many changes are possible there."""
+    files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    texts = {file.relative_to(ROOT): file.read_text() for file in sorted(files)}
+    made = [(module, change) for module, text in texts.items() for change in possible(text)]
+    random.Random(seed).shuffle(made)  # noqa: S311
+    real = ((module, mutant) for module, change in made if (mutant := mutant_of(texts[module], change)) is not None)
+    return sorted(itertools.islice(real, count or None)), len(made)
 
 
 def main() -> int:
-    """Run it on the module that the command line names."""
-    parser = argparse.ArgumentParser("scripts/mutate", description="Measure how well the tests check one module.")
-    parser.add_argument("module", type=Path, help="a file below src/pilotage")
-    parser.add_argument("--count", type=int, default=20, help="how many mutants to try (default: 20; 0: all)")
+    """Run it on the modules that the command line names."""
+    parser = argparse.ArgumentParser("scripts/mutate", description="Measure how well the tests check some modules.")
+    parser.add_argument("path", type=Path, nargs="+", help="a file or a folder below src/pilotage")
+    parser.add_argument("--count", type=int, default=20, help="how many mutants to try in all (default: 20; 0: all)")
     parser.add_argument("--seed", type=int, default=1, help="chooses them (default: 1)")
-    parser.add_argument("--slow", action="store_true", help="run the module's own slow tests, too")
+    parser.add_argument("--slow", action="store_true", help="run the modules' own slow tests, too")
+    parser.add_argument("--verbose", action="store_true", help="print killed mutants, too, with the test that fails")
     parser.add_argument("--at-least", type=float, default=95, help="fail if fewer percent are killed (default: 95)")
     options = parser.parse_args()
-    module = options.module.resolve().relative_to(ROOT)
-    made = mutants((ROOT / module).read_text())
-    chosen = random.Random(options.seed).sample(made, min(options.count or len(made), len(made)))  # noqa: S311
-    results = dict.fromkeys(("killed", "survived", "timed out"), 0)
+    chosen, total = sample([path.resolve() for path in options.path], options.count, options.seed)
+    results = Counter(killed=0, survived=0)
+    results["timed out"] = 0
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        groups = prepare(copy := Path(folder, "checkout"), module, slow=options.slow)
-        for mutant in sorted(chosen):
-            (copy / module).write_text(mutant.text)
-            found = (outcome(copy, arguments, limit) for arguments, limit in groups)
-            result = next((it for it in found if it != "survived"), "survived")
+        groups = prepare(copy := Path(folder, "checkout"), {module for module, _ in chosen}, slow=options.slow)
+        for module, mutant in chosen:
+            result, test = try_mutant(copy, module, mutant, groups[module])
             results[result] += 1
-            if result == "survived":
-                print(f"{module}:{mutant.line}: survived\n{mutant}", flush=True)
+            if result == "survived" or options.verbose:
+                print(f"{module}:{mutant.line}: {result} {test}".rstrip(), mutant, sep="\n", flush=True)
     killed = 100 * (1 - results["survived"] / max(1, len(chosen)))
     summary = ", ".join(f"{count} {name}" for name, count in results.items())
-    print(f"{module}: {len(chosen)} of {len(made)} mutants: {summary}. {killed:.0f} % killed.")
+    print(f"{len(chosen)} mutants, of {total} possible: {summary}. {killed:.0f} % killed.")
     return int(killed < options.at_least)
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import examples  # noqa: F401  # the profiles of hypothesis
+from tests.support.agents import PROGRAM
 from tests.support.commandline import pilotage  # noqa: F401  # a fixture
 from tests.support.daemon import Daemon
 from tests.support.engines import Engine, named_engine, own_docker, own_podman, sweep
@@ -60,6 +61,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what the tests have left among their temporary files."""
     if _environment in config.stash and (left := remove_leftovers(config.stash[_environment])):
         print(f"tests left temporary files behind: {', '.join(left)}")  # noqa: T201
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in front of which agents the tests of agents ran."""
+    reports = (report for found in terminalreporter.stats.values() for report in found)
+    if any("test_fake_agent" in getattr(report, "nodeid", "") for report in reports):
+        also = f"and GoDoxy's, {PROGRAM}" if PROGRAM else "only; GODOXY_AGENT names no program of GoDoxy's"
+        terminalreporter.write_line(f"agents: ours {also}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "pilotage"
 PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 # What people import in their own tests, and pilotage itself need not.
-FOR_USERS = {"testing": {"FakePort", "Fault"}}
+FOR_USERS = {"testing": {"FakeAgent", "FakePort", "Fault"}}
 # Modules that reach no socket and no event loop, but the system in other ways.
 SYSTEM = {
     "pilotage.core.gc",

@@ -81,20 +81,32 @@ def test_a_mutant_shows_its_line_before_and_after(mutate: Any) -> None:
 
 def test_the_modules_own_tests_come_first_then_its_packages_then_those_that_import_it(mutate: Any) -> None:
     own, package, importing, slow = mutate.tests_of(Path("src/pilotage/table/diff.py"), slow=True)
-    assert own == ["-m", mutate.FAST, "tests/table/test_diff.py"]
-    assert "tests/table/test_store.py" in package
-    assert "tests/output/test_changelog.py" in importing
-    assert "tests/table/test_diff.py" not in package + importing
-    assert slow == ["-m", mutate.SLOW, *own[2:]]
-    assert "tests/test_conformance.py" in importing
+    assert own == (mutate.FAST, ["tests/table/test_diff.py"])
+    assert "tests/table/test_store.py" in package[1]
+    assert "tests/output/test_changelog.py" in importing[1]
+    assert "tests/table/test_diff.py" not in package[1] + importing[1]
+    assert slow == (mutate.SLOW, own[1])
+    assert "tests/test_conformance.py" in importing[1]
     own, *_ = mutate.tests_of(Path("src/pilotage/table/__init__.py"), slow=False)
-    assert own[2:] == ["tests/test_architecture.py"]
+    assert own[1] == ["tests/test_architecture.py"]
     own, _ = mutate.tests_of(Path("src/pilotage/xds/session.py"), slow=False)
-    assert own[2:] == [
+    assert own[1] == [
         "tests/xds/test_session.py",
         "tests/xds/test_session_refusals.py",
         "tests/xds/test_session_state.py",
     ]
+
+
+def test_a_seed_chooses_mutants_among_all_modules_of_a_package(mutate: Any) -> None:
+    paths = [mutate.ROOT / "src/pilotage/table", mutate.ROOT / "src/pilotage/core/gc.py"]
+    chosen, total = mutate.sample(paths, 30, seed=1)
+    assert len(chosen) == 30 < total
+    assert mutate.sample(paths, 30, seed=1) == (chosen, total)
+    assert mutate.sample(paths, 30, seed=2) != (chosen, total)
+    assert len({module for module, _ in chosen}) > 5
+    every, total = mutate.sample(paths[1:], 0, seed=1)
+    assert [mutant for _, mutant in every] == sorted(mutate.mutants(paths[1].read_text()))
+    assert len(every) == total
 
 
 @pytest.mark.process
@@ -128,7 +140,9 @@ def test_survivors_are_printed_and_fail_the_run(tmp_path: Path) -> None:
     status, output = run()
     assert status == 1
     assert "src/pilotage/core/sizes.py:2: survived\n  -     return size > 10\n  +     return (size >= 10)\n" in output
-    assert "3 of 3 mutants: 2 killed, 1 survived, 0 timed out. 67 % killed." in output
+    assert "3 mutants, of 3 possible: 2 killed, 1 survived, 0 timed out. 67 % killed." in output
+    assert "killed tests" not in output
+    assert "sizes.py:2: killed tests/core/test_sizes.py::test_it\n  -     return size > 10\n" in run("--verbose")[1]
     assert run("--at-least=0")[0] == 0
     tests.write_text("def test_it():\n    assert False\n")
     status, output = run()

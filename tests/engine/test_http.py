@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pilotage.engine.http_response import EngineResponse
+    from pilotage.engine.http_stream import HTTPStream
+    from pilotage.engine.transport import Factory
     from tests.support.faults import Behaviour, Puppet
 
 
@@ -191,6 +193,35 @@ async def test_closing_wakes_the_reader_of_an_open_response() -> None:
             await reader
         with pytest.raises(ClosedError):
             await get(http)
+
+
+async def test_closing_ends_a_request_that_waits_for_its_response() -> None:
+    async with client(Exchange.gone) as (http, engine), asyncio.timeout(20):  # the engine never answers
+        request = asyncio.create_task(get(http))
+        await until(lambda: engine.requests == ["GET /x"])
+        http.close()
+        with pytest.raises(OSError, match=r"^$"):
+            await request
+
+
+async def test_closing_ends_a_request_that_is_still_connecting() -> None:
+    class Slow(TCPDialer):
+        async def dial(self, factory: Factory) -> HTTPStream:
+            stream = await super().dial(factory)
+            dialled.set()
+            await go_on.wait()
+            return stream
+
+    dialled, go_on = asyncio.Event(), asyncio.Event()
+    async with assert_no_leaks(), puppet(Exchange.gone) as engine, asyncio.timeout(20):
+        http = HTTPClient(Slow("127.0.0.1", engine.port), "engine.example:2375")
+        request = asyncio.create_task(get(http))
+        await dialled.wait()
+        http.close()
+        go_on.set()
+        with pytest.raises(ClosedError):
+            await request
+        assert engine.requests == []
 
 
 async def test_a_failure_to_connect_is_a_dial_error() -> None:

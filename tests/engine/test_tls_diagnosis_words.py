@@ -67,7 +67,7 @@ def failed(reason: str) -> ssl.SSLError:
                 " ('it') was issued by 'its CA', which is not in /nowhere/ca.pem (it contains no certificate)",
                 "set ca_file to the CA that issued the engine's certificate",
             )
-            for code in (18, 19, 20, 21)
+            for code in (7, 18, 19, 20, 21)
         ),
         (
             20,
@@ -75,7 +75,7 @@ def failed(reason: str) -> ssl.SSLError:
             " was issued by a CA that is not in /nowhere/ca.pem (it contains no certificate)",
             "set ca_file to the CA that issued the engine's certificate",
         ),
-        (7, CERTIFICATE, " ('it') cannot be trusted: odd", "issue a new one"),
+        (23, CERTIFICATE, " ('it') cannot be trusted: odd", "issue a new one"),
     ],
 )
 def test_the_engines_certificate_may_be_to_blame(

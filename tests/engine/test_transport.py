@@ -10,7 +10,7 @@ from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.ssh import SSHDialer
 from pilotage.engine.transport import TCPDialer, TLSDialer, UnixDialer, dialer_for
-from tests.support.faults import behave, puppet
+from tests.support.faults import behave, json_answer, puppet
 from tests.support.leaks import assert_no_leaks
 from tests.support.tls import Authority, server_context
 
@@ -55,16 +55,14 @@ async def test_an_agent_is_reached_with_mutual_tls_under_its_fixed_name(tmp_path
     ca = Authority(tmp_path, "agents")
     server = server_context(ca.issue("agent", "godoxy.agent"), ca)
     files = ca.files(ca.issue("client", "client@godoxy.invalid"))
-    async with puppet(behave(), tls=server) as agent, assert_no_leaks(), Pool() as pool:
+    info = json_answer({"name": "far", "version": "v0.31.0", "runtime": "docker"})
+    async with puppet(behave(info=info), tls=server) as agent, assert_no_leaks(), Pool() as pool:
         config = DockerProviderConfig(agent.url.replace("tcp", "agent", 1), files, "far")
         async with await new_client(config, pool=pool) as client:
             await client.list_containers()
             assert client.daemon_host == agent.url
             assert client.key.startswith("agent://127.0.0.1:")
-    assert agent.requests == [
-        "GET /godoxy/agent/version",
-        "GET /godoxy/agent/v1.51/containers/json?all=1",
-    ]
+    assert agent.requests == ["GET /godoxy/agent/info", "GET /version", "GET /v1.51/containers/json?all=1"]
     assert agent.heads[0].headers["host"] == "godoxy.agent"
 
 

@@ -51,6 +51,8 @@ def test_the_environment_of_a_container_is_never_kept() -> None:
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("engine") == {
+        "AgentInfo.runtime": "docker",
+        "AgentInfo.tunnels": True,
         "TLSFiles.verify": True,
         "Timeouts.connect": 5.0,
         "Timeouts.request": 30.0,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
+    from pilotage.engine.agents import AgentInfo
     from pilotage.routes.build import Built
     from pilotage.testing import FakeEngine
 
@@ -44,6 +45,7 @@ class Told:
         self.changes: list[tuple[float, dict[str, Built | None], dict[str, str]]] = []
         self.batches: list[bool] = []  # whether more of the same list follows
         self.errors: list[EngineError] = []
+        self.agents: list[AgentInfo] = []
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
         assert changes
@@ -56,6 +58,9 @@ class Told:
     def on_stale(self, error: EngineError) -> None:
         self.log.append((now(), "away"))
         self.errors.append(error)
+
+    def on_agent(self, info: AgentInfo) -> None:
+        self.agents.append(info)
 
     def on_flood(self, limit: int) -> None:
         self.log.append((now(), "flood" if limit else "calm"))

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import select
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from envoy.config.cluster.v3 import cluster_pb2
 
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.xds.backend import route_backend
 from pilotage.xds.clusters import is_probed, own_clusters, shared_clusters
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.retries import retries
 from tests.support.gateway import becomes, route, server_context, target
 from tests.support.waiting import until
 
@@ -54,6 +59,30 @@ def test_a_cluster_with_health_checks_is_sent_without_them_first() -> None:
     assert checked.first is not None
     assert checked.first.version != checked.version
     assert len(checked.first.body) < len(checked.body)
+
+
+def _while_restarting(**settings: Any) -> cluster_pb2.Cluster:
+    backend = route_backend(route("app", endpoints=(), **settings), restarting=True)
+    (cluster,) = own_clusters(backend, GatewayOptions())
+    return cluster_pb2.Cluster.FromString(cluster.body)
+
+
+def test_few_retries_outlast_the_restart_of_a_container() -> None:
+    waiting = _while_restarting()
+    tries = retries(route_backend(route("app", 80)), GatewayOptions()).num_retries.value
+    assert waiting.connect_timeout.ToSeconds() * (tries - 1) >= 4  # one attempt was refused before
+    assert not _while_restarting(hold=9.0).HasField("upstream_bind_config")
+
+
+def test_connecting_to_the_endpoint_of_a_restarting_container_neither_succeeds_nor_fails() -> None:
+    waiting = _while_restarting()
+    address = waiting.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
+    with socket.socket() as connecting:
+        for option in waiting.upstream_bind_config.socket_options:
+            connecting.setsockopt(option.level, option.name, option.buf_value)
+        connecting.setblocking(False)
+        assert connecting.connect_ex((address.address, address.port_value)) == errno.EINPROGRESS
+        assert select.select([], [connecting], [], 0.1)[1] == []
 
 
 async def test_replicas_are_used_round_robin(envoy: Envoy) -> None:

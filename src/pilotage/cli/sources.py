@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -48,10 +48,9 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
         return _view_of_scans(list(scanned), engines.problems, files, engines.policy)
 
     async def look() -> list[ScanResult]:
-        scans = [
-            (config.name, scan_all([config], env=env, reserved_ports=engines.reserved_ports, policy=engines.policy))
-            for config in engines.configs
-        ]
+        taken = {config.name for config in engines.configs if not config.takes_agent_name}
+        given: dict[str, Any] = {"env": env, "reserved_ports": engines.reserved_ports, "policy": engines.policy}
+        scans = [(config.name, scan_all([config], taken=taken, **given)) for config in engines.configs]
         return await ask_all(scans, early and (lambda scanned: early(whole(scanned))))
 
     return whole(asyncio.run(look()))

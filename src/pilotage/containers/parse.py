@@ -189,6 +189,12 @@ class ContainerParser:
         facts = self._facts_of_url
         self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
+    def take_name(self, name: str, agent: str) -> None:
+        """Go by another name, the one of the agent that relays to the engine; ``agent`` is that agent's own."""
+        config = msgspec.structs.replace(self.config, name=name)
+        self.facts = msgspec.structs.replace(self.facts, config=config, agent=agent)
+        self._facts_of_url = msgspec.structs.replace(self._facts_of_url, config=config, agent=agent)
+
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
         """Build the container of one undecoded list entry. An unreadable one becomes a container with an error."""
         try:

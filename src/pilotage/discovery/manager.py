@@ -17,6 +17,7 @@ from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
 from pilotage.discovery.provider import DockerProvider, cancel_tasks
 from pilotage.discovery.subscription import Subscription
+from pilotage.engine.agents import distinct_name
 from pilotage.engine.pool import Pool
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built
@@ -72,7 +73,8 @@ class DiscoveryManager:
         self.store = RouteStore()
         self._group = group
         given: dict[str, Any] = {"pool": pool, "agents": agents, "timing": timing, "on_lag": on_lag}
-        given |= {"store": self.store, "publish": self.publish, "env": os.environ if env is None else env}
+        given |= {"store": self.store, "publish": self.publish, "rename": self._rename}
+        given["env"] = os.environ if env is None else env
         self._new_provider: Callable[..., DockerProvider] = functools.partial(DockerProvider, **given)
         self._providers: dict[str, DockerProvider] = {}
         self._files = FileWatcher((), self._on_file_change)
@@ -154,6 +156,12 @@ class DiscoveryManager:
             raise PilotageError(f"an engine called {provider.name!r} is already being watched")
         self._start(provider)
         self.publish()
+
+    def _rename(self, provider: DockerProvider, wanted: str) -> str:
+        """Let a provider go by the name of its agent, unless another one has it; return its name."""
+        name = distinct_name(wanted, provider.config, self._providers)
+        self._providers = {name if it is provider else key: it for key, it in self._providers.items()}
+        return name
 
     def _start(self, provider: DockerProvider, predecessor: DockerProvider | None = None) -> None:
         provider.start(predecessor)
@@ -373,16 +381,8 @@ async def discover(
             pool = await stack.enter_async_context(Pool())
         failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
-            manager = DiscoveryManager(
-                pool=pool,
-                group=group,
-                agents=agents,
-                env=env,
-                reserved_ports=reserved_ports,
-                policy=policy,
-                timing=timing,
-                on_lag=on_lag,
-            )
+            given: dict[str, Any] = {"agents": agents, "env": env, "timing": timing, "on_lag": on_lag}
+            manager = DiscoveryManager(pool=pool, group=group, reserved_ports=reserved_ports, policy=policy, **given)
             try:
                 await manager.use_files(files)
                 for config in engines:

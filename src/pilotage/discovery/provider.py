@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
+    from pilotage.engine.agents import AgentInfo
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.policy import Policy
@@ -51,6 +52,7 @@ class DockerProvider:
         policy: what containers may claim.
         timing: intervals and timeouts of the watcher.
         on_lag: receives the seconds between an event and the change it caused.
+        rename: called with this provider and the name that its agent has given itself; returns the name to use.
 
     Raises:
         ConfigError: the address is invalid. The store is unchanged; :meth:`start` writes to it first.
@@ -64,6 +66,7 @@ class DockerProvider:
         listed: set after the first full list, and when waiting for it is no longer useful.
         attempted: set after the first full list or the first failure, and when waiting for them is no longer useful.
         is_listed: whether there has been a full list.
+        agent: what the agent says about itself that relays to the engine; ``None`` until it has, or if there is none.
 
     """
 
@@ -80,16 +83,20 @@ class DockerProvider:
         policy: Policy,
         timing: Timing | None,
         on_lag: Callable[[float], object] | None,
+        rename: Callable[[DockerProvider, str], str] = lambda provider, _: provider.name,
     ) -> None:
         self.config = config
         config = resolved(config, env)
-        self.name = config.name or config.url
+        self.name: str = config.name or config.url
+        self.agent: AgentInfo | None = None
+        self._rename = rename
         config = msgspec.structs.replace(config, name=self.name)
         self._store = store
         self._publish = publish
         self._removed = False
+        self._reserved_ports, self._policy = reserved_ports, policy
         parser = ContainerParser(config, agents=agents, env=env, routes_to=routes_to)
-        self.state = EngineState(parser, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has)
+        self.state = _new_state(parser, reserved_ports, policy)
         self.watcher = EngineWatcher(config, self.state, self, pool=pool, timing=timing, on_lag=on_lag)
         self.task: asyncio.Task[None] | None = None
         self.listed = asyncio.Event()
@@ -155,6 +162,27 @@ class DockerProvider:
         self.is_listed = True
         self.release()
 
+    def on_agent(self, info: AgentInfo) -> None:
+        """Record what the agent says about itself. If the engine has no name of its own, it takes the agent's once."""
+        first, self.agent = self.agent is None, info
+        if self._removed or not (first and info.name and self.config.takes_agent_name):
+            return
+        before, name = self.name, self._rename(self, info.name)
+        self.state.parser.take_name(name, info.name)
+        # Nothing has been listed.
+        self.state = self.watcher.state = _new_state(self.state.parser, self._reserved_ports, self._policy)
+        self.watcher.config = self.state.parser.config
+        if name == before:
+            return
+        self.name = name
+        if self._predecessor is None or self._predecessor.name != before:
+            status = self._store.engine(before)
+            self._store.set_problems((before, ""), ())
+            self._store.set_engine(before, None)
+            if self._store.engine(name) is None and status is not None:
+                self._store.set_engine(name, status)
+        self._publish()
+
     def on_stale(self, error: EngineError) -> None:
         """Mark the engine stale and record why. Its routes are kept."""
         if self._removed:
@@ -189,6 +217,7 @@ class DockerProvider:
             policy: what containers may claim from now on.
 
         """
+        self._reserved_ports, self._policy = reserved_ports, policy
         owner = self._predecessor or self
         for provider in (self, owner):
             provider.state.apply(reserved_ports, policy)
@@ -243,6 +272,10 @@ class DockerProvider:
             self._store.set_routes((owner.name, container_id), None, cause)
         for key in ("", _FLOOD):
             self._store.set_problems((owner.name, key), ())
+
+
+def _new_state(parser: ContainerParser, reserved_ports: frozenset[int], policy: Policy) -> EngineState:
+    return EngineState(parser, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has)
 
 
 _FLOOD: Final = "events"

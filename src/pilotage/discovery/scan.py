@@ -17,6 +17,7 @@ from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
+from pilotage.engine.agents import distinct_name
 from pilotage.engine.contexts import resolved
 from pilotage.engine.pool import new_client
 from pilotage.policy import NO_POLICY
@@ -61,6 +62,7 @@ async def scan_all(
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     policy: Policy = NO_POLICY,
+    taken: set[str] | None = None,
 ) -> ScanResult:
     """Scan several engines concurrently. An engine that fails does not affect the others.
 
@@ -72,6 +74,7 @@ async def scan_all(
             (LABELS II.3.5).
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
+        taken: names that agents cannot take, because other engines have them; names that they take are added.
 
     Raises:
         ConfigError: an address is invalid, or two engines have the same name. No engine was contacted.
@@ -83,11 +86,13 @@ async def scan_all(
         hint = "give each engine its own name"
         raise ConfigError([Problem(message=f"two engines are called {name!r}", hint=hint) for name in repeated])
     errors: dict[str, EngineError] = {}
+    taken = set() if taken is None else taken
+    taken.update(name for name, config in zip(names, configs, strict=True) if not config.takes_agent_name)
 
     async def scan(config: DockerProviderConfig) -> EngineSnapshot | None:
         try:
             return await scan_engine(
-                config, pool=pool, agents=agents, env=env, reserved_ports=reserved_ports, policy=policy
+                config, pool=pool, agents=agents, env=env, reserved_ports=reserved_ports, policy=policy, taken=taken
             )
         except EngineError as error:
             errors[config.name] = error
@@ -110,6 +115,7 @@ async def scan_engine(
     env: Mapping[str, str] | None = None,
     reserved_ports: frozenset[int] = RESERVED_PORTS,
     policy: Policy = NO_POLICY,
+    taken: set[str] | None = None,
 ) -> EngineSnapshot:
     """Scan one engine; see :func:`scan_all` for the arguments.
 
@@ -118,17 +124,22 @@ async def scan_engine(
         EngineError: it cannot be reached, or refused to list its containers.
 
     """
-    config = _named(config, env)
+    config, taken = _named(config, env), set() if taken is None else taken
     parser = ContainerParser(config, agents=agents, env=os.environ if env is None else env, routes_to=routes_to)
     async with await new_client(config, pool=pool) as client:
         parser.set_rootless(client.is_rootless)
+        if client.agent is not None and client.agent.name and config.takes_agent_name:
+            name = distinct_name(client.agent.name, config, taken)
+            taken.add(name)
+            config = msgspec.structs.replace(config, name=name)
+            parser.take_name(name, client.agent.name)
         containers = await _list(client, parser)
         if await update_services(parser, containers, client):
             containers = await _list(client, parser)
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
             return build_snapshot(
-                config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
+                parser.config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
             )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.core.errors import EngineError
+    from pilotage.engine.agents import AgentInfo
     from pilotage.routes.build import Built
 
 __all__ = ["Update", "WatchHandler"]
@@ -51,6 +52,9 @@ class WatchHandler(Protocol):
 
     def on_stale(self, error: EngineError) -> None:
         """Handle a lost or failed connection. The known containers stay as they are."""
+
+    def on_agent(self, info: AgentInfo) -> None:
+        """Handle what an agent says about itself, after each (re)connect and before the first list."""
 
     def on_flood(self, limit: int) -> None:
         """Report that events for more than ``limit`` containers are dropped; ``limit`` 0 means that this is over."""

@@ -117,6 +117,7 @@ class EngineWatcher:
         self._removed_in_flight: set[str] = set()
         self._overflowed = False  # events were dropped since the last full list began
         self._is_flooded = False  # as reported
+        self._unconfirmed = False  # the event stream has not begun
         self._wakeup = asyncio.Event()
         self._last_event = 0.0
         self._reconcile_at = 0.0
@@ -136,18 +137,16 @@ class EngineWatcher:
             except EngineError as error:
                 self.handler.on_stale(error)
             except ConfigError as error:  # a certificate file or a Docker context disappeared
-                self.handler.on_stale(
-                    EngineUnreachable(self.config.name, "; ".join(problem.message for problem in error.problems))
-                )
+                what = "; ".join(problem.message for problem in error.problems)
+                self.handler.on_stale(EngineUnreachable(self.config.name, what))
             except Exception as failure:
                 defect = True
                 cause = first_exception(failure) if isinstance(failure, ExceptionGroup) else failure
                 shown = shorten(repr(cause), 200)  # it may repeat a value that the engine sent
                 log.error("engine %s: internal error: %s", self.config.name, shown)  # noqa: TRY400  # for operators
                 log.debug("engine %s", self.config.name, exc_info=cause)
-                self.handler.on_stale(
-                    EngineUnreachable(self.config.name, f"internal error: {shown}", "please report it")
-                )
+                what = f"internal error: {shown}"
+                self.handler.on_stale(EngineUnreachable(self.config.name, what, "please report it"))
             await back_off.pause(listed_at=0.0 if defect else self._live_at)
 
     # ---- one session
@@ -157,6 +156,8 @@ class EngineWatcher:
             if self.sessions:
                 await client.check_connection()  # the address may belong to another engine now
             self.sessions += 1
+            if client.agent is not None:
+                self.handler.on_agent(client.agent)
             self.state.podman = client.kind == "podman"
             self.state.parser.set_rootless(client.is_rootless)
             async with client.events(filters=EVENT_FILTERS) as stream:
@@ -168,7 +169,7 @@ class EngineWatcher:
         self._received_at.clear()
         self._rechecks.clear()
         self._wakeup.clear()
-        self._overflowed = False
+        self._overflowed = self._unconfirmed = False
         self._last_event = _now()
         try:
             async with asyncio.TaskGroup() as group:
@@ -181,6 +182,9 @@ class EngineWatcher:
         async for event in stream:
             self.events += 1
             self._last_event = _now()
+            if self._unconfirmed:  # the first sign that the subscription is in effect
+                self._unconfirmed, self._reconcile_at = False, 0.0
+                self._wakeup.set()
             container_event = parse_event(event)
             if container_event is not None:
                 self._handle(container_event)
@@ -241,6 +245,9 @@ class EngineWatcher:
     async def _work(self, client: SharedClient, stream: EventStream) -> None:
         """List all containers, then refresh and ping until the engine fails."""
         await self._sync(client)
+        if not stream.is_confirmed:  # what happens before the engine has the subscription causes no event
+            self._unconfirmed = True
+            self._reconcile_at = self.listed_at + _LIST_PAUSE
         self._live_at = _now()
         self.handler.on_live()
         while True:

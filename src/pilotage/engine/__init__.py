@@ -12,6 +12,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
+    from pilotage.engine.agents import AgentInfo, distinct_name
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig, TLSFiles, is_explicit_only
     from pilotage.engine.connection import Connection, Timeouts
@@ -51,6 +52,7 @@ __all__ = [
     "LOCAL_SOCKET",
     "Actor",
     "Address",
+    "AgentInfo",
     "ClientRequest",
     "Clients",
     "Connection",
@@ -79,6 +81,7 @@ __all__ = [
     "clients",
     "close_default_pool",
     "default_engine",
+    "distinct_name",
     "is_explicit_only",
     "is_local",
     "list_contexts",
@@ -95,6 +98,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "distinct_name": "agents",
+        "AgentInfo": "agents",
         "SingleFlight": "singleflight",
         "InspectState": "types",
         "Actor": "types",

@@ -70,7 +70,7 @@ class Address(msgspec.Struct, frozen=True):
         """URL followed by the certificate files, if any. Identifies a shared connection."""
         if self.tls is None:
             return self.url
-        files = {"ca": self.tls.ca_file, "cert": self.tls.cert_file, "key": self.tls.key_file}
+        files = {"ca": self.tls.ca_file, "cert": self.tls.cert_file, "key": self.tls.key_file, "zip": self.tls.zip_file}
         options = [f"{name}={file}" for name, file in files.items() if file]
         if not self.tls.verify:
             options.append("unverified")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
 
 from pilotage.core.errors import EngineIncompatible
+from pilotage.engine.agents import AGENT_ROOT, AgentHealth, AgentInfo
 from pilotage.engine.connection import LIST_LIMIT, Connection, Timeouts
 from pilotage.engine.diagnosis import Request, explain
 from pilotage.engine.events import EventStream
@@ -22,6 +24,7 @@ __all__ = ["EngineClient"]
 _IDS_PER_REQUEST: Final = 100
 """Maximum IDs in one filter. Each takes about 75 bytes of URL; socket proxies accept at least 16 kB."""
 
+_HEALTH: Final = msgspec.json.Decoder(AgentHealth)
 _INSPECT: Final = msgspec.json.Decoder(Inspect)
 _SERVICES: Final = msgspec.json.Decoder(list[Service])
 _TASKS: Final = msgspec.json.Decoder(list[Task])
@@ -85,6 +88,11 @@ class EngineClient:
     def latency(self) -> float:
         """Seconds until the engine answered ``/version``, including connecting if necessary."""
         return self._connection.latency
+
+    @property
+    def agent(self) -> AgentInfo | None:
+        """What the agent says about itself that relays to the engine; ``None`` if there is none."""
+        return self._connection.agent
 
     # ---- liveness
 
@@ -218,6 +226,23 @@ class EngineClient:
         if since is not None:
             query["since"] = since
         return EventStream(self._require(), self.name, query, self.timeouts)
+
+    async def agent_health(self, query: Mapping[str, str], *, timeout: float) -> AgentHealth:  # noqa: ASYNC109
+        """Let the agent check a target (``GET /godoxy/agent/health``).
+
+        Args:
+            query: ``scheme``, ``host`` and ``path``.
+            timeout: seconds that the agent may wait for the target.
+
+        """
+        path = f"{AGENT_ROOT}/health"
+        limits = msgspec.structs.replace(self.timeouts, request=self.timeouts.connect + timeout)
+        parameters = {**query, "timeout": str(math.ceil(timeout * 1000))}
+        body = await self._call("GET", path, parameters, versioned=False, timeouts=limits)
+        try:
+            return _HEALTH.decode(body)
+        except DECODE_ERRORS as error:
+            raise self._explain(error, f"GET {path}") from error
 
     # ---- commands
 

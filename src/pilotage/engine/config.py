@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["DockerProviderConfig", "TLSFiles", "is_explicit_only"]
+__all__ = ["AGENT_SCHEME", "DockerProviderConfig", "TLSFiles", "is_explicit_only"]
+
+
+AGENT_SCHEME: Final = "agent://"
 
 
 def is_explicit_only(name: str) -> bool:
@@ -20,6 +25,7 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
         cert_file, key_file: client certificate and its private key; both set or both empty.
         verify: ``False`` accepts any server certificate. Only Docker contexts (``SkipTLSVerify``), and ``DOCKER_TLS``
             without ``DOCKER_TLS_VERIFY``, set it. Commands and the daemon warn about it.
+        zip_file: an archive with all three, for agents only; then the others are empty.
 
     """
 
@@ -27,6 +33,7 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str = ""
     key_file: str = ""
     verify: bool = True
+    zip_file: str = ""
 
 
 class DockerProviderConfig(msgspec.Struct, frozen=True):
@@ -39,7 +46,7 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
         name: the provider's name in the configuration; ``""`` if it has none. A trailing ``!`` makes it
             explicit-only (LABELS II.1.5).
         idle: whether containers may be started and stopped, so that they sleep and wake; ``None`` for the default,
-            which is only on a unix socket.
+            which is only on a unix socket and behind an agent.
 
     """
 
@@ -51,7 +58,17 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
     @property
     def may_idle(self) -> bool:
         """Whether containers of this engine may be started and stopped. Contexts must have been resolved."""
-        return self.url.startswith("unix://") if self.idle is None else self.idle
+        return self.url.startswith(("unix://", AGENT_SCHEME)) if self.idle is None else self.idle
+
+    @property
+    def agent(self) -> str:
+        """The address of the agent that relays to it, ``host:port``; ``""`` if there is none."""
+        return self.url.removeprefix(AGENT_SCHEME) if self.url.startswith(AGENT_SCHEME) else ""
+
+    @property
+    def takes_agent_name(self) -> bool:
+        """Whether it is to go by the name that its agent has given itself, because its own is only an address."""
+        return bool(self.agent) and self.name in ("", self.agent, self.url)
 
     @property
     def explicit_only(self) -> bool:

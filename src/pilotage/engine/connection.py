@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,8 @@ import msgspec
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
+from pilotage.engine.agents import AGENT_ROOT, AgentInfo, ask_agent
+from pilotage.engine.archive import AGENT_NAME
 from pilotage.engine.diagnosis import (
     OURS,
     BodyTooLargeError,
@@ -49,7 +52,6 @@ BODY_LIMIT: Final = 4 * 2**20
 """Maximum bytes of any other response; discovery reads up to eight at a time from an engine."""
 
 _ERROR_BODY: Final = 4096
-_AGENT_ROOT: Final = "/godoxy/agent"  # LABELS II.7.2
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         connect: to open a connection, including the TLS handshake.
-        request: to receive a complete response, including connecting. For the event stream, only its headers.
+        request: to receive a complete response, including connecting. For the event stream, only its headers;
+            ``math.inf`` for no limit.
 
     """
 
@@ -111,6 +114,7 @@ class Connection:
     def __init__(self, address: Address, dialer: Dialer | None = None) -> None:
         self.address = address
         self.version: Version | None = None
+        self.agent: AgentInfo | None = None
         self.api_version = ""
         self.latency = 0.0
         self.closed = False
@@ -127,15 +131,13 @@ class Connection:
             case "tcp" | "tls":
                 return f"{bracketed(self.address.host)}:{self.address.port}"
             case "agent":
-                return "godoxy.agent"
+                return AGENT_NAME
         return "engine.invalid"
 
     def _path_prefix(self) -> str:
         match self.address.scheme:
             case "tcp" | "tls":
                 return self.address.path
-            case "agent":
-                return _AGENT_ROOT
         return ""
 
     def is_rootless(self, *, podman: bool) -> bool:
@@ -164,6 +166,8 @@ class Connection:
     async def _negotiate(self) -> None:
         """Request ``/version`` without a version prefix, which every engine accepts, and record its identity."""
         loop = asyncio.get_running_loop()
+        if self.address.scheme == "agent":
+            self.agent = await ask_agent(self._get_from_agent, self.address.url)
         request = self._request(self.address.url, "GET", "/version", self._timeouts)
         started = loop.time()
         try:
@@ -182,6 +186,9 @@ class Connection:
         self.api_version = negotiate(version, request.engine)
         self.version, self.latency = version, latency
         self._signature, self._stale = _signature(response), False
+
+    async def _get_from_agent(self, path: str) -> bytes:
+        return await self.call(self.address.url, "GET", path, timeouts=self._timeouts, versioned=False)
 
     # ---- requests
 
@@ -225,7 +232,8 @@ class Connection:
 
         """
         request = self._request(engine, "GET", path, timeouts)
-        async with _ConvertedErrors(self, request), asyncio.timeout(request.timeout):
+        limit = None if math.isinf(request.timeout) else request.timeout
+        async with _ConvertedErrors(self, request), asyncio.timeout(limit):
             return await self._send(request, path, query, versioned=True)
 
     def reading(self, engine: str, path: str, timeouts: Timeouts) -> AbstractAsyncContextManager[None]:
@@ -269,7 +277,8 @@ class Connection:
             raise ClosedError
         method = request.line.partition(" ")[0]
         response = await self._http.request(method, self._root + path, query, request.connect_timeout)
-        if self._signature is not None and _signature(response) != self._signature:
+        is_engines = not path.startswith(AGENT_ROOT)
+        if is_engines and self._signature is not None and _signature(response) != self._signature:
             self._stale = True
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:

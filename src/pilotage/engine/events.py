@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
@@ -33,6 +34,9 @@ class EventStream:
     inside the block misses none. Only :meth:`close` ends the iteration normally. The stream may be silent for any time;
     ping the engine to check it.
 
+    An agent starts its response only with the first event. There, ``async with`` returns once the request has been
+    sent; as long as :attr:`is_confirmed` is false, an event may be missed, so list again soon.
+
     Raises:
         EngineError: the stream cannot be opened.
         EngineUnreachable: during iteration, the stream broke, ended, or contained something other than an event or an
@@ -51,14 +55,31 @@ class EventStream:
         self._began = 0.0  # loop time at which the partial event began
         self._invalid: Exception | None = None
         self._closed = False
+        self._opening: asyncio.Task[EngineResponse] | None = None
 
     async def __aenter__(self) -> Self:
-        response = await self._connection.stream(self._engine, _PATH, self._query, timeouts=self._timeouts)
-        self._response = response
+        if self._connection.address.scheme != "agent":
+            self._response = await self._open(self._timeouts)
+            return self
+        patient = msgspec.structs.replace(self._timeouts, request=math.inf)
+        self._opening = asyncio.create_task(self._open(patient), name=f"subscription to {self._engine}")
+        await asyncio.sleep(0)  # sends the request if a connection is open, as it is after the negotiation
         return self
+
+    async def _open(self, timeouts: Timeouts) -> EngineResponse:
+        return await self._connection.stream(self._engine, _PATH, self._query, timeouts=timeouts)
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+            if not self._opening.cancelled() and self._opening.exception() is None:
+                self._opening.result().close()
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the engine has started its response."""
+        return self._response is not None
 
     def waiting_for_end(self) -> float:
         """Return how many seconds the stream has been in the middle of an event. Engines send each event as a whole."""
@@ -69,12 +90,16 @@ class EventStream:
         self._closed = True
         if self._response is not None:
             self._response.close()
+        elif self._opening is not None:
+            self._opening.cancel()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
         while not self._ready:
+            if self._response is None and self._opening is not None and not self._closed:
+                await self._confirm(self._opening)
             if self._closed or self._response is None:
                 raise StopAsyncIteration
             if self._invalid is not None:
@@ -85,6 +110,12 @@ class EventStream:
                 ) from self._invalid
             await self._receive(self._response)
         return self._ready.popleft()
+
+    async def _confirm(self, opening: asyncio.Task[EngineResponse]) -> None:
+        """Wait for the response to begin. The iteration may be cancelled without ending the subscription."""
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            self._response = opening.result()
 
     async def _receive(self, response: EngineResponse) -> None:
         """Wait for more data and parse its events."""

@@ -39,6 +39,7 @@ class HTTPClient:
         self._head = f"Host: {host}\r\nUser-Agent: pilotage\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         self._slots = asyncio.Semaphore(dialer.limit)
         self._idle: list[tuple[HTTPStream, float]] = []  # and since when, oldest first
+        self._waiting: set[HTTPStream] = set()  # for the headers of a response
         self._open: set[EngineResponse] = set()
         self._closed = False
 
@@ -90,8 +91,7 @@ class HTTPClient:
         return None
 
     async def _dial(self, timeout: float) -> HTTPStream:  # noqa: ASYNC109
-        if self._closed:
-            raise ClosedError
+        self._check_open()
         try:
             async with asyncio.timeout(timeout):
                 return await self._dialer.dial(HTTPStream)
@@ -99,14 +99,22 @@ class HTTPClient:
             raise DialError from error
 
     async def _exchange(self, stream: HTTPStream, request: bytes) -> EngineResponse:
+        self._waiting.add(stream)
         try:
+            self._check_open()  # it may have been closed while the connection was opened
             response = await stream.request(request)
         except BaseException:
             stream.close()
             raise
+        finally:
+            self._waiting.discard(stream)
         self._open.add(response)
         response.on_close = lambda: self._end(response, stream)
         return response
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError
 
     def _end(self, response: EngineResponse, stream: HTTPStream) -> None:
         """End an exchange; keep the connection if it can be reused."""
@@ -118,8 +126,13 @@ class HTTPClient:
             stream.close()
 
     def close(self) -> None:
-        """Close all connections. Readers of open responses get ``ConnectionAbortedError``. Idempotent."""
+        """Close all connections. Idempotent.
+
+        Readers of open responses get ``ConnectionAbortedError``; requests without a response end with an ``OSError``.
+        """
         self._closed = True
+        for stream in list(self._waiting):
+            stream.close()
         for response in list(self._open):
             response.close()
         while self._idle:

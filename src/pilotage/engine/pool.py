@@ -277,7 +277,8 @@ async def _connected(
         address = parse_address(contexts.resolve_context(address.host, os.environ), os.environ)
     if address.scheme == "agent" and address.tls is None:
         what = f'agent "{address.url}" not found'
-        raise EngineUnreachable(config.name or config.url, what, "set ca_file, cert_file and key_file under `tls:`")
+        remedy = "list it under providers.agents, and put its certificates into certs/HOST:PORT.zip"
+        raise EngineUnreachable(config.name or config.url, what, remedy)
     return await (pool or await default_pool()).get(
         address, config.name or config.url, unique=unique, timeouts=timeouts
     )

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, NoReturn
 
 from pilotage.core.text import shorten
+from pilotage.engine.archive import load_pair, read_archive
 from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ class TLSMaterial:
 
     Args:
         files: certificate files; ``None`` for the system's CAs and no client certificate.
+        protocol: the protocol to negotiate (ALPN).
 
     """
 
-    def __init__(self, files: TLSFiles | None) -> None:
+    def __init__(self, files: TLSFiles | None, protocol: str = "http/1.1") -> None:
         self.files = files
+        self._protocol = protocol
         self._context: ssl.SSLContext | None = None
         self._state: tuple[object, ...] = ()
 
@@ -54,6 +57,7 @@ class TLSMaterial:
             ("CA file", self.files.ca_file),
             ("certificate", self.files.cert_file),
             ("key", self.files.key_file),
+            ("archive", self.files.zip_file),
         ):
             if not path:
                 continue
@@ -70,6 +74,11 @@ class TLSMaterial:
         files = self.files
         if files is None:
             return self._context_for("")
+        if files.zip_file:
+            credentials = read_archive(files.zip_file)
+            context = self._context_for(files.zip_file, credentials.ca)
+            load_pair(context, credentials, files.zip_file)
+            return context
         context = self._context_for(files.ca_file)
         if files.cert_file:
             self._load_pair(context, files.cert_file, files.key_file)
@@ -78,14 +87,18 @@ class TLSMaterial:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _context_for(self, ca_file: str) -> ssl.SSLContext:
+    def _context_for(self, ca_file: str, ca: bytes = b"") -> ssl.SSLContext:
+        """Return a context that trusts a CA; ``ca_file`` is where it comes from if it is given."""
         try:
-            context = ssl.create_default_context(cafile=ca_file or None)
+            if ca:
+                context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
+            else:
+                context = ssl.create_default_context(cafile=ca_file or None)
         except ssl.SSLError:
             _fail(f"the CA file {ca_file} contains no certificate", "use a PEM file (-----BEGIN CERTIFICATE-----)")
         except OSError as error:
             _fail(f"the CA file {ca_file} cannot be read ({error.strerror})", "check its owner and mode")
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([self._protocol])
         if ca_file:
             # Python 3.13 requires extensions that CAs created with Docker's instructions lack. Trust the configured CA
             # as it is, even an intermediate one. All other checks still apply.

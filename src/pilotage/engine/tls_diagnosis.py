@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.engine.address import bracketed
+from pilotage.engine.archive import load_pair, read_archive
 from pilotage.engine.config import TLSFiles
-from pilotage.engine.diagnosis import Diagnosis
+from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.x509 import Certificate, read_certificate, read_certificates
 
@@ -46,10 +47,12 @@ _ABOUT_CLIENT: Final = frozenset(
 )
 _CLOSED: Final = "closed"
 
+_OTHER_AGENT: Final = "use the archive that was created for the agent at this address, and restart the agent with it"
+
 _EXPIRED: Final = 10
 _NOT_YET_VALID: Final = 9
 _OTHER_NAME: Final = frozenset({62, 64})
-_NOT_TRUSTED: Final = frozenset({18, 19, 20, 21})
+_NOT_TRUSTED: Final = frozenset({7, 18, 19, 20, 21})
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -109,12 +112,14 @@ async def examine(peer: Peer) -> Shown | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # safe: sends nothing and does not trust what it reads
     try:
-        if files is not None and files.cert_file:
+        if files is not None and files.zip_file:
+            load_pair(context, read_archive(files.zip_file), files.zip_file)
+        elif files is not None and files.cert_file:
             context.load_cert_chain(files.cert_file, files.key_file, password=lambda: "")
         async with asyncio.timeout(_INSPECTION_TIMEOUT):
             sock = await open_tcp(peer.host, peer.port)
             return await _listen(sock, context, peer.server_name)
-    except OSError:
+    except (OSError, DiagnosedError):
         return None
 
 
@@ -189,6 +194,8 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
     if code in _NOT_TRUSTED:
         issuer = f"issued by {certificate.issuer!r}, which" if certificate else "issued by a CA that"
         files = peer.files
+        if files is not None and files.zip_file:
+            return Diagnosis(f"{its} was not issued by the CA in {files.zip_file}", _OTHER_AGENT)
         if files is None or not files.ca_file:
             return Diagnosis(f"{its} was {issuer} this system does not trust", "set ca_file under `tls:` to its CA")
         held = ", ".join(repr(ca.subject) for ca in read_certificates(files.ca_file)) or "no certificate"
@@ -201,6 +208,9 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
 
 def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
     """Explain why the engine rejects the client. Its alert is vague; the client certificate itself shows more."""
+    if files is not None and files.zip_file:
+        what = f"the agent rejects the client certificate in {files.zip_file}"
+        return Diagnosis(what, _OTHER_AGENT)
     if files is None or not files.cert_file:
         return Diagnosis(
             "the engine requires a client certificate, but `tls:` has none", "add cert_file and key_file to `tls:`"

@@ -32,10 +32,6 @@ _TLS_SHUTDOWN_TIMEOUT: Final = 1.0
 """Seconds to wait for the engine's TLS shutdown."""
 
 
-_AGENT_NAME: Final = "godoxy.agent"
-"""Server name in every agent's certificate, independent of its address (LABELS II.7.2)."""
-
-
 class Dialer(Protocol):
     """Opens streams to one engine."""
 
@@ -196,12 +192,13 @@ def dialer_for(address: Address) -> Dialer:
             from pilotage.engine.ssh import SSHDialer  # noqa: PLC0415  # most engines need neither ssh nor TLS
 
             return SSHDialer(address)
+    from pilotage.engine.archive import AGENT_NAME  # noqa: PLC0415
     from pilotage.engine.tls import TLSMaterial  # noqa: PLC0415
 
     match address.scheme:
         case "tls":
             return TLSDialer(address.host, address.port, TLSMaterial(address.tls))
         case "agent":
-            return TLSDialer(address.host, address.port, TLSMaterial(address.tls), _AGENT_NAME)
+            return TLSDialer(address.host, address.port, TLSMaterial(address.tls), AGENT_NAME)
         case _:
             raise ValueError(f"{address} cannot be dialled")

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Certificate", "read_certificate", "read_certificates"]
+__all__ = ["Certificate", "parse_certificates", "read_certificate", "read_certificates"]
 
 _SEQUENCE: Final = 0x30
 _OID: Final = 0x06
@@ -56,14 +56,18 @@ class Certificate(msgspec.Struct, frozen=True):
 
 def read_certificates(path: str) -> list[Certificate]:
     """Return all certificates in a PEM file; an empty list if it is unreadable."""
-    end = ssl.PEM_FOOTER
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            blocks = file.read().split(end)[:-1]
+            return parse_certificates(file.read())
     except OSError:
         return []
+
+
+def parse_certificates(text: str) -> list[Certificate]:
+    """Return all certificates in a text in PEM form that can be parsed."""
+    end = ssl.PEM_FOOTER
     found = []
-    for block in blocks:
+    for block in text.split(end)[:-1]:
         _, start, body = block.partition(ssl.PEM_HEADER)
         try:
             found.append(read_certificate(ssl.PEM_cert_to_DER_cert(start + body + end)))

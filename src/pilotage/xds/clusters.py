@@ -10,7 +10,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
-from envoy.config.core.v3 import address_pb2, base_pb2, health_check_pb2, protocol_pb2, proxy_protocol_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    health_check_pb2,
+    protocol_pb2,
+    proxy_protocol_pb2,
+    socket_option_pb2,
+)
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
@@ -63,6 +70,21 @@ _VERSIONS: Final = {
     "TLSv1.2": _TLS.TLSv1_2,
     "TLSv1.3": _TLS.TLSv1_3,
 }
+_SILENT: Final = ("192.0.2.1", 9)
+"""Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
+takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
+_SILENT_ATTEMPT: Final = 1.0
+_ON_LOOPBACK: Final = address_pb2.BindConfig(
+    socket_options=[
+        socket_option_pb2.SocketOption(
+            description="SO_BINDTODEVICE",
+            level=1,
+            name=25,
+            buf_value=b"lo",
+            state=socket_option_pb2.SocketOption.STATE_PREBIND,
+        )
+    ]
+)
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
@@ -131,7 +153,10 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         circuit_breakers=_limits(backend, options),
         load_assignment=_assignment(backend, name + suffix),
     )
-    if named:
+    if _is_silent(backend):
+        cluster.connect_timeout.CopyFrom(seconds(_SILENT_ATTEMPT))
+        cluster.upstream_bind_config.CopyFrom(_ON_LOOPBACK)
+    elif named:
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
@@ -163,14 +188,20 @@ def _assignment(backend: Backend, name: str) -> Any:
     ]
     if not backend.members:
         # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
-        # endpoint: a path on which nothing can listen.
-        nowhere = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
+        # endpoint: a path on which nothing can listen, or an address that does not answer.
+        pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
+        nowhere = socket(*_SILENT) if _is_silent(backend) else pipe
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
     return endpoint_pb2.ClusterLoadAssignment(
         cluster_name=name,
         endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
     )
+
+
+def _is_silent(backend: Backend) -> bool:
+    """Return whether requests in progress wait for containers that may come back. With ``hold``, retries suffice."""
+    return not backend.members and not backend.route.settings.hold
 
 
 def _policy(backend: Backend) -> int:

@@ -1,0 +1,134 @@
+"""Asks an agent who it is, and through it for the health of its containers (LABELS II.7.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.errors import EngineIncompatible, EngineRefused
+from pilotage.core.text import shorten
+from pilotage.engine.types import DECODE_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Container
+
+    from pilotage.engine.config import DockerProviderConfig
+
+__all__ = ["AGENT_ROOT", "AgentHealth", "AgentInfo", "ask_agent", "distinct_name", "is_before"]
+
+AGENT_ROOT: Final = "/godoxy/agent"
+"""Below it are the agent's own resources; everything else is the engine's."""
+
+_RUNTIMES: Final = ("docker", "podman")
+_MISSING: Final = frozenset({404, 405, 501})
+_NAME: Final = re.compile(r"[\w.@ -]{1,64}!?")
+_VERSION: Final = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
+
+
+class AgentInfo(msgspec.Struct, frozen=True):
+    """What an agent says about itself.
+
+    Attributes:
+        name: its name; ``""`` if it has none that can be shown.
+        version: its version, e.g. ``v0.31.0``.
+        runtime: the kind of its engine, ``docker`` or ``podman``.
+        tunnels: whether it can tunnel tcp; agents that have no ``/info`` cannot.
+
+    """
+
+    name: str = ""
+    version: str = ""
+    runtime: str = "docker"
+    tunnels: bool = True
+
+    @property
+    def has_options(self) -> bool:
+        """Whether it knows ``X-Proxy-Scheme`` and ``X-Proxy-Config``, as agents do since 0.18.6."""
+        return not is_before(self.version, (0, 18, 6))
+
+
+class AgentHealth(msgspec.Struct, frozen=True):
+    """What an agent says about a target.
+
+    Attributes:
+        healthy: whether it answers.
+        detail: why it does not.
+        latency: how long it took, in nanoseconds.
+
+    """
+
+    healthy: bool = False
+    detail: str = ""
+    latency: int = 0
+
+
+def is_before(version: str, other: tuple[int, int, int]) -> bool:
+    """Return whether a version is older than another. A version that is no number counts as new."""
+    match = _VERSION.match(version)
+    return match is not None and (int(match[1]), int(match[2]), int(match[3])) < other
+
+
+async def ask_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> AgentInfo:
+    """Ask an agent who it is.
+
+    Args:
+        get: requests a path and returns the body; raises EngineRefused for an error status.
+        engine: the engine's name, for messages.
+
+    Raises:
+        EngineError: the agent cannot be reached, or the server is not an agent.
+
+    """
+    try:
+        body = await get(f"{AGENT_ROOT}/info")
+    except EngineRefused as error:
+        if error.status not in _MISSING:
+            raise
+        return await _ask_old_agent(get, engine)
+    try:
+        found = msgspec.json.decode(body, type=AgentInfo)
+    except DECODE_ERRORS as error:
+        raise _no_agent(engine, "its response to /info is not an agent's") from error
+    return _checked(found, engine)
+
+
+async def _ask_old_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> AgentInfo:
+    """Ask an agent that has no ``/info``. The first ones had no ``/runtime`` either, because they knew only Docker."""
+    texts: dict[str, str] = {}
+    for name in ("name", "version", "runtime"):
+        try:
+            texts[name] = (await get(f"{AGENT_ROOT}/{name}")).decode("utf-8", "replace").strip()
+        except EngineRefused as error:
+            if name != "runtime" or error.status not in _MISSING:
+                raise _no_agent(engine, f"it has neither /info nor /{name}") from error
+    return _checked(AgentInfo(**texts, tunnels=False), engine)
+
+
+def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[str]) -> str:
+    """Return the name of an engine behind an agent: the agent's own, with its address if another engine has it.
+
+    Args:
+        wanted: the agent's own name.
+        config: the engine.
+        taken: the names of other engines.
+
+    """
+    if wanted not in taken:
+        return wanted
+    ending = "!" if wanted.endswith("!") else ""
+    return f"{wanted.removesuffix('!')}@{config.agent}{ending}"
+
+
+def _checked(found: AgentInfo, engine: str) -> AgentInfo:
+    if found.runtime not in _RUNTIMES:
+        raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not one of {', '.join(_RUNTIMES)}")
+    name = found.name if _NAME.fullmatch(found.name) else ""
+    version = found.version if _VERSION.match(found.version) else ""
+    return msgspec.structs.replace(found, name=name, version=shorten(version, 40))
+
+
+def _no_agent(engine: str, why: str) -> EngineIncompatible:
+    hint = "check the address, and that GoDoxy's agent listens there (port 8890 by default)"
+    return EngineIncompatible(engine, f"the server at this address is not an agent: {why}", hint)
