@@ -22,6 +22,7 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
         page: whether browsers see a page while requests wait.
         start_path: the only path that wakes the containers; ``""`` for any.
         patience: maximum number of seconds that a request waits.
+        is_awake: whether the containers answer requests in progress, although new ones wait.
 
     """
 
@@ -33,3 +34,4 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
     page: bool = True
     start_path: str = ""
     patience: float = 1200.0
+    is_awake: bool = False

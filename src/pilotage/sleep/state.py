@@ -107,7 +107,7 @@ class SleepState:
             return Gate(self.epoch, "open")
         if self.phase is Phase.FAILED:
             return Gate(self.epoch, "failed", self.failure)
-        return Gate(self.epoch, "closed")
+        return Gate(self.epoch, "closed", is_awake=self.phase is Phase.QUIESCING)
 
     @property
     def retry_at(self) -> float | None:

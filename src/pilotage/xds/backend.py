@@ -70,6 +70,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         current: the cluster that requests are led to.
         others: further clusters that Envoys have, because requests in them may be in progress.
         absent: whether Envoys do not have the current cluster, so that requests wait.
+        answers: whether requests in the other clusters reach the endpoints although the current one is absent.
         patience: maximum number of seconds that a request waits.
 
     """
@@ -77,6 +78,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     current: str
     others: tuple[str, ...] = ()
     absent: bool = False
+    answers: bool = False
     patience: float = 0.0
 
 
@@ -128,6 +130,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     def hold(self) -> float:
         """Seconds that requests wait for an endpoint: the route's ``hold``, or a default for a restarting container."""
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
+
+    @property
+    def reachable(self) -> tuple[Member, ...]:
+        """The members, unless none of them answers yet."""
+        return () if self.names is not None and self.names.absent and not self.names.answers else self.members
 
     @property
     def longest_wait(self) -> float:
@@ -259,6 +266,7 @@ def _names(alias: str, gate: Gate) -> ClusterNames:
         current=epoch_cluster(alias, gate.epoch),
         others=tuple(epoch_cluster(alias, epoch) for epoch in others),
         absent=not is_open,
+        answers=gate.is_awake,
         patience=gate.patience,
     )
 

@@ -143,7 +143,7 @@ def _existing(backend: Backend) -> tuple[str, ...]:
 
 def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = not all(is_address(member.host) for member in backend.members)
+    named = not all(is_address(member.host) for member in backend.reachable)
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -184,9 +184,9 @@ def _assignment(backend: Backend, name: str) -> Any:
             ),
             load_balancing_weight=number(max(1, member.weight)),
         )
-        for member in backend.members
+        for member in backend.reachable
     ]
-    if not backend.members:
+    if not backend.reachable:
         # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
         # endpoint: a path on which nothing can listen, or an address that does not answer.
         pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
@@ -201,7 +201,7 @@ def _assignment(backend: Backend, name: str) -> Any:
 
 def _is_silent(backend: Backend) -> bool:
     """Return whether requests in progress wait for containers that may come back. With ``hold``, retries suffice."""
-    return not backend.members and not backend.route.settings.hold
+    return not backend.reachable and not backend.route.settings.hold
 
 
 def _policy(backend: Backend) -> int:
@@ -320,7 +320,7 @@ def _relaying() -> Any:
 
 def is_probed(backend: Backend) -> bool:
     """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
-    return bool(backend.members) and backend.route.probed
+    return bool(backend.reachable) and backend.route.probed
 
 
 def _checks(backend: Backend) -> Any:
