@@ -27,10 +27,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import coverage
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [*"-x -q -n 0 -p no:cacheprovider --hypothesis-profile fast -W".split(), "ignore:Module already imported"]
@@ -227,25 +228,100 @@ def tests_of(module: Path, *, slow: bool) -> Iterator[tuple[str, list[str]]]:
             yield which, sorted(str(path.relative_to(ROOT)) for path in files)
 
 
-class Times:
-    """A plugin for pytest that writes how many seconds each test file takes."""
+class Recorder:
+    """A plugin for pytest that records what each test takes and runs."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}
+        self.coverage = coverage.Coverage("lines", config_file=False, source_pkgs=["pilotage"], messages=False)
+        self.coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note the lines of the package that run from now on as lines of this test."""
+        self.coverage.switch_context(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the time of a test, or of what comes before or after it."""
-        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        """Write the times, and the names of the modules that do not depend on a mutant."""
+        """Write the times, the lines, and the names of the modules that do not depend on a mutant."""
+        self.coverage.stop()
+        self.coverage.save()
         Path("seconds").write_text(json.dumps(self.seconds))
         Path("modules").write_text(
             "\n".join(name for name in sys.modules if not name.startswith(("pilotage", "tests")))
         )
 
 
-def run_tests(copy: Path, which: str, files: list[str]) -> None:
+class Group(NamedTuple):
+    """Tests to run together: marks, names of files or tests, and the seconds after which they hang."""
+
+    which: str
+    names: list[str]
+    limit: float
+
+
+class Baseline:
+    """What the tests take and run without a mutant.
+
+    Args:
+        copy: a copy of the checkout, in which the tests of both kinds have run.
+
+    """
+
+    def __init__(self, copy: Path) -> None:
+        self.copy = copy
+        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+
+    def add(self) -> None:
+        """Add what the last run has recorded."""
+        self.seconds |= json.loads((self.copy / "seconds").read_text())
+        data = coverage.CoverageData(str(self.copy / "lines"))
+        data.read()
+        for path in data.measured_files():
+            for line, tests in data.contexts_by_lineno(path).items():
+                self.lines[str(Path(path).relative_to(self.copy))][line].update(tests)
+
+    def groups(self, module: Path, text: str, line: int, *, slow: bool) -> Iterator[Group]:
+        """Yield the tests to run on a mutant: :func:`tests_of`, except those that do not run the changed statement.
+
+        The module's own tests are always complete, because a result may have been cached by an earlier test.
+        """
+        first, last = statement_of(text, line)
+        running = set().union(*(self.lines[str(module)][number] for number in range(first, last + 1)))
+        for index, (which, files) in enumerate(tests_of(module, slow=slow)):
+            if index and first and "" not in running:  # "": while modules are imported
+                names = sorted(test for test in running if test.partition("::")[0] in files)
+            else:
+                names = files
+            listed = set(names)
+            taken = sum(
+                it for test, it in self.seconds.items() if not listed.isdisjoint((test, test.partition("::")[0]))
+            )
+            if names:
+                yield Group(which, names, 20 + 10 * taken)
+
+
+def statement_of(text: str, line: int) -> tuple[int, int]:
+    """Return the first and last line of the innermost statement in a function, a block's without its body.
+
+    It is (0, 0) outside functions: what runs there runs once, in whatever test imports the module first.
+    """
+    found = (0, 0)
+    for function in ast.walk(ast.parse(text)):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for node in itertools.chain.from_iterable(map(ast.walk, function.body)):
+            if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+                body = getattr(node, "body", None)
+                last = body[0].lineno - 1 if body else node.end_lineno
+                found = max(found, (node.lineno, max(last or 0, node.lineno)))
+    return found
+
+
+def run_tests(copy: Path, group: Group, *, record: bool) -> None:
     """Run tests in a copy of the checkout, and exit with pytest's status. For a child process."""
     os.setsid()
     os.chdir(copy)
@@ -255,15 +331,16 @@ def run_tests(copy: Path, which: str, files: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (600, 600))  # seconds; it may loop without end, even if this is killed
     os.environ["PYTHONPATH"] = str(copy / "src")
     sys.path[:1] = [str(copy / "src"), str(copy)]
-    status = pytest.main([*PYTEST, "-m", which, *files], plugins=[Times()])
+    status = pytest.main([*PYTEST, "-m", group.which, *group.names], plugins=[Recorder()] if record else [])
     os._exit(0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status)
 
 
-def outcome(copy: Path, which: str, files: list[str], limit: float | None = None) -> str:
+def outcome(copy: Path, group: Group, *, record: bool = False) -> str:
     """Return what some tests do to the code in the copy: ``killed``, ``timed out`` or ``survived``."""
-    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(copy, which, files))
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=run_tests, args=(copy, group), kwargs={"record": record})
     child.start()
-    child.join(limit)
+    child.join(group.limit or None)
     status = child.exitcode
     with contextlib.suppress(ProcessLookupError):  # also what the tests have started
         os.killpg(child.pid or 0, signal.SIGKILL)
@@ -271,21 +348,18 @@ def outcome(copy: Path, which: str, files: list[str], limit: float | None = None
     return "timed out" if status is None else "killed" if status else "survived"
 
 
-def prepare(copy: Path, modules: set[Path], *, slow: bool) -> dict[Path, list[tuple[str, list[str], float]]]:
-    """Run the tests without a mutant, and import what they import, so that later runs begin at once.
-
-    Return for each module what :func:`tests_of` yields, each with the seconds after which it hangs.
-    """
+def prepare(copy: Path, modules: set[Path], *, slow: bool) -> Baseline:
+    """Run the tests without a mutant, and import what they import, so that later runs begin at once."""
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "site", "dist"))
-    groups = {module: list(tests_of(module, slow=slow)) for module in modules}
-    seconds: dict[tuple[str, str], float] = {}
+    baseline = Baseline(copy)
+    groups = [group for module in modules for group in tests_of(module, slow=slow)]
     for which in FAST, SLOW:
-        files = {name for tests in groups.values() for marks, names in tests if marks == which for name in names}
+        files = {name for marks, names in groups if marks == which for name in names}
         if not files:
             continue
-        if outcome(copy, which, sorted(files)) != "survived":
+        if outcome(copy, Group(which, sorted(files), 0), record=True) != "survived":
             sys.exit((copy / "output").read_text() + "These tests fail without a mutant: fix them first.")
-        seconds |= {(which, name): taken for name, taken in json.loads((copy / "seconds").read_text()).items()}
+        baseline.add()
         for name in (copy / "modules").read_text().split():
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -294,19 +368,14 @@ def prepare(copy: Path, modules: set[Path], *, slow: bool) -> dict[Path, list[tu
             compiled.unlink()
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a mutant may have the size and time of the one before it
     sys.dont_write_bytecode = True
-    return {
-        module: [
-            (which, names, 20 + 10 * sum(seconds.get((which, name), 0) for name in names)) for which, names in tests
-        ]
-        for module, tests in groups.items()
-    }
+    return baseline
 
 
-def try_mutant(copy: Path, module: Path, mutant: Mutant, groups: list[tuple[str, list[str], float]]) -> tuple[str, str]:
+def try_mutant(copy: Path, module: Path, mutant: Mutant, groups: Iterable[Group]) -> tuple[str, str]:
     """Return what the tests do to a mutant, and the test that killed it, if one did."""
     original = (copy / module).read_text()
     (copy / module).write_text(mutant.text)
-    found = (outcome(copy, *group) for group in groups)
+    found = (outcome(copy, group) for group in groups)
     result = next((it for it in found if it != "survived"), "survived")
     (copy / module).write_text(original)
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", (copy / "output").read_text(errors="replace"), re.MULTILINE)
@@ -337,9 +406,10 @@ def main() -> int:
     results = Counter(killed=0, survived=0)
     results["timed out"] = 0
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        groups = prepare(copy := Path(folder, "checkout"), {module for module, _ in chosen}, slow=options.slow)
+        baseline = prepare(copy := Path(folder, "checkout"), {module for module, _ in chosen}, slow=options.slow)
         for module, mutant in chosen:
-            result, test = try_mutant(copy, module, mutant, groups[module])
+            groups = baseline.groups(module, (ROOT / module).read_text(), mutant.line, slow=options.slow)
+            result, test = try_mutant(copy, module, mutant, groups)
             results[result] += 1
             if result == "survived" or options.verbose:
                 print(f"{module}:{mutant.line}: {result} {test}".rstrip(), mutant, sep="\n", flush=True)

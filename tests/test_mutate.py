@@ -109,6 +109,36 @@ def test_a_seed_chooses_mutants_among_all_modules_of_a_package(mutate: Any) -> N
     assert len(every) == total
 
 
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [(1, (0, 0)), (3, (0, 0)), (4, (4, 5)), (5, (4, 5)), (6, (6, 6)), (7, (7, 8)), (9, (4, 5)), (10, (10, 10))],
+)
+def test_the_lines_of_a_statement_are_those_that_run_with_it(mutate: Any, line: int, lines: tuple[int, int]) -> None:
+    text = (
+        "a = 1\nclass A:\n    def f(self, b=2):\n        if (b and\n                a):\n            b()\n"
+        "            c(\n                1)\n        else:\n            d()\n"
+    )
+    assert mutate.statement_of(text, line) == lines
+
+
+def test_of_other_files_only_tests_that_run_the_changed_statement_run_again(mutate: Any, tmp_path: Path) -> None:
+    module = Path("src/pilotage/core/gc.py")
+    own, other = "tests/core/test_gc.py::test_a", "tests/core/test_text.py::test_b[c::d]"
+    text = "A = 1\ndef f():\n    return 1\ndef g():\n    return 2\n"
+    baseline = mutate.Baseline(tmp_path)
+    baseline.seconds = {own: 1.0, other: 2.0, "tests/core/test_yaml.py::test_e": 4.0}
+    baseline.lines[str(module)].update({1: {""}, 2: {""}, 3: {own, other}, 4: {""}, 5: set()})
+
+    def groups(line: int) -> list[tuple[list[str], float]]:
+        return [(group.names, group.limit) for group in baseline.groups(module, text, line, slow=False)]
+
+    assert groups(3) == [(["tests/core/test_gc.py"], 30), ([other], 40)]
+    assert groups(5) == [(["tests/core/test_gc.py"], 30)]
+    assert groups(1)[0] == (["tests/core/test_gc.py"], 30)
+    assert {"tests/core/test_text.py", "tests/core/test_yaml.py"} <= set(groups(1)[1][0])
+    assert groups(1)[1][1] == 80
+
+
 @pytest.mark.process
 def test_survivors_are_printed_and_fail_the_run(tmp_path: Path) -> None:
     for folder in ("scripts", "src/pilotage/core", "tests/core"):

@@ -142,3 +142,15 @@ async def test_the_address_may_change_during_sleep(place: Place) -> None:
     await asyncio.to_thread(place.engine.run, "pilotage-labels-other", WEB, {"proxy.exclude": "true"})
     assert await place.get() == 200
     assert address() != before
+
+
+async def test_a_pool_sleeps_and_wakes_as_one(place: Place) -> None:
+    other = "pilotage-labels-two"
+    labels = {"aliases": "two", "idle_timeout": "2s", "two.load_balance.link": "shop", "two.port": "80"}
+    await place.run(idle_timeout="2s", **{"shop.load_balance.link": "shop"})
+    await asyncio.to_thread(place.engine.run, other, WEB, {f"proxy.{key}": text for key, text in labels.items()})
+    await place.served.start()
+    await place.sleeps()
+    assert place.state(other) == "exited"
+    assert await place.get() == 200
+    await until(lambda: place.state() == place.state(other) == "running")

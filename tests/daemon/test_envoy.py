@@ -116,3 +116,12 @@ async def test_signals_to_the_group_of_the_daemon_do_not_reach_envoy(short_path:
         os.kill(served.pid, signal.SIGTERM)
         await served.stop()
         await asyncio.to_thread(Path(f"/proc/{record.pid}/status").read_text)
+
+
+async def test_the_log_of_an_envoy_is_not_about_its_own_growth(short_path: Path) -> None:
+    async with keeping(short_path, log_level="debug") as (served, _, _):
+        await served.start()
+        await served.answers()
+        lines = (short_path / "api-envoy" / "envoy.log").read_text(errors="replace").splitlines()
+    assert not [line for line in lines if line.startswith("debug\tfile")]
+    assert any(line.startswith("debug\t") for line in lines)

@@ -166,6 +166,17 @@ def test_files_in_a_forbidden_folder_keep_their_routes(private: Path, mode: int,
     assert [route.alias for file in watcher.files.values() for route in file.routes] == ["wiki"]
 
 
+def test_a_file_that_is_named_follows_its_changes_though_its_folder_may_not_be_listed(private: Path) -> None:
+    watcher = FileWatcher(["routes.d/*.yml", "routes.d/b.yml"])
+    watcher.read()
+    private.chmod(0o300)
+    (private / "a.yml").write_text("new: {host: 10.0.0.4}")
+    (private / "b.yml").write_text("newer: {host: 10.0.0.5}")
+    watcher.read()
+    assert [route.alias for file in watcher.files.values() for route in file.routes] == ["newer", "nas"]
+    assert sorted(watcher.files) == ["routes.d", "routes.d/a.yml", "routes.d/b.yml"]
+
+
 def test_a_folder_that_may_not_be_listed_hides_no_other_one(private: Path) -> None:
     (private.parent / "b.d").mkdir()
     (private.parent / "b.d" / "c.yml").write_text("box: {host: 10.0.0.4}")
@@ -203,11 +214,36 @@ async def test_a_folder_that_is_closed_while_it_is_watched_is_a_problem(
         await until(lambda: list(targets(discovery)) == ["box", "wiki"])
 
 
+async def test_a_folder_that_may_not_be_listed_does_not_delay_changes_in_others(
+    private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POLL", 1000)
+    (private.parent / "b.d").mkdir()
+    private.chmod(0o300)
+    async with discover([], files=["*.d/*.yml"]) as discovery:
+        await until(lambda: said(discovery))
+
+        def noticed() -> bool:
+            (private.parent / "b.d" / "c.yml").write_text("box: {host: 10.0.0.4}")  # again, until the folder is watched
+            return "box" in targets(discovery)
+
+        await until(noticed)
+
+
 @pytest.mark.parametrize("name", ["/dev/zero", "fifo", "nul\0l.yml"])
 def test_what_is_no_regular_file_is_not_read(folder: Path, name: str) -> None:
     os.mkfifo(folder / "fifo")
     (file,) = read_files([name])
     assert "is not a regular file" in str(file.problems[0]) or "null character" in str(file.problems[0])
+
+
+def test_a_pattern_with_a_folder_that_no_system_can_name_is_a_problem(folder: Path) -> None:
+    (folder / "nas.yml").write_text(NAS)
+    files = read_files(["nul\0l/*.yml", "*.yml"])
+    assert [str(problem) for file in files for problem in file.problems] == [
+        "nul\\x00l: cannot be listed: listdir: embedded null character in path"
+    ]
+    assert [route.alias for file in files for route in file.routes] == ["nas"]
 
 
 def test_a_file_that_breaks_the_reader_is_a_problem_and_no_other_is_lost(

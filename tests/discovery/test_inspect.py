@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -12,11 +12,14 @@ from pilotage import (
     scan_engine,
     update_ports,
 )
+from pilotage.discovery.inspect import inspect_all
+from pilotage.engine.types import Inspect
 from pilotage.testing import FakeEngine
 from tests.support.images import WEB
 from tests.support.scans import routes
 
 if TYPE_CHECKING:
+    from pilotage.containers.container import Container
     from pilotage.testing.dialect import Flavour
     from tests.support.engines import Engine
 
@@ -103,3 +106,31 @@ async def test_where_inspections_are_refused_a_shared_network_counts_as_living(p
         snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
     assert routes(snapshot)["side1"].endpoints
     assert build_table([snapshot]).problems == ()
+
+
+async def test_of_containers_with_a_shared_network_those_that_run_and_have_an_id_are_inspected() -> None:
+    class Client:
+        kind = "docker"
+        inspected: ClassVar[list[str]] = []
+
+        async def inspect(self, container_id: str) -> Inspect:
+            self.inspected.append(container_id)
+            return Inspect()
+
+    def listed(name: str, mode: str, *, number: str = "", state: str = "running") -> Container:
+        summary = {"Id": number, "Names": [f"/{name}"], "State": state, "HostConfig": {"NetworkMode": mode}}
+        return from_docker(summary, DockerProviderConfig("unix:///run/docker.sock"))
+
+    containers = [
+        listed("base", "bridge", number="1"),
+        listed("named", "container:base", number="2"),
+        listed("stopped", "container:1", number="3", state="exited"),
+        listed("other", "bridge", number="4"),
+        listed("base", "bridge"),
+        listed("nameless", "container:base"),
+        listed("asked", "bridge", number="5"),
+    ]
+    client = Client()
+    found = await inspect_all(containers, client, network_owners=["asked"])  # type: ignore[arg-type]
+    assert [container.container_name for container in found] == [it.container_name for it in containers]
+    assert sorted(client.inspected) == ["1", "2", "5"]

@@ -201,3 +201,11 @@ async def test_a_cancelled_change_of_the_policy_is_completed() -> None:
             applying.cancel()
             await asyncio.wait([applying])
             await until(lambda: served(discovery) == {"web1"})
+
+
+async def test_the_policy_can_change_while_there_are_no_engines() -> None:
+    async with FakeEngine([container("web1"), container("web2")]) as engine, discover([], timing=QUICK) as discovery:
+        assert await discovery.apply_config([], [], policy=nobody("web1")) == []
+        await discovery.apply_config([config(engine)], [], policy=nobody("web1"))
+        await discovery.ready()
+        assert served(discovery) == {"web1"}

@@ -16,6 +16,7 @@ from pilotage import (
     scan_all,
     scan_engine,
 )
+from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.testing import FakeEngine, container
 from tests.support.images import HEALTH, WEB
 from tests.support.scans import address, routes, scan
@@ -184,3 +185,21 @@ async def test_an_engine_that_refuses_to_list_is_an_error(pool: Pool) -> None:
         engine.spoil("list", status=403, message="not allowed")
         with pytest.raises(EngineRefused):
             await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
+
+
+async def test_an_address_of_this_machine_leads_to_the_proxy_itself_in_scans_in_the_live_table_and_in_files(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostAddresses, "__call__", lambda _: frozenset({"192.0.2.77"}))
+    labels = {"proxy.far.host": "192.0.2.78", "proxy.loop.host": "192.0.2.77", "proxy.*.port": "8889"}
+    file = tmp_path / "routes.yml"
+    file.write_text("filed: {host: 192.0.2.77, port: 8889}\nfiled-far: {host: 192.0.2.78, port: 8889}\n")
+    reserved = frozenset({8889})
+    async with FakeEngine([container("web", labels={"proxy.aliases": "far,loop"} | labels)]) as engine:
+        config = DockerProviderConfig(engine.url, name="fake")
+        scanned = build_table([await scan_engine(config, pool=pool, reserved_ports=reserved)])
+        async with discover([config], pool=pool, files=[str(file)], reserved_ports=reserved) as discovery:
+            await discovery.ready()
+            live = discovery.table
+    assert {alias for alias, route in scanned.routes.items() if not route.excluded} == {"far"}
+    assert {alias for alias, route in live.routes.items() if not route.excluded} == {"far", "filed-far"}

@@ -142,6 +142,17 @@ def test_an_entry_that_returns_after_a_change_is_a_change() -> None:
     assert [it.state for it in listed.changed] == ["running"]
 
 
+def test_an_entry_that_returns_after_a_change_of_unknown_extent_is_a_change() -> None:
+    web = container("web", labels=OURS)
+    watched = Watched(web)
+    (before,) = watched.raws()
+    watched.engine.become(web, "exited")
+    watched.state.update(watched.state.diff(watched.raws()).changed)  # without fingerprints
+    assert not watched.routes()["web"].endpoints
+    listed = watched.state.diff([before])
+    assert [it.state for it in listed.changed] == ["running"]
+
+
 def test_an_interrupted_refresh_leaves_no_trace() -> None:
     web = container("web")
     watched = Watched(web)

@@ -322,6 +322,17 @@ async def test_nothing_to_change_is_a_success() -> None:
         await far.close()
 
 
+@pytest.mark.parametrize(("size", "words"), [(4096, "Bad Gateway: no room; check"), (4097, "Bad Gateway; check")])
+async def test_four_kilobytes_of_an_error_are_read(size: int, words: str) -> None:
+    message = b'"message":"no room"}'
+    text = b"{" + b" " * (size - 1 - len(message)) + message
+    async with puppet(behave(json=answer("502 Bad Gateway", text, "Content-Type: application/json"))) as engine:
+        far = connection(engine)
+        with pytest.raises(EngineRefused, match=words):
+            await far.call("far", "GET", "/containers/json", timeouts=USUAL)
+        await far.close()
+
+
 def test_a_context_address_cannot_be_connected_to() -> None:
     with pytest.raises(ValueError, match="cannot be dialled"):
         Connection(Address("context", host="far"))

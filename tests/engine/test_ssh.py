@@ -240,7 +240,8 @@ async def test_an_ssh_that_ignores_its_end_is_killed(sshd: Sshd, monkeypatch: py
 def test_the_command_line_is_non_interactive_and_separates_options_from_names() -> None:
     line = command_line(Address("ssh", host="host", port=2222, user="me", path="/run/my docker.sock"))
     assert line[:2] == ["ssh", "-T"]
-    assert "BatchMode=yes" in line
+    options = {line[index + 1] for index, word in enumerate(line) if word == "-o"}
+    assert options == {"BatchMode=yes", "ConnectTimeout=25", "ServerAliveInterval=15", "ControlMaster=no"}
     engine = "--host='unix:///run/my docker.sock'"
     assert line[-10:] == ["-l", "me", "-p", "2222", "--", "host", "docker", engine, "system", "dial-stdio"]
 

@@ -11,7 +11,9 @@ import pytest
 
 from pilotage import Pool, new_client
 from pilotage.engine.address import Address
-from pilotage.engine.ssh import SSHDialer
+from pilotage.engine.diagnosis import DialError
+from pilotage.engine.http_stream import HTTPStream
+from pilotage.engine.ssh import SSHDialer, _Process
 from pilotage.testing import FakeEngine, container
 from tests.support.leaks import assert_no_leaks, children
 
@@ -39,10 +41,17 @@ time.sleep(0.3)
 
 def stand_in(folder: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *, helper: bool = False) -> None:
     """Put the stand-in first into ``PATH``."""
+    script = SSH.format(python=sys.executable, path=engine.url.removeprefix("unix://"), helper=helper)
+    install(folder, script, monkeypatch)
+
+
+def install(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a script as ``ssh`` first into ``PATH``."""
     file = folder / "ssh"
-    file.write_text(SSH.format(python=sys.executable, path=engine.url.removeprefix("unix://"), helper=helper))
+    file.write_text(script)
     file.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    if not os.environ["PATH"].startswith(f"{folder}:"):
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 @pytest.mark.parametrize(("command", "helper"), [("routes", False), ("engines", False), ("capture", True)])
@@ -87,3 +96,56 @@ async def test_a_stream_that_opens_after_closing_is_closed(tmp_path: Path, monke
         with pytest.raises(ConnectionAbortedError):
             await opening
         assert children() == before
+
+
+async def test_every_ssh_ends_when_its_dialer_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeEngine() as engine:
+        stand_in(tmp_path, engine, monkeypatch)
+        before = children()
+        dialer = SSHDialer(Address("ssh", host="host"))
+        streams = [await dialer.dial(HTTPStream) for _ in range(2)]
+        assert len(children()) == len(before) + 2
+        await dialer.close()
+        assert children() == before
+        assert all(stream.closed.done() for stream in streams)
+
+
+async def test_what_ssh_says_explains_the_loss_of_its_own_stream_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialer = SSHDialer(Address("ssh", host="host"))
+    install(tmp_path, "#!/bin/sh\necho 'me@host: Permission denied (publickey).' >&2\nexit 255\n", monkeypatch)
+    await (await dialer.dial(HTTPStream)).closed
+    found = await dialer.diagnose(ConnectionResetError())
+    assert found is not None
+    assert found.what == "ssh says: me@host: Permission denied (publickey)."
+    assert found.remedy == "`ssh host` must work without a password: set up a key (ssh-copy-id)"
+    assert await dialer.diagnose(ValueError()) is None
+    assert await dialer.diagnose(DialError()) is None
+    async with FakeEngine() as engine:
+        stand_in(tmp_path, engine, monkeypatch)
+        stream = await dialer.dial(HTTPStream)
+        assert await dialer.diagnose(ConnectionResetError()) is None  # it has not ended
+        stream.close()
+        assert await dialer.diagnose(ConnectionResetError()) is None  # it ended well
+    await dialer.close()
+
+
+@pytest.mark.parametrize("script", ["echo 'a greeting' >&2; exit 0", "exit 255"])
+async def test_an_ssh_that_does_not_fail_or_says_nothing_explains_nothing(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialer = SSHDialer(Address("ssh", host="host"))
+    install(tmp_path, f"#!/bin/sh\n{script}\n", monkeypatch)
+    await (await dialer.dial(HTTPStream)).closed
+    assert await dialer.diagnose(ConnectionResetError()) is None
+    await dialer.close()
+
+
+async def test_the_last_four_kilobytes_of_what_ssh_says_are_kept() -> None:
+    process = _Process()
+    process.pipe_data_received(2, b"a" * 4000)
+    process.pipe_data_received(2, b"b" * 4000)
+    assert process.output == "a" * 96 + "b" * 4000
+    process.pipe_data_received(2, b"\xff" * 5000)
+    assert process.output == "\ufffd" * 4096

@@ -8,6 +8,7 @@ from pilotage import Route, build_routes, from_docker
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action
 from pilotage.table.table import Table
+from pilotage.xds.backend import pool_gate
 from tests.support.summaries import LOCAL, summary
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ class Known:
         container = from_docker(summary(name, labels, **fields), LOCAL)
         self._containers[container.container_id] = container
         routes = build_routes(container).routes
-        self.table = Table({**self.table.routes, **{route.alias: route for route in routes}})
+        self._show({**self.table.routes, **{route.alias: route for route in routes}})
         return routes[0]
 
     def drop(self, alias: str) -> None:
-        self.table = Table({name: route for name, route in self.table.routes.items() if name != alias})
+        self._show({name: route for name, route in self.table.routes.items() if name != alias})
+
+    def _show(self, routes: dict[str, Route]) -> None:
+        pools = {route.pool for route in routes.values() if route.pool}
+        members = {pool: tuple(alias for alias, route in routes.items() if route.pool == pool) for pool in pools}
+        self.table = Table(routes, pool_members=members)
 
     def container(self, _engine: str, container_id: str) -> Container | None:
         return self._containers.get(container_id)
@@ -137,3 +143,49 @@ def test_a_route_that_others_use_for_forwardauth_does_not_sleep() -> None:
     known.drop("shop")
     assert found.follow("shop", 3.0).again == ("auth",)
     assert found.follow("auth", 3.0).unit is not None
+
+
+POOL = {"proxy.*.load_balance.link": "all"}
+
+
+def test_the_routes_of_a_pool_are_one_unit_that_is_described_by_its_oldest_container() -> None:
+    known = Known()
+    known.put("one", {**IDLE, **POOL})
+    known.put("two", {"proxy.idle_timeout": "7m", **POOL})
+    found = registry(known)
+    first, second = found.follow("two", 1.0), found.follow("one", 1.0)
+    assert first.unit is not None
+    assert first.unit is second.unit is found.unit("one") is found.unit(pool_gate("all")) is found.find("all")
+    assert (first.unit.name, first.unit.state.idle_timeout) == ("one", 300)
+    assert first.unit.gates == ["POOL/all"]
+    known.drop("one")
+    found.follow("one", 2.0)
+    known.drop("two")
+    found.follow("two", 2.0)
+    assert found.unit(pool_gate("all")) is None
+
+
+def test_a_pool_with_a_container_that_never_sleeps_does_not_sleep() -> None:
+    known = Known()
+    known.put("one", {**IDLE, **POOL})
+    known.put("two", POOL)
+    found = registry(known)
+    unit = found.follow("one", 1.0).unit
+    assert unit is not None
+    assert found.follow("two", 1.0).again == ("one",)
+    assert found.follow("one", 1.0).left is unit
+    assert found.refused["one"].message == "its containers do not sleep, because 'two' in the pool 'all' does not"
+    assert found.refused["one"].hint == "set proxy.idle_timeout on the containers of two as well"
+    known.drop("two")
+    assert found.follow("two", 2.0).again == ("one",)
+    assert found.follow("one", 2.0).unit is not None
+    assert found.refused == {}
+
+
+def test_a_container_with_a_route_in_a_pool_and_one_outside_does_not_sleep() -> None:
+    known = Known()
+    known.put("one", {**IDLE, "proxy.aliases": "one, own", "proxy.one.load_balance.link": "all"})
+    found = registry(known)
+    for alias in ("one", "own"):
+        assert found.follow(alias, 1.0).unit is None
+        assert "its routes are not all in the same pool" in found.refused[alias].message

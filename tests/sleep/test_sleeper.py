@@ -170,9 +170,9 @@ async def test_an_envoy_without_load_reports_keeps_a_container_awake() -> None:
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
         night.envoys = 1
-        night.sleeper.sleep("web")
-        await asyncio.sleep(0.1)
-        assert night.status().state == "quiescing"
+        with pytest.raises(SleepError, match="until Envoy without a name has reported"):
+            night.sleeper.sleep("web")
+        assert night.status().state == "ready"
         assert state_of(engine, "web") == "running"
 
 
@@ -184,16 +184,39 @@ async def test_the_table_shows_whether_containers_are_awake() -> None:
         await until(lambda: night.discovery.table.wakefulness["web"].remark == "awake")
 
 
-async def test_containers_in_a_pool_and_behind_udp_are_reported_and_left_alone() -> None:
-    pooled = container("web", labels={**IDLE, "proxy.web.load_balance.link": "all"})
+async def test_containers_behind_udp_are_reported_and_left_alone() -> None:
     udp = container("dns", labels={**IDLE, "proxy.dns.scheme": "udp", "proxy.dns.port": "5300:53"})
-    async with FakeEngine([pooled, udp]) as engine, sleeping(engine) as night:
-        await until(lambda: len(night.sleeper.problems()) == 2)
-        assert {problem.container: problem.message for problem in night.sleeper.problems()} == {
-            "web": "containers in the pool 'all' do not sleep",
-            "dns": "a datagram cannot wake a container, so it does not sleep",
-        }
+    async with FakeEngine([udp]) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.problems()) == 1)
+        (problem,) = night.sleeper.problems()
+        assert problem.message == "a datagram cannot wake a container, so it does not sleep"
         assert night.sleeper.statuses() == []
+
+
+async def test_the_containers_of_a_pool_sleep_and_wake_together() -> None:
+    names = ("one", "two")
+    pooled = [container(name, labels={**IDLE, f"proxy.{name}.load_balance.link": "all"}) for name in names]
+    async with FakeEngine(pooled) as engine, sleeping(engine) as night:
+        await night.until_state("ready", "two")
+        assert set(night.keeper.gates) == {"POOL/all"}
+        unit = night.sleeper.find("all")
+        assert unit is not None
+        report = Report("envoy", 0, 0, 1.0, {f"sleep/{unit.state.epoch}/POOL/all": {"10.0.0.1:80": Load(1, 1)}})
+        report.begun = report.at = time.monotonic()
+        night.reports.append(report)
+        night.sleeper.reported(report)
+        assert night.status("two").in_progress == 1
+        night.reports.clear()
+        night.sleeper.sleep("two")
+        await night.until_state("asleep", "one")
+        assert {state_of(engine, name) for name in names} == {"exited"}
+        night.sleeper.want("POOL/all")
+        await night.until_state("ready", "one")
+        await until(lambda: {state_of(engine, name) for name in names} == {"running"})
+        assert engine.calls["start"] == engine.calls["stop"] == 2
+        engine.remove("one")
+        engine.remove("two")
+        await until(lambda: not night.keeper.gates)
 
 
 async def test_a_container_is_found_by_alias_name_and_id() -> None:

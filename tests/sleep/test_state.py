@@ -86,7 +86,7 @@ def test_an_idle_container_is_put_to_sleep_only_after_its_requests_have_ended() 
     assert state.advance(9.9) is None
     assert state.phase is Phase.READY
     state.advance(10.0)
-    assert (state.phase, state.gate) == (Phase.QUIESCING, Gate(8, "closed"))
+    assert (state.phase, state.gate) == (Phase.QUIESCING, Gate(8, "closed", is_awake=True))
     assert state.quiet(11.0) is Action.STOP
     assert state.stopped(12.0) is None
     assert (state.phase, state.gate) == (Phase.ASLEEP, Gate(8, "closed"))

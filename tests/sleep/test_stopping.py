@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import pytest
 
+from pilotage import from_docker
+from pilotage.sleep.stopping import usage
 from pilotage.testing import FakeContainer, FakeEngine, container
+from pilotage.xds.load_reports import Load, Report
 from tests.support.sleepers import Night, sleeping
+from tests.support.summaries import LOCAL, summary
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from pilotage import Container
 
 PROJECT = {"com.docker.compose.project": "shop"}
 HIDDEN = {"proxy.exclude": "true"}
@@ -21,6 +31,16 @@ async def put_to_sleep(night: Night) -> None:
     await night.until_state("ready")
     night.sleeper.sleep("web")
     await night.until_state("asleep")
+
+
+async def busy(night: Night) -> Report:
+    """Report that an Envoy has a request to db in progress, now and in the next seconds."""
+    await night.until_state("ready", "db")
+    name = f"sleep/{night.keeper.gates['db'].epoch}/db"
+    later = time.monotonic() + 10
+    report = Report("envoy", later, later, 1.0, {name: {"10.0.0.1:80": Load(in_progress=1)}})
+    night.reports.append(report)
+    return report
 
 
 def state(engine: FakeEngine, name: str) -> str:
@@ -57,6 +77,62 @@ async def test_a_negative_timeout_makes_a_container_with_a_route_sleep_with_what
     async with FakeEngine([service("web", **WEB), database]) as engine, sleeping(engine) as night:
         await put_to_sleep(night)
         await until(lambda: state(engine, "db") == "exited")
+
+
+async def test_what_needs_others_stops_before_them() -> None:
+    api = service("api", **HIDDEN, **{"proxy.depends_on": "db, init:service_completed_successfully"})
+    web = service("web", **{**WEB, "proxy.depends_on": "api"})
+    init = container("shop-init-1", labels={**PROJECT, "com.docker.compose.service": "init", **HIDDEN}, state="exited")
+    async with FakeEngine([service("db", **HIDDEN), init, api, web]) as engine, sleeping(engine) as night:
+        await put_to_sleep(night)
+        stopped = [engine.find(target.split("/")[-2]) for _, target in engine.requests if "/stop" in target]
+        assert [it.name for it in stopped if it is not None] == ["shop-web-1", "shop-api-1", "shop-db-1"]
+
+
+async def test_a_needed_container_finishes_the_requests_of_its_own_route_first() -> None:
+    database = service("db", **{"proxy.aliases": "db", "proxy.idle_timeout": "-1s"})
+    async with FakeEngine([service("web", **WEB), database]) as engine, sleeping(engine) as night:
+        report = await busy(night)
+        night.sleeper.sleep("web")
+        await night.until_state("quiescing", "db")
+        assert night.keeper.gates["db"].opening == "closed"
+        assert (state(engine, "web"), state(engine, "db")) == ("exited", "running")
+        report.loads = {}
+        night.sleeper.reported(report)
+        await until(lambda: state(engine, "db") == "exited")
+        await night.until_state("asleep")
+
+
+async def test_a_request_to_what_sleeps_keeps_what_it_needs_awake() -> None:
+    database = service("db", **{"proxy.aliases": "db", "proxy.idle_timeout": "-1s"})
+    async with FakeEngine([service("web", **WEB), database]) as engine, sleeping(engine) as night:
+        await busy(night)
+        night.sleeper.sleep("web")
+        await night.until_state("quiescing", "db")
+        assert state(engine, "web") == "exited"
+        night.sleeper.want("web")
+        await night.until_state("ready", "db")
+        await night.until_state("ready")
+        assert (state(engine, "web"), state(engine, "db")) == ("running", "running")
+        assert engine.calls["stop"] == 1
+
+
+async def test_a_negative_timeout_needs_a_route_that_can_wait() -> None:
+    shop = container("shop", labels={"proxy.shop.middlewares.forwardauth.route": "db"})
+    database = service("db", **{"proxy.aliases": "db", "proxy.idle_timeout": "-1s"})
+    async with FakeEngine([service("web", **WEB), database, shop]) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.problems()) == 1)
+        await put_to_sleep(night)
+        assert (state(engine, "web"), state(engine, "db")) == ("exited", "running")
+
+
+def test_usage_names_the_running_containers_that_need_each_other_one() -> None:
+    def known(name: str, needs: str = "", state: str = "running") -> Container:
+        labels = {"proxy.depends_on": needs, "com.docker.compose.project": "shop", "com.docker.compose.service": name}
+        return from_docker(summary(name, labels, Id=name.ljust(64, "0"), State=state), LOCAL)
+
+    found = usage([known("db"), known("web", "db, lost"), known("api", "db"), known("job", "db", "exited")])
+    assert found == {"db".ljust(64, "0"): frozenset({"web", "api"})}
 
 
 @pytest.mark.parametrize(("method", "state_then"), [("stop", "exited"), ("pause", "paused"), ("kill", "exited")])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pilotage import build_routes, from_docker
-from pilotage.sleep.units import start_path, unit_key
+from pilotage.sleep.units import by_engine, may_sleep, start_path, unit_key
 from tests.support.summaries import LOCAL, summary
 
 
 def key_of(labels: dict[str, str], **more: object) -> tuple[str, ...] | None:
-    (route,) = build_routes(from_docker(summary("web", labels, **more), LOCAL)).routes
-    return unit_key(route)
+    container = from_docker(summary("web", labels, **more), LOCAL)
+    (route,) = build_routes(container).routes
+    return unit_key(route, container)
 
 
 def test_a_single_container_is_a_unit_of_its_own() -> None:
@@ -25,14 +26,32 @@ def test_replicas_of_a_service_are_one_unit() -> None:
     assert key_of({**compose, "proxy.idle_timeout": "5m"}) == ("local", "shop", "web")
 
 
-@pytest.mark.parametrize("labels", [{}, {"proxy.idle_timeout": "-1s"}, {"proxy.idle_timeout": "0"}])
-def test_a_container_without_an_active_timeout_is_no_unit(labels: dict[str, str]) -> None:
+def test_the_members_of_a_pool_are_one_unit() -> None:
+    compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+    pool = {"proxy.idle_timeout": "5m", "proxy.*.load_balance.link": "all"}
+    assert key_of({**compose, **pool}) == key_of(pool) == ("", "", "all")
+
+
+def test_a_container_that_sleeps_with_what_needs_it_is_a_unit_while_it_runs() -> None:
+    assert key_of({"proxy.idle_timeout": "-1s"}) is not None
+    assert key_of({"proxy.idle_timeout": "-1s"}, State="exited") is None
+
+
+@pytest.mark.parametrize("labels", [{}, {"proxy.idle_timeout": "0"}])
+def test_a_container_without_a_timeout_is_no_unit(labels: dict[str, str]) -> None:
     assert key_of(labels) is None
+    assert not may_sleep(from_docker(summary("web", labels), LOCAL))
+
+
+def test_containers_are_grouped_by_engine() -> None:
+    web, db = (from_docker(summary(name), LOCAL) for name in ("web", "db"))
+    assert by_engine([web, db]) == {"local": [web, db]}
+    assert by_engine([]) == {}
 
 
 def test_a_route_that_is_not_served_is_no_unit() -> None:
     assert key_of({"proxy.idle_timeout": "5m", "proxy.exclude": "true"}) is None
-    assert unit_key(None) is None
+    assert unit_key(None, None) is None
 
 
 @pytest.mark.parametrize(

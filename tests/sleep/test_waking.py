@@ -96,3 +96,33 @@ async def test_a_paused_container_is_resumed() -> None:
         night.sleeper.want("web")
         await night.until_state("ready")
         assert (engine.calls["unpause"], engine.calls["start"]) == (1, 0)
+
+
+async def test_replicas_are_ready_with_the_first_that_answers_and_the_others_are_reported() -> None:
+    labels = {**PROJECT, "com.docker.compose.service": "web", "proxy.aliases": "web", "proxy.idle_timeout": "1h"}
+    replicas = [container(f"shop-web-{number}", labels=labels, state="exited") for number in (1, 2)]
+    async with FakeEngine(replicas) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        engine.spoil("start", status=500, message="no space left on device", times=1)
+        night.sleeper.want("web")
+        await night.until_state("ready")
+        assert sorted(state_of(engine, it.name) for it in replicas) == ["exited", "running"]
+        (problem,) = night.sleeper.problems()
+        assert (problem.severity, "no space left on device" in problem.message) == ("warning", True)
+        assert state_of(engine, problem.container) == "exited"
+
+
+async def test_a_slow_replica_does_not_hold_up_the_others() -> None:
+    labels = {**PROJECT, "com.docker.compose.service": "web", "proxy.aliases": "web", "proxy.idle_timeout": "1h"}
+    slow = {**labels, "proxy.depends_on": "db:service_healthy"}
+    one = container("shop-web-1", labels=labels, state="exited")
+    two = container("shop-web-2", labels=slow, state="exited")
+    database = container(
+        "shop-db-1", labels={**PROJECT, "com.docker.compose.service": "db", "proxy.exclude": "true"}, health="starting"
+    )
+    async with FakeEngine([one, two, database]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.sleeper.want("web")
+        await night.until_state("ready")
+        assert state_of(engine, "shop-web-1") == "running"
+        assert state_of(engine, "shop-web-2") == "exited"

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -32,7 +33,6 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-    from pathlib import Path
 
 __all__ = ["SCENARIOS", "Outcome", "envoy_killed", "keeping", "run_stop", "upgrade", "with_load"]
 
@@ -198,18 +198,44 @@ SCENARIOS: Final = {
 }
 
 
-async def envoy_killed(folder: Path, times: int, *, keep: bool, settled: float) -> list[float]:
-    """Kill Envoy each time it has served for some seconds; return how long it was away each time, in seconds."""
+class Away(msgspec.Struct, frozen=True):
+    """How long a killed Envoy was away, in seconds.
+
+    Attributes:
+        took: from the kill to the first response.
+        waited: how much of it the new Envoy was ready to run, but no core was free.
+        busy: processor time that the new Envoy needed until then.
+
+    """
+
+    took: float
+    waited: float
+    busy: float
+
+
+async def envoy_killed(folder: Path, times: int, *, keep: bool, settled: float) -> list[Away]:
+    """Kill Envoy each time it has served for some seconds; return how long it was away each time."""
     found = []
     async with keeping(folder, keep=keep) as (served, _, _):
         await served.start()
         for _ in range(times):
             await asyncio.sleep(settled)
-            record = read_record(folder / "api-envoy")
-            pid = record.pid if record is not None else served.envoys()[0]
-            os.kill(pid, signal.SIGKILL)
+            pid = _envoy_of(served)
             began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
             await until(lambda: not start_time(pid))  # noqa: B023  # a zombie counts as gone
             await served.answers()
-            found.append(time.monotonic() - began)
+            found.append(Away(time.monotonic() - began, *_waited_and_busy(_envoy_of(served))))
     return found
+
+
+def _envoy_of(served: Served) -> int:
+    record = read_record(served.folder / "api-envoy")
+    return record.pid if record is not None else served.envoys()[0]
+
+
+def _waited_and_busy(pid: int) -> tuple[float, float]:
+    """Return how long a process's first thread waited for a core, and the processor time of all its threads."""
+    waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return waited, sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

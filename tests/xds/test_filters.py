@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import backend_settings, http_filters
+from pilotage.xds.filters import backend_settings, http_filters, on_demand
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import becomes, route, target
 
@@ -346,3 +346,10 @@ async def test_parts_and_responses_with_an_etag_are_not_compressed(envoy: Envoy)
         found = await gw.ask("app", "/tagged", headers=accept)
         assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
         assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"
+
+
+def test_envoy_does_not_give_up_on_a_cluster_by_itself() -> None:
+    """By default it does so after 15 s, which is less than many containers need to wake."""
+    source, _ = on_demand(10.0)
+    assert source.HasField("initial_fetch_timeout")
+    assert source.initial_fetch_timeout.ToMilliseconds() == 0

@@ -29,12 +29,12 @@ def test_all_attempts_to_connect_end_within_the_limit(limit: float, retries: int
     assert options.attempt_timeout >= 0.1
 
 
-def test_by_default_a_request_that_connects_to_nothing_fails_within_five_seconds() -> None:
+def test_by_default_a_request_that_connects_to_nothing_fails_within_eight_seconds() -> None:
     options = GatewayOptions()
-    assert options.attempt_timeout * (options.retries + 1) + longest_pauses(options.retries) == pytest.approx(5.0)
+    assert options.attempt_timeout * (options.retries + 1) + longest_pauses(options.retries) == pytest.approx(8.0)
     for cluster in shared_clusters(options):
         message = cluster_pb2.Cluster.FromString(cluster.body)
-        assert message.connect_timeout.ToMilliseconds() == int(options.attempt_timeout * 1000)
+        assert message.connect_timeout.ToMilliseconds() == pytest.approx(options.attempt_timeout * 1000, abs=1)
 
 
 def test_fields_are_empty_by_default_except_these() -> None:
@@ -46,8 +46,8 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.http_port": 8080,
         "GatewayOptions.https_address": "0.0.0.0",
         "GatewayOptions.compression": True,
-        "GatewayOptions.connect_timeout": 5.0,
-        "GatewayOptions.retries": 5,
+        "GatewayOptions.connect_timeout": 8.0,
+        "GatewayOptions.retries": 6,
         "GatewayOptions.idle_timeout": 180.0,
         "GatewayOptions.body_timeout": 300.0,
         "GatewayOptions.stream_timeout": 3600.0,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pilotage.routes.gate import Gate
-from pilotage.xds.backend import Backend, alias_of, epoch_cluster, route_backend
+from pilotage.xds.backend import Backend, epoch_cluster, gate_of, route_backend
 from pilotage.xds.clusters import own_clusters
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.scoped_routes import scope
@@ -38,8 +38,8 @@ def clusters(gate: Gate) -> list[str]:
 
 def test_the_name_of_a_cluster_has_the_epoch() -> None:
     assert epoch_cluster("shop", 7) == "sleep/7/shop"
-    assert alias_of("sleep/7/a/b@c") == "a/b@c"
-    assert alias_of("route/shop@7") == ""  # that of a tcp route with such an alias
+    assert gate_of("sleep/7/a/b@c") == "a/b@c"
+    assert gate_of("route/shop@7") == ""  # that of a tcp route with such an alias
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,14 @@ class Pages:
         self._source = source
 
     def status(self, alias: str) -> WakeStatus | None:
-        """Return what the page of a route shows; ``None`` if its containers do not sleep."""
-        unit, route = self._sleeper.unit(alias), self._source.table.routes.get(alias)
+        """Return what the page of a route or pool shows; ``None`` if its containers do not sleep."""
+        unit, routes = self._sleeper.unit(alias), self._source.table.routes
+        route = routes.get(min(unit.aliases) if unit.pool else alias) if unit is not None else None
         if unit is None or route is None:
             return None
         state, now = unit.state, time.monotonic()
         return WakeStatus(
-            name=route.settings.homepage.name or alias,
+            name=route.settings.homepage.name or unit.pool or alias,
             phase=state.phase,
             step=unit.step,
             done=unit.done,
@@ -140,7 +141,7 @@ class Pages:
 
 async def _answers(ads: AdsServer, route: Route, endpoint: Endpoint) -> bool:
     """Return whether an endpoint answers where Envoys would connect: at an address that the gateway has checked."""
-    backend = ads.snapshot.backend(f"route/{route.alias}")
+    backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
     if found is None or not is_address(found.host):

@@ -244,7 +244,7 @@ class DiscoveryManager:
             done.append("rebuilt the routes of all engines")
         await cancel_tasks(provider.task for provider in (*ended, *replaced.values()))
         patterns = tuple(files)
-        if patterns != self._files.patterns or not is_same:
+        if patterns != self._files.patterns or (patterns and not is_same):
             await self.use_files(patterns)
             done.append("changed route files")
         return done

@@ -67,8 +67,11 @@ def component_levels(level: str) -> tuple[str, ...]:
     """Return the components, as ``name:level``, whose level differs from that of the rest of Envoy's log.
 
     An Envoy whose daemon is away would warn twice a second that it cannot connect. The other warnings of this component
-    are about configuration that it rejects, which the daemon reports itself.
+    are about configuration that it rejects, which the daemon reports itself. At the levels below, Envoy would log that
+    the file of its log has changed, which changes it again.
     """
+    if level in ("trace", "debug"):
+        return ("file:info",)
     return ("config:error",) if level == "warning" else ()
 
 

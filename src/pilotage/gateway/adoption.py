@@ -52,8 +52,9 @@ _GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has
 # Runs before Envoy, which terminates itself when its parent at the time of its start dies. So Envoy is started in a
 # grandchild, and only after the child has ended and the system's first process (or a subreaper) has taken its place.
 # The grandchild writes the record itself, so no Envoy ever runs without one.
+# It imports little, because all clients wait for it when Envoy has crashed.
 _LAUNCHER: Final = """
-import json, os, sys, time
+import os, sys, time
 os.setsid()
 child = os.getpid()
 done, written = os.pipe()
@@ -62,9 +63,8 @@ if os.fork():
     os._exit(0 if os.read(done, 1) else 1)
 with open("/proc/self/stat") as file:
     started = int(file.read().rpartition(")")[2].split()[19])
-record = {**json.loads(sys.argv[1]), "pid": os.getpid(), "started": started}
 with open(sys.argv[2] + ".new", "w") as file:
-    json.dump(record, file)
+    file.write(sys.argv[1] % (os.getpid(), started))
 os.rename(sys.argv[2] + ".new", sys.argv[2])
 os.write(written, b".")
 while os.getppid() == child:
@@ -253,9 +253,8 @@ class KeepingLauncher:
         command += ["--base-id", str(base_id), "--restart-epoch", str(epoch)]
         command += ["--socket-path", str(self._folder / _HOT_SOCKET), "--socket-mode", "600"]
         command += ["--parent-shutdown-time-s", str(max(1, round(self._drain)))]
-        record = {
-            "boot": boot_id(), "epoch": epoch, "base_id": base_id, "fingerprint": self._fingerprint, "older": older,
-        }  # fmt: skip
+        record = {"boot": boot_id(), "epoch": epoch, "base_id": base_id, "fingerprint": self._fingerprint}
+        template = '{"pid":%d,"started":%d,' + json.dumps({**record, "older": older}).replace("%", "%%")[1:]
         appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         try:
             pid = os.posix_spawn(  # noqa: ASYNC221  # it returns at once
@@ -266,7 +265,7 @@ class KeepingLauncher:
                     "-S",
                     "-c",
                     _LAUNCHER,
-                    json.dumps(record),
+                    template,
                     str(self._folder / _RECORD),
                     *command,
                 ],

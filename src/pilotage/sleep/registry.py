@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.problems import Problem
 from pilotage.sleep.state import Phase, SleepState
-from pilotage.sleep.units import Unit, running_endpoints, unit_key
+from pilotage.sleep.units import NEVER, Unit, members_of, running_endpoints, unit_key
+from pilotage.xds.backend import pool_gate
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pilotage.containers.container import Container
-    from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.route import Route
     from pilotage.sleep.state import Action
     from pilotage.sleep.units import Source, UnitKey
@@ -32,7 +32,8 @@ class Followed(NamedTuple):
         action: what to begin.
         is_changed: whether the unit must be published.
         left: the unit that the route belonged to before and does no longer.
-        again: aliases of routes to follow again, because this one has begun or ceased to use them for forwardauth.
+        again: aliases of routes to follow again, because of this one they may sleep or no longer may: it uses them for
+            forwardauth, or is in a pool with them.
 
     """
 
@@ -64,16 +65,18 @@ class Registry:
         self._may_act = may_act
         self._next_epoch = next_epoch
         self._of_alias: dict[str, Unit] = {}
+        self._restless: dict[str, str] = {}  # alias whose containers never sleep -> its pool
+        self._restless_in: dict[str, set[str]] = {}
         self._auth: dict[str, str] = {}  # alias -> the route that it uses for forwardauth
         self._auth_users: dict[str, set[str]] = {}
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route; ``None`` if its containers do not sleep."""
+        """Return the unit of a route or of a gate; ``None`` if its containers do not sleep."""
         return self._of_alias.get(alias)
 
     def find(self, name: str) -> Unit | None:
-        """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
-        found = self._of_alias.get(name)
+        """Return the unit of a container, given by ID, the beginning of its ID, its name, an alias or a pool."""
+        found = self._of_alias.get(name) or self._of_alias.get(pool_gate(name))
         if found is not None:
             return found
         long_enough = len(name) >= _SHORTEST_ID
@@ -90,26 +93,29 @@ class Registry:
 
         """
         route = self._source.table.routes.get(alias)
+        container = self._source.container(route.provider, route.container_id) if route is not None else None
+        key, unit = unit_key(route, container), self._of_alias.get(alias)
         again = self._follow_auth(alias, route)
-        key, unit = unit_key(route), self._of_alias.get(alias)
+        obstacle = self._obstacle(route) if route is not None and key is not None else None
+        again += self._follow_pool(alias, route if key is None or obstacle is not None else None)
         self.refused.pop(alias, None)
-        if route is None or key is None or self._refuses(route):
+        if route is not None and key is not None and obstacle is None:
+            obstacle = self._restless_partner(route)
+        if route is not None and obstacle is not None:
+            self.refused[alias] = _refusal(route, *obstacle)
+        if route is None or container is None or key is None or obstacle is not None:
             return Followed(left=self._leave(alias, unit), again=again)
         left = self._leave(alias, unit) if unit is not None and unit.key != key else None
-        container = self._source.container(route.provider, route.container_id)
-        config = container.idlewatcher_config if container is not None else None
-        if container is None or config is None:
-            return Followed(left=left, again=again)
         unit = self._of_alias.get(alias)
         is_new = unit is None
         if unit is None:
-            unit = self._joined(key, alias) or self._new_unit(
-                key, container, config, running=bool(route.endpoints), now=now
-            )
-            self.units[key] = self._of_alias[alias] = unit
+            unit = self._joined(key, alias) or self._new_unit(key, container, running=bool(route.endpoints), now=now)
+            unit.pool = route.pool
             unit.aliases.add(alias)
-        unit.container_id, unit.name, unit.config = container.container_id, container.container_name, config
-        unit.state.idle_timeout = config.idle_timeout
+            self.units[key] = self._of_alias[alias] = unit
+            if unit.pool:
+                self._of_alias[pool_gate(unit.pool)] = unit
+        self._describe(unit, container)
         running = bool(route.endpoints)
         if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps at another alias
             running = bool(running_endpoints(unit, self._source.table))
@@ -119,6 +125,33 @@ class Registry:
             unit.busy = (*unit.busy, before)
         is_changed = action is not None or is_new or unit.state.phase is not unit.shown
         return Followed(unit, action, is_changed, left, again)
+
+    def _describe(self, unit: Unit, container: Container) -> None:
+        """Take over what the labels of a unit say; for a pool, those of its oldest container."""
+        if unit.pool:
+            container = next(iter(members_of(unit, self._source)), container)
+        unit.engine, unit.container_id, unit.name = container.provider, container.container_id, container.container_name
+        if container.idlewatcher_config is not None:
+            unit.config = container.idlewatcher_config
+            unit.state.idle_timeout = unit.config.idle_timeout
+
+    def _follow_pool(self, alias: str, route: Route | None) -> tuple[str, ...]:
+        """Remember a route whose containers never sleep, because those in its pool do not sleep either.
+
+        Returns the other routes of the pools for which that has changed.
+        """
+        pool, before = route.pool if route is not None else "", self._restless.pop(alias, "")
+        if before:
+            self._restless_in[before].discard(alias)
+            if not self._restless_in[before]:
+                del self._restless_in[before]
+        if pool:
+            self._restless[alias] = pool
+            self._restless_in.setdefault(pool, set()).add(alias)
+        if pool == before:
+            return ()
+        members = self._source.table.pool_members
+        return tuple(it for name in (before, pool) if name for it in members.get(name, ()) if it not in self._restless)
 
     def _follow_auth(self, alias: str, route: Route | None) -> tuple[str, ...]:
         auth = route_policy(route.settings.middlewares).auth if route is not None and not route.excluded else None
@@ -144,32 +177,34 @@ class Registry:
         unit.left.add(alias)
         if not unit.aliases:
             del self.units[unit.key]
+            self._of_alias.pop(pool_gate(unit.pool), None)
         return unit
 
-    def _refuses(self, route: Route) -> bool:
-        """Report a route whose containers cannot sleep, so that they are left alone."""
-        message = hint = ""
+    def _obstacle(self, route: Route) -> tuple[str, str] | None:
+        """Return why the containers of a route cannot sleep, so that they are left alone, and what to do."""
         if not self._may_act(route.provider):
-            message = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
-            hint = f"set idle: true for the engine {route.provider}"
-        elif route.pool:
-            message = f"containers in the pool {route.pool!r} do not sleep"
-            hint = "remove load_balance.link; replicas of one service share its requests and sleep without it"
-        elif users := self._auth_users.get(route.alias):
-            message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
-            hint = "remove proxy.idle_timeout"
-        elif route.scheme == "udp":
-            message, hint = "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
-        if message:
-            self.refused[route.alias] = Problem(
-                message=message,
-                hint=hint,
-                severity="warning",
-                provider=route.provider,
-                container=route.container,
-                label="proxy.idle_timeout",
+            return (
+                "its containers do not sleep, because pilotage may not start and stop containers of this engine",
+                f"set idle: true for the engine {route.provider}",
             )
-        return bool(message)
+        if users := self._auth_users.get(route.alias):
+            message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
+            return message, "remove proxy.idle_timeout"
+        siblings = (it.alias for it in self._source.routes_of(route.provider, route.container_id))
+        served = [it for alias in siblings if (it := self._source.table.routes.get(alias)) is not None]
+        if len({it.pool for it in served if it.container_id == route.container_id and not it.excluded}) > 1:
+            message = "its containers do not sleep, because its routes are not all in the same pool"
+            return message, "give all its aliases the same load_balance.link, or none"
+        if route.scheme == "udp":
+            return "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
+        return None
+
+    def _restless_partner(self, route: Route) -> tuple[str, str] | None:
+        others = self._restless_in.get(route.pool)
+        if not others:
+            return None
+        message = f"its containers do not sleep, because {min(others)!r} in the pool {route.pool!r} does not"
+        return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:
         """Return the unit that another alias joins; in a new epoch if the alias has been part of it before."""
@@ -181,6 +216,18 @@ class Registry:
             unit.take_over(before)
         return unit
 
-    def _new_unit(self, key: UnitKey, container: Container, config: IdleConfig, *, running: bool, now: float) -> Unit:
+    def _new_unit(self, key: UnitKey, container: Container, *, running: bool, now: float) -> Unit:
+        config = container.idlewatcher_config or NEVER
         state = SleepState(config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch)
         return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
+
+
+def _refusal(route: Route, message: str, hint: str) -> Problem:
+    return Problem(
+        message=message,
+        hint=hint,
+        severity="warning",
+        provider=route.provider,
+        container=route.container,
+        label="proxy.idle_timeout",
+    )

@@ -4,68 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.engine_actions import EngineActions, SleepError
+from pilotage.sleep.quiescing import Quiescing
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
+from pilotage.sleep.schedule import Schedule, Watchers
 from pilotage.sleep.state import Action, Phase
-from pilotage.sleep.status import SleepStatus, status_of
+from pilotage.sleep.status import SleepStatus, problems_of, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import Unit, running_endpoints, start_path
+from pilotage.sleep.units import running_endpoints
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import RESTART_HOLD, alias_of, epoch_cluster
+from pilotage.xds.backend import RESTART_HOLD, gate_of, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from pilotage.core.problems import Problem
     from pilotage.engine.client import EngineClient
-    from pilotage.routes.gate import Gate
     from pilotage.routes.route import Endpoint, Route
-    from pilotage.sleep.units import Source, UnitKey
+    from pilotage.sleep.units import GateKeeper, Source, Unit, UnitKey
     from pilotage.xds.load_reports import Report
     from pilotage.xds.resources import Key
 
-__all__ = ["GateKeeper", "Sleeper"]
+__all__ = ["Sleeper"]
 
 log = logging.getLogger(__name__)
 
 _STOPPED_AFTER: Final = 10.0
 """Seconds after which a container that the engine has stopped must be gone from the table."""
-
-
-class GateKeeper(Protocol):
-    """The gateway, which leads requests to containers or lets them wait."""
-
-    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
-        """Let the requests of a route pass, wait or be rejected; return what changed, for :meth:`wait_for_acks`.
-
-        Args:
-            alias: the route.
-            gate: the state; ``None`` if its containers never sleep.
-
-        """
-
-    def next_epoch(self) -> int:
-        """Return a number that no Envoy has seen in the name of a cluster."""
-
-    @property
-    def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
-        """Waits until all Envoys have accepted some changes."""
 
 
 class Sleeper:
@@ -103,12 +80,12 @@ class Sleeper:
         self._offset = time.time() - time.monotonic()
         self._registry = Registry(source, may_act, keeper.next_epoch)
         self._engines: dict[str, EngineActions] = {}
-        self._waker = Waker(source, self._engine, self._announce, probe)
-        self._due: list[tuple[float, int, Unit]] = []
-        self._numbers = itertools.count()
-        self._rescheduled = asyncio.Event()
-        self._reported = asyncio.Event()
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._waker = Waker(source, self.engine, self._announce, probe)
+        self._schedule = Schedule()
+        self._quiescing = Quiescing(self._activity, keeper, source)
+        self._moved = asyncio.Event()
+        self._watchers = Watchers()
+        self.changed = self._watchers.changed
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- what happens
@@ -158,6 +135,8 @@ class Sleeper:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
         if users := users_of(unit, self._source):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
+        if silent := self._activity.silent(time.monotonic()):
+            raise SleepError(f"{unit.name} stays awake until Envoy {', '.join(silent)} has reported its requests")
         if unit.busy:
             raise SleepError(f"{unit.name} still has requests that began before it was last put to sleep")
         before = unit.state.epoch
@@ -170,46 +149,60 @@ class Sleeper:
         now = time.monotonic()
         issued: dict[UnitKey, int] = {}
         for cluster, number in self._activity.changes(report).items():
-            unit = self._registry.unit(alias_of(cluster.removesuffix(GRPC_SUFFIX)))
+            unit = self._registry.unit(gate_of(cluster.removesuffix(GRPC_SUFFIX)))
             if unit is not None and unit.state.phase is Phase.READY:
                 issued[unit.key] = issued.get(unit.key, 0) + number
         for key, number in issued.items():
             unit = self._registry.units[key]
             unit.state.report(in_progress=self._in_progress(unit, now), issued=number, now=now)
-            self._schedule(unit)
-        self._reported.set()
-        self._reported = asyncio.Event()
+            self._plan(unit)
+        self._quiescing.reported()
 
     def _in_progress(self, unit: Unit, now: float) -> int:
         """Return how many requests of a unit are in progress, in all epochs."""
         epochs = {unit.state.epoch, *unit.busy}
-        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in _clusters(unit, epoch))
+        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch))
+
+    async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
+        """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        before = unit.state.epoch
+        if unit.busy or not unit.state.sleep(time.monotonic()):
+            return
+        self._begin_sleep(unit, before)
+        while unit.state.phase in (Phase.QUIESCING, Phase.STOPPING) and not unit.task.done():
+            if dependant.state.is_wanted and unit.state.phase is Phase.QUIESCING:
+                self._act(unit, unit.state.want(time.monotonic()))
+                return
+            moved = asyncio.ensure_future(self._moved.wait())
+            await asyncio.wait({moved, unit.task}, return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
 
     async def run(self) -> None:
         """Act whenever a unit is due, until cancelled."""
         try:
             while True:
-                rescheduled = self._rescheduled
                 now = time.monotonic()
-                while self._due and self._due[0][0] <= now:
-                    due, _, unit = heapq.heappop(self._due)
-                    if self._registry.units.get(unit.key) is unit and unit.scheduled == due:
-                        unit.scheduled = None
+                for unit in self._schedule.take_due(now):
+                    if self._registry.units.get(unit.key) is unit:
                         self._advance(unit, now)
-                delay = self._due[0][0] - now if self._due else None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await rescheduled.wait()
+                await self._schedule.wait(now)
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._waker.close()
 
     # ---- what others see
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route; ``None`` if its containers do not sleep."""
+        """Return the unit of a route or gate; ``None`` if its containers do not sleep."""
         return self._registry.unit(alias)
+
+    def engine(self, name: str) -> EngineActions:
+        """Return the commands to an engine."""
+        if name not in self._engines:
+            self._engines[name] = EngineActions(lambda: self._connect(name))
+        return self._engines[name]
 
     def find(self, name: str) -> Unit | None:
         """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
@@ -228,40 +221,27 @@ class Sleeper:
         """Return the status of each unit, sorted by engine and container."""
         return sorted(map(self.status, self._registry.units.values()), key=lambda it: (it.engine, it.container))
 
-    async def changed(self, alias: str) -> None:
-        """Wait until the unit of a route changes its phase or step."""
-        event = asyncio.Event()
-        self._watchers.setdefault(alias, set()).add(event)
-        try:
-            await event.wait()
-        finally:
-            self._watchers[alias].discard(event)
-            if not self._watchers[alias]:
-                del self._watchers[alias]
-
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
-        failed = [self._problem(unit) for unit in self._registry.units.values() if unit.state.failure]
-        return [*self._registry.refused.values(), *failed]
-
-    def _problem(self, unit: Unit) -> Problem:
-        verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
-        return Problem(
-            message=f"could not be {verb}: {unit.state.failure}",
-            provider=unit.engine,
-            container=unit.name,
-            label="proxy.idle_timeout",
-        )
+        found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
+        return [*self._registry.refused.values(), *found]
 
     # ---- following the table
 
     def _follow(self, alias: str, now: float) -> None:
+        before = self._registry.refused.get(alias)
         found = self._registry.follow(alias, now)
+        if (refused := self._registry.refused.get(alias)) is not None and refused != before:
+            log.warning("%s", refused)
         if found.left is not None:
-            self._keeper.set_gate(alias, None)
+            left = found.left
+            if not left.pool or not left.aliases:
+                self._keeper.set_gate(pool_gate(left.pool) if left.pool else alias, None)
             self._on_state(alias, None)
-            if not found.left.aliases and found.left.task is not None:
-                found.left.task.cancel()
+            # A container with a negative timeout loses its routes when it stops, which its task has yet to learn.
+            goes_on = left.state.phase is Phase.STOPPING and left.config.idle_timeout < 0
+            if not left.aliases and left.task is not None and not goes_on:
+                left.task.cancel()
         if found.unit is not None and found.is_changed:
             self._act(found.unit, found.action)
             if found.unit.busy and found.unit.state.phase is not Phase.QUIESCING:
@@ -274,13 +254,15 @@ class Sleeper:
     def _act(self, unit: Unit, action: Action | None) -> None:
         """Publish the state of a unit and begin what it asks for."""
         unit.shown = unit.state.phase
+        self._moved.set()
+        self._moved = asyncio.Event()
         if action is Action.WAKE:
             log.info("%s: waking %s", unit.engine, unit.name)
             self._run(unit, self._wake(unit))
         elif action is Action.STOP:
             self._run(unit, self._stop(unit))
         self._publish(unit)
-        self._schedule(unit)
+        self._plan(unit)
         self._announce(unit)
 
     def _advance(self, unit: Unit, now: float) -> None:
@@ -288,13 +270,19 @@ class Sleeper:
         if due is None:
             return
         if due > now:
-            self._schedule(unit)
+            self._plan(unit)
             return
         if unit.state.phase is Phase.READY:
-            if unit.busy:  # requests from before a sleep that was cancelled
+            unit.silent = tuple(self._activity.silent(now))
+            if (
+                unit.busy or unit.silent
+            ):  # requests from before a sleep that was cancelled, or of an Envoy that is stuck
                 unit.state.report(in_progress=0, issued=1, now=now)
-            elif silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
-                unit.state.report(in_progress=0, issued=silent, now=now)
+            elif issued := self._in_progress(unit, now):
+                unit.state.report(in_progress=0, issued=issued, now=now)
+            elif not self._activity.is_current(now):
+                self._schedule.add(unit, now + 1)
+                return
             elif users := users_of(unit, self._source):
                 unit.state.postpone(users, now)
             else:
@@ -302,40 +290,39 @@ class Sleeper:
                 unit.state.advance(now)
                 self._begin_sleep(unit, before)
                 return
-            self._schedule(unit)
+            self._plan(unit)
             return
         self._act(unit, unit.state.advance(now))
 
     def _begin_sleep(self, unit: Unit, before: int) -> None:
         unit.begin_sleep(before)
         self._run(unit, self._quiesce(unit, self._publish(unit)))
-        self._schedule(unit)
+        self._plan(unit)
         self._announce(unit)
 
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Wait until no Envoy leads requests to the last epoch, and none of it is in progress.
+        """Stop the containers once no request of earlier epochs is in progress; keep them awake if nobody can tell."""
+        now = time.monotonic
+        if await self._settle(unit, keys):
+            self._act(unit, unit.state.quiet(now()))
+        elif unit.state.phase is Phase.QUIESCING:
+            unit.silent = tuple(self._activity.silent(now()))
+            self._act(unit, unit.state.want(now()))
+            self._begin(unit, self._settle_later(unit))
 
-        Args:
-            unit: the unit.
-            keys: what leads requests to the next epoch.
-
-        """
-        await self._settle(unit, keys)
-        self._act(unit, unit.state.quiet(time.monotonic()))
-
-    async def _settle(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Wait until no request of the earlier epochs is in progress; then their clusters are given up."""
+    async def _settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
+        """Give up the clusters of earlier epochs when no request is in progress in them. Return whether that is so."""
         busy = unit.busy
-        await self._keeper.wait_for_acks(keys)
-        since = time.monotonic()
-        while not all(self._activity.is_quiet(name, since) for epoch in busy for name in _clusters(unit, epoch)):
-            await self._reported.wait()
-        unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
+        is_quiet = await self._quiescing.until_quiet(unit, keys, busy)
+        if is_quiet:
+            unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
+        return is_quiet
 
     async def _settle_later(self, unit: Unit) -> None:
         """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
         await asyncio.sleep(RESTART_HOLD)
-        await self._settle(unit, frozenset())
+        while not await self._settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
+            await asyncio.sleep(1)
         self._publish(unit)
 
     async def _wake(self, unit: Unit) -> None:
@@ -356,14 +343,15 @@ class Sleeper:
     def _wake_failed(self, unit: Unit, reason: str) -> None:
         unit.state.wake_failed(reason, time.monotonic())
         unit.waiting = ()
-        log.error("%s", self._problem(unit))
+        log.error("%s", problems_of(unit)[0])
         self._act(unit, None)
 
     async def _stop(self, unit: Unit) -> None:
         failure = ""
         log.info("%s: putting %s to sleep", unit.engine, unit.name)
         try:
-            await stop_unit(unit, self._source, self._engine(unit.engine))
+            await self._waker.stop(unit)
+            await stop_unit(unit, self._source, self)
             await self._until_gone(unit)
             if running_endpoints(unit, self._source.table):
                 failure = f"the engine has not refused to stop {unit.name}, but it still runs"
@@ -373,7 +361,7 @@ class Sleeper:
             failure = unexpected(error).message
         action = unit.state.stopped(time.monotonic(), failure)
         if failure:
-            log.error("%s", self._problem(unit))
+            log.error("%s", problems_of(unit)[0])
         self._act(unit, action)
 
     async def _until_gone(self, unit: Unit) -> None:
@@ -393,26 +381,13 @@ class Sleeper:
         return task
 
     def _publish(self, unit: Unit) -> frozenset[Key]:
-        gate = msgspec.structs.replace(
-            unit.state.gate,
-            busy=unit.busy,
-            waiting=unit.waiting,
-            page=not unit.config.no_loading_page,
-            start_path=start_path(unit.config.start_endpoint),
-        )
-        keys: set[Key] = set()
-        for alias in unit.aliases:
-            keys |= self._keeper.set_gate(alias, gate)
-        return frozenset(keys)
+        gate = unit.gate
+        return frozenset(key for name in unit.gates for key in self._keeper.set_gate(name, gate))
 
-    def _schedule(self, unit: Unit) -> None:
+    def _plan(self, unit: Unit) -> None:
         due = unit.state.due
-        if due is not None and (unit.scheduled is None or due < unit.scheduled):
-            unit.scheduled = due
-            heapq.heappush(self._due, (due, next(self._numbers), unit))
-            if self._due[0][2] is unit:
-                self._rescheduled.set()
-                self._rescheduled = asyncio.Event()
+        if due is not None:
+            self._schedule.add(unit, due)
 
     def _announce(self, unit: Unit) -> None:
         state = unit.state
@@ -421,16 +396,4 @@ class Sleeper:
         shown = Wakefulness(state.phase.value, since, clean(detail), state.last_wake)
         for alias in unit.aliases:
             self._on_state(alias, shown)
-        for alias in unit.aliases:
-            for event in self._watchers.get(alias, ()):
-                event.set()
-
-    def _engine(self, name: str) -> EngineActions:
-        if name not in self._engines:
-            self._engines[name] = EngineActions(lambda: self._connect(name))
-        return self._engines[name]
-
-
-def _clusters(unit: Unit, epoch: int) -> list[str]:
-    """Return the names of the clusters of a unit in one epoch."""
-    return [epoch_cluster(alias, epoch) + suffix for alias in sorted(unit.aliases) for suffix in ("", GRPC_SUFFIX)]
+        self._watchers.notify({*unit.aliases, *unit.gates})

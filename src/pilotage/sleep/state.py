@@ -76,7 +76,7 @@ class SleepState:
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
 
     Args:
-        idle_timeout: seconds without a request until they sleep.
+        idle_timeout: seconds without a request until they sleep; negative if they sleep only when told to.
         running: whether at least one of them runs.
         now: the time.
         next_epoch: returns a number that no running Envoy may have seen.
@@ -117,9 +117,14 @@ class SleepState:
     @property
     def sleeps_at(self) -> float | None:
         """When they will be put to sleep if nobody uses them; ``None`` if that is not planned."""
-        if self.phase is not Phase.READY or self.in_progress:
+        if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody wants them awake while the engine is stopping them."""
+        return self.phase is Phase.STOPPING and self._is_wanted
 
     @property
     def due(self) -> float | None:

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import count, format_duration
 from pilotage.sleep.state import Phase
 
 if TYPE_CHECKING:
+    from pilotage.core.problems import Severity
     from pilotage.sleep.units import Unit
 
-__all__ = ["SleepStatus", "describe", "status_of"]
+__all__ = ["SleepStatus", "describe", "problems_of", "status_of"]
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
         since=at(state.since) or 0.0,
         step=clean(unit.step),
         awake_because=_why(unit),
-        sleeps_at=at(state.sleeps_at),
+        sleeps_at=at(state.sleeps_at) if not unit.silent else None,
         in_progress=state.in_progress,
         last_wake=None if state.last_wake is None else round(state.last_wake, 3),
         failure=clean(state.failure),
@@ -85,7 +87,25 @@ def _why(unit: Unit) -> str:
         return ""
     if state.in_progress:
         return f"{count(state.in_progress, 'request')} in progress"
+    if unit.silent:
+        return f"waiting for Envoy {', '.join(unit.silent)} to report its requests"
     return f"needed by {', '.join(sorted(state.users))}" if state.users else ""
+
+
+def problems_of(unit: Unit) -> list[Problem]:
+    """Return why the containers of a unit could not be woken or put to sleep."""
+    found = []
+    if unit.state.failure:
+        verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
+        found.append(_problem(unit, unit.name, f"could not be {verb}: {unit.state.failure}", "error"))
+    for name, reason in unit.unstarted.items():
+        found.append(_problem(unit, name, f"could not be woken, but others were: {reason}", "warning"))
+    return found
+
+
+def _problem(unit: Unit, container: str, message: str, severity: Severity) -> Problem:
+    label = "proxy.idle_timeout"
+    return Problem(message=message, provider=unit.engine, container=container, label=label, severity=severity)
 
 
 def describe(status: SleepStatus, *, wall: float) -> str:

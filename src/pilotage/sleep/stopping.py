@@ -2,88 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pilotage.labels.container_options import STOP_TIMEOUT, IdleConfig
 from pilotage.sleep.dependencies import Directory, parse_dependency, plan_wake
 from pilotage.sleep.engine_actions import all_of
-from pilotage.sleep.units import members_of
+from pilotage.sleep.state import Phase
+from pilotage.sleep.units import by_engine, members_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.sleep.engine_actions import EngineActions
     from pilotage.sleep.units import Source, Unit
 
-__all__ = ["stop_unit", "users_of"]
+__all__ = ["Stops", "stop_unit", "usage", "users_of"]
 
 _ENGINE_SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
 _PLAIN_STOP: Final = IdleConfig(idle_timeout=0.0, stop_method="stop", stop_timeout=STOP_TIMEOUT)
 
 
+class Stops(Protocol):
+    """What :func:`stop_unit` needs from its caller."""
+
+    def engine(self, name: str) -> EngineActions:
+        """Return the commands to an engine."""
+
+    def unit(self, alias: str) -> Unit | None:
+        """Return the unit of a route; ``None`` if its containers do not sleep."""
+
+    async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
+        """Put a unit to sleep that the dependant needed. Returns early if either of them is wanted."""
+
+
+def usage(containers: Iterable[Container]) -> Mapping[str, frozenset[str]]:
+    """Return, for containers of one engine, ID -> names of the running containers that need it."""
+    found: dict[str, set[str]] = {}
+    containers = list(containers)
+    directory = Directory(containers)
+    for container in containers:
+        if container.depends_on and container.running:
+            for entry in container.depends_on:
+                dependency = parse_dependency(entry)
+                if not isinstance(dependency, str) and dependency.name:
+                    for target in directory.find(dependency.name, container):
+                        found.setdefault(target.container_id, set()).add(container.container_name)
+    return {container_id: frozenset(users) for container_id, users in found.items()}
+
+
 def users_of(unit: Unit, source: Source) -> frozenset[str]:
-    """Return the names of running containers that need a container of a unit."""
-    members = {it.container_id for it in members_of(unit, source)}
-    return frozenset(_users(members, source.containers_of(unit.engine)))
+    """Return the names of running containers that need a container of a unit, except those of the unit."""
+    found: set[str] = set()
+    for engine, members in by_engine(members_of(unit, source)).items():
+        used = usage(source.containers_of(engine))
+        found |= _users(members, used)
+    return frozenset(found)
 
 
-async def stop_unit(unit: Unit, source: Source, engine: EngineActions) -> None:
+def _users(members: Collection[Container], used: Mapping[str, frozenset[str]]) -> set[str]:
+    users = {name for member in members for name in used.get(member.container_id, ())}
+    return users - {member.container_name for member in members}
+
+
+async def stop_unit(unit: Unit, source: Source, stops: Stops) -> None:
     """Stop, pause or kill the containers of a unit. Then stop those that it needed and nobody else does.
 
-    A needed container is left alone if it has a route of its own, or sleeps by an idle timeout of its own.
+    What needs others is stopped before them. A needed container is left alone if it has a route of its own, or sleeps
+    by an idle timeout of its own; with a negative one, it sleeps once its requests have ended. What remains stays awake
+    if the unit is wanted meanwhile.
 
     Raises:
         SleepError: a container of the unit could not be stopped.
 
     """
     members = members_of(unit, source)
-    await all_of(engine.stop(member, unit.config) for member in members)
-    containers = list(source.containers_of(unit.engine))
-    directory = Directory(containers)
-    plan = plan_wake(members, directory)
+    await all_of(
+        stops.engine(member.provider).stop(member, member.idlewatcher_config or unit.config) for member in members
+    )
+    for engine, stopped in by_engine(members).items():
+        await _stop_needed(unit, engine, stopped, source, stops)
+
+
+async def _stop_needed(unit: Unit, engine: str, stopped: list[Container], source: Source, stops: Stops) -> None:
+    plan = plan_wake(stopped, Directory(source.containers_of(engine)))
     if isinstance(plan, str):
         return
-    asleep = {it.container_id for it in members}
+    asleep = {it.container_name for it in stopped}
     for stage in reversed(plan.stages):
         for container in stage:
-            if _may_sleep(container, source, unit.engine) and not _users({container.container_id}, containers, asleep):
-                await engine.stop(container, _with_defaults(container.idlewatcher_config))
-                asleep.add(container.container_id)
+            used = usage(source.containers_of(engine))
+            if unit.state.is_wanted or _controls_engine(container) or _users([container], used) - asleep:
+                continue
+            config = container.idlewatcher_config or _PLAIN_STOP
+            if config.idle_timeout > 0:
+                continue
+            aliases = [it.alias for it in source.routes_of(engine, container.container_id) if not it.excluded]
+            if not aliases:
+                await stops.engine(engine).stop(container, config if config.stop_method else _PLAIN_STOP)
+                asleep.add(container.container_name)
+                continue
+            other = stops.unit(aliases[0]) if config.idle_timeout < 0 else None
+            if other is not None and not users_of(other, source) - asleep:
+                await stops.sleep_with(unit, other)
+                if other.state.phase is not Phase.READY:
+                    asleep |= {it.container_name for it in members_of(other, source)}
 
 
-def _may_sleep(container: Container, source: Source, engine: str) -> bool:
-    """Return whether a needed container sleeps with what needs it. Never one that controls the engine, such as ours."""
-    if any(
+def _controls_engine(container: Container) -> bool:
+    """Return whether a container can control the engine, such as our own. It is never stopped as a dependency."""
+    return any(
         mount.Destination.endswith(_ENGINE_SOCKETS) or mount.Source.endswith(_ENGINE_SOCKETS)
         for mount in container.mounts
-    ):
-        return False
-    config = container.idlewatcher_config
-    if config is not None and config.idle_timeout:
-        return config.idle_timeout < 0
-    return all(route.excluded for route in source.routes_of(engine, container.container_id))
-
-
-def _with_defaults(config: IdleConfig | None) -> IdleConfig:
-    return _PLAIN_STOP if config is None or not config.stop_method else config
-
-
-def _users(wanted: Collection[str], containers: Iterable[Container], asleep: Collection[str] = ()) -> set[str]:
-    """Return the names of running containers that need one of some containers, except those that are asleep."""
-    containers = list(containers)
-    directory = Directory(containers)
-    found = set()
-    for container in containers:
-        if not container.depends_on or not container.running:
-            continue
-        if container.container_id in asleep or container.container_id in wanted:
-            continue
-        for entry in container.depends_on:
-            dependency = parse_dependency(entry)
-            if not isinstance(dependency, str) and dependency.name:
-                targets = directory.find(dependency.name, container)
-                if any(target.container_id in wanted for target in targets):
-                    found.add(container.container_name)
-    return found
+    )

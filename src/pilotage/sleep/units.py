@@ -9,21 +9,39 @@ import msgspec
 
 from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.state import Phase, SleepState
+from pilotage.xds.backend import epoch_cluster, pool_gate
+from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from pilotage.containers.container import Container
+    from pilotage.routes.gate import Gate
     from pilotage.routes.route import Endpoint, Route
     from pilotage.table.table import Table
+    from pilotage.xds.resources import Key
 
-__all__ = ["Source", "Unit", "UnitKey", "members_of", "running_endpoints", "start_path", "unit_key"]
+__all__ = [
+    "NEVER",
+    "GateKeeper",
+    "Source",
+    "Unit",
+    "UnitKey",
+    "by_engine",
+    "may_sleep",
+    "members_of",
+    "running_endpoints",
+    "start_path",
+    "unit_key",
+]
 
 _MOST_EPOCHS: Final = 8
 """Maximum number of earlier epochs of a unit, in case Envoys connect that other control planes have served."""
 
 UnitKey = tuple[str, ...]
-"""``(engine, project, service)`` for replicas, ``(engine, container ID)`` for a single container."""
+"""``(engine, project, service)`` for replicas, ``(engine, container ID)`` for one container, ``("", "", pool)``."""
+
+NEVER: Final = IdleConfig(idle_timeout=0.0)
 
 
 class Source(Protocol):
@@ -43,6 +61,28 @@ class Source(Protocol):
         """Return the routes of a container, including excluded ones."""
 
 
+class GateKeeper(Protocol):
+    """The gateway, which leads requests to containers or lets them wait."""
+
+    def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
+        """Let the requests of a route or pool pass, wait or be rejected.
+
+        Returns what changed, for :meth:`wait_for_acks`.
+
+        Args:
+            name: alias of the route, or the result of :func:`~pilotage.xds.backend.pool_gate`.
+            gate: the state; ``None`` if its containers never sleep.
+
+        """
+
+    def next_epoch(self) -> int:
+        """Return a number that no Envoy has seen in the name of a cluster."""
+
+    @property
+    def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
+        """Waits until all Envoys have accepted some changes."""
+
+
 class Unit(msgspec.Struct, eq=False):
     """The containers that sleep and wake together.
 
@@ -55,10 +95,13 @@ class Unit(msgspec.Struct, eq=False):
         state: whether they are awake.
         aliases: their routes.
         left: aliases that have been theirs.
+        pool: the name of their pool; ``""`` if they are in none.
         step: what is being done now, as text for people; ``""`` if nothing is.
         done: the steps of the current or last attempt to wake them that are finished.
+        unstarted: name of a container -> why that attempt could not start it, although others were started.
         busy: earlier epochs whose clusters may still have requests in progress.
         waiting: earlier epochs that requests may wait for.
+        silent: the Envoys that kept them awake when that was last checked, because they have missed several reports.
         shown: the phase that the gateway knows.
         scheduled: when it is looked at next; ``None`` if that is not planned.
         task: the task that does something with them now; ``None`` if there is none.
@@ -73,13 +116,27 @@ class Unit(msgspec.Struct, eq=False):
     state: SleepState
     aliases: set[str]
     left: set[str] = msgspec.field(default_factory=set)
+    pool: str = ""
     step: str = ""
     done: tuple[str, ...] = ()
+    unstarted: dict[str, str] = {}
     busy: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
+    silent: tuple[str, ...] = ()
     shown: Phase | None = None
     scheduled: float | None = None
     task: Any = None
+
+    @property
+    def gate(self) -> Gate:
+        """Whether its requests pass."""
+        return msgspec.structs.replace(
+            self.state.gate,
+            busy=self.busy,
+            waiting=self.waiting,
+            page=not self.config.no_loading_page,
+            start_path=start_path(self.config.start_endpoint),
+        )
 
     def begin_sleep(self, before: int) -> None:
         """Record that new requests wait, and that those of an epoch may still be in progress."""
@@ -100,11 +157,28 @@ class Unit(msgspec.Struct, eq=False):
             self.waiting = (*self.waiting, *found)[-_MOST_EPOCHS:]
         return True
 
+    @property
+    def gates(self) -> list[str]:
+        """What the gateway opens and closes: their pool, or else each of their routes."""
+        return [pool_gate(self.pool)] if self.pool else sorted(self.aliases)
 
-def unit_key(route: Route | None) -> UnitKey | None:
-    """Return the unit of a route; ``None`` if its containers do not sleep."""
-    if route is None or route.excluded or not route.idle_watcher or route.is_static:
+    def clusters(self, epoch: int) -> list[str]:
+        """Return the names of their clusters in one epoch."""
+        return [epoch_cluster(gate, epoch) + suffix for gate in self.gates for suffix in ("", GRPC_SUFFIX)]
+
+
+def may_sleep(container: Container | None) -> bool:
+    """Return whether labels let a container sleep, by its own idle timeout or with what needs it."""
+    config = container.idlewatcher_config if container is not None else None
+    return config is not None and config.idle_timeout != 0
+
+
+def unit_key(route: Route | None, container: Container | None) -> UnitKey | None:
+    """Return the unit of a route of a container; ``None`` if its containers do not sleep."""
+    if route is None or route.excluded or route.is_static or not may_sleep(container):
         return None
+    if route.pool:
+        return ("", "", route.pool)
     return route.service or (route.provider, route.container_id)
 
 
@@ -117,16 +191,32 @@ def start_path(endpoint: str) -> str:
 
 def members_of(unit: Unit, source: Source) -> list[Container]:
     """Return the containers of a unit, the oldest first."""
-    if len(unit.key) == 2:  # see UnitKey
-        found = source.container(unit.engine, unit.container_id)
-        return [found] if found is not None else []
-    _, project, service = unit.key
-    replicas = [
+    keys = {unit.key}
+    if unit.pool:
+        routes = [source.table.routes.get(alias) for alias in unit.aliases]
+        keys = {route.service or (route.provider, route.container_id) for route in routes if route is not None}
+    found = {it.container_id: it for key in keys for it in _containers(key, source)}
+    return sorted(found.values(), key=lambda it: (it.created, it.container_id))
+
+
+def _containers(key: UnitKey, source: Source) -> list[Container]:
+    if len(key) == 2:  # see UnitKey
+        found = source.container(*key)
+        return [found] if found is not None and may_sleep(found) else []
+    engine, project, service = key
+    return [
         it
-        for it in source.containers_of(unit.engine)
-        if it.idles and (it.compose_project, it.compose_service) == (project, service) and not it.is_oneoff
+        for it in source.containers_of(engine)
+        if may_sleep(it) and (it.compose_project, it.compose_service) == (project, service) and not it.is_oneoff
     ]
-    return sorted(replicas, key=lambda it: (it.created, it.container_id))
+
+
+def by_engine(containers: Iterable[Container]) -> dict[str, list[Container]]:
+    """Return the containers of each engine."""
+    found: dict[str, list[Container]] = {}
+    for container in containers:
+        found.setdefault(container.provider, []).append(container)
+    return found
 
 
 def running_endpoints(unit: Unit, table: Table) -> list[tuple[Route, Endpoint]]:

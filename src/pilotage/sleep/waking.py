@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.text import format_duration
@@ -11,18 +13,20 @@ from pilotage.engine.singleflight import SingleFlight
 from pilotage.sleep.dependencies import Directory, plan_wake
 from pilotage.sleep.engine_actions import SleepError, all_of
 from pilotage.sleep.readiness import answers
-from pilotage.sleep.units import members_of, running_endpoints
+from pilotage.sleep.units import by_engine, members_of, running_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pilotage.containers.container import Container
     from pilotage.routes.route import Endpoint, Route
-    from pilotage.sleep.dependencies import Condition
+    from pilotage.sleep.dependencies import Condition, WakePlan
     from pilotage.sleep.engine_actions import EngineActions
-    from pilotage.sleep.units import Source, Unit
+    from pilotage.sleep.units import Source, Unit, UnitKey
 
 __all__ = ["LONGEST_WAKE", "Waker"]
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 4
 """How many containers one engine starts at the same time. The others wait for their turn."""
@@ -62,6 +66,7 @@ class Waker:
         self._engine = engine
         self._on_step = on_step
         self._slots: dict[str, asyncio.Semaphore] = {}
+        self._starting: dict[UnitKey, asyncio.Task[None]] = {}
         self._shared: dict[tuple[str, str, Condition], SingleFlight[None]] = {}
         self._changed = asyncio.Event()
 
@@ -93,28 +98,82 @@ class Waker:
             self._step(unit, "")
 
     async def _wake(self, unit: Unit) -> None:
+        """Start all containers of a unit, and wait until the first of them answers; the others go on."""
         members = members_of(unit, self._source)
         if not members:
             raise SleepError(f"{unit.name} no longer exists")
-        plan = plan_wake(members, Directory(self._source.containers_of(unit.engine)))
+        unit.unstarted = {}
+        starting = asyncio.get_running_loop().create_task(self._start_all(unit, members), name=f"start {unit.name}")
+        try:
+            await self._until_ready(unit, members, starting)
+        except BaseException:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            raise
+        self._starting[unit.key] = starting
+        starting.add_done_callback(partial(self._started, unit))
+
+    def _started(self, unit: Unit, starting: asyncio.Task[None]) -> None:
+        if self._starting.get(unit.key) is starting:
+            del self._starting[unit.key]
+        if not starting.cancelled() and (error := starting.exception()) is not None:
+            unit.unstarted = {unit.name: str(error)}
+        for name, reason in unit.unstarted.items():
+            log.warning("%s: %s could not be woken, but others were: %s", unit.engine, name, reason)
+
+    async def stop(self, unit: Unit) -> None:
+        """Start no more containers of a unit."""
+        if (starting := self._starting.get(unit.key)) is not None:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Start no more containers."""
+        for starting in (found := [*self._starting.values()]):
+            starting.cancel()
+        await asyncio.gather(*found, return_exceptions=True)
+
+    async def _start_all(self, unit: Unit, members: list[Container]) -> None:
+        """Start containers and what they need.
+
+        Raises:
+            SleepError: none could be started.
+
+        """
+        names = [member.container_name for member in members]
+        self._step(unit, f"starting {names[0]}")
+        directories = {engine: Directory(self._source.containers_of(engine)) for engine in by_engine(members)}
+        starts = (
+            self._start_member(unit, member, plan_wake([member], directories[member.provider])) for member in members
+        )
+        results = await asyncio.gather(*starts, return_exceptions=True)
+        failures = {name: error for name, error in zip(names, results, strict=True) if error is not None}
+        self.notify()
+        for error in failures.values():
+            if len(failures) == len(members) or not isinstance(error, SleepError):
+                raise error
+        unit.unstarted = {name: str(error) for name, error in failures.items()}
+        self._step(unit, f"waiting for {unit.name} to answer", done=f"started {unit.name}")
+
+    async def _start_member(self, unit: Unit, member: Container, plan: WakePlan | str) -> None:
         if isinstance(plan, str):
             raise SleepError(plan)
         for stage in plan.stages:
-            await all_of(self._wake_dependency(unit, it, plan.conditions[it.container_id]) for it in stage)
-        self._step(unit, f"starting {unit.name}")
-        await all_of(self._start(unit.engine, member) for member in members)
-        self._step(unit, f"waiting for {unit.name} to answer", done=f"started {unit.name}")
-        await self._until_ready(unit, members)
+            await all_of(
+                self._wake_dependency(unit, member.provider, it, plan.conditions[it.container_id]) for it in stage
+            )
+        self._step(unit, f"starting {member.container_name}")
+        await self._start(member.provider, member)
 
-    async def _wake_dependency(self, unit: Unit, container: Container, condition: Condition) -> None:
+    async def _wake_dependency(self, unit: Unit, engine: str, container: Container, condition: Condition) -> None:
         """Wake a container that others need. Units that need it at the same time share the attempt."""
         name = container.container_name
         self._step(unit, f"starting {name}" if condition == "service_started" else _waits(name, condition))
-        key = (unit.engine, container.container_id, condition)
+        key = (engine, container.container_id, condition)
 
         async def run() -> None:
-            await self._start(unit.engine, container)
-            await self._engine(unit.engine).wait_for(container, condition)
+            await self._start(engine, container)
+            await self._engine(engine).wait_for(container, condition)
 
         try:
             await self._shared.setdefault(key, SingleFlight(run)).result()
@@ -126,7 +185,7 @@ class Waker:
         async with self._slots.setdefault(engine, asyncio.Semaphore(_AT_ONCE)):
             await self._engine(engine).start(container)
 
-    async def _until_ready(self, unit: Unit, members: list[Container]) -> None:
+    async def _until_ready(self, unit: Unit, members: list[Container], starting: asyncio.Task[None]) -> None:
         """Wait until the table has an endpoint of the unit that answers."""
         interval = _PROBE_INTERVAL
         loop = asyncio.get_running_loop()
@@ -137,11 +196,13 @@ class Waker:
             for route, endpoint in ready:
                 if await self._probe(route, endpoint):
                     return
-            if loop.time() >= look_at:
-                look_at = loop.time() + _LOOK_AGAIN
-                ended = [await self._engine(unit.engine).ended(member) for member in members]
-                if all(ended):
-                    raise SleepError(ended[0])
+            if starting.done():
+                starting.result()
+                if loop.time() >= look_at:
+                    look_at = loop.time() + _LOOK_AGAIN
+                    ended = [await self._engine(member.provider).ended(member) for member in members]
+                    if all(ended):
+                        raise SleepError(ended[0])
             if ready:
                 await asyncio.sleep(interval)
                 interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)

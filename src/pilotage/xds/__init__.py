@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend, alias_of, epoch_cluster
+    from pilotage.xds.backend import Backend, epoch_cluster, gate_of, pool_gate
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
@@ -45,12 +45,13 @@ __all__ = [
     "Page",
     "Report",
     "TargetGuard",
-    "alias_of",
     "build_bootstrap",
     "check_capabilities",
     "epoch_cluster",
+    "gate_of",
     "is_probed",
     "limits_for",
+    "pool_gate",
     "route_policy",
 ]
 
@@ -59,7 +60,8 @@ __getattr__, __dir__ = lazy_exports(
     {
         "route_policy": "middlewares",
         "epoch_cluster": "backend",
-        "alias_of": "backend",
+        "gate_of": "backend",
+        "pool_gate": "backend",
         "Report": "load_reports",
         "ROUTE_HEADER": "sleeping_routes",
         "Page": "sleep_gates",

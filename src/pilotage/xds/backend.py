@@ -23,14 +23,16 @@ __all__ = [
     "Backend",
     "ClusterNames",
     "Member",
-    "alias_of",
     "epoch_cluster",
     "epoch_of",
+    "gate_key",
+    "gate_of",
     "hold_cluster",
     "insists_on_tls",
     "key_of",
     "may_restart",
     "pool_backend",
+    "pool_gate",
     "route_backend",
     "usable",
     "without_stream_hold",
@@ -122,6 +124,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return self.key if self.names is None else self.names.current
 
     @property
+    def gate_name(self) -> str:
+        """What :mod:`pilotage.sleep` calls it."""
+        return pool_gate(self.name) if self.pool else self.name
+
+    @property
     def is_closed(self) -> bool:
         """Whether requests do not reach it: its containers are not awake, or no endpoint of it answers."""
         return self.names is not None and self.names.absent
@@ -142,14 +149,9 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.hold, self.names.patience if self.names is not None else 0.0)
 
 
-def epoch_cluster(alias: str, epoch: int) -> str:
-    """Return the name of the cluster of a route whose containers sleep, in one epoch."""
-    return f"{_SLEEP}{epoch}/{alias}"
-
-
-def hold_cluster(key: str, epoch: int) -> str:
-    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
-    return f"{_HOLD}{epoch}/{key}" if epoch else key
+def pool_gate(pool: str) -> str:
+    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
+    return f"POOL/{pool}"
 
 
 _SLEEP: Final = "sleep/"
@@ -157,16 +159,19 @@ _HOLD: Final = "hold/"
 """The keys of backends begin differently."""
 
 
-def alias_of(cluster: str) -> str:
-    """Return the alias of a cluster that :func:`epoch_cluster` has named; ``""`` if another function has."""
+def epoch_cluster(gate: str, epoch: int) -> str:
+    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
+    return f"{_SLEEP}{epoch}/{gate}"
+
+
+def hold_cluster(key: str, epoch: int) -> str:
+    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
+    return f"{_HOLD}{epoch}/{key}" if epoch else key
+
+
+def gate_of(cluster: str) -> str:
+    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
     return cluster.split("/", 2)[-1] if cluster.startswith(_SLEEP) else ""
-
-
-def key_of(cluster: str) -> str:
-    """Return the key of the backend of a cluster."""
-    if alias := alias_of(cluster):
-        return f"route/{alias}"
-    return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster
 
 
 def epoch_of(cluster: str) -> int:
@@ -175,6 +180,18 @@ def epoch_of(cluster: str) -> int:
         return 0
     number = cluster.split("/", 2)[1]
     return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else 0
+
+
+def gate_key(gate: str) -> str:
+    """Return the key of the backend of a gate."""
+    return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
+
+
+def key_of(cluster: str) -> str:
+    """Return the key of the backend of a cluster."""
+    if gate := gate_of(cluster):
+        return gate_key(gate)
+    return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
@@ -259,24 +276,27 @@ def route_backend(
     )
 
 
-def _names(alias: str, gate: Gate) -> ClusterNames:
+def _names(name: str, gate: Gate) -> ClusterNames:
     is_open = gate.opening == "open"
     others = (*gate.busy, *(gate.waiting if is_open else ()))
     return ClusterNames(
-        current=epoch_cluster(alias, gate.epoch),
-        others=tuple(epoch_cluster(alias, epoch) for epoch in others),
+        current=epoch_cluster(name, gate.epoch),
+        others=tuple(epoch_cluster(name, epoch) for epoch in others),
         absent=not is_open,
         answers=gate.is_awake,
         patience=gate.patience,
     )
 
 
-def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Problem, ...]]:
+def pool_backend(
+    link: str, routes: Sequence[Route], *, gate: Gate | None = None
+) -> tuple[Backend, tuple[Problem, ...]]:
     """Return the backend of a pool.
 
     Args:
         link: the pool's name.
         routes: its members, at least one, the leader first.
+        gate: whether its requests pass; ``None`` if its containers never sleep.
 
     Returns:
         The backend, and a problem for each route that cannot join because its settings differ.
@@ -305,10 +325,16 @@ def pool_backend(link: str, routes: Sequence[Route]) -> tuple[Backend, tuple[Pro
     chosen = set(usable((e for route in joined for e in route.endpoints), only_ready=waits))
     members = _members((e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
     policy = route_policy(leader.settings.middlewares)
-    backing: Backing = "own" if members or waits else "none"
-    return Backend(name=link, route=leader, members=members, route_policy=policy, backing=backing, pool=True), tuple(
-        problems
-    )
+    return Backend(
+        name=link,
+        route=leader,
+        members=members,
+        route_policy=policy,
+        backing="own" if members or waits or gate else "none",
+        pool=True,
+        gate=gate,
+        names=_names(pool_gate(link), gate) if gate is not None else None,
+    ), tuple(problems)
 
 
 _COMMON: Final = (

@@ -73,7 +73,7 @@ _VERSIONS: Final = {
 _SILENT: Final = ("192.0.2.1", 9)
 """Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
 takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
-_SILENT_ATTEMPT: Final = 1.0
+_SILENT_ATTEMPT: Final = 1.5
 _ON_LOOPBACK: Final = address_pb2.BindConfig(
     socket_options=[
         socket_option_pb2.SocketOption(

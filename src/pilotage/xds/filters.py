@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS",
+    "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
     "PAGE_FILTER",
@@ -87,6 +88,8 @@ _MOST_GATEWAYS: Final = 8
 """How many more gateways of pilotage a request may pass through. Without a limit, a ring of them would take all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
+AUTH_TIMEOUT: Final = 10.0
+"""Seconds that an auth service may take to answer."""
 _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
@@ -311,9 +314,9 @@ def on_demand(patience: float) -> tuple[Any, Any]:
         patience: maximum number of seconds that a request waits.
 
     """
-    source = config_source_pb2.ConfigSource(  # its stream to the control plane
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-    )
+    never = seconds(0)  # by default, Envoy gives up after 15 s and rejects the requests that wait
+    ads, version = config_source_pb2.AggregatedConfigSource(), config_source_pb2.V3  # its stream to the control plane
+    source = config_source_pb2.ConfigSource(ads=ads, resource_api_version=version, initial_fetch_timeout=never)
     return source, seconds(patience + _LATE)
 
 
@@ -376,7 +379,9 @@ def _forward(auth: ForwardAuth) -> Any:
     }
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
     service = ext_authz_pb2.HttpService(
-        server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
+        server_uri=http_uri_pb2.HttpUri(
+            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(AUTH_TIMEOUT)
+        ),
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
         ),

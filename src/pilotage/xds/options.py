@@ -10,7 +10,7 @@ __all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses
 
 
 _SHORTEST_ATTEMPT: Final = 0.1
-RETRY_PAUSES: Final = (0.05, 0.8)
+RETRY_PAUSES: Final = (0.1, 1.6)
 """Seconds: the limit of the pause before the first retry, which doubles with each further retry, and its maximum."""
 
 
@@ -79,8 +79,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     access_log: str = ""
     trusted_proxies: tuple[str, ...] = ()
-    connect_timeout: float = 5.0
-    retries: int = 5
+    connect_timeout: float = 8.0
+    retries: int = 6
     idle_timeout: float = 180.0
     body_timeout: float = 300.0
     stream_timeout: float = 3600.0

@@ -9,7 +9,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
-from pilotage.xds.backend import alias_of, epoch_cluster, epoch_of, key_of
+from pilotage.xds.backend import epoch_cluster, epoch_of, gate_key, gate_of, key_of
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.holds import MOST_WAITING
 from pilotage.xds.local_replies import CAUSE, PAGE
@@ -42,11 +42,11 @@ class SleepGates:
     """Knows which sleeping routes Envoys ask for.
 
     Attributes:
-        on_want: receives the alias of a route that an Envoy has a request for.
-        on_epoch: receives the alias of a route whose containers sleep, and an epoch in which an Envoy has requests.
+        on_want: receives the name of a gate that an Envoy has a request for.
+        on_epoch: receives the name of a gate, and an epoch in which an Envoy has requests.
         on_held: receives the key of a backend, and the clusters that requests for it have waited for since before this
             process; the last is the current one.
-        page: returns what a browser that asks a sleeping route for a path sees; ``None`` to let it wait.
+        page: returns what a browser that asks behind a gate for a path sees; ``None`` to let it wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -82,36 +82,37 @@ class SleepGates:
         """Return a number that no Envoy has seen in the name of a cluster."""
         return self._snapshot.epochs.next()
 
-    def set_gate(self, alias: str, gate: Gate | None) -> frozenset[Key]:
-        """Let the requests of a route pass, wait or be rejected.
+    def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
+        """Let the requests of a route or pool pass, wait or be rejected.
 
         Requests that wait for an epoch which has ended are rejected.
 
         Args:
-            alias: the route.
+            name: its gate, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
             gate: the new state; ``None`` if its containers never sleep.
 
         Returns:
             The keys of the changed resources, for :attr:`wait_for_acks`.
 
         """
-        before = self._snapshot.gates.pop(alias, None)
+        key = gate_key(name)
+        before = self._snapshot.gates.pop(key, None)
         if gate is not None:
-            self._snapshot.gates[alias] = gate
+            self._snapshot.gates[key] = gate
         if gate == before:
             return frozenset()
         self._snapshot.epochs.seen(gate.epoch if gate is not None else 0)
-        changed = self._snapshot.build_again(f"route/{alias}")
+        changed = self._snapshot.build_again(key)
         self._send(changed)
         for epoch in _epochs(before) - _epochs(gate):
             for session in self._sessions():
-                self._refuse(session, alias, epoch)
+                self._refuse(session, name, epoch)
         return changed
 
     @staticmethod
-    def _refuse(session: Session, alias: str, epoch: int) -> None:
+    def _refuse(session: Session, name: str, epoch: int) -> None:
         for suffix in ("", GRPC_SUFFIX):
-            session.refuse(epoch_cluster(alias, epoch) + suffix)
+            session.refuse(epoch_cluster(name, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
         """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist.
@@ -133,7 +134,7 @@ class SleepGates:
 
     def _may_come(self, name: str, session: Session) -> bool:
         """Return whether the backend of a cluster that Envoy had before is still to be listed, or recreated."""
-        return name in session.led_before and (self._removals.is_active or not alias_of(name))
+        return name in session.led_before and (self._removals.is_active or not gate_of(name))
 
     def _take_over(self, session: Session, asked: list[str]) -> list[str]:
         """Go on with the epochs that an Envoy knows from an earlier control plane. Return what it waits for."""
@@ -146,12 +147,12 @@ class SleepGates:
             cluster = name.removesuffix(GRPC_SUFFIX)
             if name not in before or cluster in session.led_before:
                 found.append(name)
-            elif alias_of(cluster) or not epoch_of(cluster):
+            elif gate_of(cluster) or not epoch_of(cluster):
                 session.refuse(name)
-            if epoch_of(cluster) and not alias_of(cluster):
+            if epoch_of(cluster) and not gate_of(cluster):
                 held.setdefault(key_of(cluster), []).append(cluster)
         for cluster in session.led_before:
-            if alias := alias_of(cluster):
+            if alias := gate_of(cluster):
                 self.on_epoch(alias, epoch_of(cluster))
             elif session.accepted_version((CLUSTER, cluster)) is None:
                 held.setdefault(key_of(cluster), []).append(cluster)  # requests may begin to wait for it now
@@ -169,8 +170,8 @@ class SleepGates:
             return self._held(key_of(cluster), cluster)
         if gate.opening == "failed":
             return False
-        self.on_want(backend.name)
-        if alias_of(cluster):
+        self.on_want(backend.gate_name)
+        if gate_of(cluster):
             return epoch_of(cluster) in (gate.epoch, *gate.waiting)
         return self._held(key_of(cluster), cluster)
 

@@ -79,7 +79,7 @@ def _page(backend: Backend, route: Any) -> Any:
             matcher(name="upgrade", present_match=False),
         ]
     )
-    check = ext_authz_pb2.CheckSettings(context_extensions={"page": backend.name})
+    check = ext_authz_pb2.CheckSettings(context_extensions={"page": backend.gate_name})
     page.typed_per_filter_config[PAGE_FILTER].CopyFrom(packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check)))
     return page
 
@@ -89,7 +89,7 @@ def _events(backend: Backend) -> Any:
     route = route_components_pb2.Route(match=route_components_pb2.RouteMatch(path=EVENTS_PATH))
     route.route.cluster = PAGES_CLUSTER
     route.route.timeout.CopyFrom(seconds(0))
-    route.request_headers_to_add.append(header(ROUTE_HEADER, literal(backend.name)))
+    route.request_headers_to_add.append(header(ROUTE_HEADER, literal(backend.gate_name)))
     return route
 
 

@@ -63,7 +63,7 @@ class Snapshot:
         targets: where Envoy may connect.
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
-        gates: alias -> whether its requests pass, for routes whose containers sleep.
+        gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
         epochs: numbers for the names of clusters that requests wait for.
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
@@ -285,7 +285,7 @@ class Snapshot:
                 self._report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting
-            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(name))
+            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(key))
             return self._check_auth_route(key, backend)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
         aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
@@ -294,7 +294,7 @@ class Snapshot:
             self._report(key, ())
             self._report(f"auth/{key}", ())
             return None
-        backend, problems = pool_backend(name, members)
+        backend, problems = pool_backend(name, members, gate=self.gates.get(key))
         self._report(key, problems)
         return self._check_auth_route(key, backend)
 
