@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = [*"-x -q -n 0 -p no:cacheprovider --hypothesis-profile fast -W".split(), "ignore:Module already imported"]
+PYTEST = [
+    *"-x -q -n 0 -p no:cacheprovider --timeout 60 --hypothesis-profile fast -W".split(),
+    "ignore:Module already imported",
+]
 RULES = (  # of how labels become routes
     "tests/routes/test_build.py",
     "tests/routes/test_build_limits.py",
@@ -266,12 +269,14 @@ class Baseline:
     """What the tests take and run without a mutant.
 
     Args:
-        copy: a copy of the checkout, in which the tests of both kinds have run.
+        copy: a copy of the checkout, in which they run.
+        tests: module -> :func:`tests_of`. The checkout may change while the mutants run.
 
     """
 
-    def __init__(self, copy: Path) -> None:
+    def __init__(self, copy: Path, tests: dict[Path, list[tuple[str, list[str]]]]) -> None:
         self.copy = copy
+        self.tests = tests
         self.seconds: dict[str, float] = {}
         self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
 
@@ -284,14 +289,15 @@ class Baseline:
             for line, tests in data.contexts_by_lineno(path).items():
                 self.lines[str(Path(path).relative_to(self.copy))][line].update(tests)
 
-    def groups(self, module: Path, text: str, line: int, *, slow: bool) -> Iterator[Group]:
-        """Yield the tests to run on a mutant: :func:`tests_of`, except those that do not run the changed statement.
+    def groups(self, module: Path, line: int) -> list[Group]:
+        """Return the tests to run on a mutant: :func:`tests_of`, except those that do not run the changed statement.
 
         The module's own tests are always complete, because a result may have been cached by an earlier test.
         """
-        first, last = statement_of(text, line)
+        first, last = statement_of((self.copy / module).read_text(), line)
         running = set().union(*(self.lines[str(module)][number] for number in range(first, last + 1)))
-        for index, (which, files) in enumerate(tests_of(module, slow=slow)):
+        found = []
+        for index, (which, files) in enumerate(self.tests[module]):
             if index and first and "" not in running:  # "": while modules are imported
                 names = sorted(test for test in running if test.partition("::")[0] in files)
             else:
@@ -301,7 +307,8 @@ class Baseline:
                 it for test, it in self.seconds.items() if not listed.isdisjoint((test, test.partition("::")[0]))
             )
             if names:
-                yield Group(which, names, 20 + 10 * taken)
+                found.append(Group(which, names, 20 + 10 * taken))
+        return found
 
 
 def statement_of(text: str, line: int) -> tuple[int, int]:
@@ -350,11 +357,14 @@ def outcome(copy: Path, group: Group, *, record: bool = False) -> str:
 
 def prepare(copy: Path, modules: set[Path], *, slow: bool) -> Baseline:
     """Run the tests without a mutant, and import what they import, so that later runs begin at once."""
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "site", "dist"))
-    baseline = Baseline(copy)
-    groups = [group for module in modules for group in tests_of(module, slow=slow)]
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*cache", ".hypothesis", "site", "dist")
+    )
+    baseline = Baseline(copy, {module: list(tests_of(module, slow=slow)) for module in modules})
     for which in FAST, SLOW:
-        files = {name for marks, names in groups if marks == which for name in names}
+        files = {
+            name for tests in baseline.tests.values() for marks, names in tests if marks == which for name in names
+        }
         if not files:
             continue
         if outcome(copy, Group(which, sorted(files), 0), record=True) != "survived":
@@ -408,8 +418,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         baseline = prepare(copy := Path(folder, "checkout"), {module for module, _ in chosen}, slow=options.slow)
         for module, mutant in chosen:
-            groups = baseline.groups(module, (ROOT / module).read_text(), mutant.line, slow=options.slow)
-            result, test = try_mutant(copy, module, mutant, groups)
+            result, test = try_mutant(copy, module, mutant, baseline.groups(module, mutant.line))
             results[result] += 1
             if result == "survived" or options.verbose:
                 print(f"{module}:{mutant.line}: {result} {test}".rstrip(), mutant, sep="\n", flush=True)

@@ -33,6 +33,7 @@ SYSTEM = {
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",
     "pilotage.gateway.capacity",
+    "pilotage.gateway.client_limit",
     "pilotage.gateway.envoy_log",
     "pilotage.lint.compose",
     "pilotage.lint.policy",

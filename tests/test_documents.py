@@ -82,6 +82,7 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
         "https_port": "https",
         "certificates": "tls",
         "hsts_max_age": "hsts",
+        "max_client_connections": "max_connections_per_client",
     }
     keys = {renamed.get(field.name, field.name) for field in msgspec.structs.fields(GatewayOptions)}
     assert {key for key in keys if not re.search(rf"^\s*#?\s*{key}:", text, re.MULTILINE)} == set()

@@ -125,12 +125,14 @@ def test_of_other_files_only_tests_that_run_the_changed_statement_run_again(muta
     module = Path("src/pilotage/core/gc.py")
     own, other = "tests/core/test_gc.py::test_a", "tests/core/test_text.py::test_b[c::d]"
     text = "A = 1\ndef f():\n    return 1\ndef g():\n    return 2\n"
-    baseline = mutate.Baseline(tmp_path)
+    (tmp_path / module).parent.mkdir(parents=True)
+    (tmp_path / module).write_text(text)
+    baseline = mutate.Baseline(tmp_path, {module: list(mutate.tests_of(module, slow=False))})
     baseline.seconds = {own: 1.0, other: 2.0, "tests/core/test_yaml.py::test_e": 4.0}
     baseline.lines[str(module)].update({1: {""}, 2: {""}, 3: {own, other}, 4: {""}, 5: set()})
 
     def groups(line: int) -> list[tuple[list[str], float]]:
-        return [(group.names, group.limit) for group in baseline.groups(module, text, line, slow=False)]
+        return [(group.names, group.limit) for group in baseline.groups(module, line)]
 
     assert groups(3) == [(["tests/core/test_gc.py"], 30), ([other], 40)]
     assert groups(5) == [(["tests/core/test_gc.py"], 30)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from pilotage.discovery.subscription import Subscription
 from pilotage.engine.pool import Pool
 from pilotage.routes.build import Built
 from pilotage.table.store import RouteStore
+from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
 from tests.support.claims import claim
 from tests.support.discoveries import config
@@ -159,3 +160,25 @@ async def test_changes_of_what_is_in_neither_table_are_forgotten(monkeypatch: py
     update = await anext(subscription)
     assert update.new is committed.table
     assert [change.kind for change in update.changes] == ["added", "problem"]
+
+
+def test_what_waits_is_searched_only_once_it_is_more_than_the_tables_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counted(dict[Any, Any]):
+        searched = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.searched += 1
+            return super().__contains__(key)
+
+    monkeypatch.setattr("pilotage.discovery.subscription._PRUNE_AT", 10)
+    routes = Counted({f"app{number}": claim(f"app{number}") for number in range(20)})
+    problems = Counted({("local", f"app{number}"): () for number in range(20)})
+    store = RouteStore()
+    subscription = Subscription(store)
+    store._table = Table(routes, problems_by_key=problems)
+    for number in range(50):  # 10 + 2 * 20
+        subscription.notify({f"app{number}": "start"}, [("local", f"app{number}")])
+    assert (routes.searched, problems.searched) == (0, 0)
+    assert (len(subscription._aliases), len(subscription._keys)) == (50, 50)
+    subscription.notify({"app": "start"}, [("local", "app")])
+    assert (len(subscription._aliases), len(subscription._keys)) == (20, 20)

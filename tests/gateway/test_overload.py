@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REFUSES = "overload.envoy.overload_actions.stop_accepting_requests.active"
+_REFUSED = "listener.0.0.0.0_8080.clients.refused"
 _CONNECTIONS = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
 
 
@@ -28,7 +30,7 @@ class Envoy:
         self.away = False
 
     async def stats(self, pattern: str) -> dict[str, int]:
-        assert pattern == r"^overload\."
+        assert all(re.search(pattern, name) for name in (_REFUSES, _CONNECTIONS, _REFUSED))
         self.asked.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.takes)
         if self.away:
@@ -97,6 +99,21 @@ async def test_what_envoy_refuses_is_a_problem_until_it_accepts_again(
         assert problem in it.monitor.problem
         assert bool(it.monitor.problem) is bool(problem)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.looptime
+async def test_connections_that_are_refused_to_clients_are_logged_once_in_a_while(
+    it: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    for refused in (0, 3, 3, 9):
+        it.envoy.found = {_REFUSED: refused, _REFUSED.replace("8080", "8443"): 0}
+        await it.for_(3)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("3 connections refused")
+    await it.for_(600)
+    it.envoy.found = {_REFUSED: 10}
+    await it.for_(3)
+    assert caplog.records[-1].getMessage().startswith("1 connection refused")
 
 
 @pytest.mark.looptime

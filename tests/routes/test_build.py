@@ -339,15 +339,15 @@ def test_builders_do_not_share_anything() -> None:
     assert first.settings is not second.settings
 
 
-def test_a_builder_forgets_settings_before_it_holds_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.routes.build._MAX_CACHED", 2)
+def test_a_builder_forgets_settings_before_it_holds_more_than_4096() -> None:
     builder = RouteBuilder()
+    builder._settings |= dict.fromkeys(range(4094), ())
     sizes = []
-    for port in range(1, 9):
+    for port in range(1, 6):
         (route,) = builder.build(container(labels={"proxy.web.port": str(port)})).routes
         assert route.port.proxy == port
         sizes.append(len(builder._settings))
-    assert sizes == [1, 2] * 4
+    assert sizes == [4095, 4096, 1, 2, 3]
 
 
 def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:

@@ -1,6 +1,7 @@
 """Clients that take all they can get leave room for others, and Envoy lives on.
 
-The daemon has 500 descriptors, fewer than any attack below asks for.
+The daemon has 500 descriptors, fewer than any attack below asks for. The attacks come from many addresses, because one
+address alone gets few connections (``test_one_client``).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Place:
         self.held: list[socket.socket] = []
 
     def connect(self, port: int = 0) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", port or self.door.port), timeout=5)
+        source = (f"127.0.1.{len(self.held) % 200 + 1}", 0)
+        made = socket.create_connection(("127.0.0.1", port or self.door.port), timeout=5, source_address=source)
         self.held.append(made)
         return made
 
@@ -331,14 +333,19 @@ def test_few_allowed_connections_are_freed_though_there_are_descriptors(tmp_path
 # ---- what lasts -----------------------------------------------------------------------------------------------------
 
 
-def test_websockets_and_event_streams_outlive_bodies_that_never_come(tmp_path: Path) -> None:
+def test_silent_websockets_and_event_streams_end_after_bodies_that_never_come_and_tcp_connections_do_not(
+    tmp_path: Path,
+) -> None:
+    tcp = free_port()
     with raw_target("app") as app:
         app.silent.add("/events")
         app.answers["/chat"] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         route = {"host": "127.0.0.1", "port": app.port}
-        limits = {"idle_timeout": "1s", "body_timeout": "1s"}
-        with front_door(tmp_path, {"app": route}, limits) as door, contextlib.ExitStack() as stack:
+        stream = {**route, "bind": "127.0.0.1", "scheme": "tcp", "port": f"{tcp}:{app.port}"}
+        limits = {"idle_timeout": "1s", "body_timeout": "1s", "stream_timeout": "5s"}
+        with front_door(tmp_path, {"app": route, "tcp": stream}, limits) as door, contextlib.ExitStack() as stack:
             lasting = []
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", tcp), timeout=30))
             for said in (
                 b"GET /chat HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
                 b"GET /events HTTP/1.1\r\nHost: app\r\nAccept: text/event-stream\r\n\r\n",
@@ -357,3 +364,8 @@ def test_websockets_and_event_streams_outlive_bodies_that_never_come(tmp_path: P
                 connection.settimeout(0.5)
                 with pytest.raises(TimeoutError):
                     connection.recv(1)
+            for connection in lasting:
+                connection.settimeout(30)
+                assert b" 200 " not in read_response(connection)
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+            assert b" 200 " in read_response(idle)

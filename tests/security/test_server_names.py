@@ -30,10 +30,11 @@ def _pair(folder: Path, authority: trustme.CA, name: str, *names: str, **more: b
 
 
 @contextlib.contextmanager
-def _secured(door: FrontDoor, name: str | None) -> Iterator[ssl.SSLSocket]:
+def _secured(door: FrontDoor, name: str | None, *, source: str = "127.0.0.1") -> Iterator[ssl.SSLSocket]:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", door.https_port), timeout=30) as plain:
+    place = ("127.0.0.1", door.https_port)
+    with socket.create_connection(place, timeout=30, source_address=(source, 0)) as plain:
         with context.wrap_socket(plain, server_hostname=name) as connection:
             yield connection
 
@@ -73,16 +74,17 @@ def test_without_a_default_an_unknown_name_gets_no_certificate(tmp_path: Path, a
             assert _shown(door, "SECRET.example.com") == {"secret.example.com"}
             for known in ("shop.example.org", "example.org"):
                 assert _shown(door, known) == {"*.example.org", "example.org"}
-            assert {name: _shown(door, name) - {"*.example.org", "example.org"} for name in _UNKNOWN} == {
-                name: set() for name in _UNKNOWN
-            }
-            assert _shown(door, "nowhere.test") == set()
-            assert _shown(door, None) == set()
+            assert {name: _shown(door, name) for name in _UNKNOWN} == {name: set() for name in _UNKNOWN}
             # A route that requires a client certificate is served under no name, whatever the server name.
             for name in ("shop.example.org", "secret.example.com", "staff.example.org"):
                 assert _status(door, name, "staff.example.org") == 404
                 assert _status(door, name, "shop.example.org") == 200
             assert _status(door, "shop.example.org", "shop.example.org@evil") == 400
+            for source, is_trusted in (("127.0.0.9", True), ("127.0.0.8", False)):
+                with _secured(door, "shop.example.org", source=source) as connection:
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\nX-Real-IP: 192.0.2.7\r\n\r\n")
+                    assert Answer(read_response(connection)).status == 200
+                assert ("x-real-ip" in shop.last().headers) is is_trusted
 
 
 def _status(door: FrontDoor, name: str | None, host: str) -> int:
@@ -114,5 +116,6 @@ def test_a_certificate_for_an_address_is_for_clients_without_a_name(tmp_path: Pa
         routes = {"shop": {"host": "127.0.0.1", "port": shop.port}}
         with front_door(tmp_path, routes, {"tls": pairs}) as door:
             assert _shown(door, None) == {"127.0.0.1"}
-            assert _shown(door, "nowhere.test") == {"127.0.0.1"}
+            for name in ("nowhere.test", "127.0.0.1.", "x.secret.example.com"):
+                assert _shown(door, name) == set()
             assert _shown(door, "secret.example.com") == {"secret.example.com"}

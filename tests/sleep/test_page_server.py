@@ -306,9 +306,12 @@ async def test_a_failing_stream_ends_and_is_logged(site: Site, caplog: pytest.Lo
 async def test_closing_ends_streams_and_frees_the_socket(site: Site) -> None:
     async with site.events() as events:
         await events.event()
-        await site.server.close()
-        assert site.server._streams == set()
+        closing = asyncio.create_task(site.server.close())
+        for _ in range(20):  # turns of the event loop: it does not wait until connections are given up
+            await asyncio.sleep(0)
         assert site.waiting == []
+        await closing
+        assert site.server._streams == set()
     assert not site.path.exists()
     await site.server.close()
 

@@ -145,6 +145,21 @@ def test_a_route_that_others_use_for_forwardauth_does_not_sleep() -> None:
     assert found.follow("auth", 3.0).unit is not None
 
 
+def test_a_route_does_not_sleep_until_the_last_that_uses_it_for_forwardauth_is_gone() -> None:
+    known = Known()
+    known.put("auth", IDLE)
+    users = ("shop", "wiki")
+    found = registry(known)
+    for user in users:
+        known.put(user, {f"proxy.{user}.middlewares.forwardauth.route": "auth"})
+        found.follow(user, 1.0)
+    for user, sleeps in zip(users, (False, True), strict=True):
+        assert found.follow("auth", 2.0).unit is None
+        known.drop(user)
+        assert found.follow(user, 3.0).again == ("auth",)
+        assert (found.follow("auth", 3.0).unit is not None) is sleeps
+
+
 POOL = {"proxy.*.load_balance.link": "all"}
 
 
@@ -180,6 +195,21 @@ def test_a_pool_with_a_container_that_never_sleeps_does_not_sleep() -> None:
     assert found.follow("two", 2.0).again == ("one",)
     assert found.follow("one", 2.0).unit is not None
     assert found.refused == {}
+
+
+def test_a_pool_does_not_sleep_until_the_last_container_that_never_sleeps_is_gone() -> None:
+    known = Known()
+    restless = ("two", "three")
+    known.put("one", {**IDLE, **POOL})
+    found = registry(known)
+    for name in restless:
+        known.put(name, POOL)
+        found.follow(name, 1.0)
+    for name, sleeps in zip(restless, (False, True), strict=True):
+        assert found.follow("one", 1.0).unit is None
+        known.drop(name)
+        found.follow(name, 2.0)
+        assert (found.follow("one", 2.0).unit is not None) is sleeps
 
 
 def test_a_container_with_a_route_in_a_pool_and_one_outside_does_not_sleep() -> None:

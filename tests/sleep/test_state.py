@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pilotage.routes.gate import Gate
-from pilotage.sleep.state import LONGEST_BACKOFF, QUIESCE_LIMIT, Action, Phase, SleepState
+from pilotage.sleep.state import LONGEST_BACKOFF, Action, Phase, SleepState
 
 
 def asleep(idle_timeout: float = 10.0) -> SleepState:
@@ -133,9 +133,11 @@ def test_a_container_that_cannot_be_stopped_stays_awake() -> None:
 
 def test_an_envoy_that_does_not_respond_keeps_the_container_awake() -> None:
     state = quiescing()
-    state.advance(10.0 + QUIESCE_LIMIT)
+    state.advance(39.9)
+    assert state.phase is Phase.QUIESCING
+    state.advance(40.0)
     assert (state.phase, state.gate) == (Phase.READY, Gate(8, "open"))
-    assert state.sleeps_at == 20.0 + QUIESCE_LIMIT
+    assert state.sleeps_at == 50.0
 
 
 @pytest.mark.parametrize("make", [ready, quiescing])

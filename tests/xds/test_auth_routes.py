@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,8 +9,13 @@ from pilotage.table.table import Table
 from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
 from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import SCOPE
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import becomes, route, target
+
+if TYPE_CHECKING:
+    from pilotage.routes.route import Route
+    from pilotage.xds.resources import Key
 
 WHITELIST = {"middlewares": {"cidr_whitelist": {"allow": ["192.0.2.0/24"]}}}
 
@@ -42,6 +47,28 @@ def test_users_of_an_auth_route_hear_that_it_has_joined_a_pool() -> None:
     pooled = route("auth", 80, load_balance=LoadBalance(link="pool"))
     snapshot.change(Table({"auth": pooled, "app": app}, pool_members={"pool": ("auth",)}), ["auth"])
     assert "not served" in snapshot.problems["auth/route/app"][0].message
+
+
+@pytest.mark.parametrize("fields", [WHITELIST, asking("other")])
+@pytest.mark.parametrize("link", ["", "shop"])
+def test_users_of_an_auth_route_hear_that_it_begins_or_ceases_to_restrict_access(
+    fields: dict[str, Any], link: str
+) -> None:
+    snapshot = Snapshot(GatewayOptions())
+    app = route("app", 81, **asking(), load_balance=LoadBalance(link=link))
+
+    def change(auth: Route) -> frozenset[Key]:
+        return snapshot.change(Table({"app": app, "auth": auth, "other": route("other", 82)}), ["auth"])
+
+    snapshot.replace(Table({"app": app, "auth": route("auth", 80), "other": route("other", 82)}))
+    before = dict(snapshot.resources)
+    assert snapshot.problems == {}
+    assert (SCOPE, link or "app") in change(route("auth", 80, **fields))
+    (problem,) = (problem for found in snapshot.problems.values() for problem in found)
+    assert problem.route == "app"
+    assert "the route 'auth', which must approve them, restricts access, too" in problem.message
+    assert (SCOPE, link or "app") in change(route("auth", 80))
+    assert (snapshot.problems, snapshot.resources) == ({}, before)
 
 
 def test_without_an_auth_route_no_cluster_is_asked() -> None:

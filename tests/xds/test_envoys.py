@@ -33,9 +33,11 @@ class Fleet:
         self.silent: list[str] = []
         self.envoys.on_silent = lambda problem: self.silent.append(problem.message)
 
-    def connect(self, node: str, *, types: tuple[str, ...] = (CLUSTER, LISTENER, SCOPE)) -> Session:
+    def connect(
+        self, node: str, *, types: tuple[str, ...] = (CLUSTER, LISTENER, SCOPE), local: bool = False
+    ) -> Session:
         session = Session(self.resources)
-        self.envoys.join(session)
+        self.envoys.join(session, local=local)
         for type_url in types:
             request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url)
             request.node.id = node
@@ -126,6 +128,43 @@ async def test_an_envoy_that_left_is_reported_as_disconnected_for_an_hour() -> N
     assert len(fleet.envoys.problems) == 1
     fleet.connect("edge")
     assert [(it.connected, it.silent) for it in fleet.envoys.states] == [(True, False)]
+    fleet.envoys.close()
+
+
+@pytest.mark.looptime
+async def test_an_envoy_that_left_is_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1e9
+    monkeypatch.setattr("pilotage.xds.envoys.time.time", lambda: now)
+    fleet = Fleet()
+    fleet.envoys.leave(fleet.connect("edge"))
+    now += 3600
+    assert [state.node for state in fleet.envoys.states] == ["edge"]
+    now += 1
+    assert fleet.envoys.states == ()
+    fleet.envoys.close()
+
+
+@pytest.mark.looptime
+async def test_the_state_of_the_own_envoy_is_that_of_its_last_connection_over_the_unix_socket() -> None:
+    fleet = Fleet()
+    assert fleet.envoys.local_state("own") is None
+    fleet.connect("own")  # another machine's Envoy can have any name
+    fleet.connect("other", local=True)
+    assert fleet.envoys.local_state("own") is None
+    old = fleet.connect("own", local=True)
+    fleet.publish(1, cluster("app"))
+    fleet.send(old, answers=False)
+    await pass_time(20.0)
+    state = fleet.envoys.local_state("own")
+    assert state is not None
+    assert state.silent
+    new = fleet.connect("own", local=True)
+    state = fleet.envoys.local_state("own")
+    assert state is not None
+    assert not state.silent
+    fleet.envoys.leave(new)
+    fleet.envoys.leave(old)
+    assert fleet.envoys.local_state("own") is None
     fleet.envoys.close()
 
 

@@ -56,6 +56,18 @@ def test_no_response_passes_on_texts_or_details_of_envoy() -> None:
         assert "TRANSPORT_FAILURE" not in body
 
 
+def test_what_may_soon_change_is_not_stored_and_says_when_to_ask_again() -> None:
+    found: dict[bool, list[dict[str, str]]] = {True: [], False: []}
+    for it in local_replies(GatewayOptions()).mappers:
+        body = it.body_format_override.text_format_source.inline_string
+        if body.startswith("<!doctype html>"):
+            headers = {added.header.key: added.header.value for added in it.headers_to_add}
+            found['<meta http-equiv="refresh" content="5">' in body].append(headers)
+    assert found[False] == [{}]  # no such name
+    assert len(found[True]) > 10
+    assert all(headers == {"retry-after": "5", "cache-control": "no-store"} for headers in found[True])
+
+
 async def _check(gw: Gateway, host: str, sentence: str, status: int = 503, **how: Any) -> None:
     """Check what a browser, a program and others are told."""
     page = await gw.ask(host, headers=BROWSER, **how)

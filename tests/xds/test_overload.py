@@ -30,6 +30,30 @@ def test_all_limits_together_leave_descriptors_free() -> None:
         assert limits.connections + limits.per_target + 2 * limits.per_udp_route < descriptors * 0.93
 
 
+@pytest.mark.parametrize(
+    ("descriptors", "connections", "given", "expected"),
+    [
+        (500, 0, None, 25),
+        (1 << 20, 0, None, 6_250),
+        (1 << 20, 40, None, 8),
+        (64, 0, None, 8),
+        (500, 0, 300, 300),
+        (500, 0, 0, 0),
+    ],
+)
+def test_one_client_gets_an_eighth_of_the_connections_unless_the_operator_decides(
+    descriptors: int, connections: int, given: int | None, expected: int
+) -> None:
+    limits = limits_for(descriptors, 64 * _GIB, workers=2, connections=connections, per_client=given)
+    assert limits.per_client == expected
+
+
+def test_the_requests_of_one_client_with_one_on_each_connection_do_not_fill_a_target() -> None:
+    for descriptors in (256, 500, 1024, 20_000, 1 << 20):
+        limits = limits_for(descriptors, 64 * _GIB, workers=2)
+        assert limits.per_client <= limits.per_target / 2
+
+
 def test_the_operators_limit_is_kept_unless_descriptors_are_missing() -> None:
     assert limits_for(20_000, _GIB, workers=1, connections=100).connections == 100
     assert limits_for(1 << 20, _GIB, workers=1, connections=200_000).connections == 200_000

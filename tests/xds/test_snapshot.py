@@ -387,20 +387,3 @@ def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
     snapshot.replace(table(route("app", 80)))
     snapshot.configure(GatewayOptions(compression=False))
     assert (snapshot.backend("route/app").restarting, snapshot.restarting) == (True, {"app"})  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"hold": 9.0}, {"load_balance": LoadBalance(link="pool")}, {"scheme": "tcp", "port": PortPair(2222, 22)}],
-)
-def test_only_http_routes_without_a_hold_or_pool_of_their_own_wait_by_default(fields: dict[str, Any]) -> None:
-    snapshot = Snapshot(_OPTIONS)
-    snapshot.replace(table(route("app", endpoints=(Endpoint("127.0.0.1", 80, state="draining"),), **fields)))
-    assert snapshot.restarting == set()
-
-
-def test_a_route_that_still_has_a_ready_endpoint_does_not_wait() -> None:
-    snapshot = Snapshot(_OPTIONS)
-    mixed = (Endpoint("127.0.0.1", 80, state="draining"), Endpoint("127.0.0.1", 81))
-    snapshot.replace(table(route("app", endpoints=mixed)))
-    assert snapshot.restarting == set()

@@ -10,9 +10,11 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
-from google.protobuf import json_format, symbol_database
+from envoy.extensions.filters.http.dynamic_modules.v3 import dynamic_modules_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, symbol_database
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.port_syntax import PortPair
@@ -22,6 +24,7 @@ from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.epochs import Epochs
 from pilotage.xds.holds import Holds
+from pilotage.xds.listeners import http_listeners
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 from pilotage.xds.server_names import secret
 from pilotage.xds.snapshot import Snapshot
@@ -35,6 +38,22 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
     from pilotage.xds.resources import Resource
+
+
+def _define(kind: str, name: str) -> None:
+    """Define a filter that the package xds-protos does not have yet. It has the fields of the HTTP filter."""
+    file = descriptor_pb2.FileDescriptorProto()
+    dynamic_modules_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name = f"{kind}.proto"
+    file.package = f"envoy.extensions.filters.{kind}.dynamic_modules.v3"
+    (message, *_) = file.message_type
+    message.name = name
+    del file.message_type[1:]
+    descriptor_pool.Default().Add(file)
+
+
+_define("listener", "DynamicModuleListenerFilter")
+_define("network", "DynamicModuleNetworkFilter")
 
 
 def _values(message: Message) -> Any:
@@ -105,6 +124,12 @@ def test_messages_that_need_no_route(snapshot: SnapshotAssertion) -> None:
     assert defaults == snapshot(name="defaults")
     assert _text(Snapshot(_FULL).resources.values()) == snapshot(name="all settings")
     assert _differences(_text(Snapshot(little).resources.values()), defaults) == snapshot(name="little")
+
+
+def test_the_https_listener_differs_from_the_plain_one_by_these_lines(snapshot: SnapshotAssertion) -> None:
+    named = CertificateFiles("c", "k", names=("app.example.com", "*.example.org"))
+    plain, https = http_listeners(msgspec.structs.replace(_FULL, certificates=(named,)))
+    assert _differences(_text([https]), _text([plain])) == snapshot
 
 
 _TWO = (Endpoint("10.0.0.1", 80), Endpoint("fd00::2", 8080))

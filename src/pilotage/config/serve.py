@@ -52,9 +52,6 @@ HTTPS_PORT: Final = 8443
 API_PORT: Final = 8888
 
 
-# ---- settings ------------------------------------------------------------------------------------------------------
-
-
 class XdsSettings(msgspec.Struct, frozen=True):
     """Where other Envoys get their configuration, private keys included.
 
@@ -87,6 +84,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
         max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
+        max_client_connections: how many of one client; 0 for no limit, ``None`` for an eighth of them.
         log_level: one of Envoy's log levels.
         xds: for other Envoys.
 
@@ -97,6 +95,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     envoy: str = ""
     workers: int = 0
     max_connections: int = 0
+    max_client_connections: int | None = None
     log_level: str = "warning"
     xds: XdsSettings = XdsSettings()
 
@@ -119,9 +118,6 @@ class ApiSettings(msgspec.Struct, frozen=True):
         listen = (str(API_PORT),) if self.listen is None else self.listen
         ends = [text.rpartition(":")[2] for text in listen if not text.startswith("unix:")]
         return frozenset(int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= 5) - {0}
-
-
-# ---- models --------------------------------------------------------------------------------------------------------
 
 
 class Section(BaseModel):
@@ -272,7 +268,9 @@ class _Gateway(Section):
     idle_timeout: Seconds = _OPTIONS.idle_timeout
     body_timeout: Seconds = _OPTIONS.body_timeout
     stream_timeout: Seconds = _OPTIONS.stream_timeout
+    tcp_timeout: Seconds = _OPTIONS.tcp_timeout
     max_connections: Annotated[int, BeforeValidator(_whole), Field(ge=16)] | None = None
+    max_connections_per_client: Annotated[int, BeforeValidator(_whole), Field(ge=0)] | None = None
     max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
     max_udp_clients: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_udp_clients
     drain: Seconds = _SETTINGS.drain
@@ -342,6 +340,7 @@ class ServeSections(Section):
             idle_timeout=section.idle_timeout,
             body_timeout=section.body_timeout,
             stream_timeout=section.stream_timeout,
+            tcp_timeout=section.tcp_timeout,
             max_target_connections=section.max_target_connections,
             max_udp_clients=section.max_udp_clients,
         )
@@ -369,6 +368,7 @@ class ServeSections(Section):
             envoy=section.envoy,
             workers=section.workers,
             max_connections=section.max_connections or 0,
+            max_client_connections=section.max_connections_per_client,
             log_level=section.log_level,
             xds=xds,
         )

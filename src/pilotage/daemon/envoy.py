@@ -18,6 +18,7 @@ from pilotage.daemon.settings import check_ports
 from pilotage.gateway.admin import AdminClient
 from pilotage.gateway.adoption import OUTPUT, KeepingLauncher
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.client_limit import module_folder
 from pilotage.gateway.external import ExternalLauncher
 from pilotage.gateway.launch import ADMIN_SOCKET
 from pilotage.gateway.log_tail import relay_output
@@ -147,7 +148,9 @@ def make_gateway(folder: Path, gateway: GatewaySettings, limits: Limits, *, exte
         return Gateway({}, folder, binary=folder, launcher=ExternalLauncher(folder))
     binary = find_envoy(gateway.envoy)
     limits = msgspec.structs.replace(limits, pressure=str(folder))
-    bootstrap = build_bootstrap(xds_address(folder), NODE, limits=limits, pages=f"{folder}/{PAGES_SOCKET}")
+    bootstrap = build_bootstrap(
+        xds_address(folder), NODE, limits=limits, pages=f"{folder}/{PAGES_SOCKET}", client_limit=module_folder()
+    )
     workers, level = gateway.workers, gateway.log_level
     if not gateway.keep:
         return Gateway(bootstrap, folder, binary=binary, workers=workers, log_level=level)

@@ -142,9 +142,11 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         options = msgspec.structs.replace(options, http_port=flags.port)
     if flags.gateway:
         _check_log(options.access_log, file)
-    limits = Limits()
+    limits = envoy_limits(config.gateway) if flags.gateway else Limits()
+    per_client = config.gateway.max_client_connections
+    per_client = limits.per_client if per_client is None else per_client
+    options = msgspec.structs.replace(options, max_client_connections=per_client)
     if flags.gateway:
-        limits = envoy_limits(config.gateway)
         options = msgspec.structs.replace(
             options,
             max_target_connections=min(options.max_target_connections, limits.per_target),
@@ -241,6 +243,7 @@ def envoy_limits(gateway: GatewaySettings) -> Limits:
         memory_limit(),
         workers=gateway.workers or os.cpu_count() or 1,
         connections=gateway.max_connections,
+        per_client=gateway.max_client_connections,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.gateway.adoption import OUTPUT, KeepingLauncher, end_kept
     from pilotage.gateway.binary import find_envoy
     from pilotage.gateway.capacity import descriptor_limit, memory_limit, raise_descriptor_limit
+    from pilotage.gateway.client_limit import module_folder
     from pilotage.gateway.external import ExternalLauncher
     from pilotage.gateway.health import HealthPoller
     from pilotage.gateway.launch import ADMIN_SOCKET
@@ -40,6 +41,7 @@ __all__ = [
     "end_kept",
     "find_envoy",
     "memory_limit",
+    "module_folder",
     "raise_descriptor_limit",
     "relay_output",
     "start_time",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_exports(
         "descriptor_limit": "capacity",
         "memory_limit": "capacity",
         "raise_descriptor_limit": "capacity",
+        "module_folder": "client_limit",
         "ExternalLauncher": "external",
         "HealthPoller": "health",
         "OverloadMonitor": "overload",

@@ -24,6 +24,7 @@ import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.admin import AdminClient, component_levels
+from pilotage.gateway.client_limit import envoy_environment
 from pilotage.gateway.launch import ADMIN_SOCKET, envoy_command, write_config
 from pilotage.gateway.log_tail import LogTail, make_pipe
 from pilotage.gateway.processes import PidfdProcess, boot_id
@@ -375,7 +376,11 @@ def _fingerprint(bootstrap: Mapping[str, Any], binary: Path, workers: int) -> st
 
 async def _run(*command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=envoy_environment(),
     )
     try:
         async with asyncio.timeout(_CHECK):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import die_with_parent
+from pilotage.gateway.client_limit import envoy_environment
 from pilotage.gateway.envoy_log import LOG_FORMAT
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class ChildLauncher:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=None,  # ours, so that Envoy itself writes the access log; it writes nothing else there
                 stderr=asyncio.subprocess.PIPE,
+                env=envoy_environment(),
                 process_group=0,  # Ctrl-C on the terminal must only reach pilotage, which drains Envoy
                 limit=1 << 20,
             )

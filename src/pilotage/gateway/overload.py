@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from pilotage.core.errors import GatewayError
+from pilotage.core.text import count
 from pilotage.gateway.capacity import open_descriptors
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ _BUSY: Final = 0.5
 """Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of anything is in use, and
 ``_CALM`` otherwise."""
 _PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of the duration: reading blocks Envoy
-_STATISTICS: Final = r"^overload\."
+_STATISTICS: Final = r"^overload\.|\.clients\.refused$"
 _REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
+_REFUSED: Final = ".clients.refused"
+_PAUSE: Final = 600.0  # seconds until the log says again that clients have too many connections
 _CONNECTIONS: Final = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
 
 
@@ -69,6 +72,8 @@ class OverloadMonitor:
         self._written: dict[str, str] = {}
         self._clients = 0.0
         self._has_warned = False
+        self._refused = 0
+        self._quiet_until = 0.0
 
     def prepare(self) -> None:
         """Write the files, which must exist when Envoy starts.
@@ -115,6 +120,16 @@ class OverloadMonitor:
         elif self.problem and not problem:
             log.info("Envoy accepts connections and requests again")
         self.problem = problem
+        self._report_refused(sum(found[name] for name in found if name.endswith(_REFUSED)))
+
+    def _report_refused(self, refused: int) -> None:
+        """Log that clients reach their limit, unless the log has said so lately."""
+        now = asyncio.get_running_loop().time()
+        if refused > self._refused and now >= self._quiet_until:
+            number = count(refused - self._refused, "connection")
+            log.warning("%s refused, because one client may have gateway.max_connections_per_client at a time", number)
+            self._quiet_until = now + _PAUSE
+        self._refused = refused
 
     def _report_once(self, error: GatewayError) -> None:
         if not self._has_warned:

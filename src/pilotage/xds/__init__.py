@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend, epoch_cluster, gate_of, pool_gate
+    from pilotage.xds.backend import RESTART_HOLD, Backend, epoch_cluster, gate_of, pool_gate
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
-    from pilotage.xds.filters import FOUND
+    from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
+    "AUTH_TIMEOUT",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
     "PROBED",
+    "RESTART_HOLD",
     "ROUTE_HEADER",
     "SHARED",
     "STATS",
@@ -68,11 +70,13 @@ __getattr__, __dir__ = lazy_exports(
         "EVENTS_PATH": "sleeping_routes",
         "AdsServer": "server",
         "Backend": "backend",
+        "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",
         "FOUND": "filters",
+        "AUTH_TIMEOUT": "filters",
         "GRPC_SUFFIX": "clusters",
         "LoadReports": "load_reports",
         "PROBED": "clusters",

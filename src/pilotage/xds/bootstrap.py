@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pilotage.core.addresses import is_address
+from pilotage.xds.client_limit import CLIENT_LIMIT
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
 from pilotage.xds.route_stats import DURATION_BUCKETS, EXCLUDED, STATS
@@ -37,6 +38,7 @@ def build_bootstrap(
     admin: str = "",
     limits: Limits | None = None,
     pages: str = "",
+    client_limit: str = "",
 ) -> dict[str, Any]:
     """Return the bootstrap configuration of an Envoy, ready for JSON or YAML.
 
@@ -47,6 +49,8 @@ def build_bootstrap(
         admin: path of the admin interface's unix socket; ``""`` for none.
         limits: what this Envoy may use; ``None`` for the defaults.
         pages: path of the unix socket that serves the events of loading pages; ``""`` for none.
+        client_limit: folder of the module that limits connections per client, in which Envoy looks for modules; ``""``
+            if it does not have that.
 
     """
     cluster: dict[str, Any] = {
@@ -115,6 +119,8 @@ def build_bootstrap(
     }
     if pages:
         configuration["static_resources"]["clusters"].append(_plain_cluster(PAGES_CLUSTER, pages))
+    if client_limit:  # the path, because an Envoy that outlives pilotage may not find the module at a new one
+        configuration["node"]["metadata"] = {CLIENT_LIMIT: client_limit}
     if admin:
         configuration["admin"] = {"address": {"pipe": {"path": admin, "mode": 0o600}}}
     return configuration

@@ -85,6 +85,10 @@ _ON_LOOPBACK: Final = address_pb2.BindConfig(
         )
     ]
 )
+# A target that has vanished is noticed within six minutes. Idle connections of tcp routes have no other limit.
+_KEEPALIVE: Final = address_pb2.TcpKeepalive(
+    keepalive_time=number(180), keepalive_interval=number(60), keepalive_probes=number(3)
+)
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
@@ -162,6 +166,8 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
     h2 = bool(suffix) or route.scheme == "h2c"
     if not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
+    elif route.scheme == "tcp":
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https":
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:

@@ -207,7 +207,7 @@ class Envoys:
 
     def local_state(self, node: str) -> EnvoyState | None:
         """Return the state of an Envoy that is connected over the unix socket; ``None`` if it is not connected."""
-        found = [it for it, known in self._known.items() if it.node == node and known.local and it in self.sessions]
+        found = [it for it, known in self._known.items() if it.node == node and known.local]
         return self._state(found[-1]) if found else None
 
     @property

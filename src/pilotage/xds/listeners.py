@@ -26,13 +26,14 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
+from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters, on_demand
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
-from pilotage.xds.server_names import NameGroup, ads, name_groups
+from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -44,6 +45,7 @@ __all__ = ["http_listeners", "listening_address", "stream_listener"]
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
+_SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
 _SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
 _MOST_STREAMS: Final = 100
@@ -66,6 +68,8 @@ _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KE
 
 
 _EVERYTHING: Final = NameGroup((), ())
+_TRUSTED: Final = "trusted"
+_EVERYBODY: Final = "everybody"
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
@@ -73,10 +77,11 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
-        found.append(_listener("http", options.http_address, options.http_port, chains))
+        found.append(_listener("http", options.http_address, options.http_port, chains, options))
     if options.serves_https and (groups := name_groups(options.certificates)):
         chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
-        found.append(_listener("https", options.https_address, options.https_port, chains))
+        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options))
+        found.append(_listener("https", options.https_address, options.https_port, chains, options, matcher=matcher))
     return found
 
 
@@ -89,16 +94,23 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
     chains = [everybody]
     if options.trusted_proxies:
         trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
-        trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
-        trusted.name, everybody.name = "trusted", "everybody"
+        if not https:
+            trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
+        trusted.name, everybody.name = _TRUSTED, _EVERYBODY
         chains.insert(0, trusted)
     if https:
         for chain in chains:
-            chain.name = " ".join([f"for {group.names[0]}" if group.names else "others", chain.name]).rstrip()
-            chain.filter_chain_match.server_names.extend(group.names)
+            chain.name = f"{group.chain} {chain.name}".rstrip()
             chain.transport_socket.CopyFrom(group.transport_socket)
             chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
     return chains
+
+
+def _chain_for(chain: str, options: GatewayOptions) -> Any:
+    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for everybody else."""
+    if not options.trusted_proxies:
+        return chain_named(chain)
+    return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
@@ -110,11 +122,14 @@ def _networks(options: GatewayOptions) -> list[Any]:
     ]
 
 
-def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
+def _listener(
+    name: str, host: str, port: int, chains: list[Any], options: GatewayOptions, *, matcher: Any = None
+) -> Resource:
     message = listener_pb2.Listener(
         name=name,
         address=socket(host, port),
         filter_chains=chains,
+        filter_chain_matcher=matcher,
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         socket_options=_KEEPALIVE,
     )
@@ -122,6 +137,8 @@ def _listener(name: str, host: str, port: int, chains: list[Any]) -> Resource:
         inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
         inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
         message.listener_filters.append(inspect)
+        message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
+    add_client_limit(message, options)
     return resource(LISTENER, name, message)
 
 
@@ -275,7 +292,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
             stat_prefix="tcp",
             cluster=backend.cluster,
             max_connect_attempts=number(3),
-            idle_timeout=seconds(options.stream_timeout),
+            idle_timeout=seconds(options.tcp_timeout),
         )
         if backend.gate is not None:
             source, timeout = on_demand(backend.longest_wait)
@@ -285,6 +302,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.filter_chains.add().filters.append(
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
+        add_client_limit(message, options)
     clusters = frozenset() if backend.gate is not None else frozenset({backend.cluster})
     leads_to = (backend.cluster,) if backend.names is not None else ()
     return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,), leads_to=leads_to)

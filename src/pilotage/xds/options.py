@@ -59,9 +59,12 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.
         stream_timeout: the same for traffic that may be silent for long: responses to GET, WebSockets and other
-            upgraded connections, gRPC, and connections of tcp routes.
+            upgraded connections, and gRPC.
+        tcp_timeout: the same for connections of tcp routes; 0 for no limit.
         max_target_connections: simultaneous connections to one target. Further requests wait for one of them; further
             connections of a tcp route are closed.
+        max_client_connections: simultaneous connections of one client to all TCP listeners together; 0 for no limit. A
+            client is an IPv4 address or the network of 64 bits of an IPv6 address. Trusted proxies have no limit.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
@@ -83,8 +86,10 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 6
     idle_timeout: float = 180.0
     body_timeout: float = 300.0
-    stream_timeout: float = 3600.0
+    stream_timeout: float = 600.0
+    tcp_timeout: float = 0.0
     max_target_connections: int = 10_000
+    max_client_connections: int = 6_250
     max_udp_clients: int = 2_500
 
     @property

@@ -20,6 +20,7 @@ _CLIENTS, _DESCRIPTORS = (f"pilotage.{name}" for name in _IN_USE)
 
 _MOST_CONNECTIONS: Final = 50_000
 _FEWEST_CONNECTIONS: Final = 16
+_FEWEST_OF_CLIENT: Final = 8  # a browser opens six to one host
 _CONNECTION_BYTES: Final = 64 * 1024
 """Memory that a client's busy connection may take, with its buffers in both directions."""
 
@@ -31,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         connections: simultaneous client connections, all listeners together.
         memory: heap size in bytes at which Envoy refuses requests.
         per_target: simultaneous connections to one target.
+        per_client: simultaneous connections of one client; 0 for no limit.
         per_udp_route: simultaneous clients of one udp route; each needs a socket.
         pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
             use, 0 to 1; ``""`` if nobody writes them.
@@ -40,15 +42,25 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = _MOST_CONNECTIONS
     memory: int = 2 << 30
     per_target: int = _MOST_CONNECTIONS // 4
+    per_client: int = _MOST_CONNECTIONS // 8
     per_udp_route: int = _MOST_CONNECTIONS // 16
     pressure: str = ""
 
 
-def limits_for(descriptors: int, memory: int, *, workers: int, connections: int = 0, pressure: str = "") -> Limits:
+def limits_for(
+    descriptors: int,
+    memory: int,
+    *,
+    workers: int,
+    connections: int = 0,
+    per_client: int | None = None,
+    pressure: str = "",
+) -> Limits:
     """Return the limits of an Envoy on a machine.
 
     Clients get half of the descriptors, because each of their requests needs a connection to a target. One target can
-    take at most a quarter of the other half, so it cannot keep other targets from being served.
+    take at most a quarter of the other half, so it cannot keep other targets from being served. One client gets an
+    eighth of the connections, so it can neither keep other clients out nor, with one request on each, fill a target.
 
     Args:
         descriptors: how many files and sockets Envoy may have open.
@@ -56,6 +68,7 @@ def limits_for(descriptors: int, memory: int, *, workers: int, connections: int 
         workers: its number of threads.
         connections: the operator's own limit; 0 for none. The result exceeds neither this limit nor what the
             descriptors allow.
+        per_client: the operator's own limit for one client, 0 for none; by default, an eighth of the connections.
         pressure: see :class:`Limits`.
 
     """
@@ -63,10 +76,12 @@ def limits_for(descriptors: int, memory: int, *, workers: int, connections: int 
     reserve = min(descriptors // 2, 64 + 16 * workers)
     possible = max(_FEWEST_CONNECTIONS, (descriptors - reserve) // 2)
     wanted = connections or min(_MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, heap // _CONNECTION_BYTES))
+    allowed = min(possible, wanted)
     return Limits(
-        connections=min(possible, wanted),
+        connections=allowed,
         memory=heap,
         per_target=max(_FEWEST_CONNECTIONS, possible // 4),
+        per_client=max(_FEWEST_OF_CLIENT, allowed // 8) if per_client is None else per_client,
         per_udp_route=max(_FEWEST_CONNECTIONS, possible // 16),
         pressure=pressure,
     )
@@ -122,7 +137,7 @@ _TIMERS: Final = {
         {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
     ],
 }
-"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 72 s for streams."""
+"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 12 s for streams."""
 
 
 def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:

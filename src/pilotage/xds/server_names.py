@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from envoy.config.core.v3 import base_pb2, config_source_pb2
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from google.protobuf import wrappers_pb2
+from xds.core.v3 import cidr_pb2, extension_pb2
+from xds.type.matcher.v3 import ip_pb2, matcher_pb2, regex_pb2, string_pb2
 
 from pilotage.core.addresses import is_address
 from pilotage.xds.resources import SECRET, Resource, packed, resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pilotage.xds.options import CertificateFiles
 
-__all__ = ["NameGroup", "ads", "name_groups", "secret", "secret_name"]
+__all__ = [
+    "NameGroup",
+    "ads",
+    "chain_by_address",
+    "chain_matcher",
+    "chain_named",
+    "name_groups",
+    "secret",
+    "secret_name",
+]
 
 
 class NameGroup(msgspec.Struct, frozen=True):
     """Certificates for clients that request certain server names.
 
     Attributes:
-        names: the server names, lower-case; a leading ``*.`` stands for any labels. Empty for all other names, and for
-            clients that send none.
+        names: the server names, lower-case; a leading ``*`` stands for one label (RFC 6125, 6.4.3). Empty for clients
+            that send none.
         certificates: indexes of the certificates.
+        is_default: whether it is for all other names, too.
 
     """
 
     names: tuple[str, ...]
     certificates: tuple[int, ...]
+    is_default: bool = False
+
+    @property
+    def chain(self) -> str:
+        """The name of its filter chain."""
+        return f"for {self.names[0]}" if self.names else "others"
 
     @property
     def transport_socket(self) -> Any:
@@ -46,9 +67,9 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     """Return which certificates clients get for which server names.
 
     Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Clients
-    that request an unknown name get the default certificates or, if there are none, those for IP addresses, which have
-    no server names. If these do not exist either, the handshake is refused, because any other certificate would reveal
-    a name that the client does not know.
+    that request an unknown name, or none, get the default certificates. If there are none, those that request none get
+    the certificates for IP addresses, which have no server names. All others are refused, because any certificate would
+    reveal a name or an address that the client does not know.
     """
     groups: list[tuple[set[str], list[int]]] = []
     default: list[int] = []
@@ -68,8 +89,85 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
             indexes += group[1]
         groups.append((names, indexes))
     found = [NameGroup(tuple(sorted(names)), tuple(sorted(indexes))) for names, indexes in groups]
-    others = default or addressed
-    return sorted(found, key=lambda group: group.names) + ([NameGroup((), tuple(others))] if others else [])
+    others = [NameGroup((), tuple(default or addressed), is_default=bool(default))] if default or addressed else []
+    return sorted(found, key=lambda group: group.names) + others
+
+
+def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
+    """Return the matcher that finds the filter chain for a connection; without one, Envoy closes it.
+
+    Envoy's usual way to match server names takes a wildcard for any number of labels.
+
+    Args:
+        groups: from :func:`name_groups`.
+        choose: returns what to do for a group, given the name of its filter chain.
+
+    """
+    exact: dict[str, Any] = {}
+    others: list[Any] = []
+    nameless = default = None
+    for group in groups:
+        on_match = choose(group.chain)
+        if not group.names:
+            nameless, default = on_match, on_match if group.is_default else None
+        for name in group.names:
+            if name.startswith("*."):
+                others.append(_field(_is(rf"[^.]+\.{re.escape(name[2:])}"), on_match))
+            else:
+                exact[name] = on_match
+    if nameless is not None:
+        some = matcher_pb2.Matcher.MatcherList.Predicate(single_predicate=_is(".+"))
+        none = matcher_pb2.Matcher.MatcherList.Predicate(not_matcher=some)
+        others.insert(0, matcher_pb2.Matcher.MatcherList.FieldMatcher(predicate=none, on_match=nameless))
+    rest = matcher_pb2.Matcher(on_no_match=default)
+    if others:
+        rest.matcher_list.matchers.extend(others)
+    if not exact:
+        return rest
+    tree = matcher_pb2.Matcher.MatcherTree(input=_SERVER_NAME)
+    for name, on_match in exact.items():
+        tree.exact_match_map.map[name].CopyFrom(on_match)
+    made = matcher_pb2.Matcher(matcher_tree=tree)
+    if others or default is not None:
+        made.on_no_match.matcher.CopyFrom(rest)
+    return made
+
+
+def _is(regex: str) -> Any:
+    matcher = string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))
+    matcher.safe_regex.google_re2.SetInParent()
+    return matcher_pb2.Matcher.MatcherList.Predicate.SinglePredicate(input=_SERVER_NAME, value_match=matcher)
+
+
+def _field(predicate: Any, on_match: Any) -> Any:
+    wrapped = matcher_pb2.Matcher.MatcherList.Predicate(single_predicate=predicate)
+    return matcher_pb2.Matcher.MatcherList.FieldMatcher(predicate=wrapped, on_match=on_match)
+
+
+def chain_named(name: str) -> Any:
+    """Return the result of a matcher: a filter chain."""
+    action = extension_pb2.TypedExtensionConfig(name="chain", typed_config=packed(wrappers_pb2.StringValue(value=name)))
+    return matcher_pb2.Matcher.OnMatch(action=action)
+
+
+def chain_by_address(networks: Iterable[Any], inside: str, outside: str) -> Any:
+    """Return the result of a matcher: one filter chain for clients in some networks, another for all others."""
+    ranges = [cidr_pb2.CidrRange(address_prefix=it.address_prefix, prefix_len=it.prefix_len) for it in networks]
+    found = ip_pb2.IPMatcher.IPRangeMatcher(ranges=ranges, on_match=chain_named(inside))
+    matcher = ip_pb2.IPMatcher(range_matchers=[found])
+    tree = matcher_pb2.Matcher.MatcherTree(input=_ADDRESS)
+    tree.custom_match.name = "envoy.matching.custom_matchers.ip_range_matcher"
+    tree.custom_match.typed_config.CopyFrom(packed(matcher))
+    made = matcher_pb2.Matcher(matcher_tree=tree, on_no_match=chain_named(outside))
+    return matcher_pb2.Matcher.OnMatch(matcher=made)
+
+
+_SERVER_NAME: Final = extension_pb2.TypedExtensionConfig(
+    name="envoy.matching.inputs.server_name", typed_config=packed(network_inputs_pb2.ServerNameInput())
+)
+_ADDRESS: Final = extension_pb2.TypedExtensionConfig(
+    name="envoy.matching.inputs.source_ip", typed_config=packed(network_inputs_pb2.SourceIPInput())
+)
 
 
 def _is_server_name(name: str) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pilotage.xds.client_limit import what_it_supports
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
@@ -91,8 +92,9 @@ class Session(SessionState):
     def handle_request(self, request: Any) -> list[Nack]:
         """Process a request: an ACK, a NACK or a subscription. Return the resources that it rejects."""
         subscription = self._subscriptions.get(request.type_url)
-        if request.node.id:
+        if request.node.id and not self.node:
             self.node = request.node.id
+            self._resources = what_it_supports(request.node, self._resources)
         if subscription is None:
             return []
         nacks: list[Nack] = []

@@ -45,6 +45,12 @@ def test_the_limits_of_that_machine_can_be_given(capsys: pytest.CaptureFixture[s
         assert (first["max_active_downstream_connections"], second["max_heap_size_bytes"]) == (connections, memory)
 
 
+def test_the_folder_of_the_module_for_limits_per_client_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, metadata in (([], None), (["--client-limit", "/lib/x"], {"pilotage.client_limit": "/lib/x"})):
+        body = json.loads(shown(capsys, "envoy-bootstrap", "unix:///run/x/ads.sock", *given)[1])
+        assert body["node"].get("metadata") == metadata
+
+
 def test_with_certificates_it_is_mutual_tls(capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--ca-file", "ca.pem", "--cert-file", "cert.pem", "--key-file", "key.pem"]
     _, out, _ = shown(capsys, "envoy-bootstrap", "a:1", *files)

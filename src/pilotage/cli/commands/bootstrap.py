@@ -37,8 +37,24 @@ __all__ = ["envoy_bootstrap"]
     default=2048,
     help="Size of Envoy's heap at which it refuses requests. [default: 2048]",
 )
+@click.option(
+    "--client-limit",
+    "module_folder",
+    metavar="FOLDER",
+    default="",
+    help="Folder on Envoy's machine with libpilotage_clients.so, which limits the connections of each client. Start "
+    "Envoy with ENVOY_DYNAMIC_MODULES_SEARCH_PATH=FOLDER.",
+)
 def envoy_bootstrap(
-    *, place: str, ca_file: str, cert_file: str, key_file: str, node: str, max_connections: int, max_memory: int
+    *,
+    place: str,
+    ca_file: str,
+    cert_file: str,
+    key_file: str,
+    node: str,
+    max_connections: int,
+    max_memory: int,
+    module_folder: str,
 ) -> int:
     """Print the bootstrap configuration of an external Envoy.
 
@@ -73,6 +89,7 @@ def envoy_bootstrap(
                 "or connect to a unix socket."
             )
     limits = Limits(connections=max_connections, memory=max_memory << 20)
-    body = build_bootstrap(place, node or socket.gethostname(), tls=tls, admin="envoy-admin.sock", limits=limits)
+    name = node or socket.gethostname()
+    body = build_bootstrap(place, name, tls=tls, admin="envoy-admin.sock", limits=limits, client_limit=module_folder)
     click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
     return OK

@@ -1,0 +1,29 @@
+"""Finds the module with which Envoy limits the connections of each client; see :mod:`pilotage.xds.client_limit`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Final
+
+__all__ = ["envoy_environment", "module_folder"]
+
+_NATIVE: Final = Path(__file__).parent / "native"
+_SEARCH_PATH: Final = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
+
+
+def module_folder(machine: str = "") -> str:
+    """Return the folder of the module for this kind of processor; ``""`` if there is none.
+
+    Args:
+        machine: the kind, as :func:`platform.machine` names it; by default, this machine's.
+
+    """
+    folder = _NATIVE / {"arm64": "aarch64", "amd64": "x86_64"}.get(kind := machine or platform.machine(), kind)
+    return str(folder) if folder.is_dir() else ""
+
+
+def envoy_environment() -> dict[str, str]:
+    """Return the environment for Envoy, in which it finds the module."""
+    return {**os.environ, _SEARCH_PATH: module_folder()} if module_folder() else dict(os.environ)
